@@ -1,0 +1,144 @@
+"""One dimension of a search space: a constant, a list of choices, or a range."""
+
+import math
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+
+T = TypeVar("T")
+
+
+class Frozen(BaseModel):
+    """A checked value that does not change; unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Choices(Frozen, Generic[T]):
+    """Values to choose from; a single one is a constant and is not searched."""
+
+    values: Annotated[tuple[T, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Choices[T]":
+        if len(set(self.values)) != len(self.values):
+            raise ValueError("the same choice is listed twice")
+        return self
+
+    @property
+    def constant(self) -> bool:
+        """True where there is nothing to choose."""
+        return len(self.values) == 1
+
+    def admits(self, value: object) -> bool:
+        """Whether a trial may have this value."""
+        return value in self.values
+
+    @model_serializer
+    def _as_written(self) -> list[T]:
+        return list(self.values)
+
+
+class Range(Frozen):
+    """All numbers from `low` to `high`, ends included; `log` samples magnitudes evenly."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, found {self.low:g} and {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low must be > 0 because log is true, found {self.low:g} (try 1e-6)")
+        if self.log and self.step is not None:
+            raise ValueError("step and log cannot be combined: leave one out")
+        return self
+
+    def admits(self, value: object) -> bool:
+        """Whether a trial may have this value: within the ends and, with a step, on the grid."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if not self.low <= value <= self.high:
+            return False
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        return math.isclose(steps, round(steps), abs_tol=1e-9)
+
+    def whole(self) -> bool:
+        """Whether the range can be sampled as whole numbers."""
+        return all(float(x).is_integer() for x in (self.low, self.high, self.step or 1))
+
+    @model_serializer
+    def _as_written(self) -> dict[str, float | bool]:
+        written: dict[str, float | bool] = {"low": self.low, "high": self.high}
+        if self.log:
+            written["log"] = True
+        if self.step is not None:
+            written["step"] = self.step
+        return written
+
+
+def _to_shape(raw: Any) -> Any:
+    """Give a constant, a list and a mapping the shape of the model that checks it."""
+    if isinstance(raw, Choices | Range | dict):
+        return raw
+    return {"values": raw if isinstance(raw, list | tuple) else [raw]}
+
+
+def _tag(shaped: Any) -> str:
+    is_choices = isinstance(shaped, Choices) or (isinstance(shaped, dict) and "values" in shaped)
+    return "choices" if is_choices else "range"
+
+
+# The tags that pydantic puts into the location of a mistake and no user ever wrote.
+TAGS = frozenset(("choices", "range", "values"))
+
+AsRange = Annotated[Range, Tag("range")]
+SHAPED = BeforeValidator(_to_shape)
+BY_SHAPE = Discriminator(_tag)
+
+
+def head_units(raw: Any) -> Any:
+    """Widths of the dense layers between pooling and output: `none`, 128, or [256, 128]."""
+    if raw is None or raw == "none":
+        return ()
+    return (raw,) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+
+
+Units = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValidator(head_units)]
+
+
+def unfrozen(raw: Any) -> Any:
+    """How many of the backbone's last layers train."""
+    if raw == "all" or (isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0):
+        return raw
+    raise ValueError(f"found {raw!r}, expected a whole number >= 0, or all")
+
+
+Unfrozen = Annotated[int | Literal["all"], BeforeValidator(unfrozen)]
+
+
+def within(low: float, high: float, whole: bool = False) -> AfterValidator:
+    """Both ends of a range stay between `low` and `high`; `whole` asks for whole numbers."""
+
+    def check(dimension: Choices[Any] | Range) -> Choices[Any] | Range:
+        if isinstance(dimension, Range):
+            if dimension.low < low or dimension.high > high:
+                raise ValueError(f"the range must stay within {low:g} and {high:g}")
+            if whole and not dimension.whole():
+                raise ValueError("low, high and step must be whole numbers here")
+        return dimension
+
+    return AfterValidator(check)

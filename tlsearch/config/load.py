@@ -1,0 +1,204 @@
+"""Search space YAML -> SearchConfig, with every mistake of the file named by its line."""
+
+import importlib.resources
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tlsearch.config.dimension import TAGS, Choices, Range
+from tlsearch.config.names import did_you_mean
+from tlsearch.config.schema import Asha, Data, Resources, SearchConfig, Space, Splits
+from tlsearch.errors import ConfigError
+
+Key = tuple[str | int, ...]
+
+# Which keys each mapping of the file has, for did-you-mean.
+_SECTIONS: dict[str, Iterable[str]] = {
+    "": SearchConfig.model_fields,
+    "data": Data.model_fields,
+    "data.splits": Splits.model_fields,
+    "space": Space.model_fields,
+    "asha": Asha.model_fields,
+    "resources": Resources.model_fields,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-3 as a number, as people write it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+class _Document:
+    """Plain values of a YAML text, and where each was written."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.where: dict[Key, str] = {}
+        self.problems: list[str] = []
+
+    def read(self, text: str) -> Any:
+        """The document as plain values; a text that is not YAML raises ConfigError."""
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            return {} if node is None else self._plain(loader, node, ())
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ConfigError([f"{self.source}:{line}: not YAML: {error.problem}"]) from None
+        finally:
+            loader.dispose()
+
+    def _plain(self, loader: _Loader, node: yaml.Node, at: Key) -> Any:
+        self.where[at] = f"{self.source}:{node.start_mark.line + 1}"
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(loader, node, at)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(loader, item, (*at, i)) for i, item in enumerate(node.value)]
+        return loader.construct_object(node)
+
+    def _mapping(self, loader: _Loader, node: yaml.MappingNode, at: Key) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(loader.construct_object(key_node))
+            value = self._plain(loader, value_node, (*at, key))
+            self.where[(*at, key)] = line = f"{self.source}:{key_node.start_mark.line + 1}"
+            if key in plain:
+                self.problems.append(f"{line}: {_dotted((*at, key))}: written twice")
+            plain[key] = value
+        return plain
+
+    def override(self, plain: Any, setting: str) -> None:
+        """Apply one `--set KEY=VALUE`; VALUE is read as YAML, KEY is dotted."""
+        key, equals, value = setting.partition("=")
+        if not (key and equals):
+            self.problems.append(f"--set {setting}: expected KEY=VALUE, as in space.dropout=0.2")
+            return
+        path = tuple(key.strip().split("."))
+        patch = _Document(f"--set {key}")
+        leaf = patch.read(value)
+        for name in reversed(path):
+            leaf = {name: leaf}
+        self._merge(plain, leaf, path, f"--set {key}")
+
+    def _merge(self, plain: Any, patch: Any, path: tuple[str, ...], origin: str) -> None:
+        target, source = plain, patch
+        for depth, name in enumerate(path[:-1], start=1):
+            if not isinstance(target.get(name), dict):
+                target[name] = {}
+            target, source = target[name], source[name]
+            self.where.setdefault(path[:depth], origin)
+        target[path[-1]] = source[path[-1]]
+        for old in [at for at in self.where if at[: len(path)] == path]:
+            del self.where[old]
+        self.where[path] = origin
+
+    def locate(self, at: Key) -> str:
+        """Where a value, or the nearest thing around it, was written."""
+        while at not in self.where and at:
+            at = at[:-1]
+        return self.where.get(at, f"{self.source}:1")
+
+
+def load(space: str | Path, settings: Sequence[str] = ()) -> SearchConfig:
+    """Read a search space from a file, or by the name of one that ships with the package.
+
+    Raises ConfigError with one line a problem: where, which key, what was found, what is expected.
+    """
+    path = find_space(space)
+    return parse(path.read_text(encoding="utf-8"), str(space), settings, name=path.stem)
+
+
+def parse(
+    text: str, source: str = "<text>", settings: Sequence[str] = (), name: str = "study"
+) -> SearchConfig:
+    """Check a search space given as YAML text; `name` is the study's where the text has none."""
+    document = _Document(source)
+    plain = document.read(text)
+    if not isinstance(plain, dict):
+        raise ConfigError([f"{source}:1: expected keys and values, found {type(plain).__name__}"])
+    for setting in settings:
+        document.override(plain, setting)
+    try:
+        config = SearchConfig.model_validate({"name": name, **plain})
+    except ValidationError as error:
+        document.problems += _explain(error, document)
+    if document.problems:
+        raise ConfigError(sorted(dict.fromkeys(document.problems), key=_line_order))
+    return config
+
+
+def from_mapping(values: Mapping[str, Any]) -> SearchConfig:
+    """Check a search space given as plain Python values."""
+    return parse(yaml.safe_dump(dict(values)), "<values>")
+
+
+def dump(config: SearchConfig) -> str:
+    """The search space as YAML text that `parse` reads back to an equal configuration."""
+    plain = config.model_dump(mode="json", exclude_none=True)
+    if config.asha is None:
+        plain["asha"] = None
+    return yaml.safe_dump(plain, sort_keys=False)
+
+
+def find_space(space: str | Path) -> Path:
+    """The file of a search space: a path as given, else a shipped one by its name."""
+    if Path(space).is_file():
+        return Path(space)
+    shipped = shipped_spaces()
+    if str(space) in shipped:
+        return shipped[str(space)]
+    hint = did_you_mean(str(space), shipped)
+    raise ConfigError([f"{space}: no such file, and no search space ships by that name ({hint})"])
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """Name -> file of the search spaces that travel with the package."""
+    package = Path(str(importlib.resources.files("tlsearch")))
+    folders = (package / "search_spaces", package.parent / "search_spaces")
+    files = [file for folder in folders if folder.is_dir() for file in folder.glob("*.yaml")]
+    return {file.stem: file for file in sorted(files)}
+
+
+def _explain(error: ValidationError, document: _Document) -> list[str]:
+    lines = []
+    for detail in error.errors():
+        at = tuple(part for part in detail["loc"] if part not in TAGS)
+        where, key = document.locate(at), _dotted(at)
+        lines.append(f"{where}: {key + ': ' if key else ''}{_reason(detail, at)}")
+    return lines
+
+
+def _reason(detail: Any, at: Key) -> str:
+    if detail["type"] == "extra_forbidden":
+        known = _SECTIONS.get(_dotted(at[:-1]), _known_of_dimension(at))
+        return f"unknown key, {did_you_mean(str(at[-1]), known)}"
+    if detail["type"] == "missing":
+        return "missing, expected a value"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return str(message)
+    return f"found {detail['input']!r}, expected: {message.removeprefix('Input should be ')}"
+
+
+def _known_of_dimension(at: Key) -> Iterable[str]:
+    return Range.model_fields if at and at[0] == "space" else Choices.model_fields
+
+
+def _dotted(at: Key) -> str:
+    text = ""
+    for part in at:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _line_order(problem: str) -> tuple[int, str]:
+    found = re.match(r".*?:(\d+): ", problem)
+    return (int(found[1]) if found else 0, problem)

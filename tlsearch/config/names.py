@@ -1,0 +1,30 @@
+"""Names that must be one of a known set; a wrong one is answered with the nearest right one."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """The tail of a message: the nearest known name, else all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(found, names, n=1)
+    return f"did you mean '{near[0]}'?" if near else "known: " + ", ".join(names)
+
+
+@dataclass(frozen=True)
+class one_of:  # noqa: N801 - reads as a function where it is used
+    """A pydantic validator: the value is one of `known`."""
+
+    known: Iterable[str]
+    noun: str
+
+    def __call__(self, raw: Any) -> Any:
+        if isinstance(raw, str) and raw not in self.known:
+            raise ValueError(self.why(raw))
+        return raw
+
+    def why(self, found: str) -> str:
+        """Why `found` is refused, with the nearest name that would not be."""
+        return f"unknown {self.noun} '{found}', {did_you_mean(found, self.known)}"

@@ -1,0 +1,53 @@
+"""The whole truth of one trial: everything that training depends on besides the images."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import Field
+
+from tlsearch.config.dimension import Frozen, Unfrozen, Units
+
+
+class TrialConfig(Frozen):
+    """One configuration to train; hashable, and equal exactly when training would be equal."""
+
+    backbone: str
+    weights: str = "default"
+    unfrozen_layers: Unfrozen = 0
+    head_units: Units = ()
+    dropout: float = 0.0
+    head_lr: float | None = None
+    fine_tune_lr: float | None = None
+    optimizer: str = "adamw"
+    weight_decay: float = 0.0
+    batch_size: int = 32
+    image_px: int = 224
+    epochs: int = Field(default=10, ge=1)
+    warm_up_epochs: int = Field(default=0, ge=0)
+    warm_up_lr: float = 1e-2
+    metric: str = "accuracy"
+    feature_dtype: str = "float16"
+    seed: int = 0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the whole backbone stays as it was, so that only the head trains."""
+        return self.unfrozen_layers == 0
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the trial's own phase: the head's where nothing is unfrozen."""
+        rate = self.head_lr if self.frozen else self.fine_tune_lr
+        if rate is None:
+            raise ValueError(f"a trial with unfrozen_layers={self.unfrozen_layers} has no rate")
+        return rate
+
+    @property
+    def digest(self) -> str:
+        """A short name that two trials share exactly when they would train the same."""
+        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as the journal and checkpoints hold them; `TrialConfig(**it)` reads them."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,91 @@
+"""Pictures -> equal squares of pixels, decoded once a data set and kept as one mapped array."""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tlsearch.arrays import ArrayStore
+from tlsearch.data.listing import Listing, Picture
+from tlsearch.errors import DataError
+
+BLOCK = 256
+MOST_FAILURES = 20
+
+
+def decode(listing: Listing, image_px: int, store: ArrayStore) -> NDArray[Any]:
+    """All images, (n, image_px, image_px, 3) uint8, in the order of the listing.
+
+    Resized without keeping proportions, bilinear and antialiased, as the exported model does.
+    Raises DataError naming every picture that cannot be read (the first twenty).
+    """
+    return store.open(
+        listing_key(listing, image_px),
+        len(listing.examples),
+        lambda: _blocks(listing, lambda picture: resize(read_pixels(picture), image_px)),
+    )
+
+
+def listing_key(listing: Listing, image_px: int) -> str:
+    """The name of the decoded array: changes when a file is added, changed, renamed or resized."""
+    digest = hashlib.blake2b(f"{listing.source}\0{image_px}".encode(), digest_size=16)
+    for example in listing.examples:
+        digest.update(f"\0{example.key}\0{example.version}".encode())
+    return digest.hexdigest()
+
+
+def read_pixels(picture: Picture) -> NDArray[Any]:
+    """One picture as (height, width, 3) uint8, turned as its EXIF says; else DataError."""
+    if not isinstance(picture, Path):
+        return picture
+    try:
+        with Image.open(picture) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{picture}: refused, too many pixels ({error})") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{picture}: cannot be read ({reason})") from error
+
+
+def resize(pixels: NDArray[Any], image_px: int) -> NDArray[Any]:
+    """A square of `image_px`; Pillow's bilinear filter, which antialiases when it shrinks."""
+    if pixels.shape[:2] == (image_px, image_px):
+        return pixels
+    square = Image.fromarray(pixels).resize((image_px, image_px), Image.Resampling.BILINEAR)
+    return np.asarray(square)
+
+
+def content_hashes(images: NDArray[Any]) -> NDArray[np.uint64]:
+    """A 64-bit hash of each image's pixels, (n,), by which duplicates are found."""
+    digests = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
+def _blocks(listing: Listing, prepare: Callable[[Picture], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    def attempt(picture: Picture) -> NDArray[Any] | DataError:
+        try:
+            return prepare(picture)
+        except DataError as error:
+            return error
+
+    failures: list[DataError] = []
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        pictures = listing.pictures()
+        while batch := list(itertools.islice(pictures, BLOCK)):
+            done = list(pool.map(attempt, batch))
+            failures += [item for item in done if isinstance(item, DataError)]
+            yield np.stack([item for item in done if not isinstance(item, DataError)] or [_NOTHING])
+    if failures:
+        shown = [str(error) for error in failures[:MOST_FAILURES]]
+        rest = len(failures) - len(shown)
+        raise DataError("\n".join(shown + ([f"... and {rest} more"] if rest else [])))
+
+
+_NOTHING = np.zeros((1, 1, 3), np.uint8)

@@ -1,0 +1,139 @@
+"""From what the user said of the data to images ready for trials: listed, decoded, split, audited."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.arrays import ArrayStore
+from tlsearch.config.schema import Data
+from tlsearch.data.audit import find_duplicates
+from tlsearch.data.decode import content_hashes, decode, listing_key
+from tlsearch.data.digits import list_digits
+from tlsearch.data.folder import list_folder
+from tlsearch.data.listing import Listing, Split
+from tlsearch.data.splits import Indices, assign
+from tlsearch.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of an array on disk, in a given order, read only when they are asked for."""
+
+    array: NDArray[Any]
+    rows: Indices
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array that holds these rows alone."""
+        return (len(self.rows), *self.array.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As of the array."""
+        return self.array.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice | Indices) -> NDArray[Any]:
+        return np.asarray(self.array[self.rows[which]])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Decoded images on disk with labels and splits; small to send, opened where it is used.
+
+    `labels`: (n,) int32. `hashes`: (n,) of the pixels. `fingerprint` names the pictures and their split, whatever the machine.
+    """
+
+    images_path: Path
+    classes: tuple[str, ...]
+    labels: NDArray[np.int32]
+    hashes: NDArray[np.uint64]
+    splits: dict[Split, Indices]
+    fingerprint: str
+
+    def images(self, split: Split) -> Rows:
+        """The images of a split, (n, image_px, image_px, 3) uint8, left on disk until asked for."""
+        mapped: NDArray[Any] = np.load(self.images_path, mmap_mode="r", allow_pickle=False)
+        return Rows(mapped, self.splits[split])
+
+    def split_labels(self, split: Split) -> NDArray[np.int32]:
+        """The labels of one split, (n,) int32, in the order of its indices."""
+        return self.labels[self.splits[split]]
+
+
+def list_source(data: Data) -> Listing:
+    """The listing of a data source; raises DataError where there is none."""
+    if data.kind == "folder":
+        assert data.path is not None, "the schema asks for path"
+        return list_folder(data.path)
+    if data.kind == "digits":
+        return list_digits()
+    from tlsearch.data.tfds import list_tfds
+
+    assert data.name is not None, "the schema asks for name"
+    return list_tfds(data.name)
+
+
+def prepare(data: Data, cache: Path) -> ImageData:
+    """List, decode (once a data set, under `cache`), split and audit; all data errors come here."""
+    listing = list_source(data)
+    splits = assign(listing.examples, data.splits, listing.classes)
+    store = ArrayStore(cache / "images")
+    images = decode(listing, data.image_px, store)
+    hashes = _hashes(listing, data.image_px, images, ArrayStore(cache / "hashes"))
+    splits["train"] = _without_duplicates(data, hashes, splits)
+    labels = np.array([example.label for example in listing.examples], dtype=np.int32)
+    return ImageData(
+        images_path=store.path(listing_key(listing, data.image_px)),
+        classes=listing.classes,
+        labels=labels,
+        hashes=hashes,
+        splits=splits,
+        fingerprint=_fingerprint(listing.classes, hashes, labels, splits),
+    )
+
+
+def _hashes(
+    listing: Listing, image_px: int, images: NDArray[Any], store: ArrayStore
+) -> NDArray[np.uint64]:
+    key = listing_key(listing, image_px)
+    return np.asarray(store.open(key, len(images), lambda: [content_hashes(images)]))
+
+
+def _without_duplicates(
+    data: Data, hashes: NDArray[np.uint64], splits: dict[Split, Indices]
+) -> Indices:
+    found = find_duplicates(hashes, splits)
+    if not found.any or data.duplicates == "keep":
+        if found.any:
+            log.warning("%s; kept, as duplicates: keep says", found)
+        return splits["train"]
+    if data.duplicates == "error":
+        raise DataError(f"{found} (duplicates: error)")
+    log.warning("%s; %d dropped from train", found, len(found.train_again))
+    return np.setdiff1d(splits["train"], found.train_again)
+
+
+def _fingerprint(
+    classes: tuple[str, ...],
+    hashes: NDArray[np.uint64],
+    labels: NDArray[np.int32],
+    splits: dict[Split, Indices],
+) -> str:
+    """A hash of the pictures, their labels and their split, independent of names and order."""
+    digest = hashlib.blake2b("\0".join(classes).encode(), digest_size=16)
+    for split, rows in splits.items():
+        order = np.lexsort((labels[rows], hashes[rows]))
+        digest.update(split.encode())
+        digest.update(hashes[rows][order].tobytes())
+        digest.update(labels[rows][order].astype(np.int32).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""Train, validation and test: a function of each example's key, so that listing order is nothing."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.config.schema import Part, Splits
+from tlsearch.data.listing import SPLITS, Example, Split
+from tlsearch.errors import DataError
+
+Indices = NDArray[np.int64]
+
+
+def assign(examples: Sequence[Example], splits: Splits, classes: Sequence[str]) -> dict[Split, Indices]:
+    """Split name -> sorted indices of its examples; together they hold each example at most once.
+
+    A share takes the examples whose hash falls into its part of [0, 1), class by class: an old
+    example never moves when new ones come. A count is spread over the classes in proportion and
+    takes the smallest hashes. Splits that the data names itself are kept; what it does not name
+    is cut from train. Raises DataError where a split would lack a class or a count is too large.
+    """
+    given = _given(examples)
+    pool = given.pop("train", np.arange(len(examples)))
+    wanted = {split: getattr(splits, split) for split in SPLITS if split not in given}
+    drawn = _draw(examples, pool, wanted if given else _all_parts(splits))
+    result = {split: np.sort(given.get(split, drawn.get(split))) for split in SPLITS}
+    _check(examples, result, classes)
+    return result
+
+
+def position(key: str) -> float:
+    """The place of an example in [0, 1): evenly spread, the same on every machine for ever."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big") / 2.0**56
+
+
+def _given(examples: Sequence[Example]) -> dict[Split, Indices]:
+    named = {split: [i for i, e in enumerate(examples) if e.split == split] for split in SPLITS}
+    unnamed = [i for i, e in enumerate(examples) if e.split is None]
+    if len(unnamed) == len(examples):
+        return {}
+    named["train"] += unnamed
+    return {split: np.array(rows, dtype=np.int64) for split, rows in named.items() if rows}
+
+
+def _all_parts(splits: Splits) -> dict[Split, Part]:
+    return {split: getattr(splits, split) for split in SPLITS}
+
+
+def _draw(
+    examples: Sequence[Example], pool: Indices, parts: dict[Split, Part]
+) -> dict[Split, Indices]:
+    """Deal the pool out: shares first, then counts in the order test, validation, train."""
+    places = np.array([position(examples[i].key) for i in pool])
+    labels = np.array([examples[i].label for i in pool])
+    free = np.ones(len(pool), dtype=bool)
+    taken: dict[Split, NDArray[np.bool_]] = {}
+    start = 0.0
+    for split, part in _test_first(parts):
+        if isinstance(part, float):
+            taken[split] = (places >= start) & (places < start + part)
+            start += part
+            free &= ~taken[split]
+    for split, part in _test_first(parts):
+        if isinstance(part, int):
+            taken[split] = _smallest(places, labels, free, part, split)
+            free &= ~taken[split]
+    for split, part in parts.items():
+        if part == "rest":
+            taken[split] = free
+    return {split: pool[mask] for split, mask in taken.items()}
+
+
+def _test_first(parts: dict[Split, Part]) -> list[tuple[Split, Part]]:
+    return [(split, parts[split]) for split in reversed(SPLITS) if split in parts]
+
+
+def _smallest(
+    places: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    free: NDArray[np.bool_],
+    count: int,
+    split: Split,
+) -> NDArray[np.bool_]:
+    """Mark `count` free examples, spread over the classes, those of the smallest places."""
+    if count > free.sum():
+        raise DataError(f"splits.{split}: found {count}, but only {free.sum()} images are left")
+    chosen = np.zeros(len(places), dtype=bool)
+    quota = _spread(count, np.bincount(labels[free], minlength=int(labels.max()) + 1))
+    for label, share in enumerate(quota):
+        rows = np.flatnonzero(free & (labels == label))
+        chosen[rows[np.argsort(places[rows], kind="stable")[:share]]] = True
+    return chosen
+
+
+def _spread(count: int, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Divide `count` in proportion to `sizes`, whole numbers, the largest remainders rounded up."""
+    exact = count * sizes / sizes.sum()
+    quota = np.floor(exact).astype(np.int64)
+    quota[np.argsort(quota - exact, kind="stable")[: count - quota.sum()]] += 1
+    return quota
+
+
+def _check(
+    examples: Sequence[Example], result: dict[Split, Indices], classes: Sequence[str]
+) -> None:
+    for split, rows in result.items():
+        present = {examples[i].label for i in rows}
+        lacking = [name for label, name in enumerate(classes) if label not in present]
+        if lacking:
+            raise DataError(
+                f"the {split} split ({len(rows)} images) has no image of {', '.join(lacking)}; "
+                f"ask for a larger splits.{split} or give a fixed number"
+            )

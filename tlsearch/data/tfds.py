@@ -1,0 +1,72 @@
+"""A TensorFlow Datasets set by name; its images must be on disk already or downloadable."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.data.folder import SPLIT_NAMES
+from tlsearch.data.listing import Example, Listing
+from tlsearch.errors import DataError
+
+
+def list_tfds(name: str) -> Listing:
+    """List a TFDS image classification set; raises DataError with the command that fetches it.
+
+    Imports TensorFlow: the driver of a search calls it in a worker.
+    """
+    builder = _ready(name)
+    features = builder.info.features
+    if features is None or not {"image", "label"} <= set(features):
+        raise DataError(f"tfds {name}: expected the features image and label, found {features}")
+    parts = sorted(builder.info.splits)
+    examples = [
+        Example(f"{part}/{index:07d}", int(row["label"]), _split(part, parts))
+        for part in parts
+        for index, row in enumerate(_rows(builder, part, pixels=False))
+    ]
+    return Listing(
+        f"tfds {name} {builder.info.version}",
+        tuple(features["label"].names),
+        examples,
+        lambda: (_rgb(row["image"]) for part in parts for row in _rows(builder, part)),
+    )
+
+
+def _ready(name: str) -> Any:
+    """The builder of a set that is on disk now, downloaded and prepared if it was not."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name)
+        builder.download_and_prepare()
+    except Exception as error:  # of many kinds: unknown name, no network, bad checksum
+        raise DataError(_fetch_message(name, error)) from error
+    return builder
+
+
+def _fetch_message(name: str, error: BaseException) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"tfds {name}: not on this machine and could not be fetched ({reason}); with a network, "
+        f"`tfds build {name}` fetches it"
+    )
+
+
+def _rows(builder: Any, part: str, pixels: bool = True) -> Iterator[Any]:
+    """The rows of one part, in a fixed order; without `pixels` images stay encoded."""
+    import tensorflow_datasets as tfds
+
+    skip = None if pixels else {"image": tfds.decode.SkipDecoding()}
+    rows = builder.as_dataset(split=part, shuffle_files=False, decoders=skip)
+    return iter(tfds.as_numpy(rows))
+
+
+def _split(part: str, parts: list[str]) -> Any:
+    """What a part says of its split; a set of one part leaves the splitting to us."""
+    return SPLIT_NAMES.get(part.lower()) if len(parts) > 1 else None
+
+
+def _rgb(image: NDArray[Any]) -> NDArray[Any]:
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.asarray(image[:, :, :3])

@@ -1,0 +1,59 @@
+"""Every error raised on purpose, with the exit code that the command line ends with."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class TlsearchError(Exception):
+    """A mistake or a mishap that has a clear message; shown without a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(TlsearchError):
+    """What the user wrote cannot be run; holds every problem found, one line each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
+class DataError(TlsearchError):
+    """The images cannot be used as they are: missing, unreadable, empty class, odd splits."""
+
+    exit_code = 3
+
+
+class WeightsError(TlsearchError):
+    """The pretrained weights of a backbone cannot be had or do not fit it."""
+
+    exit_code = 3
+
+
+class ClusterError(TlsearchError):
+    """Ray cannot be started, reached, or given the resources that a trial asks for."""
+
+    exit_code = 3
+
+
+class RecordError(TlsearchError):
+    """A study directory, journal or model file is missing, damaged or in use."""
+
+    exit_code = 4
+
+
+class StudyError(TlsearchError):
+    """The study as a whole failed: its first trials all failed in the same way."""
+
+    exit_code = 1
+
+
+class Interrupted(TlsearchError):
+    """The user ended the search early; what is done has been ranked."""
+
+    exit_code = 130

@@ -1,0 +1,143 @@
+"""The record of a study: an Optuna journal, read and written here alone."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from tlsearch.config.catalog import Direction
+from tlsearch.errors import RecordError
+
+log = logging.getLogger(__name__)
+
+STUDY_NAME = "tlsearch"
+
+State = Literal["finished", "stopped", "diverged", "failed", "unfinished", "waiting"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the journal tells it; `values` maps epoch to the study's metric."""
+
+    number: int
+    state: State
+    config: Mapping[str, Any]
+    values: Mapping[int, float]
+    reason: str = ""
+    seconds: float = 0.0
+    trained_parameters: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The last epoch reported; 0 where only the warm-up was, or nothing."""
+        return max(self.values, default=0)
+
+    def best(self, direction: Direction) -> tuple[int, float] | None:
+        """The best epoch and its value (the earliest of equals), None before the first report."""
+        if not self.values:
+            return None
+        sign = -1 if direction == "max" else 1
+        return min(self.values.items(), key=lambda item: (sign * item[1], item[0]))
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """All that a journal holds of one study."""
+
+    direction: Direction
+    trials: tuple[TrialRecord, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _DriverHolds(BaseJournalFileLock):
+    """No lock of its own: the driver's lock on the study directory is held all the while."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return None
+
+
+def open_storage(path: Path) -> JournalStorage:
+    """The journal as Optuna storage, at an absolute path, without Optuna's own lock.
+
+    A writer holds the study directory's lock; a reader needs none.
+    """
+    return JournalStorage(JournalFileBackend(str(path.absolute()), lock_obj=_DriverHolds()))
+
+
+def mend(path: Path) -> int:
+    """Cut a torn last line, which Optuna would merge its next entry into; the bytes cut."""
+    if not path.is_file():
+        return 0
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+        log.warning("%s: cut %d bytes of a torn last line", path, len(data) - whole)
+    return len(data) - whole
+
+
+def create(path: Path, direction: Direction, sampler: Any) -> optuna.Study:
+    """Open the study of a journal for writing, or begin it; the caller holds the driver's lock."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    mend(path)
+    try:
+        return optuna.create_study(
+            storage=open_storage(path),
+            study_name=STUDY_NAME,
+            direction="maximize" if direction == "max" else "minimize",
+            sampler=sampler,
+            pruner=optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+    except (ValueError, KeyError) as error:
+        raise RecordError(f"{path}: the journal is damaged ({error})") from error
+
+
+def read(path: Path) -> StudyRecord:
+    """Read a journal, also while its search runs; raises RecordError where it cannot be read."""
+    if not path.is_file():
+        raise RecordError(f"{path}: no journal there; the study has not begun")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.load_study(storage=open_storage(path), study_name=STUDY_NAME)
+        trials = study.get_trials(deepcopy=False)
+    except (ValueError, KeyError) as error:
+        raise RecordError(f"{path}: the journal is damaged ({error})") from error
+    direction: Direction = "max" if study.direction.name == "MAXIMIZE" else "min"
+    return StudyRecord(direction, tuple(map(read_trial, trials)), dict(study.user_attrs))
+
+
+def read_trial(trial: FrozenTrial) -> TrialRecord:
+    """What an Optuna trial says, in the words of this project."""
+    notes = trial.user_attrs
+    return TrialRecord(
+        number=trial.number,
+        state=_state(trial),
+        config=json.loads(notes["config"]) if "config" in notes else dict(trial.params),
+        values={epoch: value for epoch, value in trial.intermediate_values.items()},
+        reason=notes.get("reason", ""),
+        seconds=float(notes.get("seconds", 0.0)),
+        trained_parameters=notes.get("trained_parameters"),
+    )
+
+
+def _state(trial: FrozenTrial) -> State:
+    if trial.state == TrialState.WAITING:
+        return "waiting"
+    if trial.state == TrialState.RUNNING:
+        return "unfinished"
+    if trial.state == TrialState.FAIL:
+        return "failed"
+    outcome: State = trial.user_attrs.get("outcome", "finished")
+    return outcome

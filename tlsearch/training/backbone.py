@@ -1,0 +1,137 @@
+"""A pretrained network in memory: built, loaded, with its own preprocessing in front."""
+
+import functools
+import hashlib
+import importlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from tlsearch.config.catalog import BACKBONES, Backbone, Preprocess
+from tlsearch.errors import WeightsError
+
+# Statistics of ImageNet as the networks of each convention were trained with them, in RGB order.
+_CAFFE_MEAN = (123.68, 116.779, 103.939)
+_TORCH_MEAN = np.array((0.485, 0.456, 0.406))
+_TORCH_STD = np.array((0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedBackbone:
+    """A backbone without top: `preprocess` takes RGB 0-255, `model` what that gives.
+
+    `pristine` holds every variable as loaded, so that one process can serve many trials.
+    """
+
+    row: Backbone
+    preprocess: keras.Model
+    model: keras.Model
+    pristine: tuple[NDArray[Any], ...]
+    drop_rates: dict[str, float]
+    digest: str
+
+    def reset(self) -> None:
+        """Undo what an earlier trial did: variables, trainability, dropout rates."""
+        for variable, value in zip(self.model.variables, self.pristine, strict=True):
+            variable.assign(value)
+        for layer in self.model.layers:
+            layer.trainable = False
+            if layer.name in self.drop_rates:
+                layer.rate = self.drop_rates[layer.name]
+
+
+@functools.lru_cache(maxsize=4)
+def load_backbone(name: str, weights: str, image_px: int) -> LoadedBackbone:
+    """Build a catalogue row at one image size and load its weights; kept for later trials.
+
+    `weights` is "default", "imagenet", "none" or a file. Raises WeightsError, naming the file or
+    the download that failed.
+    """
+    row = BACKBONES[name]
+    model = _build(row, row.default_weights if weights == "default" else weights, image_px)
+    return LoadedBackbone(
+        row=row,
+        preprocess=preprocessing(row.preprocess, image_px),
+        model=model,
+        pristine=tuple(variable.numpy() for variable in model.variables),
+        drop_rates={x.name: x.rate for x in model.layers if isinstance(x, keras.layers.Dropout)},
+        digest=_digest(model),
+    )
+
+
+def preprocessing(kind: Preprocess, image_px: int | None) -> keras.Model:
+    """RGB 0-255 -> what the network was trained on, in layers that every export format knows."""
+    inputs = keras.Input((image_px, image_px, 3), name="rgb")
+    if kind == "tf":
+        outputs = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(inputs)
+    elif kind == "torch":
+        scale, offset = 1 / (255 * _TORCH_STD), -_TORCH_MEAN / _TORCH_STD
+        outputs = keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="rescale")(inputs)
+    elif kind == "caffe":
+        outputs = _to_centred_bgr()(inputs)
+    else:
+        outputs = keras.layers.Identity(name="as_is")(inputs)
+    return keras.Model(inputs, outputs, name="preprocess")
+
+
+def _to_centred_bgr() -> keras.layers.Layer:
+    """Channel reversal and mean subtraction as a fixed 1 x 1 convolution."""
+    swap = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
+    layer = keras.layers.Conv2D(3, 1, name="rgb_to_centred_bgr", trainable=False)
+    layer.build((None, None, None, 3))
+    layer.set_weights([swap, -np.array(_CAFFE_MEAN[::-1], dtype=np.float32)])
+    return layer
+
+
+def _build(row: Backbone, weights: str, image_px: int) -> keras.Model:
+    module, function = row.build.split(":")
+    build = functools.partial(
+        getattr(importlib.import_module(module), function),
+        include_top=False,
+        input_shape=(image_px, image_px, 3),
+        **row.options,
+    )
+    if weights == "none":
+        keras.utils.set_random_seed(0)
+        return build(weights=None)
+    if weights == "imagenet":
+        return _imagenet(row, build)
+    model = build(weights=None)
+    _read_file(model, row.shipped_path if weights == "shipped" else Path(weights))
+    return model
+
+
+def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.Model:
+    """Keras downloads to the final path without a lock: one process of a machine at a time."""
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
+            return build(weights="imagenet")
+    except Exception as error:  # urllib, ssl, h5py: whatever kept the file from coming whole
+        raise WeightsError(
+            f"{row.name}: its ImageNet weights are not under {home / 'models'} and could not be "
+            f"downloaded ({error}); copy them there, set KERAS_HOME, or use a shipped backbone"
+        ) from error
+
+
+def _read_file(model: keras.Model, path: Path | None) -> None:
+    if path is None or not path.is_file():
+        raise WeightsError(f"{path}: no such weight file (use a path, imagenet, default or none)")
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
+        raise WeightsError(f"{path}: does not hold weights of {model.name} ({error})") from error
+
+
+def _digest(model: keras.Model) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for variable in model.variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
