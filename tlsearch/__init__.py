@@ -1,0 +1,43 @@
+"""tlsearch: find the best way to fine-tune a pretrained image network on your images.
+
+    import tlsearch
+    study = tlsearch.run(tlsearch.load("quickstart"))
+    study.leaderboard()
+
+Every name is loaded when it is first used, so that `import tlsearch` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlsearch.config.load import load as load
+    from tlsearch.config.schema import SearchConfig as SearchConfig
+    from tlsearch.search.study import Study as Study
+    from tlsearch.search.study import export as export
+    from tlsearch.search.study import resume as resume
+    from tlsearch.search.study import run as run
+    from tlsearch.training.predict import predict_files as predict
+
+_HOMES = {
+    "load": ("tlsearch.config.load", "load"),
+    "SearchConfig": ("tlsearch.config.schema", "SearchConfig"),
+    "Study": ("tlsearch.search.study", "Study"),
+    "run": ("tlsearch.search.study", "run"),
+    "resume": ("tlsearch.search.study", "resume"),
+    "export": ("tlsearch.search.study", "export"),
+    "predict": ("tlsearch.training.predict", "predict_files"),
+}
+
+__all__ = ["SearchConfig", "Study", "export", "load", "predict", "resume", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tlsearch' has no attribute '{name}'")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

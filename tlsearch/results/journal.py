@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsearch.config.catalog import Direction
@@ -69,9 +70,13 @@ class _DriverHolds(BaseJournalFileLock):
 def open_storage(path: Path) -> JournalStorage:
     """The journal as Optuna storage, at an absolute path, without Optuna's own lock.
 
-    A writer holds the study directory's lock; a reader needs none.
+    A writer holds the study directory's lock and calls `mend` first; a reader needs neither.
     """
-    return JournalStorage(JournalFileBackend(str(path.absolute()), lock_obj=_DriverHolds()))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return JournalStorage(JournalFileBackend(str(path.absolute()), lock_obj=_DriverHolds()))
+    except (ValueError, KeyError) as error:
+        raise RecordError(f"{path}: the journal is damaged ({error})") from error
 
 
 def mend(path: Path) -> int:
@@ -87,28 +92,17 @@ def mend(path: Path) -> int:
     return len(data) - whole
 
 
-def create(path: Path, direction: Direction, sampler: Any) -> optuna.Study:
-    """Open the study of a journal for writing, or begin it; the caller holds the driver's lock."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    mend(path)
-    try:
-        return optuna.create_study(
-            storage=open_storage(path),
-            study_name=STUDY_NAME,
-            direction="maximize" if direction == "max" else "minimize",
-            sampler=sampler,
-            pruner=optuna.pruners.NopPruner(),
-            load_if_exists=True,
-        )
-    except (ValueError, KeyError) as error:
-        raise RecordError(f"{path}: the journal is damaged ({error})") from error
+def note(path: Path, facts: Mapping[str, Any]) -> None:
+    """Add facts of the study as a whole, such as its test score; the driver alone calls it."""
+    study = optuna.load_study(storage=open_storage(path), study_name=STUDY_NAME)
+    for name, value in facts.items():
+        study.set_user_attr(name, value)
 
 
 def read(path: Path) -> StudyRecord:
     """Read a journal, also while its search runs; raises RecordError where it cannot be read."""
     if not path.is_file():
         raise RecordError(f"{path}: no journal there; the study has not begun")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.load_study(storage=open_storage(path), study_name=STUDY_NAME)
         trials = study.get_trials(deepcopy=False)

@@ -13,24 +13,50 @@ from tlsearch.results.leaderboard import COLUMNS, rows
 
 TextFormat = Literal["csv", "json", "md"]
 
-# Columns of the tables that people read; the rest is in CSV and JSON.
-READABLE = (
-    "rank",
-    "trial",
-    "state",
-    "metric",
-    "best_epoch",
-    "epochs",
-    "seconds",
-    "backbone",
-    "unfrozen_layers",
-    "head_units",
-    "dropout",
-    "head_lr",
-    "fine_tune_lr",
-    "optimizer",
-    "batch_size",
-)
+# Shown where a search varies it: what the column is called, and where its value comes from.
+_VARIED = {
+    "backbone": ("backbone",),
+    "unfrozen": ("unfrozen_layers",),
+    "head": ("head_units",),
+    "dropout": ("dropout",),
+    "lr": ("head_lr", "fine_tune_lr"),
+    "optimizer": ("optimizer",),
+    "decay": ("weight_decay",),
+    "batch": ("batch_size",),
+}
+
+
+def readable(
+    record: StudyRecord, metric: str, top: int | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """The leaderboard for people: column names and cells; what never varies is left out.
+
+    `epoch` reads best/last; `lr` is the rate of the trial's own phase.
+    """
+    table = rows(record)
+    varied = [name for name, keys in _VARIED.items() if len({_first(r, keys) for r in table}) > 1]
+    body = [
+        [
+            cell(row["rank"]),
+            str(row["trial"]),
+            row["state"],
+            "-" if row["metric"] is None else f"{row['metric']:.4f}",
+            f"{cell(row['best_epoch'])}/{row['epochs']}",
+            f"{row['seconds']:.1f}",
+            *(_short(_first(row, _VARIED[name])) for name in varied),
+        ]
+        for row in table[:top]
+    ]
+    return ["rank", "trial", "state", metric, "epoch", "seconds", *varied], body
+
+
+def _first(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((row[key] for key in keys if row[key] is not None), None)
+
+
+def _short(value: Any) -> str:
+    """Three digits are enough to tell two trials apart."""
+    return f"{value:.3g}" if isinstance(value, float) else cell(value)
 
 
 def render(record: StudyRecord, about: Mapping[str, Any], form: TextFormat) -> str:
@@ -97,17 +123,17 @@ def _document(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _markdown(record: StudyRecord, about: Mapping[str, Any]) -> str:
-    title = f"# {about['config']['name']}: {len(record.trials)} trials by {about['config']['metric']}"
-    lines = [title, "", *_markdown_table(READABLE, rows(record)), ""]
+    name, metric = about["config"]["name"], about["config"]["metric"]
+    columns, body = readable(record, metric)
+    lines = [f"# {name}: {len(body)} trials by validation {metric}", ""]
+    lines += [*_markdown_table(columns, body), ""]
     lines += [f"- {line}" for line in summary(record, about)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_table(columns: Sequence[str], table: Iterable[Mapping[str, Any]]) -> list[str]:
-    head = "| " + " | ".join(columns) + " |"
-    rule = "|" + "---|" * len(columns)
-    body = ["| " + " | ".join(_escape(cell(row[c])) for c in columns) + " |" for row in table]
-    return [head, rule, *body]
+def _markdown_table(columns: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    head = [columns, ["---"] * len(columns)]
+    return ["| " + " | ".join(map(_escape, row)) + " |" for row in (*head, *body)]
 
 
 def _escape(text: str) -> str:

@@ -1,0 +1,207 @@
+"""A trial inside its Ray actor: one warm TensorFlow process that serves many trials."""
+
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from tlsearch.config.catalog import Direction
+from tlsearch.config.trial import TrialConfig
+from tlsearch.data.sources import ImageData
+from tlsearch.errors import TlsearchError
+from tlsearch.results.storage import StudyDirectory
+
+if TYPE_CHECKING:
+    from tlsearch.training.checkpoint import Checkpoint
+    from tlsearch.training.trial import EpochReport
+
+RESUME_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What all trials of a study share, sent once to every actor."""
+
+    data: ImageData
+    study: Path
+    cache: Path
+    direction: Direction
+    cpus: int
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]
+    """Ray Tune's view of a trial: one step is one epoch, one result with the full set of keys.
+
+    What goes wrong inside a trial is reported, not raised, so that the warm process lives on.
+    """
+
+    def setup(self, config: dict[str, Any], workplace: Workplace) -> None:
+        """Start TensorFlow within the CPUs granted, then begin the first trial."""
+        self.workplace = workplace
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up another trial in the same process."""
+        self._end()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and report it."""
+        try:
+            report = next(self._epochs)
+        except TlsearchError as error:
+            return self._failed(str(error), str(error), fatal=True)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
+            return self._failed(traceback.format_exc(), where, fatal=False)
+        self._keep(report)
+        return self._result(report)
+
+    def cleanup(self) -> None:
+        """The actor ends."""
+        self._end()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing for Ray to keep: the resume state lies in the study directory."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: `_begin` reads the resume state from the study directory."""
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self.trial = TrialConfig(**config["trial"])
+        self.home = StudyDirectory(self.workplace.study).trial(config["number"])
+        self.home.mkdir(parents=True, exist_ok=True)
+        _log_to(self.home / "log")
+        sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
+        self._seconds = 0.0
+        self._epoch = 0
+        self._best: float | None = None
+        self._saved = self._started = time.monotonic()
+        self._epochs = self._train()
+
+    def _train(self) -> Iterator["EpochReport"]:
+        """The trial's epochs, from its resume state where there is one; imports TensorFlow."""
+        from tlsearch.training.runtime import limit_threads
+
+        limit_threads(self.workplace.cpus)
+        from tlsearch.features import FeatureStore
+        from tlsearch.training.trial import train
+
+        store = FeatureStore(self.workplace.cache, self.trial.feature_dtype)
+        start = self._resume_state()
+        yield from train(self.trial, self.workplace.data, store, start)
+
+    def _resume_state(self) -> "Checkpoint | None":
+        from tlsearch.errors import RecordError
+        from tlsearch.training.checkpoint import load_checkpoint
+
+        if not (self.home / "resume.npz").is_file():
+            return None
+        try:
+            start = load_checkpoint(self.home / "resume.npz")
+        except RecordError as error:
+            sys.stderr.write(f"{error}: starting over\n")
+            return None
+        if start.trial != self.trial:
+            return None
+        self._forget_after(start.epoch)
+        return start
+
+    def _forget_after(self, epoch: int) -> None:
+        """Take up curve and best value as they stood at the resumed epoch."""
+        lines = [json.loads(line) for line in _lines(self.home / "curves.jsonl")]
+        kept = [line for line in lines if line["epoch"] <= epoch]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        (self.home / "curves.jsonl").write_text(text)
+        self._seconds = sum(line["seconds"] for line in kept)
+        for line in kept:
+            if self._improves(line["value"]):
+                self._best = line["value"]
+
+    def _keep(self, report: "EpochReport") -> None:
+        """Write the curve's point, the best weights, and now and then the resume state."""
+        self._epoch = report.epoch
+        self._seconds += time.monotonic() - self._started
+        self._started = time.monotonic()
+        with (self.home / "curves.jsonl").open("a") as file:
+            file.write(json.dumps(_point(report)) + "\n")
+        if report.diverged:
+            return
+        if self._improves(report.value):
+            self._best = report.value
+            report.snapshot().save(self.home / "best.npz", weights_only=True)
+        if time.monotonic() - self._saved > RESUME_EVERY_S:
+            report.snapshot().save(self.home / "resume.npz")
+            self._saved = time.monotonic()
+
+    def _improves(self, value: float) -> bool:
+        if self._best is None:
+            return True
+        return value > self._best if self.workplace.direction == "max" else value < self._best
+
+    def _result(self, report: "EpochReport") -> dict[str, Any]:
+        done = report.diverged or report.epoch >= self.trial.epochs
+        return {
+            "epoch": report.epoch,
+            "value": report.value,
+            "diverged": report.diverged,
+            "failure": None,
+            "failure_at": None,
+            "fatal": False,
+            "seconds": self._seconds,
+            "trained_parameters": report.trained_parameters,
+            "done": done,
+        }
+
+    def _failed(self, text: str, where: str, fatal: bool) -> dict[str, Any]:
+        sys.stderr.write(text + "\n")
+        return {
+            "epoch": self._epoch,
+            "value": float("nan"),
+            "diverged": False,
+            "failure": text.strip(),
+            "failure_at": where,
+            "fatal": fatal,
+            "seconds": self._seconds + time.monotonic() - self._started,
+            "done": True,
+        }
+
+    def _end(self) -> None:
+        with contextlib.suppress(AttributeError):
+            self._epochs.close()  # type: ignore[attr-defined]
+
+
+def _point(report: "EpochReport") -> dict[str, Any]:
+    """A line of the learning curve; what is not a number is null."""
+    numbers = {
+        "value": report.value,
+        "train_loss": report.train_loss,
+        "validation_loss": report.validation_loss,
+        "validation_accuracy": report.validation_accuracy,
+        "seconds": round(report.seconds, 4),
+    }
+    finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
+    return {"epoch": report.epoch, **finite}
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def _log_to(path: Path) -> None:
+    """Send this process's output, that of native code too, to the trial's log from now on."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)

@@ -1,0 +1,83 @@
+"""Why a search ends before its last trial: the user, the clock, or the same bug again and again."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from ray.tune import Stopper
+
+from tlsearch.errors import Interrupted, StudyError, TlsearchError
+
+SAME_FAILURES = 3
+
+
+class Ending(Stopper):  # type: ignore[misc]
+    """Ray's stopper: asked after every event whether the whole search is over.
+
+    Trials cut short by it are not told to the sampler; `resume` takes them up again.
+    """
+
+    def __init__(
+        self, budget_s: float | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._deadline = None if budget_s is None else clock() + budget_s
+        self._failures: list[tuple[str, str]] = []
+        self._sound = False
+        self.out_of_time = False
+        self.error: TlsearchError | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is stopped by itself; look only whether it failed as all others before it."""
+        if result.get("failure") is None:
+            self._sound = True
+        else:
+            self._note_failure(result["failure_at"], result["failure"], result["fatal"])
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to end the search now."""
+        if self._deadline is not None and self._clock() >= self._deadline:
+            self.out_of_time = True
+        return self.out_of_time or self.error is not None
+
+    def interrupt(self) -> None:
+        """The user wants the search to end; what is done will be ranked."""
+        self.error = self.error or Interrupted("interrupted")
+
+    def _note_failure(self, where: str, text: str, fatal: bool) -> None:
+        self._failures.append((where, text))
+        if fatal:
+            self.error = self.error or StudyError(text)
+            return
+        first = self._failures[:SAME_FAILURES]
+        if not self._sound and len(first) == SAME_FAILURES and len({at for at, _ in first}) == 1:
+            message = f"the first {SAME_FAILURES} trials all failed in the same way:\n{text}"
+            self.error = self.error or StudyError(message)
+
+
+@contextlib.contextmanager
+def signals(ending: Ending) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the search cleanly; a second one ends it at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if isinstance(ending.error, Interrupted):
+            raise KeyboardInterrupt
+        ending.interrupt()
+
+    try:
+        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    except ValueError:  # not in the main thread: signals are somebody else's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)

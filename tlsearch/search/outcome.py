@@ -1,0 +1,32 @@
+"""What became of a trial, judged from its last result: the words that the record uses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tlsearch.results.journal import State
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's end; an infeasible one is told to the sampler as a place to keep away from."""
+
+    state: State
+    reason: str
+    feasible: bool = True
+
+
+def judge(
+    result: Mapping[str, Any] | None, error: bool, epochs: int, stop_reason: str | None
+) -> Outcome:
+    """The outcome of a trial with its last result; `stop_reason` is the scheduler's, if any."""
+    if error or result is None:
+        return Outcome("failed", "its worker was lost and could not be replaced", feasible=False)
+    if result.get("failure") is not None:
+        return Outcome("failed", str(result["failure"]), feasible=False)
+    if result.get("diverged"):
+        reason = f"diverged at epoch {result['epoch']}: loss or metric is not a number"
+        return Outcome("diverged", reason, feasible=False)
+    if result["epoch"] >= epochs:
+        return Outcome("finished", "trained to the last epoch")
+    return Outcome("stopped", stop_reason or f"stopped at epoch {result['epoch']}")

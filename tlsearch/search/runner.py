@@ -1,0 +1,79 @@
+"""The Ray Tune side of a search: trainable, resources, searcher, scheduler, Tuner."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+
+from tlsearch.config.schema import SearchConfig
+from tlsearch.data.sources import ImageData
+from tlsearch.results.journal import TrialRecord
+from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.actor import TrialActor, Workplace
+from tlsearch.search.ending import Ending, signals
+from tlsearch.search.sampler import TruthfulSearch
+from tlsearch.search.scheduler import build_scheduler
+
+LOST_WORKERS = 3  # times a trial is taken up again after its process or node died
+
+
+def run_trials(
+    config: SearchConfig,
+    data: ImageData,
+    home: StudyDirectory,
+    slots: int,
+    announce: Callable[[TrialRecord], None],
+) -> Ending:
+    """Run what the study still owes, `slots` trials at a time; says how it ended.
+
+    Everything worth keeping is in the journal and under `trials/` when this returns.
+    """
+    searcher = TruthfulSearch(config, home.journal_file, announce)
+    ending = Ending(config.time_budget)
+    owed = searcher.remaining()
+    if owed > 0:
+        tuner = Tuner(
+            _trainable(config, data, home.root),
+            tune_config=TuneConfig(
+                search_alg=searcher,
+                scheduler=build_scheduler(config, searcher.history(), searcher.reasons),
+                num_samples=owed,
+                max_concurrent_trials=slots,
+                reuse_actors=True,
+                trial_dirname_creator=_folder_name,
+            ),
+            run_config=RunConfig(
+                name="trials",
+                storage_path=str(home.ray),
+                stop=ending,
+                verbose=0,
+                failure_config=FailureConfig(max_failures=LOST_WORKERS),
+                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        with signals(ending):
+            tuner.fit()
+    return ending
+
+
+def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:
+    workplace = Workplace(
+        data=data,
+        study=study,
+        cache=config.cache_path,
+        direction=config.direction,
+        cpus=config.resources.cpus_per_trial,
+    )
+    resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
+    trainable = tune.with_parameters(TrialActor, workplace=workplace)
+    bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
+    return bound
+
+
+
+
+def _folder_name(trial: Any) -> str:
+    """Ray's folder of a trial, by its number: parameters make names that some systems refuse."""
+    return f"{trial.config['number']:05d}-{trial.trial_id}"

@@ -1,0 +1,183 @@
+"""The story of one search: data -> trials -> winner -> export -> report."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES
+from tlsearch.config.load import dump, parse
+from tlsearch.config.schema import SearchConfig
+from tlsearch.data.sources import ImageData, prepare
+from tlsearch.errors import ConfigError, RecordError, StudyError
+from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
+from tlsearch.results.leaderboard import ranked, table
+from tlsearch.results.live import trial_line
+from tlsearch.results.report import write_report
+from tlsearch.results.storage import StudyDirectory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tlsearch.training.export import ExportReport
+
+log = logging.getLogger(__name__)
+
+Listen = Callable[[str], None]
+
+
+class Study:
+    """A study on disk: what was asked, what happened, what came of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = StudyDirectory(directory)
+        self.about = self.home.read_about()
+
+    @property
+    def config(self) -> SearchConfig:
+        """The search as it ran."""
+        import yaml
+
+        return parse(yaml.safe_dump(self.about["config"]), str(self.home.study_file))
+
+    def record(self) -> StudyRecord:
+        """Everything that the journal holds."""
+        return read(self.home.journal_file)
+
+    def leaderboard(self) -> "pd.DataFrame":
+        """The trials, ranked, as a pandas table."""
+        return table(self.record())
+
+    def best(self) -> TrialRecord | None:
+        """The best trial, None before the first report."""
+        return next(iter(ranked(self.record())), None)
+
+    def weights(self, trial: int | None = None) -> Path:
+        """The kept weights of a trial, the best one's by default; RecordError where none are."""
+        number = trial if trial is not None else getattr(self.best(), "number", None)
+        if number is None:
+            raise RecordError(f"{self.home.root}: no trial has been ranked yet")
+        path = self.home.trial(number) / "best.npz"
+        if not path.is_file():
+            raise RecordError(
+                f"{self.home.root}: the weights of trial {number} were not kept; "
+                "only those of the best trials are"
+            )
+        return path
+
+
+def run(config: SearchConfig, directory: Path | None = None, listen: Listen = log.info) -> Study:
+    """Run a search to its end in a new study directory.
+
+    Raises ConfigError where a study is already there, DataError before the first trial, StudyError
+    where the trials all fail alike, and Interrupted once what is done has been ranked.
+    """
+    home = StudyDirectory(directory or config.storage / config.name)
+    home.refuse_existing()
+    with home.locked():
+        home.refuse_existing()
+        data = _prepare(config, listen)
+        home.write_about(_plain(config), data=_describe(data))
+        return _search(config, home, data, listen)
+
+
+def resume(directory: Path, listen: Listen = log.info) -> Study:
+    """Go on with a study: finished trials stay, unfinished ones continue, the rest is run."""
+    study = Study(directory)
+    config, home = study.config, study.home
+    with home.locked():
+        data = _prepare(config, listen)
+        if data.fingerprint != study.about["data"]["fingerprint"]:
+            raise RecordError(f"{home.root}: the images are not those that the study began with")
+        return _search(config, home, data, listen)
+
+
+def export(study: Study, out: Path, trial: int | None = None) -> "ExportReport":
+    """Write a trial's model (the best by default) as a `.keras` file that was compared with it.
+
+    Imports TensorFlow. Reads the study's images, to compare on the validation split.
+    """
+    from tlsearch.training.export import export_keras
+
+    if out.suffix != ".keras":
+        raise ConfigError([f"--out: found {out}, expected a file name that ends in .keras"])
+    return export_keras(study.weights(trial), _prepared(study.config), out, test=False)
+
+
+def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
+    from tlsearch.search.cluster import connect
+    from tlsearch.search.finish import drop_weights, finish
+
+    with connect(config.resources) as slots:
+        from tlsearch.search.runner import run_trials
+
+        listen(f"study {home.root}: {config.trials} trials, {slots} at a time")
+
+        def announce(trial: TrialRecord) -> None:
+            record = read(home.journal_file)
+            drop_weights(home, record)
+            listen(trial_line(trial, record, config.trials))
+
+        ending = run_trials(config, data, home, slots, announce)
+        _note_baselines(config, home, data)
+        if ending.error is None:
+            listen("exporting the best trial, and evaluating it on the test split")
+            finish(home, data, config.resources.cpus_per_trial)
+    study = Study(home.root)
+    write_report(home.report, study.record(), study.about)
+    if ending.error is not None:
+        raise ending.error
+    if study.best() is None:
+        raise StudyError(f"{home.root}: no trial succeeded; see the logs under trials/")
+    return study
+
+
+def _prepare(config: SearchConfig, listen: Listen) -> ImageData:
+    listen(f"reading the images ({config.data.kind})")
+    data = _prepared(config)
+    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in data.splits.items())
+    listen(f"{len(data.classes)} classes; {sizes}")
+    _refuse_leakage(config, data)
+    return data
+
+
+def _prepared(config: SearchConfig) -> ImageData:
+    if config.data.kind != "tfds":
+        return prepare(config.data, config.cache_path)
+    from tlsearch.search.cluster import connect, in_worker
+
+    with connect(config.resources):  # TFDS imports TensorFlow, which the driver never does
+        return in_worker(prepare, config.data, config.cache_path)
+
+
+def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
+    """A backbone pretrained on CIFAR-10 has seen CIFAR-10: its scores there mean nothing."""
+    if frozenset(data.classes) != CIFAR10_CLASSES:
+        return
+    seen = [n for n in config.space.backbone.values if BACKBONES[n].trained_on == "cifar10 train"]
+    if seen:
+        raise ConfigError(
+            [f"space.backbone: {', '.join(seen)} was pretrained on CIFAR-10, which this data is"]
+        )
+
+
+def _describe(data: ImageData) -> dict[str, Any]:
+    return {
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "images": {split: len(rows) for split, rows in data.splits.items()},
+    }
+
+
+def _plain(config: SearchConfig) -> dict[str, Any]:
+    import yaml
+
+    plain: dict[str, Any] = yaml.safe_load(dump(config))
+    return plain
+
+
+def _note_baselines(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
+    from tlsearch.search.baselines import accuracy_baselines
+
+    if config.metric == "accuracy" and home.journal_file.is_file():
+        note(home.journal_file, {"baselines": accuracy_baselines(data)})
