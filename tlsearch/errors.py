@@ -53,7 +53,7 @@ class StudyError(TlsearchError):
     exit_code = 1
 
 
-class Interrupted(TlsearchError):
+class SearchInterruptedError(TlsearchError):
     """The user ended the search early; what is done has been ranked."""
 
     exit_code = 130

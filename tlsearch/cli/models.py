@@ -26,7 +26,9 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An exported .keras file.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Files and folders.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes an image.")] = 1,
-    format: Annotated[Literal["table", "csv", "json"], typer.Option(help="How to print.")] = "table",
+    format: Annotated[
+        Literal["table", "csv", "json"], typer.Option(help="How to print.")
+    ] = "table",
 ) -> None:
     """Label images with an exported model; unreadable ones are reported, the rest goes on."""
     from tlsearch.cli.predictions import print_predictions
@@ -42,14 +44,19 @@ def pretrain(
     ],
     out: Annotated[Path, typer.Option(metavar="PATH", help="The file to write, *.weights.h5.")],
     image_px: Annotated[int, typer.Option(min=32, help="Size of the source images.")] = 48,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of drawing, order and start.")] = 0,
 ) -> None:
     """Pretrain a small backbone, as the shipped weights were made."""
-    from tlsearch.training.pretraining import pretrain_source
+    from tlsearch.training.pretrain import pretrain as train
+    from tlsearch.training.source_task import load_source
 
-    for epoch in pretrain_source(source, out, image_px=image_px, epochs=epochs, seed=seed):
-        print(epoch)
+    task = load_source(source, image_px, seed)
+    for epoch in train(
+        task.images, task.labels, epochs=epochs, seed=seed, out=out, mirror=task.mirror
+    ):
+        print(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, held-out accuracy {epoch.accuracy:.4f}")
+    print(out)
 
 
 COMMANDS = (export, predict, pretrain)

@@ -103,7 +103,7 @@ BACKBONES: dict[str, Backbone] = {
 # Class names of CIFAR-10: data with exactly these classes is taken to be CIFAR-10, whatever its
 # folder is called, so that weights pretrained on its train images are refused there (leakage).
 CIFAR10_CLASSES = frozenset(
-    ("airplane automobile bird cat deer dog frog horse ship truck").split()
+    ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 )
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")

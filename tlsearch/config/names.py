@@ -21,6 +21,7 @@ class one_of:  # noqa: N801 - reads as a function where it is used
     noun: str
 
     def __call__(self, raw: Any) -> Any:
+        """The value itself; ValueError where it is text that is not known."""
         if isinstance(raw, str) and raw not in self.known:
             raise ValueError(self.why(raw))
         return raw

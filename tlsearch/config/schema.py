@@ -83,7 +83,10 @@ UnfrozenLayers = Annotated[
     Annotated[Choices[Unfrozen], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 9999, True)
 ]
 BatchSizes = Annotated[
-    Annotated[Choices[PositiveInt], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(1, 4096, True)
+    Annotated[Choices[PositiveInt], Tag("choices")] | AsRange,
+    BY_SHAPE,
+    SHAPED,
+    within(1, 4096, True),
 ]
 
 
@@ -119,7 +122,9 @@ class Resources(Frozen):
 
 def _seconds(raw: Any) -> Any:
     """Read 90, "90s", "20m" or "1.5h" as seconds; anything else is left for pydantic to refuse."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", raw.strip()) if isinstance(raw, str) else None
+    match = (
+        re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", raw.strip()) if isinstance(raw, str) else None
+    )
     if match is None:
         return raw
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
@@ -200,7 +205,9 @@ def _outside(index: int, baseline: dict[str, Any], space: Space) -> list[str]:
     problems = []
     for key, value in baseline.items():
         if key not in Space.model_fields:
-            problems.append(f"baselines[{index}].{key}: {one_of(Space.model_fields, 'key').why(key)}")
+            problems.append(
+                f"baselines[{index}].{key}: {one_of(Space.model_fields, 'key').why(key)}"
+            )
         elif not getattr(space, key).admits(value):
             problems.append(f"baselines[{index}].{key}: {value!r} is not in space.{key}")
     return problems

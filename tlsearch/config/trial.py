@@ -49,5 +49,5 @@ class TrialConfig(Frozen):
         return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as the journal and checkpoints hold them; `TrialConfig(**it)` reads them."""
+        """Plain values, as journal and checkpoints hold them; `TrialConfig(**it)` reads them."""
         return self.model_dump(mode="json")

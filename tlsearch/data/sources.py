@@ -1,4 +1,4 @@
-"""From what the user said of the data to images ready for trials: listed, decoded, split, audited."""
+"""From what the user said of the data to images ready for trials."""
 
 import hashlib
 import logging
@@ -50,7 +50,8 @@ class Rows:
 class ImageData:
     """Decoded images on disk with labels and splits; small to send, opened where it is used.
 
-    `labels`: (n,) int32. `hashes`: (n,) of the pixels. `fingerprint` names the pictures and their split, whatever the machine.
+    `labels`: (n,) int32. `hashes`: (n,) uint64, of the pixels. `fingerprint` names the pictures and
+    their split, whatever the machine.
     """
 
     images_path: Path

@@ -1,4 +1,4 @@
-"""Train, validation and test: a function of each example's key, so that listing order is nothing."""
+"""Train, validation and test: a function of each example's key, so listing order is nothing."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ from tlsearch.errors import DataError
 Indices = NDArray[np.int64]
 
 
-def assign(examples: Sequence[Example], splits: Splits, classes: Sequence[str]) -> dict[Split, Indices]:
+def assign(
+    examples: Sequence[Example], splits: Splits, classes: Sequence[str]
+) -> dict[Split, Indices]:
     """Split name -> sorted indices of its examples; together they hold each example at most once.
 
     A share takes the examples whose hash falls into its part of [0, 1), class by class: an old
@@ -25,7 +27,7 @@ def assign(examples: Sequence[Example], splits: Splits, classes: Sequence[str]) 
     pool = given.pop("train", np.arange(len(examples)))
     wanted = {split: getattr(splits, split) for split in SPLITS if split not in given}
     drawn = _draw(examples, pool, wanted if given else _all_parts(splits))
-    result = {split: np.sort(given.get(split, drawn.get(split))) for split in SPLITS}
+    result = {split: np.sort((drawn | given)[split]) for split in SPLITS}
     _check(examples, result, classes)
     return result
 
@@ -97,7 +99,7 @@ def _smallest(
 def _spread(count: int, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Divide `count` in proportion to `sizes`, whole numbers, the largest remainders rounded up."""
     exact = count * sizes / sizes.sum()
-    quota = np.floor(exact).astype(np.int64)
+    quota: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     quota[np.argsort(quota - exact, kind="stable")[: count - quota.sum()]] += 1
     return quota
 

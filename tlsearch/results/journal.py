@@ -119,7 +119,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         number=trial.number,
         state=_state(trial),
         config=json.loads(notes["config"]) if "config" in notes else dict(trial.params),
-        values={epoch: value for epoch, value in trial.intermediate_values.items()},
+        values=dict(trial.intermediate_values),
         reason=notes.get("reason", ""),
         seconds=float(notes.get("seconds", 0.0)),
         trained_parameters=notes.get("trained_parameters"),

@@ -12,7 +12,9 @@ def trial_line(trial: TrialRecord, record: StudyRecord, total: int) -> str:
     value = "no value" if best is None else f"{best[1]:.4f} at epoch {best[0]}"
     what = f"{trial.config.get('backbone')} unfrozen {trial.config.get('unfrozen_layers')}"
     reason = trial.reason.splitlines()[-1] if trial.reason else trial.state
-    return f"[{ended}/{total}] trial {trial.number} {what}: {value}; {reason}{_leader(trial, record)}"
+    return (
+        f"[{ended}/{total}] trial {trial.number} {what}: {value}; {reason}{_leader(trial, record)}"
+    )
 
 
 def _leader(trial: TrialRecord, record: StudyRecord) -> str:

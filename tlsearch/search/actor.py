@@ -38,7 +38,7 @@ class Workplace:
     cpus: int
 
 
-class TrialActor(tune.Trainable):  # type: ignore[misc]
+class TrialActor(tune.Trainable):
     """Ray Tune's view of a trial: one step is one epoch, one result with the full set of keys.
 
     What goes wrong inside a trial is reported, not raised, so that the warm process lives on.

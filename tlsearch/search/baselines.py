@@ -40,4 +40,5 @@ def _thumbnails(images: Rows) -> NDArray[np.float32]:
         np.asarray(Image.fromarray(images[i : i + 1][0]).resize(size, Image.Resampling.BILINEAR))
         for i in range(len(images))
     ]
-    return np.stack(small).reshape(len(small), -1).astype(np.float32) / 255 - 0.5
+    pixels = np.stack(small).reshape(len(small), -1).astype(np.float32)
+    return pixels / np.float32(255) - np.float32(0.5)

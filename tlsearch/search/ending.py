@@ -9,20 +9,18 @@ from typing import Any
 
 from ray.tune import Stopper
 
-from tlsearch.errors import Interrupted, StudyError, TlsearchError
+from tlsearch.errors import SearchInterruptedError, StudyError, TlsearchError
 
 SAME_FAILURES = 3
 
 
-class Ending(Stopper):  # type: ignore[misc]
+class Ending(Stopper):
     """Ray's stopper: asked after every event whether the whole search is over.
 
     Trials cut short by it are not told to the sampler; `resume` takes them up again.
     """
 
-    def __init__(
-        self, budget_s: float | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, budget_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._deadline = None if budget_s is None else clock() + budget_s
         self._failures: list[tuple[str, str]] = []
@@ -46,7 +44,7 @@ class Ending(Stopper):  # type: ignore[misc]
 
     def interrupt(self) -> None:
         """The user wants the search to end; what is done will be ranked."""
-        self.error = self.error or Interrupted("interrupted")
+        self.error = self.error or SearchInterruptedError("interrupted")
 
     def _note_failure(self, where: str, text: str, fatal: bool) -> None:
         self._failures.append((where, text))
@@ -64,7 +62,7 @@ def signals(ending: Ending) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the search cleanly; a second one ends it at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if isinstance(ending.error, Interrupted):
+        if isinstance(ending.error, SearchInterruptedError):
             raise KeyboardInterrupt
         ending.interrupt()
 

@@ -72,8 +72,6 @@ def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.
     return bound
 
 
-
-
 def _folder_name(trial: Any) -> str:
     """Ray's folder of a trial, by its number: parameters make names that some systems refuse."""
     return f"{trial.config['number']:05d}-{trial.trial_id}"

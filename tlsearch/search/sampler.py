@@ -35,6 +35,7 @@ class Propose:
         self.config = config
 
     def __call__(self, trial: Any) -> dict[str, Any]:
+        """Ask an Optuna trial for a point of the space: {"trial": the whole configuration}."""
         space = self.config.space
         chosen = {
             name: self._suggest(trial, name, getattr(space, name))
@@ -91,7 +92,7 @@ def _spell(value: Any) -> Any:
     return value
 
 
-class TruthfulSearch(OptunaSearch):  # type: ignore[misc]
+class TruthfulSearch(OptunaSearch):
     """Ray's OptunaSearch, told by epoch, by outcome, and from a journal that outlives it.
 
     Stock OptunaSearch tells a stopped trial as complete and never records its last report; here
@@ -125,7 +126,8 @@ class TruthfulSearch(OptunaSearch):  # type: ignore[misc]
     @property
     def study(self) -> optuna.Study:
         """The Optuna study behind this searcher."""
-        return self._ot_study
+        study: optuna.Study = self._ot_study
+        return study
 
     def history(self) -> list[TrialRecord]:
         """Every trial that the journal knows, as its record."""

@@ -13,7 +13,7 @@ from tlsearch.results.journal import TrialRecord
 from tlsearch.search.sampler import METRIC, TIME_ATTR
 
 
-class ExplainedAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
+class ExplainedAsha(AsyncHyperBandScheduler):
     """Asynchronous successive halving whose rungs hold trial numbers and outlive a restart.
 
     `reasons` (trial number -> sentence) receives why each trial was stopped.

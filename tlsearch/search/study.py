@@ -70,7 +70,7 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
     """Run a search to its end in a new study directory.
 
     Raises ConfigError where a study is already there, DataError before the first trial, StudyError
-    where the trials all fail alike, and Interrupted once what is done has been ranked.
+    where the trials all fail alike, and SearchInterruptedError once what is done has been ranked.
     """
     home = StudyDirectory(directory or config.storage / config.name)
     home.refuse_existing()

@@ -26,10 +26,10 @@ def cut_points(model: keras.Model) -> list[Cut]:
     layers = model.layers
     index = {id(layer): i for i, layer in enumerate(layers)}
     last_use = _last_use(model, index)
-    cuts, crossing = [], set()
-    for i, layer in enumerate(layers):
-        crossing.add(i)
-        crossing = {source for source in crossing if last_use.get(source, -1) > i}
+    cuts: list[Cut] = []
+    crossing: set[int] = set()
+    for i in range(len(layers)):
+        crossing = {source for source in (*crossing, i) if last_use.get(source, -1) > i}
         if len(crossing) == 1:
             (source,) = crossing
             tensor = layers[source].output

@@ -89,9 +89,7 @@ def iterate(predict: Any, rows: Array) -> Iterator[NDArray[Any]]:
         yield predict(rows[start : start + EVAL_BATCH]).numpy()
 
 
-def _blocks_of_rows(
-    order: NDArray[Any], features: Array, batch: int
-) -> Iterator[NDArray[Any]]:
+def _blocks_of_rows(order: NDArray[Any], features: Array, batch: int) -> Iterator[NDArray[Any]]:
     """The order cut into blocks of whole batches that fit into `BLOCK_BYTES`."""
     row_bytes = max(1, int(np.prod(features.shape[1:])) * features.dtype.itemsize)
     size = max(1, BLOCK_BYTES // (row_bytes * batch)) * batch

@@ -51,7 +51,7 @@ class Network:
         return [*self.backbone.model.trainable_variables, *self.head.trainable_variables]
 
     def reseed(self, seed: int, epoch: int) -> None:
-        """Set every dropout mask's generator from (seed, epoch), so that history does not matter."""
+        """Set every dropout generator from (seed, epoch), so that history does not matter."""
         for model in (self.backbone.model, self.head):
             for place, layer in enumerate(model.layers):
                 if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
@@ -77,7 +77,7 @@ class Network:
         }
 
     def _unfreeze(self, trial: TrialConfig) -> list[Any]:
-        """Train the last layers, but never BatchNorm; what stays frozen does not drop out either."""
+        """Train the last layers, never BatchNorm; what stays frozen does not drop out either."""
         last = trainable_layers(self.backbone.model, trial.unfrozen_layers)
         trained = [x for x in last if x.variables and not _is_batch_norm(x)]
         for layer in trained:
