@@ -1,6 +1,7 @@
 """Content-addressed arrays on disk: open one, or compute it once under a lock."""
 
 import logging
+import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,29 +36,30 @@ class ArrayStore:
         `make` yields blocks whose lengths add up to `rows`. A damaged file is computed again,
         with one warning.
         """
-        found = self._map(key, rows)
+        found = self._map(key, rows, logging.DEBUG)
         if found is not None:
             return found
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f"{key}.lock"):
-            found = self._map(key, rows)
+            found = self._map(key, rows, logging.WARNING)
             if found is None:
                 write_blocks(self.path(key), rows, make())
-                found = self._map(key, rows)
+                found = self._map(key, rows, logging.WARNING)
         assert found is not None, f"{self.path(key)} was written and cannot be read"
         return found
 
-    def _map(self, key: str, rows: int) -> NDArray[Any] | None:
+    def _map(self, key: str, rows: int, level: int) -> NDArray[Any] | None:
         path = self.path(key)
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             return None
-        except (ValueError, EOFError, OSError) as error:
-            log.warning("%s is damaged (%s): computing it again", path, error)
+        except (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError) as error:
+            log.log(level, "%s is damaged (%s): computing it again", path, error)
             return None
         if len(array) != rows:
-            log.warning("%s: found %d rows, expected %d: computing again", path, len(array), rows)
+            message = "%s: found %d rows, expected %d: computing it again"
+            log.log(level, message, path, len(array), rows)
             return None
         return array
 

@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tlsearch.cli.options import Set, Space, StudyDir
+
+if TYPE_CHECKING:
+    from tlsearch.search.study import Study
 
 
 def run(
@@ -23,14 +26,14 @@ def run(
     from tlsearch.search.study import run as run_search
 
     settings = [*(set_ or []), *([] if trials is None else [f"trials={trials}"])]
-    _finish(run_search(load(space, settings), study, _log).home.root)
+    _finish(run_search(load(space, settings), study, _log))
 
 
 def resume(directory: StudyDir) -> None:
     """Go on with a study that was interrupted or killed."""
     from tlsearch.search.study import resume as resume_search
 
-    _finish(resume_search(directory, _log).home.root)
+    _finish(resume_search(directory, _log))
 
 
 def validate(space: Space, set_: Set = None) -> None:
@@ -67,11 +70,16 @@ def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _finish(directory: Path) -> None:
+def _finish(study: "Study") -> None:
+    """Show what came of the search; one that was cut short then ends with its own exit code."""
     from tlsearch.cli.reading import show
 
-    show(directory)
-    print(f"report: {directory / 'report'}\nmodel:  {directory / 'best' / 'model.keras'}")
+    home = study.home
+    show(home.root)
+    print(f"report: {home.report}")
+    if study.ended_by is not None:
+        raise study.ended_by
+    print(f"model:  {home.best / 'model.keras'}")
 
 
 COMMANDS = (run, resume, validate, init, backbones)

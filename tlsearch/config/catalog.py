@@ -68,6 +68,7 @@ def _shipped(source: str, image_px: int) -> Backbone:
 
 
 def _efficientnet(variant: str, image_px: int, layers: int) -> Backbone:
+    # Keras adds one more rescaling layer where weights="imagenet".
     module = "keras.applications.efficientnet"
     build, reference = f"{module}:EfficientNet{variant}", f"{module}:preprocess_input"
     return Backbone(f"efficientnet_{variant.lower()}", build, "none", reference, layers, image_px)
@@ -90,10 +91,10 @@ BACKBONES: dict[str, Backbone] = {
         _mobilenet_v2("", 1.0),
         _mobilenet_v2("_130", 1.3),
         _mobilenet_v2("_140", 1.4),
-        _efficientnet("B0", 224, 238),
-        _efficientnet("B1", 240, 340),
-        _efficientnet("B2", 260, 340),
-        _efficientnet("B3", 300, 385),
+        _efficientnet("B0", 224, 237),
+        _efficientnet("B1", 240, 339),
+        _efficientnet("B2", 260, 339),
+        _efficientnet("B3", 300, 384),
         _resnet(50, 175),
         _resnet(101, 345),
         _resnet(152, 515),

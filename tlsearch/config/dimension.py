@@ -65,6 +65,8 @@ class Range(Frozen):
             raise ValueError(f"low must be > 0 because log is true, found {self.low:g} (try 1e-6)")
         if self.log and self.step is not None:
             raise ValueError("step and log cannot be combined: leave one out")
+        if self.step is not None and self.step > (self.high - self.low) * (1 + 1e-9):
+            raise ValueError(f"step must fit between low and high, found {self.step:g}")
         return self
 
     def admits(self, value: object) -> bool:
@@ -97,16 +99,21 @@ def _to_shape(raw: Any) -> Any:
     return {"values": raw if isinstance(raw, list | tuple) else [raw]}
 
 
+def _to_list(raw: Any) -> Any:
+    """The same for a dimension of names, which has no range."""
+    if isinstance(raw, dict) and "values" not in raw:
+        raise ValueError(f"found {raw!r}, expected a value or a list of values")
+    return _to_shape(raw)
+
+
 def _tag(shaped: Any) -> str:
     is_choices = isinstance(shaped, Choices) or (isinstance(shaped, dict) and "values" in shaped)
     return "choices" if is_choices else "range"
 
 
-# The tags that pydantic puts into the location of a mistake and no user ever wrote.
-TAGS = frozenset(("choices", "range", "values"))
-
 AsRange = Annotated[Range, Tag("range")]
 SHAPED = BeforeValidator(_to_shape)
+LISTED = BeforeValidator(_to_list)
 BY_SHAPE = Discriminator(_tag)
 
 
@@ -120,14 +127,19 @@ def head_units(raw: Any) -> Any:
 Units = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValidator(head_units)]
 
 
-def unfrozen(raw: Any) -> Any:
-    """How many of the backbone's last layers train."""
-    if raw == "all" or (isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0):
-        return raw
-    raise ValueError(f"found {raw!r}, expected a whole number >= 0, or all")
+def whole_or(word: str, least: int) -> BeforeValidator:
+    """A whole number from `least` on, or one word."""
+
+    def check(raw: Any) -> Any:
+        if raw == word or (isinstance(raw, int) and not isinstance(raw, bool) and raw >= least):
+            return raw
+        raise ValueError(f"found {raw!r}, expected a whole number >= {least}, or {word}")
+
+    return BeforeValidator(check)
 
 
-Unfrozen = Annotated[int | Literal["all"], BeforeValidator(unfrozen)]
+# How many of the backbone's last layers train.
+Unfrozen = Annotated[int | Literal["all"], whole_or("all", 0)]
 
 
 def within(low: float, high: float, whole: bool = False) -> AfterValidator:
@@ -136,7 +148,10 @@ def within(low: float, high: float, whole: bool = False) -> AfterValidator:
     def check(dimension: Choices[Any] | Range) -> Choices[Any] | Range:
         if isinstance(dimension, Range):
             if dimension.low < low or dimension.high > high:
-                raise ValueError(f"the range must stay within {low:g} and {high:g}")
+                raise ValueError(
+                    f"found {dimension.low:g} to {dimension.high:g}, "
+                    f"expected a range within {low:g} and {high:g}"
+                )
             if whole and not dimension.whole():
                 raise ValueError("low, high and step must be whole numbers here")
         return dimension

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from tlsearch.config.dimension import TAGS, Choices, Range
+from tlsearch.config.dimension import Range
 from tlsearch.config.names import did_you_mean
 from tlsearch.config.schema import Asha, Data, Resources, SearchConfig, Space, Splits
 from tlsearch.errors import ConfigError
@@ -31,9 +31,38 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML that reads 1e-3 as a number, as people write it."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    """Safe YAML that quotes the text 1e-3, which `_Loader` would read as a number."""
+
+
+for _reads_1e3 in (_Loader, _Dumper):
+    _reads_1e3.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+        list("-+0123456789"),
+    )
+
+# What pydantic found wrong, in words for people; the rest keeps its own.
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "keys and values",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "a number > {gt:g}",
+    "greater_than_equal": "a number >= {ge:g}",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "a number < {lt:g}",
+    "less_than_equal": "a number <= {le:g}",
+    "literal_error": "{expected}",
+    "model_type": "keys and values",
+    "path_type": "a path",
+    "string_type": "text (in quotes)",
+    "too_short": "at least one value",
+    "tuple_type": "a list",
+}
 
 
 class _Document:
@@ -45,16 +74,19 @@ class _Document:
         self.problems: list[str] = []
 
     def read(self, text: str) -> Any:
-        """The document as plain values; a text that is not YAML raises ConfigError."""
-        loader = _Loader(text)
+        """The document as plain values, None if empty; a text that is not YAML: ConfigError."""
         try:
+            loader = _Loader(text)
             node = loader.get_single_node()
-            return {} if node is None else self._plain(loader, node, ())
+            return None if node is None else self._plain(loader, node, ())
+        except yaml.reader.ReaderError as error:
+            line, why = text.count("\n", 0, error.position) + 1, f"{error.reason}"
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ConfigError([f"{self.source}:{line}: not YAML: {error.problem}"]) from None
-        finally:
-            loader.dispose()
+            why = str(error.problem)
+        except RecursionError:
+            line, why = 1, "nested too deeply, or within itself"
+        raise ConfigError([f"{self.source}:{line}: not YAML: {why}"])
 
     def _plain(self, loader: _Loader, node: yaml.Node, at: Key) -> Any:
         self.where[at] = f"{self.source}:{node.start_mark.line + 1}"
@@ -62,7 +94,11 @@ class _Document:
             return self._mapping(loader, node, at)
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(loader, item, (*at, i)) for i, item in enumerate(node.value)]
-        return loader.construct_object(node)
+        try:
+            return loader.construct_object(node)
+        except ValueError as error:  # a date or an explicit tag that its text does not fit
+            self.problems.append(f"{self.where[at]}: {_dotted(at)}: found {node.value}: {error}")
+            return node.value
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, at: Key) -> dict[str, Any]:
         plain: dict[str, Any] = {}
@@ -83,7 +119,12 @@ class _Document:
             return
         path = tuple(key.strip().split("."))
         patch = _Document(f"--set {key}")
-        leaf = patch.read(value)
+        try:
+            leaf = patch.read(value)
+        except ConfigError as error:
+            self.problems += error.problems
+            return
+        self.problems += patch.problems
         for name in reversed(path):
             leaf = {name: leaf}
         self._merge(plain, leaf, path, f"--set {key}")
@@ -113,7 +154,11 @@ def load(space: str | Path, settings: Sequence[str] = ()) -> SearchConfig:
     Raises ConfigError with one line a problem: where, which key, what was found, what is expected.
     """
     path = find_space(space)
-    return parse(path.read_text(encoding="utf-8"), str(space), settings, name=path.stem)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{space}: cannot be read ({error})"]) from error
+    return parse(text, str(space), settings, name=path.stem)
 
 
 def parse(
@@ -122,6 +167,7 @@ def parse(
     """Check a search space given as YAML text; `name` is the study's where the text has none."""
     document = _Document(source)
     plain = document.read(text)
+    plain = {} if plain is None else plain
     if not isinstance(plain, dict):
         raise ConfigError([f"{source}:1: expected keys and values, found {type(plain).__name__}"])
     for setting in settings:
@@ -129,15 +175,15 @@ def parse(
     try:
         config = SearchConfig.model_validate({"name": name, **plain})
     except ValidationError as error:
-        document.problems += _explain(error, document)
+        document.problems += _explain(error, document, plain)
     if document.problems:
         raise ConfigError(sorted(dict.fromkeys(document.problems), key=_line_order))
     return config
 
 
-def from_mapping(values: Mapping[str, Any]) -> SearchConfig:
+def from_mapping(values: Mapping[str, Any], source: str = "<values>") -> SearchConfig:
     """Check a search space given as plain Python values."""
-    return parse(yaml.safe_dump(dict(values)), "<values>")
+    return parse(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False), source)
 
 
 def dump(config: SearchConfig) -> str:
@@ -145,7 +191,7 @@ def dump(config: SearchConfig) -> str:
     plain = config.model_dump(mode="json", exclude_none=True)
     if config.asha is None:
         plain["asha"] = None
-    return yaml.safe_dump(plain, sort_keys=False)
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False)
 
 
 def find_space(space: str | Path) -> Path:
@@ -167,29 +213,45 @@ def shipped_spaces() -> dict[str, Path]:
     return {file.stem: file for file in sorted(files)}
 
 
-def _explain(error: ValidationError, document: _Document) -> list[str]:
+def _explain(error: ValidationError, document: _Document, plain: Any) -> list[str]:
     lines = []
     for detail in error.errors():
-        at = tuple(part for part in detail["loc"] if part not in TAGS)
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # what was wrong with its values is told already
+        at = _as_written(detail, plain)
         where, key = document.locate(at), _dotted(at)
         lines.append(f"{where}: {key + ': ' if key else ''}{_reason(detail, at)}")
     return lines
 
 
+def _as_written(detail: Any, plain: Any) -> Key:
+    """The keys to a mistake, without the steps of pydantic's own that nobody wrote."""
+    steps: Key = detail["loc"]
+    if steps[:1] == ("space",) and len(steps) > 3 and steps[2] in ("choices", "range"):
+        steps = (*steps[:2], *steps[3:])
+    at: Key = ()
+    for step in steps:
+        if step in (plain if isinstance(plain, dict) else range(_length(plain))):
+            plain, at = plain[step], (*at, step)
+    return (*at, steps[-1]) if detail["type"] == "missing" else at
+
+
+def _length(plain: Any) -> int:
+    return len(plain) if isinstance(plain, list) else 0
+
+
 def _reason(detail: Any, at: Key) -> str:
     if detail["type"] == "extra_forbidden":
-        known = _SECTIONS.get(_dotted(at[:-1]), _known_of_dimension(at))
+        known = _SECTIONS.get(_dotted(at[:-1]), Range.model_fields)
         return f"unknown key, {did_you_mean(str(at[-1]), known)}"
     if detail["type"] == "missing":
         return "missing, expected a value"
-    message = detail["msg"].removeprefix("Value error, ")
+    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if detail["type"] == "value_error":
-        return str(message)
-    return f"found {detail['input']!r}, expected: {message.removeprefix('Input should be ')}"
-
-
-def _known_of_dimension(at: Key) -> Iterable[str]:
-    return Range.model_fields if at and at[0] == "space" else Choices.model_fields
+        return message
+    if detail["type"] in _EXPECTED:
+        message = _EXPECTED[detail["type"]].format(**detail.get("ctx", {}))
+    return f"found {detail['input']!r}, expected {message}"
 
 
 def _dotted(at: Key) -> str:

@@ -4,11 +4,21 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tlsearch.config.catalog import BACKBONES, METRICS, OPTIMIZERS, Direction
 from tlsearch.config.dimension import (
     BY_SHAPE,
+    LISTED,
     SHAPED,
     AsRange,
     Choices,
@@ -17,13 +27,25 @@ from tlsearch.config.dimension import (
     Unfrozen,
     Units,
     head_units,
+    whole_or,
     within,
 )
 from tlsearch.config.names import one_of
 
 Rate = Annotated[float, Field(gt=0, le=10)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Part = Share | PositiveInt | Literal["rest"]
+
+
+def _part(raw: Any) -> Any:
+    share = isinstance(raw, float) and 0 < raw < 1
+    count = isinstance(raw, int) and not isinstance(raw, bool) and raw > 0
+    if share or count or raw == "rest":
+        return raw
+    raise ValueError(
+        f"found {raw!r}, expected a share between 0 and 1, a number of images, or rest"
+    )
+
+
+Part = Annotated[float | int | Literal["rest"], BeforeValidator(_part)]
 ExportFormat = Literal["keras"]
 
 
@@ -43,7 +65,7 @@ class Splits(Frozen):
         parts = (self.train, self.validation, self.test)
         if parts.count("rest") > 1:
             raise ValueError("only one split can be 'rest'")
-        if sum(part for part in parts if isinstance(part, float)) > 1:
+        if sum(part for part in parts if isinstance(part, float)) > 1 + 1e-9:
             raise ValueError("the shares of train, validation and test add up to more than 1")
         return self
 
@@ -93,14 +115,15 @@ BatchSizes = Annotated[
 class Space(Frozen):
     """The dimensions of the search; each a constant, a list of choices, or a range."""
 
-    backbone: Annotated[Choices[Name], SHAPED] = Choices(values=("mobilenet_v2",))
-    weights: Annotated[Choices[str], SHAPED] = Choices(values=("default",))
+    backbone: Annotated[Choices[Name], LISTED] = Choices(values=("mobilenet_v2",))
+    weights: Annotated[Choices[str], LISTED] = Choices(values=("default",))
     unfrozen_layers: UnfrozenLayers = Choices(values=(0,))
-    head_units: Annotated[Choices[Units], SHAPED] = Choices(values=((),))
+    train_batch_norm: Annotated[Choices[bool], SHAPED] = Choices(values=(False,))
+    head_units: Annotated[Choices[Units], LISTED] = Choices(values=((),))
     dropout: Fractions = Choices(values=(0.0,))
     head_lr: Rates = Range(low=1e-4, high=1e-1, log=True)
     fine_tune_lr: Rates = Range(low=1e-5, high=1e-2, log=True)
-    optimizer: Annotated[Choices[OptimizerName], SHAPED] = Choices(values=("adamw",))
+    optimizer: Annotated[Choices[OptimizerName], LISTED] = Choices(values=("adamw",))
     weight_decay: Fractions = Choices(values=(0.0,))
     batch_size: BatchSizes = Choices(values=(32,))
 
@@ -117,22 +140,24 @@ class Resources(Frozen):
 
     cpus_per_trial: PositiveInt = 1
     gpus_per_trial: Annotated[float, Field(ge=0)] = 0
-    max_concurrent: PositiveInt | Literal["auto"] = "auto"
+    max_concurrent: Annotated[int | Literal["auto"], whole_or("auto", 1)] = "auto"
 
 
 def _seconds(raw: Any) -> Any:
-    """Read 90, "90s", "20m" or "1.5h" as seconds; anything else is left for pydantic to refuse."""
-    match = (
-        re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", raw.strip()) if isinstance(raw, str) else None
-    )
-    if match is None:
+    """Read 90, "90s", "20m" or "1.5h" as seconds; what is not text is left for pydantic."""
+    if not isinstance(raw, str):
         return raw
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", raw.strip())
+    if match is None:
+        raise ValueError(f"found {raw!r}, expected seconds, or a time as in 90s, 20m or 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _file_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise ValueError("use letters, digits, '.', '_' and '-' only: it names a folder")
+        raise ValueError(
+            f"found {name!r}, expected letters, digits, '.', '_' and '-' only: it names a folder"
+        )
     return name
 
 
@@ -179,35 +204,39 @@ class SearchConfig(Frozen):
         return self.cache.expanduser().absolute()
 
     @model_validator(mode="after")
-    def _baselines_in_space(self) -> "SearchConfig":
-        problems = [
-            problem
-            for index, baseline in enumerate(self.baselines)
-            for problem in _outside(index, baseline, self.space)
-        ]
+    def _parts_fit(self) -> "SearchConfig":
+        problems = _images_too_small(self)
+        for index, baseline in enumerate(self.baselines):
+            for key, why in _outside(baseline, self.space).items():
+                problems.append(_mistake(("baselines", index, key), why))
         if problems:
-            raise ValueError("; ".join(problems))
-        return self
-
-    @model_validator(mode="after")
-    def _images_large_enough(self) -> "SearchConfig":
-        for name in self.space.backbone.values:
-            if self.data.image_px < BACKBONES[name].min_px:
-                least = BACKBONES[name].min_px
-                raise ValueError(
-                    f"data.image_px: found {self.data.image_px}, but {name} needs at least {least}"
-                )
+            raise ValidationError.from_exception_data("SearchConfig", problems)
         return self
 
 
-def _outside(index: int, baseline: dict[str, Any], space: Space) -> list[str]:
+def _images_too_small(config: SearchConfig) -> list[InitErrorDetails]:
+    found = config.data.image_px
+    least = {name: BACKBONES[name].min_px for name in config.space.backbone.values}
+    return [
+        _mistake(("data", "image_px"), f"found {found}, but {name} needs at least {px}")
+        for name, px in least.items()
+        if found < px
+    ]
+
+
+def _outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
     """What of a baseline the space does not contain; Optuna would drop it without a word."""
-    problems = []
+    problems = {}
     for key, value in baseline.items():
         if key not in Space.model_fields:
-            problems.append(
-                f"baselines[{index}].{key}: {one_of(Space.model_fields, 'key').why(key)}"
-            )
+            problems[key] = one_of(Space.model_fields, "key").why(key)
         elif not getattr(space, key).admits(value):
-            problems.append(f"baselines[{index}].{key}: {value!r} is not in space.{key}")
+            problems[key] = f"found {value!r}, which is not in space.{key}"
     return problems
+
+
+def _mistake(at: tuple[str | int, ...], why: str) -> InitErrorDetails:
+    """A mistake that two keys make together, located at the one to change."""
+    return InitErrorDetails(
+        type=PydanticCustomError("value_error", "{why}", {"why": why}), loc=at, input=None
+    )

@@ -15,6 +15,7 @@ class TrialConfig(Frozen):
     backbone: str
     weights: str = "default"
     unfrozen_layers: Unfrozen = 0
+    train_batch_norm: bool = False
     head_units: Units = ()
     dropout: float = 0.0
     head_lr: float | None = None

@@ -46,12 +46,21 @@ def read_pixels(picture: Picture) -> NDArray[Any]:
         return picture
     try:
         with Image.open(picture) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.asarray(_eight_bits(ImageOps.exif_transpose(image)).convert("RGB"))
     except Image.DecompressionBombError as error:
         raise DataError(f"{picture}: refused, too many pixels ({error})") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{picture}: cannot be read ({reason})") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as 8: Pillow's own conversion clips all above 255 to white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
+    return image
 
 
 def resize(pixels: NDArray[Any], image_px: int) -> NDArray[Any]:

@@ -87,6 +87,9 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _example(root: Path, file: Path, label: int, split: Split | None) -> Example:
-    stat = file.stat()
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
     key = file.relative_to(root).as_posix()
     return Example(key, label, split, f"{stat.st_size}-{stat.st_mtime_ns}")

@@ -93,6 +93,7 @@ def prepare(data: Data, cache: Path) -> ImageData:
     hashes = _hashes(listing, data.image_px, images, ArrayStore(cache / "hashes"))
     splits["train"] = _without_duplicates(data, hashes, splits)
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
+    _require_classes(listing.classes, labels[splits["train"]])
     return ImageData(
         images_path=store.path(listing_key(listing, data.image_px)),
         classes=listing.classes,
@@ -122,6 +123,15 @@ def _without_duplicates(
         raise DataError(f"{found} (duplicates: error)")
     log.warning("%s; %d dropped from train", found, len(found.train_again))
     return np.setdiff1d(splits["train"], found.train_again)
+
+
+def _require_classes(classes: tuple[str, ...], train_labels: NDArray[np.int32]) -> None:
+    lacking = [name for label, name in enumerate(classes) if label not in train_labels]
+    if lacking:
+        raise DataError(
+            f"without the pictures that are in another split too, the train split has no image of "
+            f"{', '.join(lacking)}; take them out of the other splits, or set data.duplicates: keep"
+        )
 
 
 def _fingerprint(

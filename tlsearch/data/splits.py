@@ -24,6 +24,8 @@ def assign(
     is cut from train. Raises DataError where a split would lack a class or a count is too large.
     """
     given = _given(examples)
+    if given and "train" not in given:
+        raise DataError(f"the data names the splits {', '.join(given)}, but no train split")
     pool = given.pop("train", np.arange(len(examples)))
     wanted = {split: getattr(splits, split) for split in SPLITS if split not in given}
     drawn = _draw(examples, pool, wanted if given else _all_parts(splits))
@@ -87,7 +89,9 @@ def _smallest(
 ) -> NDArray[np.bool_]:
     """Mark `count` free examples, spread over the classes, those of the smallest places."""
     if count > free.sum():
-        raise DataError(f"splits.{split}: found {count}, but only {free.sum()} images are left")
+        raise DataError(
+            f"data.splits.{split}: found {count}, but only {free.sum()} images are left"
+        )
     chosen = np.zeros(len(places), dtype=bool)
     quota = _spread(count, np.bincount(labels[free], minlength=int(labels.max()) + 1))
     for label, share in enumerate(quota):
@@ -113,5 +117,5 @@ def _check(
         if lacking:
             raise DataError(
                 f"the {split} split ({len(rows)} images) has no image of {', '.join(lacking)}; "
-                f"ask for a larger splits.{split} or give a fixed number"
+                f"ask for a larger data.splits.{split} or give a fixed number"
             )

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 STUDY_NAME = "tlsearch"
 
+# What Optuna raises on lines that it did not write.
+_DAMAGE = (ValueError, KeyError, TypeError, IndexError, AssertionError)
+
 State = Literal["finished", "stopped", "diverged", "failed", "unfinished", "waiting"]
 
 
@@ -75,7 +78,7 @@ def open_storage(path: Path) -> JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return JournalStorage(JournalFileBackend(str(path.absolute()), lock_obj=_DriverHolds()))
-    except (ValueError, KeyError) as error:
+    except _DAMAGE as error:
         raise RecordError(f"{path}: the journal is damaged ({error})") from error
 
 
@@ -104,9 +107,12 @@ def read(path: Path) -> StudyRecord:
     if not path.is_file():
         raise RecordError(f"{path}: no journal there; the study has not begun")
     try:
-        study = optuna.load_study(storage=open_storage(path), study_name=STUDY_NAME)
+        storage = open_storage(path)
+        if not storage.get_all_studies():
+            raise RecordError(f"{path}: the journal is empty; the study has not begun")
+        study = optuna.load_study(storage=storage, study_name=STUDY_NAME)
         trials = study.get_trials(deepcopy=False)
-    except (ValueError, KeyError) as error:
+    except _DAMAGE as error:
         raise RecordError(f"{path}: the journal is damaged ({error})") from error
     direction: Direction = "max" if study.direction.name == "MAXIMIZE" else "min"
     return StudyRecord(direction, tuple(map(read_trial, trials)), dict(study.user_attrs))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # What a trial's row shows of its configuration.
 CONFIG_COLUMNS = (
     "backbone",
+    "weights",
     "unfrozen_layers",
     "head_units",
     "dropout",

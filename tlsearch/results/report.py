@@ -16,6 +16,7 @@ TextFormat = Literal["csv", "json", "md"]
 # Shown where a search varies it: what the column is called, and where its value comes from.
 _VARIED = {
     "backbone": ("backbone",),
+    "weights": ("weights",),
     "unfrozen": ("unfrozen_layers",),
     "head": ("head_units",),
     "dropout": ("dropout",),

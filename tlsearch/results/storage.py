@@ -75,9 +75,13 @@ class StudyDirectory:
             about = yaml.safe_load(self.study_file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RecordError(f"{self.study_file}: damaged ({error})") from error
-        if not isinstance(about, dict) or "config" not in about:
+        if not (isinstance(about, dict) and _is_config(about.get("config"))):
             raise RecordError(f"{self.study_file}: damaged (no config in it)")
         return about
+
+
+def _is_config(found: object) -> bool:
+    return isinstance(found, dict) and {"name", "metric"} <= found.keys()
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.tune import Stopper
 
-from tlsearch.errors import SearchInterruptedError, StudyError, TlsearchError
+from tlsearch.errors import SearchInterruptedError, StudyError
 
 SAME_FAILURES = 3
 
@@ -26,7 +26,8 @@ class Ending(Stopper):
         self._failures: list[tuple[str, str]] = []
         self._sound = False
         self.out_of_time = False
-        self.error: TlsearchError | None = None
+        self.interrupted: SearchInterruptedError | None = None
+        self.error: StudyError | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No trial is stopped by itself; look only whether it failed as all others before it."""
@@ -40,11 +41,16 @@ class Ending(Stopper):
         """Whether to end the search now."""
         if self._deadline is not None and self._clock() >= self._deadline:
             self.out_of_time = True
-        return self.out_of_time or self.error is not None
+        return self.out_of_time or self.cut_short
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the search ended without a result that should be exported."""
+        return self.interrupted is not None or self.error is not None
 
     def interrupt(self) -> None:
         """The user wants the search to end; what is done will be ranked."""
-        self.error = self.error or SearchInterruptedError("interrupted")
+        self.interrupted = SearchInterruptedError("interrupted; `tlsearch resume` goes on")
 
     def _note_failure(self, where: str, text: str, fatal: bool) -> None:
         self._failures.append((where, text))
@@ -62,7 +68,7 @@ def signals(ending: Ending) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the search cleanly; a second one ends it at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if isinstance(ending.error, SearchInterruptedError):
+        if ending.interrupted is not None:
             raise KeyboardInterrupt
         ending.interrupt()
 

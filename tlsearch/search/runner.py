@@ -1,6 +1,5 @@
 """The Ray Tune side of a search: trainable, resources, searcher, scheduler, Tuner."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,10 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.journal import TrialRecord
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor, Workplace
 from tlsearch.search.ending import Ending, signals
-from tlsearch.search.sampler import TruthfulSearch
+from tlsearch.search.sampler import Announce, TruthfulSearch
 from tlsearch.search.scheduler import build_scheduler
 
 LOST_WORKERS = 3  # times a trial is taken up again after its process or node died
@@ -24,7 +22,7 @@ def run_trials(
     data: ImageData,
     home: StudyDirectory,
     slots: int,
-    announce: Callable[[TrialRecord], None],
+    announce: Announce,
 ) -> Ending:
     """Run what the study still owes, `slots` trials at a time; says how it ended.
 
@@ -38,7 +36,7 @@ def run_trials(
             _trainable(config, data, home.root),
             tune_config=TuneConfig(
                 search_alg=searcher,
-                scheduler=build_scheduler(config, searcher.history(), searcher.reasons),
+                scheduler=build_scheduler(config, searcher.record().trials, searcher.reasons),
                 num_samples=owed,
                 max_concurrent_trials=slots,
                 reuse_actors=True,

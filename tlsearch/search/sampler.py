@@ -16,6 +16,7 @@ from tlsearch.config.trial import TrialConfig
 from tlsearch.results.journal import (
     STUDY_NAME,
     State,
+    StudyRecord,
     TrialRecord,
     mend,
     open_storage,
@@ -26,6 +27,9 @@ from tlsearch.search.outcome import Outcome, judge
 # What every result of a trial carries; Tune aborts a search on a result without its metric.
 METRIC = "value"
 TIME_ATTR = "epoch"
+
+
+Announce = Callable[[TrialRecord, StudyRecord], None]
 
 
 class Propose:
@@ -98,12 +102,10 @@ class TruthfulSearch(OptunaSearch):
     Stock OptunaSearch tells a stopped trial as complete and never records its last report; here
     it is pruned with that report, a diverged or failed one is pruned and infeasible, and one that
     the search's own end cut short is not told at all: `resume` takes it up again.
-    `announce` hears of every trial that has come to its end.
+    `announce` hears of every trial that has come to its end, with the study as it then stands.
     """
 
-    def __init__(
-        self, config: SearchConfig, journal: Path, announce: Callable[[TrialRecord], None]
-    ) -> None:
+    def __init__(self, config: SearchConfig, journal: Path, announce: Announce) -> None:
         mend(journal)
         super().__init__(
             space=Propose(config),
@@ -129,14 +131,15 @@ class TruthfulSearch(OptunaSearch):
         study: optuna.Study = self._ot_study
         return study
 
-    def history(self) -> list[TrialRecord]:
-        """Every trial that the journal knows, as its record."""
-        return [read_trial(trial) for trial in self.study.get_trials(deepcopy=False)]
+    def record(self) -> StudyRecord:
+        """The study as it stands, without reading the journal again."""
+        trials = tuple(read_trial(trial) for trial in self.study.get_trials(deepcopy=False))
+        return StudyRecord(self._config.direction, trials)
 
     def remaining(self) -> int:
         """How many trials the study still owes: unfinished ones and new ones."""
         ended: set[State] = {"finished", "stopped", "diverged", "failed"}
-        return self._config.trials - sum(trial.state in ended for trial in self.history())
+        return self._config.trials - sum(trial.state in ended for trial in self.record().trials)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """The next configuration: trials cut short earlier first, then Optuna's proposal."""
@@ -187,7 +190,7 @@ class TruthfulSearch(OptunaSearch):
             self.study.tell(trial, best[1])
         else:
             self.study.tell(trial, state=TrialState.PRUNED)
-        self._announce(read_trial(self._frozen(trial)))
+        self._announce(read_trial(self._frozen(trial)), self.record())
 
     def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
         return self.study._storage.get_trial(trial._trial_id)

@@ -9,7 +9,7 @@ from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES
 from tlsearch.config.load import dump, parse
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
-from tlsearch.errors import ConfigError, RecordError, StudyError
+from tlsearch.errors import ConfigError, RecordError, SearchInterruptedError, StudyError
 from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
 from tlsearch.results.leaderboard import ranked, table
 from tlsearch.results.live import trial_line
@@ -29,9 +29,10 @@ Listen = Callable[[str], None]
 class Study:
     """A study on disk: what was asked, what happened, what came of it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, ended_by: SearchInterruptedError | None = None) -> None:
         self.home = StudyDirectory(directory)
         self.about = self.home.read_about()
+        self.ended_by = ended_by  # why the run that made this object was cut short, if it was
 
     @property
     def config(self) -> SearchConfig:
@@ -70,7 +71,8 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
     """Run a search to its end in a new study directory.
 
     Raises ConfigError where a study is already there, DataError before the first trial, StudyError
-    where the trials all fail alike, and SearchInterruptedError once what is done has been ranked.
+    where the trials all fail alike. A search that the user interrupts is ranked and returned, with
+    `ended_by` set.
     """
     home = StudyDirectory(directory or config.storage / config.name)
     home.refuse_existing()
@@ -113,20 +115,21 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
 
         listen(f"study {home.root}: {config.trials} trials, {slots} at a time")
 
-        def announce(trial: TrialRecord) -> None:
-            record = read(home.journal_file)
+        def announce(trial: TrialRecord, record: StudyRecord) -> None:
             drop_weights(home, record)
             listen(trial_line(trial, record, config.trials))
 
         ending = run_trials(config, data, home, slots, announce)
         _note_baselines(config, home, data)
-        if ending.error is None:
+        if not ending.cut_short:
             listen("exporting the best trial, and evaluating it on the test split")
             finish(home, data, config.resources.cpus_per_trial)
-    study = Study(home.root)
-    write_report(home.report, study.record(), study.about)
     if ending.error is not None:
         raise ending.error
+    study = Study(home.root, ending.interrupted)
+    write_report(home.report, study.record(), study.about)
+    if study.ended_by is not None:
+        return study
     if study.best() is None:
         raise StudyError(f"{home.root}: no trial succeeded; see the logs under trials/")
     return study

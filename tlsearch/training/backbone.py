@@ -22,29 +22,32 @@ _CAFFE_MEAN = (123.68, 116.779, 103.939)
 _TORCH_MEAN = np.array((0.485, 0.456, 0.406))
 _TORCH_STD = np.array((0.229, 0.224, 0.225))
 
+_CHANGEABLE = ((keras.layers.Dropout, "rate"), (keras.layers.BatchNormalization, "momentum"))
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedBackbone:
     """A backbone without top: `preprocess` takes RGB 0-255, `model` what that gives.
 
-    `pristine` holds every variable as loaded, so that one process can serve many trials.
+    `pristine` holds every variable, and `settings` every layer attribute that a trial may change,
+    as loaded, so that one process can serve many trials.
     """
 
     row: Backbone
     preprocess: keras.Model
     model: keras.Model
     pristine: tuple[NDArray[Any], ...]
-    drop_rates: dict[str, float]
+    settings: tuple[tuple[Any, str, float], ...]
     digest: str
 
     def reset(self) -> None:
-        """Undo what an earlier trial did: variables, trainability, dropout rates."""
+        """Undo what an earlier trial did: variables, trainability, dropout rates, momenta."""
         for variable, value in zip(self.model.variables, self.pristine, strict=True):
             variable.assign(value)
         for layer in self.model.layers:
             layer.trainable = False
-            if layer.name in self.drop_rates:
-                layer.rate = self.drop_rates[layer.name]
+        for layer, attribute, setting in self.settings:
+            setattr(layer, attribute, setting)
 
 
 @functools.lru_cache(maxsize=4)
@@ -61,7 +64,12 @@ def load_backbone(name: str, weights: str, image_px: int) -> LoadedBackbone:
         preprocess=preprocessing(row.preprocess, image_px),
         model=model,
         pristine=tuple(variable.numpy() for variable in model.variables),
-        drop_rates={x.name: x.rate for x in model.layers if isinstance(x, keras.layers.Dropout)},
+        settings=tuple(
+            (layer, attribute, getattr(layer, attribute))
+            for layer in model.layers
+            for kind, attribute in _CHANGEABLE
+            if isinstance(layer, kind)
+        ),
         digest=_digest(model),
     )
 

@@ -13,6 +13,9 @@ from tlsearch.training.seeds import derive
 
 Arrays = dict[str, NDArray[Any]]
 
+# Of BatchNorm that trains: Keras' .99 and .999 leave useless statistics after a short training.
+BATCH_NORM_MOMENTUM = 0.9
+
 
 class Network:
     """Backbone + cut + head of one configuration.
@@ -77,11 +80,13 @@ class Network:
         }
 
     def _unfreeze(self, trial: TrialConfig) -> list[Any]:
-        """Train the last layers, never BatchNorm; what stays frozen does not drop out either."""
+        """Train the last layers, BatchNorm only on request; what is frozen drops nothing out."""
         last = trainable_layers(self.backbone.model, trial.unfrozen_layers)
-        trained = [x for x in last if x.variables and not _is_batch_norm(x)]
+        trained = [x for x in last if x.variables and _may_train(x, trial)]
         for layer in trained:
             layer.trainable = True
+            if _is_batch_norm(layer):
+                layer.momentum = BATCH_NORM_MOMENTUM
         moving = {layer.name for layer in last}
         for layer in self.backbone.model.layers:
             # A frozen Dropout stays active under training=True, so its rate is what freezes it.
@@ -106,6 +111,10 @@ def build_head(trial: TrialConfig, width: int, classes: int) -> keras.Model:
 def _dense(units: int, seed: int, place: int, **options: Any) -> keras.layers.Layer:
     start = keras.initializers.GlorotUniform(seed=derive(seed, "head", place))
     return keras.layers.Dense(units, kernel_initializer=start, **options)
+
+
+def _may_train(layer: Any, trial: TrialConfig) -> bool:
+    return trial.train_batch_norm or not _is_batch_norm(layer)
 
 
 def _is_batch_norm(layer: Any) -> bool:

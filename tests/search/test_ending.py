@@ -1,0 +1,77 @@
+import os
+import signal
+
+import pytest
+
+from tlsearch.errors import SearchInterruptedError, StudyError
+from tlsearch.search.ending import Ending, signals
+
+
+def failure(where="ValueError at model.py:3", fatal=False):
+    return {"failure": f"Traceback ... {where}", "failure_at": where, "fatal": fatal}
+
+
+SOUND = {"failure": None}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_budget_ends_the_search_in_time():
+    clock = Clock()
+    ending = Ending(60, clock)
+    assert not ending.stop_all()
+    clock.now = 61
+    assert ending.stop_all()
+    assert ending.out_of_time
+    assert ending.error is None
+
+
+def test_three_first_failures_alike_end_the_study_with_their_traceback():
+    ending = Ending(None)
+    for _ in range(2):
+        ending("a", failure())
+        assert not ending.stop_all()
+    ending("a", failure())
+    assert ending.stop_all()
+    assert isinstance(ending.error, StudyError)
+    assert "Traceback ... ValueError at model.py:3" in str(ending.error)
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [failure(), failure(), failure("KeyError at other.py:9")],
+        [SOUND, failure(), failure(), failure()],
+        [failure(), SOUND, failure(), failure()],
+    ],
+)
+def test_other_failures_do_not(results):
+    ending = Ending(None)
+    for result in results:
+        ending("a", result)
+    assert not ending.stop_all()
+
+
+def test_what_no_other_trial_can_do_better_ends_the_study_at_once():
+    ending = Ending(None)
+    ending("a", SOUND)
+    ending("b", failure("no such weight file", fatal=True))
+    assert ending.stop_all()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_search_and_a_second_one_at_once(number):
+    ending = Ending(None)
+    before = signal.getsignal(number)
+    with signals(ending):
+        os.kill(os.getpid(), number)
+        assert ending.stop_all()
+        assert isinstance(ending.interrupted, SearchInterruptedError)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before

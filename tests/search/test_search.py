@@ -1,0 +1,177 @@
+"""Real searches, through the command line, with Ray and TensorFlow, in a temporary directory."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tlsearch.results.journal import read
+from tlsearch.search.study import Study
+
+pytestmark = pytest.mark.cluster
+
+SPACE = """
+data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 100}}
+space:
+  backbone: [strokes, photos]
+  unfrozen_layers: [0, 15]
+  fine_tune_lr: {low: 1e-4, high: 1e-2, log: true}
+baselines:
+  - {backbone: strokes, unfrozen_layers: 0, head_lr: 1e-2}
+  - {backbone: photos, unfrozen_layers: 15, fine_tune_lr: 1e-3}
+epochs: 6
+trials: 6
+"""
+
+
+class Shell:
+    """A home of its own, so that nothing of the user's is read or written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "space.yaml").write_text(SPACE)
+        self.env = {**os.environ, "HOME": str(root)}
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            [sys.executable, "-m", "tlsearch.cli.main", *map(str, arguments)],
+            cwd=self.root,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments):
+        process = self.start(*arguments)
+        process.out, process.err = process.communicate(timeout=300)
+        return process
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    return Shell(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def finished(shell):
+    ran = shell("run", "space.yaml", "--study", "study", "--trials", "5")
+    assert ran.returncode == 0, ran.err
+    return ran
+
+
+def test_a_search_ends_with_a_ranked_table(finished):
+    lines = finished.out.splitlines()
+    assert lines[0].split()[:4] == ["rank", "trial", "state", "accuracy"]
+    assert [line.split()[0] for line in lines[2:7]] == list("12345")
+    assert "majority class: 0.1" in finished.out
+    assert "test accuracy of trial" in finished.out
+
+
+def test_its_record_is_whole(finished, shell):
+    record = Study(shell.root / "study").record()
+    assert [t.number for t in record.trials] == list(range(5))
+    assert {t.state for t in record.trials} <= {"finished", "stopped"}
+    for trial in record.trials:
+        assert set(trial.values) == set(range(trial.epochs + 1))
+        assert trial.seconds > 0
+        curve = shell.root / "study" / "trials" / f"{trial.number:05d}" / "curves.jsonl"
+        points = [json.loads(line) for line in curve.read_text().splitlines()]
+        assert {p["epoch"]: p["value"] for p in points} == trial.values
+
+
+def test_the_best_trial_is_the_exported_one(finished, shell):
+    study = Study(shell.root / "study")
+    facts, best = study.record().facts, study.best()
+    assert facts["test"]["trial"] == best.number
+    assert facts["export"]["validation"] == best.best("max")[1]
+    assert (shell.root / "study" / "best" / "model.keras").is_file()
+
+
+def test_ray_is_quiet_and_nothing_is_left_behind(finished, shell):
+    assert "ray" not in finished.err.replace("array", "").lower()
+    assert not list((shell.root / "study" / "trials").glob("*/resume.npz"))
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "md"])
+def test_it_can_be_reported(finished, shell, form):
+    reported = shell("report", "study", "--format", form)
+    assert reported.returncode == 0, reported.err
+    assert "strokes" in reported.out
+    if form == "json":
+        trials = json.loads(reported.out)["trials"]
+        assert [t["rank"] for t in trials] == [1, 2, 3, 4, 5]
+        assert (shell.root / "study" / trials[0]["log"]).is_file()
+
+
+def test_a_second_run_into_it_is_refused_with_two_ways_on(finished, shell):
+    again = shell("run", "space.yaml", "--study", "study")
+    assert again.returncode == 2
+    assert "tlsearch resume" in again.err
+    assert "--study DIR" in again.err
+
+
+def test_any_kept_trial_can_be_exported(finished, shell):
+    number = Study(shell.root / "study").record().trials[-1].number
+    done = shell("export", "study", "--trial", number, "--out", "other.keras")
+    assert done.returncode == 0, done.err
+    assert "parity" in done.out
+
+
+def test_the_model_labels_pictures(finished, shell):
+    for place, pixels in enumerate(load_digits().images[:20]):
+        Image.fromarray((pixels * 15.9).astype("uint8")).save(shell.root / f"digit{place:02d}.png")
+    files = sorted(shell.root.glob("digit*.png"))
+    done = shell("predict", "study/best/model.keras", *files, "--format", "json")
+    assert done.returncode == 0, done.err
+    labels = [entry["classes"][0]["label"] for entry in json.loads(done.out)]
+    truth = [str(label) for label in load_digits().target[:20]]
+    assert sum(a == b for a, b in zip(labels, truth, strict=True)) >= 10  # 2 by chance
+
+
+def wait_for_trials(study, count, process):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        if (study / "journal.log").is_file() and len(ended(study)) >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no trial ended in two minutes")
+
+
+def ended(study):
+    states = ("finished", "stopped")
+    return {t.number: t for t in read(study / "journal.log").trials if t.state in states}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_is_ranked_and_can_go_on(shell, number):
+    study = shell.root / f"interrupted{number}"
+    process = shell.start("run", "space.yaml", "--study", study)
+    wait_for_trials(study, 1, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "rank" in out
+    before = ended(study)
+    assert 1 <= len(before) < 6
+    resumed = shell("resume", study)
+    assert resumed.returncode == 0, resumed.err
+    after = ended(study)
+    assert sorted(after) == list(range(6))
+    assert all(after[n] == trial for n, trial in before.items())
+
+
+def test_weights_that_do_not_fit_end_the_study_with_the_reason(shell):
+    (shell.root / "other.weights.h5").write_bytes(b"not weights")
+    done = shell("run", "space.yaml", "--study", "bad", "--set", "space.weights=other.weights.h5")
+    assert done.returncode == 1
+    assert "other.weights.h5: does not hold weights" in done.err
+    assert "Traceback" not in done.err

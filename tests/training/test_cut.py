@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from tlsearch.training.backbone import load_backbone
+from tlsearch.training.cut import choose_cut, cut_in_two, trainable_layers
+
+pytestmark = pytest.mark.training
+
+DEPTHS = (1, 2, 7, 15, 40, 90, 10_000, "all")
+
+
+@pytest.fixture(scope="module", params=["mobilenet_v2_035", "efficientnet_b0", "resnet50"])
+def backbone(request):
+    return load_backbone(request.param, "none", 32)
+
+
+@pytest.mark.parametrize("unfrozen", DEPTHS)
+def test_prefix_then_suffix_is_the_whole_network(backbone, unfrozen):
+    images = np.random.default_rng(1).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    sections = cut_in_two(backbone.model, unfrozen)
+    joined = sections.suffix(sections.prefix(images, training=False), training=False)
+    np.testing.assert_allclose(joined, sections.pool(images, training=False), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("unfrozen", DEPTHS)
+def test_nothing_that_trains_lies_before_the_cut(backbone, unfrozen):
+    layers = backbone.model.layers
+    cut = choose_cut(backbone.model, unfrozen)
+    training = {layer.name for layer in trainable_layers(backbone.model, unfrozen)}
+    assert not {layer.name for layer in layers[: cut.index + 1]} & (training - {layers[0].name})
+
+
+@pytest.mark.parametrize("unfrozen", DEPTHS[:-2])
+def test_no_later_cut_would_do(backbone, unfrozen):
+    from tlsearch.training.cut import cut_points
+
+    cut = choose_cut(backbone.model, unfrozen)
+    first = len(backbone.model.layers) - unfrozen
+    assert not [c for c in cut_points(backbone.model) if cut.index < c.index < first]
+
+
+def test_a_frozen_backbone_is_cut_behind_its_pooling(backbone):
+    sections = cut_in_two(backbone.model, 0)
+    assert sections.suffix is None
+    assert len(sections.prefix.output.shape) == 2
+
+
+def test_sections_are_built_once(backbone):
+    nodes = [len(layer._inbound_nodes) for layer in backbone.model.layers]
+    for _ in range(3):
+        cut_in_two(backbone.model, 15)
+        cut_in_two(backbone.model, 15)
+    again = [len(layer._inbound_nodes) for layer in backbone.model.layers]
+    assert max(b - a for a, b in zip(nodes, again, strict=True)) <= 2
