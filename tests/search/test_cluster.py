@@ -1,4 +1,9 @@
+from importlib import metadata
+from pathlib import Path
+
 import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tlsearch.config.schema import Resources
 from tlsearch.errors import ClusterError
@@ -23,3 +28,29 @@ def test_as_many_trials_run_as_fit(asked, available, expected):
 def test_a_trial_that_never_fits_is_refused_with_both_numbers():
     with pytest.raises(ClusterError, match="asks for 1 CPUs and 1 GPUs, the cluster has 2 and 0"):
         slots(Resources(gpus_per_trial=1), {"CPU": 2})
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """cluster.yaml with what Ray fills in, checked against Ray's schema."""
+    path = Path(__file__).parents[2] / "cluster.yaml"
+    config = prepare_config(yaml.safe_load(path.read_text()))
+    validate_config(config)
+    return config
+
+
+def test_the_head_of_the_cluster_takes_no_trials(cluster):
+    head = cluster["available_node_types"][cluster["head_node_type"]]
+    assert head["resources"]["CPU"] == 0
+    assert "GPU" not in head["resources"]
+
+
+def test_every_node_installs_the_ray_that_was_tested(cluster):
+    commands = " ".join(cluster["head_setup_commands"] + cluster["worker_setup_commands"])
+    assert commands.count(f"ray[default,tune]=={metadata.version('ray')}") == 2
+    assert "nightly" not in commands
+    assert "latest" not in commands
+
+
+def test_the_dashboard_stays_on_the_head(cluster):
+    assert "--dashboard-host=127.0.0.1" in " ".join(cluster["head_start_ray_commands"])

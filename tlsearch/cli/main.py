@@ -1,13 +1,14 @@
 """The command line: argv -> one call -> exit code."""
 
 import logging
+import os
 import sys
+from typing import Any
 
-import click
 import typer
 
 from tlsearch.cli import models, reading, searching
-from tlsearch.errors import TlsearchError
+from tlsearch.errors import SearchInterruptedError, TlsearchError
 
 app = typer.Typer(
     name="tlsearch",
@@ -22,26 +23,29 @@ for module in (searching, reading, models):
         app.command()(command)
 
 
+# Typer carries its own click, whose base of all usage errors has no public name.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
 def main() -> int:
     """Run the command line; a user's mistake is a message and an exit code, never a traceback."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except TlsearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.ClickException as error:
+    except _UsageError as error:
         error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+        return int(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
         print("error: interrupted", file=sys.stderr)
-        return 130
+        return SearchInterruptedError.exit_code
     except BrokenPipeError:  # the reader of our output had enough, as `| head` has
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

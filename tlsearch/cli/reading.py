@@ -30,7 +30,8 @@ def report(
         show(directory)
         return
     home = StudyDirectory(directory)
-    text = render(read(home.journal_file), home.read_about(), format)
+    about = home.read_about()
+    text = render(read(home.journal_file), about, format)
     if out is None:
         print(text, end="")
     else:

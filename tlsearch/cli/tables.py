@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-PIPED_WIDTH = 400
+PIPED_WIDTH = 10_000
 
 
 def print_table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> None:

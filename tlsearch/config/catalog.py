@@ -107,6 +107,9 @@ CIFAR10_CLASSES = frozenset(
     ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 )
 
+# Names of weights; anything else is the path of a file.
+WEIGHTS = ("default", "imagenet", "shipped", "none")
+
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 
 # Metric name -> which way is better. Computed on the validation split after every epoch.

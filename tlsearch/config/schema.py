@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from tlsearch.config.catalog import BACKBONES, METRICS, OPTIMIZERS, Direction
+from tlsearch.config.catalog import BACKBONES, METRICS, OPTIMIZERS, WEIGHTS, Direction
 from tlsearch.config.dimension import (
     BY_SHAPE,
     LISTED,
@@ -118,7 +118,7 @@ class Space(Frozen):
     backbone: Annotated[Choices[Name], LISTED] = Choices(values=("mobilenet_v2",))
     weights: Annotated[Choices[str], LISTED] = Choices(values=("default",))
     unfrozen_layers: UnfrozenLayers = Choices(values=(0,))
-    train_batch_norm: Annotated[Choices[bool], SHAPED] = Choices(values=(False,))
+    train_batch_norm: Annotated[Choices[bool], LISTED] = Choices(values=(False,))
     head_units: Annotated[Choices[Units], LISTED] = Choices(values=((),))
     dropout: Fractions = Choices(values=(0.0,))
     head_lr: Rates = Range(low=1e-4, high=1e-1, log=True)
@@ -201,7 +201,19 @@ class SearchConfig(Frozen):
     @property
     def cache_path(self) -> Path:
         """The cache directory, with `~` expanded; shared by all studies."""
-        return self.cache.expanduser().absolute()
+        return _absolute(self.cache)
+
+    def anchored(self) -> "SearchConfig":
+        """The same search with absolute paths, so that it means the same from anywhere."""
+        path = self.data.path and _absolute(self.data.path)
+        weights = tuple(_anchor_weights(name) for name in self.space.weights.values)
+        return self.model_copy(
+            update={
+                "data": self.data.model_copy(update={"path": path}),
+                "space": self.space.model_copy(update={"weights": Choices(values=weights)}),
+                "cache": self.cache_path,
+            }
+        )
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "SearchConfig":
@@ -212,6 +224,14 @@ class SearchConfig(Frozen):
         if problems:
             raise ValidationError.from_exception_data("SearchConfig", problems)
         return self
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _anchor_weights(name: str) -> str:
+    return name if name in WEIGHTS else str(_absolute(Path(name)))
 
 
 def _images_too_small(config: SearchConfig) -> list[InitErrorDetails]:

@@ -13,6 +13,7 @@ CONFIG_COLUMNS = (
     "backbone",
     "weights",
     "unfrozen_layers",
+    "train_batch_norm",
     "head_units",
     "dropout",
     "head_lr",

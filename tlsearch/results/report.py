@@ -18,6 +18,7 @@ _VARIED = {
     "backbone": ("backbone",),
     "weights": ("weights",),
     "unfrozen": ("unfrozen_layers",),
+    "batch norm": ("train_batch_norm",),
     "head": ("head_units",),
     "dropout": ("dropout",),
     "lr": ("head_lr", "fine_tune_lr"),

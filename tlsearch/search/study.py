@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES
-from tlsearch.config.load import dump, parse
+from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES, WEIGHTS
+from tlsearch.config.load import dump, from_mapping
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.errors import ConfigError, RecordError, SearchInterruptedError, StudyError
@@ -37,9 +37,7 @@ class Study:
     @property
     def config(self) -> SearchConfig:
         """The search as it ran."""
-        import yaml
-
-        return parse(yaml.safe_dump(self.about["config"]), str(self.home.study_file))
+        return from_mapping(self.about["config"], str(self.home.study_file))
 
     def record(self) -> StudyRecord:
         """Everything that the journal holds."""
@@ -74,6 +72,8 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
     where the trials all fail alike. A search that the user interrupts is ranked and returned, with
     `ended_by` set.
     """
+    config = config.anchored()
+    _require_weight_files(config)
     home = StudyDirectory(directory or config.storage / config.name)
     home.refuse_existing()
     with home.locked():
@@ -151,6 +151,13 @@ def _prepared(config: SearchConfig) -> ImageData:
 
     with connect(config.resources):  # TFDS imports TensorFlow, which the driver never does
         return in_worker(prepare, config.data, config.cache_path)
+
+
+def _require_weight_files(config: SearchConfig) -> None:
+    files = [name for name in config.space.weights.values if name not in WEIGHTS]
+    missing = [name for name in files if not Path(name).is_file()]
+    if missing:
+        raise ConfigError([f"space.weights: {name}: no such weight file" for name in missing])
 
 
 def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:

@@ -1,14 +1,14 @@
 """A first search space for a user's own pictures, from a look at the folder."""
 
+import json
 from pathlib import Path
 
 from tlsearch.data.folder import list_folder
 from tlsearch.data.listing import Listing
 
 _TEMPLATE = """\
-# A search space for {root}
-# {images} images of {classes} classes{splits}; check it with `tlsearch validate`, start it with
-#   tlsearch run THIS_FILE --study DIR
+# A search space for {images} images of {classes} classes{splits}.
+# Check it with `tlsearch validate FILE`, start it with `tlsearch run FILE --study DIR`.
 name: {name}
 data:
   path: {root}
@@ -35,8 +35,8 @@ def template(folder: Path) -> str:
     listing = list_folder(folder)
     given = sorted({example.split for example in listing.examples if example.split is not None})
     return _TEMPLATE.format(
-        root=_quoted(listing.source),
-        name=_name(folder),
+        root=json.dumps(listing.source),
+        name=json.dumps(_name(folder)),
         images=len(listing.examples),
         classes=len(listing.classes),
         splits=f", split into {', '.join(given)}" if given else "",
@@ -48,10 +48,6 @@ def _complete(listing: Listing) -> bool:
     return {"train", "validation", "test"} <= {example.split for example in listing.examples}
 
 
-def _quoted(path: str) -> str:
-    return path if path.replace("/", "").replace("_", "").replace("-", "").isalnum() else repr(path)
-
-
 def _name(folder: Path) -> str:
     name = "".join(c if c.isalnum() and c.isascii() else "-" for c in folder.absolute().name)
-    return name.strip("-") or "study"
+    return name.strip("-")[:100] or "study"

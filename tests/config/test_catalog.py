@@ -1,0 +1,50 @@
+"""A contract over every row that a search space can name."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsearch.config.catalog import BACKBONES, METRICS, OPTIMIZERS, Backbone
+from tlsearch.config.names import did_you_mean
+
+ROWS = pytest.mark.parametrize("row", BACKBONES.values(), ids=lambda row: row.name)
+
+
+@ROWS
+def test_a_backbone_is_whole_and_found_by_its_name(row: Backbone) -> None:
+    assert BACKBONES[row.name] is row
+    for place in (row.build, row.reference):
+        assert re.fullmatch(r"[a-z0-9_.]+:[A-Za-z0-9_]+", place)
+    assert 32 <= row.min_px <= row.image_px
+    assert row.layers > 0
+
+
+@ROWS
+def test_default_weights_are_the_shipped_ones_exactly_where_there_are_some(row: Backbone) -> None:
+    path = row.shipped_path
+    assert row.default_weights == ("imagenet" if path is None else "shipped")
+    assert path is None or path.name.endswith(".weights.h5")
+    assert (row.trained_on == "imagenet") == (path is None)
+
+
+def test_metrics_and_optimizers_say_all_that_is_asked_of_them() -> None:
+    assert METRICS["accuracy"] == "max"
+    assert METRICS["loss"] == "min"
+    assert set(METRICS.values()) == {"max", "min"}
+    assert len(set(OPTIMIZERS)) == len(OPTIMIZERS)
+
+
+@given(st.sampled_from(sorted({*BACKBONES, *METRICS, *OPTIMIZERS})), st.data())
+def test_a_name_with_one_letter_missing_is_answered_with_a_known_one(
+    name: str, data: st.DataObject
+) -> None:
+    place = data.draw(st.integers(0, len(name) - 1))
+    known = [*BACKBONES, *METRICS, *OPTIMIZERS]
+    answer = did_you_mean(name[:place] + name[place + 1 :], known)
+    assert answer in {f"did you mean '{other}'?" for other in known}
+
+
+def test_a_name_like_no_other_is_answered_with_all() -> None:
+    assert did_you_mean("zzz", ["adam", "sgd"]) == "known: adam, sgd"

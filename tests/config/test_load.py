@@ -1,0 +1,383 @@
+"""The search space as people write it: read back as dumped, every mistake named by its line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tlsearch.config.catalog import BACKBONES, METRICS, OPTIMIZERS
+from tlsearch.config.load import dump, find_space, from_mapping, load, parse, shipped_spaces
+from tlsearch.config.schema import Asha, SearchConfig
+from tlsearch.errors import ConfigError
+
+DIGITS = "data: {kind: digits, image_px: 48}\n"
+KNOWN = ", ".join(SearchConfig.model_fields)
+PART = "expected a share between 0 and 1, a number of images, or rest"
+
+
+def problems(text: str, *settings: str) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        parse(text, "pets.yaml", settings)
+    return list(refused.value.problems)
+
+
+# --- what is right -------------------------------------------------------------------------------
+
+
+def some(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A constant, or a list of different choices."""
+    return values | st.lists(values, min_size=1, max_size=3, unique_by=repr)
+
+
+def ranges(low: float, high: float) -> st.SearchStrategy[Any]:
+    numbers = st.floats(low, high, allow_subnormal=False)
+    ends = st.lists(numbers, min_size=2, max_size=2, unique=True).map(sorted)
+    return ends.flatmap(
+        lambda e: st.fixed_dictionaries(
+            {"low": st.just(e[0]), "high": st.just(e[1])}, optional={"log": st.booleans()}
+        )
+    )
+
+
+rates = st.floats(1e-6, 9)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,9}", fullmatch=True)
+parts = st.sampled_from([0.1, 0.25, 1, 200])
+spaces = st.fixed_dictionaries(
+    {},
+    optional={
+        "backbone": some(st.sampled_from(sorted(BACKBONES))),
+        "weights": some(names),
+        "unfrozen_layers": some(st.integers(0, 99) | st.just("all")),
+        "head_units": st.lists(st.lists(st.integers(1, 99), max_size=2), min_size=1, max_size=1),
+        "dropout": some(st.floats(0, 0.9).map(abs)) | ranges(0.1, 0.9),
+        "head_lr": some(rates) | ranges(1e-6, 9),
+        "optimizer": some(st.sampled_from(OPTIMIZERS)),
+    },
+)
+searches = st.fixed_dictionaries(
+    {
+        "data": st.fixed_dictionaries(
+            {"path": names},
+            optional={"splits": st.fixed_dictionaries({"validation": parts, "test": parts})},
+        )
+    },
+    optional={
+        "name": names,
+        "space": spaces,
+        "epochs": st.integers(1, 99),
+        "asha": st.none() | st.fixed_dictionaries({"first_rung": st.integers(1, 9)}),
+        "time_budget": st.sampled_from([90, "90s", "1.5h"]),
+        "metric": st.sampled_from(sorted(METRICS)),
+        "warm_up_lr": rates,
+        "resources": st.fixed_dictionaries({"max_concurrent": st.sampled_from(["auto", 2])}),
+        "storage": names,
+    },
+)
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(searches)
+@example({"data": {"path": "1e5"}, "name": "0e0", "space": {"weights": ["1e-3", "on", "1:30"]}})
+def test_a_search_is_read_back_as_dumped(plain: dict[str, Any]) -> None:
+    config = from_mapping(plain)
+    assert parse(dump(config)) == config
+    assert parse(dump(parse(dump(config)))) == config
+
+
+def test_a_baseline_is_read_back_as_dumped() -> None:
+    space = "space: {head_units: [none, [64, 32]], unfrozen_layers: [0, all]}\n"
+    config = parse(f"{DIGITS}{space}baselines: [{{head_units: [64, 32], unfrozen_layers: all}}]")
+    assert config.baselines == ({"head_units": (64, 32), "unfrozen_layers": "all"},)
+    assert parse(dump(config)) == config
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "+1e-03", "0.001", "1.e-3", "1.0e-3"])
+def test_a_number_is_a_number_however_it_is_written(written: str) -> None:
+    assert parse(f"{DIGITS}space: {{head_lr: {written}}}").space.head_lr.values == (1e-3,)
+
+
+def test_text_in_quotes_stays_text() -> None:
+    assert parse(f"{DIGITS}name: '1e5'").name == "1e5"
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90", 90), ("90s", 90), ("20 m", 1200), ("1.5h", 5400), ("'7'", 7)]
+)
+def test_a_time_budget_is_seconds_however_it_is_written(written: str, seconds: float) -> None:
+    assert parse(f"{DIGITS}time_budget: {written}").time_budget == seconds
+
+
+def test_asha_is_on_unless_switched_off() -> None:
+    assert parse(DIGITS).asha == Asha()
+    assert parse(f"{DIGITS}asha: null").asha is None
+    assert parse(DIGITS, settings=["asha=null"]).asha is None
+
+
+@pytest.mark.parametrize("hundredths", [(33, 56, 11), (34, 55, 11), (70, 15, 15), (80, 10, 10)])
+def test_shares_that_add_up_to_one_do_so_in_floating_point(hundredths: tuple[int, ...]) -> None:
+    train, validation, test = (part / 100 for part in hundredths)
+    splits = {"train": train, "validation": validation, "test": test}
+    assert from_mapping({"data": {"path": "x", "splits": splits}}).data.splits.train == train
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_every_shipped_space_is_valid_by_its_name(name: str) -> None:
+    config = load(name)
+    assert config.name == name
+    assert load(find_space(name)) == config
+
+
+def test_a_space_without_a_name_is_named_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "pets.yaml").write_text(DIGITS)
+    assert load(tmp_path / "pets.yaml").name == "pets"
+
+
+# --- --set ---------------------------------------------------------------------------------------
+
+
+def test_settings_change_one_key_and_keep_the_rest() -> None:
+    text = f"{DIGITS}space:\n  head_lr: {{low: 1e-4, high: 1e-2, log: true}}\ntrials: 3\n"
+    changed = ["space.head_lr.low=1e-3", "data.splits.test=0.3", "resources.cpus_per_trial=2"]
+    config, old = parse(text, settings=changed), parse(text)
+    assert config.space.head_lr == old.space.head_lr.model_copy(update={"low": 1e-3})
+    assert config.data.splits == old.data.splits.model_copy(update={"test": 0.3})
+    assert (config.resources.cpus_per_trial, config.trials) == (2, 3)
+
+
+def test_settings_replace_what_has_another_shape() -> None:
+    text = f"{DIGITS}space: {{head_lr: {{low: 1e-4, high: 1e-2}}, dropout: 0.2}}"
+    config = parse(text, settings=["space.head_lr=[1e-3, 1e-2]", "space.dropout.low=0.1"][:1])
+    assert config.space.head_lr.values == (1e-3, 1e-2)
+    nested = parse(text, settings=["space.dropout.low=0.1", "space.dropout.high=0.3"])
+    assert (nested.space.dropout.low, nested.space.dropout.high) == (0.1, 0.3)
+    assert parse(text, settings=["space={dropout: 0.5}"]).space.dropout.values == (0.5,)
+
+
+def test_the_last_of_equal_settings_counts() -> None:
+    assert parse(DIGITS, settings=["trials=3", "trials=4"]).trials == 4
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert parse(DIGITS, settings=["data.path=a=b"]).data.path == Path("a=b")
+
+
+def test_a_setting_mends_a_mistake_of_the_file() -> None:
+    assert parse(f"{DIGITS}trials: none", settings=["trials=3"]).trials == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("trials", "--set trials: expected KEY=VALUE, as in space.dropout=0.2"),
+        ("=3", "--set =3: expected KEY=VALUE, as in space.dropout=0.2"),
+        ("trials=", "--set trials: trials: found None, expected a whole number"),
+        (
+            "trials=[",
+            "--set trials:1: not YAML: expected the node content, but found '<stream end>'",
+        ),
+        ("trials=\x07", "--set trials:1: not YAML: special characters are not allowed"),
+        ("trials={a: 1, a: 1}", "--set trials:1: a: written twice"),
+        ("trails=3", "--set trails: trails: unknown key, did you mean 'trials'?"),
+        ("trials.x=3", "--set trials.x: trials: found {'x': 3}, expected a whole number"),
+        ("space=3", "--set space: space: found 3, expected keys and values"),
+        (
+            "space.dropot=0",
+            "--set space.dropot: space.dropot: unknown key, did you mean 'dropout'?",
+        ),
+        (
+            "space.dropout.low=0",
+            "--set space.dropout.low: space.dropout.high: missing, expected a value",
+        ),
+        ("data.splits.train=x", f"--set data.splits.train: data.splits.train: found 'x', {PART}"),
+    ],
+)
+def test_a_bad_setting_says_why(setting: str, problem: str) -> None:
+    assert problem in problems(DIGITS, setting)
+
+
+def test_all_bad_settings_are_told_beside_the_mistakes_of_the_file() -> None:
+    assert problems(f"{DIGITS}epochs: 0", "trials=[", "trials", "sed=1") == [
+        "--set sed: sed: unknown key, did you mean 'seed'?",
+        "--set trials: expected KEY=VALUE, as in space.dropout=0.2",
+        "--set trials:1: not YAML: expected the node content, but found '<stream end>'",
+        "pets.yaml:2: epochs: found 0, expected a number > 0",
+    ]
+
+
+# --- what is wrong -------------------------------------------------------------------------------
+
+
+def test_every_mistake_is_told_at_once_in_the_order_of_the_lines() -> None:
+    text = """\
+data:
+  kind: foldr
+  image_px: 4
+  splits: {train: 1.0, validation: rest, tset: 3}
+space:
+  backbone: [mobilenet_v2, mobilnet_v2_035]
+  head_lr: {low: 0, high: 0.1, log: true}
+  dropout: 2
+  unfrozen_layers: [0, -1]
+  bach_size: 16
+trials: many
+trials: 0
+metric: acuracy
+"""
+    assert problems(text) == [
+        "pets.yaml:2: data.kind: found 'foldr', expected 'folder', 'tfds' or 'digits'",
+        "pets.yaml:3: data.image_px: found 4, expected a number >= 8",
+        f"pets.yaml:4: data.splits.train: found 1.0, {PART}",
+        "pets.yaml:4: data.splits.tset: unknown key, did you mean 'test'?",
+        "pets.yaml:6: space.backbone[1]: unknown backbone 'mobilnet_v2_035', "
+        "did you mean 'mobilenet_v2_035'?",
+        "pets.yaml:7: space.head_lr: low must be > 0 because log is true, found 0 (try 1e-6)",
+        "pets.yaml:8: space.dropout: found 2, expected a number < 1",
+        "pets.yaml:9: space.unfrozen_layers[1]: found -1, expected a whole number >= 0, or all",
+        "pets.yaml:10: space.bach_size: unknown key, did you mean 'batch_size'?",
+        "pets.yaml:12: trials: found 0, expected a number > 0",
+        "pets.yaml:12: trials: written twice",
+        "pets.yaml:13: metric: unknown metric 'acuracy', did you mean 'accuracy'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("epochs: many", "epochs: found 'many', expected a whole number"),
+        ("epochs: 1.5", "epochs: found 1.5, expected a whole number"),
+        ("seed: -1", "seed: found -1, expected a number >= 0"),
+        ("warm_up_lr: 11", "warm_up_lr: found 11, expected a number <= 10"),
+        ("name: 2024", "name: found 2024, expected text (in quotes)"),
+        (
+            "name: my pets",
+            "name: found 'my pets', expected letters, digits, '.', '_' and '-' only: "
+            "it names a folder",
+        ),
+        (
+            "time_budget: 20 minutes",
+            "time_budget: found '20 minutes', expected seconds, or a time as in 90s, 20m or 1.5h",
+        ),
+        ("time_budget: 0s", "time_budget: found '0s', expected a number > 0"),
+        ("asha: {frist_rung: 2}", "asha.frist_rung: unknown key, did you mean 'first_rung'?"),
+        ("asha: {reduction: 1}", "asha.reduction: found 1, expected a number >= 2"),
+        (
+            "resources: {max_concurrent: 0}",
+            "resources.max_concurrent: found 0, expected a whole number >= 1, or auto",
+        ),
+        ("export: keras", "export: found 'keras', expected a list"),
+        ("export: [onnx]", "export[0]: found 'onnx', expected 'keras'"),
+        ("storage: 3", "storage: found 3, expected a path"),
+        ("space: 3", "space: found 3, expected keys and values"),
+        ("space: {dropout: []}", "space.dropout: found [], expected at least one value"),
+        ("space: {dropout: [0, 0.0]}", "space.dropout: the same choice is listed twice"),
+        ("space: {dropout: {low: 0}}", "space.dropout.high: missing, expected a value"),
+        (
+            "space: {dropout: {low: 0, high: 0.1, stp: 1}}",
+            "space.dropout.stp: unknown key, did you mean 'step'?",
+        ),
+        (
+            "space: {dropout: {low: 0, high: 1}}",
+            "space.dropout: found 0 to 1, expected a range within 0 and 0.99",
+        ),
+        (
+            "space: {optimizer: {low: adam, high: sgd}}",
+            "space.optimizer: found {'low': 'adam', 'high': 'sgd'}, "
+            "expected a value or a list of values",
+        ),
+        ("space: {head_units: [64, x]}", "space.head_units[1]: found 'x', expected a list"),
+        (
+            "space: {head_units: [[64, 0]]}",
+            "space.head_units[0][1]: found 0, expected a number >= 1",
+        ),
+        ("baselines: {dropout: 0}", "baselines: found {'dropout': 0}, expected a list"),
+        ("baselines: [3]", "baselines[0]: found 3, expected keys and values"),
+        ("when: 2001-99-99", "when: found 2001-99-99: month must be in 1..12"),
+        ("sklearn: 3", f"sklearn: unknown key, known: {KNOWN}"),
+    ],
+)
+def test_a_mistake_says_where_what_was_found_and_what_is_expected(line: str, problem: str) -> None:
+    assert f"pets.yaml:2: {problem}" in problems(DIGITS + line)
+
+
+@pytest.mark.parametrize("key", ["choices", "range"])
+def test_a_key_that_sounds_right_is_named_as_it_was_written(key: str) -> None:
+    assert set(problems(f"{DIGITS}space: {{dropout: {{{key}: [0, 0.5]}}}}")) == {
+        f"pets.yaml:2: space.dropout.{key}: unknown key, known: low, high, log, step",
+        "pets.yaml:2: space.dropout.high: missing, expected a value",
+        "pets.yaml:2: space.dropout.low: missing, expected a value",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ("{}", "data: kind: folder needs path (the folder that holds a folder a class)"),
+        ("{kind: tfds}", "data: kind: tfds needs name (for example tf_flowers)"),
+        (
+            "{kind: digits, splits: {train: rest, test: rest}}",
+            "data.splits: only one split can be 'rest'",
+        ),
+        (
+            "{kind: digits, splits: {train: 0.7, validation: 0.2, test: 0.2}}",
+            "data.splits: the shares of train, validation and test add up to more than 1",
+        ),
+        (
+            "{kind: digits, image_px: 16}",
+            "data.image_px: found 16, but mobilenet_v2 needs at least 32",
+        ),
+    ],
+)
+def test_data_that_cannot_be_says_why(data: str, problem: str) -> None:
+    assert problems(f"\ndata: {data}") == [f"pets.yaml:2: {problem}"]
+
+
+def test_a_baseline_outside_the_space_is_named_by_its_line() -> None:
+    baselines = "baselines:\n  - {bacbone: x}\n  - {dropout: 0.5,\n     weights: default}\n"
+    assert problems("data: {kind: digits, image_px: 31}\n" + baselines) == [
+        "pets.yaml:1: data.image_px: found 31, but mobilenet_v2 needs at least 32",
+        "pets.yaml:3: baselines[0].bacbone: unknown key 'bacbone', did you mean 'backbone'?",
+        "pets.yaml:4: baselines[1].dropout: found 0.5, which is not in space.dropout",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "1: data: missing, expected a value"),
+        ("- a", "1: expected keys and values, found list"),
+        ("a: 1\nb: c: d", "2: not YAML: mapping values are not allowed here"),
+        ("a: 1\nb: [", "2: not YAML: expected the node content, but found '<stream end>'"),
+        ("a: 1\n\nb: \x07", "3: not YAML: special characters are not allowed"),
+        ("a: &a [*a]", "1: not YAML: nested too deeply, or within itself"),
+        ("a: 1\n---\nb: 2", "2: not YAML: but found another document"),
+    ],
+)
+def test_a_text_that_is_not_a_search_space_says_where(text: str, problem: str) -> None:
+    assert problems(text) == [f"pets.yaml:{problem}"]
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text() | st.text("&*!<:-[]{}?|>%'\" \n\tax01.e"))
+def test_any_text_is_a_search_space_or_a_list_of_problems(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:  # data has no default, so no noise can be valid
+        parse(text)
+    assert all(problem.startswith("<text>:") for problem in refused.value.problems)
+
+
+def test_an_unknown_space_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load("quickstrat")
+    assert str(refused.value) == (
+        "quickstrat: no such file, and no search space ships by that name "
+        "(did you mean 'quickstart'?)"
+    )
+    with pytest.raises(ConfigError, match=r"no such file.* \(known: .*quickstart"):
+        load(tmp_path / "pets.yaml")
+
+
+def test_a_file_that_is_not_text_says_so(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG")
+    with pytest.raises(ConfigError, match=r"cat.png: cannot be read \('utf-8' codec"):
+        load(tmp_path / "cat.png")

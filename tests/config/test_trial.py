@@ -1,0 +1,68 @@
+"""Laws of a trial's identity: equal, hashed and named alike exactly when it trains alike."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsearch.config.trial import TrialConfig
+
+trials = st.builds(
+    TrialConfig,
+    backbone=st.sampled_from(["strokes", "photos"]),
+    unfrozen_layers=st.integers(0, 2) | st.just("all"),
+    head_units=st.lists(st.integers(1, 2), max_size=2),
+    dropout=st.sampled_from([0.0, 0.1]),
+    head_lr=st.none() | st.floats(1e-6, 1),
+    batch_size=st.sampled_from([16, 32]),
+)
+BASE = TrialConfig(backbone="strokes", head_lr=1e-3)
+OTHER: dict[str, Any] = {
+    "backbone": "photos",
+    "weights": "imagenet",
+    "unfrozen_layers": "all",
+    "head_units": (64,),
+    "dropout": 0.1,
+    "head_lr": 2e-3,
+    "fine_tune_lr": 1e-4,
+    "optimizer": "sgd",
+    "weight_decay": 1e-4,
+    "batch_size": 64,
+    "image_px": 96,
+    "epochs": 3,
+    "warm_up_epochs": 2,
+    "warm_up_lr": 1e-3,
+    "metric": "auc",
+    "feature_dtype": "float32",
+    "seed": 1,
+}
+
+
+@given(trials, trials)
+def test_hash_and_digest_follow_equality(one: TrialConfig, other: TrialConfig) -> None:
+    assert (one.digest == other.digest) == (one == other)
+    assert one != other or hash(one) == hash(other)
+
+
+@given(trials)
+def test_a_trial_is_read_back_from_json(trial: TrialConfig) -> None:
+    again = TrialConfig(**json.loads(json.dumps(trial.to_json())))
+    assert again == trial
+    assert (again.digest, hash(again)) == (trial.digest, hash(trial))
+
+
+@pytest.mark.parametrize("field", TrialConfig.model_fields)
+def test_every_field_changes_the_digest(field: str) -> None:
+    other = OTHER.get(field, not getattr(BASE, field))  # what is not in the table is a switch
+    changed = TrialConfig(**{**BASE.to_json(), field: other})
+    assert changed.digest != BASE.digest
+
+
+def test_the_rate_is_that_of_the_phase() -> None:
+    rates: dict[str, Any] = {"backbone": "strokes", "head_lr": 1e-2, "fine_tune_lr": 1e-4}
+    assert TrialConfig(**rates).learning_rate == 1e-2
+    assert TrialConfig(**rates, unfrozen_layers="all").learning_rate == 1e-4
+    with pytest.raises(ValueError, match="a trial with unfrozen_layers=3 has no rate"):
+        _ = TrialConfig(backbone="strokes", unfrozen_layers=3, head_lr=1e-2).learning_rate

@@ -1,0 +1,147 @@
+"""From folders to images ready for trials: what is dropped, what is named, what is decoded anew."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from tlsearch.config.schema import Data
+from tlsearch.data.sources import ImageData, prepare
+from tlsearch.errors import DataError
+
+ImageFolder = Callable[[dict[str, int]], Path]
+Picture = Callable[..., None]
+SPLIT = {f"{s}/{c}": n for s, n in (("train", 3), ("val", 2), ("test", 2)) for c in ("cat", "dog")}
+
+
+def ready(
+    root: Path, duplicates: Literal["drop", "keep", "error"] = "drop", cache: str = "cache"
+) -> ImageData:
+    return prepare(Data(path=root, image_px=8, duplicates=duplicates), root.parent / cache)
+
+
+def test_images_labels_and_splits_belong_together(image_folder: ImageFolder) -> None:
+    data = ready(image_folder(SPLIT))
+    assert {split: len(rows) for split, rows in data.splits.items()} == {
+        "train": 6,
+        "validation": 4,
+        "test": 4,
+    }
+    assert data.split_labels("validation").tolist() == [0, 0, 1, 1]
+    images = data.images("validation")
+    assert (images.shape, images.dtype, len(images)) == ((4, 8, 8, 3), np.uint8, 4)
+    every = np.load(data.images_path)
+    np.testing.assert_array_equal(images[1:3], every[data.splits["validation"][1:3]])
+    np.testing.assert_array_equal(
+        images[np.array([3, 0])], every[data.splits["validation"][[3, 0]]]
+    )
+
+
+@pytest.fixture
+def leaking(image_folder: ImageFolder) -> Path:
+    """One train picture stands in validation again, another in test, one validation in test."""
+    root = image_folder(SPLIT)
+    shutil.copy(root / "train/cat/0.png", root / "val/cat/copy.png")
+    shutil.copy(root / "train/dog/1.png", root / "test/dog/copy.png")
+    shutil.copy(root / "val/dog/0.png", root / "test/dog/other.png")
+    return root
+
+
+FOUND = (
+    "the same picture in two splits: train and validation 1, train and test 1, "
+    "validation and test 1"
+)
+
+
+def test_duplicates_are_dropped_from_train(leaking: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        data = ready(leaking)
+    assert caplog.messages == [f"{FOUND}; 2 dropped from train"]
+    assert [len(data.splits[split]) for split in ("train", "validation", "test")] == [4, 5, 6]
+    outside = np.r_[data.splits["validation"], data.splits["test"]]
+    assert not np.isin(data.hashes[data.splits["train"]], data.hashes[outside]).any()
+
+
+def test_duplicates_are_kept_where_asked(leaking: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert len(ready(leaking, "keep").splits["train"]) == 6
+    assert caplog.messages == [f"{FOUND}; kept, as duplicates: keep says"]
+
+
+def test_duplicates_are_an_error_where_asked(leaking: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        ready(leaking, "error")
+    assert str(refused.value) == f"{FOUND} (duplicates: error)"
+
+
+def test_a_class_that_was_all_duplicates_is_named(image_folder: ImageFolder) -> None:
+    root = image_folder({**SPLIT, "train/dog": 1})
+    shutil.copy(root / "train/dog/0.png", root / "test/dog/copy.png")
+    with pytest.raises(DataError) as refused:
+        ready(root)
+    assert str(refused.value) == (
+        "without the pictures that are in another split too, the train split has no image of dog; "
+        "take them out of the other splits, or set data.duplicates: keep"
+    )
+
+
+def test_the_fingerprint_is_independent_of_names_and_order(image_folder: ImageFolder) -> None:
+    root = image_folder(SPLIT)
+    before = ready(root).fingerprint
+    (root / "train/cat/0.png").rename(root / "train/cat/zebra.png")
+    (root / "val").rename(root / "validation")
+    assert ready(root).fingerprint == before
+    assert ready(root.rename(root.parent / "elsewhere"), cache="other").fingerprint == before
+
+
+@pytest.mark.parametrize(
+    "target", ["train/dog/0.png", "test/cat/9.png", None], ids=["label", "split", "gone"]
+)
+def test_the_fingerprint_follows_pictures_labels_and_splits(
+    image_folder: ImageFolder, target: str | None
+) -> None:
+    root = image_folder(SPLIT)
+    before = ready(root).fingerprint
+    moved = (root / "train/cat/0.png").rename(root / (target or "train/cat/a.txt"))
+    assert moved.exists()
+    assert ready(root).fingerprint != before
+
+
+def test_unreadable_images_are_named_all_at_once(image_folder: ImageFolder) -> None:
+    root = image_folder(SPLIT)
+    bad = [root / "test/cat/0.png", root / "train/dog/1.png"]
+    for path in bad:
+        path.write_bytes(b"not a picture")
+    with pytest.raises(DataError) as refused:
+        ready(root)
+    assert str(refused.value).splitlines() == [f"{p}: cannot be read (not an image)" for p in bad]
+    assert not list(root.parent.rglob("*.npy"))
+
+
+def test_a_changed_file_is_decoded_again_and_another_is_not(
+    image_folder: ImageFolder, picture: Picture
+) -> None:
+    root = image_folder(SPLIT)
+    before = ready(root)
+    assert ready(root).images_path == before.images_path
+    picture(root / "test/cat/0.png", seed=77, px=9)
+    after = ready(root)
+    changed = np.flatnonzero(before.hashes != after.hashes)
+    assert changed.tolist() == [after.splits["test"][0]]
+
+
+def test_the_digits_are_prepared_as_the_quickstart_asks(tmp_path: Path) -> None:
+    splits = {"train": 200, "validation": 600, "test": "rest"}
+    data = prepare(
+        Data.model_validate({"kind": "digits", "image_px": 8, "splits": splits}), tmp_path
+    )
+    assert {split: len(rows) for split, rows in data.splits.items()} == {
+        "train": 200,
+        "validation": 600,
+        "test": 997,
+    }
+    assert data.classes == tuple("0123456789")

@@ -1,0 +1,135 @@
+"""Laws of the splits: each example's place is its own, whatever stands around it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tlsearch.config.schema import Splits
+from tlsearch.data.listing import SPLITS, Example, Split
+from tlsearch.data.splits import assign, position
+from tlsearch.errors import DataError
+
+CLASSES = ("cat", "dog")
+
+
+def pictures(count: int, prefix: str = "") -> list[Example]:
+    return [Example(f"{prefix}{CLASSES[i % 2]}/{i}.png", i % 2) for i in range(count)]
+
+
+def keys(
+    examples: Sequence[Example], splits: Splits, classes: Sequence[str] = CLASSES
+) -> dict[Split, set[str]]:
+    found = assign(examples, splits, classes)
+    assert sum(len(rows) for rows in found.values()) == len(np.unique(np.r_[*found.values()]))
+    return {split: {examples[i].key for i in rows} for split, rows in found.items()}
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Splits:
+    """Shares and counts of 200 pictures that leave enough to each split."""
+    part = st.sampled_from([0.2, 0.25, 20, 31])
+    sizes: dict[str, Any] = {"validation": draw(part), "test": draw(part)}
+    return Splits(**sizes, train=draw(st.sampled_from(["rest", 0.5, 40])))
+
+
+@settings(deadline=None, max_examples=20)
+@given(plans(), st.permutations(pictures(200)))
+def test_the_order_of_the_listing_is_nothing(splits: Splits, shuffled: list[Example]) -> None:
+    assert keys(shuffled, splits) == keys(pictures(200), splits)
+
+
+@given(plans())
+def test_each_example_is_in_one_split_at_most_and_the_rest_leaves_none_over(
+    splits: Splits,
+) -> None:
+    found = keys(pictures(200), splits)
+    everything = set().union(*found.values())
+    assert splits.train != "rest" or everything == {e.key for e in pictures(200)}
+
+
+@given(st.integers(0, 60), st.sampled_from([0.1, 0.3]))
+def test_with_shares_an_old_example_never_moves_when_new_ones_come(new: int, share: float) -> None:
+    splits = Splits(train=0.4, validation=share, test=0.25)
+    old, grown = pictures(200), [*pictures(new, "new/"), *pictures(200)]
+    before, after = keys(old, splits), keys(grown, splits)
+    names = {example.key for example in old}
+    assert {split: found & names for split, found in after.items()} == before
+
+
+@given(st.integers(4, 40), st.integers(4, 40), st.integers(20, 60), st.integers(20, 60))
+def test_counts_are_exact_and_spread_over_the_classes_in_proportion(
+    validation: int, test: int, cats: int, dogs: int
+) -> None:
+    assume(validation + test + 8 <= cats + dogs)
+    examples = [Example(f"cat/{i}", 0) for i in range(cats)]
+    examples += [Example(f"dog/{i}", 1) for i in range(dogs)]
+    found = assign(examples, Splits(validation=validation, test=test), CLASSES)
+    assert (len(found["validation"]), len(found["test"])) == (validation, test)
+    cats_in_test = sum(examples[i].label == 0 for i in found["test"])
+    assert abs(cats_in_test - test * cats / (cats + dogs)) < 1
+
+
+def test_shares_are_met_class_by_class_as_closely_as_chance_allows() -> None:
+    examples = pictures(8000)
+    found = assign(examples, Splits(validation=0.2, test=0.3), CLASSES)
+    for split, share in (("train", 0.5), ("validation", 0.2), ("test", 0.3)):
+        cats = sum(examples[i].label == 0 for i in found[split])
+        assert abs(cats - 4000 * share) < 4 * (4000 * share * (1 - share)) ** 0.5
+
+
+@given(st.text())
+def test_a_place_is_a_number_from_zero_to_one(key: str) -> None:
+    assert 0 <= position(key) < 1
+
+
+def test_a_place_is_the_same_on_every_machine() -> None:
+    assert position("cat/0.png") == 0.9341710646313734
+
+
+def named(split: Split | None, count: int) -> list[Example]:
+    return [replace(example, split=split) for example in pictures(count, f"{split}/")]
+
+
+@given(st.sampled_from([(), ("validation",), ("test",), ("validation", "test")]))
+def test_splits_that_the_data_names_are_kept_and_others_cut_from_train(
+    given_splits: tuple[Split, ...],
+) -> None:
+    examples = named("train", 100)
+    for split in given_splits:
+        examples += named(split, 10)
+    found = keys(examples, Splits(validation=0.2, test=0.2))
+    for split in SPLITS:
+        home = split if split in given_splits else "train"
+        assert all(key.startswith(f"{home}/") for key in found[split])
+        assert len(found[split]) == 10 or split not in given_splits
+
+
+@pytest.mark.parametrize("only", [("test",), ("validation", "test")])
+def test_data_without_a_train_split_is_refused_rather_than_trained_on_its_test(
+    only: tuple[Split, ...],
+) -> None:
+    examples = [example for split in only for example in named(split, 40)]
+    with pytest.raises(DataError) as refused:
+        assign(examples, Splits(), CLASSES)
+    expected = f"the data names the splits {', '.join(only)}, but no train split"
+    assert str(refused.value) == expected
+
+
+def test_a_count_that_is_not_there_says_how_many_are() -> None:
+    with pytest.raises(DataError) as refused:
+        assign(pictures(20), Splits(validation=8, test=15), CLASSES)
+    assert str(refused.value) == "data.splits.validation: found 8, but only 5 images are left"
+
+
+def test_a_split_without_a_class_says_which() -> None:
+    with pytest.raises(DataError) as refused:
+        assign(pictures(40), Splits(validation=1, test=10), CLASSES)
+    assert str(refused.value) == (
+        "the validation split (1 images) has no image of dog; "
+        "ask for a larger data.splits.validation or give a fixed number"
+    )

@@ -1,0 +1,101 @@
+"""Laws of the data and training floors on real photographs and real ImageNet weights."""
+
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tlsearch.config.load import parse
+from tlsearch.config.schema import Data, Splits
+from tlsearch.config.trial import TrialConfig
+from tlsearch.data.sources import prepare
+from tlsearch.errors import ConfigError, DataError
+
+pytestmark = [pytest.mark.realdata]
+
+
+@pytest.fixture(scope="module")
+def root():
+    return Path(os.environ["TLSEARCH_TEST_DATA"]) / "data"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_flowers_are_split_by_share_and_class(root, cache):
+    data = prepare(Data(path=root / "flowers", image_px=32), cache)
+    sizes = {split: len(rows) for split, rows in data.splits.items()}
+    assert sum(sizes.values()) in range(3660, 3671)
+    assert abs(sizes["test"] / 3670 - 0.15) < 0.02
+    assert data.classes == ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+
+
+def test_duplicates_of_flowers_leave_train_and_never_test(root, cache, caplog):
+    data = prepare(Data(path=root / "flowers", image_px=32), cache)
+    kept = prepare(Data(path=root / "flowers", image_px=32, duplicates="keep"), cache)
+    assert "dropped from train" in caplog.text
+    assert len(data.splits["train"]) < len(kept.splits["train"])
+    assert (data.splits["test"] == kept.splits["test"]).all()
+
+
+def test_given_splits_are_kept(root, cache):
+    data = prepare(Data(path=root / "rock_paper_scissors", image_px=32, duplicates="keep"), cache)
+    sizes = {split: len(rows) for split, rows in data.splits.items()}
+    assert sizes == {"train": 2520, "validation": 33, "test": 372}
+
+
+def test_a_single_folder_is_split(root, cache):
+    splits = Splits(train="rest", validation=200, test=300)
+    data = prepare(Data(path=root / "potato_leaf", image_px=32, splits=splits), cache)
+    assert len(data.splits["validation"]) == 200
+    assert len(data.splits["test"]) == 300
+
+
+def test_classes_that_differ_between_splits_are_named(root, cache):
+    with pytest.raises(DataError, match="do not have the same classes: test lacks"):
+        prepare(Data(path=root / "chest_ct", image_px=32), cache)
+
+
+@pytest.mark.cluster
+def test_weights_that_have_seen_cifar_are_refused_there(root, tmp_path, tmp_path_factory):
+    from tlsearch.search.study import run
+
+    folder = tmp_path_factory.mktemp("pictures")  # named so that only the classes give it away
+    with tarfile.open(root / "cifar10_jpg.tar.xz") as archive:
+        for number, member in enumerate(iter(archive.next, None)):
+            if number % 40 == 0 and member.isfile():
+                archive.extract(member, folder, filter="data")
+    text = json.dumps(
+        {
+            "data": {"path": str(folder / "cifar10"), "image_px": 32},
+            "space": {"backbone": ["strokes", "photos"]},
+            "cache": str(tmp_path),
+        }
+    )
+    with pytest.raises(ConfigError, match="photos was pretrained on CIFAR-10"):
+        run(parse(text), tmp_path / "study")
+    assert not (tmp_path / "study" / "study.yaml").exists()
+
+
+@pytest.mark.training
+def test_a_head_on_imagenet_features_knows_flowers(root, cache):
+    from tlsearch.features import FeatureStore
+    from tlsearch.training.trial import train
+
+    splits = Splits(train=300, validation=300, test="rest")
+    data = prepare(Data(path=root / "flowers", image_px=224, splits=splits), cache)
+    file = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    trial = TrialConfig(
+        backbone="mobilenet_v2_035",
+        weights=str(root.parent / "keras_home" / "models" / file),
+        head_lr=1e-3,
+        epochs=2,
+        warm_up_epochs=8,
+        warm_up_lr=1e-3,
+    )
+    *_, last = train(trial, data, FeatureStore(cache, "float16"))
+    assert last.value > 0.75  # about 0.2 by chance, 0.35 with random weights
