@@ -44,7 +44,7 @@ def main() -> int:
         return SearchInterruptedError.exit_code
     except BrokenPipeError:  # the reader of our output had enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1  # as typer does where it notices first
     return code if isinstance(code, int) else 0
 
 
