@@ -11,25 +11,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlsearch.config.catalog import backbones as backbones
     from tlsearch.config.load import load as load
+    from tlsearch.config.load import load as validate
     from tlsearch.config.schema import SearchConfig as SearchConfig
     from tlsearch.search.study import Study as Study
     from tlsearch.search.study import export as export
+    from tlsearch.search.study import report as report
     from tlsearch.search.study import resume as resume
     from tlsearch.search.study import run as run
+    from tlsearch.search.template import template as init
     from tlsearch.training.predict import predict_files as predict
 
 _HOMES = {
     "load": ("tlsearch.config.load", "load"),
     "SearchConfig": ("tlsearch.config.schema", "SearchConfig"),
     "Study": ("tlsearch.search.study", "Study"),
+    "validate": ("tlsearch.config.load", "load"),
+    "backbones": ("tlsearch.config.catalog", "backbones"),
+    "init": ("tlsearch.search.template", "template"),
+    "report": ("tlsearch.search.study", "report"),
     "run": ("tlsearch.search.study", "run"),
     "resume": ("tlsearch.search.study", "resume"),
     "export": ("tlsearch.search.study", "export"),
     "predict": ("tlsearch.training.predict", "predict_files"),
 }
 
-__all__ = ["SearchConfig", "Study", "export", "load", "predict", "resume", "run"]
+__all__ = [
+    "SearchConfig",
+    "Study",
+    "backbones",
+    "export",
+    "init",
+    "load",
+    "predict",
+    "report",
+    "resume",
+    "run",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

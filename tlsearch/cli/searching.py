@@ -57,11 +57,11 @@ def init(
 def backbones() -> None:
     """List the backbones that a search space can name."""
     from tlsearch.cli.tables import print_table
-    from tlsearch.config.catalog import BACKBONES
+    from tlsearch.config import catalog
 
     body = [
         [row.name, str(row.layers), str(row.image_px), str(row.min_px), row.default_weights]
-        for row in BACKBONES.values()
+        for row in catalog.backbones()
     ]
     print_table(["backbone", "layers", "image_px", "least image_px", "default weights"], body)
 

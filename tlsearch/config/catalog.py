@@ -101,6 +101,12 @@ BACKBONES: dict[str, Backbone] = {
     )
 }
 
+
+def backbones() -> tuple[Backbone, ...]:
+    """Every backbone that a search space can name."""
+    return tuple(BACKBONES.values())
+
+
 # Class names of CIFAR-10: data with exactly these classes is taken to be CIFAR-10, whatever its
 # folder is called, so that weights pretrained on its train images are refused there (leakage).
 CIFAR10_CLASSES = frozenset(

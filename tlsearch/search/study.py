@@ -94,6 +94,11 @@ def resume(directory: Path, listen: Listen = log.info) -> Study:
         return _search(config, home, data, listen)
 
 
+def report(directory: Path) -> "pd.DataFrame":
+    """The ranked trials of a study, as a pandas table; also while its search runs."""
+    return Study(directory).leaderboard()
+
+
 def export(study: Study, out: Path, trial: int | None = None) -> "ExportReport":
     """Write a trial's model (the best by default) as a `.keras` file that was compared with it.
 
