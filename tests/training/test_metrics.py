@@ -7,6 +7,8 @@ from sklearn import metrics as sk
 from tlsearch.config.catalog import METRICS
 from tlsearch.training.metrics import score
 
+pytestmark = pytest.mark.training
+
 
 def drawn(seed, classes):
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""A TensorFlow Datasets set by name; its images must be on disk already or downloadable."""
+"""A TensorFlow Datasets set by name, once `tfds build` has put it on disk."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,23 +35,20 @@ def list_tfds(name: str) -> Listing:
 
 
 def _ready(name: str) -> Any:
-    """The builder of a set that is on disk now, downloaded and prepared if it was not."""
+    """The builder of a set that is on disk; fetching gigabytes is a step of its own."""
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name)
-        builder.download_and_prepare()
-    except Exception as error:  # of many kinds: unknown name, no network, bad checksum
-        raise DataError(_fetch_message(name, error)) from error
+    except Exception as error:  # of many kinds: unknown name, unreadable metadata
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(f"tfds {name}: {reason}") from error
+    if not builder.data_path.exists():
+        raise DataError(
+            f"tfds {name}: not on this machine (looked for {builder.data_path}); "
+            f"`tfds build {name}` fetches it"
+        )
     return builder
-
-
-def _fetch_message(name: str, error: BaseException) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return (
-        f"tfds {name}: not on this machine and could not be fetched ({reason}); with a network, "
-        f"`tfds build {name}` fetches it"
-    )
 
 
 def _rows(builder: Any, part: str, pixels: bool = True) -> Iterator[Any]:

@@ -104,11 +104,12 @@ def export(study: Study, out: Path, trial: int | None = None) -> "ExportReport":
 
     Imports TensorFlow. Reads the study's images, to compare on the validation split.
     """
-    from tlsearch.training.export import export_keras
-
     if out.suffix != ".keras":
         raise ConfigError([f"--out: found {out}, expected a file name that ends in .keras"])
-    return export_keras(study.weights(trial), _prepared(study.config), out, test=False)
+    weights = study.weights(trial)
+    from tlsearch.training.export import export_keras
+
+    return export_keras(weights, _prepared(study.config), out, test=False)
 
 
 def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:

@@ -1,8 +1,4 @@
-"""TensorFlow as a guest: quiet, and on no more cores than it was given."""
-
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+"""TensorFlow as a guest: on no more cores than it was given."""
 
 import tensorflow as tf
 
