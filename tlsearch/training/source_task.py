@@ -14,8 +14,8 @@ from tlsearch.data.listing import Listing
 from tlsearch.data.strokes import draw_strokes
 from tlsearch.data.tfds import list_tfds
 
-STROKE_CLASSES = 100
-STROKES_PER_CLASS = 300
+STROKE_CLASSES = 300
+STROKES_PER_CLASS = 200
 
 
 @dataclass(frozen=True, eq=False)
