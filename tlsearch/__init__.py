@@ -11,6 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlsearch.bundle.evaluate import evaluate as evaluate
+    from tlsearch.bundle.predict import predict_files as predict
+    from tlsearch.bundle.serve import serve as serve
     from tlsearch.config.catalog import backbones as backbones
     from tlsearch.config.load import load as load
     from tlsearch.config.load import load as validate
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from tlsearch.search.study import resume as resume
     from tlsearch.search.study import run as run
     from tlsearch.search.template import template as init
-    from tlsearch.training.predict import predict_files as predict
 
 _HOMES = {
     "load": ("tlsearch.config.load", "load"),
@@ -33,14 +35,17 @@ _HOMES = {
     "report": ("tlsearch.search.study", "report"),
     "run": ("tlsearch.search.study", "run"),
     "resume": ("tlsearch.search.study", "resume"),
+    "evaluate": ("tlsearch.bundle.evaluate", "evaluate"),
+    "serve": ("tlsearch.bundle.serve", "serve"),
     "export": ("tlsearch.search.study", "export"),
-    "predict": ("tlsearch.training.predict", "predict_files"),
+    "predict": ("tlsearch.bundle.predict", "predict_files"),
 }
 
 __all__ = [
     "SearchConfig",
     "Study",
     "backbones",
+    "evaluate",
     "export",
     "init",
     "load",
@@ -48,6 +53,7 @@ __all__ = [
     "report",
     "resume",
     "run",
+    "serve",
     "validate",
 ]
 

@@ -1,4 +1,4 @@
-"""Commands about trained models: export, predict, pretrain."""
+"""Commands about trained models: export, predict, evaluate, serve, pretrain."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,35 +7,92 @@ import typer
 
 from tlsearch.cli.options import StudyDir
 
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a model file of one.")]
+Artifact = Annotated[
+    str | None,
+    typer.Option("--artifact", metavar="FORMAT", help="Which of its files. [default: the first]"),
+]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Refuse a file that changed since its export.")
+]
+
 
 def export(
     directory: StudyDir,
-    out: Annotated[Path, typer.Option(metavar="PATH", help="The file to write, *.keras.")],
+    out: Annotated[
+        Path, typer.Option(metavar="PATH", help="The bundle's folder, or one file *.keras.")
+    ],
     trial: Annotated[
-        int | None, typer.Option(metavar="N", help="A trial's number. [default: the best]")
-    ] = None,
+        str, typer.Option(metavar="best|N", help="Which trial, by its number.")
+    ] = "best",
+    formats: Annotated[
+        str, typer.Option(metavar="LIST", help="Comma-separated; see the README.")
+    ] = "keras",
+    timed: Annotated[
+        bool, typer.Option("--timed/--no-timed", help="Measure the latency of every file.")
+    ] = True,
 ) -> None:
-    """Write a trial's trained model as one verified .keras file."""
+    """Write a trial's trained model in several formats, each reloaded and compared."""
+    from tlsearch.cli.bundles import parse_formats, parse_trial, print_manifest
     from tlsearch.search.study import Study, export
 
-    report = export(Study(directory), out, trial)
-    print(f"{out}: validation {report.validation:.4f}, parity {report.parity:.1e}")
+    chosen, number = parse_formats(formats), parse_trial(trial)
+    manifest = export(Study(directory), out, number, chosen, timed and out.suffix != ".keras")
+    print_manifest(manifest)
+    print(out)
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An exported .keras file.")],
+    bundle: Bundle,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Files and folders.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes an image.")] = 1,
     format: Annotated[
         Literal["table", "csv", "json"], typer.Option(help="How to print.")
     ] = "table",
+    artifact: Artifact = None,
+    verify: Verify = True,
 ) -> None:
     """Label images with an exported model; unreadable ones are reported, the rest goes on."""
+    from tlsearch.bundle.predict import image_files, predict_files
     from tlsearch.cli.predictions import print_predictions
-    from tlsearch.training.predict import predict_files
 
-    failed = print_predictions(predict_files(model, images, top), format)
-    raise typer.Exit(3 if failed else 0)
+    files = list(image_files(images))
+    found = predict_files(bundle, files, top, artifact, verify)
+    raise typer.Exit(3 if print_predictions(found, format, len(files)) else 0)
+
+
+def evaluate(
+    bundle: Bundle,
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder that holds a folder a class.")
+    ],
+    format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
+    artifact: Artifact = None,
+    verify: Verify = True,
+) -> None:
+    """Measure an exported model on labelled images."""
+    import json
+
+    from tlsearch.bundle.evaluate import evaluate
+    from tlsearch.cli.bundles import print_evaluation
+
+    found = evaluate(bundle, data, artifact, verify)
+    if format == "json":
+        print(json.dumps(found.to_json(), indent=2))
+    else:
+        print_evaluation(found)
+
+
+def serve(
+    bundle: Bundle,
+    host: Annotated[str, typer.Option(help="Whom to listen to.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8000,
+    verify: Verify = True,
+) -> None:
+    """Answer POST /predict with labels of the picture in the body."""
+    from tlsearch.bundle.serve import serve
+
+    serve(bundle, host, port, verify)
 
 
 def pretrain(
@@ -59,4 +116,4 @@ def pretrain(
     print(out)
 
 
-COMMANDS = (export, predict, pretrain)
+COMMANDS = (export, predict, evaluate, serve, pretrain)

@@ -3,19 +3,19 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from tlsearch.training.predict import Prediction
+    from tlsearch.bundle.predict import Prediction
 
 
 def print_predictions(
-    predictions: Iterable["Prediction"], form: Literal["table", "csv", "json"]
+    predictions: Iterable["Prediction"], form: Literal["table", "csv", "json"], total: int
 ) -> int:
     """Print each prediction; gives how many images could not be read."""
     good, failed = [], 0
-    for prediction in predictions:
+    for prediction in _with_progress(predictions, total):
         if prediction.error is not None:
             failed += 1
             print(f"error: {prediction.error}", file=sys.stderr)
@@ -28,6 +28,22 @@ def print_predictions(
     else:
         _print_table(good)
     return failed
+
+
+def _with_progress(predictions: Iterable["Prediction"], total: int) -> Iterator["Prediction"]:
+    """A progress bar on a terminal's stderr, nothing where stderr is piped."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(
+        predictions,
+        "predicting",
+        total=total,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def _plain(prediction: "Prediction") -> dict[str, object]:

@@ -14,7 +14,8 @@ class Backbone:
     """A pretrained network without its top, named by the function that builds it.
 
     `build` and `reference` are "module:attribute"; `reference` is Keras' own preprocessing
-    function for this network, which ours must equal. `image_px` is the size it was made for.
+    function for this network, which ours must equal. `image_px` is the size it was made for,
+    `licence` that of the pretrained weights.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Backbone:
     options: dict[str, float] = field(default_factory=dict)
     shipped: str | None = None
     trained_on: str = "imagenet"
+    licence: str = "Apache-2.0"
 
     @property
     def shipped_path(self) -> Path | None:
@@ -77,7 +79,7 @@ def _efficientnet(variant: str, image_px: int, layers: int) -> Backbone:
 def _resnet(depth: int, layers: int) -> Backbone:
     module = "keras.applications.resnet"
     build, reference = f"{module}:ResNet{depth}", f"{module}:preprocess_input"
-    return Backbone(f"resnet{depth}", build, "caffe", reference, layers)
+    return Backbone(f"resnet{depth}", build, "caffe", reference, layers, licence="MIT")
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -112,6 +114,38 @@ def backbones() -> tuple[Backbone, ...]:
 CIFAR10_CLASSES = frozenset(
     ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 )
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A kind of model file: what it is called in a bundle, and how far it may be off.
+
+    `any_size`: takes pictures of any size and resizes inside; else squares of `image_px`.
+    `tolerance`: the largest difference of a probability from the trained network's, None where
+    rounding of weights is the point. `accuracy_loss`: the largest change of accuracy, as a share;
+    one image is always allowed.
+    `extra`: what to install for it beyond tlsearch itself.
+    """
+
+    name: str
+    file: str
+    any_size: bool
+    tolerance: float | None
+    accuracy_loss: float = 0.001
+    extra: str | None = None
+
+
+EXPORT_FORMATS: dict[str, ExportFormat] = {
+    row.name: row
+    for row in (
+        ExportFormat("keras", "model.keras", any_size=True, tolerance=1e-4),
+        ExportFormat("saved_model", "saved_model", any_size=True, tolerance=1e-4),
+        ExportFormat("litert", "model.tflite", any_size=False, tolerance=1e-4),
+        ExportFormat("litert_float16", "model_float16.tflite", False, None, accuracy_loss=0.005),
+        ExportFormat("litert_int8", "model_int8.tflite", False, None, accuracy_loss=0.01),
+        ExportFormat("onnx", "model.onnx", any_size=False, tolerance=1e-4, extra="onnx"),
+    )
+}
 
 # Names of weights; anything else is the path of a file.
 WEIGHTS = ("default", "imagenet", "shipped", "none")

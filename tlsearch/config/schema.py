@@ -15,7 +15,14 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from tlsearch.config.catalog import BACKBONES, METRICS, OPTIMIZERS, WEIGHTS, Direction
+from tlsearch.config.catalog import (
+    BACKBONES,
+    EXPORT_FORMATS,
+    METRICS,
+    OPTIMIZERS,
+    WEIGHTS,
+    Direction,
+)
 from tlsearch.config.dimension import (
     BY_SHAPE,
     LISTED,
@@ -46,7 +53,6 @@ def _part(raw: Any) -> Any:
 
 
 Part = Annotated[float | int | Literal["rest"], BeforeValidator(_part)]
-ExportFormat = Literal["keras"]
 
 
 class Splits(Frozen):
@@ -91,6 +97,7 @@ class Data(Frozen):
 
 Name = Annotated[str, BeforeValidator(one_of(BACKBONES, "backbone"))]
 OptimizerName = Annotated[str, BeforeValidator(one_of(OPTIMIZERS, "optimizer"))]
+FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -191,7 +198,7 @@ class SearchConfig(Frozen):
     storage: Path = Path("runs")
     feature_dtype: Literal["float16", "float32"] = "float16"
     cache: Path = Path("~/.cache/tlsearch")
-    export: tuple[ExportFormat, ...] = ("keras",)
+    export: Annotated[tuple[FormatName, ...], Field(min_length=1)] = ("keras",)
 
     @property
     def direction(self) -> Direction:

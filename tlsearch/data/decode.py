@@ -4,8 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +39,9 @@ def listing_key(listing: Listing, image_px: int) -> str:
     return digest.hexdigest()
 
 
-def read_pixels(picture: Picture) -> NDArray[Any]:
+def read_pixels(picture: Picture | BinaryIO) -> NDArray[Any]:
     """One picture as (height, width, 3) uint8, turned as its EXIF says; else DataError."""
-    if not isinstance(picture, Path):
+    if isinstance(picture, np.ndarray):
         return picture
     try:
         with Image.open(picture) as image:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tlsearch.arrays import ArrayStore
 from tlsearch.config.schema import Data
@@ -82,6 +83,26 @@ def list_source(data: Data) -> Listing:
 
     assert data.name is not None, "the schema asks for name"
     return list_tfds(data.name)
+
+
+def original_pictures(data: Data, rows: Indices, scratch: Path) -> list[Path]:
+    """The files of some examples as they were before decoding, in the order of the listing.
+
+    A source that has no files gets lossless ones written under `scratch`.
+    """
+    wanted = set(rows.tolist())
+    paths = []
+    for row, picture in enumerate(list_source(data).pictures()):
+        if row in wanted:
+            paths.append(picture if isinstance(picture, Path) else _as_file(picture, scratch, row))
+    return paths
+
+
+def _as_file(pixels: NDArray[Any], scratch: Path, row: int) -> Path:
+    scratch.mkdir(parents=True, exist_ok=True)
+    path = scratch / f"{row:07d}.png"
+    Image.fromarray(pixels).save(path)
+    return path
 
 
 def prepare(data: Data, cache: Path) -> ImageData:

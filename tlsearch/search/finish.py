@@ -1,19 +1,22 @@
 """The end of a search: export the winner, evaluate it once on the test split, tidy up."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tlsearch.bundle.request import ExportRequest
+from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.journal import StudyRecord, note, read
 from tlsearch.results.leaderboard import keep_for_export, ranked
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.storage import StudyDirectory, versions
 from tlsearch.search.cluster import in_worker
 
 KEPT_TRIALS = 5
-MODEL = "model.keras"
+TEST_SCORE = "test score, evaluated once"
 
 
-def finish(home: StudyDirectory, data: ImageData, cpus: int) -> dict[str, Any] | None:
+def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> dict[str, Any] | None:
     """Export the best trial to `best/` and note its test score; None where no trial was ranked.
 
     Once the test score of a trial is noted, it is not evaluated again.
@@ -23,26 +26,49 @@ def finish(home: StudyDirectory, data: ImageData, cpus: int) -> dict[str, Any] |
     if not order:
         return None
     winner = order[0].number
-    evaluated = record.facts.get("test", {}).get("trial") == winner
-    if evaluated and (home.best / MODEL).is_file():
-        return dict(record.facts["test"])
-    weights = home.trial(winner) / "best.npz"
-    report = in_worker(export_in_worker, weights, data, home.best / MODEL, True, cpus)
-    test = {"trial": winner, "value": report["test"], "images": report["test_images"]}
-    note(home.journal_file, {"test": test, "export": {**report, "path": f"best/{MODEL}"}})
+    known: dict[str, Any] = record.facts.get("test", {})
+    if known.get("trial") == winner and home.best.is_dir():
+        return known
+    score = known["value"] if known.get("trial") == winner else None
+    request = export_request(config, home, data, winner, config.export, home.best)
+    value = in_worker(_score_and_export, request, score, config.resources.cpus_per_trial)
+    test = {"trial": winner, "value": value, "images": len(data.splits["test"])}
+    note(home.journal_file, {"test": test})
     return test
 
 
-def export_in_worker(
-    weights: Path, data: ImageData, out: Path, test: bool, cpus: int
-) -> dict[str, Any]:
-    """Export one checkpoint; runs where TensorFlow may be imported."""
+def export_request(
+    config: SearchConfig,
+    home: StudyDirectory,
+    data: ImageData,
+    trial: int,
+    formats: tuple[str, ...],
+    out: Path,
+) -> ExportRequest:
+    """What the exporter needs to know of a study; the test score only where it was evaluated."""
+    test = read(home.journal_file).facts.get("test", {})
+    return ExportRequest(
+        checkpoint=home.trial(trial) / "best.npz",
+        data=data,
+        pictures_from=config.data,
+        formats=formats,
+        out=out,
+        versions=versions(),
+        scores={TEST_SCORE: test["value"]} if test.get("trial") == trial else {},
+    )
+
+
+def _score_and_export(request: ExportRequest, score: float | None, cpus: int) -> float:
+    """The test score, evaluated unless it is known, once the bundle is in its place."""
     from tlsearch.training.runtime import limit_threads
 
     limit_threads(cpus)
-    from tlsearch.training.export import export_keras
+    from tlsearch.training.export import export_bundle
+    from tlsearch.training.whole import test_score
 
-    return export_keras(weights, data, out, test).to_json()
+    value = test_score(request.checkpoint, request.data) if score is None else score
+    export_bundle(replace(request, scores={TEST_SCORE: value}))
+    return value
 
 
 def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:

@@ -1,5 +1,6 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from tlsearch.results.storage import StudyDirectory
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tlsearch.training.export import ExportReport
+    from tlsearch.bundle.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -99,17 +100,31 @@ def report(directory: Path) -> "pd.DataFrame":
     return Study(directory).leaderboard()
 
 
-def export(study: Study, out: Path, trial: int | None = None) -> "ExportReport":
-    """Write a trial's model (the best by default) as a `.keras` file that was compared with it.
+def export(
+    study: Study,
+    out: Path,
+    trial: int | None = None,
+    formats: tuple[str, ...] = ("keras",),
+    timed: bool = False,
+) -> "Manifest":
+    """Write a trial's model (the best by default) as a bundle, or as one file where `out` ends in
+    `.keras`; every file was compared with the trained network.
 
     Imports TensorFlow. Reads the study's images, to compare on the validation split.
     """
-    if out.suffix != ".keras":
-        raise ConfigError([f"--out: found {out}, expected a file name that ends in .keras"])
-    weights = study.weights(trial)
-    from tlsearch.training.export import export_keras
+    best = study.best()
+    number = trial if trial is not None or best is None else best.number
+    study.weights(number)
+    from tlsearch.search.finish import export_request
+    from tlsearch.training.export import export_bundle, export_file
 
-    return export_keras(weights, _prepared(study.config), out, test=False)
+    config = study.config
+    single = out.suffix == ".keras"
+    request = export_request(
+        config, study.home, _prepared(config), number or 0, ("keras",) if single else formats, out
+    )
+    write = export_file if single else export_bundle
+    return write(dataclasses.replace(request, timed=timed))
 
 
 def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
@@ -129,7 +144,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
         _note_baselines(config, home, data)
         if not ending.cut_short:
             listen("exporting the best trial, and evaluating it on the test split")
-            finish(home, data, config.resources.cpus_per_trial)
+            finish(config, home, data)
     if ending.error is not None:
         raise ending.error
     study = Study(home.root, ending.interrupted)

@@ -1,3 +1,5 @@
 """One trial: TensorFlow and Keras, which know neither Ray, nor Optuna, nor the journal."""
 
-from tlsearch.training import quiet as quiet
+from tlsearch.bundle.quiet import import_tensorflow
+
+import_tensorflow()

@@ -1,121 +1,209 @@
-"""A finished trial -> one file that is the trained model: raw pixels in, probabilities out."""
+"""A finished trial -> a bundle: its model in each format, every file reloaded and compared."""
 
-import json
 import os
 import tempfile
-import zipfile
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.config.trial import TrialConfig
-from tlsearch.data.listing import Split
-from tlsearch.data.sources import ImageData
-from tlsearch.errors import RecordError
-from tlsearch.training.backbone import load_backbone
-from tlsearch.training.checkpoint import Checkpoint, load_checkpoint
-from tlsearch.training.loop import compiled_prediction, run_blocks
-from tlsearch.training.metrics import score
+from tlsearch.bundle.check import BATCH, Checked, check_in_clean_process
+from tlsearch.bundle.manifest import MANIFEST, Artifact, Manifest, sha256, size
+from tlsearch.bundle.metrics import accuracy
+from tlsearch.bundle.opened import LABELS
+from tlsearch.bundle.request import ExportRequest
+from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, ExportFormat
+from tlsearch.data.decode import read_pixels
+from tlsearch.data.sources import ImageData, original_pictures
+from tlsearch.errors import ConfigError, RecordError
+from tlsearch.files import write_json, write_text
+from tlsearch.training.card import model_card
+from tlsearch.training.checkpoint import load_checkpoint
+from tlsearch.training.loop import run_blocks
 from tlsearch.training.model import Network
+from tlsearch.training.whole import any_size_model, restore, square_model, trial_probabilities
+from tlsearch.training.writers import Exportable, write
 
-TOLERANCE = 1e-4  # largest difference of a probability between the trial and the exported file
-LABELS = "labels.json"
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What the exported file was measured to be; `parity` is the largest probability difference."""
-
-    path: str
-    parity: float
-    validation: float
-    test: float | None = None
-    test_images: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+CALIBRATION_IMAGES = 200
+RESIZE = "to a square of image_px, proportions not kept, bilinear, antialiased"
 
 
-def export_keras(checkpoint_path: Path, data: ImageData, out: Path, test: bool) -> ExportReport:
-    """Write a trial's best weights as a `.keras` file, reload it and compare, then score it.
+def export_bundle(request: ExportRequest) -> Manifest:
+    """Write a bundle folder; it appears whole, and only if every file in it passed.
 
-    The file appears only if the reloaded model predicts the validation split as the trial's own
-    network does; RecordError otherwise. `test` evaluates the test split too.
+    Each file is reloaded in a clean process and predicts the original pictures of the validation
+    split; RecordError names the file and the link of the chain that broke.
     """
-    checkpoint = load_checkpoint(checkpoint_path)
-    network = _network(checkpoint, len(data.classes))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(out)
-    try:
-        whole_model(network, checkpoint.trial).save(temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(LABELS, json.dumps(list(data.classes)))
-        report = _verify(temporary, out, network, checkpoint.trial, data, test)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return report
+    _refuse_foreign(request.out)
+    with _beside(request.out) as folder:
+        bundle = Path(folder) / "bundle"
+        bundle.mkdir()
+        manifest = _fill(bundle, Path(folder) / "pictures", request)
+        _replace(bundle, request.out)
+    return manifest
 
 
-def whole_model(network: Network, trial: TrialConfig) -> keras.Model:
-    """RGB 0-255 of any size, (n, height, width, 3) -> probabilities, (n, classes)."""
-    inputs = keras.Input((None, None, 3), name="image")
-    resize = keras.layers.Resizing(
-        trial.image_px, trial.image_px, antialias=True, name="resize", dtype="float32"
+def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Manifest:
+    checkpoint = load_checkpoint(request.checkpoint)
+    network = restore(checkpoint, len(request.data.classes))
+    model = _exportable(network, checkpoint.trial, request.data)
+    pictures = original_pictures(request.pictures_from, request.data.splits["validation"], scratch)
+    references = _References(network, model, request.data, pictures)
+    artifacts = [_artifact(bundle, form, model, references, request) for form in request.formats]
+    manifest = _manifest(checkpoint.trial, references, artifacts, request)
+    manifest.write(bundle)
+    write_json(bundle / LABELS, list(request.data.classes))
+    card = model_card(checkpoint.trial, manifest, references.labels, references.squares, request)
+    write_text(bundle / "model_card.md", card)
+    return manifest
+
+
+class _References:
+    """What the trained network itself says of the validation pictures: what files must agree with.
+
+    By squares as in training, and by the resize that any-size files hold inside.
+    """
+
+    def __init__(
+        self, network: Network, model: Exportable, data: ImageData, pictures: Sequence[Path]
+    ) -> None:
+        self.pictures = pictures
+        self.labels = data.split_labels("validation")
+        self.squares = trial_probabilities(network, data, "validation")
+        self.accuracy = accuracy(self.labels, self.squares)
+        self._model = model
+        self._any_size: NDArray[Any] | None = None
+
+    def of(self, form: ExportFormat) -> NDArray[Any]:
+        """Probabilities, (n, classes), that a file of this format must give."""
+        if not form.any_size:
+            return self.squares
+        if self._any_size is None:
+            self._any_size = self._by_the_resize_inside()
+        return self._any_size
+
+    def _by_the_resize_inside(self) -> NDArray[Any]:
+        inside = self._model.any_size.get_layer("resize")
+        resized = [inside(read_pixels(p)[None].astype(np.float32))[0] for p in self.pictures]
+        return run_blocks(lambda x: self._model.square(x, training=False), np.stack(resized))
+
+
+def _exportable(network: Network, trial: Any, data: ImageData) -> Exportable:
+    train = data.images("train")
+    rows = np.linspace(0, len(train) - 1, min(CALIBRATION_IMAGES, len(train))).astype(np.int64)
+    return Exportable(
+        any_size=any_size_model(network, trial),
+        square=square_model(network, trial),
+        labels=data.classes,
+        calibration=train[rows],
     )
-    x = network.backbone.preprocess(resize(inputs))
-    logits = network.head(network.sections.pool(x))
-    outputs = keras.layers.Activation("softmax", name="probabilities")(logits)
-    return keras.Model(inputs, outputs, name="tlsearch")
 
 
-def _network(checkpoint: Checkpoint, classes: int) -> Network:
-    trial = checkpoint.trial
-    backbone = load_backbone(trial.backbone, trial.weights, trial.image_px)
-    network = Network(trial, backbone, classes)
-    network.restore(checkpoint.arrays)
-    return network
+def _artifact(
+    bundle: Path, name: str, model: Exportable, references: _References, request: ExportRequest
+) -> Artifact:
+    form = EXPORT_FORMATS[name]
+    path = bundle / form.file
+    write(name, model, path)
+    checked = _check(path, form, references.pictures, model, request.timed)
+    expected, found = references.of(form), checked.probabilities
+    if not np.isfinite(found).all():
+        raise RecordError(f"{form.file}: predicts what are no numbers: the conversion broke it")
+    artifact = Artifact(
+        format=name,
+        path=form.file,
+        bytes=size(path),
+        sha256=sha256(path),
+        parity=float(np.abs(expected - found).max()),
+        agreement=float((expected.argmax(axis=1) == found.argmax(axis=1)).mean()),
+        accuracy=accuracy(references.labels, found),
+        latency_ms=checked.latency_ms,
+    )
+    require_sound(artifact, references.accuracy, len(found))
+    return artifact
 
 
-def _verify(
-    file: Path, out: Path, network: Network, trial: TrialConfig, data: ImageData, test: bool
-) -> ExportReport:
-    exported = keras.models.load_model(file, safe_mode=True)
-    expected = _predict(lambda x: keras.ops.softmax(_trial_logits(network, x)), data, "validation")
-    found = _predict(lambda x: exported(x, training=False), data, "validation")
-    parity = float(np.abs(expected - found).max())
-    if not parity <= TOLERANCE:
+def _check(
+    path: Path, form: ExportFormat, pictures: Sequence[Path], model: Exportable, timed: bool
+) -> Checked:
+    """Predict in one clean process; if `timed`, time batches there and again on one thread."""
+    image_px, cores = int(model.square.input_shape[1]), os.cpu_count() or 1
+    batches = (1, BATCH) if timed else ()
+    checked = check_in_clean_process(path, form, pictures, image_px, cores, batches)
+    latency = {f"batch {b}, {cores} threads": ms for b, ms in checked.latency_ms.items()}
+    if timed:
+        alone = check_in_clean_process(path, form, (), image_px, 1, batches)
+        latency |= {f"batch {b}, 1 thread": ms for b, ms in alone.latency_ms.items()}
+    return Checked(checked.probabilities, latency)
+
+
+def require_sound(artifact: Artifact, trained: float, pictures: int) -> None:
+    """Raise RecordError where a file is not the trained model, naming the link that broke."""
+    form = artifact.row
+    if form.tolerance is not None and not artifact.parity <= form.tolerance:
         raise RecordError(
-            f"{out}: the reloaded model differs from the trained one by {parity:.2g} in "
-            f"probability (allowed {TOLERANCE:g}); nothing was exported"
+            f"{form.file}: the reloaded file differs from the network in memory by "
+            f"{artifact.parity:.2g} in probability (allowed {form.tolerance:g}): the conversion to "
+            f"{form.name} broke it; nothing was exported"
         )
-    labels = data.split_labels("validation")
-    report = ExportReport(str(out), parity, score(trial.metric, labels, found))
-    if not test:
-        return report
-    probabilities = _predict(lambda x: exported(x, training=False), data, "test")
-    value = score(trial.metric, data.split_labels("test"), probabilities)
-    return ExportReport(report.path, parity, report.validation, value, len(probabilities))
+    allowed = max(form.accuracy_loss, 1 / pictures) + 1e-9
+    if abs(trained - artifact.accuracy) > allowed:
+        link = "the resize inside it" if form.any_size else "the rounding of its weights"
+        raise RecordError(
+            f"{form.file}: accuracy {artifact.accuracy:.4f} on {pictures} pictures, but "
+            f"{trained:.4f} in the search (allowed difference {allowed:.4f}): {link} broke it; "
+            "nothing was exported"
+        )
 
 
-def _trial_logits(network: Network, images: Any) -> Any:
-    """The trial's own way from images to logits: prefix, then suffix and head."""
-    features = images if network.sections.from_images else network.features(images)
-    return network.logits(features, training=False)
+def _manifest(
+    trial: Any, references: _References, artifacts: Sequence[Artifact], request: ExportRequest
+) -> Manifest:
+    row = BACKBONES[trial.backbone]
+    known = trial.weights in ("default", "imagenet", "shipped")
+    return Manifest(
+        labels=request.data.classes,
+        image_px=trial.image_px,
+        input="image: (n, height, width, 3) RGB, 0 ... 255; squares of image_px where not any size",
+        output="probabilities: (n, classes) float32, in the order of labels",
+        resize=RESIZE,
+        trained_accuracy=references.accuracy,
+        pictures=len(references.pictures),
+        backbone=trial.backbone,
+        weights=trial.weights,
+        weights_licence=row.licence if known else "that of the weights you gave",
+        data_fingerprint=request.data.fingerprint,
+        versions=request.versions,
+        artifacts=tuple(artifacts),
+    )
 
 
-def _predict(function: Any, data: ImageData, split: Split) -> NDArray[Any]:
-    images = data.images(split)
-    return run_blocks(compiled_prediction(function, images), images)
+def _refuse_foreign(out: Path) -> None:
+    """Only an older bundle, or nothing, gives way to a new one."""
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise ConfigError([f"--out: {out} exists and is not a bundle; give another place"])
 
 
-def _temporary(out: Path) -> Path:
-    """A sibling of the file that keras accepts as a model's name."""
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.stem}.", suffix=".keras")
-    os.close(handle)
-    return Path(name)
+def _beside(out: Path) -> "tempfile.TemporaryDirectory[str]":
+    """A scratch folder on the same disk, so that what is finished can be moved by name."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
+
+
+def _replace(bundle: Path, out: Path) -> None:
+    """Put the finished folder in its place; an older one gives way."""
+    if out.exists():
+        old = bundle.with_name("old")
+        os.replace(out, old)
+    os.replace(bundle, out)
+
+
+def export_file(request: ExportRequest) -> Manifest:
+    """Export one `.keras` file, verified as in a bundle, without the rest of the bundle."""
+    with _beside(request.out) as folder:
+        bundle = Path(folder)
+        manifest = _fill(bundle, bundle / "pictures", request)
+        os.replace(bundle / manifest.artifact("keras").path, request.out)
+    return manifest

@@ -86,7 +86,7 @@ def run_blocks(predict: Any, rows: Array) -> NDArray[Any]:
 def iterate(predict: Any, rows: Array) -> Iterator[NDArray[Any]]:
     """Apply a compiled function to `EVAL_BATCH` rows at a time."""
     for start in range(0, len(rows), EVAL_BATCH):
-        yield predict(rows[start : start + EVAL_BATCH]).numpy()
+        yield np.asarray(predict(rows[start : start + EVAL_BATCH]))
 
 
 def _blocks_of_rows(order: NDArray[Any], features: Array, batch: int) -> Iterator[NDArray[Any]]:

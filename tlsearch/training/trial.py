@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.bundle.metrics import Labels, accuracy, log_loss, score
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore
 from tlsearch.training.backbone import load_backbone
 from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.loop import Array, Loop, build_optimizer, trial_optimizer
-from tlsearch.training.metrics import Labels, accuracy, log_loss, score
 from tlsearch.training.model import Arrays, Network, parameter_count
 from tlsearch.training.prefix import Features
 from tlsearch.training.seeds import derive

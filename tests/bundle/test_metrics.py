@@ -4,10 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from tlsearch.bundle.metrics import score
 from tlsearch.config.catalog import METRICS
-from tlsearch.training.metrics import score
-
-pytestmark = pytest.mark.training
 
 
 def drawn(seed, classes):

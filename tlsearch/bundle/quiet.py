@@ -6,11 +6,11 @@ from pathlib import Path
 
 # Without a GPU the only errors of native code are that there is none.
 _HAS_GPU = Path("/dev/nvidia0").exists()
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _HAS_GPU else "3")
 
 
-def _import_silently() -> None:
+def import_tensorflow() -> None:
     """Import TensorFlow with this process's error output, as native code knows it, put aside."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _HAS_GPU else "3")
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -20,6 +20,3 @@ def _import_silently() -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-_import_silently()

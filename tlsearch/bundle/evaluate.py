@@ -1,0 +1,99 @@
+"""A model measured on labelled pictures: scores, confusion, and each class by itself."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.bundle.metrics import score
+from tlsearch.bundle.opened import OpenModel, open_model
+from tlsearch.config.catalog import METRICS
+from tlsearch.data.decode import read_pixels
+from tlsearch.data.folder import list_folder
+from tlsearch.data.listing import Listing
+from tlsearch.errors import DataError
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How one class is recognised; `images` is how many show it."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model on labelled pictures; `confusion[i][j]` shows i and was called j."""
+
+    images: int
+    scores: dict[str, float]
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def evaluate(
+    model_path: Path, folder: Path, form: str | None = None, verify: bool = True
+) -> Evaluation:
+    """Evaluate a bundle, or one of its files, on an image folder (a folder a class).
+
+    Raises DataError where the folder's classes are not the model's or a picture cannot be read.
+    """
+    listing = list_folder(folder)
+    model = open_model(model_path, form, verify)
+    places = _places(listing, model)
+    labels = np.array([places[e.label] for e in listing.examples], dtype=np.int32)
+    return measure(labels, _probabilities(listing, model), model.labels)
+
+
+def measure(
+    labels: NDArray[np.int32], probabilities: NDArray[Any], names: tuple[str, ...]
+) -> Evaluation:
+    """All scores of predictions, (n, classes), against labels, (n,)."""
+    counts = np.zeros((len(names), len(names)), dtype=np.int64)
+    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
+    present = set(labels.tolist()) == set(range(len(names)))
+    metrics = [name for name in METRICS if present or name != "auc"]
+    return Evaluation(
+        images=len(labels),
+        scores={name: score(name, labels, probabilities) for name in metrics},
+        classes=tuple(_class_score(names[i], counts, i) for i in range(len(names))),
+        confusion=tuple(tuple(row) for row in counts.tolist()),
+    )
+
+
+def _class_score(label: str, counts: NDArray[np.int64], place: int) -> ClassScore:
+    right, called, shown = counts[place, place], counts[:, place].sum(), counts[place].sum()
+    precision = float(right / called) if called else 0.0
+    recall = float(right / shown) if shown else 0.0
+    both = precision + recall
+    f1 = 2 * precision * recall / both if both else 0.0
+    return ClassScore(label, precision, recall, f1, int(shown))
+
+
+def _places(listing: Listing, model: OpenModel) -> list[int]:
+    """The folder's classes as places in the model's output."""
+    unknown = sorted(set(listing.classes) - set(model.labels))
+    if unknown:
+        raise DataError(
+            f"{listing.source}: classes that the model does not know: {', '.join(unknown)}; "
+            f"it knows {', '.join(model.labels)}"
+        )
+    return [model.labels.index(name) for name in listing.classes]
+
+
+def _probabilities(listing: Listing, model: OpenModel) -> NDArray[Any]:
+    files = [picture for picture in listing.pictures() if isinstance(picture, Path)]
+    batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
+    return np.concatenate([model([read_pixels(file) for file in batch]) for batch in batches])

@@ -1,0 +1,78 @@
+"""Image files -> labels with probabilities."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.bundle.opened import OpenModel, open_model
+from tlsearch.data.decode import read_pixels
+from tlsearch.data.folder import IMAGE_SUFFIXES
+from tlsearch.errors import DataError
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's classes, most probable first; `error` where it could not be read."""
+
+    path: Path
+    ranking: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+
+def predict_files(
+    model_path: Path,
+    images: Iterable[Path],
+    top: int = 3,
+    form: str | None = None,
+    verify: bool = True,
+) -> Iterator[Prediction]:
+    """Predict image files, and those in folders, in order; an unreadable one does not end it.
+
+    `model_path` is a bundle, one of its files, or a lone `.keras` file. Raises RecordError where
+    that is no such thing, DataError where there is no image.
+    """
+    files = list(image_files(images))
+    model = open_model(model_path, form, verify)
+    for start in range(0, len(files), BATCH):
+        yield from _predict_batch(model, files[start : start + BATCH], top)
+
+
+def image_files(images: Iterable[Path]) -> Iterator[Path]:
+    """The files named, and the image files in the folders named, in order."""
+    for path in images:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not found:
+                raise DataError(f"{path}: no image files in this folder")
+            yield from found
+        elif path.exists():
+            yield path
+        else:
+            raise DataError(f"{path}: no such file or folder")
+
+
+def ranking(row: NDArray[Any], labels: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:
+    """The `top` most probable labels of one picture, with their probabilities."""
+    return tuple((labels[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
+
+
+def _predict_batch(model: OpenModel, files: list[Path], top: int) -> Iterator[Prediction]:
+    pixels: dict[Path, NDArray[Any]] = {}
+    errors: dict[Path, str] = {}
+    for file in files:
+        try:
+            pixels[file] = read_pixels(file)
+        except DataError as error:
+            errors[file] = str(error)
+    found = dict(zip(pixels, model(list(pixels.values())), strict=True))
+    for file in files:
+        if file in errors:
+            yield Prediction(file, error=errors[file])
+        else:
+            yield Prediction(file, ranking(found[file], model.labels, top))

@@ -1,0 +1,116 @@
+"""A model file in its own runtime, imported when used: TensorFlow, LiteRT or ONNX Runtime."""
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.bundle.quiet import import_tensorflow
+from tlsearch.config.catalog import ExportFormat
+from tlsearch.errors import ConfigError, RecordError
+
+# RGB 0-255, (n, height, width, 3) -> probabilities, (n, classes) float32.
+Predict = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
+    """Load a model file, on all cores or as many threads as given.
+
+    Raises RecordError where it is not such a file, ConfigError where its runtime is not installed.
+    TensorFlow takes the number of threads of its first use in a process.
+    """
+    opener = _OPENERS[form.name.partition("_")[0] if "litert" in form.name else form.name]
+    try:
+        return opener(path, threads or os.cpu_count() or 1)
+    except ImportError as error:
+        raise ConfigError(
+            [f"{form.name} needs {error.name}: pip install 'tlsearch[{form.extra}]'"]
+        ) from error
+    except ConfigError:
+        raise
+    except Exception as error:  # each runtime has its own kinds for a file that it cannot read
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RecordError(f"{path}: cannot be loaded as {form.name} ({reason})") from error
+
+
+def _tensorflow(threads: int) -> Any:
+    import_tensorflow()
+    tf = importlib.import_module("tensorflow")
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:  # it has run already; its threads are what they are
+            return tf
+    return tf
+
+
+def _keras(path: Path, threads: int) -> Predict:
+    tf = _tensorflow(threads)
+    keras = importlib.import_module("keras")
+    model = keras.models.load_model(path, safe_mode=True, compile=False)
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    graph = tf.function(lambda x: model(x, training=False), input_signature=[spec])
+    return lambda images: np.asarray(graph(images.astype(np.float32)))
+
+
+def _saved_model(path: Path, threads: int) -> Predict:
+    tf = _tensorflow(threads)
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    (name,) = serve.structured_input_signature[1]
+
+    def predict(images: NDArray[Any]) -> NDArray[Any]:
+        outputs = serve(**{name: tf.constant(images, tf.float32)})
+        return np.asarray(outputs["probabilities"])
+
+    return predict
+
+
+def _litert(path: Path, threads: int) -> Predict:
+    interpreter = _interpreter(path, threads)
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    state = {"rows": -1}
+
+    def predict(images: NDArray[Any]) -> NDArray[Any]:
+        if len(images) != state["rows"]:
+            interpreter.resize_tensor_input(source["index"], images.shape)
+            interpreter.allocate_tensors()
+            state["rows"] = len(images)
+        interpreter.set_tensor(source["index"], images.astype(source["dtype"]))
+        interpreter.invoke()
+        return np.array(interpreter.get_tensor(target["index"]))
+
+    return predict
+
+
+def _interpreter(path: Path, threads: int) -> Any:
+    """LiteRT's own package where it is installed, else the copy inside TensorFlow."""
+    try:
+        module = importlib.import_module("ai_edge_litert.interpreter")
+    except ImportError:
+        module = _tensorflow(threads).lite
+    return module.Interpreter(model_path=str(path), num_threads=threads)
+
+
+def _onnx(path: Path, threads: int) -> Predict:
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = runtime.InferenceSession(
+        str(path), options, providers=runtime.get_available_providers()
+    )
+    name = session.get_inputs()[0].name
+    return lambda images: np.asarray(session.run(None, {name: images.astype(np.float32)})[0])
+
+
+_OPENERS: dict[str, Callable[[Path, int], Predict]] = {
+    "keras": _keras,
+    "saved_model": _saved_model,
+    "litert": _litert,
+    "onnx": _onnx,
+}

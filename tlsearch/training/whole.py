@@ -1,0 +1,63 @@
+"""The trained network with its preprocessing inside, as one Keras model."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from numpy.typing import NDArray
+
+from tlsearch.bundle.metrics import score
+from tlsearch.config.trial import TrialConfig
+from tlsearch.data.listing import Split
+from tlsearch.data.sources import ImageData
+from tlsearch.training.backbone import load_backbone
+from tlsearch.training.checkpoint import Checkpoint, load_checkpoint
+from tlsearch.training.loop import compiled_prediction, run_blocks
+from tlsearch.training.model import Network
+
+
+def restore(checkpoint: Checkpoint, classes: int) -> Network:
+    """The network of a trial with the weights of its best epoch."""
+    trial = checkpoint.trial
+    backbone = load_backbone(trial.backbone, trial.weights, trial.image_px)
+    network = Network(trial, backbone, classes)
+    network.restore(checkpoint.arrays)
+    return network
+
+
+def any_size_model(network: Network, trial: TrialConfig) -> keras.Model:
+    """RGB 0-255 of any size, (n, height, width, 3) -> probabilities, (n, classes)."""
+    inputs = keras.Input((None, None, 3), name="image")
+    px = trial.image_px
+    resize = keras.layers.Resizing(px, px, antialias=True, name="resize", dtype="float32")
+    return keras.Model(inputs, _probabilities(network, resize(inputs)), name="tlsearch")
+
+
+def square_model(network: Network, trial: TrialConfig) -> keras.Model:
+    """RGB 0-255 of the trained size, (n, image_px, image_px, 3) -> probabilities, (n, classes)."""
+    inputs = keras.Input((trial.image_px, trial.image_px, 3), name="image")
+    return keras.Model(inputs, _probabilities(network, inputs), name="tlsearch")
+
+
+def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDArray[Any]:
+    """What the trial itself predicts, by its own way: prefix, then suffix and head."""
+    images = data.images(split)
+
+    def predict(x: Any) -> Any:
+        features = x if network.sections.from_images else network.features(x)
+        return keras.ops.softmax(network.logits(features, training=False))
+
+    return run_blocks(compiled_prediction(predict, images), images)
+
+
+def test_score(checkpoint_path: Path, data: ImageData) -> float:
+    """A trial's metric on the test split, with the weights of its best epoch."""
+    checkpoint = load_checkpoint(checkpoint_path)
+    network = restore(checkpoint, len(data.classes))
+    probabilities = trial_probabilities(network, data, "test")
+    return score(checkpoint.trial.metric, data.split_labels("test"), probabilities)
+
+
+def _probabilities(network: Network, images: Any) -> Any:
+    logits = network.head(network.sections.pool(network.backbone.preprocess(images)))
+    return keras.layers.Activation("softmax", name="probabilities")(logits)
