@@ -1,8 +1,11 @@
 """Real searches, through the command line, with Ray and TensorFlow, in a temporary directory."""
 
+import http.client
+import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +15,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tlsearch.bundle.manifest import read_manifest
 from tlsearch.results.journal import read
 from tlsearch.search.study import Study
 
@@ -28,6 +32,7 @@ baselines:
   - {backbone: photos, unfrozen_layers: 15, fine_tune_lr: 1e-3}
 epochs: 6
 trials: 6
+export: [keras, litert]
 """
 
 
@@ -91,8 +96,9 @@ def test_the_best_trial_is_the_exported_one(finished, shell):
     study = Study(shell.root / "study")
     facts, best = study.record().facts, study.best()
     assert facts["test"]["trial"] == best.number
-    assert facts["export"]["validation"] == best.best("max")[1]
-    assert (shell.root / "study" / "best" / "model.keras").is_file()
+    manifest = read_manifest(shell.root / "study" / "best")
+    assert manifest.trained_accuracy == best.best("max")[1]
+    assert [artifact.format for artifact in manifest.artifacts] == ["keras", "litert"]
 
 
 def test_ray_is_quiet_and_nothing_is_left_behind(finished, shell):
@@ -122,18 +128,55 @@ def test_any_kept_trial_can_be_exported(finished, shell):
     number = Study(shell.root / "study").record().trials[-1].number
     done = shell("export", "study", "--trial", number, "--out", "other.keras")
     assert done.returncode == 0, done.err
-    assert "parity" in done.out
+    assert "keras" in done.out
+    assert (shell.root / "other.keras").is_file()
 
 
 def test_the_model_labels_pictures(finished, shell):
     for place, pixels in enumerate(load_digits().images[:20]):
         Image.fromarray((pixels * 15.9).astype("uint8")).save(shell.root / f"digit{place:02d}.png")
     files = sorted(shell.root.glob("digit*.png"))
-    done = shell("predict", "study/best/model.keras", *files, "--format", "json")
+    done = shell("predict", "study/best", *files, "--format", "json")
     assert done.returncode == 0, done.err
     labels = [entry["classes"][0]["label"] for entry in json.loads(done.out)]
     truth = [str(label) for label in load_digits().target[:20]]
     assert sum(a == b for a, b in zip(labels, truth, strict=True)) >= 10  # 2 by chance
+
+
+def test_a_picture_that_cannot_be_read_ends_with_exit_code_3(finished, shell):
+    (shell.root / "bad.png").write_bytes(b"no picture")
+    done = shell("predict", "study/best", "bad.png")
+    assert done.returncode == 3
+    assert "bad.png: cannot be read" in done.err
+
+
+def test_the_model_can_be_served_and_ends_on_ctrl_c(finished, shell):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = shell.start("serve", "study/best", "--port", port)
+    try:
+        body = io.BytesIO()
+        Image.fromarray((load_digits().images[0] * 15.9).astype("uint8")).save(body, "PNG")
+        classes = post(port, body.getvalue(), service)["classes"]
+    finally:
+        service.send_signal(signal.SIGINT)
+        service.communicate(timeout=60)
+    assert len(classes) == 3
+    assert service.returncode in (0, 130)
+
+
+def post(port, body, service):
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert service.poll() is None, service.stderr.read()
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("POST", "/predict", body)
+            return json.loads(connection.getresponse().read())
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError("the service did not start")
 
 
 def wait_for_trials(study, count, process):

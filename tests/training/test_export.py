@@ -1,112 +1,257 @@
+"""A small real study's trial, exported in every format and verified."""
+
 import json
-import zipfile
+import shutil
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tlsearch.errors import DataError, RecordError
+from tlsearch.bundle.check import check_in_clean_process
+from tlsearch.bundle.evaluate import evaluate
+from tlsearch.bundle.manifest import Artifact, read_manifest
+from tlsearch.bundle.opened import open_model
+from tlsearch.bundle.predict import predict_files
+from tlsearch.bundle.request import ExportRequest
+from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.config.schema import Data, Splits
+from tlsearch.data.sources import prepare
+from tlsearch.errors import ConfigError, RecordError
 from tlsearch.training import export as exporting
-from tlsearch.training.export import export_keras
-from tlsearch.training.predict import predict_files
+from tlsearch.training import writers
+from tlsearch.training.export import export_bundle, export_file, require_sound
 from tlsearch.training.trial import train
+from tlsearch.training.whole import test_score as score_of_test
 
 pytestmark = pytest.mark.training
 
+COLOURS = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
+
 
 @pytest.fixture(scope="module")
-def trained(small_trial, digits, store, tmp_path_factory):
-    """The checkpoint of a trial that learned something, and the accuracy it reported."""
+def folder(tmp_path_factory):
+    """Pictures of noise tinted by class, none of them square."""
+    root = tmp_path_factory.mktemp("tints")
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir()
+        for number in range(24):
+            pixels = rng.normal(colour, 60, (30 + number, 44, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def source(folder):
+    splits = Splits(train=36, validation=18, test=18)
+    return Data(path=folder, image_px=32, splits=splits, duplicates="keep")
+
+
+@pytest.fixture(scope="module")
+def trained(small_trial, source, cache, store, tmp_path_factory):
+    """A request to export a trial that learned something, and the accuracy it reported."""
     folder = tmp_path_factory.mktemp("trained")
-    trial = small_trial("all", dropout=0.0, epochs=2)
-    *_, last = train(trial, digits, store)
+    data = prepare(source, cache)
+    *_, last = train(small_trial("all", dropout=0.0, epochs=4, batch_size=8), data, store)
     last.snapshot().save(folder / "best.npz", weights_only=True)
-    return folder / "best.npz", last.value
+    request = ExportRequest(
+        checkpoint=folder / "best.npz",
+        data=data,
+        pictures_from=source,
+        formats=tuple(EXPORT_FORMATS),
+        out=folder / "out" / "bundle",
+        versions={"tlsearch": "0"},
+        scores={"test score": 0.5},
+    )
+    return request, last.value
 
 
 @pytest.fixture(scope="module")
-def exported(trained, digits, tmp_path_factory):
-    out = tmp_path_factory.mktemp("exported") / "deep" / "model.keras"
-    return out, export_keras(trained[0], digits, out, test=True)
+def bundle(trained):
+    return export_bundle(trained[0]), trained[0].out
 
 
-def test_the_file_scores_what_the_trial_scored(exported, trained):
-    _, report = exported
-    assert report.validation == pytest.approx(trained[1], abs=1e-9)
-    assert report.parity <= 1e-5
-    assert report.test_images == 80
+def test_every_file_scores_what_the_trial_scored(bundle, trained):
+    manifest, _ = bundle
+    assert manifest.trained_accuracy == pytest.approx(trained[1], abs=1e-9)
+    for artifact in manifest.artifacts:
+        assert abs(artifact.accuracy - trained[1]) <= max(0.01, 1 / 18) + 1e-9
+        if artifact.row.tolerance is not None:
+            assert artifact.parity <= 1e-4
+            assert artifact.agreement == 1.0
 
 
-def test_it_takes_raw_pictures_of_any_size(exported, digits):
-    model = keras.models.load_model(exported[0])
-    probabilities = model(np.full((2, 50, 70, 3), 200, dtype=np.uint8)).numpy()
-    assert probabilities.shape == (2, 10)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+def test_the_bundle_holds_what_its_manifest_says(bundle):
+    manifest, out = bundle
+    assert read_manifest(out) == manifest
+    named = {"manifest.json", "labels.json", "model_card.md"}
+    assert {path.name for path in out.iterdir()} == named | {a.path for a in manifest.artifacts}
+    assert json.loads((out / "labels.json").read_text()) == list(COLOURS)
+    assert "| blue |" in (out / "model_card.md").read_text()
 
 
-def test_the_labels_are_inside(exported):
-    with zipfile.ZipFile(exported[0]) as archive:
-        assert json.loads(archive.read("labels.json")) == [str(d) for d in range(10)]
+@pytest.mark.parametrize("form", list(EXPORT_FORMATS))
+def test_every_file_labels_pictures_of_any_size(bundle, folder, form):
+    found = list(predict_files(bundle[1], [folder], top=2, form=form))
+    assert len(found) == 72
+    right = sum(p.ranking[0][0] == p.path.parent.name for p in found)
+    assert right / len(found) >= 0.8  # a third by chance
+    assert all(len(p.ranking) == 2 and p.ranking[0][1] >= p.ranking[1][1] for p in found)
 
 
-def test_a_file_that_differs_from_the_trial_is_not_exported(trained, digits, tmp_path, monkeypatch):
-    honest = exporting.whole_model
-
-    def wrong(network, trial):
-        for variable in network.head.variables:
-            variable.assign(variable * 1.1)
-        model = honest(network, trial)
-        model.save(tmp_path / "wrong.keras")
-        for variable in network.head.variables:
-            variable.assign(variable / 1.1)
-        return keras.models.load_model(tmp_path / "wrong.keras")
-
-    monkeypatch.setattr(exporting, "whole_model", wrong)
-    with pytest.raises(RecordError, match="differs from the trained one"):
-        export_keras(trained[0], digits, tmp_path / "model.keras", test=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["wrong.keras"]
+@pytest.mark.parametrize("form", list(EXPORT_FORMATS))
+def test_the_batch_size_is_free(bundle, folder, form):
+    model = open_model(bundle[1], form)
+    pictures = [np.full((32, 32, 3), shade, np.uint8) for shade in (10, 90, 200)]
+    together = model(pictures)
+    alone = np.concatenate([model([picture]) for picture in pictures])
+    np.testing.assert_allclose(together, alone, atol=1e-4 if "int8" not in form else 2e-2)
 
 
-@pytest.fixture
-def pictures(digits, tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for place, pixels in enumerate(digits.images("test")[:5]):
-        Image.fromarray(pixels).save(folder / f"{place}.png")
-    return folder
+@pytest.mark.parametrize("form", ["keras", "saved_model", "litert", "onnx"])
+def test_outputs_are_named_probabilities(bundle, form):
+    path = bundle[1] / EXPORT_FORMATS[form].file
+    if form == "keras":
+        assert keras.models.load_model(path).output_names == ["probabilities"]
+    elif form == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(str(path))
+        assert [o.name for o in session.get_outputs()] == ["probabilities"]
+        assert session.get_inputs()[0].shape[0] == "batch"
+    else:
+        assert signature_outputs(form, path) == ["probabilities"]
 
 
-def test_predictions_name_the_classes(exported, pictures, digits):
-    found = list(predict_files(exported[0], [pictures], top=2))
-    assert [p.path.name for p in found] == [f"{i}.png" for i in range(5)]
-    model = keras.models.load_model(exported[0])
-    expected = model(digits.images("test")[:5]).numpy()
-    for prediction, row in zip(found, expected, strict=True):
-        assert len(prediction.ranking) == 2
-        assert prediction.ranking[0][0] == str(row.argmax())
-        assert prediction.ranking[0][1] == pytest.approx(row.max(), abs=1e-4)
+def signature_outputs(form, path):
+    import tensorflow as tf
+
+    if form == "saved_model":
+        return list(tf.saved_model.load(str(path)).signatures["serving_default"].structured_outputs)
+    interpreter = tf.lite.Interpreter(model_path=str(path))
+    return interpreter.get_signature_list()["serving_default"]["outputs"]
 
 
-def test_an_unreadable_picture_is_reported_and_the_rest_goes_on(exported, pictures):
-    (pictures / "2.png").write_bytes(b"not a picture")
-    found = list(predict_files(exported[0], [pictures]))
-    assert [p.error is not None for p in found] == [False, False, True, False, False]
-    assert "2.png: cannot be read" in found[2].error
+def test_evaluation_of_the_bundle_counts_every_picture(bundle, folder):
+    found = evaluate(bundle[1], folder)
+    assert found.images == 72
+    assert np.sum(found.confusion) == 72
+    assert found.scores["accuracy"] == pytest.approx(np.trace(found.confusion) / 72)
 
 
-def test_a_missing_picture_is_named(exported, tmp_path):
-    with pytest.raises(DataError, match="no such file or folder"):
-        list(predict_files(exported[0], [tmp_path / "none.png"]))
+def test_a_clean_process_times_batches(bundle):
+    form = EXPORT_FORMATS["litert"]
+    checked = check_in_clean_process(bundle[1] / form.file, form, (), 32, 1, (1, 4))
+    assert set(checked.latency_ms) == {"1", "4"}
+    assert all(ms > 0 for ms in checked.latency_ms.values())
 
 
-@pytest.mark.parametrize("content", [None, b"", b"text", "zip"])
-def test_what_is_not_our_model_is_refused(content, tmp_path, pictures):
-    path = tmp_path / "model.keras"
-    if content == "zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("labels.json", "[]")
-    elif content is not None:
-        path.write_bytes(content)
-    with pytest.raises(RecordError, match=r"model\.keras: (no such model|not a model exported)"):
-        list(predict_files(path, [pictures]))
+def test_a_new_bundle_takes_the_place_of_an_old_one(trained, bundle, tmp_path):
+    request = replace(trained[0], formats=("litert",), out=tmp_path / "bundle")
+    export_bundle(request)
+    again = export_bundle(replace(request, scores={}))
+    assert read_manifest(tmp_path / "bundle") == again
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_of_something_else_is_never_replaced(trained, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").touch()
+    with pytest.raises(ConfigError, match="exists and is not a bundle"):
+        export_bundle(replace(trained[0], out=tmp_path / "photos"))
+    assert (tmp_path / "photos" / "mine.jpg").exists()
+
+
+def test_a_single_file_knows_its_labels(trained, folder, tmp_path):
+    out = tmp_path / "new" / "one.keras"
+    export_file(replace(trained[0], formats=("keras",), out=out))
+    assert [path.name for path in out.parent.iterdir()] == ["one.keras"]
+    found = list(predict_files(out, [folder / "red"]))
+    assert {label for p in found for label, _ in p.ranking} == set(COLOURS)
+
+
+@pytest.mark.parametrize("form", ["keras", "litert", "onnx"])
+def test_a_conversion_that_changes_the_model_is_not_exported(trained, tmp_path, monkeypatch, form):
+    honest = writers.WRITERS[form]
+
+    def wrong(model, path):
+        dense = model.square.get_layer("head").get_layer("logits")
+        kernel = dense.kernel.numpy()
+        dense.kernel.assign(np.roll(kernel, 1, axis=1))
+        honest(model, path)
+        dense.kernel.assign(kernel)
+
+    monkeypatch.setitem(writers.WRITERS, form, wrong)
+    out = tmp_path / "bundle"
+    with pytest.raises(RecordError, match=f"the conversion to {form} broke it; nothing was exp"):
+        export_bundle(replace(trained[0], formats=(form,), out=out))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_reloaded_is_not_exported(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        writers.WRITERS, "litert", lambda model, path: path.write_bytes(b"no model")
+    )
+    with pytest.raises(RecordError, match=r"model\.tflite: cannot be used in a clean process"):
+        export_bundle(replace(trained[0], formats=("litert",), out=tmp_path / "bundle"))
+    assert not list(tmp_path.iterdir())
+
+
+def artifact(form, **changes):
+    plain = {"bytes": 1, "sha256": "", "parity": 0.0, "agreement": 1.0, "accuracy": 0.9}
+    return Artifact(format=form, path="x", **plain | changes)
+
+
+@pytest.mark.parametrize(
+    ("bad", "link"),
+    [
+        (artifact("keras", parity=2e-4), "the conversion to keras broke it"),
+        (artifact("keras", accuracy=0.88), "the resize inside it broke it"),
+        (artifact("litert_int8", accuracy=0.88), "the rounding of its weights broke it"),
+    ],
+)
+def test_the_link_that_broke_is_named(bad, link):
+    with pytest.raises(RecordError, match=link):
+        require_sound(bad, trained=0.9, pictures=1000)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        artifact("keras", parity=1e-4, accuracy=0.9005),
+        artifact("litert_int8", parity=0.8, accuracy=0.891),
+    ],
+)
+def test_what_is_within_tolerance_passes(good):
+    require_sound(good, trained=0.9, pictures=1000)
+
+
+def test_one_picture_of_few_may_differ():
+    require_sound(artifact("keras", accuracy=0.85), trained=0.9, pictures=20)
+
+
+def test_the_test_score_is_the_trials_own_metric(trained):
+    request, _ = trained
+    assert 0.5 <= score_of_test(request.checkpoint, request.data) <= 1.0
+
+
+def test_a_missing_package_is_named_with_the_extra(trained, tmp_path, monkeypatch):
+    def missing(model, path):
+        raise ModuleNotFoundError("No module named 'tf2onnx'", name="tf2onnx")
+
+    monkeypatch.setitem(writers.WRITERS, "onnx", missing)
+    with pytest.raises(ConfigError, match=r"onnx needs tf2onnx: pip install 'tlsearch\[onnx\]'"):
+        exporting.export_bundle(replace(trained[0], formats=("onnx",), out=tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_code_inside_a_model_file_is_never_run(bundle, tmp_path, verify):
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle[1], copy)
+    inputs = keras.Input((None, None, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    outputs = keras.layers.Lambda(lambda x: x * 2)(pooled)
+    keras.Model(inputs, outputs).save(copy / "model.keras")
+    with pytest.raises(RecordError, match="changed since|cannot be loaded as keras"):
+        open_model(copy, "keras", verify)

@@ -95,6 +95,8 @@ def decode_body(body: bytes) -> np.ndarray[Any, Any]:
     try:
         with Image.open(io.BytesIO(body), formats=FORMATS) as image:
             width, height = image.size
+    except Image.DecompressionBombError as error:
+        raise RefusedError(413, f"too many pixels, at most {MAX_PIXELS}") from error
     except Exception as error:  # Pillow's decoders raise many kinds for bytes that are no picture
         raise RefusedError(415, f"not a picture of {', '.join(FORMATS)}") from error
     if width * height > MAX_PIXELS:

@@ -22,8 +22,8 @@ def print_table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     with console.capture() as captured:
         console.print(table)
-    lines = [line.rstrip() for line in captured.get().strip("\n").splitlines()]
-    sys.stdout.write("\n".join(lines) + "\n")
+    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+    sys.stdout.write(text.strip("\n") + "\n")
 
 
 def _is_number(cell: str) -> bool:

@@ -1,0 +1,111 @@
+import os
+
+import pytest
+
+from tlsearch.bundle.manifest import Artifact, Manifest, locate, read_manifest, sha256, size
+from tlsearch.errors import RecordError
+
+
+def manifest_of(*artifacts):
+    return Manifest(
+        labels=("cat", "dog"),
+        image_px=32,
+        input="",
+        output="",
+        resize="",
+        trained_accuracy=0.9,
+        pictures=10,
+        backbone="strokes",
+        weights="default",
+        weights_licence="Apache-2.0",
+        data_fingerprint="x",
+        versions={},
+        artifacts=artifacts,
+    )
+
+
+def artifact_of(path, form="keras", digest=""):
+    return Artifact(
+        format=form, path=path, bytes=3, sha256=digest, parity=0, agreement=1, accuracy=0.9
+    )
+
+
+def test_it_reads_back_as_written(tmp_path):
+    manifest = manifest_of(artifact_of("model.keras"), artifact_of("model.onnx", "onnx"))
+    manifest.write(tmp_path)
+    assert read_manifest(tmp_path) == manifest
+    assert manifest.artifact(None).format == "keras"
+    assert manifest.artifact("onnx").path == "model.onnx"
+
+
+def test_a_format_that_is_not_there_is_named_with_those_that_are(tmp_path):
+    with pytest.raises(RecordError, match="no litert in this bundle, which holds: keras"):
+        manifest_of(artifact_of("model.keras")).artifact("litert")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (None, "not a bundle"),
+        ("", "damaged"),
+        ("{}", "damaged"),
+        ("[1, 2]", "damaged"),
+        ('{"labels": ["a"], "extra": 1}', "damaged"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path, text, part):
+    if text is not None:
+        (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(RecordError, match=part):
+        read_manifest(tmp_path)
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    manifest_of(artifact_of("x", "pickle")).write(tmp_path)
+    with pytest.raises(RecordError, match="does not know: pickle"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../other/model.keras", "a/../../model.keras"])
+@pytest.mark.parametrize("verify", [True, False])
+def test_paths_cannot_leave_the_bundle(tmp_path, path, verify):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    with pytest.raises(RecordError, match="points outside the bundle"):
+        locate(bundle, artifact_of(path), verify)
+
+
+def test_a_link_cannot_leave_the_bundle(tmp_path):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (tmp_path / "secret").write_text("x")
+    os.symlink(tmp_path / "secret", bundle / "model.keras")
+    with pytest.raises(RecordError, match="points outside the bundle"):
+        locate(bundle, artifact_of("model.keras"))
+
+
+def test_a_changed_file_is_refused_unless_trusted(tmp_path):
+    file = tmp_path / "model.keras"
+    file.write_bytes(b"one")
+    artifact = artifact_of("model.keras", digest=sha256(file))
+    assert locate(tmp_path, artifact) == file.resolve()
+    file.write_bytes(b"two")
+    with pytest.raises(RecordError, match="changed since it was exported"):
+        locate(tmp_path, artifact)
+    assert locate(tmp_path, artifact, verify=False) == file.resolve()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(RecordError, match=r"model\.keras: the manifest names it"):
+        locate(tmp_path, artifact_of("model.keras"))
+
+
+def test_the_digest_of_a_folder_sees_contents_and_names(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "file").write_bytes(b"xyz")
+    assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
+    assert size(tmp_path / "a") == 3
+    (tmp_path / "b" / "deep" / "file").write_bytes(b"xyz!")
+    (tmp_path / "c" / "deep" / "file").rename(tmp_path / "c" / "deep" / "other")
+    assert len({sha256(tmp_path / name) for name in ("a", "b", "c")}) == 3
