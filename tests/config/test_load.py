@@ -267,7 +267,7 @@ metric: acuracy
             "resources.max_concurrent: found 0, expected a whole number >= 1, or auto",
         ),
         ("export: keras", "export: found 'keras', expected a list"),
-        ("export: [onnx]", "export[0]: found 'onnx', expected 'keras'"),
+        ("export: [onx]", "export[0]: unknown format 'onx', did you mean 'onnx'?"),
         ("storage: 3", "storage: found 3, expected a path"),
         ("space: 3", "space: found 3, expected keys and values"),
         ("space: {dropout: []}", "space.dropout: found [], expected at least one value"),

@@ -13,7 +13,7 @@ def print_table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(columns):
         numeric = all(_is_number(row[place]) for row in body)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
