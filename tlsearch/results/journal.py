@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,10 @@ State = Literal["finished", "stopped", "diverged", "failed", "unfinished", "wait
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial as the journal tells it; `values` maps epoch to the study's metric."""
+    """One trial as the journal tells it; `values` maps epoch to the study's metric.
+
+    `trained_share` is the share of multiply-adds that trained, `worker` the host and process.
+    """
 
     number: int
     state: State
@@ -37,6 +41,10 @@ class TrialRecord:
     reason: str = ""
     seconds: float = 0.0
     trained_parameters: int | None = None
+    trained_share: float | None = None
+    worker: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
 
     @property
     def epochs(self) -> int:
@@ -129,6 +137,10 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         reason=notes.get("reason", ""),
         seconds=float(notes.get("seconds", 0.0)),
         trained_parameters=notes.get("trained_parameters"),
+        trained_share=notes.get("trained_share"),
+        worker=notes.get("worker", ""),
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
     )
 
 

@@ -32,6 +32,7 @@ COLUMNS = (
     "seconds",
     *CONFIG_COLUMNS,
     "trained_parameters",
+    "trained_share",
     "reason",
     "log",
 )
@@ -86,6 +87,7 @@ def _row(trial: TrialRecord, rank: int | None, record: StudyRecord) -> dict[str,
         "seconds": round(trial.seconds, 2),
         **{name: _shown(trial.config.get(name)) for name in CONFIG_COLUMNS},
         "trained_parameters": trial.trained_parameters,
+        "trained_share": trial.trained_share,
         "reason": trial.reason,
         "log": f"trials/{trial.number:05d}/log",
     }

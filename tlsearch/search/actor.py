@@ -161,6 +161,7 @@ class TrialActor(tune.Trainable):
             "fatal": False,
             "seconds": self._seconds,
             "trained_parameters": report.trained_parameters,
+            "trained_share": report.trained_share,
             "done": done,
         }
 

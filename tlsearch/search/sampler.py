@@ -29,6 +29,8 @@ METRIC = "value"
 TIME_ATTR = "epoch"
 
 
+_NOTED = ("seconds", "trained_parameters", "trained_share")
+
 Announce = Callable[[TrialRecord, StudyRecord], None]
 
 
@@ -179,7 +181,8 @@ class TruthfulSearch(OptunaSearch):
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
         notes = {"outcome": outcome.state, "reason": outcome.reason}
-        notes |= {k: result[k] for k in ("seconds", "trained_parameters") if k in result}
+        notes |= {name: result[name] for name in _NOTED if name in result}
+        notes["worker"] = f"{result.get('hostname', '')} {result.get('pid', '')}".strip()
         for name, value in notes.items():
             trial.set_user_attr(name, value)
         if not outcome.feasible:

@@ -15,6 +15,7 @@ from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore
 from tlsearch.training.backbone import load_backbone
 from tlsearch.training.checkpoint import Checkpoint
+from tlsearch.training.cost import trained_share
 from tlsearch.training.loop import Array, Loop, build_optimizer, trial_optimizer
 from tlsearch.training.model import Arrays, Network, parameter_count
 from tlsearch.training.prefix import Features
@@ -27,6 +28,7 @@ WARM_UP_BATCH = 32
 class EpochReport:
     """What one epoch gave. Epoch 0 is the head after warm-up; `value` is the study's metric.
 
+    `trained_share` is the share of multiply-adds in layers that train.
     `train_loss` is the mean over the epoch's own steps, dropout active; NaN for epoch 0 without
     warm-up. `snapshot()` copies the state that a resumed trial starts from.
     """
@@ -38,6 +40,7 @@ class EpochReport:
     validation_accuracy: float
     seconds: float
     trained_parameters: int
+    trained_share: float
     snapshot: Callable[[], Checkpoint] = field(compare=False, repr=False)
 
     @property
@@ -77,6 +80,7 @@ class _Session:
         self.features = Features(self.network, data, store)
         variables = self.network.trainable_variables()
         self.trained_parameters = parameter_count(variables)
+        self.trained_share = trained_share(backbone.model.layers, self.network.head.layers)
         self.train_rows: Array = self.features.at_cut("train")
         self.validation_rows: Array = self.features.at_cut("validation")
         optimizer = trial_optimizer(trial)
@@ -131,6 +135,7 @@ class _Session:
             validation_accuracy=accuracy(labels, probabilities),
             seconds=time.perf_counter() - begun,
             trained_parameters=self.trained_parameters,
+            trained_share=self.trained_share,
             snapshot=lambda: Checkpoint(self.trial, epoch, self._arrays()),
         )
 

@@ -1,0 +1,36 @@
+import keras
+import pytest
+
+from tlsearch.training.backbone import load_backbone
+from tlsearch.training.cost import multiply_adds, trained_share
+from tlsearch.training.model import Network
+
+pytestmark = pytest.mark.training
+
+
+def test_multiply_adds_of_small_layers():
+    inputs = keras.Input((10, 8, 3))
+    conv = keras.layers.Conv2D(4, 3, strides=2, padding="same")
+    depthwise = keras.layers.DepthwiseConv2D(5, padding="same")
+    dense = keras.layers.Dense(7)
+    dense(keras.layers.Flatten()(depthwise(conv(inputs))))
+    assert multiply_adds(conv) == 5 * 4 * 3 * 3 * 3 * 4
+    assert multiply_adds(depthwise) == 5 * 4 * 5 * 5 * 4
+    assert multiply_adds(dense) == 5 * 4 * 4 * 7
+    assert multiply_adds(keras.layers.ReLU()) == 0
+
+
+def test_mobilenet_v2_costs_what_its_paper_says():
+    model = load_backbone("mobilenet_v2", "none", 224).model
+    assert sum(map(multiply_adds, model.layers)) == pytest.approx(300e6, rel=0.02)
+
+
+def test_the_trained_share_grows_from_the_head_to_everything(small_trial):
+    shares = []
+    for unfrozen in (0, 15, 60, "all"):
+        backbone = load_backbone("strokes", "default", 32)
+        network = Network(small_trial(unfrozen), backbone, 10)
+        shares.append(trained_share(backbone.model.layers, network.head.layers))
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.05
+    assert shares[-1] == 1.0

@@ -1,0 +1,27 @@
+"""Multiply-adds of a network's layers: what it costs to unfreeze them."""
+
+import math
+from typing import Any
+
+import keras
+
+_WEIGHTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+
+
+def multiply_adds(layer: Any) -> int:
+    """Multiplications with a weight in one forward pass of one image; 0 for other layers."""
+    if not isinstance(layer, _WEIGHTED):
+        return 0
+    kernel = math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.Dense):
+        return int(kernel)
+    _, height, width, _ = layer.output.shape
+    return int(kernel * height * width)
+
+
+def trained_share(layers: list[Any], head: list[Any]) -> float:
+    """The share of multiply-adds, backbone and head together, in layers that train."""
+    everything = [*layers, *head]
+    total = sum(multiply_adds(layer) for layer in everything)
+    moving = sum(multiply_adds(layer) for layer in everything if layer.trainable_variables)
+    return moving / total if total else 0.0
