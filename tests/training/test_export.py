@@ -70,7 +70,7 @@ def trained(small_trial, source, cache, store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(trained):
-    return export_bundle(trained[0]), trained[0].out
+    return export_bundle(trained[0]).manifest, trained[0].out
 
 
 def test_every_file_scores_what_the_trial_scored(bundle, trained):
@@ -150,7 +150,7 @@ def test_a_clean_process_times_batches(bundle):
 def test_a_new_bundle_takes_the_place_of_an_old_one(trained, bundle, tmp_path):
     request = replace(trained[0], formats=("litert",), out=tmp_path / "bundle")
     export_bundle(request)
-    again = export_bundle(replace(request, scores={}))
+    again = export_bundle(replace(request, scores={})).manifest
     assert read_manifest(tmp_path / "bundle") == again
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 

@@ -52,7 +52,7 @@ class ImageData:
     """Decoded images on disk with labels and splits; small to send, opened where it is used.
 
     `labels`: (n,) int32. `hashes`: (n,) uint64, of the pixels. `fingerprint` names the pictures and
-    their split, whatever the machine.
+    their split, whatever the machine. `duplicates` says what was found of them, "" where nothing.
     """
 
     images_path: Path
@@ -61,6 +61,7 @@ class ImageData:
     hashes: NDArray[np.uint64]
     splits: dict[Split, Indices]
     fingerprint: str
+    duplicates: str = ""
 
     def images(self, split: Split) -> Rows:
         """The images of a split, (n, image_px, image_px, 3) uint8, left on disk until asked for."""
@@ -112,7 +113,7 @@ def prepare(data: Data, cache: Path) -> ImageData:
     store = ArrayStore(cache / "images")
     images = decode(listing, data.image_px, store)
     hashes = _hashes(listing, data.image_px, images, ArrayStore(cache / "hashes"))
-    splits["train"] = _without_duplicates(data, hashes, splits)
+    splits["train"], duplicates = _without_duplicates(data, hashes, splits)
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
     _require_classes(listing.classes, labels[splits["train"]])
     return ImageData(
@@ -122,6 +123,7 @@ def prepare(data: Data, cache: Path) -> ImageData:
         hashes=hashes,
         splits=splits,
         fingerprint=_fingerprint(listing.classes, hashes, labels, splits),
+        duplicates=duplicates,
     )
 
 
@@ -134,16 +136,20 @@ def _hashes(
 
 def _without_duplicates(
     data: Data, hashes: NDArray[np.uint64], splits: dict[Split, Indices]
-) -> Indices:
+) -> tuple[Indices, str]:
+    """What train keeps, and what there is to say of duplicates ("" where there are none)."""
     found = find_duplicates(hashes, splits)
-    if not found.any or data.duplicates == "keep":
-        if found.any:
-            log.warning("%s; kept, as duplicates: keep says", found)
-        return splits["train"]
+    if not found.any:
+        return splits["train"], ""
     if data.duplicates == "error":
         raise DataError(f"{found} (duplicates: error)")
-    log.warning("%s; %d dropped from train", found, len(found.train_again))
-    return np.setdiff1d(splits["train"], found.train_again)
+    if data.duplicates == "keep":
+        kept, said = splits["train"], f"{found}; kept, as duplicates: keep says"
+    else:
+        kept = np.setdiff1d(splits["train"], found.train_again)
+        said = f"{found}; {len(found.train_again)} dropped from train"
+    log.warning(said)
+    return kept, said
 
 
 def _require_classes(classes: tuple[str, ...], train_labels: NDArray[np.int32]) -> None:

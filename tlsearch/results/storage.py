@@ -24,6 +24,7 @@ class StudyDirectory:
         self.study_file = self.root / "study.yaml"
         self.journal_file = self.root / "journal.log"
         self.trials = self.root / "trials"
+        self.artifacts = self.root / "artifacts"
         self.report = self.root / "report"
         self.best = self.root / "best"
         self.ray = self.root / "ray"

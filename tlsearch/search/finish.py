@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from tlsearch.bundle.request import ExportRequest
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.journal import StudyRecord, note, read
 from tlsearch.results.leaderboard import keep_for_export, ranked
 from tlsearch.results.storage import StudyDirectory, versions
+from tlsearch.search.artifacts import write_winner
 from tlsearch.search.cluster import in_worker
 
 KEPT_TRIALS = 5
@@ -31,7 +34,10 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> dict[
         return known
     score = known["value"] if known.get("trial") == winner else None
     request = export_request(config, home, data, winner, config.export, home.best)
-    value = in_worker(_score_and_export, request, score, config.resources.cpus_per_trial)
+    value, validation = in_worker(
+        _score_and_export, request, score, config.resources.cpus_per_trial
+    )
+    write_winner(home.artifacts, data, winner, validation)
     test = {"trial": winner, "value": value, "images": len(data.splits["test"])}
     note(home.journal_file, {"test": test})
     return test
@@ -58,8 +64,12 @@ def export_request(
     )
 
 
-def _score_and_export(request: ExportRequest, score: float | None, cpus: int) -> float:
-    """The test score, evaluated unless it is known, once the bundle is in its place."""
+def _score_and_export(
+    request: ExportRequest, score: float | None, cpus: int
+) -> tuple[float, NDArray[Any]]:
+    """The test score, evaluated unless it is known, once the bundle is in its place; and what the
+    network predicts for the validation split.
+    """
     from tlsearch.training.runtime import limit_threads
 
     limit_threads(cpus)
@@ -67,8 +77,8 @@ def _score_and_export(request: ExportRequest, score: float | None, cpus: int) ->
     from tlsearch.training.whole import test_score
 
     value = test_score(request.checkpoint, request.data) if score is None else score
-    export_bundle(replace(request, scores={TEST_SCORE: value}))
-    return value
+    exported = export_bundle(replace(request, scores={TEST_SCORE: value}))
+    return value, exported.validation
 
 
 def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:

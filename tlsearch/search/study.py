@@ -16,6 +16,7 @@ from tlsearch.results.leaderboard import ranked, table
 from tlsearch.results.live import trial_line
 from tlsearch.results.report import write_report
 from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.artifacts import write_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +82,7 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
         home.refuse_existing()
         data = _prepare(config, listen)
         home.write_about(_plain(config), data=_describe(data))
+        write_data(home.artifacts, data)
         return _search(config, home, data, listen)
 
 
@@ -124,7 +126,7 @@ def export(
         config, study.home, _prepared(config), number or 0, ("keras",) if single else formats, out
     )
     write = export_file if single else export_bundle
-    return write(dataclasses.replace(request, timed=timed))
+    return write(dataclasses.replace(request, timed=timed)).manifest
 
 
 def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,15 @@ CALIBRATION_IMAGES = 200
 RESIZE = "to a square of image_px, proportions not kept, bilinear, antialiased"
 
 
-def export_bundle(request: ExportRequest) -> Manifest:
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """What an export wrote, and the trained network's probabilities on the validation split."""
+
+    manifest: Manifest
+    validation: NDArray[Any]
+
+
+def export_bundle(request: ExportRequest) -> Exported:
     """Write a bundle folder; it appears whole, and only if every file in it passed.
 
     Each file is reloaded in a clean process and predicts the original pictures of the validation
@@ -40,12 +49,12 @@ def export_bundle(request: ExportRequest) -> Manifest:
     with _beside(request.out) as folder:
         bundle = Path(folder) / "bundle"
         bundle.mkdir()
-        manifest = _fill(bundle, Path(folder) / "pictures", request)
+        exported = _fill(bundle, Path(folder) / "pictures", request)
         _replace(bundle, request.out)
-    return manifest
+    return exported
 
 
-def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Manifest:
+def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Exported:
     checkpoint = load_checkpoint(request.checkpoint)
     network = restore(checkpoint, len(request.data.classes))
     model = _exportable(network, checkpoint.trial, request.data)
@@ -57,7 +66,7 @@ def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Manifest:
     write_json(bundle / LABELS, list(request.data.classes))
     card = model_card(checkpoint.trial, manifest, references.labels, references.squares, request)
     write_text(bundle / "model_card.md", card)
-    return manifest
+    return Exported(manifest, references.squares)
 
 
 class _References:
@@ -200,10 +209,10 @@ def _replace(bundle: Path, out: Path) -> None:
     os.replace(bundle, out)
 
 
-def export_file(request: ExportRequest) -> Manifest:
+def export_file(request: ExportRequest) -> Exported:
     """Export one `.keras` file, verified as in a bundle, without the rest of the bundle."""
     with _beside(request.out) as folder:
         bundle = Path(folder)
-        manifest = _fill(bundle, bundle / "pictures", request)
-        os.replace(bundle / manifest.artifact("keras").path, request.out)
-    return manifest
+        exported = _fill(bundle, bundle / "pictures", request)
+        os.replace(bundle / exported.manifest.artifact("keras").path, request.out)
+    return exported
