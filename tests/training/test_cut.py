@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tlsearch.training.backbone import load_backbone
-from tlsearch.training.cut import choose_cut, cut_in_two, trainable_layers
+from tlsearch.training.cut import choose_cut, trainable_layers
 
 pytestmark = pytest.mark.training
 
@@ -17,7 +17,7 @@ def backbone(request):
 @pytest.mark.parametrize("unfrozen", DEPTHS)
 def test_prefix_then_suffix_is_the_whole_network(backbone, unfrozen):
     images = np.random.default_rng(1).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
-    sections = cut_in_two(backbone.model, unfrozen)
+    sections = backbone.sections(unfrozen)
     joined = sections.suffix(sections.prefix(images, training=False), training=False)
     np.testing.assert_allclose(joined, sections.pool(images, training=False), rtol=1e-5, atol=1e-6)
 
@@ -40,7 +40,7 @@ def test_no_later_cut_would_do(backbone, unfrozen):
 
 
 def test_a_frozen_backbone_is_cut_behind_its_pooling(backbone):
-    sections = cut_in_two(backbone.model, 0)
+    sections = backbone.sections(0)
     assert sections.suffix is None
     assert len(sections.prefix.output.shape) == 2
 
@@ -48,7 +48,7 @@ def test_a_frozen_backbone_is_cut_behind_its_pooling(backbone):
 def test_sections_are_built_once(backbone):
     nodes = [len(layer._inbound_nodes) for layer in backbone.model.layers]
     for _ in range(3):
-        cut_in_two(backbone.model, 15)
-        cut_in_two(backbone.model, 15)
+        backbone.sections(13)
+        backbone.sections(13)
     again = [len(layer._inbound_nodes) for layer in backbone.model.layers]
     assert max(b - a for a, b in zip(nodes, again, strict=True)) <= 2

@@ -176,8 +176,11 @@ class TruthfulSearch(OptunaSearch):
         """Nothing: the journal is the record."""
 
     def _record(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        if result.get("failure") is None and not result.get("diverged"):
-            self._ot_trials[trial_id].report(result[METRIC], result[TIME_ATTR])
+        trial = self._ot_trials[trial_id]
+        known = self._frozen(trial).intermediate_values  # of epochs that a resumed trial repeats
+        sound = result.get("failure") is None and not result.get("diverged")
+        if sound and result[TIME_ATTR] not in known:
+            trial.report(result[METRIC], result[TIME_ATTR])
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
         notes = {"outcome": outcome.state, "reason": outcome.reason}

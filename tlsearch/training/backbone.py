@@ -5,9 +5,9 @@ import hashlib
 import importlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tlsearch.config.catalog import BACKBONES, Backbone, Preprocess
 from tlsearch.errors import WeightsError
+from tlsearch.training.cut import Sections, cut_in_two
 
 # Statistics of ImageNet as the networks of each convention were trained with them, in RGB order.
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
@@ -39,6 +40,14 @@ class LoadedBackbone:
     pristine: tuple[NDArray[Any], ...]
     settings: tuple[tuple[Any, str, float], ...]
     digest: str
+    pooled: Any
+    _sections: dict[int | str, Sections] = field(default_factory=dict)
+
+    def sections(self, unfrozen_layers: int | Literal["all"]) -> Sections:
+        """The network cut in two for this many unfrozen layers, built once."""
+        if unfrozen_layers not in self._sections:
+            self._sections[unfrozen_layers] = cut_in_two(self.model, self.pooled, unfrozen_layers)
+        return self._sections[unfrozen_layers]
 
     def reset(self) -> None:
         """Undo what an earlier trial did: variables, trainability, dropout rates, momenta."""
@@ -71,6 +80,7 @@ def load_backbone(name: str, weights: str, image_px: int) -> LoadedBackbone:
             if isinstance(layer, kind)
         ),
         digest=_digest(model),
+        pooled=keras.layers.GlobalAveragePooling2D(name="pool")(model.output),
     )
 
 

@@ -1,6 +1,5 @@
 """Where a network can be cut in two: the points at which everything later hangs on one tensor."""
 
-import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,10 +57,11 @@ class Sections:
     from_images: bool
 
 
-@functools.lru_cache(maxsize=64)
-def cut_in_two(model: keras.Model, unfrozen_layers: int | Literal["all"]) -> Sections:
-    """The sections of a trial; kept, since building them adds nodes to the shared layers."""
-    pooled = _pooled(model)
+def cut_in_two(model: keras.Model, pooled: Any, unfrozen_layers: int | Literal["all"]) -> Sections:
+    """The sections of a trial; `pooled` is the pooled vector behind the model's output.
+
+    Building them adds nodes to the shared layers: a backbone keeps those that it has built.
+    """
     pool = keras.Model(model.input, pooled, name="pooled_backbone")
     if unfrozen_layers == 0:
         return Sections("pool", pool, None, pool, from_images=False)
@@ -69,11 +69,6 @@ def cut_in_two(model: keras.Model, unfrozen_layers: int | Literal["all"]) -> Sec
     prefix = keras.Model(model.input, cut.tensor, name="prefix")
     suffix = keras.Model(cut.tensor, pooled, name="suffix")
     return Sections(cut.name, prefix, suffix, pool, from_images=cut.whole)
-
-
-@functools.lru_cache(maxsize=8)
-def _pooled(model: keras.Model) -> Any:
-    return keras.layers.GlobalAveragePooling2D(name="pool")(model.output)
 
 
 def trainable_layers(model: keras.Model, unfrozen_layers: int | Literal["all"]) -> list[Any]:

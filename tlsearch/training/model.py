@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tlsearch.config.trial import TrialConfig
 from tlsearch.training.backbone import LoadedBackbone
-from tlsearch.training.cut import cut_in_two, trainable_layers
+from tlsearch.training.cut import trainable_layers
 from tlsearch.training.seeds import derive
 
 Arrays = dict[str, NDArray[Any]]
@@ -28,7 +28,7 @@ class Network:
     def __init__(self, trial: TrialConfig, backbone: LoadedBackbone, classes: int) -> None:
         backbone.reset()
         self.backbone = backbone
-        self.sections = cut_in_two(backbone.model, trial.unfrozen_layers)
+        self.sections = backbone.sections(trial.unfrozen_layers)
         self._trained = self._unfreeze(trial)
         width = int(self.sections.pool.output.shape[-1])
         self.head = build_head(trial, width, classes)
