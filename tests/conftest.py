@@ -24,6 +24,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if mark in required:
                 pytest.fail(f"{reason}, and TLSEARCH_REQUIRE asks for {mark}")
             pytest.skip(reason)
+    if item.get_closest_marker("training"):
+        from tlsearch.training.runtime import limit_threads
+
+        limit_threads(1)  # before the process's first operation, whichever test that is
 
 
 ImageFolder = Callable[[Mapping[str, int]], Path]

@@ -6,13 +6,6 @@ from tlsearch.data.sources import prepare
 from tlsearch.features import FeatureStore
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    from tlsearch.training.runtime import limit_threads
-
-    limit_threads(1)
-
-
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
