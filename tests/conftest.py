@@ -1,6 +1,7 @@
 """What several floors' tests need: which checks can run here, and small pictures in folders."""
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,9 @@ CANNOT_RUN = {
     "realdata": ""
     if "TLSEARCH_TEST_DATA" in os.environ
     else "TLSEARCH_TEST_DATA names no folder of images and weights",
+    "browser": ""
+    if shutil.which("chromium") and shutil.which("chromedriver")
+    else "no chromium with its chromedriver on this machine",
 }
 
 

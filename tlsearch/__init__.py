@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tlsearch.config.load import load as load
     from tlsearch.config.load import load as validate
     from tlsearch.config.schema import SearchConfig as SearchConfig
+    from tlsearch.results.comparison import compare as compare
     from tlsearch.search.study import Study as Study
     from tlsearch.search.study import export as export
     from tlsearch.search.study import report as report
@@ -32,6 +33,7 @@ _HOMES = {
     "validate": ("tlsearch.config.load", "load"),
     "backbones": ("tlsearch.config.catalog", "backbones"),
     "init": ("tlsearch.search.template", "template"),
+    "compare": ("tlsearch.results.comparison", "compare"),
     "report": ("tlsearch.search.study", "report"),
     "run": ("tlsearch.search.study", "run"),
     "resume": ("tlsearch.search.study", "resume"),
@@ -45,6 +47,7 @@ __all__ = [
     "SearchConfig",
     "Study",
     "backbones",
+    "compare",
     "evaluate",
     "export",
     "init",

@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 from tlsearch.cli.main import main
-from tlsearch.cli.tables import print_table
+from tlsearch.cli.studies import over
+from tlsearch.cli.tables import print_table, too_wide
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import load, parse
 from tlsearch.results.journal import STUDY_NAME, open_storage
+from tlsearch.results.leaderboard import COLUMN_HELP
 from tlsearch.results.storage import StudyDirectory
 
 ImageFolder = Callable[[dict[str, int]], Path]
@@ -67,7 +69,7 @@ def in_a_process(*arguments: object) -> str:
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     text = in_a_process("--help")
-    for command in ("run", "resume", "validate", "init", "backbones", "report", "export"):
+    for command in ("run", "resume", "validate", "init", "report", "compare", "export"):
         assert f"\n  {command} " in text
 
 
@@ -101,6 +103,82 @@ def test_reports_of_each_form_go_to_stdout_or_to_a_file(
     assert json.loads((tmp_path / "json").read_text())["trials"][0]["metric"] == 0.75
 
 
+def test_columns_help_lists_every_column_with_its_meaning(say: Callable[..., Said]) -> None:
+    code, out, _ = say("report", "nowhere", "--columns", "help")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[2:]] == list(COLUMN_HELP)
+
+
+def test_a_report_shows_the_columns_and_trials_asked_for(
+    say: Callable[..., Said], study: Path
+) -> None:
+    _, out, _ = say("report", study, "--columns", "trial,metric", "--filter", "metric > 0.7")
+    assert [line.split() for line in out.splitlines()[::2]] == [["trial", "metric"], ["0", "0.75"]]
+    _, out, _ = say("report", study, "--format", "csv", "--filter", "metric > 0.8")
+    assert out == ",".join(COLUMN_HELP) + "\n"
+
+
+def test_an_html_report_is_a_page(say: Callable[..., Said], study: Path, tmp_path: Path) -> None:
+    assert say("report", study, "--format", "html", "--out", tmp_path / "x.html") == (0, "", "")
+    assert (tmp_path / "x.html").read_text().lower().startswith("<!doctype html>")
+
+
+def test_studies_are_compared_a_line_each(say: Callable[..., Said], study: Path) -> None:
+    code, out, err = say("compare", study, study)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].split()[:5] == ["study", "metric", "trials", "best", "95"]
+    assert [line.split()[:4] for line in out.splitlines()[2:]] == [
+        ["pets", "accuracy", "1/-", "0.7500"]
+    ] * 2
+    _, out, _ = say("compare", study, "--format", "md")
+    assert out.startswith("| study | metric |")
+
+
+def test_what_does_not_compare_is_said(
+    say: Callable[..., Said], study: Path, tmp_path: Path
+) -> None:
+    other = StudyDirectory(tmp_path / "other")
+    other.write_about({"name": "pets", "metric": "loss"}, data={"fingerprint": "f"})
+    other.journal_file.write_bytes((study / "journal.log").read_bytes())
+    assert say("compare", study, other.root)[2].splitlines() == [
+        "not comparable: the studies rank by different metrics",
+        "not comparable: the studies saw different images or splits",
+    ]
+
+
+def test_watching_a_study_that_nobody_runs_prints_it_and_ends(
+    say: Callable[..., Said], study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(study / "journal.log", (0, 0))
+    assert say("report", study, "--watch") == say("report", study)
+
+
+def test_a_study_is_over_when_it_is_still_and_its_lock_is_free(study: Path) -> None:
+    home = StudyDirectory(study)
+    assert not over(home)
+    os.utime(home.journal_file, (0, 0))
+    assert over(home)
+    with home.locked():
+        assert not over(home)
+
+
+def test_columns_that_do_not_fit_are_left_out_the_least_important_first() -> None:
+    columns, body = ["a", "bb", "ccc"], [["12345", "1", "1"]]
+    assert too_wide(columns, body, 14, ["bb", "ccc"]) == []
+    assert too_wide(columns, body, 13, ["bb", "ccc"]) == ["bb"]
+    assert too_wide(columns, body, 9, ["gone", "bb", "ccc"]) == ["bb", "ccc"]
+    assert too_wide(columns, body, 1, ["bb"]) == ["bb"]
+
+
+def test_a_narrow_terminal_is_told_what_was_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(["trial", "reason"], [["3", "x" * 40]], ["reason"])
+    assert capsys.readouterr().out.splitlines()[-1] == "too wide to show: reason"
+
+
 def test_validate_takes_settings(say: Callable[..., Said]) -> None:
     code, text, _ = say("validate", "quickstart", "--set", "trials=3", "--set", "seed=7")
     assert (code, yaml.safe_load(text)["trials"], yaml.safe_load(text)["seed"]) == (0, 3, 7)
@@ -124,8 +202,27 @@ def test_validate_takes_settings(say: Callable[..., Said]) -> None:
         (
             ["report", "study", "--format", "table", "--out", "x"],
             2,
-            "--out needs --format csv, json or md: a table is for the screen",
+            "--out needs --format csv, json, md, html or parquet: a table is for the screen",
         ),
+        (["report", "x", "--format", "parquet"], 2, "--format parquet needs --out: it is no text"),
+        (["report", "x", "--watch", "--format", "md"], 2, "--watch needs --format table"),
+        (
+            ["report", "x", "--format", "html", "--top", "3"],
+            2,
+            "--format html shows the whole study: it takes no --columns, --filter or --top",
+        ),
+        (
+            ["report", "x", "--columns", "trial,metrik"],
+            2,
+            "--columns: unknown column 'metrik', did you mean 'metric'?",
+        ),
+        (
+            ["report", "x", "--filter", "bakbone == 'x'"],
+            2,
+            "--filter: unknown column 'bakbone', did you mean 'backbone'?",
+        ),
+        (["run", "quickstart", "--quiet", "--json"], 2, "--quiet and --json: choose one"),
+        (["compare", "gone"], 4, "{here}/gone: not a study directory (no study.yaml in it)"),
         (
             ["init", "gone"],
             3,

@@ -1,16 +1,22 @@
 """Laws of ranking: best first, ties by number, what is not sound is not ranked."""
 
 import itertools
+import json
+from pathlib import Path
 from typing import get_args
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.config.schema import Space
 from tlsearch.config.trial import TrialConfig
+from tlsearch.results.beside import Beside, beside
+from tlsearch.results.interval import wilson
 from tlsearch.results.journal import State, StudyRecord, TrialRecord
 from tlsearch.results.leaderboard import (
+    COLUMN_HELP,
     COLUMNS,
     CONFIG_COLUMNS,
     keep_for_export,
@@ -103,3 +109,68 @@ def test_dense_widths_are_text_and_every_column_is_a_key_of_a_trial() -> None:
 
 def test_trials_that_differ_in_their_space_differ_in_their_row() -> None:
     assert set(Space.model_fields) == set(CONFIG_COLUMNS)
+
+
+@given(st.integers(1, 10_000), st.data())
+def test_an_interval_holds_its_share_and_stays_between_0_and_1(n: int, data: st.DataObject) -> None:
+    share = data.draw(st.integers(0, n)) / n
+    low, high = wilson(share, n)
+    assert 0 <= low <= share <= high <= 1
+    assert low < high
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (0, 20, 0.0, 0.1611), (81, 263, 0.2553, 0.3662)],
+)
+def test_intervals_are_those_of_the_books(hits: int, n: int, low: float, high: float) -> None:
+    """Newcombe 1998, table I, method 3, and R's prop.test without continuity correction."""
+    assert wilson(hits / n, n) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(records(), st.integers(1, 1000))
+def test_ties_are_the_leader_its_equals_and_whose_interval_holds_its_value(
+    record: StudyRecord, n: int
+) -> None:
+    found = [row for row in rows(record, Beside(n)) if row["rank"] is not None]
+    for row in found:
+        equal = row["metric"] == found[0]["metric"]
+        assert row["tied"] == (equal or row["low"] <= found[0]["metric"] <= row["high"])
+    plain = [row for row in rows(record) if row["rank"] is not None]
+    assert [row["tied"] for row in plain] == [r["metric"] == plain[0]["metric"] for r in plain]
+
+
+@pytest.mark.parametrize(("metric", "counted"), [("accuracy", 40), ("loss", None), ("auc", None)])
+def test_only_an_accuracy_has_an_interval(metric: str, counted: int | None) -> None:
+    about = {"config": {"metric": metric}, "data": {"images": {"validation": 40}}}
+    assert beside(StudyRecord("max", ()), about).counted == counted
+    assert beside(StudyRecord("max", ()), {"config": {"metric": metric}}).counted is None
+
+
+def test_latency_and_size_are_those_of_the_exported_trial(tmp_path: Path) -> None:
+    trials = tuple(TrialRecord(n, "finished", {}, {1: n / 2}) for n in range(2))
+    record = StudyRecord("max", trials, {"test": {"trial": 1, "value": 0.5}})
+    latency = {"batch 1, 2 threads": 2.0, "batch 1, 1 thread": 3.0, "batch 32, 1 thread": 40.0}
+    manifest = {"artifacts": [{"bytes": 7, "latency_ms": latency}, {"bytes": 8}]}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    found = rows(record, beside(record, {"config": {"metric": "loss"}}, tmp_path))
+    assert [(r["trial"], r["latency_ms"], r["bytes"]) for r in found] == [
+        (1, 3.0, 7),
+        (0, None, None),
+    ]
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"artifacts": []}', '{"artifacts": [3]}'])
+def test_a_missing_or_foreign_manifest_measures_nothing(
+    tmp_path: Path, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    record = StudyRecord("max", (), {"test": {"trial": 1}})
+    found = beside(record, {"config": {"metric": "loss"}}, tmp_path)
+    assert (found.latency_ms, found.bytes) == (None, None)
+
+
+def test_every_column_has_its_meaning() -> None:
+    assert tuple(COLUMN_HELP) == COLUMNS
+    assert all((text and text[0].islower()) or text[0].isdigit() for text in COLUMN_HELP.values())

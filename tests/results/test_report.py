@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from tlsearch.results.beside import Beside
 from tlsearch.results.journal import StudyRecord, TrialRecord
 from tlsearch.results.leaderboard import COLUMNS, rows
-from tlsearch.results.report import cell, readable, render, summary, write_report
+from tlsearch.results.readable import cell, readable
+from tlsearch.results.report import explain, render, summary, write_parquet, write_report
+from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.view import View
 
 ABOUT: dict[str, Any] = {
     "config": {"name": "pets", "metric": "accuracy"},
@@ -70,11 +74,11 @@ def test_markdown_reads_as_a_table() -> None:
         == """\
 # pets: 3 trials by validation accuracy
 
-| rank | trial | state | accuracy | epoch | seconds | backbone | unfrozen | head | lr |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| 1 | 2 | finished | 0.8750 | 1/1 | 7.0 | photos | all | none | 0.0001 |
-| 2 | 0 | finished | 0.7500 | 2/2 | 3.2 | strokes | 0 | 64 | 0.001 |
-| - | 1 | failed | - | -/0 | 0.0 | photos | all | none | 0.0001 |
+| rank | trial | state | accuracy | epoch | seconds | backbone | unfrozen | head | lr | trained |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| 1 | 2 | finished | 0.8750 | 1/1 | 7.0 | photos | all | none | 0.0001 | 4242 |
+| 2 | 0 | finished | 0.7500 | 2/2 | 3.2 | strokes | 0 | 64 | 0.001 | 650 |
+| - | 1 | failed | - | -/0 | 0.0 | photos | all | none | 0.0001 | - |
 
 - most frequent class: 0.5000 validation accuracy
 - test accuracy of trial 2, evaluated once: 0.8000 on 40 images
@@ -101,9 +105,9 @@ def test_no_cell_breaks_out_of_a_markdown_table(written: str, shown: str) -> Non
 
 def test_what_never_varies_is_left_out_and_the_top_is_what_was_asked_for() -> None:
     alike = StudyRecord("max", (RECORD.trials[0], TrialRecord(1, "finished", STROKES, {1: 0.1})))
-    columns, body = readable(alike, "accuracy", top=1)
-    assert columns == ["rank", "trial", "state", "accuracy", "epoch", "seconds"]
-    assert [line[1] for line in body] == ["0"]
+    grid = readable(alike, "accuracy", view=View(top=1))
+    assert grid.columns == ["rank", "trial", "state", "accuracy", "epoch", "seconds", "trained"]
+    assert [line[1] for line in grid.body] == ["0"]
 
 
 def test_a_study_without_trials_is_reported_too() -> None:
@@ -115,8 +119,11 @@ def test_a_study_without_trials_is_reported_too() -> None:
 
 
 def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:
-    write_report(tmp_path / "report", RECORD, ABOUT)
-    written = {path.name: path.read_text() for path in (tmp_path / "report").iterdir()}
+    home = StudyDirectory(tmp_path)
+    home.write_about(ABOUT["config"])
+    write_report(home, RECORD, ABOUT)
+    written = {path.name: path.read_text() for path in home.report.iterdir()}
+    assert written.pop("index.html").lower().startswith("<!doctype html>")
     assert written == {
         "leaderboard.csv": render(RECORD, ABOUT, "csv"),
         "leaderboard.json": render(RECORD, ABOUT, "json"),
@@ -129,3 +136,47 @@ def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:
 )
 def test_a_cell_is_short(value: object, shown: str) -> None:
     assert cell(value) == shown
+
+
+WIDE: dict[str, Any] = {**ABOUT, "data": {"images": {"validation": 100}}}
+
+
+def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
+    grid = readable(RECORD, "accuracy", Beside(100, exported=2, latency_ms=1.25, bytes=1000))
+    leader = dict(zip(grid.columns, grid.body[0], strict=True))
+    assert (leader["95 %"], leader["latency ms"], leader["bytes"]) == (
+        "0.796-0.926",
+        "1.25",
+        "1000",
+    )
+    assert "tie" not in grid.columns  # the other one is clearly worse
+    assert explain(grid) == [
+        "95 %: the interval that the number of validation images allows (Wilson)"
+    ]
+    tied = readable(RECORD, "accuracy", Beside(10))
+    assert [row[tied.columns.index("tie")] for row in tied.body] == ["=", "=", ""]
+    assert explain(tied)[1] == "=: the validation split cannot tell this trial from the leader"
+
+
+def test_a_view_cuts_every_text_format() -> None:
+    view = View(columns=("trial", "metric", "low"), top=1)
+    assert render(RECORD, WIDE, "csv", view=view).splitlines()[0] == "trial,metric,low"
+    assert [*json.loads(render(RECORD, WIDE, "json", view=view))["trials"][0]] == [*view.columns]
+    lines = render(RECORD, WIDE, "md", view=view).splitlines()
+    assert lines[2:5] == [
+        "| trial | metric | low |",
+        "| --- | --- | --- |",
+        "| 2 | 0.875 | 0.796 |",
+    ]
+
+
+def test_parquet_reads_back(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    write_parquet(tmp_path / "x.parquet", RECORD, Beside(100), View())
+    frame = pd.read_parquet(tmp_path / "x.parquet")
+    assert tuple(frame.columns) == COLUMNS
+    assert frame["trial"].tolist() == [2, 0, 1]
+    assert frame["unfrozen_layers"].tolist() == ["all", "0", "all"]
+    write_parquet(tmp_path / "y.parquet", RECORD, Beside(), View(("rank",), top=1))
+    assert pd.read_parquet(tmp_path / "y.parquet")["rank"].tolist() == [1]

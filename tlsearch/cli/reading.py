@@ -1,56 +1,102 @@
-"""Commands that read a study: report."""
+"""Commands that read studies: report, compare."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tlsearch.cli.options import StudyDir
 
+if TYPE_CHECKING:
+    from tlsearch.results.view import View
+
+Format = Literal["table", "csv", "json", "md", "html", "parquet"]
+
 
 def report(
     directory: StudyDir,
-    format: Annotated[
-        Literal["table", "csv", "json", "md"], typer.Option(help="How to write the leaderboard.")
-    ] = "table",
+    format: Annotated[Format, typer.Option(help="How to write the leaderboard.")] = "table",
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Write there instead of to stdout.")
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,C", help="Which columns; `help` lists them, with meanings."),
+    ] = None,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Only trials for which it holds: comparisons of columns with values, joined by "
+            "and, or, not. E.g. \"backbone == 'mobilenet_v2' and metric > 0.9\".",
+        ),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the first N of them.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw again every 2 s until the study has ended.")
+    ] = False,
 ) -> None:
-    """Show the ranked trials of a study, also while it runs."""
-    from tlsearch.errors import ConfigError
-    from tlsearch.files import write_text
-    from tlsearch.results.journal import read
-    from tlsearch.results.report import render
+    """Show the ranked trials of a study, also while it runs or after a crash.
+
+    Trials rank by the metric at their best epoch. 95 % is Wilson's interval of an accuracy, from
+    the number of validation images; = marks trials that it cannot tell from the leader.
+    `--columns help` lists every column with its meaning.
+    """
+    from tlsearch.cli.studies import print_columns, show, watch_study, write
     from tlsearch.results.storage import StudyDirectory
 
-    if format == "table":
-        if out is not None:
-            raise ConfigError(["--out needs --format csv, json or md: a table is for the screen"])
-        show(directory)
+    if columns == "help":
+        print_columns()
         return
+    view = _view(columns, filter, top)
     home = StudyDirectory(directory)
-    about = home.read_about()
-    text = render(read(home.journal_file), about, format)
-    if out is None:
-        print(text, end="")
+    _check(format, out, view, watch)
+    if watch:
+        watch_study(home, view)
+    elif format == "table":
+        show(home, view)
     else:
-        write_text(out, text)
+        write(home, view, format, out)
 
 
-def show(directory: Path) -> None:
-    """Print a study's leaderboard and what to know beside it."""
-    from tlsearch.cli.tables import print_table
-    from tlsearch.results.journal import read
-    from tlsearch.results.report import readable, summary
-    from tlsearch.results.storage import StudyDirectory
+def compare(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Study directories.")],
+    format: Annotated[Literal["table", "md"], typer.Option(help="How to print.")] = "table",
+) -> None:
+    """Put studies side by side: the best of each, its interval, its test score, what it was."""
+    from tlsearch.cli.studies import print_comparison
 
-    home = StudyDirectory(directory)
-    about, record = home.read_about(), read(home.journal_file)
-    columns, body = readable(record, about["config"]["metric"])
-    print_table(columns, body)
-    for line in summary(record, about):
-        print(line)
+    print_comparison(directories, format)
 
 
-COMMANDS = (report,)
+def _view(columns: str | None, condition: str | None, top: int | None) -> "View":
+    from tlsearch.results.view import View, parse_columns, parse_filter
+
+    return View(
+        columns=() if columns is None else parse_columns(columns),
+        keep=None if condition is None else parse_filter(condition),
+        top=top,
+    )
+
+
+def _check(form: Format, out: Path | None, view: "View", watch: bool) -> None:
+    """Options that do not go together; ConfigError says which."""
+    from tlsearch.errors import ConfigError
+
+    narrowed = view.columns or view.keep or view.top
+    problems = {
+        "--out needs --format csv, json, md, html or parquet: a table is for the screen": (
+            form == "table" and out is not None
+        ),
+        "--format parquet needs --out: it is no text": form == "parquet" and out is None,
+        "--watch needs --format table": watch and form != "table",
+        "--format html shows the whole study: it takes no --columns, --filter or --top": (
+            form == "html" and bool(narrowed)
+        ),
+    }
+    found = [text for text, wrong in problems.items() if wrong]
+    if found:
+        raise ConfigError(found)
+
+
+COMMANDS = (report, compare)

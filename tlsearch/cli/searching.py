@@ -1,6 +1,5 @@
 """Commands that begin or prepare a search: run, resume, validate, init, backbones."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,15 @@ if TYPE_CHECKING:
     from tlsearch.search.study import Study
 
 
+Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr while it runs.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Each event, epochs too, as a line of JSON on stderr; stdout stays as it is."
+    ),
+]
+
+
 def run(
     space: Space = "quickstart",
     study: Annotated[
@@ -20,20 +28,32 @@ def run(
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many trials.")] = None,
     set_: Set = None,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
-    """Run a search; prints the ranked trials."""
+    """Run a search; prints the ranked trials.
+
+    The ranked trials go to stdout when it ends. Until then stderr shows how far it is: a table
+    drawn in place on a terminal, a line an event elsewhere.
+    """
+    from tlsearch.cli.live import listening
     from tlsearch.config.load import load
     from tlsearch.search.study import run as run_search
 
     settings = [*(set_ or []), *([] if trials is None else [f"trials={trials}"])]
-    _finish(run_search(load(space, settings), study, _log))
+    with listening(quiet, json) as listen:
+        done = run_search(load(space, settings), study, listen)
+    _finish(done)
 
 
-def resume(directory: StudyDir) -> None:
+def resume(directory: StudyDir, quiet: Quiet = False, json: Json = False) -> None:
     """Go on with a study that was interrupted or killed."""
+    from tlsearch.cli.live import listening
     from tlsearch.search.study import resume as resume_search
 
-    _finish(resume_search(directory, _log))
+    with listening(quiet, json) as listen:
+        done = resume_search(directory, listen)
+    _finish(done)
 
 
 def validate(space: Space, set_: Set = None) -> None:
@@ -66,16 +86,12 @@ def backbones() -> None:
     print_table(["backbone", "layers", "image_px", "least image_px", "default weights"], body)
 
 
-def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def _finish(study: "Study") -> None:
     """Show what came of the search; one that was cut short then ends with its own exit code."""
-    from tlsearch.cli.reading import show
+    from tlsearch.cli.studies import show
 
     home = study.home
-    show(home.root)
+    show(home)
     print(f"report: {home.report}")
     if study.ended_by is not None:
         raise study.ended_by

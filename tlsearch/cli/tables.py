@@ -1,30 +1,76 @@
 """Tables on a terminal, at its width; piped, each row stays one line."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 PIPED_WIDTH = 10_000
 
 
-def print_table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout; cells are text as it is, never markup."""
-    from rich import box
+def print_table(
+    columns: Sequence[str], body: Sequence[Sequence[str]], least_first: Sequence[str] = ()
+) -> None:
+    """Print a table on stdout; cells are text as it is, never markup.
+
+    On a terminal too narrow for it, columns named in `least_first` are left out in that order, and
+    a last line says which.
+    """
     from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    dropped = too_wide(columns, body, console.width, least_first)
+    with console.capture() as captured:
+        console.print(rich_table(columns, body, dropped))
+    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+    sys.stdout.write(text.strip("\n") + "\n")
+    if dropped:
+        print(f"too wide to show: {', '.join(dropped)}")
+
+
+def rich_table(
+    columns: Sequence[str], body: Sequence[Sequence[str]], dropped: Collection[str] = ()
+) -> "Table":
+    """The table as rich draws it, numbers to the right, without the columns dropped."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    shown = [place for place, name in enumerate(columns) if name not in dropped]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, name in enumerate(columns):
+    for place in shown:
         numeric = all(_is_number(row[place]) for row in body)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(columns[place], justify="right" if numeric else "left", overflow="fold")
     for row in body:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    with console.capture() as captured:
-        console.print(table)
-    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
-    sys.stdout.write(text.strip("\n") + "\n")
+        table.add_row(*(Text(row[place]) for place in shown))
+    return table
+
+
+def too_wide(
+    columns: Sequence[str],
+    body: Sequence[Sequence[str]],
+    width: int,
+    least_first: Sequence[str],
+) -> list[str]:
+    """Which columns to leave out so that no cell folds, as far as `least_first` allows."""
+    from rich.cells import cell_len
+
+    widths = {
+        name: max(cell_len(text) for text in (name, *(row[place] for row in body)))
+        for place, name in enumerate(columns)
+    }
+    dropped: list[str] = []
+    for name in (name for name in least_first if name in widths):
+        if sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+            break
+        dropped.append(name)
+        del widths[name]
+    return dropped
 
 
 def _is_number(cell: str) -> bool:
-    return cell == "-" or cell.replace("/", "").replace(".", "").replace("e-", "").isdigit()
+    return cell in ("-", "") or (
+        cell.replace("/", "").replace(".", "").replace("e-", "").removesuffix("%").isdigit()
+    )

@@ -198,6 +198,7 @@ class SearchConfig(Frozen):
     storage: Path = Path("runs")
     feature_dtype: Literal["float16", "float32"] = "float16"
     cache: Path = Path("~/.cache/tlsearch")
+    tensorboard: bool = False  # write learning curves as TensorBoard event files too
     export: Annotated[tuple[FormatName, ...], Field(min_length=1)] = ("keras",)
 
     @property

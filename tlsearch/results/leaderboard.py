@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tlsearch.config.catalog import Direction
+from tlsearch.results.beside import Beside
 from tlsearch.results.journal import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NOTHING = Beside()
 
 # What a trial's row shows of its configuration.
 CONFIG_COLUMNS = (
@@ -22,20 +26,39 @@ CONFIG_COLUMNS = (
     "weight_decay",
     "batch_size",
 )
-COLUMNS = (
-    "rank",
-    "trial",
-    "state",
-    "metric",
-    "best_epoch",
-    "epochs",
-    "seconds",
-    *CONFIG_COLUMNS,
-    "trained_parameters",
-    "trained_share",
-    "reason",
-    "log",
-)
+# Every column of a leaderboard and what it means; `report --columns help` prints it.
+COLUMN_HELP: dict[str, str] = {
+    "rank": "place by the metric at each trial's best epoch; equal values by trial number",
+    "trial": "the trial's number, as in trials/<number>",
+    "state": "finished, stopped early, diverged, failed, or unfinished (running or cut short)",
+    "metric": "the study's metric on the validation split, at the trial's best epoch",
+    "low": "lower end of the metric's 95 % interval (Wilson; accuracy only), from the number of "
+    "validation images",
+    "high": "upper end of that interval",
+    "tied": "true where the leader's value lies in this trial's interval, or equals its value: "
+    "this validation split cannot tell the two apart",
+    "best_epoch": "the epoch of that value, the earliest of equals; 0 is after the head's warm-up",
+    "epochs": "the last epoch reported",
+    "seconds": "time that the trial took, in seconds, waiting for a slot not counted",
+    "backbone": "the pretrained network",
+    "weights": "the pretrained weights that it began with",
+    "unfrozen_layers": "how many of the backbone's last layers were trained, or all",
+    "train_batch_norm": "whether batch normalisation layers were trained with them",
+    "head_units": "widths of the head's dense layers before the last; none: no such layer",
+    "dropout": "share of features dropped in the head while training",
+    "head_lr": "learning rate of the head where the backbone stays frozen",
+    "fine_tune_lr": "learning rate where layers of the backbone are trained too",
+    "optimizer": "the optimizer",
+    "weight_decay": "weight decay of the optimizer",
+    "batch_size": "images a step",
+    "trained_parameters": "numbers that the training changed",
+    "trained_share": "share of the network's multiply-adds that lie in what was trained, 0 to 1",
+    "latency_ms": "milliseconds for one image, of the exported trial's first file, where measured",
+    "bytes": "size of that file",
+    "reason": "why the trial ended",
+    "log": "the trial's log, in the study directory",
+}
+COLUMNS = tuple(COLUMN_HELP)
 
 
 def ranked(record: StudyRecord) -> list[TrialRecord]:
@@ -54,20 +77,28 @@ def ranked(record: StudyRecord) -> list[TrialRecord]:
     return sorted(sound, key=place)
 
 
-def rows(record: StudyRecord) -> list[dict[str, Any]]:
+def rows(record: StudyRecord, beside: Beside = NOTHING) -> list[dict[str, Any]]:
     """One plain row a trial, ranked ones first, then the rest by number, rank None."""
     order = ranked(record)
     ranks = {trial.number: place for place, trial in enumerate(order, start=1)}
     rest = [t for t in record.trials if t.number not in ranks and t.state != "waiting"]
-    return [_row(trial, ranks.get(trial.number), record) for trial in (*order, *rest)]
+    leader = order[0].best(record.direction) if order else None
+    top = None if leader is None else leader[1]
+    return [
+        _row(trial, ranks.get(trial.number), record.direction, beside, top)
+        for trial in (*order, *rest)
+    ]
 
 
-def table(record: StudyRecord) -> "pd.DataFrame":
+def table(record: StudyRecord, beside: Beside = NOTHING) -> "pd.DataFrame":
     """The leaderboard as a pandas table with the columns of `COLUMNS`."""
     import pandas as pd
 
-    frame = pd.DataFrame(rows(record), columns=list(COLUMNS))
-    return frame.astype({"rank": "Int64", "best_epoch": "Int64", "trained_parameters": "Int64"})
+    frame = pd.DataFrame(rows(record, beside), columns=list(COLUMNS))
+    whole = ("rank", "best_epoch", "trained_parameters", "bytes")
+    real = ("metric", "low", "high", "trained_share", "latency_ms")
+    kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64")
+    return frame.astype({**kinds, "tied": "boolean"})
 
 
 def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
@@ -75,22 +106,40 @@ def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
     return [trial.number for trial in ranked(record)[:count]]
 
 
-def _row(trial: TrialRecord, rank: int | None, record: StudyRecord) -> dict[str, Any]:
-    best = trial.best(record.direction)
+def _row(
+    trial: TrialRecord, rank: int | None, direction: Direction, beside: Beside, top: float | None
+) -> dict[str, Any]:
+    epoch, value = trial.best(direction) or (None, None)
+    low, high = (None if value is None else beside.interval(value)) or (None, None)
+    exported = trial.number == beside.exported
     return {
         "rank": rank,
         "trial": trial.number,
         "state": trial.state,
-        "metric": None if best is None else best[1],
-        "best_epoch": None if best is None else best[0],
+        "metric": value,
+        "low": low,
+        "high": high,
+        "tied": None if rank is None else _tied(value, low, high, top),
+        "best_epoch": epoch,
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
         **{name: _shown(trial.config.get(name)) for name in CONFIG_COLUMNS},
         "trained_parameters": trial.trained_parameters,
         "trained_share": trial.trained_share,
+        "latency_ms": beside.latency_ms if exported else None,
+        "bytes": beside.bytes if exported else None,
         "reason": trial.reason,
         "log": f"trials/{trial.number:05d}/log",
     }
+
+
+def _tied(
+    value: float | None, low: float | None, high: float | None, top: float | None
+) -> bool | None:
+    """Whether the leader's value `top` cannot be told from this one."""
+    if low is None or high is None or top is None:
+        return value == top
+    return low <= top <= high
 
 
 def _shown(value: Any) -> Any:

@@ -7,73 +7,58 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tlsearch.files import write_text
+from tlsearch.files import whole_file, write_text
+from tlsearch.results.beside import Beside, beside
 from tlsearch.results.journal import StudyRecord
-from tlsearch.results.leaderboard import COLUMNS, rows
+from tlsearch.results.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
+from tlsearch.results.readable import Grid, readable
+from tlsearch.results.readable import cell as cell
+from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.view import Row, View
 
 TextFormat = Literal["csv", "json", "md"]
 
-# Shown where a search varies it: what the column is called, and where its value comes from.
-_VARIED = {
-    "backbone": ("backbone",),
-    "weights": ("weights",),
-    "unfrozen": ("unfrozen_layers",),
-    "batch norm": ("train_batch_norm",),
-    "head": ("head_units",),
-    "dropout": ("dropout",),
-    "lr": ("head_lr", "fine_tune_lr"),
-    "optimizer": ("optimizer",),
-    "decay": ("weight_decay",),
-    "batch": ("batch_size",),
-}
+MADE_BY_SEARCH: tuple[TextFormat, ...] = ("csv", "json", "md")
 
 
-def readable(
-    record: StudyRecord, metric: str, top: int | None = None
-) -> tuple[list[str], list[list[str]]]:
-    """The leaderboard for people: column names and cells; what never varies is left out.
-
-    `epoch` reads best/last; `lr` is the rate of the trial's own phase.
-    """
-    table = rows(record)
-    varied = [name for name, keys in _VARIED.items() if len({_first(r, keys) for r in table}) > 1]
-    body = [
-        [
-            cell(row["rank"]),
-            str(row["trial"]),
-            row["state"],
-            "-" if row["metric"] is None else f"{row['metric']:.4f}",
-            f"{cell(row['best_epoch'])}/{row['epochs']}",
-            f"{row['seconds']:.1f}",
-            *(_short(_first(row, _VARIED[name])) for name in varied),
-        ]
-        for row in table[:top]
-    ]
-    return ["rank", "trial", "state", metric, "epoch", "seconds", *varied], body
-
-
-def _first(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    return next((row[key] for key in keys if row[key] is not None), None)
-
-
-def _short(value: Any) -> str:
-    """Three digits are enough to tell two trials apart."""
-    return f"{value:.3g}" if isinstance(value, float) else cell(value)
-
-
-def render(record: StudyRecord, about: Mapping[str, Any], form: TextFormat) -> str:
-    """The leaderboard as text; `about` is what study.yaml holds."""
+def render(
+    record: StudyRecord,
+    about: Mapping[str, Any],
+    form: TextFormat,
+    best: Path | None = None,
+    view: View | None = None,
+) -> str:
+    """The leaderboard as text; `about` is what study.yaml holds, `best` the exported bundle."""
+    view, measured = view or View(), beside(record, about, best)
+    if form == "md":
+        return _markdown(record, about, measured, view)
+    table = [view.cut(row) for row in view.of(rows(record, measured))]
     if form == "csv":
-        return _csv(rows(record))
-    if form == "json":
-        return json.dumps(_document(record, about), indent=2, allow_nan=False) + "\n"
-    return _markdown(record, about)
+        return _csv(table, view.columns or COLUMNS)
+    return json.dumps(_document(record, about, table), indent=2, allow_nan=False) + "\n"
 
 
-def write_report(folder: Path, record: StudyRecord, about: Mapping[str, Any]) -> None:
-    """Write leaderboard.csv, .json and .md into the folder, each whole."""
-    for form in ("csv", "json", "md"):
-        write_text(folder / f"leaderboard.{form}", render(record, about, form))
+def write_parquet(path: Path, record: StudyRecord, measured: Beside, view: View) -> None:
+    """Write the leaderboard as a Parquet file, whole; what has no single type becomes text."""
+    import pandas as pd
+
+    frame = table(record, measured)
+    numbers = [row["trial"] for row in view.of(rows(record, measured))]
+    frame = frame.set_index("trial", drop=False).loc[numbers, list(view.columns or COLUMNS)]
+    for name in frame.columns.intersection(pd.Index(CONFIG_COLUMNS)):
+        if frame[name].dtype == object:
+            frame[name] = frame[name].map(lambda value: None if value is None else str(value))
+    with whole_file(path) as file:
+        frame.to_parquet(file, index=False)
+
+
+def write_report(home: StudyDirectory, record: StudyRecord, about: Mapping[str, Any]) -> None:
+    """Write leaderboard.csv, .json and .md and index.html into the report folder, each whole."""
+    from tlsearch.results.html import render_html
+
+    for form in MADE_BY_SEARCH:
+        write_text(home.report / f"leaderboard.{form}", render(record, about, form, home.best))
+    write_text(home.report / "index.html", render_html(record, about, home.root))
 
 
 def baseline_rows(record: StudyRecord) -> list[tuple[str, float]]:
@@ -94,22 +79,17 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def cell(value: Any) -> str:
-    """A value as a table shows it: four digits, '-' for what does not exist."""
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _csv(table: Iterable[Mapping[str, Any]]) -> str:
+def _csv(table: Iterable[Row], columns: Sequence[str]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
     return text.getvalue()
 
 
-def _document(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, Any]:
+def _document(
+    record: StudyRecord, about: Mapping[str, Any], table: Sequence[Row]
+) -> dict[str, Any]:
     return {
         "study": {
             "name": about["config"]["name"],
@@ -120,20 +100,31 @@ def _document(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, Any]:
             "test": record.facts.get("test"),
         },
         "baselines": [{"name": name, "metric": value} for name, value in baseline_rows(record)],
-        "trials": rows(record),
+        "trials": table,
     }
 
 
-def _markdown(record: StudyRecord, about: Mapping[str, Any]) -> str:
+def _markdown(record: StudyRecord, about: Mapping[str, Any], measured: Beside, view: View) -> str:
     name, metric = about["config"]["name"], about["config"]["metric"]
-    columns, body = readable(record, metric)
-    lines = [f"# {name}: {len(body)} trials by validation {metric}", ""]
-    lines += [*_markdown_table(columns, body), ""]
-    lines += [f"- {line}" for line in summary(record, about)]
+    grid = readable(record, metric, measured, view)
+    lines = [f"# {name}: {len(grid.body)} trials by validation {metric}", ""]
+    lines += [*markdown_table(grid.columns, grid.body), ""]
+    lines += [f"- {line}" for line in (*explain(grid), *summary(record, about))]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_table(columns: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+def explain(grid: Grid) -> list[str]:
+    """What the marks of a table mean, where it has any."""
+    found = []
+    if "95 %" in grid.columns:
+        found.append("95 %: the interval that the number of validation images allows (Wilson)")
+    if "tie" in grid.columns:
+        found.append("=: the validation split cannot tell this trial from the leader")
+    return found
+
+
+def markdown_table(columns: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table; no cell can break out of it."""
     head = [columns, ["---"] * len(columns)]
     return ["| " + " | ".join(map(_escape, row)) + " |" for row in (*head, *body)]
 

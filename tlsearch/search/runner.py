@@ -8,10 +8,11 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
+from tlsearch.results.events import Listen
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor, Workplace
 from tlsearch.search.ending import Ending, signals
-from tlsearch.search.sampler import Announce, TruthfulSearch
+from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
 from tlsearch.search.scheduler import build_scheduler
 
 LOST_WORKERS = 3  # times a trial is taken up again after its process or node died
@@ -23,12 +24,13 @@ def run_trials(
     home: StudyDirectory,
     slots: int,
     announce: Announce,
+    listen: Listen = unheard,
 ) -> Ending:
     """Run what the study still owes, `slots` trials at a time; says how it ended.
 
     Everything worth keeping is in the journal and under `trials/` when this returns.
     """
-    searcher = TruthfulSearch(config, home.journal_file, announce)
+    searcher = TruthfulSearch(config, home.journal_file, announce, listen)
     ending = Ending(config.time_budget)
     owed = searcher.remaining()
     if owed > 0:

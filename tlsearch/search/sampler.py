@@ -13,6 +13,7 @@ from ray.tune.search.optuna import OptunaSearch
 from tlsearch.config.dimension import Choices, Range
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial import TrialConfig
+from tlsearch.results.events import EpochReported, Listen, TrialBegan
 from tlsearch.results.journal import (
     STUDY_NAME,
     State,
@@ -22,6 +23,7 @@ from tlsearch.results.journal import (
     open_storage,
     read_trial,
 )
+from tlsearch.results.rungs import rungs
 from tlsearch.search.outcome import Outcome, judge
 
 # What every result of a trial carries; Tune aborts a search on a result without its metric.
@@ -32,6 +34,10 @@ TIME_ATTR = "epoch"
 _NOTED = ("seconds", "trained_parameters", "trained_share")
 
 Announce = Callable[[TrialRecord, StudyRecord], None]
+
+
+def unheard(event: object) -> None:
+    """Listen to nothing."""
 
 
 class Propose:
@@ -104,10 +110,13 @@ class TruthfulSearch(OptunaSearch):
     Stock OptunaSearch tells a stopped trial as complete and never records its last report; here
     it is pruned with that report, a diverged or failed one is pruned and infeasible, and one that
     the search's own end cut short is not told at all: `resume` takes it up again.
-    `announce` hears of every trial that has come to its end, with the study as it then stands.
+    `announce` hears of every trial that has come to its end, with the study as it then stands;
+    `listen` of proposals and epochs.
     """
 
-    def __init__(self, config: SearchConfig, journal: Path, announce: Announce) -> None:
+    def __init__(
+        self, config: SearchConfig, journal: Path, announce: Announce, listen: Listen = unheard
+    ) -> None:
         mend(journal)
         super().__init__(
             space=Propose(config),
@@ -119,6 +128,9 @@ class TruthfulSearch(OptunaSearch):
         )
         self._config = config
         self._announce = announce
+        self._listen = listen
+        asha = config.asha
+        self._rungs = rungs(asha.first_rung, asha.reduction, config.epochs) if asha else ()
         self.reasons: dict[int, str] = {}  # filled by the scheduler: why it stopped a trial
         self._best: dict[str, float] = {}
         known = self.study.get_trials(deepcopy=False)
@@ -150,6 +162,7 @@ class TruthfulSearch(OptunaSearch):
         proposal = super().suggest(trial_id)["trial"]
         trial = self._ot_trials[trial_id]
         trial.set_user_attr("config", json.dumps(proposal))
+        self._listen(TrialBegan(trial.number, proposal))
         return {"number": trial.number, "trial": proposal}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -179,8 +192,10 @@ class TruthfulSearch(OptunaSearch):
         trial = self._ot_trials[trial_id]
         known = self._frozen(trial).intermediate_values  # of epochs that a resumed trial repeats
         sound = result.get("failure") is None and not result.get("diverged")
-        if sound and result[TIME_ATTR] not in known:
-            trial.report(result[METRIC], result[TIME_ATTR])
+        epoch, value = result[TIME_ATTR], result[METRIC]
+        if sound and epoch not in known:
+            trial.report(value, epoch)
+            self._listen(EpochReported(trial.number, epoch, value, epoch in self._rungs))
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
         notes = {"outcome": outcome.state, "reason": outcome.reason}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,19 @@ from tlsearch.config.load import dump, from_mapping
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.errors import ConfigError, RecordError, SearchInterruptedError, StudyError
+from tlsearch.results.beside import beside
+from tlsearch.results.events import (
+    DataRead,
+    DataReading,
+    Exporting,
+    Listen,
+    StudyBegan,
+    StudyEnded,
+    guarded,
+)
 from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
 from tlsearch.results.leaderboard import ranked, table
-from tlsearch.results.live import trial_line
+from tlsearch.results.live import ended, trial_ended
 from tlsearch.results.report import write_report
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.artifacts import write_data
@@ -22,10 +31,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tlsearch.bundle.manifest import Manifest
+    from tlsearch.search.ending import Ending
 
 log = logging.getLogger(__name__)
-
-Listen = Callable[[str], None]
 
 
 class Study:
@@ -47,7 +55,8 @@ class Study:
 
     def leaderboard(self) -> "pd.DataFrame":
         """The trials, ranked, as a pandas table."""
-        return table(self.record())
+        record = self.record()
+        return table(record, beside(record, self.about, self.home.best))
 
     def best(self) -> TrialRecord | None:
         """The best trial, None before the first report."""
@@ -72,7 +81,8 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
 
     Raises ConfigError where a study is already there, DataError before the first trial, StudyError
     where the trials all fail alike. A search that the user interrupts is ranked and returned, with
-    `ended_by` set.
+    `ended_by` set. `listen` hears each event of `results.events`, whose text is its line
+    (`listen=print` prints them); what it raises is warned of and goes no further.
     """
     config = config.anchored()
     _require_weight_files(config)
@@ -80,6 +90,7 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
     home.refuse_existing()
     with home.locked():
         home.refuse_existing()
+        listen = _listeners(config, home, listen)
         data = _prepare(config, listen)
         home.write_about(_plain(config), data=_describe(data))
         write_data(home.artifacts, data)
@@ -91,6 +102,7 @@ def resume(directory: Path, listen: Listen = log.info) -> Study:
     study = Study(directory)
     config, home = study.config, study.home
     with home.locked():
+        listen = _listeners(config, home, listen)
         data = _prepare(config, listen)
         if data.fingerprint != study.about["data"]["fingerprint"]:
             raise RecordError(f"{home.root}: the images are not those that the study began with")
@@ -136,21 +148,22 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     with connect(config.resources) as slots:
         from tlsearch.search.runner import run_trials
 
-        listen(f"study {home.root}: {config.trials} trials, {slots} at a time")
+        listen(_began(config, home, slots))
 
         def announce(trial: TrialRecord, record: StudyRecord) -> None:
             drop_weights(home, record)
-            listen(trial_line(trial, record, config.trials))
+            listen(trial_ended(trial, record, config.trials))
 
-        ending = run_trials(config, data, home, slots, announce)
+        ending = run_trials(config, data, home, slots, announce, listen)
         _note_baselines(config, home, data)
         if not ending.cut_short:
-            listen("exporting the best trial, and evaluating it on the test split")
+            listen(Exporting())
             finish(config, home, data)
+    listen(StudyEnded(_why(ending), _ended(home), config.trials))
     if ending.error is not None:
         raise ending.error
     study = Study(home.root, ending.interrupted)
-    write_report(home.report, study.record(), study.about)
+    write_report(home, study.record(), study.about)
     if study.ended_by is not None:
         return study
     if study.best() is None:
@@ -158,11 +171,43 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     return study
 
 
+def _listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Listen:
+    if not config.tensorboard:
+        return guarded(listen)
+    from tlsearch.results.tensorboard import TensorBoard
+
+    return guarded(listen, TensorBoard(home.root / "tensorboard"))
+
+
+def _began(config: SearchConfig, home: StudyDirectory, slots: int) -> StudyBegan:
+    return StudyBegan(
+        directory=str(home.root),
+        name=config.name,
+        metric=config.metric,
+        direction=config.direction,
+        trials=config.trials,
+        epochs=config.epochs,
+        slots=slots,
+        ended=_ended(home),
+    )
+
+
+def _ended(home: StudyDirectory) -> int:
+    return ended(read(home.journal_file).trials) if home.journal_file.is_file() else 0
+
+
+def _why(ending: "Ending") -> str:
+    if ending.error is not None:
+        return "failed"
+    if ending.interrupted is not None:
+        return "interrupted"
+    return "out of time" if ending.out_of_time else "finished"
+
+
 def _prepare(config: SearchConfig, listen: Listen) -> ImageData:
-    listen(f"reading the images ({config.data.kind})")
+    listen(DataReading(config.data.kind))
     data = _prepared(config)
-    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in data.splits.items())
-    listen(f"{len(data.classes)} classes; {sizes}")
+    listen(DataRead(len(data.classes), _sizes(data)))
     _refuse_leakage(config, data)
     return data
 
@@ -198,8 +243,12 @@ def _describe(data: ImageData) -> dict[str, Any]:
     return {
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
-        "images": {split: len(rows) for split, rows in data.splits.items()},
+        "images": _sizes(data),
     }
+
+
+def _sizes(data: ImageData) -> dict[str, int]:
+    return {split: len(rows) for split, rows in data.splits.items()}
 
 
 def _plain(config: SearchConfig) -> dict[str, Any]:

@@ -1,0 +1,192 @@
+"""A real browser, and the page of a study with every section, open in it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlsearch.results.html import render_html
+from tlsearch.results.journal import StudyRecord, TrialRecord
+
+# A class name, a backbone and a reason that would run if they were not escaped.
+EVIL = "<script>alert(1)</script>"
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Debian's chromium, driven by its own driver."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
+def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of twelve trials, with pictures and evil names."""
+    study = tmp_path_factory.mktemp("study")
+    write_artifacts(study / "artifacts")
+    path = study / "index.html"
+    path.write_text(render_html(study_record(), ABOUT, study), encoding="utf-8")
+    return path
+
+
+class Reader:
+    """Someone at a page: what they see, click and press."""
+
+    evil = EVIL
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def screen(self, width: int, height: int) -> None:
+        """Give the page a window of this size in CSS pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def dark(self, on: bool) -> None:
+        """Let the page think that its reader prefers dark, or light, and never movement."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if on else "light"}
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
+
+    def see(self, expression: str, *arguments: Any) -> Any:
+        """The value of a JavaScript expression in the page."""
+        return self.driver.execute_script(f"return {expression}", *arguments)
+
+    def click(self, selector: str) -> None:
+        """Click where a mouse would."""
+        self.driver.find_element("css selector", selector).click()
+
+    def point_at(self, selector: str) -> None:
+        """Rest the mouse on an element until its explanation has had time to appear."""
+        from selenium.webdriver import ActionChains
+
+        element = self.driver.find_element("css selector", selector)
+        ActionChains(self.driver).move_to_element(element).pause(0.5).perform()
+
+    def press(self, *keys: str) -> None:
+        """Press keys, wherever the focus is."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def column(self, name: str) -> list[str]:
+        """The cells of the table of trials under a name, in the rows that are shown."""
+        heads = self.see("[...document.querySelectorAll('#board th')].map(h => h.textContent)")
+        return list(
+            self.see(
+                "[...document.querySelectorAll('#board tbody tr')].filter(r => !r.hidden)"
+                ".map(r => r.cells[arguments[0]].textContent)",
+                heads.index(name),
+            )
+        )
+
+
+@pytest.fixture
+def report(browser: Any, report_file: Path) -> Reader:
+    """A reader of the page, freshly opened on a wide light screen."""
+    reader = Reader(browser)
+    reader.screen(1280, 900)
+    reader.dark(False)
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)  # what earlier tests did
+    browser.get(report_file.as_uri())
+    return reader
+
+
+ABOUT: dict[str, Any] = {
+    "config": {
+        "name": "pets",
+        "metric": "accuracy",
+        "epochs": 6,
+        "asha": {"first_rung": 2, "reduction": 3},
+        "data": {"path": f"/{EVIL}"},
+    },
+    "data": {"images": {"train": 200, "validation": 100, "test": 100}},
+    "versions": {"python": "3.11.7", "tlsearch": "0.1.0"},
+}
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def study_record() -> StudyRecord:
+    """Twelve trials on two workers; trial 0 stopped, trial 1 failed, trial 11 best."""
+    trials = tuple(_trial(number) for number in range(12))
+    facts = {"baselines": {EVIL: 0.5}, "test": {"trial": 11, "value": 0.8, "images": 100}}
+    return StudyRecord("max", trials, facts)
+
+
+def _trial(number: int) -> TrialRecord:
+    config = {
+        "backbone": EVIL if number % 3 == 0 else "photos",
+        "unfrozen_layers": number % 2 * 15,
+        "head_units": [64] if number % 3 else [],
+        ("fine_tune_lr" if number % 2 else "head_lr"): 1e-4 * (number + 1),
+    }
+    state = {0: "stopped", 1: "failed"}.get(number, "finished")
+    epochs = {0: 2, 1: 0}.get(number, 6)
+    values = {e: 0.5 + 0.02 * number + 0.01 * e for e in range(epochs + 1)} if epochs else {}
+    return TrialRecord(
+        number,
+        state,  # type: ignore[arg-type]
+        config,
+        values,
+        reason=f"because {EVIL}",
+        seconds=3.0 + number,
+        trained_parameters=1000 * number,
+        worker=f"host {number % 2}",
+        started=START + timedelta(seconds=10 * number),
+        ended=START + timedelta(seconds=10 * number + 19),
+    )
+
+
+def write_artifacts(folder: Path) -> None:
+    """Two classes, one of them evil, and a picture of noise in each gallery."""
+    from PIL import Image
+
+    folder.mkdir()
+    Image.effect_noise((16, 16), 80).save(folder / "noise.png")
+    data = {
+        "classes": [EVIL, "dog"],
+        "images": {split: {EVIL: 10, "dog": 12} for split in ("train", "validation", "test")},
+        "duplicates": "2 duplicates were dropped.",
+        "samples": {EVIL: ["noise.png"], "dog": ["noise.png"]},
+    }
+    scored = {"precision": 0.9, "recall": 0.9, "f1": 0.9, "images": 10}
+    prediction = {"picture": "noise.png", "shown": EVIL, "called": "dog", "probability": 0.98}
+    winner = {
+        "trial": 11,
+        "split": "validation",
+        "evaluation": {
+            "images": 20,
+            "scores": {"accuracy": 0.9},
+            "classes": [{"label": name, **scored} for name in (EVIL, "dog")],
+            "confusion": [[9, 1], [1, 9]],
+        },
+        "mistakes": [prediction],
+        "samples": [{**prediction, "called": EVIL}],
+    }
+    (folder / "data.json").write_text(json.dumps(data))
+    (folder / "winner.json").write_text(json.dumps(winner))

@@ -1,0 +1,132 @@
+"""Studies on stdout or into a file: leaderboard, columns, comparison, a table that waits."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tlsearch.cli.tables import print_table
+from tlsearch.errors import RecordError
+from tlsearch.results.beside import beside
+from tlsearch.results.journal import StudyRecord, read
+from tlsearch.results.readable import LEAST_FIRST, Grid, readable
+from tlsearch.results.report import explain, markdown_table, render, summary
+from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.view import View
+
+WATCH_S = 2.0
+STILL_S = 5.0
+LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
+
+
+def show(home: StudyDirectory, view: View | None = None) -> None:
+    """Print a study's leaderboard and what to know beside it."""
+    about, record = home.read_about(), read(home.journal_file)
+    grid = _grid(home, about, record, view)
+    print_table(grid.columns, grid.body, LEAST_FIRST)
+    for line in (*explain(grid), *summary(record, about)):
+        print(line)
+
+
+def write(
+    home: StudyDirectory,
+    view: View,
+    form: Literal["csv", "json", "md", "html", "parquet"],
+    out: Path | None,
+) -> None:
+    """Write the leaderboard to `out`, text to stdout where that is None."""
+    from tlsearch.files import write_text
+
+    about, record = home.read_about(), read(home.journal_file)
+    if form == "parquet":
+        from tlsearch.results.report import write_parquet
+
+        assert out is not None, "checked with the options"
+        write_parquet(out, record, beside(record, about, home.best), view)
+        return
+    if form == "html":
+        from tlsearch.results.html import render_html
+
+        text = render_html(record, about, home.root)
+    else:
+        text = render(record, about, form, home.best, view)
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+
+
+def watch_study(home: StudyDirectory, view: View, every_s: float = WATCH_S) -> None:
+    """Draw the leaderboard in place until no driver holds the study, then print it; or Ctrl-C."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    if console.is_terminal:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while not over(home):
+                live.update(_drawn(home, view, console.width, console.height), refresh=True)
+                time.sleep(every_s)
+    else:
+        while not over(home):
+            time.sleep(every_s)
+    show(home, view)
+
+
+def over(home: StudyDirectory) -> bool:
+    """Whether nobody works at the study any more: its journal is still, and its lock is free.
+
+    The lock is tried only when the journal was still for a while: a driver that begins at that very
+    moment would find it taken.
+    """
+    if time.time() - home.journal_file.stat().st_mtime < STILL_S:
+        return False
+    try:
+        with home.locked():
+            return True
+    except RecordError:
+        return False
+
+
+def _drawn(home: StudyDirectory, view: View, width: int, height: int) -> Any:
+    """The leaderboard as far as it fits the screen, under a line that says how far the study is."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from tlsearch.cli.tables import rich_table, too_wide
+    from tlsearch.results.live import ended
+
+    about, record = home.read_about(), read(home.journal_file)
+    grid = _grid(home, about, record, view)
+    dropped = too_wide(grid.columns, grid.body, width, LEAST_FIRST)
+    total = about["config"].get("trials", "?")
+    title = f"{about['config']['name']}: {ended(record.trials)} of {total} trials ended"
+    body = grid.body[: max(height - 4, 1)]
+    return Group(Text(f"{title} (Ctrl-C leaves)"), rich_table(grid.columns, body, dropped))
+
+
+def _grid(
+    home: StudyDirectory, about: dict[str, Any], record: StudyRecord, view: View | None
+) -> Grid:
+    return readable(record, about["config"]["metric"], beside(record, about, home.best), view)
+
+
+def print_columns() -> None:
+    """Every column of a leaderboard and what it means."""
+    from tlsearch.results.leaderboard import COLUMN_HELP
+
+    print_table(["column", "meaning"], [[name, text] for name, text in COLUMN_HELP.items()])
+
+
+def print_comparison(directories: Sequence[Path], form: Literal["table", "md"]) -> None:
+    """Studies side by side; why they may not be comparable goes to stderr."""
+    from tlsearch.results.comparison import compared, notes
+
+    grid = compared(directories)
+    if form == "md":
+        print("\n".join(markdown_table(grid.columns, grid.body)))
+    else:
+        print_table(grid.columns, grid.body, LEAST_COMPARED)
+    for line in notes(directories):
+        print(line, file=sys.stderr)
