@@ -5,33 +5,25 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES, WEIGHTS
 from tlsearch.config.load import dump, from_mapping
 from tlsearch.config.schema import SearchConfig
-from tlsearch.data.sources import ImageData, prepare
-from tlsearch.errors import ConfigError, RecordError, SearchInterruptedError, StudyError
+from tlsearch.data.sources import ImageData
+from tlsearch.errors import RecordError, SearchInterruptedError, StudyError
 from tlsearch.results.beside import beside
-from tlsearch.results.events import (
-    DataRead,
-    DataReading,
-    Exporting,
-    Listen,
-    StudyBegan,
-    StudyEnded,
-    guarded,
-)
+from tlsearch.results.events import Exporting, Listen
 from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
 from tlsearch.results.leaderboard import ranked, table
-from tlsearch.results.live import ended, trial_ended
+from tlsearch.results.live import trial_ended
 from tlsearch.results.report import write_report
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.artifacts import write_data
+from tlsearch.search.images import describe, prepared, read_images, require_weight_files
+from tlsearch.search.telling import began, ended_event, listeners
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tlsearch.bundle.manifest import Manifest
-    from tlsearch.search.ending import Ending
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +77,14 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
     (`listen=print` prints them); what it raises is warned of and goes no further.
     """
     config = config.anchored()
-    _require_weight_files(config)
+    require_weight_files(config)
     home = StudyDirectory(directory or config.storage / config.name)
     home.refuse_existing()
     with home.locked():
         home.refuse_existing()
-        listen = _listeners(config, home, listen)
-        data = _prepare(config, listen)
-        home.write_about(_plain(config), data=_describe(data))
+        listen = listeners(config, home, listen)
+        data = read_images(config, listen)
+        home.write_about(_plain(config), data=describe(data))
         write_data(home.artifacts, data)
         return _search(config, home, data, listen)
 
@@ -102,8 +94,8 @@ def resume(directory: Path, listen: Listen = log.info) -> Study:
     study = Study(directory)
     config, home = study.config, study.home
     with home.locked():
-        listen = _listeners(config, home, listen)
-        data = _prepare(config, listen)
+        listen = listeners(config, home, listen)
+        data = read_images(config, listen)
         if data.fingerprint != study.about["data"]["fingerprint"]:
             raise RecordError(f"{home.root}: the images are not those that the study began with")
         return _search(config, home, data, listen)
@@ -135,7 +127,7 @@ def export(
     config = study.config
     single = out.suffix == ".keras"
     request = export_request(
-        config, study.home, _prepared(config), number or 0, ("keras",) if single else formats, out
+        config, study.home, prepared(config), number or 0, ("keras",) if single else formats, out
     )
     write = export_file if single else export_bundle
     return write(dataclasses.replace(request, timed=timed)).manifest
@@ -148,7 +140,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     with connect(config.resources) as slots:
         from tlsearch.search.runner import run_trials
 
-        listen(_began(config, home, slots))
+        listen(began(config, home, slots))
 
         def announce(trial: TrialRecord, record: StudyRecord) -> None:
             drop_weights(home, record)
@@ -159,7 +151,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
         if not ending.cut_short:
             listen(Exporting())
             finish(config, home, data)
-    listen(StudyEnded(_why(ending), _ended(home), config.trials))
+    listen(ended_event(config, home, ending))
     if ending.error is not None:
         raise ending.error
     study = Study(home.root, ending.interrupted)
@@ -169,86 +161,6 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     if study.best() is None:
         raise StudyError(f"{home.root}: no trial succeeded; see the logs under trials/")
     return study
-
-
-def _listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Listen:
-    if not config.tensorboard:
-        return guarded(listen)
-    from tlsearch.results.tensorboard import TensorBoard
-
-    return guarded(listen, TensorBoard(home.root / "tensorboard"))
-
-
-def _began(config: SearchConfig, home: StudyDirectory, slots: int) -> StudyBegan:
-    return StudyBegan(
-        directory=str(home.root),
-        name=config.name,
-        metric=config.metric,
-        direction=config.direction,
-        trials=config.trials,
-        epochs=config.epochs,
-        slots=slots,
-        ended=_ended(home),
-    )
-
-
-def _ended(home: StudyDirectory) -> int:
-    return ended(read(home.journal_file).trials) if home.journal_file.is_file() else 0
-
-
-def _why(ending: "Ending") -> str:
-    if ending.error is not None:
-        return "failed"
-    if ending.interrupted is not None:
-        return "interrupted"
-    return "out of time" if ending.out_of_time else "finished"
-
-
-def _prepare(config: SearchConfig, listen: Listen) -> ImageData:
-    listen(DataReading(config.data.kind))
-    data = _prepared(config)
-    listen(DataRead(len(data.classes), _sizes(data)))
-    _refuse_leakage(config, data)
-    return data
-
-
-def _prepared(config: SearchConfig) -> ImageData:
-    if config.data.kind != "tfds":
-        return prepare(config.data, config.cache_path)
-    from tlsearch.search.cluster import connect, in_worker
-
-    with connect(config.resources):  # TFDS imports TensorFlow, which the driver never does
-        return in_worker(prepare, config.data, config.cache_path)
-
-
-def _require_weight_files(config: SearchConfig) -> None:
-    files = [name for name in config.space.weights.values if name not in WEIGHTS]
-    missing = [name for name in files if not Path(name).is_file()]
-    if missing:
-        raise ConfigError([f"space.weights: {name}: no such weight file" for name in missing])
-
-
-def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
-    """A backbone pretrained on CIFAR-10 has seen CIFAR-10: its scores there mean nothing."""
-    if frozenset(data.classes) != CIFAR10_CLASSES:
-        return
-    seen = [n for n in config.space.backbone.values if BACKBONES[n].trained_on == "cifar10 train"]
-    if seen:
-        raise ConfigError(
-            [f"space.backbone: {', '.join(seen)} was pretrained on CIFAR-10, which this data is"]
-        )
-
-
-def _describe(data: ImageData) -> dict[str, Any]:
-    return {
-        "fingerprint": data.fingerprint,
-        "classes": list(data.classes),
-        "images": _sizes(data),
-    }
-
-
-def _sizes(data: ImageData) -> dict[str, int]:
-    return {split: len(rows) for split, rows in data.splits.items()}
 
 
 def _plain(config: SearchConfig) -> dict[str, Any]:
