@@ -1,9 +1,13 @@
 """The page of a study in a real browser, used by mouse and by keyboard."""
 
+import io
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -138,3 +142,23 @@ def test_dark_reaches_page_and_plots(report: Any) -> None:
 def test_pictures_are_shown(report: Any) -> None:
     widths = report.see("[...document.images].map(i => i.naturalWidth)")
     assert widths == [16] * 4
+
+
+LOOKS = {"light": (1280, False), "dark": (1280, True), "phone": (390, False)}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_section_shows_something(report: Any, look: str, tmp_path: Path) -> None:
+    """The pictures are kept in the folder that TLSEARCH_SHOTS names, to be looked at."""
+    width, dark = LOOKS[look]
+    report.screen(width, 900)
+    report.dark(dark)
+    report.driver.refresh()
+    folder = Path(os.environ.get("TLSEARCH_SHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    for section in report.driver.find_elements("css selector", "section[id]"):
+        png = section.screenshot_as_png
+        name = section.get_attribute("id")
+        (folder / f"{look}-{name}.png").write_bytes(png)
+        shown = Image.open(io.BytesIO(png)).convert("L").resize((200, 200))
+        assert len(set(shown.getdata())) > 20, f"{name} is empty"
