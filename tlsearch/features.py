@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tlsearch.arrays import ArrayStore, Blocks
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
+from tlsearch.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,18 @@ class FeatureStore:
 
     def open(self, key: FeatureKey, rows: int, make: Callable[[], Blocks]) -> NDArray[Any]:
         """The activations of this key, memory-mapped; `make` yields them where they are missing."""
-        return self._arrays.open(
-            key.name, rows, lambda: (block.astype(self.dtype) for block in make())
-        )
+        return self._arrays.open(key.name, rows, lambda: map(self._rounded, make()))
+
+    def _rounded(self, block: NDArray[Any]) -> NDArray[Any]:
+        """A block in the store's type; DataError where its numbers do not fit into it."""
+        with np.errstate(over="ignore"):
+            rounded = block.astype(self.dtype)
+        if np.isinf(rounded).any() and np.isfinite(block).all():
+            raise DataError(
+                f"activations up to {np.abs(block).max():.3g} do not fit into {self.dtype}; "
+                "set feature_dtype: float32"
+            )
+        return rounded
 
 
 def split_digest(data: ImageData, split: Split) -> str:

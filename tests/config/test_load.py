@@ -67,7 +67,7 @@ searches = st.fixed_dictionaries(
         "name": names,
         "space": spaces,
         "epochs": st.integers(1, 99),
-        "asha": st.none() | st.fixed_dictionaries({"first_rung": st.integers(1, 9)}),
+        "asha": st.none() | st.fixed_dictionaries({"first_rung": st.integers(2, 9)}),
         "time_budget": st.sampled_from([90, "90s", "1.5h"]),
         "metric": st.sampled_from(sorted(METRICS)),
         "warm_up_lr": rates,

@@ -131,5 +131,18 @@ def test_a_split_without_a_class_says_which() -> None:
         assign(pictures(40), Splits(validation=1, test=10), CLASSES)
     assert str(refused.value) == (
         "the validation split (1 images) has no image of dog; "
-        "ask for a larger data.splits.validation or give a fixed number"
+        "ask for a larger data.splits.validation; a class needs an image for each split"
     )
+
+
+@given(st.integers(3, 12), st.integers(0, 10**6))
+def test_a_class_of_three_images_has_one_in_every_split(each: int, salt: int) -> None:
+    examples = [
+        Example(f"{salt}/{label}/{number}", label) for label in (0, 1) for number in range(each)
+    ]
+    for rows in assign(examples, Splits(), CLASSES).values():
+        assert {examples[i].label for i in rows} == {0, 1}
+
+
+def test_a_name_that_is_no_text_has_its_place_too() -> None:
+    assert 0 <= position("cat/\udcff.png") < 1

@@ -13,6 +13,7 @@ from tlsearch.results.events import (
     EpochReported,
     Event,
     Exporting,
+    Stopping,
     StudyBegan,
     StudyEnded,
     TrialBegan,
@@ -53,6 +54,7 @@ SAID = [
         "[4/20] trial 17 strokes unfrozen 15: no value; E: no",
     ),
     (Exporting(), "exporting the best trial, and evaluating it on the test split"),
+    (Stopping(), "stopping, what is done will be ranked; once more ends at once"),
     (StudyEnded("interrupted", 4, 20), "study interrupted: 4 of 20 trials ended"),
 ]
 

@@ -64,6 +64,16 @@ def test_what_no_other_trial_can_do_better_ends_the_study_at_once():
     assert ending.stop_all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "code"), [("WeightsError", 3), ("ConfigError", 2), ("StudyError", 1), ("Odd", 1)]
+)
+def test_what_a_worker_raised_keeps_its_words_and_exit_code(kind, code):
+    ending = Ending(None)
+    ending("a", {"failure": "no such file", "failure_at": kind, "fatal": True})
+    assert str(ending.error) == "no such file"
+    assert ending.error.exit_code == code
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_search_and_a_second_one_at_once(number):
     ending = Ending(None)

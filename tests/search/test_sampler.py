@@ -134,6 +134,31 @@ def test_a_trial_cut_short_is_not_told_and_comes_first_on_resume(search, record)
     assert record().trials[1].values == {1: 0.7, 6: 0.9}
 
 
+def test_a_resumed_study_proposes_something_new(search):
+    proposals = []
+    for place in range(6):
+        searcher = search(trials=20)  # a new process each time
+        proposals.append(json.dumps(searcher.suggest(str(place))["trial"]))
+        searcher.on_trial_complete(str(place), result(6, 0.5))
+    assert len(set(proposals)) == 6
+
+
+def test_what_no_other_trial_could_do_better_is_not_told(search, heard, record):
+    searcher = search()
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", result(0, math.nan, failure="no space left", fatal=True))
+    assert not heard
+    assert [t.state for t in record().trials] == ["unfinished", "waiting"]
+
+
+def test_a_searcher_takes_no_listener_to_where_ray_pickles_it(search, heard):
+    import pickle
+
+    searcher = search()
+    searcher._announce = lambda trial, record: heard
+    assert pickle.loads(pickle.dumps(searcher)).__dict__ == {}
+
+
 def test_baselines_are_not_tried_again_on_resume(search):
     before = search()
     for name in ("a", "b"):

@@ -215,6 +215,32 @@ def test_an_interrupted_search_is_ranked_and_can_go_on(shell, number):
 def test_weights_that_do_not_fit_end_the_study_with_the_reason(shell):
     (shell.root / "other.weights.h5").write_bytes(b"not weights")
     done = shell("run", "space.yaml", "--study", "bad", "--set", "space.weights=other.weights.h5")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "other.weights.h5: does not hold weights" in done.err
     assert "Traceback" not in done.err
+    states = {trial.state for trial in read(shell.root / "bad" / "journal.log").trials}
+    assert states == {"unfinished"}  # the sampler is not told to keep away from them
+
+
+def test_a_trial_that_fits_nowhere_leaves_no_study_behind(shell):
+    gpus = ("--set", "resources.gpus_per_trial=64")
+    done = shell("run", "space.yaml", "--study", "nowhere", *gpus)
+    assert done.returncode == 3
+    assert "no trial fits" in done.err
+    assert not (shell.root / "nowhere" / "study.yaml").exists()
+
+
+def test_a_killed_driver_loses_nothing(shell):
+    study = shell.root / "killed"
+    process = shell.start("run", "space.yaml", "--study", study)
+    wait_for_trials(study, 1, process)
+    process.kill()
+    process.communicate(timeout=60)
+    before = ended(study)
+    time.sleep(5)  # its workers notice and end
+    resumed = shell("resume", study)
+    assert resumed.returncode == 0, resumed.err
+    after = ended(study)
+    assert sorted(after) == list(range(6))
+    assert all(after[n] == trial for n, trial in before.items())
+    assert all(set(trial.values) == set(range(trial.epochs + 1)) for trial in after.values())

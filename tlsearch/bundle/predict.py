@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tlsearch.bundle.opened import OpenModel, open_model
 from tlsearch.data.decode import read_pixels
-from tlsearch.data.folder import IMAGE_SUFFIXES
+from tlsearch.data.folder import image_files as folder_files
 from tlsearch.errors import DataError
 
 BATCH = 32
@@ -47,7 +47,7 @@ def image_files(images: Iterable[Path]) -> Iterator[Path]:
     """The files named, and the image files in the folders named, in order."""
     for path in images:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            found = folder_files(path)
             if not found:
                 raise DataError(f"{path}: no image files in this folder")
             yield from found

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from tlsearch.cli import models, reading, searching
-from tlsearch.errors import SearchInterruptedError, TlsearchError
+from tlsearch.errors import DataError, SearchInterruptedError, TlsearchError
 
 app = typer.Typer(
     name="tlsearch",
@@ -39,12 +39,16 @@ def main() -> int:
     except _UsageError as error:
         error.show()
         return int(error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        print("error: interrupted", file=sys.stderr)
-        return SearchInterruptedError.exit_code
     except BrokenPipeError:  # the reader of our output had enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1  # as typer does where it notices first
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return DataError.exit_code
+    if code == SearchInterruptedError.exit_code:  # typer ends so on Ctrl-C, without a word
+        print("error: interrupted", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 

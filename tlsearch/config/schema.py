@@ -138,7 +138,7 @@ class Space(Frozen):
 class Asha(Frozen):
     """Stop a trial at a rung unless it is among the top 1/reduction of those that reached it."""
 
-    first_rung: PositiveInt = 2  # epochs
+    first_rung: Annotated[int, Field(ge=2)] = 2  # epochs; at 1 the eventual winner is often cut
     reduction: Annotated[int, Field(ge=2, le=10)] = 3
 
 
@@ -158,6 +158,12 @@ def _seconds(raw: Any) -> Any:
     if match is None:
         raise ValueError(f"found {raw!r}, expected seconds, or a time as in 90s, 20m or 1.5h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _local(raw: Any) -> Any:
+    if isinstance(raw, str) and "://" in raw:
+        raise ValueError(f"found {raw!r}, expected a local or mounted folder")
+    return raw
 
 
 def _file_name(name: str) -> str:
@@ -195,7 +201,7 @@ class SearchConfig(Frozen):
     metric: MetricName = "accuracy"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     resources: Resources = Resources()
-    storage: Path = Path("runs")
+    storage: Annotated[Path, BeforeValidator(_local)] = Path("runs")
     feature_dtype: Literal["float16", "float32"] = "float16"
     cache: Path = Path("~/.cache/tlsearch")
     tensorboard: bool = False  # write learning curves as TensorBoard event files too

@@ -35,7 +35,8 @@ def listing_key(listing: Listing, image_px: int) -> str:
     """The name of the decoded array: changes when a file is added, changed, renamed or resized."""
     digest = hashlib.blake2b(f"{listing.source}\0{image_px}".encode(), digest_size=16)
     for example in listing.examples:
-        digest.update(f"\0{example.key}\0{example.version}".encode())
+        name = f"\0{example.key}\0{example.version}"
+        digest.update(name.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -74,13 +74,18 @@ def _classes(root: Path, groups: dict[Split | None, list[Path]]) -> tuple[str, .
     return tuple(sorted(everything))
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Every image file below a folder, by its name's ending, but nothing hidden."""
+    found = []
+    for where, below, names in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]
+        shown = [name for name in names if not name.startswith(".")]
+        found += [Path(where) / n for n in shown if Path(n).suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(found)
+
+
 def _images(folder: Path) -> list[Path]:
-    found = [
-        Path(where) / name
-        for where, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
-    ]
+    found = image_files(folder)
     if not found:
         raise DataError(f"{folder}: an empty class; expected image files in it")
     return found

@@ -18,10 +18,11 @@ def assign(
 ) -> dict[Split, Indices]:
     """Split name -> sorted indices of its examples; together they hold each example at most once.
 
-    A share takes the examples whose hash falls into its part of [0, 1), class by class: an old
-    example never moves when new ones come. A count is spread over the classes in proportion and
-    takes the smallest hashes. Splits that the data names itself are kept; what it does not name
-    is cut from train. Raises DataError where a split would lack a class or a count is too large.
+    A share takes the examples whose hash falls into its part of [0, 1): an old example never moves
+    when new ones come, except that a class so small that a share drew none of it lends it one. A
+    count is spread over the classes in proportion and takes the smallest hashes. Splits that the
+    data names itself are kept; what it does not name is cut from train. Raises DataError where a
+    split would lack a class or a count is too large.
     """
     given = _given(examples)
     if given and "train" not in given:
@@ -36,7 +37,12 @@ def assign(
 
 def position(key: str) -> float:
     """The place of an example in [0, 1): evenly spread, the same on every machine for ever."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big") / 2.0**56
+    return (
+        int.from_bytes(
+            hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=7).digest(), "big"
+        )
+        / 2.0**56
+    )
 
 
 def _given(examples: Sequence[Example]) -> dict[Split, Indices]:
@@ -73,7 +79,22 @@ def _draw(
     for split, part in parts.items():
         if part == "rest":
             taken[split] = free
+    shared = {split: mask for split, mask in taken.items() if not isinstance(parts[split], int)}
+    for label in np.unique(labels):
+        _give_each_one(shared, labels == label, places)
     return {split: pool[mask] for split, mask in taken.items()}
+
+
+def _give_each_one(
+    taken: dict[Split, NDArray[np.bool_]], of_class: NDArray[np.bool_], places: NDArray[np.float64]
+) -> None:
+    """A class so small that a split drew none of it: its largest split gives that one its first."""
+    for mask in taken.values():
+        largest = max(taken.values(), key=lambda other: int((other & of_class).sum()))
+        donors = np.flatnonzero(largest & of_class)
+        if len(donors) > 1 and not (mask & of_class).any():
+            moved = donors[np.argmin(places[donors])]
+            largest[moved], mask[moved] = False, True
 
 
 def _test_first(parts: dict[Split, Part]) -> list[tuple[Split, Part]]:
@@ -117,5 +138,5 @@ def _check(
         if lacking:
             raise DataError(
                 f"the {split} split ({len(rows)} images) has no image of {', '.join(lacking)}; "
-                f"ask for a larger data.splits.{split} or give a fixed number"
+                f"ask for a larger data.splits.{split}; a class needs an image for each split"
             )

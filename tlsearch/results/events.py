@@ -118,6 +118,14 @@ class Exporting:
 
 
 @dataclass(frozen=True)
+class Stopping:
+    """The user asked for an end."""
+
+    def __str__(self) -> str:
+        return "stopping, what is done will be ranked; once more ends at once"
+
+
+@dataclass(frozen=True)
 class StudyEnded:
     """The search is over; `why`: finished, out of time, interrupted, or failed."""
 
@@ -137,6 +145,7 @@ Event = (
     | EpochReported
     | TrialEnded
     | Exporting
+    | Stopping
     | StudyEnded
 )
 Listen = Callable[[Event], object]

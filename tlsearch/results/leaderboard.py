@@ -102,8 +102,12 @@ def table(record: StudyRecord, beside: Beside = NOTHING) -> "pd.DataFrame":
 
 
 def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
-    """The numbers of the trials whose weights are worth their disk: the best `count`."""
-    return [trial.number for trial in ranked(record)[:count]]
+    """The numbers of the trials whose weights are worth their disk: the best `count` that ended.
+
+    One that still runs may yet diverge, and must not push another out before.
+    """
+    ended = [trial for trial in ranked(record) if trial.state != "unfinished"]
+    return [trial.number for trial in ended[:count]]
 
 
 def _row(

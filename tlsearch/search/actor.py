@@ -18,6 +18,7 @@ from tlsearch.config.catalog import Direction
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import TlsearchError
+from tlsearch.files import write_text
 from tlsearch.results.storage import StudyDirectory
 
 if TYPE_CHECKING:
@@ -58,14 +59,17 @@ class TrialActor(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch and report it."""
         try:
+            self._save_resume_state()
             report = next(self._epochs)
+            self._keep(report)
         except TlsearchError as error:
-            return self._failed(str(error), str(error), fatal=True)
+            return self._failed(str(error), type(error).__name__, fatal=True)
+        except OSError as error:  # a full disk, a lost folder: no other trial would fare better
+            return self._failed(f"{type(error).__name__}: {error}", "StudyError", fatal=True)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
             return self._failed(traceback.format_exc(), where, fatal=False)
-        self._keep(report)
         return self._result(report)
 
     def cleanup(self) -> None:
@@ -88,6 +92,7 @@ class TrialActor(tune.Trainable):
         self._epoch = 0
         self._best: float | None = None
         self._saved = self._started = time.monotonic()
+        self._last: EpochReport | None = None
         self._epochs = self._train()
 
     def _train(self) -> Iterator["EpochReport"]:
@@ -106,32 +111,31 @@ class TrialActor(tune.Trainable):
         from tlsearch.errors import RecordError
         from tlsearch.training.checkpoint import load_checkpoint
 
-        if not (self.home / "resume.npz").is_file():
-            return None
-        try:
-            start = load_checkpoint(self.home / "resume.npz")
-        except RecordError as error:
-            sys.stderr.write(f"{error}: starting over\n")
-            return None
-        if start.trial != self.trial:
-            return None
-        self._forget_after(start.epoch)
+        start = None
+        if (self.home / "resume.npz").is_file():
+            try:
+                start = load_checkpoint(self.home / "resume.npz")
+            except RecordError as error:
+                sys.stderr.write(f"{error}: starting over\n")
+        if start is not None and start.trial != self.trial:
+            start = None
+        self._forget_after(-1 if start is None else start.epoch)
         return start
 
     def _forget_after(self, epoch: int) -> None:
         """Take up curve and best value as they stood at the resumed epoch."""
-        lines = [json.loads(line) for line in _lines(self.home / "curves.jsonl")]
-        kept = [line for line in lines if line["epoch"] <= epoch]
+        kept = [line for line in _points(self.home / "curves.jsonl") if line["epoch"] <= epoch]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        (self.home / "curves.jsonl").write_text(text)
+        write_text(self.home / "curves.jsonl", text)
         self._seconds = sum(line["seconds"] for line in kept)
         for line in kept:
-            if self._improves(line["value"]):
+            if line["value"] is not None and self._improves(line["value"]):
                 self._best = line["value"]
 
     def _keep(self, report: "EpochReport") -> None:
-        """Write the curve's point, the best weights, and now and then the resume state."""
+        """Write the curve's point and the best weights."""
         self._epoch = report.epoch
+        self._last = report
         self._seconds += time.monotonic() - self._started
         self._started = time.monotonic()
         with (self.home / "curves.jsonl").open("a") as file:
@@ -141,8 +145,13 @@ class TrialActor(tune.Trainable):
         if self._improves(report.value):
             self._best = report.value
             report.snapshot().save(self.home / "best.npz", weights_only=True)
-        if time.monotonic() - self._saved > RESUME_EVERY_S:
-            report.snapshot().save(self.home / "resume.npz")
+
+    def _save_resume_state(self) -> None:
+        """Now and then, before another epoch: the last one is in the journal by then, so that a
+        resumed trial never starts beyond what the record knows.
+        """
+        if self._last is not None and time.monotonic() - self._saved > RESUME_EVERY_S:
+            self._last.snapshot().save(self.home / "resume.npz")
             self._saved = time.monotonic()
 
     def _improves(self, value: float) -> bool:
@@ -196,8 +205,10 @@ def _point(report: "EpochReport") -> dict[str, Any]:
     return {"epoch": report.epoch, **finite}
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
+def _points(path: Path) -> list[dict[str, Any]]:
+    """The points of a learning curve, but for a last line that was torn."""
+    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
+    return [json.loads(line) for line in lines]
 
 
 def _log_to(path: Path) -> None:

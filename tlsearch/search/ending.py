@@ -9,7 +9,8 @@ from typing import Any
 
 from ray.tune import Stopper
 
-from tlsearch.errors import SearchInterruptedError, StudyError
+from tlsearch import errors
+from tlsearch.errors import SearchInterruptedError, StudyError, TlsearchError
 
 SAME_FAILURES = 3
 
@@ -20,14 +21,20 @@ class Ending(Stopper):
     Trials cut short by it are not told to the sampler; `resume` takes them up again.
     """
 
-    def __init__(self, budget_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        budget_s: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        on_interrupt: Callable[[], object] = lambda: None,
+    ) -> None:
         self._clock = clock
+        self._on_interrupt = on_interrupt
         self._deadline = None if budget_s is None else clock() + budget_s
         self._failures: list[tuple[str, str]] = []
         self._sound = False
         self.out_of_time = False
         self.interrupted: SearchInterruptedError | None = None
-        self.error: StudyError | None = None
+        self.error: TlsearchError | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No trial is stopped by itself; look only whether it failed as all others before it."""
@@ -36,6 +43,10 @@ class Ending(Stopper):
         else:
             self._note_failure(result["failure_at"], result["failure"], result["fatal"])
         return False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing for Ray to pickle: it would take the user's listener along."""
+        return {}
 
     def stop_all(self) -> bool:
         """Whether to end the search now."""
@@ -51,16 +62,24 @@ class Ending(Stopper):
     def interrupt(self) -> None:
         """The user wants the search to end; what is done will be ranked."""
         self.interrupted = SearchInterruptedError("interrupted; `tlsearch resume` goes on")
+        self._on_interrupt()
 
     def _note_failure(self, where: str, text: str, fatal: bool) -> None:
         self._failures.append((where, text))
         if fatal:
-            self.error = self.error or StudyError(text)
+            self.error = self.error or _as_error(where, text)
             return
         first = self._failures[:SAME_FAILURES]
         if not self._sound and len(first) == SAME_FAILURES and len({at for at, _ in first}) == 1:
             message = f"the first {SAME_FAILURES} trials all failed in the same way:\n{text}"
             self.error = self.error or StudyError(message)
+
+
+def _as_error(name: str, text: str) -> TlsearchError:
+    """What a worker raised, by the name of its class, with its own exit code."""
+    kind = getattr(errors, name, StudyError)
+    error: TlsearchError = kind([text]) if kind is errors.ConfigError else kind(text)
+    return error
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from tlsearch.data.sources import ImageData
 from tlsearch.results.events import Listen
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor, Workplace
-from tlsearch.search.ending import Ending, signals
+from tlsearch.search.ending import Ending
 from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
 from tlsearch.search.scheduler import build_scheduler
 
@@ -23,15 +23,15 @@ def run_trials(
     data: ImageData,
     home: StudyDirectory,
     slots: int,
+    ending: Ending,
     announce: Announce,
     listen: Listen = unheard,
-) -> Ending:
-    """Run what the study still owes, `slots` trials at a time; says how it ended.
+) -> None:
+    """Run what the study still owes, `slots` trials at a time, until `ending` says stop.
 
     Everything worth keeping is in the journal and under `trials/` when this returns.
     """
     searcher = TruthfulSearch(config, home.journal_file, announce, listen)
-    ending = Ending(config.time_budget)
     owed = searcher.remaining()
     if owed > 0:
         tuner = Tuner(
@@ -53,9 +53,7 @@ def run_trials(
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        with signals(ending):
-            tuner.fit()
-    return ending
+        tuner.fit()
 
 
 def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:

@@ -134,6 +134,8 @@ class TruthfulSearch(OptunaSearch):
         self.reasons: dict[int, str] = {}  # filled by the scheduler: why it stopped a trial
         self._best: dict[str, float] = {}
         known = self.study.get_trials(deepcopy=False)
+        if known:  # a sampler begun anew would propose once more what it proposed at first
+            self.study.sampler = _sampler(config.seed + len(known))
         self._unfinished = deque(t._trial_id for t in known if t.state == TrialState.RUNNING)
         if not known:
             for baseline in config.baselines:
@@ -176,11 +178,17 @@ class TruthfulSearch(OptunaSearch):
         trial = self._ot_trials.get(trial_id)
         if trial is None or trial_id in self._completed_trials:
             return
+        if result is not None and result.get("fatal"):
+            return  # it says nothing of the configuration: `resume` takes the trial up again
         if result is not None:
             self._record(trial_id, result)
         outcome = judge(result, error, self._config.epochs, self.reasons.get(trial.number))
         self._tell(trial, outcome, result or {})
         self._completed_trials.add(trial_id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing for Ray to pickle either, whatever a listener holds on to."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the record."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from tlsearch.config.load import dump, from_mapping
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.errors import RecordError, SearchInterruptedError, StudyError
+from tlsearch.errors import RecordError, StudyError, TlsearchError
 from tlsearch.results.beside import beside
-from tlsearch.results.events import Exporting, Listen
+from tlsearch.results.events import Exporting, Listen, Stopping
 from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
 from tlsearch.results.leaderboard import ranked, table
 from tlsearch.results.live import trial_ended
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tlsearch.bundle.manifest import Manifest
+    from tlsearch.search.ending import Ending
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 class Study:
     """A study on disk: what was asked, what happened, what came of it."""
 
-    def __init__(self, directory: Path, ended_by: SearchInterruptedError | None = None) -> None:
+    def __init__(self, directory: Path, ended_by: TlsearchError | None = None) -> None:
         self.home = StudyDirectory(directory)
         self.about = self.home.read_about()
         self.ended_by = ended_by  # why the run that made this object was cut short, if it was
@@ -59,6 +60,8 @@ class Study:
         number = trial if trial is not None else getattr(self.best(), "number", None)
         if number is None:
             raise RecordError(f"{self.home.root}: no trial has been ranked yet")
+        if number not in {record.number for record in self.record().trials}:
+            raise RecordError(f"{self.home.root}: there is no trial {number}")
         path = self.home.trial(number) / "best.npz"
         if not path.is_file():
             raise RecordError(
@@ -72,8 +75,8 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
     """Run a search to its end in a new study directory.
 
     Raises ConfigError where a study is already there, DataError before the first trial, StudyError
-    where the trials all fail alike. A search that the user interrupts is ranked and returned, with
-    `ended_by` set. `listen` hears each event of `results.events`, whose text is its line
+    where no trial succeeds. A search that the user or an error cuts short is ranked and returned,
+    with `ended_by` set. `listen` hears each event of `results.events`, whose text is its line
     (`listen=print` prints them); what it raises is warned of and goes no further.
     """
     config = config.anchored()
@@ -84,8 +87,6 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
         home.refuse_existing()
         listen = listeners(config, home, listen)
         data = read_images(config, listen)
-        home.write_about(_plain(config), data=describe(data))
-        write_data(home.artifacts, data)
         return _search(config, home, data, listen)
 
 
@@ -96,9 +97,17 @@ def resume(directory: Path, listen: Listen = log.info) -> Study:
     with home.locked():
         listen = listeners(config, home, listen)
         data = read_images(config, listen)
-        if data.fingerprint != study.about["data"]["fingerprint"]:
-            raise RecordError(f"{home.root}: the images are not those that the study began with")
+        _require_same_images(study, data)
         return _search(config, home, data, listen)
+
+
+def _require_same_images(study: Study, data: ImageData) -> None:
+    """Raise RecordError where pictures, classes or splits are not those the study began with."""
+    if data.fingerprint != study.about["data"]["fingerprint"]:
+        raise RecordError(
+            f"{study.home.root}: the images, their classes or splits are not those that the study "
+            "began with"
+        )
 
 
 def report(directory: Path) -> "pd.DataFrame":
@@ -124,10 +133,11 @@ def export(
     from tlsearch.search.finish import export_request
     from tlsearch.training.export import export_bundle, export_file
 
-    config = study.config
-    single = out.suffix == ".keras"
+    config, single = study.config, out.suffix == ".keras"
+    data = prepared(config)
+    _require_same_images(study, data)
     request = export_request(
-        config, study.home, prepared(config), number or 0, ("keras",) if single else formats, out
+        config, study.home, data, number or 0, ("keras",) if single else formats, out
     )
     write = export_file if single else export_bundle
     return write(dataclasses.replace(request, timed=timed)).manifest
@@ -135,32 +145,59 @@ def export(
 
 def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
     from tlsearch.search.cluster import connect
-    from tlsearch.search.finish import drop_weights, finish
+    from tlsearch.search.ending import Ending, signals
 
-    with connect(config.resources) as slots:
-        from tlsearch.search.runner import run_trials
-
+    ending = Ending(config.time_budget, on_interrupt=lambda: listen(Stopping()))
+    with signals(ending), connect(config.resources) as slots:
+        _begin(config, home, data)
         listen(began(config, home, slots))
-
-        def announce(trial: TrialRecord, record: StudyRecord) -> None:
-            drop_weights(home, record)
-            listen(trial_ended(trial, record, config.trials))
-
-        ending = run_trials(config, data, home, slots, announce, listen)
+        _run(config, home, data, slots, ending, listen)
         _note_baselines(config, home, data)
         if not ending.cut_short:
             listen(Exporting())
-            finish(config, home, data)
+            _finish(config, home, data, ending)
     listen(ended_event(config, home, ending))
-    if ending.error is not None:
-        raise ending.error
-    study = Study(home.root, ending.interrupted)
+    study = Study(home.root, ending.interrupted or ending.error)
     write_report(home, study.record(), study.about)
-    if study.ended_by is not None:
-        return study
-    if study.best() is None:
-        raise StudyError(f"{home.root}: no trial succeeded; see the logs under trials/")
+    if study.best() is None and ending.interrupted is None:
+        lost = StudyError(f"{home.root}: no trial succeeded; see the logs under trials/")
+        raise ending.error or lost
     return study
+
+
+def _begin(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
+    """Write what the study is, once nothing stands against its first trial."""
+    if not home.study_file.exists():
+        write_data(home.artifacts, data)
+        home.write_about(_plain(config), data=describe(data))
+
+
+def _run(
+    config: SearchConfig,
+    home: StudyDirectory,
+    data: ImageData,
+    slots: int,
+    ending: "Ending",
+    listen: Listen,
+) -> None:
+    from tlsearch.search.finish import drop_weights
+    from tlsearch.search.runner import run_trials
+
+    def announce(trial: TrialRecord, record: StudyRecord) -> None:
+        drop_weights(home, record)
+        listen(trial_ended(trial, record, config.trials))
+
+    run_trials(config, data, home, slots, ending, announce, listen)
+
+
+def _finish(config: SearchConfig, home: StudyDirectory, data: ImageData, ending: "Ending") -> None:
+    """Export the winner; where that fails the trials are ranked and reported all the same."""
+    from tlsearch.search.finish import finish
+
+    try:
+        finish(config, home, data)
+    except TlsearchError as error:
+        ending.error = error
 
 
 def _plain(config: SearchConfig) -> dict[str, Any]:

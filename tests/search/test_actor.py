@@ -1,0 +1,102 @@
+"""What an actor keeps of a trial, and from where another one takes it up; without Ray running."""
+
+import json
+
+import pytest
+
+from tlsearch.config.schema import Data, Splits
+from tlsearch.config.trial import TrialConfig
+from tlsearch.data.sources import prepare
+from tlsearch.search import actor as module
+from tlsearch.search.actor import TrialActor, Workplace
+
+pytestmark = pytest.mark.training
+
+EPOCHS = 4
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    splits = Splits(train=40, validation=40, test=40)
+    data = prepare(Data(kind="digits", image_px=32, splits=splits), tmp_path / "cache")
+    return Workplace(data, tmp_path / "study", tmp_path / "cache", "max", 1)
+
+
+@pytest.fixture
+def begin(workplace, monkeypatch):
+    """A new actor, as after the death of the one before it; every epoch saves its state."""
+    monkeypatch.setattr(module, "RESUME_EVERY_S", 0.0)
+    monkeypatch.setattr(module, "_log_to", lambda path: None)
+    trial = TrialConfig(
+        backbone="strokes",
+        image_px=32,
+        epochs=EPOCHS,
+        warm_up_epochs=1,
+        unfrozen_layers=10,
+        fine_tune_lr=1e-3,
+        dropout=0.2,
+    )
+
+    def start():
+        actor = TrialActor.__new__(TrialActor)
+        actor.setup({"number": 0, "trial": trial.to_json()}, workplace)
+        return actor
+
+    return start
+
+
+def curve(workplace):
+    path = workplace.study / "trials" / "00000" / "curves.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("steps", range(1, EPOCHS + 2))
+def test_an_actor_killed_anywhere_leaves_a_trial_that_ends_as_it_would_have(
+    begin, workplace, steps
+):
+    unbroken = begin()
+    expected = [unbroken.step()["value"] for _ in range(EPOCHS + 1)]
+    (workplace.study / "trials" / "00000" / "resume.npz").unlink()
+    first = begin()
+    reported = {r["epoch"]: r["value"] for r in (first.step() for _ in range(steps))}
+    second = begin()
+    while True:
+        result = second.step()
+        assert result["failure"] is None
+        reported[result["epoch"]] = result["value"]
+        if result["done"]:
+            break
+    assert [reported[epoch] for epoch in range(EPOCHS + 1)] == expected
+    assert [point["epoch"] for point in curve(workplace)] == list(range(EPOCHS + 1))
+
+
+def test_what_was_saved_is_never_ahead_of_what_was_reported(begin, workplace):
+    actor = begin()
+    reported = [actor.step()["epoch"] for _ in range(3)]
+    again = begin()
+    assert again.step()["epoch"] <= reported[-1]
+
+
+def test_a_torn_line_of_the_curve_is_cut(begin, workplace):
+    actor = begin()
+    for _ in range(3):
+        actor.step()
+    path = workplace.study / "trials" / "00000" / "curves.jsonl"
+    path.write_text(path.read_text()[:-9])
+    result = begin().step()
+    assert result["failure"] is None
+    assert [p["epoch"] for p in curve(workplace)] == list(range(result["epoch"] + 1))
+
+
+def test_a_disk_that_takes_no_more_ends_the_study_and_blames_no_configuration(begin, monkeypatch):
+    actor = begin()
+    actor.step()
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_point", full)
+    result = actor.step()
+    assert result["fatal"]
+    assert result["done"]
+    assert "No space left on device" in result["failure"]
