@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -54,3 +57,12 @@ def test_every_node_installs_the_ray_that_was_tested(cluster):
 
 def test_the_dashboard_stays_on_the_head(cluster):
     assert "--dashboard-host=127.0.0.1" in " ".join(cluster["head_start_ray_commands"])
+
+
+def test_settings_stand_before_ray_is_imported():
+    code = "import os, tlsearch.search.ending; print(os.environ['RAY_AUTH_MODE'])"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "token"

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -10,19 +9,6 @@ from tlsearch.config.schema import Resources
 from tlsearch.errors import ClusterError, TlsearchError
 
 T = TypeVar("T")
-
-# Read by Ray and Tune when they are imported or started.
-_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # data paths stay what they were
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AUTH_MODE": "token",  # the cluster of one user stays that user's
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they cost more than small trials
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends a search with what is done ranked
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_MAX_PENDING_TRIALS_PG": "16",
-}
 
 
 @contextlib.contextmanager
@@ -32,8 +18,6 @@ def connect(resources: Resources) -> Iterator[int]:
     Joins the cluster that RAY_ADDRESS names, else starts one on this machine. Raises ClusterError
     where that fails or no node can hold a trial.
     """
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
     import ray
 
     try:

@@ -30,11 +30,14 @@ def prepared(config: SearchConfig) -> ImageData:
 
 
 def require_weight_files(config: SearchConfig) -> None:
-    """Raise ConfigError where the space names weight files that are not there."""
+    """Raise ConfigError where the space names weights that are not there."""
     files = [name for name in config.space.weights.values if name not in WEIGHTS]
-    missing = [name for name in files if not Path(name).is_file()]
-    if missing:
-        raise ConfigError([f"space.weights: {name}: no such weight file" for name in missing])
+    problems = [f"space.weights: {n}: no such weight file" for n in files if not Path(n).is_file()]
+    if "shipped" in config.space.weights.values:
+        bare = [n for n in config.space.backbone.values if BACKBONES[n].shipped is None]
+        problems += [f"space.weights: {n} ships no weights, use imagenet or default" for n in bare]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
