@@ -148,7 +148,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     from tlsearch.search.ending import Ending, signals
 
     ending = Ending(config.time_budget, on_interrupt=lambda: listen(Stopping()))
-    with signals(ending), connect(config.resources) as slots:
+    with connect(config.resources) as slots, signals(ending):  # Ray takes SIGTERM as it starts
         _begin(config, home, data)
         listen(began(config, home, slots))
         _run(config, home, data, slots, ending, listen)
