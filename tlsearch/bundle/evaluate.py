@@ -61,8 +61,7 @@ def measure(
     labels: NDArray[np.int32], probabilities: NDArray[Any], names: tuple[str, ...]
 ) -> Evaluation:
     """All scores of predictions, (n, classes), against labels, (n,)."""
-    counts = np.zeros((len(names), len(names)), dtype=np.int64)
-    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
+    counts = confusion(labels, probabilities.argmax(axis=1), len(names))
     present = set(labels.tolist()) == set(range(len(names)))
     metrics = [name for name in METRICS if present or name != "auc"]
     return Evaluation(
@@ -71,6 +70,13 @@ def measure(
         classes=tuple(_class_score(names[i], counts, i) for i in range(len(names))),
         confusion=tuple(tuple(row) for row in counts.tolist()),
     )
+
+
+def confusion(labels: NDArray[Any], guess: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """Counts, (classes, classes): row i, column j are the images that show i and were called j."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (labels, guess), 1)
+    return counts
 
 
 def _class_score(label: str, counts: NDArray[np.int64], place: int) -> ClassScore:

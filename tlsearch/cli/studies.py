@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from tlsearch.cli.tables import print_table
 from tlsearch.errors import RecordError
+from tlsearch.markdown import markdown_table
 from tlsearch.results.beside import beside
 from tlsearch.results.journal import StudyRecord, read
 from tlsearch.results.readable import LEAST_FIRST, Grid, readable
-from tlsearch.results.report import explain, markdown_table, render, summary
+from tlsearch.results.report import explain, render, summary
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.results.view import View
 

@@ -1,4 +1,4 @@
-"""Names that must be one of a known set; a wrong one is answered with the nearest right one."""
+"""Names of values: how they are spelled, and the nearest right one to answer a wrong one with."""
 
 import difflib
 from collections.abc import Iterable
@@ -29,3 +29,10 @@ class one_of:  # noqa: N801 - reads as a function where it is used
     def why(self, found: str) -> str:
         """Why `found` is refused, with the nearest name that would not be."""
         return f"unknown {self.noun} '{found}', {did_you_mean(found, self.known)}"
+
+
+def spell(value: Any) -> Any:
+    """Dense widths as text, 256-128 or none, as records and tables hold them; else the value."""
+    if isinstance(value, list | tuple):
+        return "-".join(str(width) for width in value) or "none"
+    return value

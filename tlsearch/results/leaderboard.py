@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.catalog import Direction
+from tlsearch.config.names import spell
 from tlsearch.results.beside import Beside
 from tlsearch.results.journal import StudyRecord, TrialRecord
 
@@ -127,7 +128,7 @@ def _row(
         "best_epoch": epoch,
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
-        **{name: _shown(trial.config.get(name)) for name in CONFIG_COLUMNS},
+        **{name: spell(trial.config.get(name)) for name in CONFIG_COLUMNS},
         "trained_parameters": trial.trained_parameters,
         "trained_share": trial.trained_share,
         "latency_ms": beside.latency_ms if exported else None,
@@ -144,10 +145,3 @@ def _tied(
     if low is None or high is None or top is None:
         return value == top
     return low <= top <= high
-
-
-def _shown(value: Any) -> Any:
-    """Dense widths as text, 256-128 or none; everything else as it is."""
-    if isinstance(value, list | tuple):
-        return "-".join(str(width) for width in value) or "none"
-    return value

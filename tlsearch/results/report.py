@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlsearch.files import whole_file, write_text
+from tlsearch.markdown import markdown_table
 from tlsearch.results.beside import Beside, beside
 from tlsearch.results.journal import StudyRecord
 from tlsearch.results.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
@@ -121,13 +122,3 @@ def explain(grid: Grid) -> list[str]:
     if "tie" in grid.columns:
         found.append("=: the validation split cannot tell this trial from the leader")
     return found
-
-
-def markdown_table(columns: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table; no cell can break out of it."""
-    head = [columns, ["---"] * len(columns)]
-    return ["| " + " | ".join(map(_escape, row)) + " |" for row in (*head, *body)]
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

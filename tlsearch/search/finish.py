@@ -19,19 +19,19 @@ KEPT_TRIALS = 5
 TEST_SCORE = "test score, evaluated once"
 
 
-def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> dict[str, Any] | None:
-    """Export the best trial to `best/` and note its test score; None where no trial was ranked.
+def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
+    """Export the best trial to `best/` and note its test score, if a trial was ranked.
 
     Once the test score of a trial is noted, it is not evaluated again.
     """
     record = read(home.journal_file)
     order = ranked(record)
     if not order:
-        return None
+        return
     winner = order[0].number
     known: dict[str, Any] = record.facts.get("test", {})
     if known.get("trial") == winner and home.best.is_dir():
-        return known
+        return
     score = known["value"] if known.get("trial") == winner else None
     request = export_request(config, home, data, winner, config.export, home.best)
     value, validation = in_worker(
@@ -40,7 +40,6 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> dict[
     write_winner(home.artifacts, data, winner, validation)
     test = {"trial": winner, "value": value, "images": len(data.splits["test"])}
     note(home.journal_file, {"test": test})
-    return test
 
 
 def export_request(

@@ -11,18 +11,19 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from tlsearch.config.dimension import Choices, Range
+from tlsearch.config.names import spell
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial import TrialConfig
 from tlsearch.results.events import EpochReported, Listen, TrialBegan
 from tlsearch.results.journal import (
     STUDY_NAME,
-    State,
     StudyRecord,
     TrialRecord,
     mend,
     open_storage,
     read_trial,
 )
+from tlsearch.results.live import ended
 from tlsearch.results.rungs import rungs
 from tlsearch.search.outcome import Outcome, judge
 
@@ -62,7 +63,7 @@ class Propose:
         if isinstance(dimension, Choices):
             if dimension.constant:
                 return dimension.values[0]
-            names = {_spell(value): value for value in dimension.values}
+            names = {spell(value): value for value in dimension.values}
             return names[trial.suggest_categorical(name, list(names))]
         low, high, step = dimension.low, dimension.high, dimension.step
         if name in ("unfrozen_layers", "batch_size"):
@@ -93,15 +94,8 @@ def as_parameters(baseline: Mapping[str, Any], config: SearchConfig) -> dict[str
         if isinstance(dimension, Range):
             parameters[name] = value
         elif not dimension.constant:
-            parameters[name] = _spell(value)
+            parameters[name] = spell(value)
     return parameters
-
-
-def _spell(value: Any) -> Any:
-    """A choice as Optuna may hold it: dense widths become text, 256-128 or none."""
-    if isinstance(value, tuple):
-        return "-".join(str(width) for width in value) or "none"
-    return value
 
 
 class TruthfulSearch(OptunaSearch):
@@ -132,7 +126,6 @@ class TruthfulSearch(OptunaSearch):
         asha = config.asha
         self._rungs = rungs(asha.first_rung, asha.reduction, config.epochs) if asha else ()
         self.reasons: dict[int, str] = {}  # filled by the scheduler: why it stopped a trial
-        self._best: dict[str, float] = {}
         known = self.study.get_trials(deepcopy=False)
         if known:  # a sampler begun anew would propose once more what it proposed at first
             self.study.sampler = _sampler(config.seed + len(known))
@@ -154,8 +147,7 @@ class TruthfulSearch(OptunaSearch):
 
     def remaining(self) -> int:
         """How many trials the study still owes: unfinished ones and new ones."""
-        ended: set[State] = {"finished", "stopped", "diverged", "failed"}
-        return self._config.trials - sum(trial.state in ended for trial in self.record().trials)
+        return self._config.trials - ended(self.record().trials)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """The next configuration: trials cut short earlier first, then Optuna's proposal."""

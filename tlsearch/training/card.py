@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.bundle.evaluate import confusion
 from tlsearch.bundle.manifest import Artifact, Manifest
 from tlsearch.bundle.request import ExportRequest
 from tlsearch.config.trial import TrialConfig
+from tlsearch.markdown import escape, markdown_table
 
 
 def model_card(
@@ -32,7 +33,7 @@ def model_card(
 
 
 def _heading(manifest: Manifest) -> str:
-    names = ", ".join(map(_cell, manifest.labels))
+    names = ", ".join(map(escape, manifest.labels))
     return f"# Image classifier\n\nTells {len(manifest.labels)} classes apart: {names}."
 
 
@@ -52,8 +53,7 @@ def _scores(manifest: Manifest, request: ExportRequest) -> str:
 
 
 def _confusion(names: Sequence[str], labels: NDArray[Any], guess: NDArray[Any]) -> str:
-    counts = np.zeros((len(names), len(names)), dtype=np.int64)
-    np.add.at(counts, (labels, guess), 1)
+    counts = confusion(labels, guess, len(names))
     body = [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
     return (
         "## Confusion on the validation split\n\nRows are what the pictures show, columns what "
@@ -87,9 +87,4 @@ def _use(manifest: Manifest) -> str:
 
 
 def _table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    rows = [columns, ["---"] * len(columns), *body]
-    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
-
-
-def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return "\n".join(markdown_table(columns, body))
