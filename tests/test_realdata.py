@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tlsearch.config.images import Data, Splits
 from tlsearch.config.load import parse
-from tlsearch.config.schema import Data, Splits
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.errors import ConfigError, DataError

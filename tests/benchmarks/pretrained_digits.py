@@ -18,7 +18,7 @@ from pathlib import Path
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from tlsearch.config.schema import Data, Splits
+from tlsearch.config.images import Data, Splits
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore

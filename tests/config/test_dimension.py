@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from tlsearch.config.dimension import Choices, Range, Unfrozen, Units, within
-from tlsearch.config.schema import Fractions, Space
+from tlsearch.config.space import Fractions, Space
 
 fractions: TypeAdapter[Any] = TypeAdapter(Fractions)
 ends = st.floats(0, 0.9).flatmap(lambda low: st.tuples(st.just(low), st.floats(low + 1e-6, 0.99)))

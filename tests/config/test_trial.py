@@ -29,6 +29,7 @@ OTHER: dict[str, Any] = {
     "fine_tune_lr": 1e-4,
     "optimizer": "sgd",
     "weight_decay": 1e-4,
+    "label_smoothing": 0.1,
     "batch_size": 64,
     "image_px": 96,
     "epochs": 3,

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from tlsearch.config.schema import Data
+from tlsearch.config.images import Data
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.errors import DataError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tlsearch.config.schema import Splits
+from tlsearch.config.images import Splits
 from tlsearch.data.listing import SPLITS, Example, Split
 from tlsearch.data.splits import assign, position
 from tlsearch.errors import DataError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsearch.config.schema import Space
+from tlsearch.config.space import Space
 from tlsearch.config.trial import TrialConfig
 from tlsearch.results.beside import Beside, beside
 from tlsearch.results.interval import wilson

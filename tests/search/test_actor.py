@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tlsearch.config.schema import Data, Splits
+from tlsearch.config.images import Data, Splits
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.search import actor as module

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlsearch.config.schema import Data, Splits
+from tlsearch.config.images import Data, Splits
 from tlsearch.data.sources import prepare
 from tlsearch.search.artifacts import write_data, write_winner
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tlsearch.config.schema import Data, Splits
+from tlsearch.config.images import Data, Splits
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.features import FeatureStore

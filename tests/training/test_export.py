@@ -16,7 +16,7 @@ from tlsearch.bundle.opened import open_model
 from tlsearch.bundle.predict import predict_files
 from tlsearch.bundle.request import ExportRequest
 from tlsearch.config.catalog import EXPORT_FORMATS
-from tlsearch.config.schema import Data, Splits
+from tlsearch.config.images import Data, Splits
 from tlsearch.data.sources import prepare
 from tlsearch.errors import ConfigError, RecordError
 from tlsearch.training import export as exporting

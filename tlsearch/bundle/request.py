@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsearch.config.schema import Data
+from tlsearch.config.images import Data
 from tlsearch.data.sources import ImageData
 
 

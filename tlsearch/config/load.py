@@ -10,8 +10,10 @@ import yaml
 from pydantic import ValidationError
 
 from tlsearch.config.dimension import Range
+from tlsearch.config.images import Data, Splits
 from tlsearch.config.names import did_you_mean
-from tlsearch.config.schema import Asha, Data, Resources, SearchConfig, Space, Splits
+from tlsearch.config.schema import Asha, Resources, SearchConfig
+from tlsearch.config.space import Space
 from tlsearch.errors import ConfigError
 
 Key = tuple[str | int, ...]

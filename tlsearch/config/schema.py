@@ -9,130 +9,19 @@ from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
-    Tag,
     ValidationError,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from tlsearch.config.catalog import (
-    BACKBONES,
-    EXPORT_FORMATS,
-    METRICS,
-    OPTIMIZERS,
-    WEIGHTS,
-    Direction,
-)
-from tlsearch.config.dimension import (
-    BY_SHAPE,
-    LISTED,
-    SHAPED,
-    AsRange,
-    Choices,
-    Frozen,
-    Range,
-    Unfrozen,
-    Units,
-    head_units,
-    whole_or,
-    within,
-)
+from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS, Direction
+from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
+from tlsearch.config.images import Data
 from tlsearch.config.names import one_of
+from tlsearch.config.space import Rate, Space
 
-Rate = Annotated[float, Field(gt=0, le=10)]
-
-
-def _part(raw: Any) -> Any:
-    share = isinstance(raw, float) and 0 < raw < 1
-    count = isinstance(raw, int) and not isinstance(raw, bool) and raw > 0
-    if share or count or raw == "rest":
-        return raw
-    raise ValueError(
-        f"found {raw!r}, expected a share between 0 and 1, a number of images, or rest"
-    )
-
-
-Part = Annotated[float | int | Literal["rest"], BeforeValidator(_part)]
-
-
-class Splits(Frozen):
-    """How large each split is: a share, a number of images, or the rest.
-
-    Folders that name their splits (`train`, `valid`, `test`) keep them; then only a missing
-    validation or test split is cut from train, as these values say.
-    """
-
-    train: Part = "rest"
-    validation: Part = 0.15
-    test: Part = 0.15
-
-    @model_validator(mode="after")
-    def _one_rest(self) -> "Splits":
-        parts = (self.train, self.validation, self.test)
-        if parts.count("rest") > 1:
-            raise ValueError("only one split can be 'rest'")
-        if sum(part for part in parts if isinstance(part, float)) > 1 + 1e-9:
-            raise ValueError("the shares of train, validation and test add up to more than 1")
-        return self
-
-
-class Data(Frozen):
-    """Which images: a folder `path/<class>/*`, a TFDS data set by name, or the digits."""
-
-    kind: Literal["folder", "tfds", "digits"] = "folder"
-    path: Path | None = None
-    name: str | None = None
-    image_px: Annotated[int, Field(ge=8, le=1024)] = 224
-    splits: Splits = Splits()
-    duplicates: Literal["drop", "keep", "error"] = "drop"
-
-    @model_validator(mode="after")
-    def _located(self) -> "Data":
-        if self.kind == "folder" and self.path is None:
-            raise ValueError("kind: folder needs path (the folder that holds a folder a class)")
-        if self.kind == "tfds" and self.name is None:
-            raise ValueError("kind: tfds needs name (for example tf_flowers)")
-        return self
-
-
-Name = Annotated[str, BeforeValidator(one_of(BACKBONES, "backbone"))]
-OptimizerName = Annotated[str, BeforeValidator(one_of(OPTIMIZERS, "optimizer"))]
 FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-# A dimension of numbers is a list of choices or a range, told apart by how it is written.
-Rates = Annotated[
-    Annotated[Choices[Rate], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 10)
-]
-Fractions = Annotated[
-    Annotated[Choices[Fraction], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 0.99)
-]
-UnfrozenLayers = Annotated[
-    Annotated[Choices[Unfrozen], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 9999, True)
-]
-BatchSizes = Annotated[
-    Annotated[Choices[PositiveInt], Tag("choices")] | AsRange,
-    BY_SHAPE,
-    SHAPED,
-    within(1, 4096, True),
-]
-
-
-class Space(Frozen):
-    """The dimensions of the search; each a constant, a list of choices, or a range."""
-
-    backbone: Annotated[Choices[Name], LISTED] = Choices(values=("mobilenet_v2",))
-    weights: Annotated[Choices[str], LISTED] = Choices(values=("default",))
-    unfrozen_layers: UnfrozenLayers = Choices(values=(0,))
-    train_batch_norm: Annotated[Choices[bool], LISTED] = Choices(values=(False,))
-    head_units: Annotated[Choices[Units], LISTED] = Choices(values=((),))
-    dropout: Fractions = Choices(values=(0.0,))
-    head_lr: Rates = Range(low=1e-4, high=1e-1, log=True)
-    fine_tune_lr: Rates = Range(low=1e-5, high=1e-2, log=True)
-    optimizer: Annotated[Choices[OptimizerName], LISTED] = Choices(values=("adamw",))
-    weight_decay: Fractions = Choices(values=(0.0,))
-    batch_size: BatchSizes = Choices(values=(32,))
 
 
 class Asha(Frozen):
@@ -204,6 +93,7 @@ class SearchConfig(Frozen):
     storage: Annotated[Path, BeforeValidator(_local)] = Path("runs")
     feature_dtype: Literal["float16", "float32"] = "float16"
     cache: Path = Path("~/.cache/tlsearch")
+    cache_gb: Annotated[float, Field(ge=0)] = 20  # of features; 0 recomputes them in every epoch
     tensorboard: bool = False  # write learning curves as TensorBoard event files too
     export: Annotated[tuple[FormatName, ...], Field(min_length=1)] = ("keras",)
 

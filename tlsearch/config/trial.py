@@ -22,6 +22,7 @@ class TrialConfig(Frozen):
     fine_tune_lr: float | None = None
     optimizer: str = "adamw"
     weight_decay: float = 0.0
+    label_smoothing: float = 0.0
     batch_size: int = 32
     image_px: int = 224
     epochs: int = Field(default=10, ge=1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlsearch.arrays import ArrayStore
-from tlsearch.config.schema import Data
+from tlsearch.config.images import Data
 from tlsearch.data.audit import find_duplicates
 from tlsearch.data.decode import content_hashes, decode, listing_key
 from tlsearch.data.digits import list_digits

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.config.schema import Part, Splits
+from tlsearch.config.images import Part, Splits
 from tlsearch.data.listing import SPLITS, Example, Split
 from tlsearch.errors import DataError
 

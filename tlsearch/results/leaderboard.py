@@ -25,6 +25,7 @@ CONFIG_COLUMNS = (
     "fine_tune_lr",
     "optimizer",
     "weight_decay",
+    "label_smoothing",
     "batch_size",
 )
 # Every column of a leaderboard and what it means; `report --columns help` prints it.
@@ -51,6 +52,7 @@ COLUMN_HELP: dict[str, str] = {
     "fine_tune_lr": "learning rate where layers of the backbone are trained too",
     "optimizer": "the optimizer",
     "weight_decay": "weight decay of the optimizer",
+    "label_smoothing": "share of each label spread evenly over all classes while training",
     "batch_size": "images a step",
     "trained_parameters": "numbers that the training changed",
     "trained_share": "share of the network's multiply-adds that lie in what was trained, 0 to 1",

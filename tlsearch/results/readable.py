@@ -20,6 +20,7 @@ _VARIED = {
     "lr": ("head_lr", "fine_tune_lr"),
     "optimizer": ("optimizer",),
     "decay": ("weight_decay",),
+    "smoothing": ("label_smoothing",),
     "batch": ("batch_size",),
 }
 # Where a terminal is too narrow for all: the first to go, then the next.
@@ -29,6 +30,7 @@ LEAST_FIRST = (
     "trained",
     "batch norm",
     "share",
+    "smoothing",
     "decay",
     "batch",
     "optimizer",

@@ -1,0 +1,59 @@
+"""The dimensions of a search: what varies from trial to trial."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PositiveInt, Tag
+
+from tlsearch.config.catalog import BACKBONES, OPTIMIZERS
+from tlsearch.config.dimension import (
+    BY_SHAPE,
+    LISTED,
+    SHAPED,
+    AsRange,
+    Choices,
+    Frozen,
+    Range,
+    Unfrozen,
+    Units,
+    within,
+)
+from tlsearch.config.names import one_of
+
+Rate = Annotated[float, Field(gt=0, le=10)]
+Name = Annotated[str, BeforeValidator(one_of(BACKBONES, "backbone"))]
+OptimizerName = Annotated[str, BeforeValidator(one_of(OPTIMIZERS, "optimizer"))]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+# A dimension of numbers is a list of choices or a range, told apart by how it is written.
+Rates = Annotated[
+    Annotated[Choices[Rate], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 10)
+]
+Fractions = Annotated[
+    Annotated[Choices[Fraction], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 0.99)
+]
+UnfrozenLayers = Annotated[
+    Annotated[Choices[Unfrozen], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 9999, True)
+]
+BatchSizes = Annotated[
+    Annotated[Choices[PositiveInt], Tag("choices")] | AsRange,
+    BY_SHAPE,
+    SHAPED,
+    within(1, 4096, True),
+]
+
+
+class Space(Frozen):
+    """The dimensions of the search; each a constant, a list of choices, or a range."""
+
+    backbone: Annotated[Choices[Name], LISTED] = Choices(values=("mobilenet_v2",))
+    weights: Annotated[Choices[str], LISTED] = Choices(values=("default",))
+    unfrozen_layers: UnfrozenLayers = Choices(values=(0,))
+    train_batch_norm: Annotated[Choices[bool], LISTED] = Choices(values=(False,))
+    head_units: Annotated[Choices[Units], LISTED] = Choices(values=((),))
+    dropout: Fractions = Choices(values=(0.0,))
+    head_lr: Rates = Range(low=1e-4, high=1e-1, log=True)
+    fine_tune_lr: Rates = Range(low=1e-5, high=1e-2, log=True)
+    optimizer: Annotated[Choices[OptimizerName], LISTED] = Choices(values=("adamw",))
+    weight_decay: Fractions = Choices(values=(0.0,))
+    label_smoothing: Fractions = Choices(values=(0.0,))
+    batch_size: BatchSizes = Choices(values=(32,))
