@@ -42,6 +42,9 @@ BatchSizes = Annotated[
 ]
 
 
+CUTS_OF_A_RANGE = 6
+
+
 class Space(Frozen):
     """The dimensions of the search; each a constant, a list of choices, or a range."""
 
@@ -57,3 +60,23 @@ class Space(Frozen):
     weight_decay: Fractions = Choices(values=(0.0,))
     label_smoothing: Fractions = Choices(values=(0.0,))
     batch_size: BatchSizes = Choices(values=(32,))
+
+    def cuts(self) -> tuple[Unfrozen, ...]:
+        """The numbers of unfrozen layers at which a frozen prefix may end, fewest first.
+
+        All choices; of a range `CUTS_OF_A_RANGE` values, both ends among them: a trial between two
+        is cut at the larger one and trains no more layers for it.
+        """
+        layers = self.unfrozen_layers
+        if isinstance(layers, Choices):
+            whole = sorted(value for value in layers.values if value != "all")
+            return (*whole, "all") if "all" in layers.values else tuple(whole)
+        low, high = int(layers.low), int(layers.high)
+        steps = min(CUTS_OF_A_RANGE - 1, high - low)
+        return tuple(low + -(-(high - low) * i // steps) for i in range(steps + 1))
+
+    def cut_for(self, unfrozen: Unfrozen) -> Unfrozen:
+        """The one of `cuts` that a trial with so many unfrozen layers uses."""
+        if unfrozen in (0, "all"):
+            return unfrozen
+        return next((cut for cut in self.cuts() if cut == "all" or cut >= unfrozen), unfrozen)

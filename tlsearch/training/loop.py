@@ -1,70 +1,118 @@
-"""The compiled epoch: one graph runs all steps over a block of arrays."""
+"""The compiled epoch: one graph runs all steps over arrays in memory, for trial after trial."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import Rows
+from tlsearch.training.optimizer import Optimizer
 
 BLOCK_BYTES = 256 * 2**20
-EVAL_BATCH = 128
+# Bytes of input that one step of evaluation takes: about what a processor's cache likes.
+EVAL_BYTES = 4 * 2**20
 
 Array = NDArray[Any] | Rows
-Logits = Callable[[Any, bool], Any]
-
-
-def build_optimizer(name: str, learning_rate: float, weight_decay: float) -> Any:
-    """A Keras optimizer; weight decay is decoupled and spares biases and normalisation."""
-    options: dict[str, Any] = {"weight_decay": weight_decay or None}
-    if name == "sgd":
-        options |= {"momentum": 0.9, "nesterov": True}
-    kinds = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
-    if name == "adamw":
-        options["weight_decay"] = weight_decay  # AdamW refuses None
-    optimizer = getattr(keras.optimizers, kinds[name])(learning_rate, **options)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-def trial_optimizer(trial: TrialConfig) -> Any:
-    """The optimizer of the trial's own phase."""
-    return build_optimizer(trial.optimizer, trial.learning_rate, trial.weight_decay)
+# (rows as float32, training, seed of two integers) -> logits (n, classes)
+Forward = Callable[[Any, bool, Any], Any]
 
 
 class Loop:
     """Training and prediction of one function over arrays that may not fit in memory.
 
-    `logits(x, training)` is traced once for each; `rows` shows the shape and type of what it is
-    given; `variables` are what the optimizer moves.
+    Each of both is traced once, whatever trial follows: learning rate, weight decay, smoothing,
+    batch size and seed are tensors. `rows` shows the shape and type of what it is given,
+    `optimizer` holds the variables that train. `pieces` > 1 takes a step's gradient in so many
+    parts, for less memory.
     """
 
-    def __init__(
-        self, logits: Logits, rows: Array, variables: list[Any], optimizer: Any, batch: int
-    ) -> None:
+    def __init__(self, forward: Forward, rows: Any, optimizer: Optimizer, pieces: int = 1) -> None:
         self.optimizer = optimizer
-        self.batch = batch
-        optimizer.build(variables)
-        self._train = _compiled_training(logits, rows, variables, optimizer, batch)
-        self._predict = compiled_prediction(lambda x: tf.nn.softmax(logits(x, False)), rows)
+        self._smoothing = tf.Variable(0.0, trainable=False)
+        self._forward = forward
+        self._pieces = pieces
+        self._train = self._compiled_training(_any_number_of(rows))
+        self._predict = compiled_prediction(
+            lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)), rows
+        )
 
-    def train(self, features: Array, labels: NDArray[Any], order: NDArray[Any]) -> float:
-        """One epoch over `features[order]`; the mean loss of its steps, NaN once it diverged."""
+    def begin(self, learning_rate: float, weight_decay: float, smoothing: float = 0.0) -> None:
+        """Forget the last trial; take this one's rates."""
+        self.optimizer.begin(learning_rate, weight_decay)
+        self._smoothing.assign(smoothing)
+
+    def train(
+        self, rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, seed: int
+    ) -> float:
+        """One epoch over `rows[order]`; the mean loss of its steps, NaN once it diverged.
+
+        `rows` is an array or a tensor; what is on disk is read a block at a time.
+        """
         total = 0.0
-        for rows in _blocks_of_rows(order, features, self.batch):
-            total += float(self._train(features[rows], labels[rows]))
+        for offset, x, y, places in _blocks(rows, labels, order.astype(np.int32), batch):
+            total += float(self._train(x, y, places, batch, (seed, offset)))
         return total / len(order)
 
-    def predict(self, features: Array) -> NDArray[Any]:
-        """Class probabilities, (n, classes) float32, in the order of the features."""
-        return run_blocks(self._predict, features)
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """Class probabilities, (n, classes) float32, in the order of the rows."""
+        return run_blocks(self._predict, rows)
+
+    def _compiled_training(self, rows: tf.TensorSpec) -> Any:
+        whole = tf.TensorSpec((None,), tf.int32)
+        scalar, pair = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
+
+        @tf.function(input_signature=[rows, whole, whole, scalar, pair], jit_compile=False)
+        def train(features: Any, labels: Any, order: Any, batch: Any, seed: Any) -> Any:
+            total = tf.constant(0.0)
+            for start in tf.range(0, tf.shape(order)[0], batch):
+                rows = order[start : start + batch]
+                y = tf.gather(labels, rows)
+                total += self._step(tf.gather(features, rows), y, seed + tf.stack([0, start]))
+            return total
+
+        return train
+
+    def _step(self, x: Any, y: Any, seed: Any) -> Any:
+        """One step of the optimizer; the sum of the losses before it."""
+        if self._pieces == 1:
+            loss, gradients = self._gradients(x, y, seed)
+        else:
+            loss, gradients = self._in_pieces(x, y, seed)
+        count = tf.cast(tf.shape(y)[0], tf.float32)
+        self.optimizer.apply([gradient / count for gradient in gradients])
+        return loss
+
+    def _gradients(self, x: Any, y: Any, seed: Any) -> tuple[Any, list[Any]]:
+        """Loss and gradients, summed over the rows."""
+        with tf.GradientTape() as tape:
+            logits = self._forward(tf.cast(x, tf.float32), True, seed)
+            loss = tf.reduce_sum(self._losses(logits, y))
+        return loss, tape.gradient(loss, self.optimizer.variables)
+
+    def _losses(self, logits: Any, y: Any) -> Any:
+        classes, share = logits.shape[-1], self._smoothing
+        wanted = tf.one_hot(y, classes) * (1.0 - share) + share / classes
+        return tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
+
+    def _in_pieces(self, x: Any, y: Any, seed: Any) -> tuple[Any, list[Any]]:
+        """The same, a part of the rows after another."""
+        size = (tf.shape(y)[0] + self._pieces - 1) // self._pieces
+        loss = tf.constant(0.0)
+        sums = [tf.zeros(variable.shape) for variable in self.optimizer.variables]
+        for begin in tf.range(0, tf.shape(y)[0], size):
+            part = slice(begin, begin + size)
+            more, gradients = self._gradients(x[part], y[part], seed + tf.stack([0, begin]))
+            loss += more
+            sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
+        return loss, sums
 
 
-def compiled_prediction(function: Callable[[Any], Any], rows: Array) -> Any:
+_NO_SEED = tf.constant((0, 0), tf.int32)
+
+
+def compiled_prediction(function: Callable[[Any], Any], rows: Any) -> Any:
     """`function` of float32 rows as one graph for any number of rows like these."""
 
     @tf.function(input_signature=[_any_number_of(rows)], jit_compile=False)
@@ -74,47 +122,34 @@ def compiled_prediction(function: Callable[[Any], Any], rows: Array) -> Any:
     return predict
 
 
-def _any_number_of(rows: Array) -> tf.TensorSpec:
+def _any_number_of(rows: Any) -> tf.TensorSpec:
     return tf.TensorSpec((None, *rows.shape[1:]), rows.dtype)
 
 
-def run_blocks(predict: Any, rows: Array) -> NDArray[Any]:
-    """Apply a compiled function to all rows, a batch at a time, and join what it gives."""
-    return np.concatenate(list(iterate(predict, rows)))
+def row_bytes(rows: Any) -> int:
+    """Bytes of one row of an array or a tensor."""
+    size: int = tf.as_dtype(rows.dtype).size
+    return max(1, int(np.prod(rows.shape[1:])) * size)
 
 
-def iterate(predict: Any, rows: Array) -> Iterator[NDArray[Any]]:
-    """Apply a compiled function to `EVAL_BATCH` rows at a time."""
-    for start in range(0, len(rows), EVAL_BATCH):
-        yield np.asarray(predict(rows[start : start + EVAL_BATCH]))
+def run_blocks(predict: Any, rows: Any) -> NDArray[Any]:
+    """Apply a compiled function to all rows, some at a time, and join what it gives."""
+    step = max(16, EVAL_BYTES // row_bytes(rows))
+    blocks = [predict(rows[i : i + step]) for i in range(0, len(rows), step)]
+    return np.concatenate([np.asarray(block) for block in blocks])
 
 
-def _blocks_of_rows(order: NDArray[Any], features: Array, batch: int) -> Iterator[NDArray[Any]]:
-    """The order cut into blocks of whole batches that fit into `BLOCK_BYTES`."""
-    row_bytes = max(1, int(np.prod(features.shape[1:])) * features.dtype.itemsize)
-    size = max(1, BLOCK_BYTES // (row_bytes * batch)) * batch
+def _blocks(
+    rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int
+) -> Iterator[tuple[int, Any, NDArray[Any], NDArray[Any]]]:
+    """(offset, rows, labels, order in them): a tensor whole, an array in blocks of whole batches
+    that fit into `BLOCK_BYTES`.
+    """
+    if tf.is_tensor(rows):
+        yield 0, rows, labels, order
+        return
+    size = max(1, BLOCK_BYTES // (row_bytes(rows) * batch)) * batch
     for start in range(0, len(order), size):
-        yield order[start : start + size]
-
-
-def _compiled_training(
-    logits: Logits, rows: Array, variables: list[Any], optimizer: Any, batch: int
-) -> Any:
-    labels_spec = tf.TensorSpec((None,), tf.int32)
-
-    def step(x: Any, y: Any) -> Any:
-        with tf.GradientTape() as tape:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits(x, True))
-            loss = tf.reduce_mean(losses)
-        optimizer.apply(tape.gradient(loss, variables), variables)
-        return tf.reduce_sum(losses)
-
-    @tf.function(input_signature=[_any_number_of(rows), labels_spec], jit_compile=False)
-    def train(features: Any, labels: Any) -> Any:
-        total = tf.constant(0.0)
-        for start in tf.range(0, tf.shape(labels)[0], batch):
-            x = tf.cast(features[start : start + batch], tf.float32)
-            total += step(x, labels[start : start + batch])
-        return total
-
-    return train
+        chosen = order[start : start + size]
+        places = np.arange(len(chosen), dtype=np.int32)
+        yield start, rows[chosen], labels[chosen], places

@@ -1,0 +1,102 @@
+"""What a process keeps between trials: networks, compiled epochs, arrays in memory."""
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+import tensorflow as tf
+
+from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.trial import TrialConfig
+from tlsearch.training.backbone import load_backbone
+from tlsearch.training.head import Head
+from tlsearch.training.loop import Array, Forward, Loop, row_bytes
+from tlsearch.training.model import Network, Unfreezing
+from tlsearch.training.optimizer import Optimizer
+
+T = TypeVar("T")
+
+RESIDENT_BYTES = 2 * 2**30
+NETWORKS = 16
+HEADS = 32
+PASSES = 4
+
+
+class Recent(Generic[T]):
+    """Values by key, the least recently used given up where their sizes pass a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T], size: int = 1) -> T:
+        """The value of this key, made where it is missing."""
+        if key not in self._values:
+            while self._values and self._held() + size > self._limit:
+                self._values.popitem(last=False)
+            self._values[key] = make(), size
+        self._values.move_to_end(key)
+        return self._values[key][0]
+
+    def _held(self) -> int:
+        return sum(size for _, size in self._values.values())
+
+
+class Executor:
+    """One warm process. Trials run in it one after another; each begins as if it were the first.
+
+    `cuts` are the numbers of unfrozen layers that the study's other trials ask for: one pass of a
+    backbone yields the features of all of them.
+    """
+
+    def __init__(self, cuts: tuple[Unfrozen, ...] = ()) -> None:
+        self.cuts = cuts
+        self.warm_ups: Recent[Any] = Recent(HEADS)
+        self.passes: Recent[Any] = Recent(PASSES)
+        self._networks: Recent[Network] = Recent(NETWORKS)
+        self._heads: Recent[Head] = Recent(HEADS)
+        self._loops: Recent[Loop] = Recent(4 * NETWORKS)
+        self._resident: Recent[Any] = Recent(RESIDENT_BYTES)
+
+    def network(self, trial: TrialConfig, classes: int) -> Network:
+        """The network of this trial's shape, begun for it."""
+        unfreezing = Unfreezing.of(trial)
+        name = (trial.backbone, trial.weights, trial.image_px)
+
+        def make() -> Network:
+            backbone = load_backbone(*name)
+            head = self._head(int(backbone.pooled.shape[-1]), trial.head_units, classes)
+            return Network(backbone, unfreezing, head)
+
+        network = self._networks.get((name, unfreezing, trial.head_units, classes), make)
+        network.begin(trial)
+        return network
+
+    def loop(
+        self, key: Hashable, forward: Forward, rows: Any, variables: list[Any], optimizer: str
+    ) -> Loop:
+        """The compiled epoch of this shape; `key` tells functions and variables apart."""
+
+        def make() -> Loop:
+            return Loop(forward, rows, Optimizer(optimizer, variables))
+
+        identity = tuple(id(variable) for variable in variables)
+        whole = (key, identity, tuple(rows.shape[1:]), str(rows.dtype), optimizer)
+        return self._loops.get(whole, make)
+
+    def hold(self, key: Hashable, rows: Array) -> Any:
+        """These rows as a tensor in memory where they fit, else as they are."""
+        size = len(rows) * row_bytes(rows)
+        if size > RESIDENT_BYTES // 2:
+            return rows
+        return self._resident.get(key, lambda: tf.constant(rows[:]), size)
+
+    def _head(self, width: int, units: tuple[int, ...], classes: int) -> Head:
+        return self._heads.get((width, units, classes), lambda: Head(width, units, classes))
+
+
+@functools.lru_cache(maxsize=1)
+def shared_executor() -> Executor:
+    """The one of a process that runs trials of no study in particular."""
+    return Executor()
