@@ -53,6 +53,12 @@ class StudyError(TlsearchError):
     exit_code = 1
 
 
+class OutOfMemoryError(TlsearchError):
+    """A configuration for which this machine's memory does not suffice."""
+
+    exit_code = 1
+
+
 class SearchInterruptedError(TlsearchError):
     """The user ended the search early; what is done has been ranked."""
 

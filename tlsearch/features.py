@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 class FeatureKey:
     """All that an activation depends on; equal keys mean equal arrays.
 
-    `weights` and `images` are digests of contents; `cut` names the tensor; `view` is 0 for the
-    clean images.
+    `weights` and `images` are digests of contents; `cut` names the tensor; `view` says how the
+    images were augmented, "" for the clean ones.
     """
 
     weights: str
@@ -33,7 +33,7 @@ class FeatureKey:
     image_px: int
     dtype: str
     images: str
-    view: int = 0
+    view: str = ""
 
     @property
     def name(self) -> str:
@@ -64,6 +64,10 @@ class FeatureStore:
     def open(self, key: FeatureKey, rows: int, make: Callable[[], Blocks]) -> NDArray[Any]:
         """The activations of this key, memory-mapped; `make` yields them where they are missing."""
         return self._arrays.open(key.name, rows, lambda: map(self._rounded, make()), asdict(key))
+
+    def holds(self, key: FeatureKey) -> bool:
+        """Whether these activations are there already."""
+        return self._arrays.budget_bytes != 0 and self._arrays.path(key.name).is_file()
 
     def open_together(
         self,

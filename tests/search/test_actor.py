@@ -19,7 +19,7 @@ EPOCHS = 4
 def workplace(tmp_path):
     splits = Splits(train=40, validation=40, test=40)
     data = prepare(Data(kind="digits", image_px=32, splits=splits), tmp_path / "cache")
-    return Workplace(data, tmp_path / "study", tmp_path / "cache", "max", 1)
+    return Workplace(data, tmp_path / "study", tmp_path / "cache", 10**9, (0,), "max", 1)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 
 from tlsearch.training.backbone import load_backbone
 from tlsearch.training.cost import multiply_adds, trained_share
-from tlsearch.training.model import Network
+from tlsearch.training.executor import Executor
 
 pytestmark = pytest.mark.training
 
@@ -29,8 +29,8 @@ def test_the_trained_share_grows_from_the_head_to_everything(small_trial):
     shares = []
     for unfrozen in (0, 15, 60, "all"):
         backbone = load_backbone("strokes", "default", 32)
-        network = Network(small_trial(unfrozen), backbone, 10)
-        shares.append(trained_share(backbone.model.layers, network.head.layers))
+        network = Executor().network(small_trial(unfrozen), 10)
+        shares.append(trained_share(backbone.model.layers, network.head.model.layers))
     assert shares == sorted(shares)
     assert 0 < shares[0] < 0.05
     assert shares[-1] == 1.0

@@ -1,9 +1,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tlsearch.training import loop
-from tlsearch.training.loop import Loop, build_optimizer
+from tlsearch.training.loop import Loop
+from tlsearch.training.optimizer import Optimizer
 
 pytestmark = pytest.mark.training
 
@@ -15,19 +17,15 @@ def problem():
     return features, rng.integers(0, 3, 50).astype(np.int32)
 
 
-def train_once(features, labels, batch=8):
+def train_once(features, labels, batch=8, pieces=1, smoothing=0.0):
     keras.utils.set_random_seed(1)
     dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
-    optimizer = build_optimizer("adam", 1e-2, 0.0)
-    run = Loop(
-        lambda x, training: dense(x, training=training),
-        features,
-        dense.trainable_variables,
-        optimizer,
-        batch,
-    )
+    optimizer = Optimizer("adam", dense.trainable_variables)
+    run = Loop(lambda x, training, seed: dense(x, training=training), features, optimizer, pieces)
+    run.begin(1e-2, 0.0, smoothing)
     order = np.random.default_rng(2).permutation(len(features))
-    return run.train(features, labels, order), dense.get_weights(), run.predict(features)
+    loss = run.train(features, labels, order, batch, seed=0)
+    return loss, dense.get_weights(), run.predict(features)
 
 
 def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, monkeypatch):
@@ -60,7 +58,7 @@ def test_predictions_are_probabilities_in_the_order_of_the_rows(problem):
 
 def test_more_rows_than_a_batch_of_evaluation_are_joined_in_order(problem, monkeypatch):
     whole = train_once(*problem)[2]
-    monkeypatch.setattr(loop, "EVAL_BATCH", 7)
+    monkeypatch.setattr(loop, "rows_per_step", lambda rows: 7)
     np.testing.assert_allclose(whole, train_once(*problem)[2], atol=1e-6)
 
 
@@ -70,8 +68,43 @@ def test_weight_decay_shrinks_kernels_and_spares_biases(name, decay):
     layer = keras.layers.Dense(2, bias_initializer="ones")
     layer.build((None, 2))
     kernel = layer.kernel.numpy()
-    optimizer = build_optimizer(name, 0.1, decay)
-    optimizer.build(layer.trainable_variables)
-    optimizer.apply([v * 0 for v in layer.trainable_variables], layer.trainable_variables)
+    optimizer = Optimizer(name, layer.trainable_variables)
+    optimizer.begin(0.1, decay)
+    optimizer.apply([tf.zeros_like(v) for v in layer.trainable_variables])
     np.testing.assert_allclose(layer.kernel.numpy(), kernel * (1 - 0.1 * decay), rtol=1e-5)
     np.testing.assert_array_equal(layer.bias.numpy(), np.ones(2))
+
+
+def test_a_step_in_pieces_is_the_step(problem):
+    whole, parts = train_once(*problem), train_once(*problem, pieces=2)
+    assert whole[0] == pytest.approx(parts[0], rel=1e-5)
+    for one, other in zip(whole[1], parts[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_smoothing_is_that_of_keras(problem):
+    features, labels = problem
+    ours = train_once(features, labels, batch=len(features), smoothing=0.2)[0]
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
+    wanted = keras.utils.to_categorical(labels, 3)
+    assert ours == pytest.approx(float(loss(wanted, model(features.astype("float32")))), rel=1e-5)
+
+
+def test_other_rates_need_no_other_graph(problem):
+    features, labels = problem
+    traced = []
+
+    def forward(x, training, seed):
+        traced.append(training)
+        return dense(x, training=training)
+
+    dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    run = Loop(forward, features, Optimizer("adamw", dense.trainable_variables))
+    order = np.arange(len(features))
+    for rate, decay, smoothing, batch in ((1e-2, 0.0, 0.0, 8), (1e-3, 0.1, 0.2, 16)):
+        run.begin(rate, decay, smoothing)
+        run.train(features, labels, order, batch, seed=1)
+        run.predict(features)
+    assert sorted(traced) == [False, True]

@@ -4,7 +4,7 @@ import pytest
 from tlsearch.training.backbone import load_backbone
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.cut import trainable_layers
-from tlsearch.training.model import Network
+from tlsearch.training.executor import Executor
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
@@ -106,24 +106,24 @@ def test_half_precision_features_change_little(small_trial, digits, cache):
 
 
 def test_a_frozen_dropout_drops_nothing(small_trial):
-    backbone = load_backbone("efficientnet_b0", "none", 32)
-    network = Network(small_trial(5, backbone="efficientnet_b0", dropout=0.0), backbone, 3)
+    trial = small_trial(5, backbone="efficientnet_b0", weights="none", dropout=0.0)
+    network = Executor().network(trial, 3)
     features = np.random.default_rng(0).normal(size=(2, *network.sections.prefix.output.shape[1:]))
-    quiet = network.logits(features.astype(np.float32), training=False)
+    quiet = network.logits(features.astype(np.float32), training=False, seed=None)
     for epoch in (1, 2):
         network.reseed(0, epoch)
-        again = network.logits(features.astype(np.float32), training=True)
+        again = network.logits(features.astype(np.float32), training=True, seed=(0, epoch))
         np.testing.assert_allclose(quiet, again, rtol=1e-5, atol=1e-6)
 
 
 def test_an_unfrozen_dropout_depends_on_seed_and_epoch_alone(small_trial):
-    backbone = load_backbone("efficientnet_b0", "none", 32)
-    network = Network(small_trial("all", backbone="efficientnet_b0"), backbone, 3)
+    trial = small_trial("all", backbone="efficientnet_b0", weights="none")
+    network = Executor().network(trial, 3)
     images = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype(np.float32)
 
     def outputs(seed, epoch):
         network.reseed(seed, epoch)
-        return np.asarray(network.logits(images, training=True))
+        return np.asarray(network.logits(images, training=True, seed=(0, epoch)))
 
     first = outputs(0, 1)
     assert not np.array_equal(first, outputs(0, 2))

@@ -147,6 +147,29 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
     )
 }
 
+# Preset -> rows of `config.augment.Augment`.
+AUGMENTATIONS: dict[str, dict[str, float | str]] = {
+    "none": {},
+    "light": {"flip": "horizontal", "translate": 0.05, "zoom": 0.1},
+    "medium": {
+        "flip": "horizontal",
+        "rotate": 0.05,
+        "translate": 0.1,
+        "zoom": 0.2,
+        "contrast": 0.2,
+        "brightness": 0.1,
+    },
+    "strong": {
+        "flip": "both",
+        "rotate": 0.15,
+        "translate": 0.15,
+        "zoom": 0.3,
+        "shear": 0.2,
+        "contrast": 0.4,
+        "brightness": 0.2,
+    },
+}
+
 # Names of weights; anything else is the path of a file.
 WEIGHTS = ("default", "imagenet", "shipped", "none")
 

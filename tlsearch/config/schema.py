@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from tlsearch.config.augment import Augment, Augmentation
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS, Direction
 from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
 from tlsearch.config.images import Data
@@ -91,6 +92,8 @@ class SearchConfig(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     resources: Resources = Resources()
     storage: Annotated[Path, BeforeValidator(_local)] = Path("runs")
+    augment: Augmentation = Augment()
+    views: Annotated[int | Literal["online"], whole_or("online", 1)] = 4
     feature_dtype: Literal["float16", "float32"] = "float16"
     cache: Path = Path("~/.cache/tlsearch")
     cache_gb: Annotated[float, Field(ge=0)] = 20  # of features; 0 recomputes them in every epoch

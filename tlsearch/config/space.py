@@ -77,6 +77,7 @@ class Space(Frozen):
 
     def cut_for(self, unfrozen: Unfrozen) -> Unfrozen:
         """The one of `cuts` that a trial with so many unfrozen layers uses."""
-        if unfrozen in (0, "all"):
+        if not isinstance(unfrozen, int) or unfrozen == 0:
             return unfrozen
-        return next((cut for cut in self.cuts() if cut == "all" or cut >= unfrozen), unfrozen)
+        deeper = (cut for cut in self.cuts() if isinstance(cut, int) and cut >= unfrozen)
+        return next(deeper, unfrozen)

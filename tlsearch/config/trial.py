@@ -6,12 +6,16 @@ from typing import Any
 
 from pydantic import Field
 
+from tlsearch.config.augment import Augment
 from tlsearch.config.dimension import Frozen, Unfrozen, Units
 
 
 class TrialConfig(Frozen):
     """One configuration to train; hashable, and equal exactly when training would be equal.
 
+    `views` is how many augmented views of the training images its epochs take in turn; 0 makes a
+    new one for every epoch. They follow from `view_seed`, the study's, so that trials with other
+    seeds share them. Without augmentation there is one view, the images themselves.
     `cut_layers`, where given, is at least `unfrozen_layers`: the frozen prefix ends as if so many
     layers were unfrozen, at a cut that it shares with other trials.
     """
@@ -35,6 +39,9 @@ class TrialConfig(Frozen):
     warm_up_lr: float = 1e-2
     metric: str = "accuracy"
     feature_dtype: str = "float16"
+    augment: Augment = Augment()
+    views: int = Field(default=0, ge=0)
+    view_seed: int = 0
     seed: int = 0
 
     @property
@@ -46,6 +53,12 @@ class TrialConfig(Frozen):
     def prefix_ends_at(self) -> Unfrozen:
         """Behind which of the last layers the shared prefix begins."""
         return self.unfrozen_layers if self.cut_layers is None else self.cut_layers
+
+    def view(self, epoch: int) -> int | None:
+        """Which augmented view an epoch trains on; None where it is the images themselves."""
+        if self.augment.nothing:
+            return None
+        return epoch % self.views if self.views else epoch
 
     @property
     def learning_rate(self) -> float:

@@ -8,13 +8,14 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from tlsearch.config.catalog import Direction
+from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import TlsearchError
@@ -23,6 +24,7 @@ from tlsearch.results.storage import StudyDirectory
 
 if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
+    from tlsearch.training.executor import Executor
     from tlsearch.training.trial import EpochReport
 
 RESUME_EVERY_S = 10.0
@@ -35,6 +37,8 @@ class Workplace:
     data: ImageData
     study: Path
     cache: Path
+    cache_bytes: int
+    cuts: tuple[Unfrozen, ...]
     direction: Direction
     cpus: int
 
@@ -48,6 +52,7 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], workplace: Workplace) -> None:
         """Start TensorFlow within the CPUs granted, then begin the first trial."""
         self.workplace = workplace
+        self._executor: Executor | None = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -103,9 +108,18 @@ class TrialActor(tune.Trainable):
         from tlsearch.features import FeatureStore
         from tlsearch.training.trial import train
 
-        store = FeatureStore(self.workplace.cache, self.trial.feature_dtype)
+        place = self.workplace
+        store = FeatureStore(place.cache, self.trial.feature_dtype, place.cache_bytes)
         start = self._resume_state()
-        yield from train(self.trial, self.workplace.data, store, start)
+        yield from train(self.trial, place.data, store, start, self._warm())
+
+    def _warm(self) -> "Executor":
+        """What this process keeps between trials."""
+        from tlsearch.training.executor import Executor
+
+        if self._executor is None:
+            self._executor = Executor(self.workplace.cuts)
+        return self._executor
 
     def _resume_state(self) -> "Checkpoint | None":
         from tlsearch.errors import RecordError
@@ -170,7 +184,8 @@ class TrialActor(tune.Trainable):
             "fatal": False,
             "seconds": self._seconds,
             "trained_parameters": report.trained_parameters,
-            "trained_share": report.trained_share,
+            "trained_share": report.work.trained_share,
+            "work": asdict(report.work),
             "done": done,
         }
 

@@ -61,6 +61,8 @@ def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.
         data=data,
         study=study,
         cache=config.cache_path,
+        cache_bytes=int(config.cache_gb * 1e9),
+        cuts=config.space.cuts(),
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
     )

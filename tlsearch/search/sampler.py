@@ -74,14 +74,20 @@ class Propose:
 
 def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig:
     """A point of the space with all that the study fixes: the whole truth of a trial."""
+    unfrozen = chosen["unfrozen_layers"]
+    cut = config.space.cut_for(unfrozen)
     return TrialConfig(
         **chosen,
+        cut_layers=None if cut == unfrozen else cut,
         image_px=config.data.image_px,
         epochs=config.epochs,
         warm_up_epochs=config.warm_up_epochs,
         warm_up_lr=config.warm_up_lr,
         metric=config.metric,
         feature_dtype=config.feature_dtype,
+        augment=config.augment,
+        views=0 if config.views == "online" else config.views,
+        view_seed=config.seed,
         seed=config.seed,
     )
 

@@ -5,13 +5,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial import TrialConfig
+from tlsearch.data.sources import Rows
 from tlsearch.training.backbone import load_backbone
 from tlsearch.training.head import Head
-from tlsearch.training.loop import Array, Forward, Loop, row_bytes
+from tlsearch.training.loop import Array, Loop, row_bytes
 from tlsearch.training.model import Network, Unfreezing
 from tlsearch.training.optimizer import Optimizer
 
@@ -20,7 +22,7 @@ T = TypeVar("T")
 RESIDENT_BYTES = 2 * 2**30
 NETWORKS = 16
 HEADS = 32
-PASSES = 4
+PASSES = 16
 
 
 class Recent(Generic[T]):
@@ -74,21 +76,28 @@ class Executor:
         return network
 
     def loop(
-        self, key: Hashable, forward: Forward, rows: Any, variables: list[Any], optimizer: str
+        self,
+        owner: Network | Head,
+        rows: Any,
+        optimizer: str,
+        pieces: int = 1,
     ) -> Loop:
-        """The compiled epoch of this shape; `key` tells functions and variables apart."""
+        """The compiled epoch of a network, or of a head alone, over rows like these."""
 
         def make() -> Loop:
-            return Loop(forward, rows, Optimizer(optimizer, variables))
+            moving = Optimizer(optimizer, owner.trainable_variables())
+            return Loop(owner.logits, rows, moving, pieces)
 
-        identity = tuple(id(variable) for variable in variables)
-        whole = (key, identity, tuple(rows.shape[1:]), str(rows.dtype), optimizer)
-        return self._loops.get(whole, make)
+        key = (owner, tuple(rows.shape[1:]), tf.as_dtype(rows.dtype), optimizer, pieces)
+        return self._loops.get(key, make)
 
     def hold(self, key: Hashable, rows: Array) -> Any:
-        """These rows as a tensor in memory where they fit, else as they are."""
+        """These rows as a tensor in memory where they fit, else as they are.
+
+        Rows that are computed when they are asked for stay so.
+        """
         size = len(rows) * row_bytes(rows)
-        if size > RESIDENT_BYTES // 2:
+        if size > RESIDENT_BYTES // 2 or not isinstance(rows, np.ndarray | Rows):
             return rows
         return self._resident.get(key, lambda: tf.constant(rows[:]), size)
 

@@ -1,5 +1,7 @@
 """The head: dense layers with dropout after each, from the pooled vector to logits."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -32,6 +34,20 @@ class Head:
         for layer in self.model.layers:
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = trial.dropout
+
+    @contextlib.contextmanager
+    def undropped(self) -> Iterator[None]:
+        """While it is open, training drops nothing: warm-up is one recipe for all trials."""
+        rate = self._rate.numpy()
+        self._rate.assign(0.0)
+        try:
+            yield
+        finally:
+            self._rate.assign(rate)
+
+    def trainable_variables(self) -> list[Any]:
+        """Kernels and biases of its layers."""
+        return list(self.model.trainable_variables)
 
     def logits(self, pooled: Any, training: bool, seed: Any) -> Any:
         """Pooled vectors (n, width) -> (n, classes); `seed`, two integers, decides the masks."""

@@ -1,20 +1,35 @@
 """The compiled epoch: one graph runs all steps over arrays in memory, for trial after trial."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tlsearch.data.sources import Rows
 from tlsearch.training.optimizer import Optimizer
 
 BLOCK_BYTES = 256 * 2**20
-# Bytes of input that one step of evaluation takes: about what a processor's cache likes.
-EVAL_BYTES = 4 * 2**20
+# Bytes of input to one step of evaluation: 16 images of 224 pixels, about what a cache likes.
+EVAL_BYTES = 16 * 224 * 224 * 3
 
-Array = NDArray[Any] | Rows
+
+class Array(Protocol):
+    """Rows in memory, on disk, or computed when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
+
+    @property
+    def dtype(self) -> Any:
+        """Of one number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: Any, /) -> Any: ...
+
+
 # (rows as float32, training, seed of two integers) -> logits (n, classes)
 Forward = Callable[[Any, bool, Any], Any]
 
@@ -109,7 +124,7 @@ class Loop:
         return loss, sums
 
 
-_NO_SEED = tf.constant((0, 0), tf.int32)
+_NO_SEED = (0, 0)
 
 
 def compiled_prediction(function: Callable[[Any], Any], rows: Any) -> Any:
@@ -132,9 +147,14 @@ def row_bytes(rows: Any) -> int:
     return max(1, int(np.prod(rows.shape[1:])) * size)
 
 
+def rows_per_step(rows: Any) -> int:
+    """How many rows evaluation takes at a time."""
+    return max(16, EVAL_BYTES // row_bytes(rows))
+
+
 def run_blocks(predict: Any, rows: Any) -> NDArray[Any]:
     """Apply a compiled function to all rows, some at a time, and join what it gives."""
-    step = max(16, EVAL_BYTES // row_bytes(rows))
+    step = rows_per_step(rows)
     blocks = [predict(rows[i : i + step]) for i in range(0, len(rows), step)]
     return np.concatenate([np.asarray(block) for block in blocks])
 

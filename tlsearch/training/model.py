@@ -21,15 +21,18 @@ BATCH_NORM_MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class Unfreezing:
-    """Which of a backbone trains: its last layers, and whether their BatchNorm moves too."""
+    """Which of a backbone trains, and behind which of its last layers the prefix ends."""
 
     layers: int | Literal["all"]
+    cut_at: int | Literal["all"]
     batch_norm: bool
 
     @classmethod
     def of(cls, trial: TrialConfig) -> "Unfreezing":
         """As a trial asks for it; with everything frozen BatchNorm is none of its business."""
-        return cls(trial.unfrozen_layers, trial.train_batch_norm and not trial.frozen)
+        return cls(
+            trial.unfrozen_layers, trial.prefix_ends_at, trial.train_batch_norm and not trial.frozen
+        )
 
 
 class Network:
@@ -43,7 +46,7 @@ class Network:
     def __init__(self, backbone: LoadedBackbone, unfreezing: Unfreezing, head: Head) -> None:
         self.backbone = backbone
         self.head = head
-        self.sections = backbone.sections(unfreezing.layers)
+        self.sections = backbone.sections(unfreezing.cut_at)
         self._unfreezing = unfreezing
         self._last = trainable_layers(backbone.model, unfreezing.layers)
         self._trained = [x for x in self._last if x.variables and self._may_train(x)]
@@ -65,7 +68,7 @@ class Network:
     def trainable_variables(self) -> list[Any]:
         """What the trial's own phase trains: the unfrozen layers and the head."""
         unfrozen = [v for layer in self._trained for v in layer.trainable_variables]
-        return [*unfrozen, *self.head.model.trainable_variables]
+        return [*unfrozen, *self.head.trainable_variables()]
 
     def reseed(self, seed: int, epoch: int) -> None:
         """Set the backbone's dropout from (seed, epoch), so that history does not matter."""

@@ -1,48 +1,187 @@
 """Run the frozen prefix once over a split, into the feature store."""
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.arrays import Prepare
+from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.trial import TrialConfig
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
-from tlsearch.features import FeatureKey, FeatureStore, split_digest
-from tlsearch.training.loop import Array, compiled_prediction, iterate
-from tlsearch.training.model import Network
+from tlsearch.features import Activation, FeatureKey, FeatureStore, split_digest
+from tlsearch.shards import Block
+from tlsearch.training.augment import View
+from tlsearch.training.backbone import LoadedBackbone
+from tlsearch.training.computed import Computed
+from tlsearch.training.cost import Disk, forward, worth_keeping
+from tlsearch.training.executor import Executor
+from tlsearch.training.loop import Array, compiled_prediction, rows_per_step
+
+log = logging.getLogger(__name__)
 
 POOL = "pool"
+# Seconds for a byte: 200 MB/s written, 1 GB/s read, as a plain disk and its cache give.
+USUAL_DISK = Disk(write_s=5e-9, read_s=1e-9)
 
 
 class Features:
-    """The inputs of a trial's two phases for each split, opened or computed once."""
+    """What the trials of one backbone take from the images: pooled vectors, activations at cuts."""
 
-    def __init__(self, network: Network, data: ImageData, store: FeatureStore) -> None:
-        self._network, self._data, self._store = network, data, store
+    def __init__(
+        self,
+        trial: TrialConfig,
+        backbone: LoadedBackbone,
+        data: ImageData,
+        store: FeatureStore,
+        executor: Executor,
+    ) -> None:
+        self._trial, self._backbone, self._data = trial, backbone, data
+        self._store, self._executor = store, executor
+        self._opened: dict[tuple[Split, int | None], dict[str, NDArray[Any]]] = {}
+        self.multiply_adds = 0  # that prefixes took, in this process for this trial
+        self._cuts = self._distinct_cuts()
 
-    def pooled(self, split: Split) -> NDArray[Any]:
+    def images(self, split: Split, view: int | None) -> Array:
+        """The images of a split, as a view shows them; (n, height, width, 3) uint8."""
+        images = self._data.images(split)
+        if view is None:
+            return images
+        return View(images, self._trial.augment, self._trial.view_seed, view)
+
+    def pooled(self, split: Split, view: int | None = None) -> NDArray[Any]:
         """Pooled output of the untouched backbone, (n, width): what warm-up trains on."""
-        return self._open(POOL, split)
+        return np.asarray(self._at(POOL, split, view)[:])
 
-    def at_cut(self, split: Split) -> Array:
-        """Activations at the cut, (n, ...); the images where nothing is frozen."""
-        if self._network.sections.from_images:
-            return self._data.images(split)
-        return self._open(self._network.sections.name, split)
+    def at_cut(self, split: Split, view: int | None = None) -> Array:
+        """Activations at the trial's cut, (n, ...); the images where nothing is frozen.
 
-    def _open(self, cut: str, split: Split) -> NDArray[Any]:
-        backbone, images = self._network.backbone, self._data.images(split)
-        key = FeatureKey(
-            weights=f"{backbone.row.build} {backbone.digest}",
+        Memory-mapped where the store keeps them, else computed as they are asked for.
+        """
+        sections = self._backbone.sections(self._trial.prefix_ends_at)
+        if sections.from_images:
+            return self.images(split, view)
+        return self._at(sections.name, split, view)
+
+    def _at(self, cut: str, split: Split, view: int | None) -> Array:
+        kept = self._open(split, view).get(cut)
+        if kept is not None:
+            return kept
+        run, images = self._run([cut]), self.images(split, view)
+        shape = tuple(self._cuts[cut].output.shape[1:])
+        return Computed(images, lambda few: run(few)[0], shape, np.dtype(self._store.dtype))
+
+    def key(self, cut: str, split: Split, view: int | None) -> FeatureKey:
+        """All that the activations at a cut depend on."""
+        trial, row = self._trial, self._backbone.row
+        shown = "" if view is None else f"{trial.augment} {trial.view_seed} {view}"
+        return FeatureKey(
+            weights=f"{row.build} {self._backbone.digest}",
             cut=cut,
-            preprocess=backbone.row.preprocess,
-            image_px=images.shape[1],
+            preprocess=row.preprocess,
+            image_px=trial.image_px,
             dtype=self._store.dtype,
             images=split_digest(self._data, split),
+            view=shown,
         )
-        return self._store.open(key, len(images), lambda: self._compute(cut, images))
 
-    def _compute(self, cut: str, images: Array) -> Iterator[NDArray[Any]]:
-        network = self._network
-        function = network.pooled if cut == POOL else network.features
-        return iterate(compiled_prediction(function, images), images)
+    def _distinct_cuts(self) -> dict[str, keras.Model]:
+        """Prefixes by name of every cut that trials of the study ask for, the pooled one first."""
+        wanted: set[Unfrozen] = {0, self._trial.prefix_ends_at, *self._executor.cuts}
+        sections = [self._backbone.sections(layers) for layers in sorted(wanted, key=str)]
+        cuts = {s.name: s.prefix for s in sections if not s.from_images}
+        return {POOL: self._backbone.sections(0).prefix, **cuts}
+
+    def _open(self, split: Split, view: int | None) -> dict[str, NDArray[Any]]:
+        if (split, view) not in self._opened:
+            self._opened[split, view] = self._from_store(split, view)
+        return self._opened[split, view]
+
+    def _from_store(self, split: Split, view: int | None) -> dict[str, NDArray[Any]]:
+        """What the store holds or takes: all cuts, else the trial's own, else nothing."""
+        own = self._backbone.sections(self._trial.prefix_ends_at).name
+        everything = [name for name in self._cuts if self._worth_keeping(name, split, view)]
+        for names in (everything, [n for n in everything if n in (POOL, own)]):
+            arrays = self._together(names, split, view) if names else None
+            if arrays is not None:
+                return dict(zip(names, arrays, strict=True))
+        return {}
+
+    def _together(
+        self, names: Sequence[str], split: Split, view: int | None
+    ) -> list[NDArray[Any]] | None:
+        images = self.images(split, view)
+        asked = [
+            Activation(self.key(name, split, view), tuple(self._cuts[name].output.shape[1:]))
+            for name in names
+        ]
+        return self._store.open_together(asked, len(images), self._pass(names, images))
+
+    def _pass(self, names: Sequence[str], images: Array) -> Prepare:
+        """One pass over images that gives the activations at the cuts that are missing."""
+
+        def prepare(missing: tuple[int, ...]) -> Block:
+            run = self._run([names[place] for place in missing])
+            return lambda start, stop: run(images[start:stop])
+
+        return prepare
+
+    def _run(self, names: Sequence[str]) -> Callable[[NDArray[Any]], list[NDArray[Any]]]:
+        """Images -> activations at these cuts, a few images at a time."""
+        price = max(forward(self._cuts[name].layers) for name in names)
+
+        def run(images: NDArray[Any]) -> list[NDArray[Any]]:
+            self.multiply_adds += len(images) * price
+            compiled, step = self._compiled(names, images), rows_per_step(images)
+            parts = [compiled(images[i : i + step]) for i in range(0, len(images), step)]
+            return [np.concatenate(list(map(np.asarray, cut))) for cut in zip(*parts, strict=True)]
+
+        return run
+
+    def _compiled(self, names: Sequence[str], images: Array) -> Any:
+        """The pass to these cuts as one graph: images -> one array each."""
+        backbone = self._backbone
+
+        def make() -> Any:
+            outputs = [self._cuts[name].output for name in names]
+            part = keras.Model(backbone.model.input, outputs)
+
+            def run(x: Any) -> Any:
+                return keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x)))
+
+            return compiled_prediction(run, images)
+
+        return self._executor.passes.get((backbone, tuple(names)), make)
+
+    def _worth_keeping(self, name: str, split: Split, view: int | None) -> bool:
+        """Whether this cut is on disk already, or is cheaper to read than to compute."""
+        if name == POOL or self._store.holds(self.key(name, split, view)):
+            return True
+        prefix = self._cuts[name]
+        share = forward(prefix.layers) / max(1, forward(self._backbone.model.layers))
+        size = int(np.prod(prefix.output.shape[1:])) * np.dtype(self._store.dtype).itemsize
+        seconds = self._seconds_per_image(self.images(split, view)) * share
+        keep = worth_keeping(seconds, size, self._trial.epochs, USUAL_DISK)
+        log.info(
+            "%s at %s: %.2g s and %d bytes an image: %s",
+            self._backbone.row.name, name, seconds, size, "kept" if keep else "recomputed",
+        )  # fmt: skip
+        return keep
+
+    def _seconds_per_image(self, images: Array) -> float:
+        """What the whole backbone takes for an image on this machine, measured once."""
+
+        def measure() -> float:
+            few, run = images[: rows_per_step(images)], self._compiled(list(self._cuts), images)
+            run(few)
+            began = time.perf_counter()
+            run(few)
+            return (time.perf_counter() - began) / max(1, len(few))
+
+        seconds: float = self._executor.passes.get((self._backbone, "seconds"), measure)
+        return seconds

@@ -10,8 +10,8 @@ from tlsearch.bundle.metrics import score
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
-from tlsearch.training.backbone import load_backbone
 from tlsearch.training.checkpoint import Checkpoint, load_checkpoint
+from tlsearch.training.executor import shared_executor
 from tlsearch.training.loop import compiled_prediction, run_blocks
 from tlsearch.training.model import Network
 
@@ -19,8 +19,7 @@ from tlsearch.training.model import Network
 def restore(checkpoint: Checkpoint, classes: int) -> Network:
     """The network of a trial with the weights of its best epoch."""
     trial = checkpoint.trial
-    backbone = load_backbone(trial.backbone, trial.weights, trial.image_px)
-    network = Network(trial, backbone, classes)
+    network = shared_executor().network(trial, classes)
     network.restore(checkpoint.arrays)
     return network
 
@@ -41,11 +40,12 @@ def square_model(network: Network, trial: TrialConfig) -> keras.Model:
 
 def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDArray[Any]:
     """What the trial itself predicts, by its own way: prefix, then suffix and head."""
-    images = data.images(split)
+    images, sections = data.images(split), network.sections
 
     def predict(x: Any) -> Any:
-        features = x if network.sections.from_images else network.features(x)
-        return keras.ops.softmax(network.logits(features, training=False))
+        shown = network.backbone.preprocess(x)
+        features = x if sections.from_images else sections.prefix(shown, training=False)
+        return keras.ops.softmax(network.logits(features, training=False, seed=None))
 
     return run_blocks(compiled_prediction(predict, images), images)
 
@@ -59,5 +59,5 @@ def test_score(checkpoint_path: Path, data: ImageData) -> float:
 
 
 def _probabilities(network: Network, images: Any) -> Any:
-    logits = network.head(network.sections.pool(network.backbone.preprocess(images)))
+    logits = network.head.model(network.sections.pool(network.backbone.preprocess(images)))
     return keras.layers.Activation("softmax", name="probabilities")(logits)

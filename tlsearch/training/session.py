@@ -1,0 +1,148 @@
+"""A trial while it runs: network, compiled epoch, and the arrays that it trains on."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.config.trial import TrialConfig
+from tlsearch.data.listing import Split
+from tlsearch.data.sources import ImageData
+from tlsearch.features import FeatureKey, FeatureStore
+from tlsearch.training.checkpoint import Checkpoint
+from tlsearch.training.executor import Executor
+from tlsearch.training.loop import Loop
+from tlsearch.training.model import Arrays, parameter_count
+from tlsearch.training.prefix import POOL, Features
+from tlsearch.training.seeds import derive
+from tlsearch.training.work import Price, Work
+
+WARM_UP_BATCH = 32
+WARM_UP_OPTIMIZER = "adam"
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class WarmedUp:
+    """What warm-up gave: the head's weights, its last loss, and what it predicts."""
+
+    head: list[NDArray[Any]]
+    loss: float
+    validation: Probabilities
+
+
+class Session:
+    """One trial in a warm process; `pieces` > 1 takes each step in so many parts."""
+
+    def __init__(
+        self,
+        trial: TrialConfig,
+        data: ImageData,
+        store: FeatureStore,
+        executor: Executor,
+        pieces: int = 1,
+    ) -> None:
+        self.trial = trial
+        self.validation_labels = data.split_labels("validation")
+        self._labels = data.split_labels("train")
+        self._executor = executor
+        self._network = executor.network(trial, len(data.classes))
+        self._features = Features(trial, self._network.backbone, data, store, executor)
+        self._price = Price.of(self._network)
+        self._variables = self._network.trainable_variables()
+        self.trained_parameters = parameter_count(self._variables)
+        self._pieces = pieces
+        self._validation = self._rows("validation", None)
+        self._loop = self._own_loop()
+
+    def warm_up(self) -> tuple[float, Probabilities]:
+        """Train the head alone on pooled features, by the study's fixed recipe, or take over what
+        an earlier trial's warm-up gave; the last loss, NaN without one, and what it predicts.
+        """
+        view = self.trial.view(1)
+        train, validation = self._key("train", view), self._key("validation", None)
+        key = (train, validation, self._network.head, *self._recipe())
+        warmed = self._executor.warm_ups.get(key, lambda: self._warm_up(view))
+        self._network.head.model.set_weights(warmed.head)
+        return warmed.loss, warmed.validation
+
+    def train(self, epoch: int) -> float:
+        """Train one epoch of the trial's own phase; the mean loss of its steps."""
+        rows = self._rows("train", self.trial.view(epoch))
+        self._network.reseed(self.trial.seed, epoch)
+        return self._train(self._loop, rows, "order", epoch, self.trial.batch_size)
+
+    def validate(self) -> Probabilities:
+        """Class probabilities of the validation images, (n, classes)."""
+        return self._loop.predict(self._validation)
+
+    def work(self, epoch: int) -> Work:
+        """What the trial has computed so far, and the least that it had to."""
+        train, validation = len(self._labels), len(self.validation_labels)
+        price, backbone = self._price, self._network.backbone
+        least = epoch * price.epoch(train, validation)
+        return Work(
+            done=float(least + self._features.multiply_adds),
+            least=float(least),
+            prefix=f"{backbone.row.name} {backbone.digest} {self.trial.image_px}",
+            prefix_pass=float((train * self._views(epoch) + validation) * price.prefix),
+            trained_share=price.share,
+        )
+
+    def _views(self, epoch: int) -> int:
+        """How many views of the training images the epochs so far have seen."""
+        return len({self.trial.view(e) for e in range(min(1, epoch), epoch + 1)})
+
+    def arrays(self) -> Arrays:
+        """A copy of everything that the next epoch depends on."""
+        optimizer = {f"optimizer/{place}": v.numpy() for place, v in self._optimizer_state()}
+        return {**self._network.changed(), **optimizer}
+
+    def restore(self, start: Checkpoint) -> None:
+        """Take up where a checkpoint of the same trial left off."""
+        self._network.restore(start.arrays)
+        for place, variable in self._optimizer_state():
+            variable.assign(start.arrays[f"optimizer/{place}"])
+
+    def _optimizer_state(self) -> Iterator[tuple[int, Any]]:
+        return iter(enumerate(self._loop.optimizer.state))
+
+    def _own_loop(self) -> Loop:
+        trial, network = self.trial, self._network
+        owner = network.head if trial.frozen else network
+        loop = self._executor.loop(owner, self._validation, trial.optimizer, self._pieces)
+        loop.begin(trial.learning_rate, trial.weight_decay, trial.label_smoothing)
+        return loop
+
+    def _rows(self, split: Split, view: int | None) -> Any:
+        """What an epoch goes through; in memory where it fits."""
+        cut = self._network.sections.name
+        return self._executor.hold(
+            self._features.key(cut, split, view), self._features.at_cut(split, view)
+        )
+
+    def _key(self, split: Split, view: int | None) -> FeatureKey:
+        return self._features.key(POOL, split, view)
+
+    def _recipe(self) -> tuple[Any, ...]:
+        return self.trial.warm_up_epochs, self.trial.warm_up_lr, self.trial.seed
+
+    def _warm_up(self, view: int | None) -> WarmedUp:
+        train = self._features.pooled("train", view)
+        validation = self._features.pooled("validation")
+        head, loss = self._network.head, math.nan
+        loop = self._executor.loop(head, train, WARM_UP_OPTIMIZER)
+        loop.begin(self.trial.warm_up_lr, 0.0)
+        with head.undropped():
+            for epoch in range(self.trial.warm_up_epochs):
+                loss = self._train(loop, train, "warm-up", epoch, WARM_UP_BATCH)
+        return WarmedUp(head.model.get_weights(), loss, loop.predict(validation))
+
+    def _train(self, loop: Loop, rows: Any, purpose: str, epoch: int, batch: int) -> float:
+        order = np.random.default_rng(derive(self.trial.seed, purpose, epoch))
+        permuted = order.permutation(len(self._labels))
+        seed = derive(self.trial.seed, "dropout", purpose, epoch)
+        return loop.train(rows, self._labels, permuted, batch, seed)
