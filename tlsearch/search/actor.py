@@ -18,7 +18,7 @@ from tlsearch.config.catalog import Direction
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.errors import TlsearchError
+from tlsearch.errors import OutOfMemoryError, TlsearchError
 from tlsearch.files import write_text
 from tlsearch.results.storage import StudyDirectory
 
@@ -67,6 +67,8 @@ class TrialActor(tune.Trainable):
             self._save_resume_state()
             report = next(self._epochs)
             self._keep(report)
+        except OutOfMemoryError as error:  # says something of this configuration alone
+            return self._failed(str(error), type(error).__name__, fatal=False)
         except TlsearchError as error:
             return self._failed(str(error), type(error).__name__, fatal=True)
         except OSError as error:  # a full disk, a lost folder: no other trial would fare better

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from tlsearch.features import FeatureStore
+from tlsearch.training import prefix
+from tlsearch.training.executor import Executor
+from tlsearch.training.prefix import Features
+from tlsearch.training.trial import train
+
+pytestmark = pytest.mark.training
+
+
+def told(reports):
+    return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
+
+
+@pytest.fixture
+def off(cache):
+    return FeatureStore(cache, "float32", budget_bytes=0)
+
+
+@pytest.mark.parametrize("unfrozen", [0, 20, "all"])
+def test_a_cached_trial_is_the_uncached_one(small_trial, digits, store, off, unfrozen):
+    trial = small_trial(unfrozen)
+    cached, uncached = (told(train(trial, digits, kept, None, Executor())) for kept in (store, off))
+    np.testing.assert_allclose(cached, uncached, atol=1e-3)
+
+
+def test_half_precision_ranks_twelve_trials_as_single_precision_does(small_trial, digits, cache):
+    rates = (1e-4, 1e-3, 5e-3, 2e-2)
+    trials = [
+        small_trial(n, epochs=2, **{"head_lr" if n == 0 else "fine_tune_lr": rate})
+        for n in (0, 15, 40)
+        for rate in rates
+    ]
+    executor, orders = Executor((0, 15, 40)), []
+    for dtype in ("float16", "float32"):
+        store = FeatureStore(cache, dtype)
+        losses = [list(train(t, digits, store, None, executor))[-1].validation_loss for t in trials]
+        orders.append(np.argsort(losses).tolist())
+    assert orders[0] == orders[1]
+
+
+def features(trial, digits, store, cuts=()):
+    executor = Executor(cuts)
+    backbone = executor.network(trial, 10).backbone
+    return Features(trial, backbone, digits, store, executor)
+
+
+def test_one_pass_yields_every_cut_that_the_study_asks_for(small_trial, digits, tmp_path):
+    store, cuts = FeatureStore(tmp_path, "float16"), (0, 15, 40)
+    first = features(small_trial(15), digits, store, cuts)
+    first.at_cut("train")
+    assert first.multiply_adds > 0
+    for unfrozen in cuts:
+        other = features(small_trial(unfrozen), digits, store, cuts)
+        other.at_cut("train")
+        other.pooled("train")
+        assert other.multiply_adds == 0
+
+
+def test_features_are_those_of_the_backbone_at_rest(small_trial, digits, store):
+    """Stochastic depth and dropout of a frozen network stay off, as its own inference has them."""
+    trial = small_trial(30, backbone="efficientnet_b0", weights="none")
+    found = features(trial, digits, store)
+    network = Executor().network(trial, 10)
+    shown = network.backbone.preprocess(digits.images("validation")[:].astype(np.float32))
+    expected = network.sections.prefix(shown, training=False)
+    np.testing.assert_allclose(found.at_cut("validation"), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_earlier_trial_of_the_process_does_not_reach_the_features(small_trial, digits, tmp_path):
+    executor = Executor()
+    clean = features(small_trial(20), digits, FeatureStore(tmp_path / "a", "float32"))
+    list(train(small_trial("all", fine_tune_lr=1e-2), digits, FeatureStore(tmp_path, "float32")))
+    later = Features(
+        small_trial(20),
+        executor.network(small_trial("all"), 10).backbone,
+        digits,
+        FeatureStore(tmp_path / "b", "float32"),
+        executor,
+    )
+    np.testing.assert_array_equal(clean.at_cut("train"), later.at_cut("train"))
+
+
+def test_a_cut_that_is_cheaper_to_compute_than_to_read_is_not_kept(
+    small_trial, digits, tmp_path, monkeypatch
+):
+    slow = prefix.USUAL_DISK.__class__(write_s=1.0, read_s=1.0)
+    monkeypatch.setattr(prefix, "USUAL_DISK", slow)
+    trial, store = small_trial(20), FeatureStore(tmp_path, "float32")
+    own = features(trial, digits, store)
+    assert not isinstance(own.at_cut("train"), np.ndarray)
+    assert isinstance(own._at("pool", "train", None), np.ndarray)
+    kept = features(trial, digits, FeatureStore(tmp_path / "other", "float32"))
+    monkeypatch.undo()
+    np.testing.assert_allclose(own.at_cut("train")[:], kept.at_cut("train"), rtol=1e-4, atol=1e-5)
+
+
+def test_a_budget_too_small_for_all_cuts_still_serves_the_trial_s_own(
+    small_trial, digits, tmp_path
+):
+    trial, cuts = small_trial(15), (0, 15, 90)
+    everything = FeatureStore(tmp_path / "all", "float32")
+    features(trial, digits, everything, cuts).at_cut("train")
+    sizes = sorted(p.stat().st_size for p in (tmp_path / "all").rglob("*.npy"))
+    store = FeatureStore(tmp_path / "own", "float32", sum(sizes) - 1)
+    assert isinstance(features(trial, digits, store, cuts).at_cut("train"), np.ndarray)
+    assert len(list((tmp_path / "own").rglob("*.npy"))) < len(sizes)
+
+
+def test_trials_between_two_cuts_share_the_larger_one(small_trial, digits, store):
+    alone, shared = small_trial(18), small_trial(18, cut_layers=30)
+    one, other = (told(train(trial, digits, store)) for trial in (alone, shared))
+    np.testing.assert_allclose(one, other, atol=2e-3)
