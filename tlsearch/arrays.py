@@ -138,7 +138,7 @@ class ArrayStore:
     def _settle(self, work: Pass) -> None:
         """Give the arrays of a complete pass their names; what is there by then stays."""
         with work.lock:
-            if self._all_there(work) or work.lacking() or not work.complete():
+            if self._all_there(work) or work.lacking() or not work.intact():
                 return
             for place, spec in enumerate(work.specs):
                 with self._locked(spec.key):
