@@ -11,6 +11,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from tlsearch.entries import Entry, age_s, array_checksum, entries, remove, to_evict
+from tlsearch.shards import abandoned
 
 KINDS = ("features", "images", "hashes")  # the folders of a cache
 _KEY = re.compile(r"[0-9a-f]{32}")  # a name that is no key is not ours to delete
@@ -121,20 +122,11 @@ def mapped_files() -> set[Path]:
 def leftovers(cache: Path) -> Iterator[Path]:
     """Take away what dead processes left: partial files, locks, sidecars of nothing; each path."""
     for root in (cache / kind for kind in KINDS):
-        for folder in sorted(root.glob("*.pass")):
-            if not any(_held(worker) for worker in folder.glob("*.worker")):
-                shutil.rmtree(folder, ignore_errors=True)
-                yield folder
+        for folder in abandoned(root):
+            shutil.rmtree(folder, ignore_errors=True)
+            yield folder
         for pattern in (".*.npy.*", ".*.json.*", "*.json", "*.passlock", "*.lock"):
             yield from filter(_forgotten, sorted(root.glob(pattern)))
-
-
-def _held(lock: Path) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _forgotten(path: Path) -> bool:

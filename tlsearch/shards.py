@@ -233,6 +233,30 @@ class Pass:
             os.fsync(file.fileno())
 
 
+def abandoned(root: Path) -> Iterator[Path]:
+    """Folders of passes that nobody works at any more."""
+    for folder in sorted(root.glob("*.pass")):
+        if all(_free(worker) for worker in folder.glob("*.worker")):
+            yield folder
+
+
+def partial_bytes(root: Path) -> int:
+    """What all partial files of a folder take, whole as they will be."""
+    total = 0
+    for path in root.glob("*.pass/*.npy"):
+        with contextlib.suppress(FileNotFoundError):  # it has its name meanwhile
+            total += path.stat().st_size
+    return total
+
+
+def _free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except (Timeout, FileNotFoundError) as error:
+        return isinstance(error, FileNotFoundError)
+
+
 def _check(spec: ArraySpec, array: NDArray[Any], rows: int) -> None:
     expected = (rows, *spec.shape[1:])
     if array.shape != expected or array.dtype != np.dtype(spec.dtype):
