@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.features import FeatureKey, FeatureStore, split_digest
+from tlsearch.entries import entries
+from tlsearch.errors import DataError
+from tlsearch.features import Activation, FeatureKey, FeatureStore, split_digest
+from tlsearch.shards import Block
 
 words = st.text("abc01_", max_size=4)
 keys = st.builds(
@@ -42,6 +45,60 @@ def test_activations_are_kept_in_the_dtype_of_the_store(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, made.astype(np.float16))
     again = FeatureStore(tmp_path, "float16").open(KEY, 4, lambda: pytest.fail("made again"))
     np.testing.assert_array_equal(again, found)
+
+
+MADE = np.linspace(0, 1, 20, dtype=np.float32).reshape(10, 2)
+POOLED, AT_CUT = Activation(replace(KEY, cut="pool"), (2,)), Activation(KEY, (2, 1))
+
+
+def together(store: FeatureStore, *asked: Activation) -> list[np.ndarray] | None:
+    """Activations of ten pictures, made four at a time."""
+
+    def prepare(missing: tuple[int, ...]) -> Block:
+        shapes = [asked[place].shape for place in missing]
+        return lambda start, stop: [MADE[start:stop].reshape(-1, *shape) for shape in shapes]
+
+    return store.open_together(asked, 10, prepare, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_cuts_of_one_pass_are_kept_in_the_dtype_of_the_store(tmp_path: Path, dtype: str) -> None:
+    found = together(FeatureStore(tmp_path, dtype), POOLED, AT_CUT)
+    assert found is not None
+    np.testing.assert_array_equal(found[0], MADE.astype(dtype))
+    np.testing.assert_array_equal(found[1], MADE.astype(dtype)[..., None])
+    assert {array.dtype for array in found} == {np.dtype(dtype)}
+
+
+def test_each_entry_says_what_it_is(tmp_path: Path) -> None:
+    together(FeatureStore(tmp_path, "float16"), replace(POOLED, key=replace(KEY, view=3)))
+    (entry,) = entries(tmp_path / "features")
+    assert entry.about is not None
+    assert FeatureKey(**entry.about.what) == replace(KEY, view=3)
+    assert (entry.about.shape, entry.about.dtype) == ((10, 2), "float16")
+
+
+def test_numbers_that_do_not_fit_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, "float16")
+    with pytest.raises(DataError, match=r"^activations up to 1e\+05 do not fit into float16; set"):
+        store.open_together([POOLED], 10, lambda _: lambda a, b: [np.full((b - a, 2), 1e5)], 4)
+    assert entries(tmp_path / "features") == []
+
+
+def test_a_budget_too_small_is_none_before_anything_is_computed(tmp_path: Path) -> None:
+    def never(_: tuple[int, ...]) -> Block:
+        raise AssertionError("computed in vain")
+
+    assert FeatureStore(tmp_path, "float16", 10).open_together([POOLED], 10, never) is None
+    assert together(FeatureStore(tmp_path, "float16", 1000), POOLED) is not None
+
+
+def test_a_store_that_is_off_keeps_nothing_and_finds_nothing(tmp_path: Path) -> None:
+    off = FeatureStore(tmp_path / "off", "float16", 0)
+    assert together(off, POOLED) is None
+    assert not (tmp_path / "off").exists()
+    together(FeatureStore(tmp_path, "float16"), POOLED)
+    assert together(FeatureStore(tmp_path, "float16", 0), POOLED) is None
 
 
 def test_a_split_digest_follows_its_pictures_and_their_order() -> None:

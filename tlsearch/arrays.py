@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import logging
+import shutil
 import time
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from tlsearch.entries import About, checksum, entries, remove, to_evict, touch, write_about
 from tlsearch.files import whole_file
-from tlsearch.shards import ArraySpec, Block, Pass
+from tlsearch.shards import ArraySpec, Block, Pass, abandoned, partial_bytes
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +126,11 @@ class ArrayStore:
         if self.budget_bytes is None:
             return
         held = entries(self.root)
-        kept = sum(entry.bytes for entry in held if entry.key in asked)
-        kept += sum(path.stat().st_size for path in self.root.glob("*.pass/*.npy"))
+        total = wanted_bytes + sum(entry.bytes for entry in held)
+        if total + partial_bytes(self.root) > self.budget_bytes:
+            for folder in abandoned(self.root):
+                shutil.rmtree(folder, ignore_errors=True)
+        kept = sum(entry.bytes for entry in held if entry.key in asked) + partial_bytes(self.root)
         free = [entry for entry in held if entry.key not in asked]
         evicted = to_evict(free, wanted_bytes, self.budget_bytes - kept)
         if evicted is None:
@@ -138,7 +142,7 @@ class ArrayStore:
     def _settle(self, work: Pass) -> None:
         """Give the arrays of a complete pass their names; what is there by then stays."""
         with work.lock:
-            if self._all_there(work) or work.lacking() or not work.complete():
+            if self._all_there(work) or work.lacking() or not work.intact():
                 return
             for place, spec in enumerate(work.specs):
                 with self._locked(spec.key):

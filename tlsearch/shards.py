@@ -55,10 +55,9 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class _Shard:
-    """What the marker of a done shard says; it holds for exactly these partial files."""
+    """What the marker of a done shard says."""
 
-    files: list[int]  # inodes
-    digests: list[str]
+    digests: list[str]  # of its rows, one an array
     seconds: float
 
 
@@ -90,8 +89,10 @@ class Pass:
         finally:
             Path(worker.lock_file).unlink(missing_ok=True)
             worker.release()
-            with contextlib.suppress(OSError):  # the others' files are in it
+            with contextlib.suppress(OSError, Timeout):  # others' files are in it
                 self.folder.rmdir()
+                with self.lock.acquire(timeout=0):
+                    Path(self.lock.lock_file).unlink()
 
     def _worker(self) -> FileLock:
         while True:
@@ -149,10 +150,25 @@ class Pass:
         return False
 
     def complete(self) -> bool:
-        """Whether every shard is done, and its partial files are still those it went to."""
-        if all(self._done(shard) for shard in range(self._shard_count)):
-            self._shards.clear()
+        """Whether every shard is done."""
         return all(self._done(shard) for shard in range(self._shard_count))
+
+    def intact(self) -> bool:
+        """Whether a complete pass's rows are those that were written; only under its lock.
+
+        Shards of which they are not, as in partial files that were damaged, are to do again.
+        """
+        arrays = [np.load(self.partial(p), mmap_mode="r") for p in range(len(self.specs))]
+        spoilt = [shard for shard in self._shards if not self._intact(shard, arrays)]
+        for shard in spoilt:
+            self._marker(shard).unlink(missing_ok=True)
+            del self._shards[shard]
+        return not spoilt
+
+    def _intact(self, shard: int, arrays: Sequence[NDArray[Any]]) -> bool:
+        start = shard * self.shard_rows
+        rows = slice(start, start + self.shard_rows)
+        return [digest([array[rows]]) for array in arrays] == self._shards[shard].digests
 
     def about(self, place: int) -> About:
         """What to say of the array of this place once the pass is complete."""
@@ -189,10 +205,9 @@ class Pass:
     def _read(self, shard: int) -> _Shard | None:
         try:
             found = _Shard(**json.loads(self._marker(shard).read_text(encoding="utf-8")))
-            now = [self.partial(place).stat().st_ino for place in range(len(self.specs))]
+            return found if len(found.digests) == len(self.specs) else None
         except (OSError, ValueError, TypeError):
             return None
-        return found if found.files == now and len(found.digests) == len(now) else None
 
     def _make(self, shard: int, block: Block) -> None:
         start = shard * self.shard_rows
@@ -202,19 +217,44 @@ class Pass:
         seconds = time.monotonic() - began
         for spec, array in zip(self.specs, blocks, strict=True):
             _check(spec, array, stop - start)
-        files = [self._write(place, start, array) for place, array in enumerate(blocks)]
-        done = _Shard(files, [digest([array]) for array in blocks], seconds)
-        write_json(self._marker(shard), asdict(done))
+        done = _Shard([digest([array]) for array in blocks], seconds)
+        with contextlib.suppress(FileNotFoundError):  # passes for other sets have made it all
+            for place, array in enumerate(blocks):
+                self._write(place, start, array)
+            write_json(self._marker(shard), asdict(done))
 
-    def _write(self, place: int, start: int, array: NDArray[Any]) -> int:
-        """Put rows into their place, on the disk when this ends; the inode they went to."""
+    def _write(self, place: int, start: int, array: NDArray[Any]) -> None:
+        """Put rows into their place; they are on the disk when this ends."""
         spec = self.specs[place]
         with self.partial(place).open("r+b") as file:
             file.seek(len(spec.header) + start * spec.row_bytes)
             file.write(array.data)
             file.flush()
             os.fsync(file.fileno())
-            return os.fstat(file.fileno()).st_ino
+
+
+def abandoned(root: Path) -> Iterator[Path]:
+    """Folders of passes that nobody works at any more."""
+    for folder in sorted(root.glob("*.pass")):
+        if all(_free(worker) for worker in folder.glob("*.worker")):
+            yield folder
+
+
+def partial_bytes(root: Path) -> int:
+    """What all partial files of a folder take, whole as they will be."""
+    total = 0
+    for path in root.glob("*.pass/*.npy"):
+        with contextlib.suppress(FileNotFoundError):  # it has its name meanwhile
+            total += path.stat().st_size
+    return total
+
+
+def _free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except (Timeout, FileNotFoundError) as error:
+        return isinstance(error, FileNotFoundError)
 
 
 def _check(spec: ArraySpec, array: NDArray[Any], rows: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from tlsearch.cli import models, reading, searching
+from tlsearch.cli import caches, models, reading, searching
 from tlsearch.errors import DataError, SearchInterruptedError, TlsearchError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 for module in (searching, reading, models):
     for command in module.COMMANDS:
         app.command()(command)
+app.add_typer(caches.app)
 
 
 # Typer carries its own click, whose base of all usage errors has no public name.

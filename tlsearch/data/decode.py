@@ -28,6 +28,7 @@ def decode(listing: Listing, image_px: int, store: ArrayStore) -> NDArray[Any]:
         listing_key(listing, image_px),
         len(listing.examples),
         lambda: _blocks(listing, lambda picture: resize(read_pixels(picture), image_px)),
+        {"source": listing.source, "image_px": image_px},
     )
 
 
