@@ -36,15 +36,7 @@ def test_every_field_changes_the_name(field: str) -> None:
 
 
 def test_a_name_is_the_same_on_every_machine() -> None:
-    assert KEY.name == "d1bce512cf578caab4d313bb47192e73"
-
-
-def test_activations_are_kept_in_the_dtype_of_the_store(tmp_path: Path) -> None:
-    made = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)
-    found = FeatureStore(tmp_path, "float16").open(KEY, 4, lambda: [made[:1], made[1:]])
-    np.testing.assert_array_equal(found, made.astype(np.float16))
-    again = FeatureStore(tmp_path, "float16").open(KEY, 4, lambda: pytest.fail("made again"))
-    np.testing.assert_array_equal(again, found)
+    assert KEY.name == "2bdfe1459257b1d8806ad6f421292471"
 
 
 MADE = np.linspace(0, 1, 20, dtype=np.float32).reshape(10, 2)
@@ -71,10 +63,10 @@ def test_cuts_of_one_pass_are_kept_in_the_dtype_of_the_store(tmp_path: Path, dty
 
 
 def test_each_entry_says_what_it_is(tmp_path: Path) -> None:
-    together(FeatureStore(tmp_path, "float16"), replace(POOLED, key=replace(KEY, view=3)))
+    together(FeatureStore(tmp_path, "float16"), replace(POOLED, key=replace(KEY, view="3")))
     (entry,) = entries(tmp_path / "features")
     assert entry.about is not None
-    assert FeatureKey(**entry.about.what) == replace(KEY, view=3)
+    assert FeatureKey(**entry.about.what) == replace(KEY, view="3")
     assert (entry.about.shape, entry.about.dtype) == ((10, 2), "float16")
 
 

@@ -2,7 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+import os
+import tempfile
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.arrays import SHARD_ROWS, ArrayStore, Blocks, NoRoomError, Prepare
+from tlsearch.arrays import SHARD_ROWS, ArrayStore, NoRoomError, Prepare
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import DataError
 from tlsearch.shards import ArraySpec, Block
+
+DISK_SAMPLE = 4 * 2**20
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +55,14 @@ class Activation:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Disk:
+    """Seconds for a byte of features: to write it once, to read it in an epoch."""
+
+    write_s: float
+    read_s: float
+
+
 class FeatureStore:
     """Arrays of activations under one folder, (n, ...) in the order of a split's indices.
 
@@ -60,10 +73,6 @@ class FeatureStore:
     def __init__(self, cache: Path, dtype: str, budget_bytes: int | None = None) -> None:
         self.dtype = dtype
         self._arrays = ArrayStore(cache / "features", budget_bytes)
-
-    def open(self, key: FeatureKey, rows: int, make: Callable[[], Blocks]) -> NDArray[Any]:
-        """The activations of this key, memory-mapped; `make` yields them where they are missing."""
-        return self._arrays.open(key.name, rows, lambda: map(self._rounded, make()), asdict(key))
 
     def holds(self, key: FeatureKey) -> bool:
         """Whether these activations are there already."""
@@ -90,6 +99,21 @@ class FeatureStore:
         except NoRoomError as error:
             log.info("%s: not kept", error)
             return None
+
+    def measure_disk(self) -> Disk:
+        """What a byte takes on the store's disk, from a small file that is gone afterwards."""
+        self._arrays.root.mkdir(parents=True, exist_ok=True)
+        block = np.random.default_rng(0).bytes(DISK_SAMPLE)
+        with tempfile.TemporaryFile(dir=self._arrays.root) as file:
+            began = time.perf_counter()
+            file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+            written = time.perf_counter()
+            file.seek(0)
+            file.read()
+            read = time.perf_counter()
+        return Disk((written - began) / DISK_SAMPLE, (read - written) / DISK_SAMPLE)
 
     def _spec(self, asked: Activation, rows: int) -> ArraySpec:
         return ArraySpec(asked.key.name, (rows, *asked.shape), self.dtype, asdict(asked.key))

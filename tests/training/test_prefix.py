@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from tlsearch.features import FeatureStore
-from tlsearch.training import prefix
+from tlsearch.features import Disk, FeatureStore
 from tlsearch.training.executor import Executor
 from tlsearch.training.prefix import Features
 from tlsearch.training.trial import train
@@ -86,8 +85,7 @@ def test_an_earlier_trial_of_the_process_does_not_reach_the_features(small_trial
 def test_a_cut_that_is_cheaper_to_compute_than_to_read_is_not_kept(
     small_trial, digits, tmp_path, monkeypatch
 ):
-    slow = prefix.USUAL_DISK.__class__(write_s=1.0, read_s=1.0)
-    monkeypatch.setattr(prefix, "USUAL_DISK", slow)
+    monkeypatch.setattr(FeatureStore, "measure_disk", lambda self: Disk(write_s=1.0, read_s=1.0))
     trial, store = small_trial(20), FeatureStore(tmp_path, "float32")
     own = features(trial, digits, store)
     assert not isinstance(own.at_cut("train"), np.ndarray)

@@ -1,10 +1,11 @@
 """What a network costs in multiply-adds, and what it pays to keep of it on disk."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import keras
+
+from tlsearch.features import Disk
 
 _WEIGHTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
@@ -35,14 +36,6 @@ def trained_share(layers: list[Any], head: list[Any]) -> float:
     everything = [*layers, *head]
     total = forward(everything)
     return trained(everything) / total if total else 0.0
-
-
-@dataclass(frozen=True)
-class Disk:
-    """Seconds for a byte of features: to write it once, to read it in an epoch."""
-
-    write_s: float
-    read_s: float
 
 
 def worth_keeping(seconds: float, size: int, epochs: int, disk: Disk) -> bool:

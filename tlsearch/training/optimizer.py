@@ -41,6 +41,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
+        """Take another rate from the next step on."""
         self._keras.learning_rate = rate
 
     @property

@@ -19,15 +19,13 @@ from tlsearch.shards import Block
 from tlsearch.training.augment import View
 from tlsearch.training.backbone import LoadedBackbone
 from tlsearch.training.computed import Computed
-from tlsearch.training.cost import Disk, forward, worth_keeping
+from tlsearch.training.cost import forward, worth_keeping
 from tlsearch.training.executor import Executor
 from tlsearch.training.loop import Array, compiled_prediction, rows_per_step
 
 log = logging.getLogger(__name__)
 
 POOL = "pool"
-# Seconds for a byte: 200 MB/s written, 1 GB/s read, as a plain disk and its cache give.
-USUAL_DISK = Disk(write_s=5e-9, read_s=1e-9)
 
 
 class Features:
@@ -166,7 +164,8 @@ class Features:
         share = forward(prefix.layers) / max(1, forward(self._backbone.model.layers))
         size = int(np.prod(prefix.output.shape[1:])) * np.dtype(self._store.dtype).itemsize
         seconds = self._seconds_per_image(self.images(split, view)) * share
-        keep = worth_keeping(seconds, size, self._trial.epochs, USUAL_DISK)
+        disk = self._executor.passes.get("disk", self._store.measure_disk)
+        keep = worth_keeping(seconds, size, self._trial.epochs, disk)
         log.info(
             "%s at %s: %.2g s and %d bytes an image: %s",
             self._backbone.row.name, name, seconds, size, "kept" if keep else "recomputed",
