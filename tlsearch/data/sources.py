@@ -1,6 +1,7 @@
 """From what the user said of the data to images ready for trials."""
 
 import hashlib
+import importlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlsearch.arrays import ArrayStore
-from tlsearch.config.images import Data
+from tlsearch.config.images import SOURCES, Data
 from tlsearch.data.audit import find_duplicates
+from tlsearch.data.classes import renamed, require_classes
 from tlsearch.data.decode import content_hashes, decode, listing_key
-from tlsearch.data.digits import list_digits
-from tlsearch.data.folder import list_folder
-from tlsearch.data.listing import Listing, Split
+from tlsearch.data.listing import Listing, Split, only, pooled
 from tlsearch.data.splits import Indices, assign
 from tlsearch.errors import DataError
 
@@ -74,16 +74,21 @@ class ImageData:
 
 
 def list_source(data: Data) -> Listing:
-    """The listing of a data source; raises DataError where there is none."""
-    if data.kind == "folder":
-        assert data.path is not None, "the schema asks for path"
-        return list_folder(data.path)
-    if data.kind == "digits":
-        return list_digits()
-    from tlsearch.data.tfds import list_tfds
-
-    assert data.name is not None, "the schema asks for name"
-    return list_tfds(data.name)
+    """The listing of a data source, as the user wants it; raises DataError where there is none."""
+    row = SOURCES[data.kind]
+    module, _, function = row.lists.partition(":")
+    lists = getattr(importlib.import_module(module), function)
+    listing: Listing = lists(*(getattr(data, key) for key in row.takes))
+    if data.use is not None:
+        listing = only(listing, data.use)
+    if data.classes is not None:
+        listing = renamed(listing, data.classes, data.strict_classes)
+    if data.pool:
+        if data.classes is None:  # else the user has seen the names
+            require_classes(listing, pooled=True)
+        listing = pooled(listing)
+    require_classes(listing, pooled=False)
+    return listing
 
 
 def original_pictures(data: Data, rows: Indices, scratch: Path) -> list[Path]:
