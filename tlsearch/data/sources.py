@@ -13,7 +13,7 @@ from PIL import Image
 
 from tlsearch.arrays import ArrayStore
 from tlsearch.config.images import SOURCES, Data
-from tlsearch.data.audit import find_duplicates
+from tlsearch.data.audit import audit
 from tlsearch.data.classes import renamed, require_classes
 from tlsearch.data.decode import content_hashes, decode, listing_key
 from tlsearch.data.listing import Listing, Split, only, pooled
@@ -52,7 +52,7 @@ class ImageData:
     """Decoded images on disk with labels and splits; small to send, opened where it is used.
 
     `labels`: (n,) int32. `hashes`: (n,) uint64, of the pixels. `fingerprint` names the pictures and
-    their split, whatever the machine. `duplicates` says what was found of them, "" where nothing.
+    their split, whatever the machine. `duplicates` says what the audit found, "" where nothing.
     """
 
     images_path: Path
@@ -118,7 +118,10 @@ def prepare(data: Data, cache: Path) -> ImageData:
     store = ArrayStore(cache / "images")
     images = decode(listing, data.image_px, store)
     hashes = _hashes(listing, data.image_px, images, ArrayStore(cache / "hashes"))
-    splits["train"], duplicates = _without_duplicates(data, hashes, splits)
+    found = audit(listing, images, hashes, splits, data.duplicates)
+    for finding in found.findings:
+        log.warning(finding)
+    splits["train"] = found.train
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
     _require_classes(listing.classes, labels[splits["train"]])
     return ImageData(
@@ -128,7 +131,7 @@ def prepare(data: Data, cache: Path) -> ImageData:
         hashes=hashes,
         splits=splits,
         fingerprint=_fingerprint(listing.classes, hashes, labels, splits),
-        duplicates=duplicates,
+        duplicates="; ".join(found.findings),
     )
 
 
@@ -137,24 +140,6 @@ def _hashes(
 ) -> NDArray[np.uint64]:
     key = listing_key(listing, image_px)
     return np.asarray(store.open(key, len(images), lambda: [content_hashes(images)]))
-
-
-def _without_duplicates(
-    data: Data, hashes: NDArray[np.uint64], splits: dict[Split, Indices]
-) -> tuple[Indices, str]:
-    """What train keeps, and what there is to say of duplicates ("" where there are none)."""
-    found = find_duplicates(hashes, splits)
-    if not found.any:
-        return splits["train"], ""
-    if data.duplicates == "error":
-        raise DataError(f"{found} (duplicates: error)")
-    if data.duplicates == "keep":
-        kept, said = splits["train"], f"{found}; kept, as duplicates: keep says"
-    else:
-        kept = np.setdiff1d(splits["train"], found.train_again)
-        said = f"{found}; {len(found.train_again)} dropped from train"
-    log.warning(said)
-    return kept, said
 
 
 def _require_classes(classes: tuple[str, ...], train_labels: NDArray[np.int32]) -> None:
