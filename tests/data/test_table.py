@@ -87,6 +87,12 @@ def test_paths_may_start_from_a_root(pictures: Path, absolute: bool) -> None:
     assert [example.key for example in list_csv(path, root).examples] == ["0.png", "1.png"]
 
 
+def test_a_whole_path_is_a_key_that_moves_with_the_pictures(pictures: Path) -> None:
+    text = f"path,label\n{pictures}/scans/0.png,cat\nscans/1.png,dog\n"
+    keys = [example.key for example in list_csv(table(pictures, text)).examples]
+    assert keys == ["scans/0.png", "scans/1.png"]
+
+
 def test_a_row_written_twice_counts_once(pictures: Path) -> None:
     text = "path,label\nscans/0.png,cat\nscans/1.png,dog\nscans/../scans/0.png,cat\n"
     assert len(list_csv(table(pictures, text)).examples) == 2

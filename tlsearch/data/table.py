@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlsearch.config.images import SPLIT_NAMES
@@ -38,7 +38,7 @@ def list_csv(path: Path, root: Path | None = None) -> Listing:
     path = file_at(path, "a table of path,label")
     below = path.parent if root is None else path.parent / root.expanduser()
     below = folder_at(below, "the pictures of the table")
-    rows = _rows(path)
+    rows = [replace(row, path=_from(below, row.path)) for row in _rows(path)]
     if not rows:
         raise DataError(f"{path}: no rows below the header")
     mistakes = [(row.line, why) for row in rows for why in _mistakes(row, below)]
@@ -76,6 +76,12 @@ def _read(path: Path, lines: Iterator[str]) -> Iterator[_Row]:
             yield _row(line, dict(zip(names, fields, strict=True)))
         else:
             yield _Row(line, wrong=f"found {len(fields)} fields, expected {len(names)}")
+
+
+def _from(below: Path, path: str) -> str:
+    """A path under `below` from there, so that its split is the same on every machine."""
+    start = os.path.normpath(below)
+    return os.path.relpath(path, start) if Path(path).is_relative_to(start) else path
 
 
 def _row(line: int, fields: Mapping[str, str]) -> _Row:
