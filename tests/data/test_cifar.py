@@ -20,11 +20,11 @@ Cifar = Callable[..., Path]
 def test_both_sets_are_listed_with_their_own_splits(
     cifar: Cifar, classes: int, names: tuple[str, ...], batches: int
 ) -> None:
-    listing = list_cifar(cifar(classes, per_batch=3))
+    listing = list_cifar(cifar(classes, per_batch=4))
     assert listing.classes == names
-    assert [example.label for example in listing.examples] == [0, 1, 0] * (batches + 1)
+    assert [example.label for example in listing.examples] == [0, 1, 0, 1] * (batches + 1)
     splits = [example.split for example in listing.examples]
-    assert splits == ["train"] * 3 * batches + ["test"] * 3
+    assert splits == ["train"] * 4 * batches + ["test"] * 4
     assert len({example.key for example in listing.examples}) == len(splits)
 
 

@@ -108,6 +108,15 @@ def test_odd_names_come_out_of_the_message_as_they_go_into_a_file(
     assert list_source(data).classes == ("1: cat", "no")
 
 
+def test_two_classes_of_one_split_are_never_suggested_to_be_one(
+    image_folder: ImageFolder,
+) -> None:
+    root = image_folder({"train/cat": 1, "train/owl": 1, "train/owl_big": 1, "test/cat": 1})
+    with pytest.raises(DataError, match="\\nwhere one class has two names") as refused:
+        list_source(Data(path=root))
+    assert "owl_big: owl" not in str(refused.value)
+
+
 def test_pooling_allows_a_class_of_one_split_but_not_one_under_two_names(
     image_folder: ImageFolder,
 ) -> None:
