@@ -60,6 +60,29 @@ def test_classes_that_differ_between_splits_are_named(root, cache):
         prepare(Data(path=root / "chest_ct", image_px=32), cache)
 
 
+def test_the_map_that_the_message_suggests_mends_chest_ct(root, cache, caplog):
+    with pytest.raises(DataError) as refused:
+        prepare(Data(path=root / "chest_ct", image_px=32), cache)
+    snippet = "data:" + str(refused.value).partition("\ndata:")[2]
+    config = parse(snippet, settings=[f"data.path={root / 'chest_ct'}", "data.image_px=32"])
+    data = prepare(config.data, cache)
+    expected = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
+    assert data.classes == expected
+    assert len(data.splits["test"]) == 315
+    assert "train and test 48" in caplog.text  # of equal bytes, whatever their size
+
+
+def test_pooling_an_animation_is_told_as_near_copies(root, cache, caplog):
+    data = Data(path=root / "rock_paper_scissors", image_px=32, use=("train", "test"), pool=True)
+    pooled = data.model_copy(update={"splits": Splits(validation=600, test=400)})
+    sizes = [len(rows) for rows in prepare(pooled, cache).splits.values()]
+    assert sorted(sizes) == [400, 600, 1892]
+    assert "nearly the same picture in two splits" in caplog.text
+    caplog.clear()
+    prepare(data.model_copy(update={"use": None, "pool": False}), cache)
+    assert caplog.text == ""
+
+
 @pytest.mark.cluster
 def test_weights_that_have_seen_cifar_are_refused_there(root, tmp_path, tmp_path_factory):
     from tlsearch.search.study import run

@@ -77,6 +77,25 @@ def test_validate_prints_the_search_as_it_would_run() -> None:
     assert parse(in_a_process("validate", "quickstart")) == load("quickstart")
 
 
+def test_validate_reads_the_images_where_asked(
+    say: Callable[..., Said], image_folder: ImageFolder, tmp_path: Path
+) -> None:
+    root = image_folder({f"{s}/{c}": 2 for s in ("train", "val", "test") for c in ("cat", "dog")})
+    space, sheet = tmp_path / "pets.yaml", tmp_path / "sheet.png"
+    space.write_text(f"data: {{path: {root}, image_px: 32}}\ncache: {tmp_path}/cache\n")
+    code, text, _ = say("validate", space, "--samples", sheet)
+    assert say("validate", space, "--data")[1] == text.rpartition("samples:")[0]
+    lines = [line.split() for line in text.splitlines()]
+    assert (code, lines[0]) == (0, ["class", "train", "validation", "test"])
+    assert lines[2:] == [
+        ["cat", "2", "2", "2"],
+        ["dog", "2", "2", "2"],
+        ["all", "4", "4", "4"],
+        ["samples:", str(sheet)],
+    ]
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
 def test_backbones_lists_every_row_on_a_line() -> None:
     lines = in_a_process("backbones").splitlines()
     assert [line.split()[0] for line in lines[2:]] == list(BACKBONES)

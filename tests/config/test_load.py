@@ -157,7 +157,7 @@ trials: 0
 metric: acuracy
 """
     assert problems(text) == [
-        "pets.yaml:2: data.kind: found 'foldr', expected 'folder', 'tfds' or 'digits'",
+        "pets.yaml:2: data.kind: unknown kind of data 'foldr', did you mean 'folder'?",
         "pets.yaml:3: data.image_px: found 4, expected a number >= 8",
         f"pets.yaml:4: data.splits.train: found 1.0, {PART}",
         "pets.yaml:4: data.splits.tset: unknown key, did you mean 'test'?",
@@ -246,6 +246,36 @@ def test_a_key_that_sounds_right_is_named_as_it_was_written(key: str) -> None:
     [
         ("{}", "data: kind: folder needs path (the folder that holds a folder a class)"),
         ("{kind: tfds}", "data: kind: tfds needs name (for example tf_flowers)"),
+        (
+            "{kind: csv}",
+            "data: kind: csv needs path (a file with the header path,label or path,label,split)",
+        ),
+        (
+            "{kind: cifar}",
+            "data: kind: cifar needs path (the unpacked folder cifar-10-batches-py or "
+            "cifar-100-python)",
+        ),
+        (
+            "{kind: digits, root: x}",
+            "data: kind: digits takes no root; it is what a CSV's paths start from",
+        ),
+        (
+            "{kind: digits, strict_classes: true}",
+            "data: strict_classes needs classes (which it says are all there are)",
+        ),
+        ("{kind: digits, classes: [a]}", "data.classes: found ['a'], expected keys and values"),
+        (
+            "{kind: digits, classes: {a: [b]}}",
+            "data.classes.a: found ['b'], expected text (in quotes)",
+        ),
+        (
+            "{kind: digits, classes: {a: no}}",
+            "data.classes.a: found False, expected text (in quotes)",
+        ),
+        (
+            "{kind: digits, use: [trian]}",
+            "data.use[0]: found 'trian', expected 'train', 'validation' or 'test'",
+        ),
         (
             "{kind: digits, splits: {train: rest, test: rest}}",
             "data.splits: only one split can be 'rest'",

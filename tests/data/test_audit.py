@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.data.audit import find_duplicates
+from tlsearch.data.audit import find_contradictions, find_duplicates
 
 contents = st.lists(st.integers(0, 5), max_size=8)
 
@@ -37,3 +37,15 @@ def test_it_says_how_many_and_where() -> None:
         "the same picture in two splits: train and validation 1, train and test 2, "
         "validation and test 1"
     )
+
+
+labelled = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), max_size=12)
+
+
+@given(labelled)
+def test_a_contradiction_is_two_equal_pictures_of_two_labels(rows: list[tuple[int, int]]) -> None:
+    hashes = np.array([content for content, _ in rows], dtype=np.uint64)
+    labels = np.array([label for _, label in rows], dtype=np.int32)
+    found = find_contradictions(hashes, labels)
+    assert all(hashes[a] == hashes[b] and labels[a] != labels[b] for a, b in found)
+    assert len(found) == len(set(rows)) - len({content for content, _ in rows})

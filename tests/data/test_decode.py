@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tlsearch.arrays import ArrayStore
-from tlsearch.data.decode import MOST_FAILURES, content_hashes, decode, read_pixels, resize
+from tlsearch.data.decode import content_hashes, decode, read_pixels, resize
 from tlsearch.data.listing import Example, Listing
+from tlsearch.data.mistakes import MOST_SHOWN
 from tlsearch.errors import DataError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
@@ -128,7 +129,7 @@ def test_pictures_are_decoded_once_in_the_order_of_the_listing(tmp_path: Path) -
 
 
 def test_all_unreadable_pictures_are_named_at_once(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{number:02d}.png" for number in range(MOST_FAILURES + 5)]
+    paths = [tmp_path / f"{number:02d}.png" for number in range(MOST_SHOWN + 5)]
     for path in paths[:-2]:
         path.write_bytes(b"")
     for path in paths[-2:]:
@@ -136,7 +137,7 @@ def test_all_unreadable_pictures_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         decode(listing_of(paths), 8, ArrayStore(tmp_path / "cache"))
     lines = str(refused.value).splitlines()
-    assert lines[:-1] == [f"{p}: cannot be read (not an image)" for p in paths[:MOST_FAILURES]]
+    assert lines[:-1] == [f"{p}: cannot be read (not an image)" for p in paths[:MOST_SHOWN]]
     assert lines[-1] == "... and 3 more"
 
 

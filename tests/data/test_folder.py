@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tlsearch.data.folder import SPLIT_NAMES, list_folder
+from tlsearch.config.images import SPLIT_NAMES
+from tlsearch.data.folder import list_folder
 from tlsearch.errors import DataError
 
 ImageFolder = Callable[[dict[str, int]], Path]
@@ -69,7 +70,14 @@ def test_a_version_follows_the_file(image_folder: ImageFolder) -> None:
         (
             {"train/cat": 1, "train/dog": 1, "test/cat": 1, "test/owl": 1},
             "{root}: the splits do not have the same classes: "
-            "test lacks ['dog']; train lacks ['owl']",
+            "test lacks ['dog']; train lacks ['owl']\n"
+            "where one class has two names, map one to the other in data.classes; data.use leaves "
+            "a split out, data.pool: true splits all pictures anew",
+        ),
+        (
+            {"Data/train/cat": 1, "Data/train/dog": 1},
+            "{root}: found 1 class folders, expected at least 2; "
+            "if {root}/Data holds the classes or splits, give that as path",
         ),
     ],
 )
@@ -96,3 +104,17 @@ def test_a_link_to_nowhere_is_named(image_folder: ImageFolder) -> None:
     (root / "cat/gone.png").symlink_to(root / "nowhere.png")
     with pytest.raises(DataError, match=r"gone.png: cannot be read \(No such file or directory\)"):
         list_folder(root)
+
+
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [
+        ("batches.meta", "these look like CIFAR's batches, which kind: cifar reads"),
+        ("labels.csv", "if labels.csv lists the pictures, kind: csv reads it"),
+    ],
+)
+def test_data_of_another_kind_is_told_what_reads_it(tmp_path: Path, file: str, hint: str) -> None:
+    (tmp_path / file).write_bytes(b"")
+    with pytest.raises(DataError) as refused:
+        list_folder(tmp_path)
+    assert str(refused.value) == (f"{tmp_path}: found 0 class folders, expected at least 2; {hint}")

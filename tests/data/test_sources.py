@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tlsearch.config.images import Data
-from tlsearch.data.sources import ImageData, prepare
+from tlsearch.config.images import Data, Splits
+from tlsearch.data.sources import ImageData, list_source, prepare
 from tlsearch.errors import DataError
 
 ImageFolder = Callable[[dict[str, int]], Path]
@@ -53,14 +54,15 @@ def leaking(image_folder: ImageFolder) -> Path:
 
 FOUND = (
     "the same picture in two splits: train and validation 1, train and test 1, "
-    "validation and test 1"
+    "validation and test 1 (as train/cat/0.png and val/cat/copy.png)"
 )
 
 
 def test_duplicates_are_dropped_from_train(leaking: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         data = ready(leaking)
-    assert caplog.messages == [f"{FOUND}; 2 dropped from train"]
+    said = f"{FOUND}; 2 dropped from train, 1 left in validation and test"
+    assert (caplog.messages, data.duplicates) == ([said], said)
     assert [len(data.splits[split]) for split in ("train", "validation", "test")] == [4, 5, 6]
     outside = np.r_[data.splits["validation"], data.splits["test"]]
     assert not np.isin(data.hashes[data.splits["train"]], data.hashes[outside]).any()
@@ -145,3 +147,78 @@ def test_the_digits_are_prepared_as_the_quickstart_asks(tmp_path: Path) -> None:
         "test": 997,
     }
     assert data.classes == tuple("0123456789")
+
+
+POOLED = {f"{s}/{c}": n for s, n in (("train", 30), ("test", 10)) for c in ("cat", "dog")}
+
+
+def test_pooled_splits_are_by_count_over_all_that_the_folders_hold(
+    image_folder: ImageFolder, tmp_path: Path
+) -> None:
+    root = image_folder(POOLED | {"val/cat": 1, "val/dog": 1})
+    splits = Splits(validation=20, test=16)
+    data = prepare(
+        Data(path=root, image_px=8, use=("train", "test"), pool=True, splits=splits), tmp_path
+    )
+    assert {split: len(rows) for split, rows in data.splits.items()} == {
+        "train": 44,
+        "validation": 20,
+        "test": 16,
+    }
+    keys = np.array([example.key for example in list_source(data_of(root)).examples])
+    for rows in data.splits.values():
+        assert {key.split("/")[0] for key in keys[rows]} == {"train", "test"}
+
+
+def data_of(root: Path) -> Data:
+    return Data(path=root, use=("train", "test"), pool=True)
+
+
+def test_splits_that_the_data_does_not_name_cannot_be_used(image_folder: ImageFolder) -> None:
+    root = image_folder(POOLED)
+    with pytest.raises(DataError) as refused:
+        list_source(Data(path=root, use=("train", "validation")))
+    assert str(refused.value) == (
+        f"{root}: data.use names validation, but the splits that the data names are: test, train"
+    )
+
+
+@pytest.mark.parametrize("spelled", ["valid", "Val", "VALIDATION"])
+def test_a_split_to_use_is_spelled_as_folders_are(spelled: str) -> None:
+    data = Data.model_validate({"kind": "digits", "use": [spelled]})
+    assert data.use == ("validation",)
+
+
+def test_a_split_that_is_left_out_may_lack_classes_and_hold_others(
+    image_folder: ImageFolder,
+) -> None:
+    root = image_folder({"train/cat": 2, "train/dog": 2, "test/owl": 2})
+    listing = list_source(Data(path=root, use=("train",)))
+    assert listing.classes == ("cat", "dog")
+    pairs = zip(listing.examples, listing.pictures(), strict=True)
+    assert all(root / example.key == picture for example, picture in pairs)
+
+
+def test_pictures_under_two_labels_are_told(
+    image_folder: ImageFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = image_folder(SPLIT)
+    shutil.copy(root / "train/cat/1.png", root / "train/dog/that.png")
+    said = "the same picture under two labels: 1 (as train/cat/1.png and train/dog/that.png)"
+    assert ready(root).duplicates == said
+    assert caplog.messages == [said]
+
+
+def test_near_copies_are_told_and_kept(
+    image_folder: ImageFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = image_folder(SPLIT)
+    pixels = np.asarray(Image.open(root / "train/cat/1.png")).copy()
+    pixels[0, 0] ^= 3
+    Image.fromarray(pixels).save(root / "test/cat/frame.png")
+    assert len(ready(root).splits["train"]) == 6
+    assert caplog.messages == [
+        "nearly the same picture in two splits: train and validation 0 of 6, train and test 1 of "
+        "6, validation and test 0 of 4 (as train/cat/1.png and test/cat/frame.png); all kept: "
+        "scores there are better than on pictures taken apart"
+    ]

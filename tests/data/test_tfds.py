@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 
+from tlsearch.config.images import Data, Splits
+from tlsearch.data.decode import read_pixels, resize
+from tlsearch.data.listing import SPLITS
+from tlsearch.data.sources import original_pictures, prepare
 from tlsearch.data.tfds import list_tfds
 from tlsearch.errors import DataError
 
@@ -84,6 +88,22 @@ def test_pictures_come_in_the_order_of_the_examples(found, channels):
             example, pixels_got = got[number]
             np.testing.assert_array_equal(pixels_got, pixels)
             assert listing.classes[example.label] == LABELS[number % 2]
+
+
+def test_the_original_pictures_are_those_that_were_decoded(found, tmp_path):
+    found(parts=("train",))
+    data = Data(kind="tfds", name="pets", image_px=8, splits=Splits(validation=2, test=2))
+    ready = prepare(data, tmp_path / "cache")
+    files = original_pictures(data, ready.splits["validation"], tmp_path / "originals")
+    squares = np.stack([resize(read_pixels(file), 8) for file in files])
+    np.testing.assert_array_equal(squares, ready.images("validation")[:])
+
+
+def test_pooled_parts_are_split_by_count(found, tmp_path):
+    found()
+    data = Data(kind="tfds", name="pets", image_px=8, pool=True, use=["train", "test"])
+    ready = prepare(data.model_copy(update={"splits": Splits(validation=4, test=2)}), tmp_path)
+    assert [len(ready.splits[split]) for split in SPLITS] == [6, 4, 2]
 
 
 def all_of(part, channels):

@@ -56,11 +56,27 @@ def resume(directory: StudyDir, quiet: Quiet = False, json: Json = False) -> Non
     _finish(done)
 
 
-def validate(space: Space, set_: Set = None) -> None:
+def validate(
+    space: Space,
+    set_: Set = None,
+    data: Annotated[
+        bool,
+        typer.Option("--data", help="Read the images and print the size of each class instead."),
+    ] = False,
+    samples: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="As --data, and write pictures of each class as a PNG."),
+    ] = None,
+) -> None:
     """Check a search space and print it as it would run."""
+    from tlsearch.cli.pictures import show_images
     from tlsearch.config.load import dump, load
 
-    print(dump(load(space, set_ or [])), end="")
+    config = load(space, set_ or [])
+    if data or samples is not None:
+        show_images(config, samples)
+    else:
+        print(dump(config), end="")
 
 
 def init(

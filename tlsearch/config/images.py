@@ -1,11 +1,54 @@
 """Which images a search is on, and how they are split."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from tlsearch.config.dimension import Frozen
+from tlsearch.config.names import one_of
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of data: what lists it, called with the values of `takes`, keys of `data`.
+
+    The first of `takes` must be given; `needs` says what it is.
+    """
+
+    kind: str
+    lists: str  # module:function, imported where it is used
+    takes: tuple[str, ...] = ()
+    needs: str = ""
+
+
+SOURCES = {
+    row.kind: row
+    for row in (
+        Source(
+            "folder",
+            "tlsearch.data.folder:list_raw_folder",
+            ("path",),
+            "the folder that holds a folder a class",
+        ),
+        Source(
+            "csv",
+            "tlsearch.data.table:list_csv",
+            ("path", "root"),
+            "a file with the header path,label or path,label,split",
+        ),
+        Source(
+            "cifar",
+            "tlsearch.data.cifar:list_cifar",
+            ("path",),
+            "the unpacked folder cifar-10-batches-py or cifar-100-python",
+        ),
+        Source("tfds", "tlsearch.data.tfds:list_tfds", ("name",), "for example tf_flowers"),
+        Source("digits", "tlsearch.data.digits:list_digits"),
+    )
+}
 
 
 def _part(raw: Any) -> Any:
@@ -42,20 +85,64 @@ class Splits(Frozen):
         return self
 
 
-class Data(Frozen):
-    """Which images: a folder `path/<class>/*`, a TFDS data set by name, or the digits."""
+# What the splits of a data set are called, in any case; the last word is ours.
+SPLIT_NAMES: dict[str, Literal["train", "validation", "test"]] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
-    kind: Literal["folder", "tfds", "digits"] = "folder"
+
+def _split_name(raw: Any) -> Any:
+    return SPLIT_NAMES.get(raw.lower(), raw) if isinstance(raw, str) else raw
+
+
+SplitName = Annotated[Literal["train", "validation", "test"], BeforeValidator(_split_name)]
+ClassName = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Data(Frozen):
+    """Which images, under which class names, and in which splits.
+
+    `kind` is a row of SOURCES. `root` is what the paths of a CSV start from, itself from the CSV's
+    folder. `classes` maps names or shell-style patterns of classes as found to class names; with
+    `strict_classes` it must name them all. `use` are the splits to take of those that the data
+    names; `pool` throws what is taken together and splits it anew.
+    """
+
+    kind: Annotated[str, BeforeValidator(one_of(SOURCES, "kind of data"))] = "folder"
     path: Path | None = None
     name: str | None = None
+    root: Path | None = None
+    classes: Mapping[str, ClassName] | None = None
+    strict_classes: bool = False
+    use: Annotated[tuple[SplitName, ...], Field(min_length=1)] | None = None
+    pool: bool = False
     image_px: Annotated[int, Field(ge=8, le=1024)] = 224
     splits: Splits = Splits()
     duplicates: Literal["drop", "keep", "error"] = "drop"
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _numbers_name_classes(cls, raw: Any) -> Any:
+        """`7: 8` is written without quotes by people whose classes are numbers."""
+        if not isinstance(raw, Mapping):
+            return raw
+        whole = {key for key, to in raw.items() if isinstance(to, int) and not isinstance(to, bool)}
+        return {str(key): str(to) if key in whole else to for key, to in raw.items()}
+
     @model_validator(mode="after")
     def _located(self) -> "Data":
-        if self.kind == "folder" and self.path is None:
-            raise ValueError("kind: folder needs path (the folder that holds a folder a class)")
-        if self.kind == "tfds" and self.name is None:
-            raise ValueError("kind: tfds needs name (for example tf_flowers)")
+        row = SOURCES[self.kind]
+        if row.takes and getattr(self, row.takes[0]) is None:
+            raise ValueError(f"kind: {row.kind} needs {row.takes[0]} ({row.needs})")
+        if self.root is not None and "root" not in row.takes:
+            raise ValueError(f"kind: {row.kind} takes no root; it is what a CSV's paths start from")
+        if self.strict_classes and self.classes is None:
+            raise ValueError("strict_classes needs classes (which it says are all there are)")
         return self

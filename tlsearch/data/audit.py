@@ -1,24 +1,40 @@
-"""What is wrong with the splits: the same picture on both sides of a boundary."""
+"""What is wrong with splits and labels: the same picture, or nearly, on both sides of a line."""
 
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.data.listing import Split
+from tlsearch.data.listing import SPLITS, Listing, Split
+from tlsearch.data.near import find_near_copies
 from tlsearch.data.splits import Indices
+from tlsearch.errors import DataError
 
 Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
+class Audit:
+    """What there is to say of the data, a sentence a finding, and what train keeps for it."""
+
+    findings: tuple[str, ...]
+    train: Indices
+
+
+@dataclass(frozen=True)
 class Duplicates:
-    """How many images stand again in a later split, and what of train to drop for it."""
+    """How many images stand again in a later split, and what of train to drop for it.
+
+    `example`: two equal pictures of different splits.
+    """
 
     train_in_validation: int
     train_in_test: int
     validation_in_test: int
     train_again: Indices
+    example: tuple[int, int] | None
 
     @property
     def any(self) -> bool:
@@ -41,4 +57,68 @@ def find_duplicates(hashes: Hashes, splits: dict[Split, Indices]) -> Duplicates:
         train_in_test=int(in_test.sum()),
         validation_in_test=int(np.isin(validation, test).sum()),
         train_again=splits["train"][in_validation | in_test],
+        example=_first_pair(hashes, splits),
     )
+
+
+def _first_pair(hashes: Hashes, splits: dict[Split, Indices]) -> tuple[int, int] | None:
+    for one, other in combinations(SPLITS, 2):
+        again = np.flatnonzero(np.isin(hashes[splits[one]], hashes[splits[other]]))
+        if len(again):
+            row = splits[one][again[0]]
+            return int(row), int(splits[other][np.argmax(hashes[splits[other]] == hashes[row])])
+    return None
+
+
+def find_contradictions(hashes: Hashes, labels: NDArray[np.int32]) -> list[tuple[int, int]]:
+    """Pictures of equal pixels and different labels: two rows for each label too many."""
+    order = np.lexsort((labels, hashes))
+    before, after = order[:-1], order[1:]
+    wrong = (hashes[before] == hashes[after]) & (labels[before] != labels[after])
+    return list(zip(before[wrong].tolist(), after[wrong].tolist(), strict=True))
+
+
+def audit(
+    listing: Listing,
+    images: NDArray[Any],
+    hashes: Hashes,
+    splits: dict[Split, Indices],
+    duplicates: Literal["drop", "keep", "error"],
+) -> Audit:
+    """Look for equal and nearly equal pictures; DataError where `duplicates` says so.
+
+    Equal pictures leave train with "drop"; near ones are counted and always kept.
+    """
+    same = find_duplicates(hashes, splits)
+    if same.any and duplicates == "error":
+        raise DataError(f"{same}{_named(listing, same.example)} (duplicates: error)")
+    drop = same.any and duplicates == "drop"
+    findings = [f"{same}{_named(listing, same.example)}; {_done(same, drop)}"] if same.any else []
+    train = np.setdiff1d(splits["train"], same.train_again) if drop else splits["train"]
+    near = find_near_copies(images, hashes, splits | {"train": train})
+    if near.any:
+        kept = "all kept: scores there are better than on pictures taken apart"
+        findings.append(f"{near}{_named(listing, near.example)}; {kept}")
+    labels = np.array([example.label for example in listing.examples], dtype=np.int32)
+    if twice := find_contradictions(hashes, labels):
+        findings.append(
+            f"the same picture under two labels: {len(twice)}{_named(listing, twice[0])}"
+        )
+    return Audit(tuple(findings), train)
+
+
+def _done(same: Duplicates, drop: bool) -> str:
+    if not drop:
+        return "kept, as duplicates: keep says"
+    stay = same.validation_in_test
+    return f"{len(same.train_again)} dropped from train" + (
+        f", {stay} left in validation and test" if stay else ""
+    )
+
+
+def _named(listing: Listing, pair: tuple[int, int] | None) -> str:
+    """Two pictures by name, for a look at them."""
+    if pair is None:
+        return ""
+    one, other = (listing.examples[row].key for row in pair)
+    return f" (as {one} and {other})"

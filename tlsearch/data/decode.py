@@ -12,17 +12,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlsearch.arrays import ArrayStore
 from tlsearch.data.listing import Listing, Picture
+from tlsearch.data.mistakes import all_wrong
 from tlsearch.errors import DataError
 
 BLOCK = 256
-MOST_FAILURES = 20
 
 
 def decode(listing: Listing, image_px: int, store: ArrayStore) -> NDArray[Any]:
     """All images, (n, image_px, image_px, 3) uint8, in the order of the listing.
 
     Resized without keeping proportions, bilinear and antialiased, as the exported model does.
-    Raises DataError naming every picture that cannot be read (the first twenty).
+    Raises DataError naming every picture that cannot be read (of very many the first).
     """
     return store.open(
         listing_key(listing, image_px),
@@ -93,9 +93,7 @@ def _blocks(listing: Listing, prepare: Callable[[Picture], NDArray[Any]]) -> Ite
             failures += [item for item in done if isinstance(item, DataError)]
             yield np.stack([item for item in done if not isinstance(item, DataError)] or [_NOTHING])
     if failures:
-        shown = [str(error) for error in failures[:MOST_FAILURES]]
-        rest = len(failures) - len(shown)
-        raise DataError("\n".join(shown + ([f"... and {rest} more"] if rest else [])))
+        raise all_wrong(failures)
 
 
 _NOTHING = np.zeros((1, 1, 3), np.uint8)

@@ -3,28 +3,25 @@
 import os
 from pathlib import Path
 
+from tlsearch.config.images import SPLIT_NAMES
+from tlsearch.data.classes import require_classes
 from tlsearch.data.listing import Example, Listing, Split
+from tlsearch.data.place import file_version, folder_at
 from tlsearch.errors import DataError
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
 
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-
 
 def list_folder(root: Path) -> Listing:
     """List an image folder; raises DataError where it cannot be one, naming the place."""
-    root = root.expanduser().absolute()
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; expected a folder that holds a folder a class")
+    listing = list_raw_folder(root)
+    require_classes(listing, pooled=False)
+    return listing
+
+
+def list_raw_folder(root: Path) -> Listing:
+    """List an image folder as it is, also where its splits name their classes differently."""
+    root = folder_at(root, "a folder a class")
     groups = _class_folders(root)
     classes = _classes(root, groups)
     labels = {name: label for label, name in enumerate(classes)}
@@ -63,15 +60,23 @@ def _class_folders(root: Path) -> dict[Split | None, list[Path]]:
 
 
 def _classes(root: Path, groups: dict[Split | None, list[Path]]) -> tuple[str, ...]:
-    named = {split: {folder.name for folder in folders} for split, folders in groups.items()}
-    everything = set().union(*named.values())
-    if len(everything) < 2:
-        raise DataError(f"{root}: found {len(everything)} class folders, expected at least 2")
-    lacking = {split: sorted(everything - names) for split, names in named.items()}
-    if any(lacking.values()):
-        lines = "; ".join(f"{split} lacks {names}" for split, names in lacking.items() if names)
-        raise DataError(f"{root}: the splits do not have the same classes: {lines}")
-    return tuple(sorted(everything))
+    found = {folder.name for folders in groups.values() for folder in folders}
+    if len(found) < 2:
+        raise DataError(
+            f"{root}: found {len(found)} class folders, expected at least 2{_hint(root)}"
+        )
+    return tuple(sorted(found))
+
+
+def _hint(root: Path) -> str:
+    """What a folder without classes may be instead."""
+    if any((root / name).is_file() for name in ("batches.meta", "meta")):
+        return "; these look like CIFAR's batches, which kind: cifar reads"
+    below = _subfolders(root)
+    if len(below) == 1 and _subfolders(below[0]):
+        return f"; if {below[0]} holds the classes or splits, give that as path"
+    tables = sorted(path.name for path in root.glob("*.csv"))
+    return f"; if {tables[0]} lists the pictures, kind: csv reads it" if tables else ""
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -92,9 +97,4 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _example(root: Path, file: Path, label: int, split: Split | None) -> Example:
-    try:
-        stat = file.stat()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    key = file.relative_to(root).as_posix()
-    return Example(key, label, split, f"{stat.st_size}-{stat.st_mtime_ns}")
+    return Example(file.relative_to(root).as_posix(), label, split, file_version(file))

@@ -1,11 +1,14 @@
 """Which images there are: a listing of examples, each with its class and perhaps its split."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
+
+from tlsearch.errors import DataError
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -40,3 +43,38 @@ class Listing:
     classes: tuple[str, ...]
     examples: Sequence[Example]
     pictures: Callable[[], Iterator[Picture]]
+
+
+def only(listing: Listing, splits: Sequence[Split]) -> Listing:
+    """The examples of some of the splits that the data names, and the classes that they show."""
+    named = {example.split for example in listing.examples} - {None}
+    lacking = [split for split in splits if split not in named]
+    if lacking:
+        found = ", ".join(sorted(filter(None, named))) or "none"
+        raise DataError(
+            f"{listing.source}: data.use names {', '.join(lacking)}, "
+            f"but the splits that the data names are: {found}"
+        )
+    keep = [example.split in splits for example in listing.examples]
+    kept = replace(
+        listing,
+        examples=list(compress(listing.examples, keep)),
+        pictures=lambda: compress(listing.pictures(), keep),
+    )
+    return _without_unseen(kept)
+
+
+def pooled(listing: Listing) -> Listing:
+    """All examples thrown together, as if the data named no splits."""
+    return replace(listing, examples=[replace(e, split=None) for e in listing.examples])
+
+
+def _without_unseen(listing: Listing) -> Listing:
+    """A class that no example shows is none."""
+    seen = sorted({example.label for example in listing.examples})
+    places = {label: place for place, label in enumerate(seen)}
+    return replace(
+        listing,
+        classes=tuple(listing.classes[label] for label in seen),
+        examples=[replace(e, label=places[e.label]) for e in listing.examples],
+    )

@@ -1,6 +1,7 @@
 """From what the user said of the data to images ready for trials."""
 
 import hashlib
+import importlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlsearch.arrays import ArrayStore
-from tlsearch.config.images import Data
-from tlsearch.data.audit import find_duplicates
+from tlsearch.config.images import SOURCES, Data
+from tlsearch.data.audit import audit
+from tlsearch.data.classes import renamed, require_classes
 from tlsearch.data.decode import content_hashes, decode, listing_key
-from tlsearch.data.digits import list_digits
-from tlsearch.data.folder import list_folder
-from tlsearch.data.listing import Listing, Split
+from tlsearch.data.listing import Listing, Split, only, pooled
 from tlsearch.data.splits import Indices, assign
 from tlsearch.errors import DataError
 
@@ -52,7 +52,7 @@ class ImageData:
     """Decoded images on disk with labels and splits; small to send, opened where it is used.
 
     `labels`: (n,) int32. `hashes`: (n,) uint64, of the pixels. `fingerprint` names the pictures and
-    their split, whatever the machine. `duplicates` says what was found of them, "" where nothing.
+    their split, whatever the machine. `duplicates` says what the audit found, "" where nothing.
     """
 
     images_path: Path
@@ -74,16 +74,21 @@ class ImageData:
 
 
 def list_source(data: Data) -> Listing:
-    """The listing of a data source; raises DataError where there is none."""
-    if data.kind == "folder":
-        assert data.path is not None, "the schema asks for path"
-        return list_folder(data.path)
-    if data.kind == "digits":
-        return list_digits()
-    from tlsearch.data.tfds import list_tfds
-
-    assert data.name is not None, "the schema asks for name"
-    return list_tfds(data.name)
+    """The listing of a data source, as the user wants it; raises DataError where there is none."""
+    row = SOURCES[data.kind]
+    module, _, function = row.lists.partition(":")
+    lists = getattr(importlib.import_module(module), function)
+    listing: Listing = lists(*(getattr(data, key) for key in row.takes))
+    if data.use is not None:
+        listing = only(listing, data.use)
+    if data.classes is not None:
+        listing = renamed(listing, data.classes, data.strict_classes)
+    if data.pool:
+        if data.classes is None:  # else the user has seen the names
+            require_classes(listing, pooled=True)
+        listing = pooled(listing)
+    require_classes(listing, pooled=False)
+    return listing
 
 
 def original_pictures(data: Data, rows: Indices, scratch: Path) -> list[Path]:
@@ -113,7 +118,10 @@ def prepare(data: Data, cache: Path) -> ImageData:
     store = ArrayStore(cache / "images")
     images = decode(listing, data.image_px, store)
     hashes = _hashes(listing, data.image_px, images, ArrayStore(cache / "hashes"))
-    splits["train"], duplicates = _without_duplicates(data, hashes, splits)
+    found = audit(listing, images, hashes, splits, data.duplicates)
+    for finding in found.findings:
+        log.warning(finding)
+    splits["train"] = found.train
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
     _require_classes(listing.classes, labels[splits["train"]])
     return ImageData(
@@ -123,7 +131,7 @@ def prepare(data: Data, cache: Path) -> ImageData:
         hashes=hashes,
         splits=splits,
         fingerprint=_fingerprint(listing.classes, hashes, labels, splits),
-        duplicates=duplicates,
+        duplicates="; ".join(found.findings),
     )
 
 
@@ -132,24 +140,6 @@ def _hashes(
 ) -> NDArray[np.uint64]:
     key = listing_key(listing, image_px)
     return np.asarray(store.open(key, len(images), lambda: [content_hashes(images)]))
-
-
-def _without_duplicates(
-    data: Data, hashes: NDArray[np.uint64], splits: dict[Split, Indices]
-) -> tuple[Indices, str]:
-    """What train keeps, and what there is to say of duplicates ("" where there are none)."""
-    found = find_duplicates(hashes, splits)
-    if not found.any:
-        return splits["train"], ""
-    if data.duplicates == "error":
-        raise DataError(f"{found} (duplicates: error)")
-    if data.duplicates == "keep":
-        kept, said = splits["train"], f"{found}; kept, as duplicates: keep says"
-    else:
-        kept = np.setdiff1d(splits["train"], found.train_again)
-        said = f"{found}; {len(found.train_again)} dropped from train"
-    log.warning(said)
-    return kept, said
 
 
 def _require_classes(classes: tuple[str, ...], train_labels: NDArray[np.int32]) -> None:

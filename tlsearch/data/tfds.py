@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.data.folder import SPLIT_NAMES
+from tlsearch.config.images import SPLIT_NAMES
 from tlsearch.data.listing import Example, Listing
 from tlsearch.errors import DataError
 

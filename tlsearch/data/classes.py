@@ -1,0 +1,115 @@
+"""Which class each example is of, under the names that the user gives to what was found."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import yaml
+
+from tlsearch.config.names import did_you_mean
+from tlsearch.data.listing import Listing, Split
+from tlsearch.data.mistakes import all_wrong
+from tlsearch.errors import DataError
+
+
+def renamed(listing: Listing, names: Mapping[str, str], strict: bool = False) -> Listing:
+    """The listing under new class names; classes of one name become one.
+
+    `names` maps classes as found, by name or shell-style pattern; a name goes before patterns.
+    Raises DataError naming all at once: what maps nothing, a class that two patterns claim, and,
+    where `strict`, each class that nothing maps.
+    """
+    claims = {found: _claims(found, names) for found in listing.classes}
+    mistakes = [*_idle(names, listing.classes), *_unclear(claims, strict)]
+    if mistakes:
+        found = f"{listing.source}: found the classes {', '.join(listing.classes)}"
+        raise all_wrong([found, *mistakes])
+    new = {found: names[keys[0]] if keys else found for found, keys in claims.items()}
+    classes = tuple(sorted(set(new.values()))) if names else listing.classes
+    labels = [classes.index(new[found]) for found in listing.classes]
+    return replace(
+        listing,
+        classes=classes,
+        examples=[replace(e, label=labels[e.label]) for e in listing.examples],
+    )
+
+
+def _claims(found: str, names: Mapping[str, str]) -> list[str]:
+    return [found] if found in names else [key for key in names if fnmatchcase(found, key)]
+
+
+def _idle(names: Mapping[str, str], found: Sequence[str]) -> Iterable[str]:
+    for key in names:
+        if key not in found and not any(fnmatchcase(name, key) for name in found):
+            yield f"data.classes: {key}: matches none of them, {did_you_mean(key, found)}"
+
+
+def _unclear(claims: Mapping[str, Sequence[str]], strict: bool) -> Iterable[str]:
+    for found, keys in claims.items():
+        if len(keys) > 1:
+            yield f"data.classes: {found}: claimed by {' and by '.join(keys)}; keep one"
+        if strict and not keys:
+            yield f"data.classes: {found}: named by nothing, and data.strict_classes is true"
+
+
+def require_classes(listing: Listing, pooled: bool) -> None:
+    """Raise DataError where there are fewer than two classes, or other ones in another split.
+
+    The latter says which map of names would mend it. Where the splits are `pooled` a class may be
+    in one of them alone, but not under two names.
+    """
+    if len(listing.classes) < 2:
+        raise DataError(
+            f"{listing.source}: found {len(listing.classes)} class "
+            f"({', '.join(listing.classes)}), expected at least 2"
+        )
+    named = _by_split(listing)
+    everything = set().union(*named.values())
+    lacking = {split: sorted(everything - names) for split, names in named.items()}
+    same = _same_class(named)
+    if any(lacking.values()) and (same or not pooled):
+        lines = "; ".join(f"{split} lacks {names}" for split, names in lacking.items() if names)
+        raise DataError(
+            f"{listing.source}: the splits do not have the same classes: {lines}\n{_advice(same)}"
+        )
+
+
+def _by_split(listing: Listing) -> dict[Split, set[str]]:
+    named: dict[Split, set[str]] = defaultdict(set)
+    for example in listing.examples:
+        if example.split is not None:
+            named[example.split].add(listing.classes[example.label])
+    return {split: named[split] for split in sorted(named)}
+
+
+def _same_class(named: Mapping[Split, set[str]]) -> dict[str, str]:
+    """Classes that only some splits have -> the one elsewhere that is their short form, if any."""
+    everywhere = set.intersection(*named.values()) if named else set()
+    odd = sorted(set().union(*named.values()) - everywhere, key=lambda name: (len(name), name))
+    found: dict[str, str] = {}
+    for place, long in enumerate(odd):
+        short = [
+            name
+            for name in odd[:place]
+            if _letters(long).startswith(_letters(name))
+            and not any({name, long} <= names for names in named.values())
+        ]
+        if short:
+            found[long] = short[-1]
+    return found
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
+
+
+def _advice(same: Mapping[str, str]) -> str:
+    if not same:
+        return (
+            "where one class has two names, map one to the other in data.classes; data.use leaves "
+            "a split out, data.pool: true splits all pictures anew"
+        )
+    classes = {"data": {"classes": dict(sorted(same.items()))}}
+    snippet = yaml.safe_dump(classes, allow_unicode=True, width=1000).rstrip()
+    return f"if these are one class under two names, say so in the search space:\n{snippet}"

@@ -1,0 +1,29 @@
+"""A contact sheet: some pictures of each class in one image, a row a class, with its name."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tlsearch.data.listing import Split
+from tlsearch.data.sources import ImageData
+
+PICTURE_PX = 96
+NAME_PX = 20
+GAP_PX = 4
+MOST_CLASSES = 200  # so that the sheet stays one that can be looked at
+
+
+def contact_sheet(data: ImageData, split: Split = "train", per_class: int = 8) -> Image.Image:
+    """Pictures of a split as training sees them, evenly chosen of each of the first 200 classes."""
+    classes = data.classes[:MOST_CLASSES]
+    step_px, row_px = PICTURE_PX + GAP_PX, NAME_PX + PICTURE_PX + GAP_PX
+    sheet = Image.new("RGB", (GAP_PX + per_class * step_px, row_px * len(classes)), "white")
+    canvas, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    labels, images = data.split_labels(split), data.images(split)
+    for place, name in enumerate(classes):
+        rows = np.flatnonzero(labels == place)
+        canvas.text((GAP_PX, place * row_px + 2), f"{name}: {len(rows)}", "black", font)
+        chosen = rows[np.unique(np.linspace(0, len(rows) - 1, per_class).round().astype(np.int64))]
+        for column, pixels in enumerate(images[chosen]):
+            picture = Image.fromarray(pixels).resize((PICTURE_PX, PICTURE_PX))
+            sheet.paste(picture, (GAP_PX + column * step_px, place * row_px + NAME_PX))
+    return sheet
