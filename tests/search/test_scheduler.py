@@ -260,6 +260,21 @@ def test_the_median_rule_never_pauses_a_trial():
     assert build("median").on_trial_result(Waiting(), trial(0), result) == "CONTINUE"
 
 
+@given(curves)
+@pytest.mark.parametrize("kind", STOPPING)
+def test_time_is_the_epoch_whatever_ray_counts(kind, drawn):
+    """`training_iteration` begins anew where a trial was taken up without Ray's checkpoint."""
+    expected = play(build(kind), drawn)
+    scheduler, reached = build(kind), {}
+    for number, curve in enumerate(drawn):
+        for epoch, value in enumerate(curve, start=1):
+            reached[number] = epoch
+            result = {"epoch": epoch, "value": value, "training_iteration": 1 + epoch % 3}
+            if scheduler.on_trial_result(None, trial(number), result) == "STOP":
+                break
+    assert reached == expected
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_its_scheduler(kind):
     expected = {"asha": ExplainedHalving, "hyperband": ExplainedHalving, "median": ExplainedMedian}
