@@ -17,14 +17,13 @@ import json
 import random
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Protocol
 
 from tlsearch.config.load import parse
-from tlsearch.results.rungs import rungs
 from tlsearch.search.scheduler import build_scheduler
 
 FEWEST_RUNS = 40
@@ -74,41 +73,19 @@ class Ours:
         return epoch < self.epochs and decision == "CONTINUE"
 
 
-@dataclass
-class Promotion:
-    """ASHA that pauses a run at its rung and promotes it once it is among the top third there.
-
-    Li et al., "A System for Massively Parallel Hyperparameter Tuning", algorithm 2.
-    """
-
-    epochs: int
-    waiting: list[int]
-    reduction: int = 3
-    first_rung: int = 2
-    recorded: dict[int, dict[int, float]] = field(default_factory=dict)
-    promoted: dict[int, set[int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.rungs = rungs(self.first_rung, self.reduction, self.epochs)
-        self.recorded = {rung: {} for rung in self.rungs}
-        self.promoted = {rung: set() for rung in self.rungs}
+class Promoting(Ours):
+    """The same, but a stopped run is taken up again once it is due."""
 
     def next(self) -> int | None:
-        for rung in reversed(self.rungs):
-            values = self.recorded[rung]
-            best = sorted(values, key=values.__getitem__, reverse=True)
-            for number in best[: len(values) // self.reduction]:
-                if number not in self.promoted[rung]:
-                    self.promoted[rung].add(number)
-                    return number
-        return self.waiting.pop(0) if self.waiting else None
+        number = self.scheduler.promote()
+        return super().next() if number is None else number
 
     def goes_on(self, number: int, epoch: int, accuracy: float) -> bool:
-        if epoch >= self.epochs:
-            return False
-        if epoch in self.recorded:
-            self.recorded[epoch][number] = accuracy
-        return epoch not in self.recorded
+        kept = super().goes_on(number, epoch, accuracy)
+        if not kept:
+            trial = SimpleNamespace(config={"number": number}, trial_id=str(number))
+            self.scheduler.on_trial_complete(None, trial, {"epoch": epoch, "value": accuracy})
+        return kept
 
 
 def replay(runs: Sequence[Run], rule: Rule, slots: int) -> Iterator[float]:
@@ -145,7 +122,7 @@ def rules(epochs: int, waiting: list[int], seed: int) -> dict[str, Rule]:
     """Every rule by name, each with the same runs in the same order."""
     names = ("asha", "hyperband", "median", "none")
     ours: dict[str, Rule] = {n: Ours(n, epochs, list(waiting), seed) for n in names}
-    return ours | {"promotion": Promotion(epochs, list(waiting))}
+    return ours | {"promotion": Promoting("promotion", epochs, list(waiting), seed)}
 
 
 def read(path: Path, epochs: int) -> list[Run]:

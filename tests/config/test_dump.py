@@ -41,7 +41,9 @@ spaces = st.fixed_dictionaries(
         "optimizer": some(st.sampled_from(OPTIMIZERS)),
     },
 )
-schedulers = st.sampled_from(["asha", "hyperband", "median", "none"]) | st.fixed_dictionaries(
+schedulers = st.sampled_from(
+    ["asha", "hyperband", "median", "promotion", "none"]
+) | st.fixed_dictionaries(
     {"kind": st.sampled_from(["asha", "hyperband"]), "first_rung": st.integers(2, 9)}
 )
 searches = st.fixed_dictionaries(

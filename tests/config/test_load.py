@@ -226,12 +226,12 @@ metric: acuracy
         ),
         (
             "scheduler: null",
-            "scheduler: found None, expected asha, hyperband, median, none, "
+            "scheduler: found None, expected asha, hyperband, median, promotion, none, "
             "or settings with one of them as kind",
         ),
         (
             "scheduler: {reduction: 3}",
-            "scheduler: found {'reduction': 3}, expected asha, hyperband, median, none, "
+            "scheduler: found {'reduction': 3}, expected asha, hyperband, median, promotion, none, "
             "or settings with one of them as kind",
         ),
         (

@@ -14,9 +14,11 @@ from tlsearch.config.scheduler import KINDS
 from tlsearch.results.journal import TrialRecord
 from tlsearch.search.halving import ExplainedHalving
 from tlsearch.search.median import ExplainedMedian
+from tlsearch.search.promotion import PromotingAsha
 from tlsearch.search.scheduler import build_scheduler
 
 EPOCHS = 18
+law = settings(deadline=None, max_examples=60)  # the machine may be busy
 STOPPING = ("asha", "hyperband", "median")
 
 
@@ -83,12 +85,14 @@ curves = st.lists(
 directions = st.sampled_from(["max", "min"])
 
 
+@law
 @given(curves, directions)
 def test_asha_decides_as_rays_own(drawn, direction):
     stock = AsyncHyperBandScheduler("epoch", "value", direction, EPOCHS, 2, 3)
     assert play(build("asha", direction), drawn) == play_stock(stock, drawn)
 
 
+@law
 @given(curves, directions)
 def test_the_median_rule_decides_as_rays_own(drawn, direction):
     stock = MedianStoppingRule("epoch", "value", direction, 2, min_samples_required=3)
@@ -96,6 +100,7 @@ def test_the_median_rule_decides_as_rays_own(drawn, direction):
     assert play(build("median", direction), drawn) == expected
 
 
+@law
 @given(curves, directions, st.integers(0, 12))
 @pytest.mark.parametrize("kind", STOPPING)
 def test_rebuilt_from_the_journal_it_decides_on_as_it_would_have(kind, drawn, direction, cut):
@@ -113,7 +118,7 @@ def state(scheduler):
     return scheduler.brackets
 
 
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 @given(curves, st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
 @pytest.mark.parametrize("kind", STOPPING)
 def test_it_decides_the_same_whatever_numpys_global_state(kind, drawn, one, other):
@@ -134,6 +139,7 @@ def test_stock_hyperband_draws_brackets_from_numpys_global_state():
     assert len(drawn) > 1
 
 
+@law
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10**6))
 def test_a_trials_bracket_is_a_function_of_seed_and_number(seed, number):
     assert build("hyperband", seed=seed).bracket_of(number) == build(
@@ -212,6 +218,7 @@ def test_the_median_rule_says_why():
     }
 
 
+@law
 @given(curves, directions)
 @pytest.mark.parametrize("kind", STOPPING)
 def test_every_decision_is_kept_with_its_grounds(kind, drawn, direction):
@@ -260,6 +267,7 @@ def test_the_median_rule_never_pauses_a_trial():
     assert build("median").on_trial_result(Waiting(), trial(0), result) == "CONTINUE"
 
 
+@law
 @given(curves)
 @pytest.mark.parametrize("kind", STOPPING)
 def test_time_is_the_epoch_whatever_ray_counts(kind, drawn):
@@ -277,5 +285,11 @@ def test_time_is_the_epoch_whatever_ray_counts(kind, drawn):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_its_scheduler(kind):
-    expected = {"asha": ExplainedHalving, "hyperband": ExplainedHalving, "median": ExplainedMedian}
-    assert type(build(kind)) is expected.get(kind, FIFOScheduler)
+    expected = {
+        "asha": ExplainedHalving,
+        "hyperband": ExplainedHalving,
+        "median": ExplainedMedian,
+        "promotion": PromotingAsha,
+        "none": FIFOScheduler,
+    }
+    assert type(build(kind)) is expected[kind]

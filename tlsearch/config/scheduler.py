@@ -37,6 +37,14 @@ class Median(Frozen):
     min_trials: Annotated[int, Field(ge=1)] = 3  # others that reached the epoch
 
 
+class Promotion(Frozen):
+    """ASHA that parks a trial at a rung until it is among the top 1/reduction there."""
+
+    kind: Literal["promotion"] = "promotion"
+    first_rung: FirstRung = 2
+    reduction: Reduction = 3
+
+
 class Unstopped(Frozen):
     """Let every trial train to its last epoch."""
 
@@ -47,6 +55,7 @@ KINDS: Mapping[str, type[Frozen]] = {
     "asha": Asha,
     "hyperband": Hyperband,
     "median": Median,
+    "promotion": Promotion,
     "none": Unstopped,
 }
 _known = one_of(KINDS, "scheduler")
@@ -65,5 +74,7 @@ def _named(raw: Any) -> Any:
 
 
 Scheduler = Annotated[
-    Asha | Hyperband | Median | Unstopped, Field(discriminator="kind"), BeforeValidator(_named)
+    Asha | Hyperband | Median | Promotion | Unstopped,
+    Field(discriminator="kind"),
+    BeforeValidator(_named),
 ]

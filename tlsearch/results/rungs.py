@@ -1,6 +1,6 @@
 """The epochs at which successive halving compares trials."""
 
-from tlsearch.config.scheduler import Asha, Hyperband, Scheduler
+from tlsearch.config.scheduler import Asha, Hyperband, Promotion, Scheduler
 
 
 def rungs(first: int, reduction: int, epochs: int) -> tuple[int, ...]:
@@ -15,6 +15,6 @@ def rungs(first: int, reduction: int, epochs: int) -> tuple[int, ...]:
 
 def rungs_of(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
     """The rungs of a scheduler, all brackets together; none where it compares at every epoch."""
-    if isinstance(scheduler, Asha | Hyperband):
+    if isinstance(scheduler, Asha | Hyperband | Promotion):
         return rungs(scheduler.first_rung, scheduler.reduction, epochs)
     return ()

@@ -31,5 +31,7 @@ class Decision:
 
     @property
     def _sign(self) -> str:
+        if self.stopped and self.value == self.cutoff:  # of equals the earlier trial is promoted
+            return "="
         worse, otherwise = ("<", ">=") if self.direction == "max" else (">", "<=")
         return worse if self.stopped else otherwise

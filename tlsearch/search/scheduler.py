@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from tlsearch.config.scheduler import Asha, Hyperband, Median
+from tlsearch.config.scheduler import Asha, Hyperband, Median, Promotion
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.journal import TrialRecord
 from tlsearch.search.halving import ExplainedHalving
 from tlsearch.search.median import ExplainedMedian
+from tlsearch.search.promotion import PromotingAsha
 
 
 def build_scheduler(
@@ -24,7 +25,7 @@ def build_scheduler(
 
 def _empty(
     config: SearchConfig, reasons: dict[int, str]
-) -> ExplainedHalving | ExplainedMedian | None:
+) -> ExplainedHalving | ExplainedMedian | PromotingAsha | None:
     asked = config.scheduler
     if isinstance(asked, Asha | Hyperband):
         return ExplainedHalving(
@@ -42,5 +43,12 @@ def _empty(
             grace=asked.grace,
             min_trials=asked.min_trials,
             reasons=reasons,
+        )
+    if isinstance(asked, Promotion):
+        return PromotingAsha(
+            direction=config.direction,
+            epochs=config.epochs,
+            first_rung=asked.first_rung,
+            reduction=asked.reduction,
         )
     return None
