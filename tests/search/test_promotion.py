@@ -151,6 +151,13 @@ def test_the_reason_names_place_and_cutoff(tmp_path):
     assert reasons[0] == "stopped at epoch 2: 0 < 0.4, place 6 of 6 at rung 2"
 
 
+@pytest.mark.parametrize("trials", [1, 2, 3])
+def test_the_best_of_few_is_trained_to_its_last_epoch(tmp_path, trials):
+    Search(tmp_path / "journal.log", trials, lambda number, epoch: number / 10).run()
+    record = read(tmp_path / "journal.log").trials
+    assert [trial.epochs for trial in record] == [2] * (trials - 1) + [EPOCHS]
+
+
 def test_of_equals_the_earlier_is_promoted_and_the_other_told_so(tmp_path):
     Search(tmp_path / "journal.log", 3, lambda number, epoch: 0.5).run()
     first, *others = read(tmp_path / "journal.log").trials

@@ -19,8 +19,8 @@ _NOTED = ("seconds", "trained_parameters", "trained_share")
 class PromotingSearch(TruthfulSearch):
     """Proposes promoted trials first, then those cut short, then new ones; parked ones stay untold.
 
-    Once every trial of the study has begun, none runs and none is due, those that wait are told as
-    stopped, and the search is over.
+    Once every trial of the study has begun, none runs and none is due, the best of each rung goes
+    on, so that the best is trained to its last epoch; then those that wait are told as stopped.
     """
 
     def __init__(
@@ -38,10 +38,14 @@ class PromotingSearch(TruthfulSearch):
     def suggest(self, trial_id: str) -> Any:
         """The next trial; None while only a running one can change what is due; FINISHED."""
         number = self._promotion.promote()
+        if number is None and not self._unfinished and self._all_began():
+            if self._running:
+                return None
+            number = self._promotion.promote(at_least=1)
+            if number is None:
+                return self._end()
         if number is not None:
             self._unfinished.appendleft(self._id(number))
-        elif not self._unfinished and self._all_began():
-            return self._wait_or_end()
         self._running.add(trial_id)
         return super().suggest(trial_id)
 
@@ -60,15 +64,14 @@ class PromotingSearch(TruthfulSearch):
             trial.set_user_attr(name, result.get(name))
         trial.set_user_attr("worker", f"{result.get('hostname', '')} {result.get('pid', '')}")
 
-    def _wait_or_end(self) -> Any:
-        if self._running:
-            return None
+    def _end(self) -> str:
+        """Tell every trial that still waits."""
         for number, why in self._promotion.dismiss().items():
             self.reasons[number] = why
             self._ot_trials[f"parked-{number}"] = Trial(self.study, self._id(number))
             last = _last_result(self.record().trials[number])
             super().on_trial_complete(f"parked-{number}", last)
-        return Searcher.FINISHED
+        return str(Searcher.FINISHED)
 
     def _all_began(self) -> bool:
         began = sum(trial.state != "waiting" for trial in self.record().trials)

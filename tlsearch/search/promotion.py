@@ -45,10 +45,13 @@ class PromotingAsha(FIFOScheduler):
             if trial.state == "unfinished" and trial.epochs in self.rungs:
                 self.parked[trial.number] = trial.epochs
 
-    def promote(self) -> int | None:
-        """The trial to take up again, of the last rung that has one, None where none is due."""
+    def promote(self, at_least: int = 0) -> int | None:
+        """The trial to take up again, of the last rung that has one, None where none is due.
+
+        `at_least` as many leave each rung, however few reached it.
+        """
         for epoch in reversed(self.rungs):
-            for number in self._best(epoch):
+            for number in self._best(epoch, at_least):
                 if self.parked.get(number) == epoch:
                     del self.parked[number]
                     return number
@@ -85,9 +88,9 @@ class PromotingAsha(FIFOScheduler):
         reached = self.rungs[epoch]
         return sorted(reached, key=lambda number: (-self._sign * reached[number], number))
 
-    def _best(self, epoch: int) -> list[int]:
+    def _best(self, epoch: int, at_least: int = 0) -> list[int]:
         order = self._order(epoch)
-        return order[: len(order) // self._reduction]
+        return order[: max(len(order) // self._reduction, at_least)]
 
     def _decision(self, number: int, epoch: int, stopped: bool) -> Decision:
         """What stands against a trial at its rung: the last one that would be promoted there."""
