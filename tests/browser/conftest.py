@@ -122,7 +122,7 @@ ABOUT: dict[str, Any] = {
         "name": "pets",
         "metric": "accuracy",
         "epochs": 6,
-        "asha": {"first_rung": 2, "reduction": 3},
+        "scheduler": {"kind": "asha", "first_rung": 2, "reduction": 3},
         "data": {"path": f"/{EVIL}"},
     },
     "data": {"images": {"train": 200, "validation": 100, "test": 100}},

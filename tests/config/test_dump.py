@@ -41,6 +41,11 @@ spaces = st.fixed_dictionaries(
         "optimizer": some(st.sampled_from(OPTIMIZERS)),
     },
 )
+schedulers = st.sampled_from(
+    ["asha", "hyperband", "median", "promotion", "none"]
+) | st.fixed_dictionaries(
+    {"kind": st.sampled_from(["asha", "hyperband"]), "first_rung": st.integers(2, 9)}
+)
 searches = st.fixed_dictionaries(
     {
         "data": st.fixed_dictionaries(
@@ -52,7 +57,7 @@ searches = st.fixed_dictionaries(
         "name": names,
         "space": spaces,
         "epochs": st.integers(1, 99),
-        "asha": st.none() | st.fixed_dictionaries({"first_rung": st.integers(2, 9)}),
+        "scheduler": schedulers,
         "time_budget": st.sampled_from([90, "90s", "1.5h"]),
         "metric": st.sampled_from(sorted(METRICS)),
         "warm_up_lr": rates,

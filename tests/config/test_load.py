@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsearch.config.dimension import Frozen
 from tlsearch.config.load import find_space, from_mapping, load, parse, shipped_spaces
-from tlsearch.config.schema import Asha, SearchConfig
+from tlsearch.config.scheduler import Asha, Hyperband, Median, Unstopped
+from tlsearch.config.schema import SearchConfig
 from tlsearch.errors import ConfigError
 
 DIGITS = "data: {kind: digits, image_px: 48}\n"
@@ -40,10 +42,25 @@ def test_a_time_budget_is_seconds_however_it_is_written(written: str, seconds: f
     assert parse(f"{DIGITS}time_budget: {written}").time_budget == seconds
 
 
-def test_asha_is_on_unless_switched_off() -> None:
-    assert parse(DIGITS).asha == Asha()
-    assert parse(f"{DIGITS}asha: null").asha is None
-    assert parse(DIGITS, settings=["asha=null"]).asha is None
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("", Asha()),
+        ("scheduler: asha", Asha()),
+        ("scheduler: {kind: asha, reduction: 4}", Asha(reduction=4)),
+        ("scheduler: {kind: hyperband, brackets: 3}", Hyperband(brackets=3)),
+        ("scheduler: median", Median()),
+        ("scheduler: none", Unstopped()),
+    ],
+)
+def test_a_scheduler_is_a_name_or_a_kind_with_settings(written: str, meant: Frozen) -> None:
+    assert parse(f"{DIGITS}{written}").scheduler == meant
+
+
+def test_a_scheduler_is_set_from_the_command_line() -> None:
+    assert parse(DIGITS, settings=["scheduler=none"]).scheduler == Unstopped()
+    settings = ["scheduler.kind=median", "scheduler.grace=4"]
+    assert parse(f"{DIGITS}scheduler: asha", settings=settings).scheduler == Median(grace=4)
 
 
 @pytest.mark.parametrize("hundredths", [(33, 56, 11), (34, 55, 11), (70, 15, 15), (80, 10, 10)])
@@ -191,8 +208,32 @@ metric: acuracy
             "time_budget: found '20 minutes', expected seconds, or a time as in 90s, 20m or 1.5h",
         ),
         ("time_budget: 0s", "time_budget: found '0s', expected a number > 0"),
-        ("asha: {frist_rung: 2}", "asha.frist_rung: unknown key, did you mean 'first_rung'?"),
-        ("asha: {reduction: 1}", "asha.reduction: found 1, expected a number >= 2"),
+        (
+            "scheduler: {kind: asha, frist_rung: 2}",
+            "scheduler.frist_rung: unknown key, did you mean 'first_rung'?",
+        ),
+        (
+            "scheduler: {kind: median, reduction: 3}",
+            "scheduler.reduction: unknown key, known: kind, grace, min_trials",
+        ),
+        (
+            "scheduler: {kind: asha, reduction: 1}",
+            "scheduler.reduction: found 1, expected a number >= 2",
+        ),
+        (
+            "scheduler: hyperbnd",
+            "scheduler: unknown scheduler 'hyperbnd', did you mean 'hyperband'?",
+        ),
+        (
+            "scheduler: null",
+            "scheduler: found None, expected asha, hyperband, median, promotion, none, "
+            "or settings with one of them as kind",
+        ),
+        (
+            "scheduler: {reduction: 3}",
+            "scheduler: found {'reduction': 3}, expected asha, hyperband, median, promotion, none, "
+            "or settings with one of them as kind",
+        ),
         (
             "resources: {max_concurrent: 0}",
             "resources.max_concurrent: found 0, expected a whole number >= 1, or auto",

@@ -23,7 +23,11 @@ from tlsearch.results.timeline import timeline
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 ABOUT: dict[str, Any] = {
-    "config": {"name": "pets", "metric": "accuracy", "asha": {"first_rung": 1, "reduction": 3}},
+    "config": {
+        "name": "pets",
+        "metric": "accuracy",
+        "scheduler": {"kind": "asha", "first_rung": 1, "reduction": 3},
+    },
     "versions": {"python": "3.11.7", "tlsearch": "0.1.0", "optuna": "5.0.0"},
 }
 SECTIONS = ("headline", "leaderboard", "curves", "parameters", "cost", "winner", "data", "again")
@@ -286,7 +290,7 @@ def test_rungs_are_marked() -> None:
     record = StudyRecord("max", (TrialRecord(0, "finished", {}, dict.fromkeys(range(10), 0.5)),))
     layout = learning_curves(record, "accuracy", {"first_rung": 2, "reduction": 2})["layout"]
     assert [shape["x0"] for shape in layout["shapes"]] == [2, 4, 8]
-    assert learning_curves(record, "accuracy", None)["layout"]["shapes"] == []
+    assert learning_curves(record, "accuracy", {"kind": "median"})["layout"]["shapes"] == []
 
 
 spans = st.lists(

@@ -59,10 +59,19 @@ def test_the_dashboard_stays_on_the_head(cluster):
     assert "--dashboard-host=127.0.0.1" in " ".join(cluster["head_start_ray_commands"])
 
 
-def test_settings_stand_before_ray_is_imported():
-    code = "import os, tlsearch.search.ending; print(os.environ['RAY_AUTH_MODE'])"
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RAY_AUTH_MODE", "token"),
+        ("RAY_CHDIR_TO_TRIAL_DIR", "0"),
+        ("RAY_AIR_NEW_OUTPUT", "0"),
+        ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1"),
+    ],
+)
+def test_settings_stand_before_ray_is_imported(name, value):
+    code = f"import os, tlsearch.search.ending; print(os.environ['{name}'])"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_"))}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "token"
+    assert done.stdout.strip() == value

@@ -5,18 +5,18 @@ import pytest
 from tlsearch.config.load import parse
 from tlsearch.results.events import EpochReported, TrialBegan
 from tlsearch.results.rungs import rungs
+from tlsearch.search.halving import ExplainedHalving
 from tlsearch.search.sampler import TruthfulSearch
-from tlsearch.search.scheduler import ExplainedAsha
 
 
 @pytest.mark.parametrize("first", [1, 2, 5])
 @pytest.mark.parametrize("reduction", [2, 3, 4])
 @pytest.mark.parametrize("epochs", [1, 3, 9, 18, 27])
 def test_rungs_are_those_of_the_scheduler(first, reduction, epochs):
-    asha = ExplainedAsha(
+    asha = ExplainedHalving(
         direction="max", epochs=epochs, first_rung=first, reduction=reduction, reasons={}
     )
-    milestones = sorted(milestone for milestone, _ in asha.rungs)
+    milestones = sorted(milestone for milestone, _ in asha.brackets[0])
     assert list(rungs(first, reduction, epochs)) == milestones
 
 

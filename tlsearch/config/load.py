@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from tlsearch.config.dimension import Range
 from tlsearch.config.images import Data, Splits
 from tlsearch.config.names import did_you_mean
-from tlsearch.config.schema import Asha, Resources, SearchConfig
+from tlsearch.config.scheduler import KINDS
+from tlsearch.config.schema import Resources, SearchConfig
 from tlsearch.config.space import Space
 from tlsearch.errors import ConfigError
 
@@ -24,7 +25,6 @@ _SECTIONS: dict[str, Iterable[str]] = {
     "data": Data.model_fields,
     "data.splits": Splits.model_fields,
     "space": Space.model_fields,
-    "asha": Asha.model_fields,
     "resources": Resources.model_fields,
 }
 
@@ -191,8 +191,6 @@ def from_mapping(values: Mapping[str, Any], source: str = "<values>") -> SearchC
 def dump(config: SearchConfig) -> str:
     """The search space as YAML text that `parse` reads back to an equal configuration."""
     plain = config.model_dump(mode="json", exclude_none=True)
-    if config.asha is None:
-        plain["asha"] = None
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False)
 
 
@@ -244,8 +242,7 @@ def _length(plain: Any) -> int:
 
 def _reason(detail: Any, at: Key) -> str:
     if detail["type"] == "extra_forbidden":
-        known = _SECTIONS.get(_dotted(at[:-1]), Range.model_fields)
-        return f"unknown key, {did_you_mean(str(at[-1]), known)}"
+        return f"unknown key, {did_you_mean(str(at[-1]), _known(detail, at))}"
     if detail["type"] == "missing":
         return "missing, expected a value"
     message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
@@ -254,6 +251,13 @@ def _reason(detail: Any, at: Key) -> str:
     if detail["type"] in _EXPECTED:
         message = _EXPECTED[detail["type"]].format(**detail.get("ctx", {}))
     return f"found {detail['input']!r}, expected {message}"
+
+
+def _known(detail: Any, at: Key) -> Iterable[str]:
+    """The keys that the mapping around an unknown one may have."""
+    if at[0] == "scheduler":
+        return KINDS[detail["loc"][1]].model_fields
+    return _SECTIONS.get(_dotted(at[:-1]), Range.model_fields)
 
 
 def _dotted(at: Key) -> str:

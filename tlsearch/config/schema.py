@@ -19,17 +19,11 @@ from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS,
 from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
 from tlsearch.config.images import Data
 from tlsearch.config.names import one_of
+from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
 
 FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
-
-
-class Asha(Frozen):
-    """Stop a trial at a rung unless it is among the top 1/reduction of those that reached it."""
-
-    first_rung: Annotated[int, Field(ge=2)] = 2  # epochs; at 1 the eventual winner is often cut
-    reduction: Annotated[int, Field(ge=2, le=10)] = 3
 
 
 class Resources(Frozen):
@@ -85,7 +79,7 @@ class SearchConfig(Frozen):
     epochs: PositiveInt = 10
     warm_up_epochs: Annotated[int, Field(ge=0)] = 5
     warm_up_lr: Rate = 1e-2
-    asha: Asha | None = Asha()
+    scheduler: Scheduler = Asha()
     trials: PositiveInt = 20
     time_budget: Annotated[float, BeforeValidator(_seconds), Field(gt=0)] | None = None  # seconds
     metric: MetricName = "accuracy"

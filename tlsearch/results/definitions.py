@@ -36,8 +36,8 @@ TERMS: Mapping[str, str] = {
     "test": "The metric of one trial, computed once after the search on pictures that no trial "
     "has seen.",
     "varied": "What the search chose itself; everything else is the same in every trial.",
-    "rung": "An epoch at which ASHA compares trials: only the best share of those that reached "
-    "it goes on.",
+    "rung": "An epoch at which the scheduler compares trials: only the best share of those that "
+    "reached it goes on.",
     "importance": "PED-ANOVA: how differently a parameter is distributed among the best tenth of "
     "the ranked trials and among all of them. Shares that add up to 1; associations, not causes.",
     "parallel": "One line a trial, through its value on every axis; each axis runs from the "

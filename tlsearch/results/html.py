@@ -227,8 +227,8 @@ def _figures(
     figures = {f"slice-{name}": plot for name, plot in plots.slices(record, metric).items()}
     figures["timeline"] = timeline(record)
     if ranked(record):
-        asha = about["config"].get("asha")
-        figures["curves"] = plots.learning_curves(record, metric, asha)
+        scheduler = about["config"].get("scheduler", {})
+        figures["curves"] = plots.learning_curves(record, metric, scheduler)
         figures["seconds"] = plots.against_seconds(record, metric)
         figures["parallel"] = plots.parallel_coordinates(record, metric)
     if shares:

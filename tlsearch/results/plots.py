@@ -30,7 +30,7 @@ def plain(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def learning_curves(record: StudyRecord, metric: str, asha: Mapping[str, Any] | None) -> Figure:
+def learning_curves(record: StudyRecord, metric: str, scheduler: Mapping[str, Any]) -> Figure:
     """The metric by epoch: the best trials named, the others together, rungs as dashed lines."""
     best = ranked(record)[:NAMED_CURVES]
     named = {trial.number for trial in best}
@@ -38,7 +38,8 @@ def learning_curves(record: StudyRecord, metric: str, asha: Mapping[str, Any] | 
     traces = [_bundle(others, state) for state in sorted({t.state for t in others})]
     traces += [_curve(trial, place) for place, trial in reversed(list(enumerate(best)))]
     last = max((trial.epochs for trial in record.trials), default=0)
-    marks = () if asha is None else rungs(asha["first_rung"], asha["reduction"], last)
+    halves = "first_rung" in scheduler
+    marks = rungs(scheduler["first_rung"], scheduler["reduction"], last) if halves else ()
     layout = layout_of("epoch", metric) | {
         "shapes": [_upright(epoch) for epoch in marks],
         "annotations": [_note(epoch, f"rung {epoch}") for epoch in marks],

@@ -6,12 +6,16 @@ from typing import Any
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 
+from tlsearch.config.scheduler import Promotion
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.events import Listen
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor, Workplace
 from tlsearch.search.ending import Ending
+from tlsearch.search.finish import drop_weights
+from tlsearch.search.pausing import PausingActor
+from tlsearch.search.promoting import PromotingSearch
 from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
 from tlsearch.search.scheduler import build_scheduler
 
@@ -31,15 +35,20 @@ def run_trials(
 
     Everything worth keeping is in the journal and under `trials/` when this returns.
     """
-    searcher = TruthfulSearch(config, home.journal_file, announce, listen)
+    promotes = isinstance(config.scheduler, Promotion)
+    kind = PromotingSearch if promotes else TruthfulSearch
+    searcher = kind(config, home.journal_file, announce, listen)
+    scheduler = build_scheduler(config, searcher.record().trials, searcher.reasons)
+    if isinstance(searcher, PromotingSearch):
+        searcher.follow(scheduler)
     owed = searcher.remaining()
     if owed > 0:
         tuner = Tuner(
             _trainable(config, data, home.root),
             tune_config=TuneConfig(
                 search_alg=searcher,
-                scheduler=build_scheduler(config, searcher.record().trials, searcher.reasons),
-                num_samples=owed,
+                scheduler=scheduler,
+                num_samples=-1 if promotes else owed,  # each promotion is one more to Ray
                 max_concurrent_trials=slots,
                 reuse_actors=True,
                 trial_dirname_creator=_folder_name,
@@ -54,6 +63,8 @@ def run_trials(
             ),
         )
         tuner.fit()
+        if promotes:  # an actor that ended after its last trial was dismissed left its state behind
+            drop_weights(home, searcher.record())
 
 
 def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:
@@ -67,7 +78,8 @@ def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.
         cpus=config.resources.cpus_per_trial,
     )
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
-    trainable = tune.with_parameters(TrialActor, workplace=workplace)
+    actor = PausingActor if isinstance(config.scheduler, Promotion) else TrialActor
+    trainable = tune.with_parameters(actor, workplace=workplace)
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound
 

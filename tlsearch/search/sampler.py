@@ -24,7 +24,7 @@ from tlsearch.results.journal import (
     read_trial,
 )
 from tlsearch.results.live import ended
-from tlsearch.results.rungs import rungs
+from tlsearch.results.rungs import rungs_of
 from tlsearch.search.outcome import Outcome, judge
 
 # What every result of a trial carries; Tune aborts a search on a result without its metric.
@@ -129,8 +129,7 @@ class TruthfulSearch(OptunaSearch):
         self._config = config
         self._announce = announce
         self._listen = listen
-        asha = config.asha
-        self._rungs = rungs(asha.first_rung, asha.reduction, config.epochs) if asha else ()
+        self._rungs = rungs_of(config.scheduler, config.epochs)
         self.reasons: dict[int, str] = {}  # filled by the scheduler: why it stopped a trial
         known = self.study.get_trials(deepcopy=False)
         if known:  # a sampler begun anew would propose once more what it proposed at first

@@ -1,0 +1,36 @@
+"""What is left on disk of trials that ended."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlsearch.results.journal import StudyRecord, TrialRecord
+from tlsearch.results.leaderboard import ranked
+from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.finish import KEPT_TRIALS, drop_weights
+
+states = st.sampled_from(["finished", "stopped", "diverged", "failed", "unfinished"])
+trials = st.lists(st.tuples(states, st.floats(0, 1)), max_size=15)
+
+
+@settings(deadline=None, max_examples=30)
+@given(trials)
+def test_weights_of_the_best_stay_and_resume_states_of_the_unfinished(tmp_path_factory, drawn):
+    home = StudyDirectory(tmp_path_factory.mktemp("study"))
+    record = StudyRecord(
+        "max", tuple(TrialRecord(n, state, {}, {1: v}) for n, (state, v) in enumerate(drawn))
+    )
+    for trial in record.trials:
+        home.trial(trial.number).mkdir(parents=True)
+        for name in ("best.npz", "resume.npz", "log"):
+            (home.trial(trial.number) / name).touch()
+    drop_weights(home, record)
+    unfinished = {t.number for t in record.trials if t.state == "unfinished"}
+    best = {t.number for t in ranked(record)[:KEPT_TRIALS]}
+    assert _holding(home, record, "resume.npz") == unfinished
+    assert _holding(home, record, "best.npz") >= best
+    assert len(_holding(home, record, "best.npz") - unfinished) <= KEPT_TRIALS
+    assert len(_holding(home, record, "log")) == len(drawn)
+
+
+def _holding(home, record, name):
+    return {t.number for t in record.trials if (home.trial(t.number) / name).is_file()}

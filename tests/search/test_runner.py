@@ -1,0 +1,77 @@
+"""What Ray Tune is asked for, without Ray running."""
+
+from types import SimpleNamespace
+
+import pytest
+from ray import tune
+
+from tlsearch.config.load import parse
+from tlsearch.results.storage import StudyDirectory
+from tlsearch.search import runner
+from tlsearch.search.ending import Ending
+from tlsearch.search.sampler import TruthfulSearch
+
+SPACE = """
+data: {kind: digits}
+space: {backbone: [strokes, photos], unfrozen_layers: [0, 15], head_units: [none, [256, 128]]}
+trials: 7
+"""
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """What the Tuner was given: `trainable`, `tune_config`, `run_config`."""
+    seen = {}
+
+    class Tuner:
+        def __init__(self, trainable, **configs):
+            seen.update(configs, trainable=trainable)
+
+        def fit(self):
+            pass
+
+    monkeypatch.setattr(runner, "Tuner", Tuner)
+    monkeypatch.setattr(tune, "with_parameters", lambda trainable, **shared: trainable)
+    home = StudyDirectory(tmp_path / "study")
+    home.root.mkdir()
+    runner.run_trials(parse(SPACE), None, home, 3, Ending(None), lambda *ended: None)
+    return SimpleNamespace(**seen)
+
+
+def test_processes_serve_many_trials(asked):
+    assert asked.tune_config.reuse_actors is True
+    assert asked.trainable.reset_config is runner.TrialActor.reset_config
+
+
+def test_nothing_is_proposed_ahead_of_results(asked):
+    assert asked.tune_config.max_concurrent_trials == 3
+
+
+def test_the_metric_is_said_once(asked):
+    assert asked.tune_config.metric is None
+    assert asked.tune_config.mode is None
+    assert (asked.tune_config.search_alg.metric, asked.tune_config.search_alg.mode) == (
+        "value",
+        "max",
+    )
+    assert asked.tune_config.scheduler.metric == "value"
+
+
+def test_losers_leave_no_snapshots(asked):
+    assert not asked.run_config.checkpoint_config.checkpoint_at_end
+    assert asked.run_config.checkpoint_config.checkpoint_frequency == 0
+    assert runner.TrialActor.save_checkpoint(object(), "somewhere") is None
+
+
+def test_a_lost_worker_is_replaced_a_few_times_and_not_for_ever(asked):
+    assert asked.run_config.failure_config.max_failures == 3
+
+
+def test_folders_of_trials_are_named_by_number_not_by_parameters(asked, tmp_path):
+    searcher = TruthfulSearch(parse(SPACE), tmp_path / "journal.log", lambda *ended: None)
+    name = asked.tune_config.trial_dirname_creator
+    for _ in range(3):
+        config = searcher.suggest("ab12cd34")
+        assert name(SimpleNamespace(config=config, trial_id="ab12cd34")) == (
+            f"{config['number']:05d}-ab12cd34"
+        )

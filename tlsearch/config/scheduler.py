@@ -1,0 +1,80 @@
+"""What stops trials early: a scheduler by its name, or with settings."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tlsearch.config.dimension import Frozen
+from tlsearch.config.names import one_of
+
+FirstRung = Annotated[int, Field(ge=2)]  # epochs; at 1 the eventual winner is often cut
+Reduction = Annotated[int, Field(ge=2, le=10)]
+
+
+class Asha(Frozen):
+    """Stop a trial at a rung unless it is among the top 1/reduction of those that reached it."""
+
+    kind: Literal["asha"] = "asha"
+    first_rung: FirstRung = 2
+    reduction: Reduction = 3
+
+
+class Hyperband(Frozen):
+    """ASHA in several brackets: each trial is in one, each bracket begins a rung later."""
+
+    kind: Literal["hyperband"] = "hyperband"
+    first_rung: FirstRung = 2
+    reduction: Reduction = 3
+    brackets: Annotated[int, Field(ge=2, le=5)] = 3  # as many as there are rungs, at most
+
+
+class Median(Frozen):
+    """Stop a trial whose best value is below the median of the others' means up to its epoch."""
+
+    kind: Literal["median"] = "median"
+    grace: Annotated[int, Field(ge=1)] = 2  # epochs that every trial gets; means begin there
+    min_trials: Annotated[int, Field(ge=1)] = 3  # others that reached the epoch
+
+
+class Promotion(Frozen):
+    """ASHA that parks a trial at a rung until it is among the top 1/reduction there."""
+
+    kind: Literal["promotion"] = "promotion"
+    first_rung: FirstRung = 2
+    reduction: Reduction = 3
+
+
+class Unstopped(Frozen):
+    """Let every trial train to its last epoch."""
+
+    kind: Literal["none"] = "none"
+
+
+KINDS: Mapping[str, type[Frozen]] = {
+    "asha": Asha,
+    "hyperband": Hyperband,
+    "median": Median,
+    "promotion": Promotion,
+    "none": Unstopped,
+}
+_known = one_of(KINDS, "scheduler")
+
+
+def _named(raw: Any) -> Any:
+    """A name alone as that scheduler with its defaults; settings must say whose they are."""
+    if isinstance(raw, Frozen):
+        return raw
+    kind = raw.get("kind") if isinstance(raw, dict) else raw
+    if not isinstance(kind, str):
+        names = ", ".join(KINDS)
+        raise ValueError(f"found {raw!r}, expected {names}, or settings with one of them as kind")
+    _known(kind)
+    return raw if isinstance(raw, dict) else {"kind": kind}
+
+
+Scheduler = Annotated[
+    Asha | Hyperband | Median | Promotion | Unstopped,
+    Field(discriminator="kind"),
+    BeforeValidator(_named),
+]

@@ -1,0 +1,79 @@
+"""The median rule by epoch: Ray's decisions, safe from NaN, never pausing, saying why."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from tlsearch.config.catalog import Direction
+from tlsearch.results.journal import TrialRecord
+from tlsearch.search.decision import Decision
+from tlsearch.search.sampler import METRIC, TIME_ATTR
+
+
+class ExplainedMedian(FIFOScheduler):
+    """Stop a trial whose best value is below the median of the others' means up to its epoch.
+
+    Decides as Ray's MedianStoppingRule does, but knows trials by number, so that the journal can
+    rebuild it, and lets a trial go on where too few others can be compared: stock Ray would pause
+    it, and a paused trial loses the epochs since its last checkpoint.
+    """
+
+    def __init__(
+        self, *, direction: Direction, grace: int, min_trials: int, reasons: dict[int, str]
+    ) -> None:
+        super().__init__()
+        self._direction = direction
+        self._grace = grace
+        self._min_trials = min_trials
+        self._reasons = reasons
+        self.values: dict[int, dict[int, float]] = defaultdict(dict)  # trial -> epoch -> value
+        self.decisions: list[Decision] = []
+
+    def rebuild(self, history: Iterable[TrialRecord]) -> None:
+        """Take up every value that the journal knows."""
+        for trial in history:
+            sound = {epoch: v for epoch, v in trial.values.items() if math.isfinite(v)}
+            if sound:
+                self.values[trial.number].update(sound)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Continue, or stop a trial below the median or with a value that is no number."""
+        number, epoch, value = trial.config["number"], result[TIME_ATTR], result[METRIC]
+        if not math.isfinite(value):
+            return str(TrialScheduler.STOP)
+        if epoch in self.values[number]:  # a resumed trial repeats it
+            return str(TrialScheduler.CONTINUE)
+        self.values[number][epoch] = value
+        means = self._means(number, epoch) if epoch >= self._grace else []
+        if len(means) < self._min_trials:
+            return str(TrialScheduler.CONTINUE)
+        decision = self._decide(number, epoch, means)
+        self.decisions.append(decision)
+        if not decision.stopped:
+            return str(TrialScheduler.CONTINUE)
+        self._reasons[number] = str(decision)
+        return str(TrialScheduler.STOP)
+
+    def _means(self, number: int, epoch: int) -> list[float]:
+        """The mean value from the grace epoch to this one, of each other trial that came so far."""
+        others = [v for n, v in self.values.items() if n != number and max(v, default=0) >= epoch]
+        scopes = [[x for e, x in v.items() if self._grace <= e <= epoch] for v in others]
+        return [float(np.mean(scope)) for scope in scopes if scope]
+
+    def _decide(self, number: int, epoch: int, means: list[float]) -> Decision:
+        best = max if self._direction == "max" else min
+        value, median = best(self.values[number].values()), float(np.median(means))
+        return Decision(
+            trial=number,
+            epoch=epoch,
+            value=value,
+            cutoff=median,
+            seen=len(means),
+            place=f"best value against the median of {len(means)} trials' means",
+            stopped=best(median, value) != value,
+            direction=self._direction,
+        )

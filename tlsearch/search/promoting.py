@@ -1,0 +1,89 @@
+"""A searcher whose trials may wait at a rung: not told until no promotion can reach them."""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import Trial
+from ray.tune.search import Searcher
+
+from tlsearch.config.schema import SearchConfig
+from tlsearch.results.events import Listen
+from tlsearch.results.journal import TrialRecord
+from tlsearch.search.promotion import PromotingAsha
+from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
+
+_NOTED = ("seconds", "trained_parameters", "trained_share")
+
+
+class PromotingSearch(TruthfulSearch):
+    """Proposes promoted trials first, then those cut short, then new ones; parked ones stay untold.
+
+    Once every trial of the study has begun, none runs and none is due, the best of each rung goes
+    on, so that the best is trained to its last epoch; then those that wait are told as stopped.
+    """
+
+    def __init__(
+        self, config: SearchConfig, journal: Path, announce: Announce, listen: Listen = unheard
+    ) -> None:
+        super().__init__(config, journal, announce, listen)
+        self._running: set[str] = set()
+
+    def follow(self, rungs: PromotingAsha) -> None:
+        """Let `rungs` say which trials wait; those are not taken up as if they were cut short."""
+        self._promotion = rungs
+        waiting = {self._id(number) for number in rungs.parked}
+        self._unfinished = deque(one for one in self._unfinished if one not in waiting)
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial; None while only a running one can change what is due; FINISHED."""
+        number = self._promotion.promote()
+        if number is None and not self._unfinished and self._all_began():
+            if self._running:
+                return None
+            number = self._promotion.promote(at_least=1)
+            if number is None:
+                return self._end()
+        if number is not None:
+            self._unfinished.appendleft(self._id(number))
+        self._running.add(trial_id)
+        return super().suggest(trial_id)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell Optuna what became of a trial, unless it only waits at its rung."""
+        self._running.discard(trial_id)
+        trial = self._ot_trials.get(trial_id)
+        if error or trial is None or result is None or trial.number not in self._promotion.parked:
+            super().on_trial_complete(trial_id, result, error)
+            return
+        self._record(trial_id, result)
+        self._completed_trials.add(trial_id)
+        for name in _NOTED:
+            trial.set_user_attr(name, result.get(name))
+        trial.set_user_attr("worker", f"{result.get('hostname', '')} {result.get('pid', '')}")
+
+    def _end(self) -> str:
+        """Tell every trial that still waits."""
+        for number, why in self._promotion.dismiss().items():
+            self.reasons[number] = why
+            self._ot_trials[f"parked-{number}"] = Trial(self.study, self._id(number))
+            last = _last_result(self.record().trials[number])
+            super().on_trial_complete(f"parked-{number}", last)
+        return str(Searcher.FINISHED)
+
+    def _all_began(self) -> bool:
+        began = sum(trial.state != "waiting" for trial in self.record().trials)
+        return began >= self._config.trials
+
+    def _id(self, number: int) -> int:
+        identity: int = self.study.get_trials(deepcopy=False)[number]._trial_id
+        return identity
+
+
+def _last_result(trial: TrialRecord) -> dict[str, Any]:
+    """The result with which a trial came to its rung, from the journal."""
+    noted = {name: getattr(trial, name) for name in _NOTED if getattr(trial, name) is not None}
+    last = {"epoch": trial.epochs, "value": trial.values[trial.epochs]}
+    return last | noted | {"diverged": False, "failure": None, "hostname": trial.worker}
