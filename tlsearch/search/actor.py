@@ -84,7 +84,8 @@ class TrialActor(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self.trial = TrialConfig(**config["trial"])
-        self.home = StudyDirectory(self.workplace.study).trial(config["number"])
+        self._number: int = config["number"]
+        self.home = StudyDirectory(self.workplace.study).trial(self._number)
         self.home.mkdir(parents=True, exist_ok=True)
         _log_to(self.home / "log")
         sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
@@ -97,6 +98,10 @@ class TrialActor(tune.Trainable):
 
     def _train(self) -> Iterator["EpochReport"]:
         """The trial's epochs, from its resume state where there is one; imports TensorFlow."""
+        with StudyDirectory(self.workplace.study).trial_locked(self._number):
+            yield from self._trained()
+
+    def _trained(self) -> Iterator["EpochReport"]:
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(self.workplace.cpus)
