@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tlsearch.files import whole_file, write_text
 from tlsearch.markdown import markdown_table
 from tlsearch.results.beside import Beside, beside
-from tlsearch.results.journal import StudyRecord
+from tlsearch.results.journal import StudyRecord, tested
 from tlsearch.results.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
 from tlsearch.results.readable import Grid, readable
 from tlsearch.results.readable import cell as cell
@@ -77,6 +77,9 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
             f"test {metric} of trial {test['trial']}, evaluated once: {test['value']:.4f} "
             f"on {test['images']} images"
         )
+    winners = len(tested(record))
+    if winners > 1:
+        lines.append(f"the test split was evaluated for {winners} winners")
     return lines
 
 
@@ -99,6 +102,7 @@ def _document(
             "data": about.get("data", {}),
             "versions": about.get("versions", {}),
             "test": record.facts.get("test"),
+            "tests": tested(record),
         },
         "baselines": [{"name": name, "metric": value} for name, value in baseline_rows(record)],
         "trials": table,
