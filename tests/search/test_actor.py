@@ -40,9 +40,14 @@ def begin(workplace, monkeypatch):
         dropout=0.2,
     )
 
+    living = []
+
     def start():
+        if living:
+            living.pop()._epochs.close()  # frees the trial's folder, as a death does; no more
         actor = TrialActor.__new__(TrialActor)
         actor.setup({"number": 0, "trial": trial.to_json()}, workplace)
+        living.append(actor)
         return actor
 
     return start
@@ -151,9 +156,11 @@ def test_a_trial_that_another_worker_does_not_leave_ends_the_search(
     assert "another process has been training this trial" in result["failure"]
 
 
-def test_a_trial_is_free_once_its_actor_has_another(begin, workplace):
+@pytest.mark.parametrize("leave", ["reset_config", "save_checkpoint", "cleanup"])
+def test_a_trial_is_free_once_its_actor_has_left_it(begin, workplace, leave):
     actor = begin()
     actor.step()
-    actor.reset_config({"number": 1, "trial": actor.trial.to_json()})
+    another = ({"number": 1, "trial": actor.trial.to_json()},)
+    getattr(actor, leave)(*{"reset_config": another, "save_checkpoint": ("",)}.get(leave, ()))
     with StudyDirectory(workplace.study).trial_locked(0, wait_s=0):
         pass

@@ -77,7 +77,10 @@ class TrialActor(tune.Trainable):
         self._end()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing for Ray to keep: the resume state lies in the study directory."""
+        """The trial is paused: another actor may take it up. Nothing for Ray to keep, since the
+        resume state lies in the study directory.
+        """
+        self._end()
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: `_begin` reads the resume state from the study directory."""
