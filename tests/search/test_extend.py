@@ -161,6 +161,11 @@ def test_an_entry_of_the_history_says_when_and_what() -> None:
     assert yaml.safe_load(yaml.safe_dump(told)) == told
 
 
+def test_a_name_that_reads_as_a_number_stays_a_name() -> None:
+    config = CONFIG.model_copy(update={"name": "1e5"})
+    assert extended(config, Extension(trials="+1")).name == "1e5"
+
+
 @given(st.sampled_from(sorted(SearchConfig.model_fields)))
 def test_a_configuration_differs_from_itself_in_nothing(key: str) -> None:
     assert key not in changes(CONFIG, CONFIG)

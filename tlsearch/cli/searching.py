@@ -56,7 +56,14 @@ def resume(
         str | None,
         typer.Option(metavar="TIME", help="A time budget in all, or +10m: that much more."),
     ] = None,
-    set_: Set = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one key, e.g. space.backbone=[strokes, photos]. Repeatable.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

@@ -96,8 +96,8 @@ def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, 
 
 def _set(config: SearchConfig, settings: list[str]) -> SearchConfig:
     """The configuration with some keys set, and with the baselines that its space still holds."""
-    known = {key: value for key, value in plain(config).items() if key != "baselines"}
-    changed = parse(yaml.safe_dump(known, sort_keys=False), "study.yaml", settings)
+    bare = config.model_copy(update={"baselines": ()})
+    changed = parse(dump(bare), "study.yaml", settings)
     if changed.baselines:
         return changed
     space = changed.space
@@ -107,11 +107,15 @@ def _set(config: SearchConfig, settings: list[str]) -> SearchConfig:
 
 def _refused(config: SearchConfig, changed: SearchConfig) -> list[str]:
     return [
-        f"--set {key}: found {change['to']!r}, expected {change['from']!r} as the study began: "
-        f"{STAYS.get(key.split('.')[0], _ELSE)}; start another study for it"
+        f"--set {key}: found {_shown(change['to'])}, expected {_shown(change['from'])} "
+        f"as the study began: {STAYS.get(key.split('.')[0], _ELSE)}; start another study for it"
         for key, change in changes(config, changed).items()
         if key.split(".")[0] not in MAY_CHANGE and not _dropped(config, changed, key)
     ]
+
+
+def _shown(value: object) -> str:
+    return "no value" if value is None else repr(value)
 
 
 def _dropped(config: SearchConfig, changed: SearchConfig, key: str) -> bool:
