@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from tlsearch.config.load import load as validate
     from tlsearch.config.schema import SearchConfig as SearchConfig
     from tlsearch.results.comparison import compare as compare
-    from tlsearch.search.study import Study as Study
-    from tlsearch.search.study import export as export
-    from tlsearch.search.study import report as report
+    from tlsearch.search.handle import Study as Study
+    from tlsearch.search.handle import export as export
+    from tlsearch.search.handle import report as report
     from tlsearch.search.study import resume as resume
     from tlsearch.search.study import run as run
     from tlsearch.search.template import template as init
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 _HOMES = {
     "load": ("tlsearch.config.load", "load"),
     "SearchConfig": ("tlsearch.config.schema", "SearchConfig"),
-    "Study": ("tlsearch.search.study", "Study"),
+    "Study": ("tlsearch.search.handle", "Study"),
     "validate": ("tlsearch.config.load", "load"),
     "backbones": ("tlsearch.config.catalog", "backbones"),
     "init": ("tlsearch.search.template", "template"),
     "compare": ("tlsearch.results.comparison", "compare"),
-    "report": ("tlsearch.search.study", "report"),
+    "report": ("tlsearch.search.handle", "report"),
     "run": ("tlsearch.search.study", "run"),
     "resume": ("tlsearch.search.study", "resume"),
     "evaluate": ("tlsearch.bundle.evaluate", "evaluate"),
     "serve": ("tlsearch.bundle.serve", "serve"),
-    "export": ("tlsearch.search.study", "export"),
+    "export": ("tlsearch.search.handle", "export"),
     "predict": ("tlsearch.bundle.predict", "predict_files"),
 }
 

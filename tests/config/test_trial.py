@@ -19,6 +19,15 @@ trials = st.builds(
     batch_size=st.sampled_from([16, 32]),
 )
 BASE = TrialConfig(backbone="strokes", head_lr=1e-3)
+UNFROZEN = TrialConfig(backbone="strokes", unfrozen_layers=3, fine_tune_lr=1e-3)
+AUGMENTED = TrialConfig(backbone="strokes", head_lr=1e-3, augment={"flip": "both"})
+WHERE_IT_MATTERS = {
+    "fine_tune_lr": UNFROZEN,
+    "train_batch_norm": UNFROZEN,
+    "views": AUGMENTED,
+    "view_seed": AUGMENTED,
+    "warm_up_lr": TrialConfig(backbone="strokes", head_lr=1e-3, warm_up_epochs=1),
+}
 OTHER: dict[str, Any] = {
     "backbone": "photos",
     "weights": "imagenet",
@@ -46,9 +55,10 @@ OTHER: dict[str, Any] = {
 
 
 @given(trials, trials)
-def test_hash_and_digest_follow_equality(one: TrialConfig, other: TrialConfig) -> None:
-    assert (one.digest == other.digest) == (one == other)
+def test_hash_follows_equality_and_digest_what_trains(one: TrialConfig, other: TrialConfig) -> None:
+    assert (one.digest == other.digest) == (one.effective == other.effective)
     assert one != other or hash(one) == hash(other)
+    assert one.effective.effective == one.effective
 
 
 @given(trials)
@@ -59,10 +69,23 @@ def test_a_trial_is_read_back_from_json(trial: TrialConfig) -> None:
 
 
 @pytest.mark.parametrize("field", TrialConfig.model_fields)
-def test_every_field_changes_the_digest(field: str) -> None:
+def test_every_field_changes_the_digest_where_it_is_used(field: str) -> None:
     other = OTHER.get(field, not getattr(BASE, field))  # what is not in the table is a switch
-    changed = TrialConfig(**{**BASE.to_json(), field: other})
-    assert changed.digest != BASE.digest
+    trial = WHERE_IT_MATTERS.get(field, BASE)
+    changed = TrialConfig(**{**trial.to_json(), field: other})
+    assert changed.digest != trial.digest
+
+
+@pytest.mark.parametrize("field", ["fine_tune_lr", "train_batch_norm", "warm_up_lr"])
+def test_a_field_that_is_not_used_changes_no_digest(field: str) -> None:
+    changed = TrialConfig(**{**BASE.to_json(), field: OTHER.get(field, True)})
+    assert changed != BASE
+    assert changed.digest == BASE.digest
+
+
+def test_the_heads_own_rate_is_not_used_where_layers_are_unfrozen() -> None:
+    changed = TrialConfig(**{**UNFROZEN.to_json(), "head_lr": 1e-2})
+    assert changed.digest == UNFROZEN.digest
 
 
 def test_the_rate_is_that_of_the_phase() -> None:

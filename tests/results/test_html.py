@@ -190,6 +190,15 @@ def test_a_study_that_has_hardly_begun_has_a_page(record: StudyRecord, tmp_path:
     assert len(page.with_tag("section")) == len(SECTIONS)
 
 
+def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
+    tests = [{"trial": n, "value": 0.5, "images": 40} for n in range(2)]
+    told = "the test split was evaluated for 2 winners"
+    for count in (1, 2):
+        facts = {"test": tests[0], "tests": tests[:count]}
+        page = Page(render_html(StudyRecord("max", (trial(0), trial(1)), facts), ABOUT, tmp_path))
+        assert (told in page.text) == (count == 2)
+
+
 def test_damaged_files_are_left_out_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

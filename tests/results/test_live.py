@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from tlsearch.results.events import (
+    BudgetSpent,
     DataRead,
     DataReading,
     EpochReported,
@@ -55,6 +56,11 @@ SAID = [
     ),
     (Exporting(), "exporting the best trial, and evaluating it on the test split"),
     (Stopping(), "stopping, what is done will be ranked; once more ends at once"),
+    (
+        BudgetSpent(600.0, 640.4),
+        "the time budget of 600 s is used up (640 s spent): no trial is trained; "
+        "`tlsearch resume DIR --time +10m` adds to it",
+    ),
     (StudyEnded("interrupted", 4, 20), "study interrupted: 4 of 20 trials ended"),
 ]
 

@@ -44,6 +44,8 @@ def test_json_has_the_keys_that_scripts_read() -> None:
         "data": ABOUT["data"],
         "versions": ABOUT["versions"],
         "test": {"trial": 2, "value": 0.8, "images": 40},
+        "tests": [{"trial": 2, "value": 0.8, "images": 40}],
+        "work_ratio": None,
     }
     assert document["baselines"] == [{"name": "most frequent class", "metric": 0.5}]
     assert [tuple(trial) for trial in document["trials"]] == [COLUMNS] * 3
@@ -116,6 +118,16 @@ def test_a_study_without_trials_is_reported_too() -> None:
     assert render(nothing, ABOUT, "csv") == ",".join(COLUMNS) + "\n"
     assert render(nothing, ABOUT, "md").startswith("# pets: 0 trials by validation accuracy\n")
     assert summary(nothing, ABOUT) == []
+
+
+def test_a_test_split_that_several_winners_saw_is_told() -> None:
+    once = summary(RECORD, ABOUT)
+    first, second = {"trial": 0, "value": 0.7, "images": 40}, RECORD.facts["test"]
+    facts = {**RECORD.facts, "tests": [first, second]}
+    record = StudyRecord("max", RECORD.trials, facts)
+    assert summary(record, ABOUT) == [*once, "the test split was evaluated for 2 winners"]
+    assert json.loads(render(record, ABOUT, "json"))["study"]["tests"] == [first, second]
+    assert not any("winners" in line for line in once)
 
 
 def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:

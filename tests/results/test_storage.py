@@ -1,8 +1,10 @@
 """The study directory: one driver at a time, and nothing overwritten."""
 
+import contextlib
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,66 @@ def test_a_folder_that_is_no_study_says_so(tmp_path: Path) -> None:
 def test_trials_sort_by_their_number(tmp_path: Path) -> None:
     home = StudyDirectory(tmp_path)
     assert [home.trial(number).name for number in (2, 10)] == ["00002", "00010"]
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from tlsearch.results.storage import StudyDirectory
+with StudyDirectory(Path(sys.argv[1])).trial_locked(3):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@contextlib.contextmanager
+def worker(home: StudyDirectory, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds trial 3; it is gone when the block ends."""
+    command = [sys.executable, "-c", WORKER, str(home.root), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_trial_waits_for_the_worker_that_still_trains_it(tmp_path: Path) -> None:
+    home = StudyDirectory(tmp_path)
+    with worker(home, 0.5) as other, home.trial_locked(3, wait_s=30):
+        assert other.wait(timeout=10) == 0  # it had to end before
+
+
+def test_a_trial_of_a_worker_that_was_killed_is_free(tmp_path: Path) -> None:
+    home = StudyDirectory(tmp_path)
+    with worker(home, 60) as other:
+        other.send_signal(signal.SIGKILL)
+        with home.trial_locked(3, wait_s=5):
+            pass
+
+
+def test_a_worker_that_does_not_end_is_told_of(tmp_path: Path) -> None:
+    home = StudyDirectory(tmp_path)
+    with worker(home, 60), pytest.raises(RecordError) as refused, home.trial_locked(3, wait_s=0.2):
+        pass
+    assert str(refused.value) == (
+        f"{home.trial(3)}: another process has been training this trial for 0.2 s more; wait until "
+        "it has ended, or end it, then `tlsearch resume` goes on"
+    )
+
+
+def test_other_trials_are_free(tmp_path: Path) -> None:
+    home = StudyDirectory(tmp_path)
+    with worker(home, 60), home.trial_locked(4, wait_s=0):
+        pass
+
+
+def test_what_is_written_again_keeps_the_versions_of_the_beginning(tmp_path: Path) -> None:
+    home = StudyDirectory(tmp_path)
+    home.write_about(CONFIG)
+    versions = {"python": "3.11.0"}
+    home.write_about({**CONFIG, "trials": 9}, versions=versions, extended=[{"after_trials": 5}])
+    about = home.read_about()
+    assert (about["versions"], about["extended"]) == (versions, [{"after_trials": 5}])
+    assert about["config"]["trials"] == 9

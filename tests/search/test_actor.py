@@ -1,12 +1,15 @@
 """What an actor keeps of a trial, and from where another one takes it up; without Ray running."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from tlsearch.config.images import Data, Splits
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import prepare
+from tlsearch.results.storage import StudyDirectory
 from tlsearch.search import actor as module
 from tlsearch.search.actor import TrialActor, Workplace
 
@@ -37,9 +40,14 @@ def begin(workplace, monkeypatch):
         dropout=0.2,
     )
 
+    living = []
+
     def start():
+        if living:
+            living.pop()._epochs.close()  # frees the trial's folder, as a death does; no more
         actor = TrialActor.__new__(TrialActor)
         actor.setup({"number": 0, "trial": trial.to_json()}, workplace)
+        living.append(actor)
         return actor
 
     return start
@@ -100,3 +108,59 @@ def test_a_disk_that_takes_no_more_ends_the_study_and_blames_no_configuration(be
     assert result["fatal"]
     assert result["done"]
     assert "No space left on device" in result["failure"]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from tlsearch.results.storage import StudyDirectory
+with StudyDirectory(Path(sys.argv[1])).trial_locked(0):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def other_worker(workplace):
+    """The worker of a killed driver, which trains on for some seconds."""
+    processes = []
+
+    def start(seconds):
+        command = [sys.executable, "-c", HOLD, str(workplace.study), str(seconds)]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert processes[0].stdout.readline() == "held\n"
+        return processes[0]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_a_trial_begins_when_its_last_worker_has_ended(begin, other_worker):
+    other = other_worker(1.0)
+    actor = begin()
+    assert other.poll() is None
+    assert actor.step()["failure"] is None
+    assert other.wait(timeout=5) == 0
+
+
+def test_a_trial_that_another_worker_does_not_leave_ends_the_search(
+    begin, other_worker, monkeypatch
+):
+    monkeypatch.setattr(StudyDirectory.trial_locked.__wrapped__, "__defaults__", (0.1,))
+    other_worker(60)
+    result = begin().step()
+    assert result["fatal"]
+    assert result["failure_at"] == "RecordError"
+    assert "another process has been training this trial" in result["failure"]
+
+
+@pytest.mark.parametrize("leave", ["reset_config", "save_checkpoint", "cleanup"])
+def test_a_trial_is_free_once_its_actor_has_left_it(begin, workplace, leave):
+    actor = begin()
+    actor.step()
+    another = ({"number": 1, "trial": actor.trial.to_json()},)
+    getattr(actor, leave)(*{"reset_config": another, "save_checkpoint": ("",)}.get(leave, ()))
+    with StudyDirectory(workplace.study).trial_locked(0, wait_s=0):
+        pass

@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import pytest
 
@@ -29,6 +30,43 @@ def test_a_budget_ends_the_search_in_time():
     assert ending.stop_all()
     assert ending.out_of_time
     assert ending.error is None
+
+
+def test_a_budget_is_that_of_all_drivers():
+    clock = Clock()
+    ending = Ending(60, clock, spent_before_s=45)
+    clock.now = 14
+    assert not ending.stop_all()
+    clock.now = 15
+    assert ending.stop_all()
+    assert ending.spent_s == 60
+
+
+def test_a_budget_used_up_before_ends_the_search_at_once():
+    ending = Ending(60, Clock(), spent_before_s=60)
+    assert ending.stop_all()
+    assert ending.out_of_time
+    assert not ending.cut_short  # so that the best is exported
+
+
+def test_time_spent_is_noted_now_and_then():
+    clock, noted = Clock(), []
+    ending = Ending(None, clock, spent_before_s=100)
+    ending.keep_spent(noted.append)
+    for _ in range(35):
+        clock.now += 1
+        ending.stop_all()
+    assert noted == [110, 120, 130]
+    ending.note_spent()
+    assert noted[-1] == 135
+
+
+def test_a_clock_that_jumps_ends_nothing_and_spends_nothing(monkeypatch):
+    ending = Ending(3600)
+    for hours in (-5, 5, 50):
+        monkeypatch.setattr(time, "time", lambda now=hours: 1e9 + now * 3600)
+        assert not ending.stop_all()
+    assert ending.spent_s < 60
 
 
 def test_three_first_failures_alike_end_the_study_with_their_traceback():

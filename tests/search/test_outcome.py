@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.search.outcome import Outcome, judge
+from tlsearch.search.outcome import LOST, RETRIES, Outcome, judge
 
 results = st.fixed_dictionaries(
     {"epoch": st.integers(0, 12)},
@@ -26,13 +26,13 @@ results = st.fixed_dictionaries(
             None,
             False,
             None,
-            Outcome("failed", "its worker was lost and could not be replaced", feasible=False),
+            Outcome("failed", LOST, feasible=False),
         ),
         (
             {"epoch": 10},
             True,
             None,
-            Outcome("failed", "its worker was lost and could not be replaced", feasible=False),
+            Outcome("failed", LOST, feasible=False),
         ),
         (
             {"epoch": 3, "failure": "MemoryError: 3 GB"},
@@ -57,6 +57,12 @@ def test_each_end_has_its_word_and_its_reason(
     result: dict[str, Any] | None, error: bool, stop: str | None, outcome: Outcome
 ) -> None:
     assert judge(result, error, 10, stop) == outcome
+
+
+def test_a_lost_worker_is_told_in_words_with_what_it_may_have_been() -> None:
+    assert RETRIES == 3
+    assert judge(None, True, 10, None).reason.startswith("worker lost 3 times")
+    assert "out-of-memory killer" in LOST
 
 
 @given(results, st.booleans(), st.integers(1, 12), st.none() | st.just("rung"))

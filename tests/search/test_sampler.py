@@ -1,5 +1,8 @@
+import dataclasses
+import itertools
 import json
 import math
+import time
 
 import optuna
 import pytest
@@ -8,6 +11,7 @@ from optuna.trial import TrialState
 from tlsearch.config.load import parse
 from tlsearch.results.journal import read
 from tlsearch.results.leaderboard import ranked
+from tlsearch.search.ending import Ending
 from tlsearch.search.sampler import TruthfulSearch
 
 SPACE = """
@@ -116,7 +120,7 @@ def test_a_lost_worker_is_a_failed_trial(search, heard):
     searcher.suggest("a")
     searcher.on_trial_complete("a", None, error=True)
     assert heard[0].state == "failed"
-    assert "worker was lost" in heard[0].reason
+    assert "worker lost 3 times" in heard[0].reason
 
 
 def test_a_trial_cut_short_is_not_told_and_comes_first_on_resume(search, record):
@@ -203,3 +207,25 @@ def test_the_journal_is_one_that_optuna_reads(search, tmp_path):
     )
     assert study.best_value == 0.8
     assert json.loads(study.best_trial.user_attrs["config"])["backbone"] == "photos"
+
+
+def test_a_clock_that_jumps_by_hours_changes_nothing(tmp_path, monkeypatch):
+    records = []
+    for name, jumps in (("steady", [0.0]), ("jumping", [-1e5, 3.6e4, -7.2e4])):
+        clock = itertools.cycle(jumps)
+        real = time.time()
+        monkeypatch.setattr(time, "time", lambda real=real, clock=clock: real + next(clock))
+        journal = tmp_path / f"{name}.log"
+        searcher = TruthfulSearch(parse(SPACE), journal, lambda trial, record: None)
+        ending = Ending(3600, on_interrupt=lambda: None)
+        ending.keep_spent(lambda spent_s, note=searcher.note: note({"spent_s": round(spent_s, -2)}))
+        for place in range(12):
+            searcher.suggest(str(place))
+            searcher.on_trial_result(str(place), result(1, place / 20))
+            searcher.on_trial_complete(str(place), result(6 if place % 3 else 2, place / 20))
+            assert not ending.stop_all()
+        ending.note_spent()
+        found = read(journal)
+        records.append([dataclasses.replace(t, started=None, ended=None) for t in found.trials])
+        assert found.facts == {"spent_s": 0}
+    assert records[0] == records[1]

@@ -1,9 +1,11 @@
 """Real searches, through the command line, with Ray and TensorFlow, in a temporary directory."""
 
+import contextlib
 import http.client
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,13 +13,15 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from tlsearch.bundle.manifest import read_manifest
-from tlsearch.results.journal import read
-from tlsearch.search.study import Study
+from tlsearch.results.journal import STUDY_NAME, open_storage, read
+from tlsearch.search.handle import Study
+from tlsearch.search.outcome import LOST, RETRIES
 
 pytestmark = pytest.mark.cluster
 
@@ -212,6 +216,63 @@ def test_an_interrupted_search_is_ranked_and_can_go_on(shell, number):
     assert all(after[n] == trial for n, trial in before.items())
 
 
+def test_a_finished_study_is_extended_in_trials_space_and_time(finished, shell):
+    study = shell.root / "extended"
+    shutil.copytree(shell.root / "study", study)
+    before = ended(study)
+    wider = "space.head_units=[none, 32]"
+    more = shell("resume", study, "--trials", "+1", "--set", wider, "--time", "+10m")
+    assert more.returncode == 0, more.err
+    after = ended(study)
+    assert sorted(after) == list(range(6))
+    assert all(after[n] == trial for n, trial in before.items())
+    (told,) = Study(study).about["extended"]
+    assert told["after_trials"] == 5
+    assert {"trials", "time_budget", "space.head_units"} == set(told["changes"])
+    facts = Study(study).record().facts
+    assert facts["spent_s"] > 0
+    assert len(facts["tests"]) in (1, 2)  # the new trial may have won
+    over = shell("resume", study, "--trials", "+5", "--time", "1s")
+    assert over.returncode == 0, over.err
+    assert "the time budget of 1 s is used up" in over.err
+    assert ended(study) == after
+    refused = shell("resume", study, "--set", "seed=3")
+    assert refused.returncode == 2
+    assert "--set seed: found 3, expected 0 as the study began" in refused.err
+
+
+def trainer(log):
+    """The process whose output goes to a trial's log, None before there is one."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(process / "fd" / "1") == str(log):
+                return int(process.name)
+    return None
+
+
+@pytest.mark.faults
+def test_a_worker_killed_again_and_again_is_retried_three_times_and_then_told(shell):
+    study = shell.root / "lost"
+    process = shell.start("run", "space.yaml", "--study", study, "--trials", "1")
+    killed = set()
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        worker = trainer(study / "trials" / "00000" / "log")
+        if worker is not None and worker not in killed:
+            os.kill(worker, signal.SIGKILL)
+            killed.add(worker)
+        time.sleep(0.02)
+    _, err = process.communicate(timeout=60)
+    assert len(killed) == 1 + RETRIES
+    assert process.returncode == 1
+    assert "no trial succeeded" in err
+    (trial, *_) = read(study / "journal.log").trials
+    assert (trial.state, trial.reason) == ("failed", LOST)
+    told = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(study / "journal.log"))
+    assert told.trials[0].state == optuna.trial.TrialState.PRUNED
+    assert told.trials[0].constraints == {"sound": 1.0}
+
+
 def test_weights_that_do_not_fit_end_the_study_with_the_reason(shell):
     (shell.root / "other.weights.h5").write_bytes(b"not weights")
     done = shell("run", "space.yaml", "--study", "bad", "--set", "space.weights=other.weights.h5")
@@ -237,8 +298,7 @@ def test_a_killed_driver_loses_nothing(shell):
     process.kill()
     process.communicate(timeout=60)
     before = ended(study)
-    time.sleep(5)  # its workers notice and end
-    resumed = shell("resume", study)
+    resumed = shell("resume", study)  # its workers live on for seconds; they are waited for
     assert resumed.returncode == 0, resumed.err
     after = ended(study)
     assert sorted(after) == list(range(6))

@@ -8,7 +8,7 @@ import typer
 from tlsearch.cli.options import Set, Space, StudyDir
 
 if TYPE_CHECKING:
-    from tlsearch.search.study import Study
+    from tlsearch.search.handle import Study
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr while it runs.")]
@@ -46,13 +46,38 @@ def run(
     _finish(done)
 
 
-def resume(directory: StudyDir, quiet: Quiet = False, json: Json = False) -> None:
-    """Go on with a study that was interrupted or killed."""
+def resume(
+    directory: StudyDir,
+    trials: Annotated[
+        str | None,
+        typer.Option(metavar="N|+N", help="How many trials in all, or +N: that many more."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="A time budget in all, or +10m: that much more."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one key, e.g. space.backbone=[strokes, photos]. Repeatable.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Go on with a study that was interrupted or killed, or extend one.
+
+    `--trials`, `--time` and `--set` extend a study, finished or not: space, trials, time_budget,
+    asha, resources and export can be changed. What would set old and new trials apart cannot.
+    """
     from tlsearch.cli.live import listening
+    from tlsearch.search.extend import Extension
     from tlsearch.search.study import resume as resume_search
 
     with listening(quiet, json) as listen:
-        done = resume_search(directory, listen)
+        done = resume_search(directory, listen, Extension(trials, time, tuple(set_ or ())))
     _finish(done)
 
 

@@ -81,7 +81,7 @@ def over(home: StudyDirectory) -> bool:
     The lock is tried only when the journal was still for a while: a driver that begins at that very
     moment would find it taken.
     """
-    if time.time() - home.journal_file.stat().st_mtime < STILL_S:
+    if 0 <= time.time() - home.journal_file.stat().st_mtime < STILL_S:  # else a clock was set back
         return False
     try:
         with home.locked():

@@ -11,7 +11,7 @@ from tlsearch.config.dimension import Frozen, Unfrozen, Units
 
 
 class TrialConfig(Frozen):
-    """One configuration to train; hashable, and equal exactly when training would be equal.
+    """One configuration to train; hashable; training is equal where `effective` is.
 
     `views` is how many augmented views of the training images its epochs take in turn; 0 makes a
     new one for every epoch. They follow from `view_seed`, the study's, so that trials with other
@@ -69,9 +69,21 @@ class TrialConfig(Frozen):
         return rate
 
     @property
+    def effective(self) -> "TrialConfig":
+        """The same training with what it does not use at its default: equal ones train alike."""
+        unused = ["fine_tune_lr", "train_batch_norm"] if self.frozen else ["head_lr"]
+        if self.warm_up_epochs == 0:
+            unused.append("warm_up_lr")
+        if self.augment.nothing:
+            unused += ["views", "view_seed"]
+        defaults = {name: type(self).model_fields[name].default for name in unused}
+        return self.model_copy(update=defaults)
+
+    @property
     def digest(self) -> str:
         """A short name that two trials share exactly when they would train the same."""
-        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+        plain = json.dumps(self.effective.to_json(), sort_keys=True)
+        return hashlib.blake2b(plain.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as journal and checkpoints hold them; `TrialConfig(**it)` reads them."""

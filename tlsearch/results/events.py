@@ -126,6 +126,20 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class BudgetSpent:
+    """The study's time was used up before this driver began: no trial is trained any more."""
+
+    budget_s: float
+    spent_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"the time budget of {self.budget_s:.0f} s is used up ({self.spent_s:.0f} s spent): "
+            "no trial is trained; `tlsearch resume DIR --time +10m` adds to it"
+        )
+
+
+@dataclass(frozen=True)
 class StudyEnded:
     """The search is over; `why`: finished, out of time, interrupted, or failed."""
 
@@ -146,6 +160,7 @@ Event = (
     | TrialEnded
     | Exporting
     | Stopping
+    | BudgetSpent
     | StudyEnded
 )
 Listen = Callable[[Event], object]

@@ -15,7 +15,7 @@ from tlsearch.results import definitions, plots
 from tlsearch.results.artifacts import Artifacts, DataAudit, Prediction, Winner
 from tlsearch.results.beside import beside
 from tlsearch.results.importance import LEAST_TRIALS, importances
-from tlsearch.results.journal import StudyRecord, TrialRecord
+from tlsearch.results.journal import StudyRecord, TrialRecord, tested
 from tlsearch.results.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, ranked, rows
 from tlsearch.results.readable import cell
 from tlsearch.results.report import baseline_rows
@@ -164,6 +164,7 @@ def _headline(record: StudyRecord, table: Table) -> dict[str, Any]:
     return {
         "best": table[0] if ranked(record) else None,
         "test": record.facts.get("test"),
+        "tested": len(tested(record)),
         "baselines": baseline_rows(record),
         "states": {state: states.count(state) for state in sorted(set(states))},
         "trials": len(states),
@@ -203,7 +204,7 @@ def _board(table: Table, metric: str) -> dict[str, Any]:
 def _worth_a_column(name: str, table: Table) -> bool:
     if name == "log":
         return False
-    if name in CONFIG_COLUMNS:
+    if name in (*CONFIG_COLUMNS, "seed"):
         return _varies(name, table)
     return any(row[name] is not None for row in table)
 
@@ -253,7 +254,7 @@ def _trials(record: StudyRecord, table: Table, artifacts: Artifacts) -> dict[int
 
 
 def _result(row: Mapping[str, Any], trial: TrialRecord) -> dict[str, str]:
-    hidden = ("reason", "state", *CONFIG_COLUMNS)
+    hidden = ("reason", "state", "seed", *CONFIG_COLUMNS)
     known = {name: value for name, value in row.items() if value is not None}
     worker = {"worker": trial.worker} if trial.worker else {}
     return {name: _cell(name, known[name]) for name in known if name not in hidden} | worker

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, TrialState
@@ -19,7 +20,11 @@ from tlsearch.errors import RecordError
 
 log = logging.getLogger(__name__)
 
-STUDY_NAME = "tlsearch"
+STUDY_NAME = (
+    "tlsearch"  # the first; where its space was changed, tlsearch-2, tlsearch-3, ... follow
+)
+SPACE = "space"  # the attribute that holds an Optuna study's search space, and makes it whole
+SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
 
 # What Optuna raises on lines that it did not write.
 _DAMAGE = (ValueError, KeyError, TypeError, IndexError, AssertionError)
@@ -31,7 +36,8 @@ State = Literal["finished", "stopped", "diverged", "failed", "unfinished", "wait
 class TrialRecord:
     """One trial as the journal tells it; `values` maps epoch to the study's metric.
 
-    `trained_share` is the share of multiply-adds that trained, `worker` the host and process.
+    `trained_share` is the share of multiply-adds that trained, `work` what the
+    trial computed (see `results.work`), `worker` the host and process.
     """
 
     number: int
@@ -42,6 +48,7 @@ class TrialRecord:
     seconds: float = 0.0
     trained_parameters: int | None = None
     trained_share: float | None = None
+    work: Mapping[str, Any] | None = None
     worker: str = ""
     started: datetime | None = None
     ended: datetime | None = None
@@ -66,6 +73,13 @@ class StudyRecord:
     direction: Direction
     trials: tuple[TrialRecord, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def tested(record: StudyRecord) -> list[dict[str, Any]]:
+    """Every winner that was evaluated on the test split, in order: trial, value, images."""
+    last = record.facts.get("test")
+    before: list[dict[str, Any]] = record.facts.get("tests", [])
+    return before or ([] if last is None else [last])
 
 
 class _DriverHolds(BaseJournalFileLock):
@@ -105,7 +119,7 @@ def mend(path: Path) -> int:
 
 def note(path: Path, facts: Mapping[str, Any]) -> None:
     """Add facts of the study as a whole, such as its test score; the driver alone calls it."""
-    study = optuna.load_study(storage=open_storage(path), study_name=STUDY_NAME)
+    study = _newest(open_storage(path))
     for name, value in facts.items():
         study.set_user_attr(name, value)
 
@@ -118,12 +132,40 @@ def read(path: Path) -> StudyRecord:
         storage = open_storage(path)
         if not storage.get_all_studies():
             raise RecordError(f"{path}: the journal is empty; the study has not begun")
-        study = optuna.load_study(storage=storage, study_name=STUDY_NAME)
+        study = _newest(storage)
         trials = study.get_trials(deepcopy=False)
     except _DAMAGE as error:
         raise RecordError(f"{path}: the journal is damaged ({error})") from error
     direction: Direction = "max" if study.direction.name == "MAXIMIZE" else "min"
-    return StudyRecord(direction, tuple(map(read_trial, trials)), dict(study.user_attrs))
+    facts = {name: value for name, value in study.user_attrs.items() if name != SPACE}
+    return StudyRecord(direction, tuple(map(read_trial, trials)), facts)
+
+
+def newest_name(storage: BaseStorage) -> str | None:
+    """The newest Optuna study of a journal, None where there is none.
+
+    One that continues another counts from when its space is noted: until then a driver may have
+    died while it moved the trials.
+    """
+    places = {_place(study.study_name): study for study in storage.get_all_studies()}
+    whole = [n for n, study in places.items() if n == 1 or (n and SPACE in study.user_attrs)]
+    return places[max(whole)].study_name if whole else None
+
+
+def next_name(storage: BaseStorage) -> str:
+    """The name of the Optuna study that would continue all others of a journal."""
+    last = max((_place(study.study_name) for study in storage.get_all_studies()), default=0)
+    return f"{STUDY_NAME}-{last + 1}" if last else STUDY_NAME
+
+
+def _place(name: str) -> int:
+    """1 for the first study, n for the one that continues it as n-th; 0 for a foreign one."""
+    found = re.fullmatch(rf"{STUDY_NAME}(?:-([2-9]|[1-9]\d+))?", name)
+    return 0 if found is None else int(found[1] or 1)
+
+
+def _newest(storage: BaseStorage) -> optuna.Study:
+    return optuna.load_study(storage=storage, study_name=newest_name(storage) or STUDY_NAME)
 
 
 def read_trial(trial: FrozenTrial) -> TrialRecord:
@@ -138,6 +180,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         seconds=float(notes.get("seconds", 0.0)),
         trained_parameters=notes.get("trained_parameters"),
         trained_share=notes.get("trained_share"),
+        work=notes.get("work"),
         worker=notes.get("worker", ""),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
@@ -149,7 +192,7 @@ def _state(trial: FrozenTrial) -> State:
         return "waiting"
     if trial.state == TrialState.RUNNING:
         return "unfinished"
-    if trial.state == TrialState.FAIL:
-        return "failed"
-    outcome: State = trial.user_attrs.get("outcome", "finished")
+    # FAIL with an outcome: kept from the sampler alone, since it lies outside of a changed space
+    unsaid = "failed" if trial.state == TrialState.FAIL else "finished"
+    outcome: State = trial.user_attrs.get("outcome", unsaid)
     return outcome

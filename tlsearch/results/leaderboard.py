@@ -54,6 +54,8 @@ COLUMN_HELP: dict[str, str] = {
     "weight_decay": "weight decay of the optimizer",
     "label_smoothing": "share of each label spread evenly over all classes while training",
     "batch_size": "images a step",
+    "seed": "what the trial's randomness is drawn from; its own where a configuration is trained "
+    "once more because the space is exhausted",
     "trained_parameters": "numbers that the training changed",
     "trained_share": "share of the network's multiply-adds that lie in what was trained, 0 to 1",
     "latency_ms": "milliseconds for one image, of the exported trial's first file, where measured",
@@ -98,7 +100,7 @@ def table(record: StudyRecord, beside: Beside = NOTHING) -> "pd.DataFrame":
     import pandas as pd
 
     frame = pd.DataFrame(rows(record, beside), columns=list(COLUMNS))
-    whole = ("rank", "best_epoch", "trained_parameters", "bytes")
+    whole = ("rank", "best_epoch", "seed", "trained_parameters", "bytes")
     real = ("metric", "low", "high", "trained_share", "latency_ms")
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64")
     return frame.astype({**kinds, "tied": "boolean"})
@@ -131,6 +133,7 @@ def _row(
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
         **{name: spell(trial.config.get(name)) for name in CONFIG_COLUMNS},
+        "seed": trial.config.get("seed"),
         "trained_parameters": trial.trained_parameters,
         "trained_share": trial.trained_share,
         "latency_ms": beside.latency_ms if exported else None,

@@ -22,6 +22,7 @@ _VARIED = {
     "decay": ("weight_decay",),
     "smoothing": ("label_smoothing",),
     "batch": ("batch_size",),
+    "seed": ("seed",),
 }
 # Where a terminal is too narrow for all: the first to go, then the next.
 LEAST_FIRST = (
@@ -30,6 +31,7 @@ LEAST_FIRST = (
     "trained",
     "batch norm",
     "share",
+    "seed",
     "smoothing",
     "decay",
     "batch",

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from tlsearch.files import whole_file, write_text
 from tlsearch.markdown import markdown_table
 from tlsearch.results.beside import Beside, beside
-from tlsearch.results.journal import StudyRecord
+from tlsearch.results.journal import StudyRecord, tested
 from tlsearch.results.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
 from tlsearch.results.readable import Grid, readable
 from tlsearch.results.readable import cell as cell
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.results.view import Row, View
+from tlsearch.results.work import work_ratio
 
 TextFormat = Literal["csv", "json", "md"]
 
@@ -77,6 +78,12 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
             f"test {metric} of trial {test['trial']}, evaluated once: {test['value']:.4f} "
             f"on {test['images']} images"
         )
+    winners = len(tested(record))
+    if winners > 1:
+        lines.append(f"the test split was evaluated for {winners} winners")
+    ratio = work_ratio(record.trials)
+    if ratio is not None:
+        lines.append(f"work done over the least possible: {ratio:.2f}")
     return lines
 
 
@@ -99,6 +106,8 @@ def _document(
             "data": about.get("data", {}),
             "versions": about.get("versions", {}),
             "test": record.facts.get("test"),
+            "tests": tested(record),
+            "work_ratio": work_ratio(record.trials),
         },
         "baselines": [{"name": name, "metric": value} for name, value in baseline_rows(record)],
         "trials": table,

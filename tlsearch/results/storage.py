@@ -14,6 +14,7 @@ from tlsearch.errors import ConfigError, RecordError
 from tlsearch.files import write_text
 
 PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
+TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seconds
 
 
 class StudyDirectory:
@@ -64,9 +65,32 @@ class StudyDirectory:
                 f"{self.root}: another tlsearch is running this study; wait for it or stop it"
             ) from None
 
+    @contextlib.contextmanager
+    def trial_locked(self, number: int, wait_s: float = TRIAL_WAIT_S) -> Iterator[None]:
+        """Be the only process that trains this trial; wait for another one to end.
+
+        A worker outlives a killed driver by seconds and writes on until then. RecordError where it
+        does not end.
+        """
+        home = self.trial(number)
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / ".lock", timeout=wait_s, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RecordError(
+                f"{home}: another process has been training this trial for {wait_s:g} s more; "
+                "wait until it has ended, or end it, then `tlsearch resume` goes on"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def write_about(self, config: dict[str, Any], **facts: Any) -> None:
         """Write study.yaml: the configuration as it ran, versions, and what the data was."""
-        about = {"config": config, **facts, "versions": versions()}
+        about = {"config": config, **facts}
+        about.setdefault("versions", versions())
         write_text(self.study_file, yaml.safe_dump(about, sort_keys=False))
 
     def read_about(self) -> dict[str, Any]:

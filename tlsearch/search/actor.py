@@ -84,14 +84,18 @@ class TrialActor(tune.Trainable):
         self._end()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing for Ray to keep: the resume state lies in the study directory."""
+        """The trial is paused: another actor may take it up. Nothing for Ray to keep, since the
+        resume state lies in the study directory.
+        """
+        self._end()
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: `_begin` reads the resume state from the study directory."""
 
     def _begin(self, config: dict[str, Any]) -> None:
         self.trial = TrialConfig(**config["trial"])
-        self.home = StudyDirectory(self.workplace.study).trial(config["number"])
+        self._number: int = config["number"]
+        self.home = StudyDirectory(self.workplace.study).trial(self._number)
         self.home.mkdir(parents=True, exist_ok=True)
         _log_to(self.home / "log")
         sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
@@ -104,6 +108,10 @@ class TrialActor(tune.Trainable):
 
     def _train(self) -> Iterator["EpochReport"]:
         """The trial's epochs, from its resume state where there is one; imports TensorFlow."""
+        with StudyDirectory(self.workplace.study).trial_locked(self._number):
+            yield from self._trained()
+
+    def _trained(self) -> Iterator["EpochReport"]:
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(self.workplace.cpus)

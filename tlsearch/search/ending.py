@@ -13,12 +13,14 @@ from tlsearch import errors
 from tlsearch.errors import SearchInterruptedError, StudyError, TlsearchError
 
 SAME_FAILURES = 3
+NOTE_EVERY_S = 10.0  # what a killed driver forgets of the time that it spent, at most
 
 
 class Ending(Stopper):
     """Ray's stopper: asked after every event whether the whole search is over.
 
-    Trials cut short by it are not told to the sampler; `resume` takes them up again.
+    Trials cut short by it are not told to the sampler; `resume` takes them up again. `budget_s` is
+    the study's, over all its drivers; those before spent `spent_before_s` of it.
     """
 
     def __init__(
@@ -26,10 +28,14 @@ class Ending(Stopper):
         budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
         on_interrupt: Callable[[], object] = lambda: None,
+        spent_before_s: float = 0.0,
     ) -> None:
         self._clock = clock
         self._on_interrupt = on_interrupt
-        self._deadline = None if budget_s is None else clock() + budget_s
+        self.budget_s = budget_s
+        self._spent_before_s = spent_before_s
+        self._began = self._noted = clock()
+        self._note: Callable[[float], object] = lambda spent_s: None
         self._failures: list[tuple[str, str]] = []
         self._sound = False
         self.out_of_time = False
@@ -50,9 +56,25 @@ class Ending(Stopper):
 
     def stop_all(self) -> bool:
         """Whether to end the search now."""
-        if self._deadline is not None and self._clock() >= self._deadline:
+        if self.budget_s is not None and self.spent_s >= self.budget_s:
             self.out_of_time = True
+        if self._clock() - self._noted >= NOTE_EVERY_S:
+            self.note_spent()
         return self.out_of_time or self.cut_short
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that the study took so far, those of earlier drivers too."""
+        return self._spent_before_s + self._clock() - self._began
+
+    def keep_spent(self, note: Callable[[float], object]) -> None:
+        """Have `note` called with the seconds spent, now and then, as long as the search lasts."""
+        self._note = note
+
+    def note_spent(self) -> None:
+        """Note the seconds spent now."""
+        self._noted = self._clock()
+        self._note(round(self.spent_s, 1))
 
     @property
     def cut_short(self) -> bool:

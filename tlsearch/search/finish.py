@@ -6,10 +6,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tlsearch.bundle.manifest import read_manifest
 from tlsearch.bundle.request import ExportRequest
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.journal import StudyRecord, note, read
+from tlsearch.errors import TlsearchError
+from tlsearch.results.journal import StudyRecord, note, read, tested
 from tlsearch.results.leaderboard import keep_for_export, ranked
 from tlsearch.results.storage import StudyDirectory, versions
 from tlsearch.search.artifacts import write_winner
@@ -22,24 +24,34 @@ TEST_SCORE = "test score, evaluated once"
 def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
     """Export the best trial to `best/` and note its test score, if a trial was ranked.
 
-    Once the test score of a trial is noted, it is not evaluated again.
+    Once the test score of a trial is noted, it is not evaluated again. All winners that saw the
+    test split are noted: a study that is extended may have several.
     """
     record = read(home.journal_file)
     order = ranked(record)
     if not order:
         return
     winner = order[0].number
-    known: dict[str, Any] = record.facts.get("test", {})
-    if known.get("trial") == winner and home.best.is_dir():
+    last = record.facts.get("test", {}).get("trial")
+    if last == winner and _formats(home.best) == set(config.export):
         return
-    score = known["value"] if known.get("trial") == winner else None
+    tests = tested(record)
+    score = next((test["value"] for test in tests if test["trial"] == winner), None)
     request = export_request(config, home, data, winner, config.export, home.best)
     value, validation = in_worker(
         _score_and_export, request, score, config.resources.cpus_per_trial
     )
     write_winner(home.artifacts, data, winner, validation)
     test = {"trial": winner, "value": value, "images": len(data.splits["test"])}
-    note(home.journal_file, {"test": test})
+    note(home.journal_file, {"test": test, "tests": tests if test in tests else [*tests, test]})
+
+
+def _formats(bundle: Path) -> set[str]:
+    """The formats of a bundle, none where it is not there or not whole."""
+    try:
+        return {artifact.format for artifact in read_manifest(bundle).artifacts}
+    except TlsearchError:
+        return set()
 
 
 def export_request(
@@ -51,7 +63,7 @@ def export_request(
     out: Path,
 ) -> ExportRequest:
     """What the exporter needs to know of a study; the test score only where it was evaluated."""
-    test = read(home.journal_file).facts.get("test", {})
+    scores = {test["trial"]: test["value"] for test in tested(read(home.journal_file))}
     return ExportRequest(
         checkpoint=home.trial(trial) / "best.npz",
         data=data,
@@ -59,7 +71,7 @@ def export_request(
         formats=formats,
         out=out,
         versions=versions(),
-        scores={TEST_SCORE: test["value"]} if test.get("trial") == trial else {},
+        scores={TEST_SCORE: scores[trial]} if trial in scores else {},
     )
 
 

@@ -6,6 +6,12 @@ from typing import Any
 
 from tlsearch.results.journal import State
 
+RETRIES = 3  # times that a trial is taken up again after its worker or node was lost
+LOST = (
+    f"worker lost {RETRIES} times more when it was retried from its last saved epoch: its process "
+    "or node died; the kernel's out-of-memory killer looks like this (`dmesg` tells)"
+)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -21,7 +27,7 @@ def judge(
 ) -> Outcome:
     """The outcome of a trial with its last result; `stop_reason` is the scheduler's, if any."""
     if error or result is None:
-        return Outcome("failed", "its worker was lost and could not be replaced", feasible=False)
+        return Outcome("failed", LOST, feasible=False)
     if result.get("failure") is not None:
         return Outcome("failed", str(result["failure"]), feasible=False)
     if result.get("diverged"):

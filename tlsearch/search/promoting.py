@@ -11,9 +11,7 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.results.events import Listen
 from tlsearch.results.journal import TrialRecord
 from tlsearch.search.promotion import PromotingAsha
-from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
-
-_NOTED = ("seconds", "trained_parameters", "trained_share")
+from tlsearch.search.sampler import NOTED, Announce, TruthfulSearch, unheard
 
 
 class PromotingSearch(TruthfulSearch):
@@ -60,7 +58,7 @@ class PromotingSearch(TruthfulSearch):
             return
         self._record(trial_id, result)
         self._completed_trials.add(trial_id)
-        for name in _NOTED:
+        for name in NOTED:
             trial.set_user_attr(name, result.get(name))
         trial.set_user_attr("worker", f"{result.get('hostname', '')} {result.get('pid', '')}")
 
@@ -84,6 +82,6 @@ class PromotingSearch(TruthfulSearch):
 
 def _last_result(trial: TrialRecord) -> dict[str, Any]:
     """The result with which a trial came to its rung, from the journal."""
-    noted = {name: getattr(trial, name) for name in _NOTED if getattr(trial, name) is not None}
+    noted = {name: getattr(trial, name) for name in NOTED if getattr(trial, name) is not None}
     last = {"epoch": trial.epochs, "value": trial.values[trial.epochs]}
     return last | noted | {"diverged": False, "failure": None, "hostname": trial.worker}

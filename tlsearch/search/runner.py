@@ -9,17 +9,17 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 from tlsearch.config.scheduler import Promotion
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.events import Listen
+from tlsearch.results.events import BudgetSpent, Listen
+from tlsearch.results.journal import SPENT
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor, Workplace
 from tlsearch.search.ending import Ending
 from tlsearch.search.finish import drop_weights
+from tlsearch.search.outcome import RETRIES
 from tlsearch.search.pausing import PausingActor
 from tlsearch.search.promoting import PromotingSearch
 from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
 from tlsearch.search.scheduler import build_scheduler
-
-LOST_WORKERS = 3  # times a trial is taken up again after its process or node died
 
 
 def run_trials(
@@ -42,7 +42,8 @@ def run_trials(
     if isinstance(searcher, PromotingSearch):
         searcher.follow(scheduler)
     owed = searcher.remaining()
-    if owed > 0:
+    ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
+    if owed > 0 and not _too_late(ending, listen):
         tuner = Tuner(
             _trainable(config, data, home.root),
             tune_config=TuneConfig(
@@ -58,13 +59,22 @@ def run_trials(
                 storage_path=str(home.ray),
                 stop=ending,
                 verbose=0,
-                failure_config=FailureConfig(max_failures=LOST_WORKERS),
+                failure_config=FailureConfig(max_failures=RETRIES),
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             ),
         )
         tuner.fit()
         if promotes:  # an actor that ended after its last trial was dismissed left its state behind
             drop_weights(home, searcher.record())
+    ending.note_spent()
+
+
+def _too_late(ending: Ending, listen: Listen) -> bool:
+    """Whether the search is over before it begins, its budget used up by the drivers before."""
+    over = ending.stop_all()
+    if ending.budget_s is not None and ending.out_of_time:
+        listen(BudgetSpent(ending.budget_s, ending.spent_s))
+    return over
 
 
 def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:

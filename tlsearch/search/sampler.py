@@ -1,8 +1,9 @@
-"""The search space as Optuna proposals, and truthful tells of what became of each trial."""
+"""Optuna's proposals, and truthful tells of what became of each trial."""
 
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,10 @@ import optuna
 from optuna.trial import Trial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
-from tlsearch.config.dimension import Choices, Range
-from tlsearch.config.names import spell
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial import TrialConfig
 from tlsearch.results.events import EpochReported, Listen, TrialBegan
 from tlsearch.results.journal import (
-    STUDY_NAME,
     StudyRecord,
     TrialRecord,
     mend,
@@ -26,82 +24,21 @@ from tlsearch.results.journal import (
 from tlsearch.results.live import ended
 from tlsearch.results.rungs import rungs_of
 from tlsearch.search.outcome import Outcome, judge
+from tlsearch.search.proposals import drawn, novel, parameters_of, place, write
+from tlsearch.search.reopening import enqueue_baselines, opened
 
 # What every result of a trial carries; Tune aborts a search on a result without its metric.
 METRIC = "value"
 TIME_ATTR = "epoch"
 
 
-_NOTED = ("seconds", "trained_parameters", "trained_share")
+NOTED = ("seconds", "trained_parameters", "trained_share", "work")
 
 Announce = Callable[[TrialRecord, StudyRecord], None]
 
 
 def unheard(event: object) -> None:
     """Listen to nothing."""
-
-
-class Propose:
-    """A search space as an Optuna define-by-run function; constants are not asked for."""
-
-    def __init__(self, config: SearchConfig) -> None:
-        self.config = config
-
-    def __call__(self, trial: Any) -> dict[str, Any]:
-        """Ask an Optuna trial for a point of the space: {"trial": the whole configuration}."""
-        space = self.config.space
-        chosen = {
-            name: self._suggest(trial, name, getattr(space, name))
-            for name in type(space).model_fields
-            if name not in ("head_lr", "fine_tune_lr")
-        }
-        rate = "head_lr" if chosen["unfrozen_layers"] == 0 else "fine_tune_lr"
-        chosen[rate] = self._suggest(trial, rate, getattr(space, rate))
-        return {"trial": trial_config(self.config, chosen).to_json()}
-
-    def _suggest(self, trial: Any, name: str, dimension: Choices[Any] | Range) -> Any:
-        if isinstance(dimension, Choices):
-            if dimension.constant:
-                return dimension.values[0]
-            names = {spell(value): value for value in dimension.values}
-            return names[trial.suggest_categorical(name, list(names))]
-        low, high, step = dimension.low, dimension.high, dimension.step
-        if name in ("unfrozen_layers", "batch_size"):
-            step = int(step or 1)
-            return trial.suggest_int(name, int(low), int(high), log=dimension.log, step=step)
-        return trial.suggest_float(name, low, high, log=dimension.log, step=step)
-
-
-def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig:
-    """A point of the space with all that the study fixes: the whole truth of a trial."""
-    unfrozen = chosen["unfrozen_layers"]
-    cut = config.space.cut_for(unfrozen)
-    return TrialConfig(
-        **chosen,
-        cut_layers=None if cut == unfrozen else cut,
-        image_px=config.data.image_px,
-        epochs=config.epochs,
-        warm_up_epochs=config.warm_up_epochs,
-        warm_up_lr=config.warm_up_lr,
-        metric=config.metric,
-        feature_dtype=config.feature_dtype,
-        augment=config.augment,
-        views=0 if config.views == "online" else config.views,
-        view_seed=config.seed,
-        seed=config.seed,
-    )
-
-
-def as_parameters(baseline: Mapping[str, Any], config: SearchConfig) -> dict[str, Any]:
-    """A baseline as Optuna parameters: choices by their spelling, constants left out."""
-    parameters = {}
-    for name, value in baseline.items():
-        dimension = getattr(config.space, name)
-        if isinstance(dimension, Range):
-            parameters[name] = value
-        elif not dimension.constant:
-            parameters[name] = spell(value)
-    return parameters
 
 
 class TruthfulSearch(OptunaSearch):
@@ -118,13 +55,14 @@ class TruthfulSearch(OptunaSearch):
         self, config: SearchConfig, journal: Path, announce: Announce, listen: Listen = unheard
     ) -> None:
         mend(journal)
+        storage = open_storage(journal)
         super().__init__(
-            space=Propose(config),
+            space=partial(place, config),
             metric=METRIC,
             mode=config.direction,
             sampler=_sampler(config.seed),
-            storage=open_storage(journal),
-            study_name=STUDY_NAME,
+            storage=storage,
+            study_name=opened(config, storage).study_name,
         )
         self._config = config
         self._announce = announce
@@ -135,9 +73,9 @@ class TruthfulSearch(OptunaSearch):
         if known:  # a sampler begun anew would propose once more what it proposed at first
             self.study.sampler = _sampler(config.seed + len(known))
         self._unfinished = deque(t._trial_id for t in known if t.state == TrialState.RUNNING)
+        self._tried = {t.number: tried for t in known if (tried := _recorded(t))}
         if not known:
-            for baseline in config.baselines:
-                self.study.enqueue_trial(as_parameters(baseline, config))
+            enqueue_baselines(self.study, config)
 
     @property
     def study(self) -> optuna.Study:
@@ -155,14 +93,25 @@ class TruthfulSearch(OptunaSearch):
         return self._config.trials - ended(self.record().trials)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The next configuration: trials cut short earlier first, then Optuna's proposal."""
-        if trial_id not in self._ot_trials and self._unfinished:
-            self._ot_trials[trial_id] = Trial(self.study, self._unfinished.popleft())
-        proposal = super().suggest(trial_id)["trial"]
+        """The next configuration: trials cut short earlier first, then what was not tried yet."""
+        if trial_id not in self._ot_trials:
+            unfinished = Trial(self.study, self._unfinished.popleft()) if self._unfinished else None
+            self._ot_trials[trial_id] = unfinished or self.study.ask()
         trial = self._ot_trials[trial_id]
-        trial.set_user_attr("config", json.dumps(proposal))
+        if trial.number not in self._tried:
+            self._tried[trial.number] = self._propose(trial)
+        proposal = self._tried[trial.number].to_json()
         self._listen(TrialBegan(trial.number, proposal))
         return {"number": trial.number, "trial": proposal}
+
+    def _propose(self, trial: Trial) -> TrialConfig:
+        draws = drawn(self._config, self.study, self._frozen(trial))
+        point = novel(self._config, draws, self._tried)
+        write(self.study, trial, point, self._config.space)
+        if point.replica_of is not None:
+            trial.set_user_attr("replica_of", point.replica_of)
+        trial.set_user_attr("config", json.dumps(point.trial.to_json()))
+        return point.trial
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record the value of an epoch."""
@@ -182,6 +131,11 @@ class TruthfulSearch(OptunaSearch):
         outcome = judge(result, error, self._config.epochs, self.reasons.get(trial.number))
         self._tell(trial, outcome, result or {})
         self._completed_trials.add(trial_id)
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Add facts of the study as a whole to the journal."""
+        for name, value in facts.items():
+            self.study.set_user_attr(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for Ray to pickle either, whatever a listener holds on to."""
@@ -204,13 +158,15 @@ class TruthfulSearch(OptunaSearch):
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
         notes = {"outcome": outcome.state, "reason": outcome.reason}
-        notes |= {name: result[name] for name in _NOTED if name in result}
+        notes |= {name: result[name] for name in NOTED if name in result}
         notes["worker"] = f"{result.get('hostname', '')} {result.get('pid', '')}".strip()
         for name, value in notes.items():
             trial.set_user_attr(name, value)
         if not outcome.feasible:
             trial.set_constraint("sound", 1.0)
-        if outcome.state == "finished":
+        if parameters_of(self._tried[trial.number], self._config.space) is None:
+            self.study.tell(trial, state=TrialState.FAIL)  # TPE knows no such place any more
+        elif outcome.state == "finished":
             best = read_trial(self._frozen(trial)).best(self._config.direction)
             assert best is not None, "a finished trial has reported"
             self.study.tell(trial, best[1])
@@ -220,6 +176,12 @@ class TruthfulSearch(OptunaSearch):
 
     def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
         return self.study._storage.get_trial(trial._trial_id)
+
+
+def _recorded(trial: optuna.trial.FrozenTrial) -> TrialConfig | None:
+    """The configuration of a trial, None where its driver died before it had one."""
+    noted = trial.user_attrs.get("config")
+    return None if noted is None else TrialConfig(**json.loads(noted))
 
 
 def _sampler(seed: int) -> optuna.samplers.BaseSampler:

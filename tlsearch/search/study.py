@@ -1,74 +1,27 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
-import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tlsearch.config.load import dump, from_mapping
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.errors import RecordError, StudyError, TlsearchError
-from tlsearch.results.beside import beside
+from tlsearch.errors import StudyError, TlsearchError
 from tlsearch.results.events import Exporting, Listen, Stopping
-from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
-from tlsearch.results.leaderboard import ranked, table
+from tlsearch.results.journal import SPENT, StudyRecord, TrialRecord, note
 from tlsearch.results.live import trial_ended
 from tlsearch.results.report import write_report
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.artifacts import write_data
-from tlsearch.search.images import describe, prepared, read_images, require_weight_files
-from tlsearch.search.telling import began, ended_event, listeners
+from tlsearch.search.extend import NOTHING, Extension, entry, extended, plain
+from tlsearch.search.handle import Study, require_same_images
+from tlsearch.search.images import describe, read_images, require_weight_files
+from tlsearch.search.telling import began, ended_event, listeners, so_far
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from tlsearch.bundle.manifest import Manifest
     from tlsearch.search.ending import Ending
 
 log = logging.getLogger(__name__)
-
-
-class Study:
-    """A study on disk: what was asked, what happened, what came of it."""
-
-    def __init__(self, directory: Path, ended_by: TlsearchError | None = None) -> None:
-        self.home = StudyDirectory(directory)
-        self.about = self.home.read_about()
-        self.ended_by = ended_by  # why the run that made this object was cut short, if it was
-
-    @property
-    def config(self) -> SearchConfig:
-        """The search as it ran."""
-        return from_mapping(self.about["config"], str(self.home.study_file))
-
-    def record(self) -> StudyRecord:
-        """Everything that the journal holds."""
-        return read(self.home.journal_file)
-
-    def leaderboard(self) -> "pd.DataFrame":
-        """The trials, ranked, as a pandas table."""
-        record = self.record()
-        return table(record, beside(record, self.about, self.home.best))
-
-    def best(self) -> TrialRecord | None:
-        """The best trial, None before the first report."""
-        return next(iter(ranked(self.record())), None)
-
-    def weights(self, trial: int | None = None) -> Path:
-        """The kept weights of a trial, the best one's by default; RecordError where none are."""
-        number = trial if trial is not None else getattr(self.best(), "number", None)
-        if number is None:
-            raise RecordError(f"{self.home.root}: no trial has been ranked yet")
-        if number not in {record.number for record in self.record().trials}:
-            raise RecordError(f"{self.home.root}: there is no trial {number}")
-        path = self.home.trial(number) / "best.npz"
-        if not path.is_file():
-            raise RecordError(
-                f"{self.home.root}: the weights of trial {number} were not kept; "
-                "only those of the best trials are"
-            )
-        return path
 
 
 def run(config: SearchConfig, directory: Path | None = None, listen: Listen = log.info) -> Study:
@@ -90,64 +43,34 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
         return _search(config, home, data, listen)
 
 
-def resume(directory: Path, listen: Listen = log.info) -> Study:
-    """Go on with a study: finished trials stay, unfinished ones continue, the rest is run."""
-    study = Study(directory)
-    config, home = study.config, study.home
+def resume(directory: Path, listen: Listen = log.info, wish: Extension = NOTHING) -> Study:
+    """Go on with a study: finished trials stay, unfinished ones continue, the rest is run.
+
+    `wish` extends it, finished or not. Raises ConfigError for what would set old and new trials
+    apart, RecordError where another driver is at work or the images are others.
+    """
+    home = Study(directory).home
     with home.locked():
+        study = Study(directory)
+        ended, spent_s = so_far(home)
+        config = extended(study.config, wish, ended, spent_s)
+        if config != study.config:
+            require_weight_files(config)
         listen = listeners(config, home, listen)
         data = read_images(config, listen)
-        _require_same_images(study, data)
+        require_same_images(study, data)
         return _search(config, home, data, listen)
-
-
-def _require_same_images(study: Study, data: ImageData) -> None:
-    """Raise RecordError where pictures, classes or splits are not those the study began with."""
-    if data.fingerprint != study.about["data"]["fingerprint"]:
-        raise RecordError(
-            f"{study.home.root}: the images, their classes or splits are not those that the study "
-            "began with"
-        )
-
-
-def report(directory: Path) -> "pd.DataFrame":
-    """The ranked trials of a study, as a pandas table; also while its search runs."""
-    return Study(directory).leaderboard()
-
-
-def export(
-    study: Study,
-    out: Path,
-    trial: int | None = None,
-    formats: tuple[str, ...] = ("keras",),
-    timed: bool = False,
-) -> "Manifest":
-    """Write a trial's model (the best by default) as a bundle, or as one file where `out` ends in
-    `.keras`; every file was compared with the trained network.
-
-    Imports TensorFlow. Reads the study's images, to compare on the validation split.
-    """
-    best = study.best()
-    number = trial if trial is not None or best is None else best.number
-    study.weights(number)
-    from tlsearch.search.finish import export_request
-    from tlsearch.training.export import export_bundle, export_file
-
-    config, single = study.config, out.suffix == ".keras"
-    data = prepared(config)
-    _require_same_images(study, data)
-    request = export_request(
-        config, study.home, data, number or 0, ("keras",) if single else formats, out
-    )
-    write = export_file if single else export_bundle
-    return write(dataclasses.replace(request, timed=timed)).manifest
 
 
 def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
     from tlsearch.search.cluster import connect
     from tlsearch.search.ending import Ending, signals
 
-    ending = Ending(config.time_budget, on_interrupt=lambda: listen(Stopping()))
+    ending = Ending(
+        config.time_budget,
+        on_interrupt=lambda: listen(Stopping()),
+        spent_before_s=so_far(home)[1],
+    )
     with connect(config.resources) as slots, signals(ending):  # Ray takes SIGTERM as it starts
         _begin(config, home, data)
         listen(began(config, home, slots))
@@ -156,6 +79,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
         if not ending.cut_short:
             listen(Exporting())
             _finish(config, home, data, ending)
+        note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
     listen(ended_event(config, home, ending))
     study = Study(home.root, ending.interrupted or ending.error)
     write_report(home, study.record(), study.about)
@@ -166,10 +90,19 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
 
 
 def _begin(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
-    """Write what the study is, once nothing stands against its first trial."""
+    """Write what the study is, once nothing stands against its first trial; where it was extended,
+    with what it was before.
+    """
     if not home.study_file.exists():
         write_data(home.artifacts, data)
-        home.write_about(_plain(config), data=describe(data))
+        home.write_about(plain(config), data=describe(data))
+        return
+    study = Study(home.root)
+    if config != study.config:
+        told = study.about.get("extended", [])
+        kept = {k: v for k, v in study.about.items() if k not in ("config", "extended")}
+        history = [*told, entry(study.config, config, so_far(home)[0])]
+        home.write_about(plain(config), **kept, extended=history)
 
 
 def _run(
@@ -198,13 +131,6 @@ def _finish(config: SearchConfig, home: StudyDirectory, data: ImageData, ending:
         finish(config, home, data)
     except TlsearchError as error:
         ending.error = error
-
-
-def _plain(config: SearchConfig) -> dict[str, Any]:
-    import yaml
-
-    plain: dict[str, Any] = yaml.safe_load(dump(config))
-    return plain
 
 
 def _note_baselines(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.events import Listen, StudyBegan, StudyEnded, guarded
-from tlsearch.results.journal import read
+from tlsearch.results.journal import SPENT, read
 from tlsearch.results.live import ended
 from tlsearch.results.storage import StudyDirectory
 
@@ -31,17 +31,21 @@ def began(config: SearchConfig, home: StudyDirectory, slots: int) -> StudyBegan:
         trials=config.trials,
         epochs=config.epochs,
         slots=slots,
-        ended=_ended(home),
+        ended=so_far(home)[0],
     )
 
 
 def ended_event(config: SearchConfig, home: StudyDirectory, ending: "Ending") -> StudyEnded:
     """That the search is over, and why."""
-    return StudyEnded(_why(ending), _ended(home), config.trials)
+    return StudyEnded(_why(ending), so_far(home)[0], config.trials)
 
 
-def _ended(home: StudyDirectory) -> int:
-    return ended(read(home.journal_file).trials) if home.journal_file.is_file() else 0
+def so_far(home: StudyDirectory) -> tuple[int, float]:
+    """How many trials of a study ended, and the seconds that it took."""
+    if not home.journal_file.is_file():
+        return 0, 0.0
+    record = read(home.journal_file)
+    return ended(record.trials), record.facts.get(SPENT, 0.0)
 
 
 def _why(ending: "Ending") -> str:

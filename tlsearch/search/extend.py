@@ -1,0 +1,166 @@
+"""A study asked for more: more trials, more time, another space; and what must stay as it was."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from tlsearch.config.load import dump, parse
+from tlsearch.config.schema import SearchConfig
+from tlsearch.errors import ConfigError
+from tlsearch.results.storage import versions
+
+# What may differ between trials that are ranked together, or concerns no trial at all.
+MAY_CHANGE = (
+    "space",
+    "trials",
+    "time_budget",
+    "scheduler",
+    "resources",
+    "export",
+    "cache",
+    "cache_gb",
+    "tensorboard",
+)
+# Why the rest may not.
+STAYS = {
+    "data": "trials on other images or splits cannot be ranked together",
+    "metric": "trials are ranked by one metric",
+    "seed": "trials that share a seed differ by their configuration alone",
+    "epochs": "trials are compared after equal epochs",
+    "warm_up_epochs": "every trial begins after the same warm-up",
+    "warm_up_lr": "every trial begins after the same warm-up",
+    "baselines": "they are tried first, and that was done",
+}
+_ELSE = "it was the same for all trials so far"
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What `resume` was asked to change: `trials` 40 or +20, `time` 30m or +10m, `KEY=VALUE`s."""
+
+    trials: str | None = None
+    time: str | None = None
+    settings: tuple[str, ...] = ()
+
+
+NOTHING = Extension()
+
+
+def extended(
+    config: SearchConfig, wish: Extension, ended: int = 0, spent_s: float = 0.0
+) -> SearchConfig:
+    """The configuration of a study that goes on, `ended` trials and `spent_s` seconds from its
+    start; ConfigError where old and new trials could not be ranked together.
+
+    More time counts from the end of the budget, or from now where that is past.
+    """
+    if wish == NOTHING:
+        return config
+    settings = [*wish.settings]
+    if wish.trials is not None:
+        settings.append(f"trials={_trials(wish.trials, config.trials)}")
+    changed = _set(config, settings).anchored()
+    if wish.time is not None:
+        changed = changed.model_copy(update={"time_budget": _time(config, wish.time, spent_s)})
+    problems = [*_refused(config, changed), *_too_few(changed, ended)]
+    if problems:
+        raise ConfigError(problems)
+    return changed
+
+
+def changes(config: SearchConfig, changed: SearchConfig) -> dict[str, dict[str, Any]]:
+    """Dotted key -> what it was (`from`) and what it is (`to`), where the two differ."""
+    before, after = _flat(plain(config)), _flat(plain(changed))
+    keys = [*before, *(key for key in after if key not in before)]
+    return {
+        key: {"from": before.get(key), "to": after.get(key)}
+        for key in keys
+        if before.get(key) != after.get(key)
+    }
+
+
+def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, Any]:
+    """What study.yaml tells of an extension: when, after how many trials, which changes."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "after_trials": ended,
+        "changes": changes(config, changed),
+        "versions": versions(),
+    }
+
+
+def _set(config: SearchConfig, settings: list[str]) -> SearchConfig:
+    """The configuration with some keys set, and with the baselines that its space still holds."""
+    bare = config.model_copy(update={"baselines": ()})
+    changed = parse(dump(bare), "study.yaml", settings)
+    if changed.baselines:
+        return changed
+    space = changed.space
+    held = [b for b in config.baselines if all(getattr(space, k).admits(v) for k, v in b.items())]
+    return changed.model_copy(update={"baselines": tuple(held)})
+
+
+def _refused(config: SearchConfig, changed: SearchConfig) -> list[str]:
+    return [
+        f"--set {key}: found {_shown(change['to'])}, expected {_shown(change['from'])} "
+        f"as the study began: {STAYS.get(key.split('.')[0], _ELSE)}; start another study for it"
+        for key, change in changes(config, changed).items()
+        if key.split(".")[0] not in MAY_CHANGE and not _dropped(config, changed, key)
+    ]
+
+
+def _shown(value: object) -> str:
+    return "no value" if value is None else repr(value)
+
+
+def _dropped(config: SearchConfig, changed: SearchConfig, key: str) -> bool:
+    """Whether baselines only became fewer, with the space that held them."""
+    return key == "baselines" and all(b in config.baselines for b in changed.baselines)
+
+
+def _too_few(changed: SearchConfig, ended: int) -> list[str]:
+    if changed.trials >= ended:
+        return []
+    return [f"--trials: found {changed.trials}, expected {ended} or more: as many have ended"]
+
+
+def _trials(text: str, before: int) -> int:
+    if not re.fullmatch(r"\+?\d{1,9}", text):
+        raise ConfigError([f"--trials: found {text!r}, expected a number of trials, or +20 more"])
+    return before + int(text) if text.startswith("+") else int(text)
+
+
+def _time(config: SearchConfig, text: str, spent_s: float) -> float:
+    """The whole budget in seconds."""
+    try:
+        given = parse(dump(config), "study.yaml", [f"time_budget={text.removeprefix('+')}"])
+    except ConfigError as error:
+        problems = [
+            line.replace("--set time_budget: time_budget", "--time") for line in error.problems
+        ]
+        raise ConfigError(problems) from None
+    more = given.time_budget
+    if more is None:
+        raise ConfigError([f"--time: found {text!r}, expected a time as in 90s, 20m or +10m"])
+    return max(config.time_budget or 0.0, spent_s) + more if text.startswith("+") else more
+
+
+def plain(config: SearchConfig) -> dict[str, Any]:
+    """A configuration as the plain values that study.yaml holds."""
+    values: dict[str, Any] = yaml.safe_load(dump(config))
+    return values
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones; a dimension of the space stays whole."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and above != "space.":
+            found |= _flat(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = value
+    return found

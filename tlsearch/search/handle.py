@@ -1,0 +1,104 @@
+"""A study on disk, in one's hand: its ranking, its weights, its models."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlsearch.config.load import from_mapping
+from tlsearch.config.schema import SearchConfig
+from tlsearch.data.sources import ImageData
+from tlsearch.errors import RecordError, TlsearchError
+from tlsearch.results.beside import beside
+from tlsearch.results.journal import StudyRecord, TrialRecord, read
+from tlsearch.results.leaderboard import ranked, table
+from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.images import prepared
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tlsearch.bundle.manifest import Manifest
+
+
+class Study:
+    """A study on disk: what was asked, what happened, what came of it."""
+
+    def __init__(self, directory: Path, ended_by: TlsearchError | None = None) -> None:
+        self.home = StudyDirectory(directory)
+        self.about = self.home.read_about()
+        self.ended_by = ended_by  # why the run that made this object was cut short, if it was
+
+    @property
+    def config(self) -> SearchConfig:
+        """The search as it ran."""
+        return from_mapping(self.about["config"], str(self.home.study_file))
+
+    def record(self) -> StudyRecord:
+        """Everything that the journal holds."""
+        return read(self.home.journal_file)
+
+    def leaderboard(self) -> "pd.DataFrame":
+        """The trials, ranked, as a pandas table."""
+        record = self.record()
+        return table(record, beside(record, self.about, self.home.best))
+
+    def best(self) -> TrialRecord | None:
+        """The best trial, None before the first report."""
+        return next(iter(ranked(self.record())), None)
+
+    def weights(self, trial: int | None = None) -> Path:
+        """The kept weights of a trial, the best one's by default; RecordError where none are."""
+        number = trial if trial is not None else getattr(self.best(), "number", None)
+        if number is None:
+            raise RecordError(f"{self.home.root}: no trial has been ranked yet")
+        if number not in {record.number for record in self.record().trials}:
+            raise RecordError(f"{self.home.root}: there is no trial {number}")
+        path = self.home.trial(number) / "best.npz"
+        if not path.is_file():
+            raise RecordError(
+                f"{self.home.root}: the weights of trial {number} were not kept; "
+                "only those of the best trials are"
+            )
+        return path
+
+
+def require_same_images(study: Study, data: ImageData) -> None:
+    """Raise RecordError where pictures, classes or splits are not those the study began with."""
+    if data.fingerprint != study.about["data"]["fingerprint"]:
+        raise RecordError(
+            f"{study.home.root}: the images, their classes or splits are not those that the study "
+            "began with"
+        )
+
+
+def report(directory: Path) -> "pd.DataFrame":
+    """The ranked trials of a study, as a pandas table; also while its search runs."""
+    return Study(directory).leaderboard()
+
+
+def export(
+    study: Study,
+    out: Path,
+    trial: int | None = None,
+    formats: tuple[str, ...] = ("keras",),
+    timed: bool = False,
+) -> "Manifest":
+    """Write a trial's model (the best by default) as a bundle, or as one file where `out` ends in
+    `.keras`; every file was compared with the trained network.
+
+    Imports TensorFlow. Reads the study's images, to compare on the validation split.
+    """
+    best = study.best()
+    number = trial if trial is not None or best is None else best.number
+    study.weights(number)
+    from tlsearch.search.finish import export_request
+    from tlsearch.training.export import export_bundle, export_file
+
+    config, single = study.config, out.suffix == ".keras"
+    data = prepared(config)
+    require_same_images(study, data)
+    request = export_request(
+        config, study.home, data, number or 0, ("keras",) if single else formats, out
+    )
+    write = export_file if single else export_bundle
+    return write(dataclasses.replace(request, timed=timed)).manifest
