@@ -9,6 +9,8 @@ import pytest
 
 from tlsearch.results.events import (
     BudgetSpent,
+    ConfirmedOnce,
+    Confirming,
     DataRead,
     DataReading,
     EpochReported,
@@ -54,6 +56,10 @@ SAID = [
         ),
         "[4/20] trial 17 strokes unfrozen 15: no value; E: no",
     ),
+    (Confirming(3, 2), "confirming the 3 best trials on 2 fresh seeds"),
+    (Confirming(1, 2), "confirming the best trial on 2 fresh seeds"),
+    (ConfirmedOnce(4, 77, 0.91, False), "trial 4 on seed 77: 0.9100"),
+    (ConfirmedOnce(4, 77, 0.92, True), "trial 4 refined: 0.9200"),
     (Exporting(), "exporting the best trial, and evaluating it on the test split"),
     (Stopping(), "stopping, what is done will be ranked; once more ends at once"),
     (

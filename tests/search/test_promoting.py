@@ -21,6 +21,7 @@ space:
 scheduler: promotion
 epochs: 6
 trials: 7
+confirm: 0
 """
 
 

@@ -36,6 +36,7 @@ baselines:
   - {backbone: photos, unfrozen_layers: 15, fine_tune_lr: 1e-3}
 epochs: 6
 trials: 6
+confirm: 0
 export: [keras, litert]
 """
 

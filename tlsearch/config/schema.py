@@ -76,6 +76,7 @@ class SearchConfig(Frozen):
     data: Data
     space: Space = Space()
     baselines: tuple[Baseline, ...] = ()
+    confirm: Annotated[int, Field(ge=0, le=20)] = 3  # best trials, trained again on fresh seeds
     epochs: PositiveInt = 10
     warm_up_epochs: Annotated[int, Field(ge=0)] = 5
     warm_up_lr: Rate = 1e-2

@@ -110,6 +110,32 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
+class Confirming:
+    """The best trials are trained again on fresh seeds."""
+
+    trials: int
+    seeds: int
+
+    def __str__(self) -> str:
+        best = "the best trial" if self.trials == 1 else f"the {self.trials} best trials"
+        return f"confirming {best} on {self.seeds} fresh seeds"
+
+
+@dataclass(frozen=True)
+class ConfirmedOnce:
+    """A run of the confirmation ended; `refined`: it trained the winner on."""
+
+    trial: int
+    seed: int
+    value: float
+    refined: bool
+
+    def __str__(self) -> str:
+        what = "refined" if self.refined else f"on seed {self.seed}"
+        return f"trial {self.trial} {what}: {self.value:.4f}"
+
+
+@dataclass(frozen=True)
 class Exporting:
     """The best trial is exported and evaluated on the test split."""
 
@@ -158,6 +184,8 @@ Event = (
     | TrialBegan
     | EpochReported
     | TrialEnded
+    | Confirming
+    | ConfirmedOnce
     | Exporting
     | Stopping
     | BudgetSpent

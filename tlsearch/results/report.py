@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tlsearch.files import whole_file, write_text
 from tlsearch.markdown import markdown_table
+from tlsearch.results import confirmation
 from tlsearch.results.beside import Beside, beside
 from tlsearch.results.journal import StudyRecord, tested
 from tlsearch.results.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
@@ -72,11 +73,12 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     """What a reader wants to know beside the table, a sentence a line."""
     metric = about["config"]["metric"]
     lines = [f"{name}: {value:.4f} validation {metric}" for name, value in baseline_rows(record)]
+    lines += confirmation.lines(record)
     test = record.facts.get("test")
     if test is not None:
         lines.append(
-            f"test {metric} of trial {test['trial']}, evaluated once: {test['value']:.4f} "
-            f"on {test['images']} images"
+            f"test {metric} of trial {test['trial']}, evaluated once: {test['value']:.4f}"
+            f"{_between(test)} on {test['images']} images"
         )
     winners = len(tested(record))
     if winners > 1:
@@ -85,6 +87,10 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     if ratio is not None:
         lines.append(f"work done over the least possible: {ratio:.2f}")
     return lines
+
+
+def _between(test: Mapping[str, Any]) -> str:
+    return f" ({test['low']:.4f} to {test['high']:.4f})" if "low" in test else ""
 
 
 def _csv(table: Iterable[Row], columns: Sequence[str]) -> str:

@@ -24,7 +24,6 @@ from tlsearch.results.storage import StudyDirectory
 
 if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
-    from tlsearch.training.executor import Executor
     from tlsearch.training.trial import EpochReport
 
 RESUME_EVERY_S = 10.0
@@ -42,6 +41,24 @@ class Workplace:
     direction: Direction
     cpus: int
 
+    def train(self, trial: TrialConfig, start: "Checkpoint | None") -> Iterator["EpochReport"]:
+        """The epochs of a trial in this process, within its threads; imports TensorFlow."""
+        from tlsearch.training.runtime import limit_threads
+
+        limit_threads(self.cpus)
+        from tlsearch.features import FeatureStore
+        from tlsearch.training.executor import shared_executor
+        from tlsearch.training.trial import train
+
+        store = FeatureStore(self.cache, trial.feature_dtype, self.cache_bytes)
+        yield from train(trial, self.data, store, start, shared_executor(self.cuts))
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether a value of the metric is the better one."""
+        if than is None:
+            return True
+        return value > than if self.direction == "max" else value < than
+
 
 class TrialActor(tune.Trainable):
     """Ray Tune's view of a trial: one step is one epoch, one result with the full set of keys.
@@ -52,7 +69,6 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], workplace: Workplace) -> None:
         """Start TensorFlow within the CPUs granted, then begin the first trial."""
         self.workplace = workplace
-        self._executor: Executor | None = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -109,27 +125,7 @@ class TrialActor(tune.Trainable):
     def _train(self) -> Iterator["EpochReport"]:
         """The trial's epochs, from its resume state where there is one; imports TensorFlow."""
         with StudyDirectory(self.workplace.study).trial_locked(self._number):
-            yield from self._trained()
-
-    def _trained(self) -> Iterator["EpochReport"]:
-        from tlsearch.training.runtime import limit_threads
-
-        limit_threads(self.workplace.cpus)
-        from tlsearch.features import FeatureStore
-        from tlsearch.training.trial import train
-
-        place = self.workplace
-        store = FeatureStore(place.cache, self.trial.feature_dtype, place.cache_bytes)
-        start = self._resume_state()
-        yield from train(self.trial, place.data, store, start, self._warm())
-
-    def _warm(self) -> "Executor":
-        """What this process keeps between trials."""
-        from tlsearch.training.executor import Executor
-
-        if self._executor is None:
-            self._executor = Executor(self.workplace.cuts)
-        return self._executor
+            yield from self.workplace.train(self.trial, self._resume_state())
 
     def _resume_state(self) -> "Checkpoint | None":
         from tlsearch.errors import RecordError
@@ -153,7 +149,7 @@ class TrialActor(tune.Trainable):
         write_text(self.home / "curves.jsonl", text)
         self._seconds = sum(line["seconds"] for line in kept)
         for line in kept:
-            if line["value"] is not None and self._improves(line["value"]):
+            if line["value"] is not None and self.workplace.better(line["value"], self._best):
                 self._best = line["value"]
 
     def _keep(self, report: "EpochReport") -> None:
@@ -166,7 +162,7 @@ class TrialActor(tune.Trainable):
             file.write(json.dumps(_point(report)) + "\n")
         if report.diverged:
             return
-        if self._improves(report.value):
+        if self.workplace.better(report.value, self._best):
             self._best = report.value
             report.snapshot().save(self.home / "best.npz", weights_only=True)
 
@@ -177,11 +173,6 @@ class TrialActor(tune.Trainable):
         if self._last is not None and time.monotonic() - self._saved > RESUME_EVERY_S:
             self._last.snapshot().save(self.home / "resume.npz")
             self._saved = time.monotonic()
-
-    def _improves(self, value: float) -> bool:
-        if self._best is None:
-            return True
-        return value > self._best if self.workplace.direction == "max" else value < self._best
 
     def _result(self, report: "EpochReport") -> dict[str, Any]:
         done = report.diverged or report.epoch >= self.trial.epochs

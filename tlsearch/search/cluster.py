@@ -1,12 +1,15 @@
 """Ray for one search: started here or joined, quiet, and ended only if it was ours."""
 
 import contextlib
+import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from tlsearch.config.schema import Resources
 from tlsearch.errors import ClusterError, TlsearchError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -43,6 +46,31 @@ def slots(resources: Resources, available: dict[str, float]) -> int:
         )
     wanted = resources.max_concurrent
     return fit if wanted == "auto" else min(fit, wanted)
+
+
+def as_completed(
+    function: Callable[..., T],
+    calls: Iterable[tuple[Any, ...]],
+    resources: Resources,
+    stop: Callable[[], bool],
+) -> Iterator[T]:
+    """Results of calls in Ray workers, as many at a time as fit, each when it is there.
+
+    A call that fails is logged and left out; those that remain are given up once `stop` says so.
+    """
+    import ray
+
+    task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
+    waiting = [task(function).remote(*arguments) for arguments in calls]
+    while waiting and not stop():
+        ready, waiting = ray.wait(waiting, timeout=0.2)
+        for one in ready:
+            try:
+                yield ray.get(one)
+            except ray.exceptions.RayError as error:
+                log.warning("a run failed and is left out: %s", error)
+    for one in waiting:
+        ray.cancel(one, force=True)
 
 
 def in_worker(function: Callable[..., T], *arguments: Any) -> T:

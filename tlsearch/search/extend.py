@@ -17,6 +17,7 @@ from tlsearch.results.storage import versions
 MAY_CHANGE = (
     "space",
     "trials",
+    "confirm",
     "time_budget",
     "scheduler",
     "resources",

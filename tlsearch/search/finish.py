@@ -1,5 +1,6 @@
 """The end of a search: export the winner, evaluate it once on the test split, tidy up."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from tlsearch.bundle.request import ExportRequest
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import TlsearchError
+from tlsearch.results.confirmation import Winner, winner
 from tlsearch.results.journal import StudyRecord, note, read, tested
-from tlsearch.results.leaderboard import keep_for_export, ranked
+from tlsearch.results.leaderboard import keep_for_export
 from tlsearch.results.storage import StudyDirectory, versions
 from tlsearch.search.artifacts import write_winner
 from tlsearch.search.cluster import in_worker
@@ -22,28 +24,30 @@ TEST_SCORE = "test score, evaluated once"
 
 
 def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
-    """Export the best trial to `best/` and note its test score, if a trial was ranked.
+    """Export the winner to `best/` and note its test score, if a trial was ranked.
 
-    Once the test score of a trial is noted, it is not evaluated again. All winners that saw the
+    Once the test score of a winner is noted, it is not evaluated again. All winners that saw the
     test split are noted: a study that is extended may have several.
     """
     record = read(home.journal_file)
-    order = ranked(record)
-    if not order:
+    won = winner(record)
+    if won is None:
         return
-    winner = order[0].number
-    last = record.facts.get("test", {}).get("trial")
-    if last == winner and _formats(home.best) == set(config.export):
+    known = next((test for test in tested(record) if _is_of(test, won)), None)
+    if known == record.facts.get("test") and known and _formats(home.best) == set(config.export):
         return
-    tests = tested(record)
-    score = next((test["value"] for test in tests if test["trial"] == winner), None)
-    request = export_request(config, home, data, winner, config.export, home.best)
-    value, validation = in_worker(
-        _score_and_export, request, score, config.resources.cpus_per_trial
+    request = export_request(config, home, data, won, config.export, home.best)
+    evaluated, validation = in_worker(
+        _score_and_export, request, known and known["value"], config.resources.cpus_per_trial
     )
-    write_winner(home.artifacts, data, winner, validation)
-    test = {"trial": winner, "value": value, "images": len(data.splits["test"])}
-    note(home.journal_file, {"test": test, "tests": tests if test in tests else [*tests, test]})
+    write_winner(home.artifacts, data, won.trial, validation)
+    test = known or {**won.to_json(), **evaluated, "images": len(data.splits["test"])}
+    tests = tested(record)
+    note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
+
+
+def _is_of(test: Mapping[str, Any], won: Winner) -> bool:
+    return {name: test.get(name) for name in won.to_json()} == won.to_json()
 
 
 def _formats(bundle: Path) -> set[str]:
@@ -58,28 +62,28 @@ def export_request(
     config: SearchConfig,
     home: StudyDirectory,
     data: ImageData,
-    trial: int,
+    won: Winner,
     formats: tuple[str, ...],
     out: Path,
 ) -> ExportRequest:
     """What the exporter needs to know of a study; the test score only where it was evaluated."""
-    scores = {test["trial"]: test["value"] for test in tested(read(home.journal_file))}
+    known = [test["value"] for test in tested(read(home.journal_file)) if _is_of(test, won)]
     return ExportRequest(
-        checkpoint=home.trial(trial) / "best.npz",
+        checkpoint=home.trial(won.trial) / won.weights,
         data=data,
         pictures_from=config.data,
         formats=formats,
         out=out,
         versions=versions(),
-        scores={TEST_SCORE: scores[trial]} if trial in scores else {},
+        scores={TEST_SCORE: known[0]} if known else {},
     )
 
 
 def _score_and_export(
     request: ExportRequest, score: float | None, cpus: int
-) -> tuple[float, NDArray[Any]]:
-    """The test score, evaluated unless it is known, once the bundle is in its place; and what the
-    network predicts for the validation split.
+) -> tuple[dict[str, float], NDArray[Any]]:
+    """The test score with its interval, evaluated unless it is known, once the bundle is in its
+    place; and what the network predicts for the validation split.
     """
     from tlsearch.training.runtime import limit_threads
 
@@ -87,9 +91,9 @@ def _score_and_export(
     from tlsearch.training.export import export_bundle
     from tlsearch.training.whole import test_score
 
-    value = test_score(request.checkpoint, request.data) if score is None else score
-    exported = export_bundle(replace(request, scores={TEST_SCORE: value}))
-    return value, exported.validation
+    evaluated = test_score(request.checkpoint, request.data) if score is None else {"value": score}
+    exported = export_bundle(replace(request, scores={TEST_SCORE: evaluated["value"]}))
+    return evaluated, exported.validation
 
 
 def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:

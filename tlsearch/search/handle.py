@@ -9,6 +9,7 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import RecordError, TlsearchError
 from tlsearch.results.beside import beside
+from tlsearch.results.confirmation import Winner, winner
 from tlsearch.results.journal import StudyRecord, TrialRecord, read
 from tlsearch.results.leaderboard import ranked, table
 from tlsearch.results.storage import StudyDirectory
@@ -47,19 +48,25 @@ class Study:
         return next(iter(ranked(self.record())), None)
 
     def weights(self, trial: int | None = None) -> Path:
-        """The kept weights of a trial, the best one's by default; RecordError where none are."""
-        number = trial if trial is not None else getattr(self.best(), "number", None)
-        if number is None:
+        """The kept weights of a trial, the winner's by default; RecordError where none are."""
+        kept = self.kept(trial)
+        return self.home.trial(kept.trial) / kept.weights
+
+    def kept(self, trial: int | None = None) -> Winner:
+        """Which weights of a trial are kept, the winner's by default; else RecordError."""
+        record = self.record()
+        won = winner(record)
+        if won is None:
             raise RecordError(f"{self.home.root}: no trial has been ranked yet")
-        if number not in {record.number for record in self.record().trials}:
-            raise RecordError(f"{self.home.root}: there is no trial {number}")
-        path = self.home.trial(number) / "best.npz"
-        if not path.is_file():
+        kept = won if trial in (None, won.trial) else Winner(trial or 0)
+        if kept.trial not in {one.number for one in record.trials}:
+            raise RecordError(f"{self.home.root}: there is no trial {kept.trial}")
+        if not (self.home.trial(kept.trial) / kept.weights).is_file():
             raise RecordError(
-                f"{self.home.root}: the weights of trial {number} were not kept; "
+                f"{self.home.root}: the weights of trial {kept.trial} were not kept; "
                 "only those of the best trials are"
             )
-        return path
+        return kept
 
 
 def require_same_images(study: Study, data: ImageData) -> None:
@@ -88,17 +95,13 @@ def export(
 
     Imports TensorFlow. Reads the study's images, to compare on the validation split.
     """
-    best = study.best()
-    number = trial if trial is not None or best is None else best.number
-    study.weights(number)
+    kept = study.kept(trial)
     from tlsearch.search.finish import export_request
     from tlsearch.training.export import export_bundle, export_file
 
     config, single = study.config, out.suffix == ".keras"
     data = prepared(config)
     require_same_images(study, data)
-    request = export_request(
-        config, study.home, data, number or 0, ("keras",) if single else formats, out
-    )
+    request = export_request(config, study.home, data, kept, ("keras",) if single else formats, out)
     write = export_file if single else export_bundle
     return write(dataclasses.replace(request, timed=timed)).manifest

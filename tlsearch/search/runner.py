@@ -43,7 +43,7 @@ def run_trials(
         searcher.follow(scheduler)
     owed = searcher.remaining()
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
-    if owed > 0 and not _too_late(ending, listen):
+    if owed > 0 and not _too_late(config, ending, listen):
         tuner = Tuner(
             _trainable(config, data, home.root),
             tune_config=TuneConfig(
@@ -69,16 +69,17 @@ def run_trials(
     ending.note_spent()
 
 
-def _too_late(ending: Ending, listen: Listen) -> bool:
+def _too_late(config: SearchConfig, ending: Ending, listen: Listen) -> bool:
     """Whether the search is over before it begins, its budget used up by the drivers before."""
     over = ending.stop_all()
-    if ending.budget_s is not None and ending.out_of_time:
-        listen(BudgetSpent(ending.budget_s, ending.spent_s))
+    if config.time_budget is not None and ending.out_of_time:
+        listen(BudgetSpent(config.time_budget, ending.spent_s))
     return over
 
 
-def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:
-    workplace = Workplace(
+def workplace(config: SearchConfig, data: ImageData, study: Path) -> Workplace:
+    """What all trials of a study share."""
+    return Workplace(
         data=data,
         study=study,
         cache=config.cache_path,
@@ -87,9 +88,12 @@ def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
     )
+
+
+def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
     actor = PausingActor if isinstance(config.scheduler, Promotion) else TrialActor
-    trainable = tune.with_parameters(actor, workplace=workplace)
+    trainable = tune.with_parameters(actor, workplace=workplace(config, data, study))
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound
 

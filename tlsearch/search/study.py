@@ -64,12 +64,14 @@ def resume(directory: Path, listen: Listen = log.info, wish: Extension = NOTHING
 
 def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
     from tlsearch.search.cluster import connect
+    from tlsearch.search.confirm import search_budget
     from tlsearch.search.ending import Ending, signals
 
+    spent_s = so_far(home)[1]
     ending = Ending(
-        config.time_budget,
+        search_budget(config.time_budget, spent_s, config.confirm > 0),
         on_interrupt=lambda: listen(Stopping()),
-        spent_before_s=so_far(home)[1],
+        spent_before_s=spent_s,
     )
     with connect(config.resources) as slots, signals(ending):  # Ray takes SIGTERM as it starts
         _begin(config, home, data)
@@ -77,8 +79,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
         _run(config, home, data, slots, ending, listen)
         _note_baselines(config, home, data)
         if not ending.cut_short:
-            listen(Exporting())
-            _finish(config, home, data, ending)
+            _finish(config, home, data, slots, ending, listen)
         note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
     listen(ended_event(config, home, ending))
     study = Study(home.root, ending.interrupted or ending.error)
@@ -123,12 +124,25 @@ def _run(
     run_trials(config, data, home, slots, ending, announce, listen)
 
 
-def _finish(config: SearchConfig, home: StudyDirectory, data: ImageData, ending: "Ending") -> None:
-    """Export the winner; where that fails the trials are ranked and reported all the same."""
+def _finish(
+    config: SearchConfig,
+    home: StudyDirectory,
+    data: ImageData,
+    slots: int,
+    ending: "Ending",
+    listen: Listen,
+) -> None:
+    """Confirm and export the winner; where that fails the trials are reported all the same."""
+    from tlsearch.search.confirm import confirm
     from tlsearch.search.finish import finish
+    from tlsearch.search.runner import workplace
 
     try:
-        finish(config, home, data)
+        if config.confirm:
+            confirm(config, home, workplace(config, data, home.root), slots, ending, listen)
+        if not ending.cut_short:
+            listen(Exporting())
+            finish(config, home, data)
     except TlsearchError as error:
         ending.error = error
 

@@ -106,6 +106,6 @@ class Executor:
 
 
 @functools.lru_cache(maxsize=1)
-def shared_executor() -> Executor:
-    """The one of a process that runs trials of no study in particular."""
-    return Executor()
+def shared_executor(cuts: tuple[Unfrozen, ...] = ()) -> Executor:
+    """The one of this process, for the study that it works at."""
+    return Executor(cuts)

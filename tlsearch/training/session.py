@@ -102,10 +102,11 @@ class Session:
         return {**self._network.changed(), **optimizer}
 
     def restore(self, start: Checkpoint) -> None:
-        """Take up where a checkpoint of the same trial left off."""
+        """Take up where a checkpoint left off; one of weights alone begins with a new optimizer."""
         self._network.restore(start.arrays)
         for place, variable in self._optimizer_state():
-            variable.assign(start.arrays[f"optimizer/{place}"])
+            if (name := f"optimizer/{place}") in start.arrays:
+                variable.assign(start.arrays[name])
 
     def _optimizer_state(self) -> Iterator[tuple[int, Any]]:
         return iter(enumerate(self._loop.optimizer.state))

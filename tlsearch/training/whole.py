@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
+from tlsearch.bundle.bootstrap import bootstrap
 from tlsearch.bundle.metrics import score
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.listing import Split
@@ -50,12 +51,16 @@ def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDAr
     return run_blocks(compiled_prediction(predict, images), images)
 
 
-def test_score(checkpoint_path: Path, data: ImageData) -> float:
-    """A trial's metric on the test split, with the weights of its best epoch."""
+def test_score(checkpoint_path: Path, data: ImageData) -> dict[str, float]:
+    """A trial's metric on the test split, with the weights of its best epoch: `value`, and the
+    ends of its bootstrap interval, `low` and `high`.
+    """
     checkpoint = load_checkpoint(checkpoint_path)
     network = restore(checkpoint, len(data.classes))
     probabilities = trial_probabilities(network, data, "test")
-    return score(checkpoint.trial.metric, data.split_labels("test"), probabilities)
+    metric, labels = checkpoint.trial.metric, data.split_labels("test")
+    low, high = bootstrap(metric, labels, probabilities)
+    return {"value": score(metric, labels, probabilities), "low": low, "high": high}
 
 
 def _probabilities(network: Network, images: Any) -> Any:

@@ -1,0 +1,46 @@
+"""Multiply-adds of one picture on either side of a cut. Imports TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tlsearch.training.backbone import load_backbone
+from tlsearch.training.cost import multiply_adds
+from tlsearch.training.cut import choose_cut, trainable_layers
+
+
+@dataclass(frozen=True)
+class Costs:
+    """One forward pass of one picture: `prefix` up to the cut, `suffix` after it with the head.
+
+    `trained` is what of the suffix trains, the head included; `cut_shape` is what crosses the cut.
+    """
+
+    cut: str
+    cut_shape: tuple[int, ...]
+    prefix: int
+    suffix: int
+    trained: int
+
+    @property
+    def whole(self) -> int:
+        """The whole network."""
+        return self.prefix + self.suffix
+
+
+def costs(backbone: str, unfrozen: int | str, units: int, classes: int, image_px: int) -> Costs:
+    """What a network of the catalogue costs, its last layers unfrozen; weights do not matter."""
+    model = load_backbone(backbone, "none", image_px).model
+    width = int(model.output.shape[-1])
+    head = width * units + units * classes if units else width * classes
+    total = _sum(model.layers)
+    if unfrozen == 0:
+        return Costs("pool", (width,), total, head, head)
+    cut = choose_cut(model, unfrozen)
+    prefix = 0 if cut.whole else _sum(model.layers[: cut.index + 1])
+    trained = _sum(trainable_layers(model, unfrozen)) + head
+    shape = tuple(int(side) for side in cut.tensor.shape[1:])
+    return Costs(cut.name, shape, prefix, total - prefix + head, trained)
+
+
+def _sum(layers: list[Any]) -> int:
+    return sum(multiply_adds(layer) for layer in layers)

@@ -1,0 +1,236 @@
+"""The same search as tlsearch's, written by hand with Ray Tune, Optuna and Keras.
+
+    python tests/benchmarks/handwritten.py JOB.json RESULT.json
+
+What a user who knows these libraries writes: pictures decoded once a process and cached in memory,
+ASHA, threads kept to the processors that a trial was given, BatchNorm frozen, best weights kept.
+Fine-tuning is that of the tutorials, without a warm-up of the head. `reuse_actors` false runs a
+function, a process each trial; true a class whose process, pictures included, serves many trials.
+TensorFlow decodes, so pictures are JPEG, PNG, BMP or GIF.
+
+JOB holds trials (points of SPACE), train and validation (files, labels), classes, image_px, epochs,
+slots, seed, reuse_actors and scratch. RESULT says when the last trial had ended, by the clock that
+all processes share, and what each gave.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+ALPHAS = {
+    "mobilenet_v2_035": 0.35,
+    "mobilenet_v2_050": 0.5,
+    "mobilenet_v2_075": 0.75,
+    "mobilenet_v2": 1.0,
+    "mobilenet_v2_130": 1.3,
+    "mobilenet_v2_140": 1.4,
+}
+BATCH = 32
+CPUS = 1
+FIRST_RUNG, REDUCTION = 2, 3  # epochs; one of three goes on
+
+
+def main():
+    job = json.loads(Path(sys.argv[1]).read_text())
+    ray.init(
+        num_cpus=job["slots"] * CPUS,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    results = search(job)
+    ended = time.monotonic()
+    if results.errors:
+        raise SystemExit(f"{results.num_errors} trials failed: {results.errors[0]}")
+    rows = [row(result) for result in results]
+    Path(sys.argv[2]).write_text(json.dumps({"ended": ended, "trials": rows}))
+
+
+def search(job):
+    """Run the job's trials, as many at a time as there are slots."""
+    trainable = WarmTrial if job["reuse_actors"] else run_trial
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trainable, job=job), {"cpu": CPUS}),
+        param_space=space(job["trials"]),
+        tune_config=tune.TuneConfig(
+            metric="accuracy",
+            mode="max",
+            search_alg=OptunaSearch(points_to_evaluate=job["trials"], seed=job["seed"]),
+            scheduler=ASHAScheduler(
+                max_t=job["epochs"],
+                grace_period=min(FIRST_RUNG, job["epochs"]),
+                reduction_factor=REDUCTION,
+            ),
+            num_samples=len(job["trials"]),
+            max_concurrent_trials=job["slots"],
+            reuse_actors=job["reuse_actors"],
+        ),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=job["scratch"],
+            stop={"training_iteration": job["epochs"]},
+            verbose=0,
+        ),
+    )
+    return tuner.fit()
+
+
+def space(trials):
+    """The search space, wide enough for the trials that are asked for."""
+    return {
+        "backbone": tune.choice(sorted({trial["backbone"] for trial in trials})),
+        "unfrozen_layers": tune.choice(list({trial["unfrozen_layers"] for trial in trials})),
+        "head_units": tune.choice([0, 128]),
+        "dropout": tune.choice([0.0, 0.2]),
+        "learning_rate": tune.loguniform(1e-5, 1e-1),
+    }
+
+
+def row(result):
+    """What a trial was, and what it gave."""
+    names = ("backbone", "unfrozen_layers", "head_units")
+    return {
+        **{name: result.config[name] for name in names},
+        "epochs": result.metrics["training_iteration"],
+        "best_accuracy": result.metrics["best_accuracy"],
+    }
+
+
+def run_trial(config, job):
+    """A trial as a function: everything is built anew."""
+    limit_threads()
+    train, validation = datasets(job)
+    model = build_model(config, job)
+    best = 0.0
+    for _ in range(job["epochs"]):
+        accuracy = run_epoch(model, train, validation)
+        best = keep_best(model, accuracy, best, job, tune.get_context().get_trial_id())
+        tune.report({"accuracy": accuracy, "best_accuracy": best})
+
+
+class WarmTrial(tune.Trainable):
+    """A trial in a process that has served others: TensorFlow and the pictures are there."""
+
+    def setup(self, config, job):
+        limit_threads()
+        self.job = job
+        self.train_set, self.validation_set = datasets(job)
+        self.begin(config)
+
+    def reset_config(self, new_config):
+        import keras
+
+        keras.utils.clear_session()
+        self.begin(new_config)
+        return True
+
+    def begin(self, config):
+        self.model = build_model(config, self.job)
+        self.best = 0.0
+
+    def step(self):
+        accuracy = run_epoch(self.model, self.train_set, self.validation_set)
+        self.best = keep_best(self.model, accuracy, self.best, self.job, self.trial_id)
+        return {"accuracy": accuracy, "best_accuracy": self.best}
+
+    def save_checkpoint(self, checkpoint_dir):
+        """The best weights are kept already."""
+
+    def load_checkpoint(self, checkpoint):
+        """Nothing is ever taken up again."""
+
+
+def limit_threads():
+    """TensorFlow would take every core for each trial."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(CPUS)
+    tf.config.threading.set_inter_op_parallelism_threads(CPUS)
+
+
+def datasets(job):
+    """Training and validation pictures, decoded and resized once, then held in memory."""
+    return dataset(job, "train", shuffle=True), dataset(job, "validation", shuffle=False)
+
+
+def dataset(job, split, shuffle):
+    import tensorflow as tf
+
+    size = (job["image_px"], job["image_px"])
+
+    def read(file, label):
+        image = tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
+        image = tf.image.resize(image, size, antialias=True)
+        return tf.cast(tf.round(image), tf.uint8), label
+
+    files, labels = job[split]["files"], job[split]["labels"]
+    data = tf.data.Dataset.from_tensor_slices((files, labels))
+    data = data.map(read, num_parallel_calls=tf.data.AUTOTUNE).cache()
+    if shuffle:
+        data = data.shuffle(len(files), seed=job["seed"])
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = CPUS
+    return data.batch(BATCH).prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def build_model(config, job):
+    """MobileNetV2 with a new head, compiled."""
+    import keras
+
+    keras.utils.set_random_seed(job["seed"])
+    shape = (job["image_px"], job["image_px"], 3)
+    base = keras.applications.MobileNetV2(
+        input_shape=shape, alpha=ALPHAS[config["backbone"]], include_top=False, weights="imagenet"
+    )
+    unfreeze_last(base, config["unfrozen_layers"])
+    inputs = keras.Input(shape)
+    x = keras.applications.mobilenet_v2.preprocess_input(inputs)
+    x = base(x, training=False)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    if config["head_units"]:
+        x = keras.layers.Dense(config["head_units"], activation="relu")(x)
+    x = keras.layers.Dropout(config["dropout"])(x)
+    outputs = keras.layers.Dense(job["classes"], activation="softmax")(x)
+    model = keras.Model(inputs, outputs)
+    model.compile(
+        optimizer=keras.optimizers.Adam(config["learning_rate"]),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def unfreeze_last(base, layers):
+    """Only the last layers train, and never BatchNorm."""
+    import keras
+
+    base.trainable = True
+    frozen = 0 if layers == "all" else max(0, len(base.layers) - layers)
+    for place, layer in enumerate(base.layers):
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = place >= frozen and not is_norm
+
+
+def run_epoch(model, train, validation):
+    """One epoch; the validation accuracy after it."""
+    history = model.fit(train, validation_data=validation, epochs=1, verbose=0)
+    return history.history["val_accuracy"][0]
+
+
+def keep_best(model, accuracy, best, job, trial_id):
+    """Save the weights where they are the trial's best so far."""
+    if accuracy > best:
+        folder = Path(job["scratch"]) / "weights"
+        folder.mkdir(exist_ok=True)
+        model.save_weights(folder / f"{trial_id}.weights.h5")
+    return max(accuracy, best)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""How long a search takes: tlsearch, tlsearch without its store, and a program written by hand.
+
+    python tests/benchmarks/search_speed.py DATA [--val DIR] [--trials N] [--epochs E] [--json OUT]
+
+The same trials, splits, epochs and slots through (a) tlsearch from an empty cache, (b) tlsearch
+with `cache_gb: 0`, (c) `handwritten.py` without and with `reuse_actors`. The trials cover backbones and
+unfrozen layers evenly; rates, dropout and head are drawn by the seed. Each program is a process of
+its own with slots of one processor, timed from its start, imports included, to the end of its last
+trial. ASHA's decisions depend on timing, so epochs are counted and seconds an epoch are compared
+too. tlsearch's warm-up of the head is in its seconds, not in its epochs. DATA is a folder of
+pictures, a folder a class, that TensorFlow can decode; without --val a fifth validates.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from machine import about
+from pictures import linked, listed
+
+from tlsearch.config.images import Data, Splits
+from tlsearch.data.sources import prepare
+
+HERE = Path(__file__).parent
+SPLITS = {"train": "rest", "validation": 0.2, "test": 0.02}  # nothing reads test while it is timed
+HEAD_LR, FINE_TUNE_LR = (3e-4, 3e-2), (3e-5, 3e-3)
+DROPOUT, UNITS = (0.0, 0.2), (0, 128)
+PROGRAMS = {
+    "a": "tlsearch",
+    "b": "tlsearch, cache_gb 0",
+    "c": "by hand",
+    "d": "by hand, reuse_actors",
+}
+# The same for every program; token: Ray's own default once it has started.
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+
+Row = dict[str, Any]
+Job = dict[str, Any]
+
+
+def main() -> None:
+    arguments = _arguments()
+    trials = draw(arguments)
+    with tempfile.TemporaryDirectory(prefix="search-speed-") as folder:
+        job = _job(arguments, trials, Path(folder))
+        rows = []
+        for letter in _programs(arguments.only):
+            rows.append(_measure(letter, job, Path(folder)))
+            print(f"{rows[-1]['program']}: {rows[-1]['wall_s']:.1f} s", file=sys.stderr, flush=True)
+        result = _compared(rows, job) | about() | {"arguments": _plain(arguments)}
+    _print(result)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--val", type=Path, help="validation pictures, a folder a class")
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--head-only", action="store_true", help="as --unfrozen 0")
+    parser.add_argument("--images", type=int, help="take as many of DATA, by the seed")
+    parser.add_argument("--backbones", type=_words, default=["mobilenet_v2_035", "mobilenet_v2"])
+    parser.add_argument("--unfrozen", type=_layers, default=[0, 15, 40])
+    parser.add_argument("--px", type=int, default=224)
+    parser.add_argument("--slots", type=int, default=2, help="trials at a time, a processor each")
+    parser.add_argument("--only", type=_words, default=["a", "b", "c"])
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _layers(text: str) -> list[int | str]:
+    return [word if word == "all" else int(word) for word in text.split(",")]
+
+
+def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items()}
+
+
+def _programs(only: Iterable[str]) -> list[str]:
+    """Which to run; c stands for both ways of it."""
+    wanted = {"d" if letter == "c" else letter for letter in only} | set(only)
+    return [letter for letter in PROGRAMS if letter in wanted]
+
+
+def draw(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The trials: every backbone with every depth in turn, the rest by the seed."""
+    chance = random.Random(arguments.seed)
+    depths = [0] if arguments.head_only else arguments.unfrozen
+    grid = itertools.cycle(itertools.product(arguments.backbones, depths))
+    mix = list(itertools.islice(grid, arguments.trials))
+    chance.shuffle(mix)
+    return [_trial(backbone, depth, chance) for backbone, depth in mix]
+
+
+def _trial(backbone: str, unfrozen: int | str, chance: random.Random) -> dict[str, Any]:
+    low, high = HEAD_LR if unfrozen == 0 else FINE_TUNE_LR
+    return {
+        "backbone": backbone,
+        "unfrozen_layers": unfrozen,
+        "head_units": chance.choice(UNITS),
+        "dropout": chance.choice(DROPOUT),
+        "learning_rate": low * (high / low) ** chance.random(),
+    }
+
+
+def _job(arguments: argparse.Namespace, trials: list[dict[str, Any]], scratch: Path) -> Job:
+    """What the programs share; tlsearch splits the pictures once, and all get its lists."""
+    folder = linked(
+        arguments.data, scratch / "images", arguments.images, arguments.seed, arguments.val
+    )
+    data = Data(path=folder, image_px=arguments.px, splits=Splits(**SPLITS))
+    prepared = prepare(data, scratch / "split-once")
+    return {
+        "data": str(folder),
+        "train": listed(data, prepared, "train"),
+        "validation": listed(data, prepared, "validation"),
+        "classes": len(prepared.classes),
+        "trials": trials,
+        "image_px": arguments.px,
+        "epochs": arguments.epochs,
+        "slots": arguments.slots,
+        "seed": arguments.seed,
+    }
+
+
+def _measure(letter: str, job: Job, scratch: Path) -> Row:
+    """Run one program and judge what it left: a row of the table."""
+    own = scratch / letter
+    own.mkdir()
+    if letter in "ab":
+        program = "searched.py"
+        job = {"config": _config(job, own, 20 if letter == "a" else 0), "study": str(own / "study")}
+    else:
+        program = "handwritten.py"
+        job = job | {"reuse_actors": letter == "d", "scratch": str(own)}
+    wall_s, trials = _run(program, job, own)
+    return {"program": PROGRAMS[letter], "letter": letter, "wall_s": wall_s, "trials": trials}
+
+
+def _config(job: Job, own: Path, cache_gb: float) -> dict[str, Any]:
+    """The search space of tlsearch in which the trials are the only ones."""
+    return {
+        "name": "speed",
+        "data": {"path": job["data"], "image_px": job["image_px"], "splits": SPLITS},
+        "space": {
+            "backbone": _distinct(trial["backbone"] for trial in job["trials"]),
+            "unfrozen_layers": _distinct(trial["unfrozen_layers"] for trial in job["trials"]),
+            "head_units": [units or "none" for units in UNITS],
+            "dropout": list(DROPOUT),
+            "head_lr": {"low": HEAD_LR[0], "high": HEAD_LR[1], "log": True},
+            "fine_tune_lr": {"low": FINE_TUNE_LR[0], "high": FINE_TUNE_LR[1], "log": True},
+            "optimizer": "adam",
+            "batch_size": 32,
+        },
+        "baselines": [_baseline(trial) for trial in job["trials"]],
+        "trials": len(job["trials"]),
+        "epochs": job["epochs"],
+        "scheduler": {"kind": "asha", "first_rung": 2, "reduction": 3},
+        "confirm": 0,
+        "seed": job["seed"],
+        "resources": {"cpus_per_trial": 1, "max_concurrent": job["slots"]},
+        "cache": str(own / "cache"),
+        "cache_gb": cache_gb,
+    }
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+def _baseline(trial: dict[str, Any]) -> dict[str, Any]:
+    rate = "head_lr" if trial["unfrozen_layers"] == 0 else "fine_tune_lr"
+    named = {name: value for name, value in trial.items() if name != "learning_rate"}
+    units = trial["head_units"] or "none"
+    return named | {"head_units": units, rate: trial["learning_rate"]}
+
+
+def _run(program: str, job: Job, own: Path) -> tuple[float, list[Row]]:
+    """A program in a process of its own: seconds to the end of its last trial, and its trials."""
+    (own / "job.json").write_text(json.dumps(job))
+    command = [sys.executable, HERE / program, own / "job.json", own / "result.json"]
+    with (own / "log").open("w") as log:
+        began = time.monotonic()
+        code = _wait(subprocess.Popen(command, stdout=log, stderr=log, env=_environment()))
+    if code != 0:
+        raise SystemExit(f"{program} failed:\n{(own / 'log').read_text()[-4000:]}")
+    result = json.loads((own / "result.json").read_text())
+    if len(result["trials"]) != len(job.get("trials", result["trials"])):
+        raise SystemExit(f"{program} ran {len(result['trials'])} trials")
+    return result["ended"] - began, result["trials"]
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> int:
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:  # the benchmark itself was interrupted
+            process.terminate()
+            process.wait()
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | ENVIRONMENT
+
+
+def _compared(rows: list[Row], job: Job) -> dict[str, Any]:
+    """Rows with what follows from them, ratios of tlsearch to the better program by hand, and the
+    bound at the epochs of the first program.
+    """
+    images = len(job["train"]["files"])
+    for row in rows:
+        row["epochs"] = sum(trial["epochs"] for trial in row["trials"])
+        row["s_per_epoch"] = row["wall_s"] / row["epochs"]
+        row["images_per_s"] = row["epochs"] * images / row["wall_s"]
+        scores = [trial["best_accuracy"] for trial in row["trials"]]
+        row["best_accuracy"] = max(score for score in scores if score is not None)
+    return {
+        "ratio": _ratio(rows, "wall_s"),
+        "ratio_per_epoch": _ratio(rows, "s_per_epoch"),
+        "bound": _bound(rows[0]["trials"], job),
+        "rows": rows,
+        "images": {split: len(job[split]["files"]) for split in ("train", "validation")},
+    }
+
+
+def _ratio(rows: list[Row], name: str) -> float | None:
+    """The better of the programs by hand over tlsearch, None where either was left out."""
+    by_hand = [row[name] for row in rows if row["letter"] in "cd"]
+    ours = [row[name] for row in rows if row["letter"] == "a"]
+    return min(by_hand) / ours[0] if by_hand and ours else None
+
+
+def _bound(trials: list[Row], job: Job) -> float:
+    """The bound by multiply-adds, from a process of its own, since TensorFlow tells them."""
+    asked = {name: job[name] for name in ("image_px", "classes")} | {"trials": trials}
+    asked |= {f"{split}_images": len(job[split]["files"]) for split in ("train", "validation")}
+    told = subprocess.run(
+        [sys.executable, HERE / "bound.py"],
+        input=json.dumps(asked),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    return float(json.loads(told.stdout.splitlines()[-1])["bound"])
+
+
+def _print(result: dict[str, Any]) -> None:
+    images, machine = result["images"], result["machine"]
+    print(f"{images['train']} images train, {images['validation']} validate")
+    print(f"{machine['processor']}, {machine['cores']} cores")
+    print(f"{'program':22} {'wall s':>8} {'epochs':>7} {'s/epoch':>8} {'images/s':>9} {'best':>7}")
+    for row in result["rows"]:
+        print(
+            f"{row['program']:22} {row['wall_s']:8.1f} {row['epochs']:7} {row['s_per_epoch']:8.2f}"
+            f" {row['images_per_s']:9.1f} {row['best_accuracy']:7.4f}"
+        )
+    if result["ratio"] is not None:
+        print(f"by hand / tlsearch: {result['ratio']:.2f} of wall seconds,", end=" ")
+        print(f"{result['ratio_per_epoch']:.2f} of seconds an epoch")
+    print(f"what compute alone allows at these epochs: {result['bound']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

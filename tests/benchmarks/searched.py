@@ -1,0 +1,50 @@
+"""A list of trials through tlsearch, as a process of its own.
+
+    python tests/benchmarks/searched.py JOB.json RESULT.json
+
+JOB holds a search space as plain values (`config`) and a new study directory (`study`). RESULT says
+when the last trial had ended, by the clock that all processes share; what comes after it, the
+export and the report, is not counted.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tlsearch
+from tlsearch.config.load import from_mapping
+from tlsearch.results.events import Event, TrialEnded
+
+
+def main() -> None:
+    job = json.loads(Path(sys.argv[1]).read_text())
+    ended: list[float] = []  # when trials ended, the last one last
+
+    def listen(event: Event) -> None:
+        print(event, flush=True)
+        if isinstance(event, TrialEnded):
+            ended.append(time.monotonic())
+
+    study = tlsearch.run(from_mapping(job["config"]), Path(job["study"]), listen=listen)
+    if not ended:
+        raise SystemExit(f"the search did not come to its end: {study.ended_by}")
+    result = {"ended": ended[-1], "trials": [_row(study, trial) for trial in study.record().trials]}
+    Path(sys.argv[2]).write_text(json.dumps(result))
+
+
+def _row(study: "tlsearch.Study", trial: Any) -> dict[str, Any]:
+    best = trial.best(study.config.direction)
+    return {
+        "backbone": trial.config["backbone"],
+        "unfrozen_layers": trial.config["unfrozen_layers"],
+        "head_units": sum(trial.config["head_units"]),
+        "state": trial.state,
+        "epochs": trial.epochs,
+        "best_accuracy": None if best is None else best[1],
+    }
+
+
+if __name__ == "__main__":
+    main()

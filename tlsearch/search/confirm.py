@@ -1,0 +1,203 @@
+"""The winner confirmed: the best trials trained again, whole, on fresh seeds; then refined."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tlsearch.config.augment import Augment
+from tlsearch.config.catalog import AUGMENTATIONS
+from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial import TrialConfig
+from tlsearch.results.confirmation import RUNS, SHARE, Run, chosen, runs_of
+from tlsearch.results.events import ConfirmedOnce, Confirming, Listen
+from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
+from tlsearch.results.leaderboard import ranked
+from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.actor import Workplace
+from tlsearch.search.cluster import as_completed
+from tlsearch.search.ending import Ending
+from tlsearch.search.proposals import replica_seed
+
+SEEDS = 2
+FRESH = 1000  # replicates of a small space take the first seeds that follow the study's
+REFINED_RATE = 0.1  # of the trial's own learning rate
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to train: its configuration, what it begins from, and its seconds at most."""
+
+    number: int
+    trial: TrialConfig
+    expected_s: float = 0.0
+    start: Path | None = None
+    limit_s: float | None = None
+
+    @property
+    def refines(self) -> bool:
+        """Whether it trains on from a confirmed run's weights."""
+        return self.start is not None
+
+
+def confirm(
+    config: SearchConfig,
+    home: StudyDirectory,
+    place: Workplace,
+    slots: int,
+    ending: Ending,
+    listen: Listen,
+) -> None:
+    """Confirm the best trials and refine the winner, as far as the time allows; each run is noted
+    as it ends, and those that were noted are not trained again.
+    """
+    record = read(home.journal_file)
+    wanted = within(jobs(config, record), allowance(config, record, ending.spent_s, slots))
+    if wanted:
+        listen(Confirming(len({job.number for job in wanted}), SEEDS))
+    keep = _keeper(home, listen)
+    for run in _trained(wanted, config, place, home, ending):
+        keep(run)
+    _refine(config, home, place, ending, keep)
+
+
+def allowance(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -> float:
+    """Seconds of slots that confirming may take: a share of what the trials took, within the
+    study's budget.
+    """
+    share = SHARE * sum(trial.seconds for trial in record.trials)
+    if config.time_budget is None:
+        return share
+    return max(0.0, min(share, (config.time_budget - spent_s) * slots))
+
+
+def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
+    """When the search itself must end, in seconds of the study, for confirming to fit behind it."""
+    if budget_s is None or not confirms:
+        return budget_s
+    return spent_s + max(0.0, budget_s - spent_s) / (1 + SHARE)
+
+
+def jobs(config: SearchConfig, record: StudyRecord) -> list[Job]:
+    """What is still to be trained: the top trials on each fresh seed, seed after seed."""
+    done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}
+    top = _distinct(ranked(record))[: config.confirm]
+    return [
+        Job(trial.number, _with_seed(trial, seed), _whole_s(trial, config.epochs))
+        for seed in fresh_seeds(config.seed)
+        for trial in top
+        if (trial.number, seed) not in done
+    ]
+
+
+def _distinct(order: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The best trial of each configuration: a replica differs in its seed alone."""
+    first: dict[str, TrialRecord] = {}
+    for trial in order:
+        first.setdefault(_with_seed(trial, 0).digest, trial)
+    return list(first.values())
+
+
+def fresh_seeds(seed: int) -> list[int]:
+    """Seeds that no trial of the study has."""
+    return [replica_seed(seed, FRESH + number) for number in range(SEEDS)]
+
+
+def within(wanted: Sequence[Job], allowed_s: float) -> list[Job]:
+    """The first jobs that fit into the time, by what their trials took; always at least one."""
+    taken: list[Job] = []
+    used_s = 0.0
+    for job in wanted:
+        used_s += job.expected_s
+        if taken and used_s > allowed_s:
+            break
+        taken.append(job)
+    return taken
+
+
+def _with_seed(trial: TrialRecord, seed: int) -> TrialConfig:
+    return TrialConfig(**trial.config).model_copy(update={"seed": seed})
+
+
+def _whole_s(trial: TrialRecord, epochs: int) -> float:
+    """Seconds that this trial takes when it is trained to its last epoch."""
+    return trial.seconds * (epochs + 1) / (trial.epochs + 1)
+
+
+def _keeper(home: StudyDirectory, listen: Listen) -> Callable[[Run], None]:
+    def keep(run: Run) -> None:
+        known = runs_of(read(home.journal_file).facts)
+        note(home.journal_file, {RUNS: [one.to_json() for one in (*known, run)]})
+        listen(ConfirmedOnce(run.trial, run.seed, run.value, run.refined))
+
+    return keep
+
+
+def _trained(
+    wanted: Sequence[Job],
+    config: SearchConfig,
+    place: Workplace,
+    home: StudyDirectory,
+    ending: Ending,
+) -> Iterator[Run]:
+    """Runs as they end; those that failed are left out, none is waited for once the user stops."""
+    calls = [(job, place, home.trial(job.number)) for job in wanted]
+    for run in as_completed(train_again, calls, config.resources, lambda: ending.cut_short):
+        if run is not None:
+            yield run
+
+
+def _refine(
+    config: SearchConfig,
+    home: StudyDirectory,
+    place: Workplace,
+    ending: Ending,
+    keep: Callable[[Run], None],
+) -> None:
+    """Train the best run of the winner on with an online view an epoch, if that was not done."""
+    record = read(home.journal_file)
+    best = chosen(runs_of(record.facts), config.direction)
+    if best is None or best.refined or ending.cut_short:
+        return
+    if any(run.refined and run.trial == best.trial for run in runs_of(record.facts)):
+        return
+    limit_s = allowance(config, record, ending.spent_s, slots=1) / 2
+    trial = refinement(TrialConfig(**record.trials[best.trial].config), best.seed)
+    start = home.trial(best.trial) / best.weights
+    for run in _trained(
+        [Job(best.trial, trial, start=start, limit_s=limit_s)], config, place, home, ending
+    ):
+        keep(run)
+
+
+def refinement(trial: TrialConfig, seed: int) -> TrialConfig:
+    """The same trial for half as many epochs, at a tenth of its rate, every epoch a new view."""
+    augment = Augment(**AUGMENTATIONS["light"]) if trial.augment.nothing else trial.augment
+    rate = "head_lr" if trial.frozen else "fine_tune_lr"
+    return trial.model_copy(
+        update={
+            "seed": seed,
+            "augment": augment,
+            "views": 0,
+            "epochs": max(1, trial.epochs // 2),
+            rate: trial.learning_rate * REFINED_RATE,
+        }
+    )
+
+
+def train_again(job: Job, place: Workplace, folder: Path) -> Run | None:
+    """Train a job to its end in this process and keep its best weights; None where it diverged."""
+    from tlsearch.training.checkpoint import load_checkpoint
+
+    start = None
+    if job.start is not None:
+        start = replace(load_checkpoint(job.start), trial=job.trial, epoch=0)
+    run, seconds = Run(job.number, job.trial.seed, float("nan"), 0, 0.0, job.refines), 0.0
+    best: Run | None = None
+    for report in place.train(job.trial, start):
+        seconds += report.seconds
+        if report.diverged or (job.limit_s is not None and seconds > job.limit_s):
+            break
+        if best is None or place.better(report.value, best.value):
+            best = replace(run, value=report.value, epoch=report.epoch)
+            report.snapshot().save(folder / run.weights, weights_only=True)
+    return None if best is None else replace(best, seconds=round(seconds, 2))
