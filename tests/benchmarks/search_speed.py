@@ -3,12 +3,12 @@
     python tests/benchmarks/search_speed.py DATA [--val DIR] [--trials N] [--epochs E] [--json OUT]
 
 The same trials, splits, epochs and slots through (a) tlsearch from an empty cache, (b) tlsearch
-with `cache_gb: 0`, (c) `handwritten.py` without and with `reuse_actors`. The trials cover backbones and
-unfrozen layers evenly; rates, dropout and head are drawn by the seed. Each program is a process of
-its own with slots of one processor, timed from its start, imports included, to the end of its last
-trial. ASHA's decisions depend on timing, so epochs are counted and seconds an epoch are compared
-too. tlsearch's warm-up of the head is in its seconds, not in its epochs. DATA is a folder of
-pictures, a folder a class, that TensorFlow can decode; without --val a fifth validates.
+with `cache_gb: 0`, (c) `handwritten.py` without and with `reuse_actors`. The trials cover backbones
+and unfrozen layers evenly; rates, dropout and head are drawn by the seed. Each program is a process
+of its own with slots of one processor, timed from its start, imports included, to the end of its
+last trial. ASHA's decisions depend on timing, so epochs are counted and seconds an epoch are
+compared too. tlsearch's warm-up of the head is in its seconds, not in its epochs. DATA is a folder
+of pictures, a folder a class, that TensorFlow can decode; without --val a fifth validates.
 """
 
 import argparse

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tlsearch.training.trial import EpochReport
 
 RESUME_EVERY_S = 10.0
+SLOT_BYTES = 6 * 2**30  # a process that holds more gives up what it kept for later trials
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,12 @@ class TrialActor(tune.Trainable):
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trial in the same process."""
+        """Take up another trial in the same process, which forgets the others if it grew large."""
         self._end()
+        if "tensorflow" in sys.modules:
+            from tlsearch.training.runtime import forget
+
+            forget(SLOT_BYTES)
         self._begin(new_config)
         return True
 

@@ -1,6 +1,7 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.artifacts import write_data
 from tlsearch.search.extend import NOTHING, Extension, entry, extended, plain
 from tlsearch.search.handle import Study, require_same_images
-from tlsearch.search.images import describe, read_images, require_weight_files
+from tlsearch.search.images import describe, meanwhile, read_images, require_weight_files
 from tlsearch.search.telling import began, ended_event, listeners, so_far
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
     with home.locked():
         home.refuse_existing()
         listen = listeners(config, home, listen)
-        data = read_images(config, listen)
-        return _search(config, home, data, listen)
+        return _search(config, home, lambda: read_images(config, listen), listen)
 
 
 def resume(directory: Path, listen: Listen = log.info, wish: Extension = NOTHING) -> Study:
@@ -57,12 +57,18 @@ def resume(directory: Path, listen: Listen = log.info, wish: Extension = NOTHING
         if config != study.config:
             require_weight_files(config)
         listen = listeners(config, home, listen)
-        data = read_images(config, listen)
-        require_same_images(study, data)
-        return _search(config, home, data, listen)
+        return _search(config, home, lambda: _same_images(study, config, listen), listen)
 
 
-def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
+def _same_images(study: Study, config: SearchConfig, listen: Listen) -> ImageData:
+    data = read_images(config, listen)
+    require_same_images(study, data)
+    return data
+
+
+def _search(
+    config: SearchConfig, home: StudyDirectory, read: Callable[[], ImageData], listen: Listen
+) -> Study:
     from tlsearch.search.cluster import connect
     from tlsearch.search.confirm import search_budget
     from tlsearch.search.ending import Ending, signals
@@ -73,7 +79,9 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
         on_interrupt=lambda: listen(Stopping()),
         spent_before_s=spent_s,
     )
-    with connect(config.resources) as slots, signals(ending):  # Ray takes SIGTERM as it starts
+    # Ray takes SIGTERM as it starts, and the signals are ours after that
+    with meanwhile(read, config) as images, connect(config.resources) as slots, signals(ending):
+        data = images()
         _begin(config, home, data)
         listen(began(config, home, slots))
         _run(config, home, data, slots, ending, listen)

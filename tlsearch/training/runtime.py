@@ -1,6 +1,14 @@
-"""TensorFlow as a guest: on no more cores than it was given."""
+"""TensorFlow as a guest: on no more cores than it was given, in no more memory than it needs."""
 
+import gc
+import os
+from pathlib import Path
+
+import keras
 import tensorflow as tf
+
+from tlsearch.training.backbone import load_backbone
+from tlsearch.training.executor import shared_executor
 
 
 def limit_threads(cpus: int) -> None:
@@ -14,3 +22,23 @@ def limit_threads(cpus: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds (Linux; elsewhere 0, so that nothing is ever given up)."""
+    told = Path("/proc/self/statm")
+    return int(told.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if told.is_file() else 0
+
+
+def forget(limit_bytes: int) -> bool:
+    """Give up what this process keeps between trials, if it holds more than `limit_bytes`.
+
+    The next trial builds and traces anew: some seconds, against a slot that grows for ever.
+    """
+    if resident_bytes() <= limit_bytes:
+        return False
+    shared_executor.cache_clear()
+    load_backbone.cache_clear()
+    keras.utils.clear_session()
+    gc.collect()
+    return True
