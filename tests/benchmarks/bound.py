@@ -3,42 +3,111 @@
     python tests/benchmarks/bound.py < JOB.json
 
 JOB holds image_px, classes, how many images train and validate, and trials with the epochs that
-each was trained. In multiply-adds, a forward pass counted once and the way back through what trains
-twice. Plain: the whole network forward in each epoch. Least: one pass of each backbone's frozen
-prefix a picture, which gives every cut on its way, then what is behind each trial's cut in each
-epoch. Head warm-up is in neither.
+each was trained. Told twice: `bound` in seconds measured here on one thread, `multiply_adds` by
+their count, the way back through what trains counted twice. Plain: the whole network forward in
+each epoch. Least: one pass of each backbone's frozen prefix a picture, which gives every cut on its
+way, then what is behind each trial's cut in each epoch. Start of processes, tracing, reading and
+head warm-up are in neither.
 """
 
+import functools
 import json
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from costs import Costs, costs
+import numpy as np
+from costs import costs
+
+from tlsearch.training.runtime import limit_threads
+
+BATCH = 32
+LARGE = 1e30
+
+
+@dataclass(frozen=True)
+class Price:
+    """Of one picture: through the frozen prefix, and behind it to train or to validate."""
+
+    prefix: float
+    train: float
+    validate: float
+
+
+Priced = Callable[[str, int, int], Price]
 
 
 def main() -> None:
     job = json.load(sys.stdin)
-    print(json.dumps({"bound": bound(job)}))
+    limit_threads(1)
+    count = functools.partial(_counted, classes=job["classes"], image_px=job["image_px"])
+    clock = functools.cache(
+        functools.partial(_measured, classes=job["classes"], image_px=job["image_px"])
+    )
+    print(json.dumps({"bound": bound(job, clock), "multiply_adds": bound(job, count)}))
 
 
-def bound(job: dict[str, Any]) -> float:
-    """Multiply-adds of plain fine-tuning over the fewest that give the same epochs."""
+def bound(job: dict[str, Any], price: Priced) -> float:
+    """What plain fine-tuning costs over the least that gives the same epochs."""
     train, validation = job["train_images"], job["validation_images"]
     plain = least = 0.0
-    prefixes: dict[str, int] = {}
+    prefixes: dict[str, float] = {}
     for trial in job["trials"]:
-        cost, epochs = _costs(trial, job), trial["epochs"]
-        back = 2 * cost.trained * train
-        plain += epochs * (cost.whole * (train + validation) + back)
-        least += epochs * (cost.suffix * (train + validation) + back)
-        deepest = prefixes.get(trial["backbone"], 0)
-        prefixes[trial["backbone"]] = max(deepest, cost.prefix)
+        cost = price(trial["backbone"], trial["unfrozen_layers"], trial["head_units"])
+        behind = trial["epochs"] * (cost.train * train + cost.validate * validation)
+        plain += behind + trial["epochs"] * cost.prefix * (train + validation)
+        least += behind
+        prefixes[trial["backbone"]] = max(prefixes.get(trial["backbone"], 0.0), cost.prefix)
     return plain / (least + sum(prefixes.values()) * (train + validation))
 
 
-def _costs(trial: dict[str, Any], job: dict[str, Any]) -> Costs:
-    network = trial["backbone"], trial["unfrozen_layers"], trial["head_units"]
-    return costs(*network, job["classes"], job["image_px"])
+def _counted(backbone: str, unfrozen: int, units: int, *, classes: int, image_px: int) -> Price:
+    cost = costs(backbone, unfrozen, units, classes, image_px)
+    return Price(cost.prefix, cost.suffix + 2 * cost.trained, cost.suffix)
+
+
+def _measured(backbone: str, unfrozen: int, units: int, *, classes: int, image_px: int) -> Price:
+    """Seconds, the best of some batches after the one that traces."""
+    import tensorflow as tf
+
+    from tlsearch.config.trial import TrialConfig
+    from tlsearch.training.executor import shared_executor
+    from tlsearch.training.loop import compiled_prediction
+
+    trial = TrialConfig(
+        backbone=backbone,
+        weights="none",
+        unfrozen_layers=unfrozen,
+        head_units=(units,) if units else (),
+        image_px=image_px,
+    )
+    network = shared_executor().network(trial, classes)
+    images = tf.zeros((BATCH, image_px, image_px, 3), tf.uint8)
+    backbone_of = network.backbone
+    prefix = compiled_prediction(
+        lambda x: network.sections.prefix(backbone_of.preprocess(x), training=False), images
+    )
+    rows = tf.cast(prefix(images), tf.float16)
+    loop = shared_executor().loop(network, rows, "adam")
+    loop.begin(1e-5, 0.0)
+    labels, order = np.zeros(BATCH, np.int32), np.arange(BATCH)
+    return Price(
+        prefix=_seconds(lambda: prefix(images)) / BATCH,
+        train=_seconds(lambda: loop.train(rows, labels, order, BATCH, 0)) / BATCH,
+        validate=_seconds(lambda: loop.predict(rows)) / BATCH,
+    )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    call()
+    best = LARGE
+    for _ in range(5):
+        began = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - began)
+    return best
 
 
 if __name__ == "__main__":
