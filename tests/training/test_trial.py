@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,8 @@ def same(one, other):
         (20, {"optimizer": "adamw", "weight_decay": 1e-3, "head_units": (8,)}),
         (20, {"optimizer": "rmsprop", "train_batch_norm": True}),
         ("all", {"optimizer": "sgd", "weight_decay": 1e-3}),
+        (20, {"schedule": "reduce_on_plateau", "pooling": "gap_max", "early_stopping": 5}),
+        (0, {"schedule": "cosine", "pooling": "flatten", "class_weights": "balanced"}),
     ],
 )
 def test_a_resumed_trial_is_the_unbroken_one(
@@ -58,7 +62,7 @@ def test_another_seed_is_another_trial(small_trial, digits, store):
 def test_only_the_last_layers_and_the_head_move(small_trial, digits, store, unfrozen, batch_norm):
     trial = small_trial(unfrozen, epochs=1, train_batch_norm=batch_norm)
     list(train(trial, digits, store))
-    backbone = load_backbone(trial.backbone, trial.weights, trial.image_px)
+    backbone = load_backbone(trial.backbone, trial.weights, trial.image_px, trial.pooling)
     may_move = {
         id(variable)
         for layer in trainable_layers(backbone.model, unfrozen)
@@ -129,3 +133,34 @@ def test_an_unfrozen_dropout_depends_on_seed_and_epoch_alone(small_trial):
     assert not np.array_equal(first, outputs(0, 2))
     assert not np.array_equal(first, outputs(1, 1))
     np.testing.assert_array_equal(first, outputs(0, 1))
+
+
+def test_a_trial_ends_itself_after_its_patience(small_trial, digits, store):
+    trial = small_trial(0, epochs=9, early_stopping=1, head_lr=1e-9, warm_up_epochs=0)
+    reports = list(train(trial, digits, store))
+    assert [r.epoch for r in reports] == [0, 1, 2]
+    assert [r.last for r in reports] == [False, False, True]
+
+
+def test_the_schedule_sets_the_rate(small_trial, digits, store):
+    from tlsearch.training.executor import Executor
+    from tlsearch.training.session import Session
+
+    session = Session(small_trial(0, schedule="cosine", epochs=4), digits, store, Executor())
+    rates = []
+    for epoch in (1, 2, 3, 4):
+        session.train(epoch)
+        rates.append(session._loop.optimizer.learning_rate)
+    np.testing.assert_allclose(rates[0], 1e-3, rtol=1e-6)
+    np.testing.assert_allclose(rates[2], 5e-4, rtol=1e-6)
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_rare_class_counts_as_much_as_a_common_one(small_trial, digits, store):
+    lopsided = replace(digits, labels=np.minimum(digits.labels, 3))
+    plain, balanced = (
+        list(train(small_trial(0, class_weights=kind), lopsided, store))
+        for kind in ("none", "balanced")
+    )
+    assert plain[-1].train_loss != balanced[-1].train_loss
+    assert plain[0].validation_loss == balanced[0].validation_loss  # warm-up is the same for all

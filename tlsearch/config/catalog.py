@@ -173,6 +173,16 @@ AUGMENTATIONS: dict[str, dict[str, float | str]] = {
 # Names of weights; anything else is the path of a file.
 WEIGHTS = ("default", "imagenet", "shipped", "none")
 
+# How a feature map becomes a vector: the mean over places, mean and maximum, or every value.
+POOLINGS = ("gap", "gap_max", "flatten")
+
+# How the learning rate goes on: as it is, down to 0 along a cosine, or a fifth of it whenever the
+# validation loss has not fallen for two epochs.
+SCHEDULES = ("constant", "cosine", "reduce_on_plateau")
+
+# How much an image counts in training: all alike, or as much more as its class is rarer.
+CLASS_WEIGHTS = ("none", "balanced")
+
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 
 # Metric name -> which way is better. Computed on the validation split after every epoch.

@@ -78,6 +78,7 @@ class SearchConfig(Frozen):
     baselines: tuple[Baseline, ...] = ()
     confirm: Annotated[int, Field(ge=0, le=20)] = 3  # best trials, trained again on fresh seeds
     epochs: PositiveInt = 10
+    early_stopping: PositiveInt | None = None  # epochs without a better value that end a trial
     warm_up_epochs: Annotated[int, Field(ge=0)] = 5
     warm_up_lr: Rate = 1e-2
     scheduler: Scheduler = Asha()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PositiveInt, Tag
 
-from tlsearch.config.catalog import BACKBONES, OPTIMIZERS
+from tlsearch.config.catalog import BACKBONES, CLASS_WEIGHTS, OPTIMIZERS, POOLINGS, SCHEDULES
 from tlsearch.config.dimension import (
     BY_SHAPE,
     LISTED,
@@ -22,6 +22,9 @@ from tlsearch.config.names import one_of
 Rate = Annotated[float, Field(gt=0, le=10)]
 Name = Annotated[str, BeforeValidator(one_of(BACKBONES, "backbone"))]
 OptimizerName = Annotated[str, BeforeValidator(one_of(OPTIMIZERS, "optimizer"))]
+PoolingName = Annotated[str, BeforeValidator(one_of(POOLINGS, "pooling"))]
+ScheduleName = Annotated[str, BeforeValidator(one_of(SCHEDULES, "schedule"))]
+WeightsName = Annotated[str, BeforeValidator(one_of(CLASS_WEIGHTS, "weighting"))]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 # A dimension of numbers is a list of choices or a range, told apart by how it is written.
@@ -52,12 +55,15 @@ class Space(Frozen):
     weights: Annotated[Choices[str], LISTED] = Choices(values=("default",))
     unfrozen_layers: UnfrozenLayers = Choices(values=(0,))
     train_batch_norm: Annotated[Choices[bool], LISTED] = Choices(values=(False,))
+    pooling: Annotated[Choices[PoolingName], LISTED] = Choices(values=("gap",))
     head_units: Annotated[Choices[Units], LISTED] = Choices(values=((),))
     dropout: Fractions = Choices(values=(0.0,))
     head_lr: Rates = Range(low=1e-4, high=1e-1, log=True)
     fine_tune_lr: Rates = Range(low=1e-5, high=1e-2, log=True)
     optimizer: Annotated[Choices[OptimizerName], LISTED] = Choices(values=("adamw",))
     weight_decay: Fractions = Choices(values=(0.0,))
+    schedule: Annotated[Choices[ScheduleName], LISTED] = Choices(values=("constant",))
+    class_weights: Annotated[Choices[WeightsName], LISTED] = Choices(values=("none",))
     label_smoothing: Fractions = Choices(values=(0.0,))
     batch_size: BatchSizes = Choices(values=(32,))
 

@@ -16,6 +16,7 @@ class TrialConfig(Frozen):
     `views` is how many augmented views of the training images its epochs take in turn; 0 makes a
     new one for every epoch. They follow from `view_seed`, the study's, so that trials with other
     seeds share them. Without augmentation there is one view, the images themselves.
+    `early_stopping` ends a trial after so many epochs without a better value.
     `cut_layers`, where given, is at least `unfrozen_layers`: the frozen prefix ends as if so many
     layers were unfrozen, at a cut that it shares with other trials.
     """
@@ -25,16 +26,20 @@ class TrialConfig(Frozen):
     unfrozen_layers: Unfrozen = 0
     cut_layers: Unfrozen | None = None
     train_batch_norm: bool = False
+    pooling: str = "gap"
     head_units: Units = ()
     dropout: float = 0.0
     head_lr: float | None = None
     fine_tune_lr: float | None = None
     optimizer: str = "adamw"
     weight_decay: float = 0.0
+    schedule: str = "constant"
+    class_weights: str = "none"
     label_smoothing: float = 0.0
     batch_size: int = 32
     image_px: int = 224
     epochs: int = Field(default=10, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
     warm_up_epochs: int = Field(default=0, ge=0)
     warm_up_lr: float = 1e-2
     metric: str = "accuracy"

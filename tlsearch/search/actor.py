@@ -180,11 +180,12 @@ class TrialActor(tune.Trainable):
             self._saved = time.monotonic()
 
     def _result(self, report: "EpochReport") -> dict[str, Any]:
-        done = report.diverged or report.epoch >= self.trial.epochs
+        done = report.diverged or report.last
         return {
             "epoch": report.epoch,
             "value": report.value,
             "diverged": report.diverged,
+            "gave_up": report.last and report.epoch < self.trial.epochs,
             "failure": None,
             "failure_at": None,
             "fatal": False,

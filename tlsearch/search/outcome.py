@@ -35,4 +35,7 @@ def judge(
         return Outcome("diverged", reason, feasible=False)
     if result["epoch"] >= epochs:
         return Outcome("finished", "trained to the last epoch")
+    if result.get("gave_up"):
+        reason = f"ended itself at epoch {result['epoch']}: no better value for its patience"
+        return Outcome("finished", reason)
     return Outcome("stopped", stop_reason or f"stopped at epoch {result['epoch']}")

@@ -99,6 +99,7 @@ def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig
         cut_layers=None if cut == unfrozen else cut,
         image_px=config.data.image_px,
         epochs=config.epochs,
+        early_stopping=config.early_stopping,
         warm_up_epochs=config.warm_up_epochs,
         warm_up_lr=config.warm_up_lr,
         metric=config.metric,

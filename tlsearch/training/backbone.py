@@ -72,7 +72,7 @@ class LoadedBackbone:
 
 
 @functools.lru_cache(maxsize=4)
-def load_backbone(name: str, weights: str, image_px: int) -> LoadedBackbone:
+def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") -> LoadedBackbone:
     """Build a catalogue row at one image size and load its weights; kept for later trials.
 
     `weights` is "default", "imagenet", "none" or a file. Raises WeightsError, naming the file or
@@ -92,8 +92,19 @@ def load_backbone(name: str, weights: str, image_px: int) -> LoadedBackbone:
             if isinstance(layer, kind)
         ),
         digest=_digest(model),
-        pooled=keras.layers.GlobalAveragePooling2D(name="pool")(model.output),
+        pooled=pool(model.output, pooling),
     )
+
+
+def pool(maps: Any, pooling: str) -> Any:
+    """Feature maps (n, height, width, channels) -> vectors, by a pooling of the catalogue."""
+    if pooling == "flatten":
+        return keras.layers.Flatten(name="pool")(maps)
+    mean = keras.layers.GlobalAveragePooling2D(name="pool")(maps)
+    if pooling == "gap":
+        return mean
+    highest = keras.layers.GlobalMaxPooling2D(name="pool_max")(maps)
+    return keras.layers.Concatenate(name="pool_both")([mean, highest])
 
 
 def preprocessing(kind: Preprocess, image_px: int | None) -> keras.Model:

@@ -46,6 +46,7 @@ class Loop:
     def __init__(self, forward: Forward, rows: Any, optimizer: Optimizer, pieces: int = 1) -> None:
         self.optimizer = optimizer
         self._smoothing = tf.Variable(0.0, trainable=False)
+        self._weights = tf.Variable(tf.ones(1), trainable=False, shape=(None,))
         self._forward = forward
         self._pieces = pieces
         self._train = self._compiled_training(_any_number_of(rows))
@@ -53,10 +54,17 @@ class Loop:
             lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)), rows
         )
 
-    def begin(self, learning_rate: float, weight_decay: float, smoothing: float = 0.0) -> None:
-        """Forget the last trial; take this one's rates."""
+    def begin(
+        self,
+        learning_rate: float,
+        weight_decay: float,
+        smoothing: float = 0.0,
+        class_weights: NDArray[Any] | None = None,
+    ) -> None:
+        """Forget the last trial; take this one's rates, and what an image of each class counts."""
         self.optimizer.begin(learning_rate, weight_decay)
         self._smoothing.assign(smoothing)
+        self._weights.assign(np.ones(1, np.float32) if class_weights is None else class_weights)
 
     def train(
         self, rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, seed: int
@@ -109,7 +117,8 @@ class Loop:
     def _losses(self, logits: Any, y: Any) -> Any:
         classes, share = logits.shape[-1], self._smoothing
         wanted = tf.one_hot(y, classes) * (1.0 - share) + share / classes
-        return tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
+        weight = tf.gather(self._weights, tf.minimum(y, tf.size(self._weights) - 1))
+        return weight * tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
 
     def _in_pieces(self, x: Any, y: Any, seed: Any) -> tuple[Any, list[Any]]:
         """The same, a part of the rows after another."""

@@ -80,7 +80,7 @@ class Features:
         shown = "" if view is None else f"{trial.augment} {trial.view_seed} {view}"
         return FeatureKey(
             weights=f"{row.build} {self._backbone.digest}",
-            cut=cut,
+            cut=f"{cut} {trial.pooling}" if cut == POOL else cut,
             preprocess=row.preprocess,
             image_px=trial.image_px,
             dtype=self._store.dtype,

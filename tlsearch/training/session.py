@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.config.catalog import METRICS
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
@@ -17,11 +18,14 @@ from tlsearch.training.executor import Executor
 from tlsearch.training.loop import Loop
 from tlsearch.training.model import Arrays, parameter_count
 from tlsearch.training.prefix import POOL, Features
+from tlsearch.training.schedule import gave_up, rate_factor
 from tlsearch.training.seeds import derive
+from tlsearch.training.weighting import class_weights
 from tlsearch.training.work import Price, Work
 
 WARM_UP_BATCH = 32
 WARM_UP_OPTIMIZER = "adam"
+HISTORY = "history"  # of a checkpoint's arrays
 Probabilities = NDArray[np.float32]
 
 
@@ -56,6 +60,8 @@ class Session:
         self.trained_parameters = parameter_count(self._variables)
         self._pieces = pieces
         self._validation = self._rows("validation", None)
+        self._history: list[tuple[float, float]] = []  # validation loss and value, from epoch 1
+        self._class_weights = class_weights(trial.class_weights, self._labels, len(data.classes))
         self._loop = self._own_loop()
 
     def warm_up(self) -> tuple[float, Probabilities]:
@@ -71,13 +77,22 @@ class Session:
 
     def train(self, epoch: int) -> float:
         """Train one epoch of the trial's own phase; the mean loss of its steps."""
-        rows = self._rows("train", self.trial.view(epoch))
+        trial, losses = self.trial, [loss for loss, _ in self._history]
+        factor = rate_factor(trial.schedule, epoch, trial.epochs, losses)
+        self._loop.optimizer.learning_rate = trial.learning_rate * factor
+        rows = self._rows("train", trial.view(epoch))
         self._network.reseed(self.trial.seed, epoch)
         return self._train(self._loop, rows, "order", epoch, self.trial.batch_size)
 
     def validate(self) -> Probabilities:
         """Class probabilities of the validation images, (n, classes)."""
         return self._loop.predict(self._validation)
+
+    def note(self, loss: float, value: float) -> bool:
+        """Take up how an epoch validated; whether the trial has nothing more to hope for."""
+        self._history.append((loss, value))
+        values = [value for _, value in self._history]
+        return gave_up(values, self.trial.early_stopping, METRICS[self.trial.metric] == "max")
 
     def work(self, epoch: int) -> Work:
         """What the trial has computed so far, and the least that it had to."""
@@ -99,7 +114,7 @@ class Session:
     def arrays(self) -> Arrays:
         """A copy of everything that the next epoch depends on."""
         optimizer = {f"optimizer/{place}": v.numpy() for place, v in self._optimizer_state()}
-        return {**self._network.changed(), **optimizer}
+        return {**self._network.changed(), **optimizer, HISTORY: np.array(self._history)}
 
     def restore(self, start: Checkpoint) -> None:
         """Take up where a checkpoint left off; one of weights alone begins with a new optimizer."""
@@ -107,6 +122,8 @@ class Session:
         for place, variable in self._optimizer_state():
             if (name := f"optimizer/{place}") in start.arrays:
                 variable.assign(start.arrays[name])
+        known = start.arrays.get(HISTORY, np.empty((0, 2)))
+        self._history = [(float(loss), float(value)) for loss, value in known.reshape(-1, 2)]
 
     def _optimizer_state(self) -> Iterator[tuple[int, Any]]:
         return iter(enumerate(self._loop.optimizer.state))
@@ -115,7 +132,9 @@ class Session:
         trial, network = self.trial, self._network
         owner = network.head if trial.frozen else network
         loop = self._executor.loop(owner, self._validation, trial.optimizer, self._pieces)
-        loop.begin(trial.learning_rate, trial.weight_decay, trial.label_smoothing)
+        loop.begin(
+            trial.learning_rate, trial.weight_decay, trial.label_smoothing, self._class_weights
+        )
         return loop
 
     def _rows(self, split: Split, view: int | None) -> Any:

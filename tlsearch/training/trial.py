@@ -25,7 +25,8 @@ class EpochReport:
     """What one epoch gave. Epoch 0 is the head after warm-up; `value` is the study's metric.
 
     `train_loss` is the mean over the epoch's own steps, dropout active; NaN for epoch 0 without
-    warm-up. `work` is what it took. `snapshot()` copies the state that a resumed trial starts from.
+    warm-up. `work` is what it took; `last` whether the trial ends with it, by its number of epochs
+    or its own early stopping. `snapshot()` copies the state that a resumed trial starts from.
     """
 
     epoch: int
@@ -36,6 +37,7 @@ class EpochReport:
     seconds: float
     trained_parameters: int
     work: Work
+    last: bool
     snapshot: Callable[[], Checkpoint] = field(compare=False, repr=False)
 
     @property
@@ -92,19 +94,25 @@ def _epochs(session: Session, start: Checkpoint | None) -> Iterator[EpochReport]
         session.restore(start)
     for epoch in range(1 if start is None else start.epoch + 1, session.trial.epochs + 1):
         begun = time.perf_counter()
-        loss = session.train(epoch)
-        yield _report(session, epoch, loss, session.validate(), begun)
+        report = _report(session, epoch, session.train(epoch), session.validate(), begun)
+        yield report
+        if report.last:
+            return
 
 
 def _report(
     session: Session, epoch: int, loss: float, probabilities: NDArray[np.float32], begun: float
 ) -> EpochReport:
     labels, trial = session.validation_labels, session.trial
+    value = score(trial.metric, labels, probabilities)
+    validation_loss = log_loss(labels, probabilities)
+    gave_up = epoch > 0 and session.note(validation_loss, value)
     return EpochReport(
         epoch=epoch,
-        value=score(trial.metric, labels, probabilities),
+        value=value,
         train_loss=loss,
-        validation_loss=log_loss(labels, probabilities),
+        validation_loss=validation_loss,
+        last=epoch >= trial.epochs or gave_up,
         validation_accuracy=accuracy(labels, probabilities),
         seconds=time.perf_counter() - begun,
         trained_parameters=session.trained_parameters,
