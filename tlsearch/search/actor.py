@@ -8,19 +8,18 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from tlsearch.config.catalog import Direction
-from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial import TrialConfig
-from tlsearch.data.sources import ImageData
 from tlsearch.errors import OutOfMemoryError, TlsearchError
 from tlsearch.files import write_text
+from tlsearch.results.machine import machine
 from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.workplace import Workplace
 
 if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
@@ -28,19 +27,6 @@ if TYPE_CHECKING:
     from tlsearch.training.trial import EpochReport
 
 RESUME_EVERY_S = 10.0
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What all trials of a study share, sent once to every actor."""
-
-    data: ImageData
-    study: Path
-    cache: Path
-    cache_bytes: int
-    cuts: tuple[Unfrozen, ...]
-    direction: Direction
-    cpus: int
 
 
 class TrialActor(tune.Trainable):
@@ -109,27 +95,9 @@ class TrialActor(tune.Trainable):
     def _train(self) -> Iterator["EpochReport"]:
         """The trial's epochs, from its resume state where there is one; imports TensorFlow."""
         with StudyDirectory(self.workplace.study).trial_locked(self._number):
-            yield from self._trained()
-
-    def _trained(self) -> Iterator["EpochReport"]:
-        from tlsearch.training.runtime import limit_threads
-
-        limit_threads(self.workplace.cpus)
-        from tlsearch.features import FeatureStore
-        from tlsearch.training.trial import train
-
-        place = self.workplace
-        store = FeatureStore(place.cache, self.trial.feature_dtype, place.cache_bytes)
-        start = self._resume_state()
-        yield from train(self.trial, place.data, store, start, self._warm())
-
-    def _warm(self) -> "Executor":
-        """What this process keeps between trials."""
-        from tlsearch.training.executor import Executor
-
-        if self._executor is None:
-            self._executor = Executor(self.workplace.cuts)
-        return self._executor
+            if self._executor is None:  # what this process keeps between trials
+                self._executor = self.workplace.executor()
+            yield from self.workplace.train(self.trial, self._executor, self._resume_state())
 
     def _resume_state(self) -> "Checkpoint | None":
         from tlsearch.errors import RecordError
@@ -184,6 +152,8 @@ class TrialActor(tune.Trainable):
         return value > self._best if self.workplace.direction == "max" else value < self._best
 
     def _result(self, report: "EpochReport") -> dict[str, Any]:
+        from tlsearch.training.runtime import gpu_names
+
         done = report.diverged or report.epoch >= self.trial.epochs
         return {
             "epoch": report.epoch,
@@ -196,6 +166,8 @@ class TrialActor(tune.Trainable):
             "trained_parameters": report.trained_parameters,
             "trained_share": report.work.trained_share,
             "work": asdict(report.work),
+            "machine": machine(gpu_names()),
+            "threads": self.workplace.cpus,
             "done": done,
         }
 
