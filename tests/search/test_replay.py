@@ -23,7 +23,7 @@ from tlsearch.data.sources import prepare
 from tlsearch.errors import ConfigError, RecordError
 from tlsearch.results.journal import STUDY_NAME, TrialRecord, open_storage, read
 from tlsearch.results.leaderboard import ranked
-from tlsearch.results.machine import cpu_model, machine, read_cpuinfo
+from tlsearch.results.machine import machine
 from tlsearch.results.storage import StudyDirectory, versions
 from tlsearch.search.extend import plain
 from tlsearch.search.handle import Study
@@ -110,15 +110,6 @@ def test_a_trial_has_the_versions_of_the_last_extension_before_it():
     told = [{"after_trials": 5, "versions": {"numpy": "2"}}]
     about = {"versions": {"numpy": "1"}, "extended": told}
     assert [_versions(about, number)["numpy"] for number in (0, 4, 5, 9)] == ["1", "1", "2", "2"]
-
-
-def test_a_cpu_is_told_by_name_and_generation():
-    text = (
-        "processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n\nprocessor: 1\n"
-    )
-    assert read_cpuinfo(text) == "AMD EPYC, cpu family 26, model 2"
-    assert read_cpuinfo("Hardware : a board\n") == ""
-    assert machine(["a GPU"]) == f"{cpu_model()}, a GPU"
 
 
 @pytest.fixture(scope="module")
@@ -380,6 +371,14 @@ def tampered(study: Path) -> Path:
             trial.intermediate_values[0] += 1e-6
         new.add_trial(trial)
     return copy.root
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("study", ["one", "two"])
+def test_a_trial_tells_what_computed_it(searched, study):
+    trials = read(searched / study / "journal.log").trials
+    assert {trial.threads for trial in trials} == {1}
+    assert all(trial.machine.startswith(machine()) for trial in trials)  # GPUs would follow
 
 
 @pytest.mark.cluster
