@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tlsearch.search.handle import Study as Study
     from tlsearch.search.handle import export as export
     from tlsearch.search.handle import report as report
+    from tlsearch.search.replay import replay as replay
     from tlsearch.search.study import resume as resume
     from tlsearch.search.study import run as run
     from tlsearch.search.template import template as init
@@ -39,6 +40,7 @@ _HOMES = {
     "resume": ("tlsearch.search.study", "resume"),
     "evaluate": ("tlsearch.bundle.evaluate", "evaluate"),
     "serve": ("tlsearch.bundle.serve", "serve"),
+    "replay": ("tlsearch.search.replay", "replay"),
     "export": ("tlsearch.search.handle", "export"),
     "predict": ("tlsearch.bundle.predict", "predict_files"),
 }
@@ -53,6 +55,7 @@ __all__ = [
     "init",
     "load",
     "predict",
+    "replay",
     "report",
     "resume",
     "run",

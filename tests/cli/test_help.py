@@ -69,7 +69,7 @@ def in_a_process(*arguments: object) -> str:
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     text = in_a_process("--help")
-    for command in ("run", "resume", "validate", "init", "report", "compare", "export"):
+    for command in ("run", "resume", "validate", "init", "report", "compare", "replay", "export"):
         assert f"\n  {command} " in text
 
 

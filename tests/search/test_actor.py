@@ -11,7 +11,8 @@ from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search import actor as module
-from tlsearch.search.actor import TrialActor, Workplace
+from tlsearch.search.actor import TrialActor
+from tlsearch.search.workplace import Workplace
 
 pytestmark = pytest.mark.training
 

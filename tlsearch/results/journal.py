@@ -37,7 +37,8 @@ class TrialRecord:
     """One trial as the journal tells it; `values` maps epoch to the study's metric.
 
     `trained_share` is the share of multiply-adds that trained, `work` what the
-    trial computed (see `results.work`), `worker` the host and process.
+    trial computed (see `results.work`), `worker` the host and process, `machine` and `threads`
+    what computed it.
     """
 
     number: int
@@ -50,6 +51,8 @@ class TrialRecord:
     trained_share: float | None = None
     work: Mapping[str, Any] | None = None
     worker: str = ""
+    machine: str = ""
+    threads: int | None = None
     started: datetime | None = None
     ended: datetime | None = None
 
@@ -182,6 +185,8 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         trained_share=notes.get("trained_share"),
         work=notes.get("work"),
         worker=notes.get("worker", ""),
+        machine=notes.get("machine", ""),
+        threads=notes.get("threads"),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from tlsearch.errors import ConfigError, RecordError
 from tlsearch.files import write_text
+from tlsearch.results.machine import machine
 
 PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seconds
@@ -88,9 +89,10 @@ class StudyDirectory:
             lock.release()
 
     def write_about(self, config: dict[str, Any], **facts: Any) -> None:
-        """Write study.yaml: the configuration as it ran, versions, and what the data was."""
+        """Write study.yaml: the configuration as it ran, versions, machine, and the data."""
         about = {"config": config, **facts}
         about.setdefault("versions", versions())
+        about.setdefault("machine", machine())
         write_text(self.study_file, yaml.safe_dump(about, sort_keys=False))
 
     def read_about(self) -> dict[str, Any]:

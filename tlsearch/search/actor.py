@@ -8,19 +8,18 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from tlsearch.config.catalog import Direction
-from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial import TrialConfig
-from tlsearch.data.sources import ImageData
 from tlsearch.errors import OutOfMemoryError, TlsearchError
 from tlsearch.files import write_text
+from tlsearch.results.machine import machine
 from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.workplace import Workplace
 
 if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
@@ -28,37 +27,6 @@ if TYPE_CHECKING:
 
 RESUME_EVERY_S = 10.0
 SLOT_BYTES = 6 * 2**30  # a process that holds more gives up what it kept for later trials
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What all trials of a study share, sent once to every actor."""
-
-    data: ImageData
-    study: Path
-    cache: Path
-    cache_bytes: int
-    cuts: tuple[Unfrozen, ...]
-    direction: Direction
-    cpus: int
-
-    def train(self, trial: TrialConfig, start: "Checkpoint | None") -> Iterator["EpochReport"]:
-        """The epochs of a trial in this process, within its threads; imports TensorFlow."""
-        from tlsearch.training.runtime import limit_threads
-
-        limit_threads(self.cpus)
-        from tlsearch.features import FeatureStore
-        from tlsearch.training.executor import shared_executor
-        from tlsearch.training.trial import train
-
-        store = FeatureStore(self.cache, trial.feature_dtype, self.cache_bytes)
-        yield from train(trial, self.data, store, start, shared_executor(self.cuts))
-
-    def better(self, value: float, than: float | None) -> bool:
-        """Whether a value of the metric is the better one."""
-        if than is None:
-            return True
-        return value > than if self.direction == "max" else value < than
 
 
 class TrialActor(tune.Trainable):
@@ -180,6 +148,8 @@ class TrialActor(tune.Trainable):
             self._saved = time.monotonic()
 
     def _result(self, report: "EpochReport") -> dict[str, Any]:
+        from tlsearch.training.runtime import gpu_names
+
         done = report.diverged or report.last
         return {
             "epoch": report.epoch,
@@ -193,6 +163,8 @@ class TrialActor(tune.Trainable):
             "trained_parameters": report.trained_parameters,
             "trained_share": report.work.trained_share,
             "work": asdict(report.work),
+            "machine": machine(gpu_names()),
+            "threads": self.workplace.cpus,
             "done": done,
         }
 

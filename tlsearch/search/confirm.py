@@ -13,10 +13,10 @@ from tlsearch.results.events import ConfirmedOnce, Confirming, Listen
 from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
 from tlsearch.results.leaderboard import ranked
 from tlsearch.results.storage import StudyDirectory
-from tlsearch.search.actor import Workplace
 from tlsearch.search.cluster import as_completed
 from tlsearch.search.ending import Ending
 from tlsearch.search.proposals import replica_seed
+from tlsearch.search.workplace import Workplace
 
 SEEDS = 2
 FRESH = 1000  # replicates of a small space take the first seeds that follow the study's

@@ -12,7 +12,7 @@ from tlsearch.data.sources import ImageData
 from tlsearch.results.events import BudgetSpent, Listen
 from tlsearch.results.journal import SPENT
 from tlsearch.results.storage import StudyDirectory
-from tlsearch.search.actor import TrialActor, Workplace
+from tlsearch.search.actor import TrialActor
 from tlsearch.search.ending import Ending
 from tlsearch.search.finish import drop_weights
 from tlsearch.search.outcome import RETRIES
@@ -20,6 +20,7 @@ from tlsearch.search.pausing import PausingActor
 from tlsearch.search.promoting import PromotingSearch
 from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
 from tlsearch.search.scheduler import build_scheduler
+from tlsearch.search.workplace import workplace
 
 
 def run_trials(
@@ -75,19 +76,6 @@ def _too_late(config: SearchConfig, ending: Ending, listen: Listen) -> bool:
     if config.time_budget is not None and ending.out_of_time:
         listen(BudgetSpent(config.time_budget, ending.spent_s))
     return over
-
-
-def workplace(config: SearchConfig, data: ImageData, study: Path) -> Workplace:
-    """What all trials of a study share."""
-    return Workplace(
-        data=data,
-        study=study,
-        cache=config.cache_path,
-        cache_bytes=int(config.cache_gb * 1e9),
-        cuts=config.space.cuts(),
-        direction=config.direction,
-        cpus=config.resources.cpus_per_trial,
-    )
 
 
 def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:

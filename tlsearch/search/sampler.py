@@ -32,7 +32,7 @@ METRIC = "value"
 TIME_ATTR = "epoch"
 
 
-NOTED = ("seconds", "trained_parameters", "trained_share", "work")
+NOTED = ("seconds", "trained_parameters", "trained_share", "work", "machine", "threads")
 
 Announce = Callable[[TrialRecord, StudyRecord], None]
 

@@ -143,7 +143,7 @@ def _finish(
     """Confirm and export the winner; where that fails the trials are reported all the same."""
     from tlsearch.search.confirm import confirm
     from tlsearch.search.finish import finish
-    from tlsearch.search.runner import workplace
+    from tlsearch.search.workplace import workplace
 
     try:
         if config.confirm:

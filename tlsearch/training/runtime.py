@@ -42,3 +42,10 @@ def forget(limit_bytes: int) -> bool:
     keras.utils.clear_session()
     gc.collect()
     return True
+
+
+def gpu_names() -> tuple[str, ...]:
+    """The GPUs that this process may use, by the names of their models."""
+    found = tf.config.list_physical_devices("GPU")
+    details = map(tf.config.experimental.get_device_details, found)
+    return tuple(detail.get("device_name", "a GPU") for detail in details)

@@ -1,0 +1,33 @@
+"""The processor that numbers were computed on: another one may round otherwise."""
+
+import functools
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def machine(gpus: Sequence[str] = ()) -> str:
+    """The CPU's model, and the GPUs given, in a line."""
+    return ", ".join([cpu_model(), *gpus])
+
+
+@functools.lru_cache(maxsize=1)
+def cpu_model() -> str:
+    """The CPU's name, with its family and model where the kernel tells them."""
+    told = read_cpuinfo(_CPUINFO.read_text()) if _CPUINFO.is_file() else ""
+    return told or platform.processor() or platform.machine()
+
+
+def read_cpuinfo(text: str) -> str:
+    """The first processor of /proc/cpuinfo; "" where it has no name.
+
+    A hypervisor may hide the generation in the name, hence family and model.
+    """
+    lines = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    told = {name.strip(): value.strip() for name, _, value in lines}
+    if "model name" not in told:
+        return ""
+    numbers = [f"{name} {told[name]}" for name in ("cpu family", "model") if name in told]
+    return ", ".join([told["model name"], *numbers])

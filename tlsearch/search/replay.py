@@ -1,0 +1,249 @@
+"""One row of a study trained again, in this process and without Ray, beside its record."""
+
+import contextlib
+import math
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial import TrialConfig
+from tlsearch.data.sources import prepare
+from tlsearch.errors import ConfigError, OutOfMemoryError, RecordError, TlsearchError
+from tlsearch.results.artifacts import Artifacts
+from tlsearch.results.journal import State, TrialRecord
+from tlsearch.results.machine import machine
+from tlsearch.results.storage import versions
+from tlsearch.search.handle import Study, require_same_images
+from tlsearch.search.workplace import Workplace, workplace
+
+if TYPE_CHECKING:
+    from tlsearch.training.trial import EpochReport
+
+TOLERANCE = 0.01  # of the metric, where bits cannot be expected to be equal
+PICTURES = 2  # so many validation pictures may fall otherwise, where that is more
+LOSSES = ("train_loss", "validation_loss")
+
+Numbers = Mapping[str, float | None]  # what is no number is None
+Change = tuple[str | None, str | None]  # what it was, what it is; None where nobody says
+
+
+@dataclass(frozen=True)
+class EpochPair:
+    """An epoch as recorded and as trained again: the metric `value`, and losses where kept."""
+
+    epoch: int
+    recorded: Numbers
+    replayed: Numbers
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of any of its numbers; 0 where all bits are equal."""
+        return max(self._apart(name) for name in self.recorded)
+
+    def within(self, tolerance: float) -> bool:
+        """Whether the metric is as recorded, but for a share of it, or of 1 where that is more."""
+        return self._apart("value") <= tolerance * max(1.0, abs(self.recorded["value"] or 0.0))
+
+    def _apart(self, name: str) -> float:
+        then, now = self.recorded[name], self.replayed[name]
+        if then is None or now is None:
+            return 0.0 if then is now else math.inf
+        return abs(then - now)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of a replay.
+
+    `ended` is how the trial ended before its last epoch, recorded and now, "" where it did not;
+    `failure` is the traceback of what it raised now. `differs` names the versions and the machine
+    that are others. `exact` is whether every bit must be equal.
+    """
+
+    trial: int
+    state: State
+    metric: str
+    epochs: tuple[EpochPair, ...]
+    ended: tuple[str, str]
+    failure: str
+    differs: Mapping[str, Change]
+    exact: bool
+    tolerance: float
+    threads: int
+
+    @property
+    def equal(self) -> bool:
+        """Whether everything is as recorded, to the last bit."""
+        return self.ended[0] == self.ended[1] and not self.difference
+
+    @property
+    def matched(self) -> bool:
+        """Whether it is as recorded, as far as can be expected."""
+        near = all(pair.within(self.tolerance) for pair in self.epochs)
+        return self.equal if self.exact else near and self.ended[0] == self.ended[1]
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of any number in any epoch."""
+        return max((pair.difference for pair in self.epochs), default=0.0)
+
+
+def replay(
+    study: Study, number: int, heard: Callable[[EpochPair], object] = lambda pair: None
+) -> Replay:
+    """Train a trial again from its configuration, as far as its record goes.
+
+    Imports TensorFlow, which must not have begun with other threads; writes nothing but features
+    into the cache. `heard` is told each epoch. Raises ConfigError where there is no such trial or
+    it reported nothing, RecordError where the record is damaged or the images are others.
+    """
+    row = _row(study, number)
+    trial, place = _configuration(study, row), _place(study.config, study, row)
+    differs, gpus = _differences(study, row)
+    halves = _recorded(study, row)
+    pairs, end, failure = _again(_until(_epochs(place, trial), _last(row)), halves, heard)
+    return Replay(
+        trial=number,
+        state=row.state,
+        metric=study.config.metric,
+        epochs=tuple(pairs),
+        ended=(_recorded_end(row), end),
+        failure=failure,
+        differs=differs,
+        exact=not differs and not gpus,  # a GPU adds up in another order each time
+        tolerance=max(TOLERANCE, PICTURES / len(place.data.splits["validation"])),
+        threads=place.cpus,
+    )
+
+
+def _epochs(place: Workplace, trial: TrialConfig) -> Iterator["EpochReport"]:
+    yield from place.train(trial)
+
+
+def _again(
+    epochs: Iterator["EpochReport"],
+    halves: Mapping[int, EpochPair],
+    heard: Callable[[EpochPair], object],
+) -> tuple[list[EpochPair], str, str]:
+    """What the epochs gave beside their recorded halves; how they ended early; a traceback."""
+    pairs: list[EpochPair] = []
+    try:
+        for report in epochs:
+            if report.diverged:
+                return pairs, _diverged(report.epoch), ""
+            if report.epoch in halves:
+                pairs.append(_pair(halves[report.epoch], report))
+                heard(pairs[-1])
+    except Exception as error:
+        if _says_nothing_of_the_trial(error):
+            raise
+        return pairs, _failed(len(pairs)), traceback.format_exc()
+    short = len(pairs) < len(halves)
+    return pairs, f"ended after {len(pairs)} epochs" if short else "", ""
+
+
+def _row(study: Study, number: int) -> TrialRecord:
+    row = next((trial for trial in study.record().trials if trial.number == number), None)
+    if row is None:
+        raise ConfigError([f"{study.home.root}: there is no trial {number}"])
+    if not row.values and row.state not in ("diverged", "failed"):
+        raise ConfigError([f"{study.home.root}: trial {number} has reported nothing yet"])
+    return row
+
+
+def _configuration(study: Study, row: TrialRecord) -> TrialConfig:
+    try:
+        return TrialConfig(**row.config)
+    except ValidationError as error:
+        why = f"{study.home.journal_file}: damaged, trial {row.number} has no configuration"
+        raise RecordError(f"{why} ({error.errors()[0]['msg']})") from error
+
+
+def _place(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
+    """The study's workplace, with the threads that the trial had."""
+    from tlsearch.training.runtime import limit_threads
+
+    threads = row.threads or config.resources.cpus_per_trial
+    try:
+        limit_threads(threads)  # before TensorFlow Datasets begins, where it reads the images
+    except RuntimeError as error:
+        told = f"TensorFlow runs in this process with other threads than the {threads} of trial"
+        raise ConfigError([f"{told} {row.number}; replay it in a process of its own"]) from error
+    data = prepare(config.data, config.cache_path)
+    require_same_images(study, data)
+    return replace(workplace(config, data, study.home.root), cpus=threads)
+
+
+def _recorded(study: Study, row: TrialRecord) -> dict[int, EpochPair]:
+    """The recorded half of each epoch: the journal's value, the losses of the learning curve."""
+    curve = {point["epoch"]: point for point in Artifacts(study.home.root).curves(row.number)}
+    found = {}
+    for epoch, value in row.values.items():
+        kept = {name: curve[epoch][name] for name in LOSSES if name in curve.get(epoch, {})}
+        found[epoch] = EpochPair(epoch, {"value": value, **kept}, {})
+    return found
+
+
+def _pair(half: EpochPair, report: "EpochReport") -> EpochPair:
+    numbers: dict[str, float] = {name: getattr(report, name) for name in half.recorded}
+    return replace(
+        half, replayed={name: x if math.isfinite(x) else None for name, x in numbers.items()}
+    )
+
+
+def _last(row: TrialRecord) -> int:
+    """The epoch to end with; where the trial broke, the one that it broke in."""
+    broke = row.state in ("diverged", "failed")
+    return max(row.values, default=-1) + (1 if broke else 0)
+
+
+def _until(epochs: Iterator["EpochReport"], last: int) -> Iterator["EpochReport"]:
+    with contextlib.closing(epochs):  # type: ignore[type-var]
+        for report in epochs:
+            yield report
+            if report.diverged or report.epoch >= last:
+                return
+
+
+def _recorded_end(row: TrialRecord) -> str:
+    if row.state == "diverged":
+        return _diverged(_last(row))
+    return _failed(len(row.values)) if row.state == "failed" else ""
+
+
+def _diverged(epoch: int) -> str:
+    return f"diverged at epoch {epoch}"
+
+
+def _failed(reports: int) -> str:
+    return f"failed after {reports} epochs"
+
+
+def _says_nothing_of_the_trial(error: Exception) -> bool:
+    known = isinstance(error, TlsearchError) and not isinstance(error, OutOfMemoryError)
+    return known or isinstance(error, OSError)
+
+
+def _differences(study: Study, row: TrialRecord) -> tuple[dict[str, Change], tuple[str, ...]]:
+    """The versions and the machine that are not those of the record; and this one's GPUs."""
+    from tlsearch.training.runtime import gpu_names
+
+    gpus = gpu_names()
+    told = row.machine or study.about.get("machine")
+    then = {**_versions(study.about, row.number), "machine": told}
+    now = {**versions(), "machine": machine(gpus)}
+    changes = {name: (then.get(name), now.get(name)) for name in {**then, **now}}
+    return {name: change for name, change in changes.items() if change[0] != change[1]}, gpus
+
+
+def _versions(about: Mapping[str, Any], number: int) -> dict[str, str]:
+    """The versions that a trial began with: the study's, or those of its last extension before."""
+    found: dict[str, str] = about.get("versions", {})
+    for told in about.get("extended", []):
+        if number >= told["after_trials"]:
+            found = told["versions"]
+    return found
