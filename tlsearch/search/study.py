@@ -65,6 +65,7 @@ def resume(directory: Path, listen: Listen = log.info, wish: Extension = NOTHING
 def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
     from tlsearch.search.cluster import connect
     from tlsearch.search.ending import Ending, signals
+    from tlsearch.search.forecast import forecasted
 
     ending = Ending(
         config.time_budget,
@@ -74,7 +75,8 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     with connect(config.resources) as slots, signals(ending):  # Ray takes SIGTERM as it starts
         _begin(config, home, data)
         listen(began(config, home, slots))
-        _run(config, home, data, slots, ending, listen)
+        with forecasted(config, home, data, slots, ending, listen):
+            _run(config, home, data, slots, ending, listen)
         _note_baselines(config, home, data)
         if not ending.cut_short:
             listen(Exporting())
