@@ -4,10 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
-
-from dataclasses import replace
 
 from tlsearch.cli.planning import _show
 from tlsearch.search.plan import Kept, Plan, Rung, Seconds, Survey
