@@ -75,7 +75,8 @@ def test_a_mistake_in_the_space_is_answered_as_everywhere(tmp_path):
 
 @pytest.mark.training
 def test_a_measured_plan_is_remembered_and_both_are_one_json(tmp_path):
-    small = ["quickstart", "--set", "space.unfrozen_layers=0", "--format", "json"]
+    frozen = ["--set", "space.unfrozen_layers=0", "--set", "baselines=[]"]
+    small = ["quickstart", *frozen, "--format", "json"]
     first, again = (command(*small, home=tmp_path) for _ in range(2))
     assert (first.returncode, first.stderr) == (0, "")
     made, known = json.loads(first.stdout), json.loads(again.stdout)
