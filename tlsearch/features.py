@@ -63,6 +63,16 @@ class Disk:
     read_s: float
 
 
+def worth_keeping(seconds: float, size: int, epochs: int, disk: Disk) -> bool:
+    """Whether features that take `seconds` and `size` bytes an image are kept, or recomputed.
+
+    For a trial of `epochs` epochs: computed once, written, read every epoch; or computed anew in
+    every epoch.
+    """
+    kept = seconds + size * (disk.write_s + epochs * disk.read_s)
+    return kept <= seconds * epochs
+
+
 class FeatureStore:
     """Arrays of activations under one folder, (n, ...) in the order of a split's indices.
 

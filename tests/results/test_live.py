@@ -16,11 +16,13 @@ from tlsearch.results.events import (
     EpochReported,
     Event,
     Exporting,
+    Forecast,
     Stopping,
     StudyBegan,
     StudyEnded,
     TrialBegan,
     TrialEnded,
+    Unforeseen,
     guarded,
     plain,
 )
@@ -39,6 +41,14 @@ SAID = [
     (
         dataclasses.replace(BEGAN, ended=3),
         "study /runs/pets: 20 trials, 2 at a time, 3 of them ended before",
+    ),
+    (
+        Forecast(28.4, 142.6, 12_900_000),
+        "forecast: 28 s to the last trial's end, 143 epochs, 12.9 MB on disk",
+    ),
+    (
+        Unforeseen(),
+        "no forecast: `tlsearch plan` makes one, and later searches of the kind show it",
     ),
     (TrialBegan(17, CONFIG), "trial 17 began: strokes unfrozen 15"),
     (EpochReported(17, 6, 0.874, True), "trial 17 epoch 6: 0.8740"),
@@ -123,6 +133,15 @@ def test_progress_knows_running_trials_with_epoch_value_and_rung(progress):
     assert progress.decision == f"trial 17 {STOPPED}"
     assert progress.counts == "4 of 20 trials ended (1 stopped)"
     assert progress.best[:2] == (2, 0.91)
+
+
+def test_a_forecast_stays_in_sight(progress):
+    progress.hear(BEGAN)
+    progress.hear(Forecast(28.4, 142.6, 12_900_000))
+    assert progress.phase == "searching"
+    assert progress.forecast == str(Forecast(28.4, 142.6, 12_900_000))
+    progress.hear(Unforeseen())
+    assert "`tlsearch plan`" in progress.forecast
 
 
 def test_less_is_better_where_the_direction_says_so(progress):

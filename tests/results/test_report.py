@@ -46,6 +46,7 @@ def test_json_has_the_keys_that_scripts_read() -> None:
         "test": {"trial": 2, "value": 0.8, "images": 40},
         "tests": [{"trial": 2, "value": 0.8, "images": 40}],
         "work_ratio": None,
+        "forecast": None,
     }
     assert document["baselines"] == [{"name": "most frequent class", "metric": 0.5}]
     assert [tuple(trial) for trial in document["trials"]] == [COLUMNS] * 3

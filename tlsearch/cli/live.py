@@ -82,6 +82,8 @@ def status(progress: Progress) -> list[str]:
     found = [f"{progress.study.name}: {progress.phase}" if progress.study else progress.phase]
     if progress.study is None:
         return found
+    if progress.forecast:
+        found.append(progress.forecast)
     found.append(progress.counts)
     if progress.pace is not None and progress.left_s is not None:
         left = f"about {span(progress.left_s)} left (estimate from the pace so far)"

@@ -52,6 +52,29 @@ class StudyBegan:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """What the trials are expected to take: seconds to the last end, epochs, bytes on disk."""
+
+    seconds: float
+    epochs: float
+    bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"forecast: {self.seconds:.0f} s to the last trial's end, {self.epochs:.0f} epochs, "
+            f"{self.bytes / 1e6:.1f} MB on disk"
+        )
+
+
+@dataclass(frozen=True)
+class Unforeseen:
+    """Nothing is remembered that a forecast could be made from."""
+
+    def __str__(self) -> str:
+        return "no forecast: `tlsearch plan` makes one, and later searches of the kind show it"
+
+
+@dataclass(frozen=True)
 class TrialBegan:
     """A trial was proposed; it trains as soon as a slot is free."""
 
@@ -181,6 +204,8 @@ Event = (
     DataReading
     | DataRead
     | StudyBegan
+    | Forecast
+    | Unforeseen
     | TrialBegan
     | EpochReported
     | TrialEnded

@@ -14,6 +14,7 @@ import yaml
 from tlsearch.results import definitions, plots
 from tlsearch.results.artifacts import Artifacts, DataAudit, Prediction, Winner
 from tlsearch.results.beside import beside
+from tlsearch.results.forecast import forecast_line
 from tlsearch.results.importance import LEAST_TRIALS, importances
 from tlsearch.results.journal import StudyRecord, TrialRecord, tested
 from tlsearch.results.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, ranked, rows
@@ -166,6 +167,7 @@ def _headline(record: StudyRecord, table: Table) -> dict[str, Any]:
         "test": record.facts.get("test"),
         "tested": len(tested(record)),
         "baselines": baseline_rows(record),
+        "forecast": forecast_line(record),
         "states": {state: states.count(state) for state in sorted(set(states))},
         "trials": len(states),
         "varied": [name for name in CONFIG_COLUMNS if _varies(name, table)],

@@ -7,11 +7,13 @@ from tlsearch.results.events import (
     EpochReported,
     Event,
     Exporting,
+    Forecast,
     Listen,
     StudyBegan,
     StudyEnded,
     TrialBegan,
     TrialEnded,
+    Unforeseen,
     what,
 )
 from tlsearch.results.journal import StudyRecord, TrialRecord
@@ -66,6 +68,7 @@ class Progress:
     ended: int = 0
     best: tuple[int, float, str] | None = None
     decision: str = ""
+    forecast: str = ""
     began: float | None = None
     _names: dict[int, str] = field(default_factory=dict)
 
@@ -75,6 +78,8 @@ class Progress:
             case StudyBegan():
                 self.study, self.ended = event, event.ended
                 self.phase, self.began = "searching", self.clock()
+            case Forecast() | Unforeseen():
+                self.forecast = str(event)
             case TrialBegan():
                 self._names[event.trial] = what(event.config)
                 self.running[event.trial] = Running(what(event.config))

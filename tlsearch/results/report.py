@@ -11,6 +11,7 @@ from tlsearch.files import whole_file, write_text
 from tlsearch.markdown import markdown_table
 from tlsearch.results import confirmation
 from tlsearch.results.beside import Beside, beside
+from tlsearch.results.forecast import FORECAST, forecast_line
 from tlsearch.results.journal import StudyRecord, tested
 from tlsearch.results.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
 from tlsearch.results.readable import Grid, readable
@@ -86,7 +87,8 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     ratio = work_ratio(record.trials)
     if ratio is not None:
         lines.append(f"work done over the least possible: {ratio:.2f}")
-    return lines
+    forecast = forecast_line(record)
+    return lines if forecast is None else [*lines, forecast]
 
 
 def _between(test: Mapping[str, Any]) -> str:
@@ -114,6 +116,7 @@ def _document(
             "test": record.facts.get("test"),
             "tests": tested(record),
             "work_ratio": work_ratio(record.trials),
+            "forecast": record.facts.get(FORECAST),
         },
         "baselines": [{"name": name, "metric": value} for name, value in baseline_rows(record)],
         "trials": table,

@@ -72,6 +72,7 @@ def _search(
     from tlsearch.search.cluster import connect
     from tlsearch.search.confirm import search_budget
     from tlsearch.search.ending import Ending, signals
+    from tlsearch.search.forecast import forecasted
 
     spent_s = so_far(home)[1]
     ending = Ending(
@@ -84,7 +85,8 @@ def _search(
         data = images()
         _begin(config, home, data)
         listen(began(config, home, slots))
-        _run(config, home, data, slots, ending, listen)
+        with forecasted(config, home, data, slots, ending, listen):
+            _run(config, home, data, slots, ending, listen)
         _note_baselines(config, home, data)
         if not ending.cut_short:
             _finish(config, home, data, slots, ending, listen)

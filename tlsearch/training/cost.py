@@ -1,11 +1,9 @@
-"""What a network costs in multiply-adds, and what it pays to keep of it on disk."""
+"""What a network costs in multiply-adds."""
 
 import math
 from typing import Any
 
 import keras
-
-from tlsearch.features import Disk
 
 _WEIGHTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
@@ -36,13 +34,3 @@ def trained_share(layers: list[Any], head: list[Any]) -> float:
     everything = [*layers, *head]
     total = forward(everything)
     return trained(everything) / total if total else 0.0
-
-
-def worth_keeping(seconds: float, size: int, epochs: int, disk: Disk) -> bool:
-    """Whether features that take `seconds` and `size` bytes an image are kept, or recomputed.
-
-    For a trial of `epochs` epochs: computed once, written, read every epoch; or computed anew in
-    every epoch.
-    """
-    kept = seconds + size * (disk.write_s + epochs * disk.read_s)
-    return kept <= seconds * epochs

@@ -14,12 +14,18 @@ from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
-from tlsearch.features import Activation, FeatureKey, FeatureStore, split_digest
+from tlsearch.features import (
+    Activation,
+    FeatureKey,
+    FeatureStore,
+    split_digest,
+    worth_keeping,
+)
 from tlsearch.shards import Block
 from tlsearch.training.augment import View
 from tlsearch.training.backbone import LoadedBackbone
 from tlsearch.training.computed import Computed
-from tlsearch.training.cost import forward, worth_keeping
+from tlsearch.training.cost import forward
 from tlsearch.training.executor import Executor
 from tlsearch.training.loop import Array, compiled_prediction, rows_per_step
 

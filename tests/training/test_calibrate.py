@@ -1,0 +1,62 @@
+"""The measurement itself: small, short, and of the networks that trials train."""
+
+import time
+
+import pytest
+
+from tlsearch.pace import Pace
+from tlsearch.training import calibrate
+from tlsearch.training.backbone import load_backbone
+from tlsearch.training.calibrate import Asked, measure
+from tlsearch.training.executor import Executor
+from tlsearch.training.model import parameter_count
+from tlsearch.training.work import Price
+
+pytestmark = pytest.mark.training
+
+CUTS = (0, 15, "all")
+
+
+def asked(*backbones):
+    return Asked(backbones, 32, CUTS, 10, (), "adamw", "float16", 1, time.time())
+
+
+@pytest.fixture(scope="module")
+def strokes():
+    return Pace.of(measure(asked("strokes"))["paces"]["strokes"])
+
+
+def test_every_cut_takes_time_and_the_deeper_one_costs_less(strokes):
+    assert [suffix.unfrozen for suffix in strokes.suffixes] == [*CUTS]
+    assert all(s.train_s > 0 and s.predict_s > 0 for s in strokes.suffixes)
+    assert strokes.pass_s > 0
+    costs = [suffix.cost for suffix in strokes.suffixes]
+    shares = [suffix.share for suffix in strokes.suffixes]
+    assert costs == sorted(costs)
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_costs_are_those_of_the_trials_own_networks(strokes, small_trial):
+    for cut in CUTS:
+        network = Executor().network(small_trial(cut), 10)
+        suffix = strokes.suffix(cut)
+        assert suffix.cost == Price.of(network).epoch(1, 0)
+        assert suffix.trained == parameter_count(network.trainable_variables())
+        assert suffix.from_images == network.sections.from_images
+
+
+def test_backbones_of_one_build_are_measured_once(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(
+        calibrate, "_pace", lambda name, asked, like: loaded.append(name) or Pace(1, 1.0, 1.0, ())
+    )
+    assert set(measure(asked("strokes", "photos"))["paces"]) == {"strokes", "photos"}
+    assert loaded == ["strokes"]
+
+
+def test_others_are_scaled_by_multiply_adds(strokes):
+    larger = calibrate._pace("mobilenet_v2", asked("mobilenet_v2"), strokes)
+    ratio = larger.multiply_adds / strokes.multiply_adds
+    assert ratio > 1
+    assert larger.pass_s == pytest.approx(strokes.pass_s * ratio)
+    load_backbone.cache_clear()

@@ -1,0 +1,189 @@
+"""A short measurement of backbones on this machine, in a process of its own.
+
+Reads what is asked as JSON from stdin and answers with a line of JSON on stdout.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.trial import TrialConfig
+from tlsearch.pace import POOLED, Pace, Suffix
+from tlsearch.training.backbone import LoadedBackbone, load_backbone
+from tlsearch.training.cost import forward
+from tlsearch.training.executor import RESIDENT_BYTES, Executor
+from tlsearch.training.loop import EVAL_BYTES, Loop, compiled_prediction
+from tlsearch.training.model import Network, parameter_count
+from tlsearch.training.runtime import limit_threads
+from tlsearch.training.work import Price
+
+MEASURED = 4  # backbones; others are scaled from these by their multiply-adds
+STEP_COST = 2e10  # multiply-adds of one measured step, at most: a second on a slow core
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to measure: backbones with their weights random, since only time matters."""
+
+    backbones: tuple[str, ...]
+    image_px: int
+    cuts: tuple[Unfrozen, ...]
+    classes: int
+    head_units: tuple[int, ...]
+    optimizer: str
+    feature_dtype: str
+    threads: int
+    began: float
+
+
+def measure(asked: Asked) -> dict[str, Any]:
+    """The paces by backbone, what the process needed to start, and its memory, as plain values."""
+    started = time.time() - asked.began
+    limit_threads(asked.threads)
+    paces: dict[str, Pace] = {}
+    alike: dict[tuple[Any, ...], str] = {}
+    for name in asked.backbones:
+        row = BACKBONES[name]
+        same = alike.setdefault((row.build, *row.options.items()), name)
+        like = None if len(alike) <= MEASURED else next(iter(paces.values()))
+        paces[name] = paces[same] if same in paces else _pace(name, asked, like)
+    return {
+        "paces": {name: asdict(pace) for name, pace in paces.items()},
+        "start_s": started,
+        "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "resident_bytes": RESIDENT_BYTES,
+    }
+
+
+def _pace(name: str, asked: Asked, like: Pace | None) -> Pace:
+    """One backbone's, measured, or `like` another by multiply-adds."""
+    executor = Executor(asked.cuts)
+    began = time.perf_counter()
+    backbone = load_backbone(name, "none", asked.image_px)
+    built_s = time.perf_counter() - began
+    whole = forward(backbone.model.layers)
+    suffixes = [_suffix(name, asked, cut, executor, whole, like) for cut in asked.cuts]
+    first, steady = _pass(backbone, asked) if like is None else _scaled_pass(like, whole)
+    load_backbone.cache_clear()
+    return Pace(whole, steady, first + built_s, tuple(suffixes))
+
+
+def _scaled_pass(like: Pace, whole: int) -> tuple[float, float]:
+    return like.trace_s, like.pass_s * whole / max(1, like.multiply_adds)
+
+
+def _pass(backbone: LoadedBackbone, asked: Asked) -> tuple[float, float]:
+    """Seconds before the first frozen pass to every cut, and of one image afterwards."""
+    sections = [backbone.sections(cut) for cut in asked.cuts]
+    outputs = [s.prefix.output for s in sections if not s.from_images]
+    part = keras.Model(backbone.model.input, outputs)
+    count = _count(forward(backbone.model.layers), EVAL_BYTES // (3 * asked.image_px**2))
+    images = _random((count, asked.image_px, asked.image_px, 3), "uint8")
+    run = compiled_prediction(
+        lambda x: keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x))), images
+    )
+    return _first_and_steady(lambda: run(images), count)
+
+
+def _suffix(
+    name: str, asked: Asked, cut: Unfrozen, executor: Executor, whole: int, like: Pace | None
+) -> Suffix:
+    network = executor.network(_trial(name, asked, cut), asked.classes)
+    sections, price = network.sections, Price.of(network)
+    source = sections.prefix.input if sections.from_images else sections.prefix.output
+    counted = Suffix(
+        unfrozen=cut,
+        cut=POOLED if cut == 0 else sections.name,
+        from_images=sections.from_images,
+        numbers=int(np.prod(source.shape[1:])),
+        share=price.prefix / max(1, whole),
+        cost=price.epoch(1, 0),
+        trained=parameter_count(network.trainable_variables()),
+        train_s=0.0,
+        predict_s=0.0,
+        trace_s=0.0,
+    )
+    if like is not None:
+        return _scaled(counted, like.suffix(cut))
+    return _timed(counted, network, executor, asked)
+
+
+def _scaled(counted: Suffix, like: Suffix) -> Suffix:
+    ratio = counted.cost / max(1, like.cost)
+    return replace(
+        counted,
+        train_s=like.train_s * ratio,
+        predict_s=like.predict_s * ratio,
+        trace_s=like.trace_s,
+    )
+
+
+def _timed(counted: Suffix, network: Network, executor: Executor, asked: Asked) -> Suffix:
+    """With what a step of training takes, and a prediction."""
+    prefix, count = network.sections.prefix, _count(counted.cost, BATCH)
+    shape = (prefix.input if counted.from_images else prefix.output).shape[1:]
+    rows = _random((count, *shape), "uint8" if counted.from_images else asked.feature_dtype)
+    owner = network.head if counted.unfrozen == 0 else network
+    loop = executor.loop(owner, rows, asked.optimizer)
+    loop.begin(1e-4, 0.0)
+    training, train_s = _first_and_steady(_step(loop, rows), count)
+    predicting, predict_s = _first_and_steady(lambda: loop.predict(rows), count)
+    return replace(counted, train_s=train_s, predict_s=predict_s, trace_s=training + predicting)
+
+
+def _step(loop: Loop, rows: Any) -> Callable[[], float]:
+    labels, order = np.zeros(len(rows), np.int32), np.arange(len(rows))
+    return lambda: loop.train(rows, labels, order, len(rows), 0)
+
+
+def _trial(name: str, asked: Asked, cut: Unfrozen) -> TrialConfig:
+    return TrialConfig(
+        backbone=name,
+        weights="none",
+        unfrozen_layers=cut,
+        head_units=asked.head_units,
+        head_lr=1e-4,
+        fine_tune_lr=1e-4,
+        image_px=asked.image_px,
+        optimizer=asked.optimizer,
+    )
+
+
+def _count(cost: int, most: int) -> int:
+    """How many images to take, so that a step stays short."""
+    return max(2, min(most, int(STEP_COST / max(1, cost))))
+
+
+def _first_and_steady(run: Callable[[], object], count: int) -> tuple[float, float]:
+    """Seconds that only the first call takes; seconds for one of its `count` images later on."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    steady = min(times[1:])
+    return max(0.0, times[0] - steady), steady / count
+
+
+def _random(shape: Sequence[int | None], dtype: str) -> Any:
+    numbers = np.random.default_rng(0).integers(0, 256, [x or 1 for x in shape], dtype=np.uint8)
+    return numbers if dtype == "uint8" else (numbers / 256).astype(dtype)
+
+
+def _read(plain: dict[str, Any]) -> Asked:
+    tuples = {key: tuple(plain[key]) for key in ("backbones", "cuts", "head_units")}
+    return Asked(**{**plain, **tuples})
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measure(_read(json.load(sys.stdin)))) + "\n")
