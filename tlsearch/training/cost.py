@@ -17,7 +17,7 @@ def multiply_adds(layer: Any) -> int:
     if not isinstance(layer, _CONVOLUTIONS):
         return 0
     _, height, width, _ = layer.output.shape
-    return height * width * sum(math.prod(kernel.shape) for kernel in _kernels(layer))
+    return int(height * width * sum(math.prod(kernel.shape) for kernel in _kernels(layer)))
 
 
 def _kernels(layer: Any) -> tuple[Any, ...]:
