@@ -86,6 +86,17 @@ def test_a_network_built_again_has_the_same_names(name):
     assert names[0] == names[1]
 
 
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_v2_b0", "densenet121"])
+def test_weights_read_from_a_file_are_known_again(name, tmp_path):
+    """Also where the network holds seeds, which Keras draws anew for each network it makes."""
+    file = tmp_path / "same.weights.h5"
+    load_backbone(name, "none", 32).model.save_weights(file)
+    first = load_backbone(name, str(file), 32).digest
+    load_backbone.cache_clear()
+    keras.utils.set_random_seed(17)
+    assert load_backbone(name, str(file), 32).digest == first
+
+
 def test_reset_undoes_what_a_trial_did():
     backbone = load_backbone("mobilenet_v2_035", "none", 32)
     layer = backbone.model.layers[-3]
