@@ -104,17 +104,27 @@ def test_weights_that_have_seen_cifar_are_refused_there(root, tmp_path, tmp_path
     assert not (tmp_path / "study" / "study.yaml").exists()
 
 
+IMAGENET = {
+    "mobilenet_v2_035": "keras_home/models/"
+    "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5",
+    "mobilenet_050": "keras_home/models/mobilenet_5_0_160_tf_no_top.h5",
+    "mobilenet_v3_small": "weights/mobilenet_v3_small_1.0_224_dequant_no_top.h5",
+    "mobilenet_v3_minimalistic": "weights/"
+    "mobilenet_v3_large_minimalistic_1.0_224_dequant_no_top.h5",
+}
+
+
 @pytest.mark.training
-def test_a_head_on_imagenet_features_knows_flowers(root, cache):
+@pytest.mark.parametrize("backbone", IMAGENET)
+def test_a_head_on_imagenet_features_knows_flowers(root, cache, backbone):
     from tlsearch.features import FeatureStore
     from tlsearch.training.trial import train
 
     splits = Splits(train=300, validation=300, test="rest")
     data = prepare(Data(path=root / "flowers", image_px=224, splits=splits), cache)
-    file = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
     trial = TrialConfig(
-        backbone="mobilenet_v2_035",
-        weights=str(root.parent / "keras_home" / "models" / file),
+        backbone=backbone,
+        weights=str(root.parent / IMAGENET[backbone]),
         head_lr=1e-3,
         epochs=2,
         warm_up_epochs=8,

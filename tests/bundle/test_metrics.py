@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from tlsearch.bundle.metrics import score
+from tlsearch.bundle.metrics import accuracy, calibration_error, score, top_k_accuracy
 from tlsearch.config.catalog import METRICS
 
 
@@ -23,6 +23,58 @@ def test_scores_are_those_of_scikit_learn(seed, classes):
     assert score("loss", labels, probabilities) == pytest.approx(sk.log_loss(labels, probabilities))
 
 
+@given(st.integers(0, 10**6), st.integers(3, 7), st.data())
+def test_top_k_is_that_of_scikit_learn(seed, classes, data):
+    labels, probabilities = drawn(seed, classes)
+    k = data.draw(st.integers(1, classes - 1))
+    theirs = sk.top_k_accuracy_score(labels, probabilities, k=k, labels=range(classes))
+    assert top_k_accuracy(labels, probabilities, k) == pytest.approx(theirs)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 7))
+def test_top_k_grows_from_accuracy_to_certainty(seed, classes):
+    labels, probabilities = drawn(seed, classes)
+    rounded = probabilities.round(1)  # with equal ones among them
+    values = [top_k_accuracy(labels, rounded, k) for k in range(1, classes + 1)]
+    assert values[0] == accuracy(labels, rounded)
+    assert values == sorted(values)
+    assert values[-1] == 1
+
+
+@given(st.integers(0, 10**6), st.integers(2, 5))
+def test_calibration_error_is_that_of_its_definition(seed, classes):
+    labels, probabilities = drawn(seed, classes)
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    expected = 0.0
+    for place in range(15):
+        inside = (sure > place / 15) & (sure <= (place + 1) / 15)
+        if inside.any():
+            gap = abs(right[inside].mean() - sure[inside].mean())
+            expected += inside.mean() * gap
+    assert calibration_error(labels, probabilities) == pytest.approx(expected)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 5))
+def test_calibration_error_knows_no_order_and_is_at_least_the_gap_of_the_means(seed, classes):
+    labels, probabilities = drawn(seed, classes)
+    found = calibration_error(labels, probabilities)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    assert calibration_error(labels[order], probabilities[order]) == pytest.approx(found)
+    overall = abs(accuracy(labels, probabilities) - probabilities.max(axis=1).mean())
+    assert overall - 1e-12 <= found <= 1
+
+
+@pytest.mark.parametrize(("right", "error"), [(8, 0.0), (10, 0.2), (0, 0.8)])
+def test_who_is_sure_to_four_fifths_should_be_right_so_often(right, error):
+    labels = np.array([0] * right + [1] * (10 - right), dtype=np.int32)
+    assert calibration_error(labels, np.tile([0.8, 0.2], (10, 1))) == pytest.approx(error)
+
+
+def test_certainty_that_is_always_wrong_is_the_worst_calibration():
+    assert calibration_error(np.zeros(4, np.int32), np.eye(2)[[1] * 4]) == 1.0
+    assert calibration_error(np.ones(4, np.int32), np.eye(2)[[1] * 4]) == 0.0
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_perfect_prediction_scores_best(metric, classes):
@@ -36,3 +88,5 @@ def test_what_is_not_finite_has_no_score(metric):
     labels, probabilities = drawn(0, 3)
     probabilities[0, 0] = np.nan
     assert np.isnan(score(metric, labels, probabilities))
+    assert np.isnan(top_k_accuracy(labels, probabilities, 2))
+    assert np.isnan(calibration_error(labels, probabilities))

@@ -99,6 +99,16 @@ def test_validate_reads_the_images_where_asked(
 def test_backbones_lists_every_row_on_a_line() -> None:
     lines = in_a_process("backbones").splitlines()
     assert [line.split()[0] for line in lines[2:]] == list(BACKBONES)
+    assert max(map(len, lines)) <= 80
+
+
+def test_backbones_as_json_hold_what_the_catalogue_holds(say: Callable[..., Said]) -> None:
+    code, text, _ = say("backbones", "--format", "json")
+    rows = json.loads(text)
+    assert (code, [row["name"] for row in rows]) == (0, list(BACKBONES))
+    for row in rows:
+        for key in ("image_px", "min_px", "layers", "multiply_adds", "parameters", "licence"):
+            assert row[key] == getattr(BACKBONES[row["name"]], key)
 
 
 def test_report_prints_the_leaderboard(study: Path) -> None:

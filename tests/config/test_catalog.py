@@ -19,6 +19,8 @@ def test_a_backbone_is_whole_and_found_by_its_name(row: Backbone) -> None:
         assert re.fullmatch(r"[a-z0-9_.]+:[A-Za-z0-9_]+", place)
     assert 32 <= row.min_px <= row.image_px
     assert row.layers > 0
+    assert row.parameters < row.multiply_adds
+    assert row.licence
 
 
 @ROWS

@@ -335,6 +335,16 @@ def test_data_that_cannot_be_says_why(data: str, problem: str) -> None:
     assert problems(f"\ndata: {data}") == [f"pets.yaml:2: {problem}"]
 
 
+@pytest.mark.parametrize(("name", "least"), [("inception_v3", 75), ("xception", 71)])
+def test_pictures_too_small_for_one_of_the_networks_say_why(name: str, least: int) -> None:
+    space = f"space: {{backbone: [mobilenet_v2, {name}]}}\n"
+    small, enough = (f"data: {{kind: digits, image_px: {px}}}\n" for px in (least - 1, least))
+    assert problems(small + space) == [
+        f"pets.yaml:1: data.image_px: found {least - 1}, but {name} needs at least {least}"
+    ]
+    assert parse(enough + space).data.image_px == least
+
+
 def test_a_baseline_outside_the_space_is_named_by_its_line() -> None:
     baselines = "baselines:\n  - {bacbone: x}\n  - {dropout: 0.5,\n     weights: default}\n"
     assert problems("data: {kind: digits, image_px: 31}\n" + baselines) == [

@@ -1,4 +1,5 @@
 import importlib
+import re
 
 import keras
 import numpy as np
@@ -7,25 +8,47 @@ import pytest
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.errors import WeightsError
 from tlsearch.training.backbone import load_backbone, preprocessing
+from tlsearch.training.cost import forward
 from tlsearch.training.cut import cut_points
 
 pytestmark = pytest.mark.training
 
 ROWS = list(BACKBONES.values())
 
+# How Keras names a layer that was given no name: its kind, and a number from the second one on.
+_KERAS_OWN_NAME = (
+    r"(input_layer|conv2d|depthwise_conv2d|separable_conv2d|batch_normalization|normalization"
+    r"|activation|re_lu|add|multiply|concatenate|rescaling|reshape|dropout"
+    r"|(global_)?(average|max)_pooling2d)(_\d+)?"
+)
 
-@pytest.fixture(params=ROWS, ids=[row.name for row in ROWS])
+
+@pytest.fixture(scope="module", params=ROWS, ids=[row.name for row in ROWS])
 def row(request):
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def backbone(row):
-    return load_backbone(row.name, "none", max(row.min_px, 32))
+    """Built once for all that is asked of a row, and never run: that takes a second."""
+    return load_backbone(row.name, "none", row.image_px)
 
 
 def test_the_row_tells_the_number_of_layers(row, backbone):
     assert len(backbone.model.layers) == row.layers
+
+
+def test_the_row_tells_what_the_network_costs(row, backbone):
+    assert forward(backbone.model.layers) == row.multiply_adds
+    assert backbone.model.count_params() == row.parameters
+
+
+def test_no_layer_is_named_by_how_many_this_process_made_before(backbone):
+    names = [layer.name for layer in backbone.model.layers]
+    numbered = [name for name in names if re.fullmatch(_KERAS_OWN_NAME, name)]
+    assert not numbered
+    assert names[0] == "input_layer_at_0"
+    assert len(set(names)) == len(names)
 
 
 def test_it_has_cut_points_from_input_to_output(row, backbone):
@@ -34,6 +57,11 @@ def test_it_has_cut_points_from_input_to_output(row, backbone):
     assert cuts[0].index == 0
     assert cuts[-1].index == row.layers - 1
     assert len(cuts) > 10
+
+
+def test_keras_refuses_a_size_below_the_least(row):
+    with pytest.raises(ValueError, match=str(row.min_px)):
+        load_backbone(row.name, "none", row.min_px - 1)
 
 
 def test_our_preprocessing_is_that_of_keras(row):
@@ -48,6 +76,25 @@ def test_torch_preprocessing_is_that_of_keras():
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.float32)
     theirs = keras.applications.densenet.preprocess_input(images.copy())
     np.testing.assert_allclose(preprocessing("torch", 8)(images), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "mobilenet_v3_small", "xception"])
+def test_a_network_built_again_has_the_same_names(name):
+    small, large = (load_backbone(name, "none", px) for px in (80, 96))
+    assert [c.name for c in cut_points(small.model)] == [c.name for c in cut_points(large.model)]
+    names = [[layer.name for layer in b.model.layers] for b in (small, large)]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_v2_b0", "densenet121"])
+def test_weights_read_from_a_file_are_known_again(name, tmp_path):
+    """Also where the network holds seeds, which Keras draws anew for each network it makes."""
+    file = tmp_path / "same.weights.h5"
+    load_backbone(name, "none", 32).model.save_weights(file)
+    first = load_backbone(name, str(file), 32).digest
+    load_backbone.cache_clear()
+    keras.utils.set_random_seed(17)
+    assert load_backbone(name, str(file), 32).digest == first
 
 
 def test_reset_undoes_what_a_trial_did():

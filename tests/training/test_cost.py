@@ -20,6 +20,22 @@ def test_multiply_adds_of_small_layers():
     assert multiply_adds(keras.layers.ReLU()) == 0
 
 
+def test_a_separable_convolution_costs_what_its_two_halves_cost():
+    inputs = keras.Input((9, 9, 6))
+    both = keras.layers.SeparableConv2D(4, 3, strides=2, padding="same")
+    depthwise = keras.layers.DepthwiseConv2D(3, strides=2, padding="same")
+    pointwise = keras.layers.Conv2D(4, 1)
+    both(inputs), pointwise(depthwise(inputs))
+    assert multiply_adds(both) == multiply_adds(depthwise) + multiply_adds(pointwise)
+
+
+def test_a_grouped_convolution_costs_its_share():
+    inputs = keras.Input((9, 9, 6))
+    whole, grouped = (keras.layers.Conv2D(4, 3, groups=groups) for groups in (1, 2))
+    whole(inputs), grouped(inputs)
+    assert multiply_adds(whole) == 2 * multiply_adds(grouped)
+
+
 def test_mobilenet_v2_costs_what_its_paper_says():
     model = load_backbone("mobilenet_v2", "none", 224).model
     assert sum(map(multiply_adds, model.layers)) == pytest.approx(300e6, rel=0.02)

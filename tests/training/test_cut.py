@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tlsearch.config.catalog import BACKBONES
 from tlsearch.training.backbone import load_backbone
 from tlsearch.training.cut import choose_cut, trainable_layers
 
@@ -8,15 +9,26 @@ pytestmark = pytest.mark.training
 
 DEPTHS = (1, 2, 7, 15, 40, 90, 10_000, "all")
 
+# Branches join by addition, by multiplication, and by concatenation of two tensors and of four.
+NETWORKS = (
+    "mobilenet_v2_035",
+    "efficientnet_b0",
+    "resnet50",
+    "mobilenet_v3_small",
+    "densenet121",
+    "inception_v3",
+)
 
-@pytest.fixture(scope="module", params=["mobilenet_v2_035", "efficientnet_b0", "resnet50"])
+
+@pytest.fixture(scope="module", params=NETWORKS)
 def backbone(request):
-    return load_backbone(request.param, "none", 32)
+    return load_backbone(request.param, "none", BACKBONES[request.param].min_px)
 
 
 @pytest.mark.parametrize("unfrozen", DEPTHS)
 def test_prefix_then_suffix_is_the_whole_network(backbone, unfrozen):
-    images = np.random.default_rng(1).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    shape = (2, *backbone.model.input_shape[1:])
+    images = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
     sections = backbone.sections(unfrozen)
     joined = sections.suffix(sections.prefix(images, training=False), training=False)
     np.testing.assert_allclose(joined, sections.pool(images, training=False), rtol=1e-5, atol=1e-6)

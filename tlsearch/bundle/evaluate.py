@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.bundle.metrics import score
+from tlsearch.bundle.metrics import calibration_error, score, top_k_accuracy
 from tlsearch.bundle.opened import OpenModel, open_model
 from tlsearch.config.catalog import METRICS
 from tlsearch.data.decode import read_pixels
@@ -16,6 +16,7 @@ from tlsearch.data.listing import Listing
 from tlsearch.errors import DataError
 
 BATCH = 32
+TOP = (2, 3, 5)  # of how many classes one may be right, where there are more
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,23 @@ def measure(
 ) -> Evaluation:
     """All scores of predictions, (n, classes), against labels, (n,)."""
     counts = confusion(labels, probabilities.argmax(axis=1), len(names))
-    present = set(labels.tolist()) == set(range(len(names)))
-    metrics = [name for name in METRICS if present or name != "auc"]
     return Evaluation(
         images=len(labels),
-        scores={name: score(name, labels, probabilities) for name in metrics},
+        scores=_scores(labels, probabilities),
         classes=tuple(_class_score(names[i], counts, i) for i in range(len(names))),
         confusion=tuple(tuple(row) for row in counts.tolist()),
     )
+
+
+def _scores(labels: NDArray[np.int32], probabilities: NDArray[Any]) -> dict[str, float]:
+    """Those of the catalogue, top-k accuracies, and the expected calibration error."""
+    classes = probabilities.shape[1]
+    present = set(labels.tolist()) == set(range(classes))
+    scores = {n: score(n, labels, probabilities) for n in METRICS if present or n != "auc"}
+    for k in TOP:
+        if k < classes:
+            scores[f"top_{k}_accuracy"] = top_k_accuracy(labels, probabilities, k)
+    return {**scores, "calibration_error": calibration_error(labels, probabilities)}
 
 
 def confusion(labels: NDArray[Any], guess: NDArray[Any], classes: int) -> NDArray[np.int64]:

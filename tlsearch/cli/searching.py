@@ -1,7 +1,7 @@
 """Commands that begin or prepare a search: run, resume, validate, init, backbones."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -115,16 +115,18 @@ def init(
     print(template(folder), end="")
 
 
-def backbones() -> None:
-    """List the backbones that a search space can name."""
-    from tlsearch.cli.tables import print_table
-    from tlsearch.config import catalog
+def backbones(
+    format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
+) -> None:
+    """List the backbones that a search space can name.
 
-    body = [
-        [row.name, str(row.layers), str(row.image_px), str(row.min_px), row.default_weights]
-        for row in catalog.backbones()
-    ]
-    print_table(["backbone", "layers", "image_px", "least image_px", "default weights"], body)
+    `px` is the size that each was made for, `min` the least; multiply-adds are of one image of
+    `px`, parameters those without the top. `input` is the preprocessing that comes with it: tf
+    (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network.
+    """
+    from tlsearch.cli.backbones import print_backbones
+
+    print_backbones(format)
 
 
 def _finish(study: "Study") -> None:

@@ -1,9 +1,10 @@
 """Tables of what can be named in a search space: backbones, optimizers, metrics. No TensorFlow."""
 
 import importlib.resources
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Preprocess = Literal["tf", "caffe", "torch", "none"]
 Direction = Literal["max", "min"]
@@ -14,8 +15,9 @@ class Backbone:
     """A pretrained network without its top, named by the function that builds it.
 
     `build` and `reference` are "module:attribute"; `reference` is Keras' own preprocessing
-    function for this network, which ours must equal. `image_px` is the size it was made for,
-    `licence` that of the pretrained weights.
+    function for this network, which ours must equal. `image_px` is the size it was made for, at
+    which it takes `multiply_adds`, `min_px` the least it can be built for; `parameters` counts all,
+    BatchNorm's statistics too. `licence` is that of the pretrained weights.
     """
 
     name: str
@@ -23,9 +25,11 @@ class Backbone:
     preprocess: Preprocess
     reference: str
     layers: int
+    multiply_adds: int
+    parameters: int
     image_px: int = 224
     min_px: int = 32
-    options: dict[str, float] = field(default_factory=dict)
+    options: dict[str, float | bool] = field(default_factory=dict)
     shipped: str | None = None
     trained_on: str = "imagenet"
     licence: str = "Apache-2.0"
@@ -46,62 +50,121 @@ def weights_folder() -> Path:
     return Path(str(importlib.resources.files("tlsearch"))) / "weights"
 
 
-_MOBILENET_V2 = "keras.applications.mobilenet_v2:MobileNetV2"
-_MOBILENET_V2_INPUT = "keras.applications.mobilenet_v2:preprocess_input"
+def _family(
+    module: str,
+    preprocess: Preprocess,
+    licence: str = "Apache-2.0",
+    min_px: int = 32,
+    home: str | None = None,
+) -> Callable[..., Backbone]:
+    """Rows of one module of Keras' applications, which holds their preprocessing function.
+
+    `home` is the module of the functions that build them, where it is another one.
+    """
+    place = f"keras.applications.{module}"
+
+    def row(
+        name: str,
+        function: str,
+        image_px: int,
+        multiply_adds: int,
+        parameters: int,
+        layers: int,
+        **more: Any,
+    ) -> Backbone:
+        return Backbone(
+            name=name,
+            build=f"{home or place}:{function}",
+            preprocess=preprocess,
+            reference=f"{place}:preprocess_input",
+            layers=layers,
+            multiply_adds=multiply_adds,
+            parameters=parameters,
+            image_px=image_px,
+            min_px=min_px,
+            licence=licence,
+            **more,
+        )
+
+    return row
 
 
-def _mobilenet_v2(suffix: str, alpha: float) -> Backbone:
-    name = f"mobilenet_v2{suffix}"
-    return Backbone(name, _MOBILENET_V2, "tf", _MOBILENET_V2_INPUT, 154, options={"alpha": alpha})
+# Licences as the documentation of Keras names them.
+_mobilenet = _family("mobilenet", "tf")
+_mobilenet_v2 = _family("mobilenet_v2", "tf")
+_mobilenet_v3 = _family("mobilenet_v3", "none", home="keras.applications")
+# Keras adds one more rescaling layer to these where weights="imagenet".
+_efficientnet = _family("efficientnet", "none")
+_efficientnet_v2 = _family("efficientnet_v2", "none")
+_resnet = _family("resnet", "caffe", "MIT")
+_resnet_v2 = _family("resnet_v2", "tf", "BSD")
+_densenet = _family("densenet", "torch", "BSD-3-Clause")
+_inception_v3 = _family("inception_v3", "tf", min_px=75)
+_xception = _family("xception", "tf", "MIT", min_px=71)
 
 
-def _shipped(source: str, image_px: int) -> Backbone:
-    return Backbone(
-        source,
-        _MOBILENET_V2,
-        "tf",
-        _MOBILENET_V2_INPUT,
-        154,
-        image_px=image_px,
+def _shipped(source: str, trained_on: str) -> Backbone:
+    """A MobileNetV2 (alpha 0.35) with weights of this project."""
+    return _mobilenet_v2(
+        *(source, "MobileNetV2", 48, 3_182_624, 410_208, 154),
         options={"alpha": 0.35},
         shipped=f"{source}_mobilenet_v2_035.weights.h5",
-        trained_on={"photos": "cifar10 train"}.get(source, source),
+        trained_on=trained_on,
     )
 
 
-def _efficientnet(variant: str, image_px: int, layers: int) -> Backbone:
-    # Keras adds one more rescaling layer where weights="imagenet".
-    module = "keras.applications.efficientnet"
-    build, reference = f"{module}:EfficientNet{variant}", f"{module}:preprocess_input"
-    return Backbone(f"efficientnet_{variant.lower()}", build, "none", reference, layers, image_px)
+# Name, function, image_px, multiply-adds and parameters, both without the top, and layers.
+_ROWS = (
+    _shipped("strokes", "strokes"),
+    _shipped("photos", "cifar10 train"),
+    _mobilenet_v2(
+        "mobilenet_v2_035", "MobileNetV2", 224, 58_005_808, 410_208, 154, options={"alpha": 0.35}
+    ),
+    _mobilenet_v2(
+        "mobilenet_v2_050", "MobileNetV2", 224, 95_851_840, 706_224, 154, options={"alpha": 0.5}
+    ),
+    _mobilenet_v2(
+        "mobilenet_v2_075", "MobileNetV2", 224, 207_789_792, 1_382_064, 154, options={"alpha": 0.75}
+    ),
+    _mobilenet_v2("mobilenet_v2", "MobileNetV2", 224, 299_494_272, 2_257_984, 154),
+    _mobilenet_v2(
+        "mobilenet_v2_130", "MobileNetV2", 224, 507_710_560, 3_766_048, 154, options={"alpha": 1.3}
+    ),
+    _mobilenet_v2(
+        "mobilenet_v2_140", "MobileNetV2", 224, 580_403_824, 4_363_712, 154, options={"alpha": 1.4}
+    ),
+    _efficientnet("efficientnet_b0", "EfficientNetB0", 224, 384_534_752, 4_049_571, 237),
+    _efficientnet("efficientnet_b1", "EfficientNetB1", 240, 685_522_832, 6_575_239, 339),
+    _efficientnet("efficientnet_b2", "EfficientNetB2", 260, 992_153_872, 7_768_569, 339),
+    _efficientnet("efficientnet_b3", "EfficientNetB3", 300, 1_825_605_392, 10_783_535, 384),
+    _resnet("resnet50", "ResNet50", 224, 3_855_925_248, 23_587_712, 175),
+    _resnet("resnet101", "ResNet101", 224, 7_568_146_432, 42_658_176, 345),
+    _resnet("resnet152", "ResNet152", 224, 11_280_367_616, 58_370_944, 515),
+    _mobilenet("mobilenet_025", "MobileNet", 224, 40_774_272, 218_544, 86, options={"alpha": 0.25}),
+    _mobilenet("mobilenet_050", "MobileNet", 224, 148_985_088, 829_536, 86, options={"alpha": 0.5}),
+    _mobilenet("mobilenet", "MobileNet", 224, 567_716_352, 3_228_864, 86),
+    _mobilenet_v3("mobilenet_v3_small", "MobileNetV3Small", 224, 54_896_576, 939_120, 157),
+    _mobilenet_v3("mobilenet_v3_large", "MobileNetV3Large", 224, 214_080_960, 2_996_352, 187),
+    _mobilenet_v3(
+        *("mobilenet_v3_minimalistic", "MobileNetV3Large", 224, 206_627_904, 1_437_608, 139),
+        options={"minimalistic": True},
+    ),
+    _efficientnet_v2("efficientnet_v2_b0", "EfficientNetV2B0", 224, 716_806_176, 5_919_312, 270),
+    _efficientnet_v2("efficientnet_v2_b1", "EfficientNetV2B1", 240, 1_195_539_360, 6_931_124, 334),
+    _efficientnet_v2("efficientnet_v2_b2", "EfficientNetV2B2", 260, 1_696_134_832, 8_769_374, 349),
+    _efficientnet_v2("efficientnet_v2_b3", "EfficientNetV2B3", 300, 3_009_922_816, 12_930_622, 409),
+    _efficientnet_v2("efficientnet_v2_s", "EfficientNetV2S", 384, 8_364_337_152, 20_331_360, 513),
+    _densenet("densenet121", "DenseNet121", 224, 2_833_137_664, 7_037_504, 427),
+    _densenet("densenet169", "DenseNet169", 224, 3_358_179_328, 12_642_880, 595),
+    _densenet("densenet201", "DenseNet201", 224, 4_289_445_888, 18_321_984, 707),
+    _resnet_v2("resnet50_v2", "ResNet50V2", 224, 3_480_207_360, 23_564_800, 190),
+    _resnet_v2("resnet101_v2", "ResNet101V2", 224, 7_192_428_544, 42_626_560, 377),
+    _resnet_v2("resnet152_v2", "ResNet152V2", 224, 10_904_649_728, 58_331_648, 564),
+    _inception_v3("inception_v3", "InceptionV3", 299, 5_711_168_096, 21_802_784, 311),
+    _xception("xception", "Xception", 299, 8_355_355_496, 20_861_480, 132),
+)
 
-
-def _resnet(depth: int, layers: int) -> Backbone:
-    module = "keras.applications.resnet"
-    build, reference = f"{module}:ResNet{depth}", f"{module}:preprocess_input"
-    return Backbone(f"resnet{depth}", build, "caffe", reference, layers, licence="MIT")
-
-
-BACKBONES: dict[str, Backbone] = {
-    row.name: row
-    for row in (
-        _shipped("strokes", 48),
-        _shipped("photos", 48),
-        _mobilenet_v2("_035", 0.35),
-        _mobilenet_v2("_050", 0.5),
-        _mobilenet_v2("_075", 0.75),
-        _mobilenet_v2("", 1.0),
-        _mobilenet_v2("_130", 1.3),
-        _mobilenet_v2("_140", 1.4),
-        _efficientnet("B0", 224, 237),
-        _efficientnet("B1", 240, 339),
-        _efficientnet("B2", 260, 339),
-        _efficientnet("B3", 300, 384),
-        _resnet(50, 175),
-        _resnet(101, 345),
-        _resnet(152, 515),
-    )
-}
+BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
 
 
 def backbones() -> tuple[Backbone, ...]:

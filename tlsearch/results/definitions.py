@@ -12,6 +12,17 @@ METRICS: Mapping[str, str] = {
     "loss": "Mean negative log probability of the right class, in nats; less is better.",
 }
 
+# What the winner is measured by beside the metrics that a study can follow.
+SCORES: Mapping[str, str] = {
+    **METRICS,
+    "top_2_accuracy": "Share of pictures whose class is among the two most probable ones.",
+    "top_3_accuracy": "Share of pictures whose class is among the three most probable ones.",
+    "top_5_accuracy": "Share of pictures whose class is among the five most probable ones.",
+    "calibration_error": "Expected calibration error: pictures are put into 15 bins of equal width "
+    "by the probability of the class that they were called; the mean difference of accuracy and "
+    "that probability, a bin counting as often as it holds pictures. 0 is best.",
+}
+
 # What a learning curve and a trial's details hold beside the columns of the leaderboard.
 CURVE: Mapping[str, str] = {
     "learning_rate": "the rate of the trial's own phase: head_lr with a frozen backbone, else "

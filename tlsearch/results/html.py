@@ -88,7 +88,7 @@ def _study(about: Mapping[str, Any]) -> dict[str, Any]:
         "columns": columns,
         "terms": definitions.TERMS,
         "meaning": definitions.METRICS.get(config["metric"], ""),
-        "meanings": definitions.METRICS,
+        "meanings": definitions.SCORES,
         "meanings_json": _json(columns),
     }
 

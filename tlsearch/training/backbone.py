@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,7 @@ def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") 
     """
     row = BACKBONES[name]
     model = _build(row, row.default_weights if weights == "default" else weights, image_px)
+    _name_by_place(model)
     return LoadedBackbone(
         row=row,
         preprocess=preprocessing(row.preprocess, image_px),
@@ -149,6 +151,18 @@ def _build(row: Backbone, weights: str, image_px: int) -> keras.Model:
     return model
 
 
+def _name_by_place(model: keras.Model) -> None:
+    """Rename layers that Keras numbered in the order in which this process made them.
+
+    Features and checkpoints are kept by the names of layers, so another process must find the
+    same ones: "add_7" of a second Xception is "add" of the first.
+    """
+    for place, layer in enumerate(model.layers):
+        kind = re.sub(r"_\d+$", "", layer.name)
+        if kind.replace("_", "") == type(layer).__name__.lower():
+            layer.name = f"{kind}_at_{place}"
+
+
 def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.Model:
     """Keras downloads to the final path without a lock: one process of a machine at a time."""
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
@@ -172,7 +186,9 @@ def _read_file(model: keras.Model, path: Path | None) -> None:
 
 
 def _digest(model: keras.Model) -> str:
+    """Of all that the network computes from, so not of the seeds that Keras draws for dropout."""
     digest = hashlib.blake2b(digest_size=16)
     for variable in model.variables:
-        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+        if "seed_generator" not in variable.path:
+            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return digest.hexdigest()

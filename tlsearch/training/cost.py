@@ -5,18 +5,24 @@ from typing import Any
 
 import keras
 
-_WEIGHTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
 def multiply_adds(layer: Any) -> int:
     """Multiplications with a weight in one forward pass of one image; 0 for other layers."""
-    if not isinstance(layer, _WEIGHTED):
-        return 0
-    kernel = math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Dense):
-        return int(kernel)
+        return int(math.prod(layer.kernel.shape))
+    if not isinstance(layer, _CONVOLUTIONS):
+        return 0
     _, height, width, _ = layer.output.shape
-    return int(kernel * height * width)
+    return int(height * width * sum(math.prod(kernel.shape) for kernel in _kernels(layer)))
+
+
+def _kernels(layer: Any) -> tuple[Any, ...]:
+    """A convolution's kernels, all of them applied at every place of the output."""
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        return layer.depthwise_kernel, layer.pointwise_kernel
+    return (layer.kernel,)
 
 
 def forward(layers: list[Any]) -> int:

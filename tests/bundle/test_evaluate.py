@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from tlsearch.bundle.evaluate import measure
+from tlsearch.config.catalog import METRICS
+from tlsearch.results.definitions import SCORES
+
+
+def drawn(seed, classes, images=40):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, images).astype(np.int32)
+    raw = rng.uniform(0.01, 1, (images, classes))
+    return labels, raw / raw.sum(axis=1, keepdims=True), tuple(map(str, range(classes)))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 7))
+def test_classes_and_confusion_are_those_of_scikit_learn(seed, classes):
+    labels, probabilities, names = drawn(seed, classes)
+    guess, found = probabilities.argmax(axis=1), measure(labels, probabilities, names)
+    places = range(classes)
+    assert np.array_equal(found.confusion, sk.confusion_matrix(labels, guess, labels=places))
+    theirs = sk.precision_recall_fscore_support(labels, guess, labels=places, zero_division=0)
+    ours = [(c.precision, c.recall, c.f1, c.images) for c in found.classes]
+    np.testing.assert_allclose(ours, np.transpose(theirs))
+
+
+@pytest.mark.parametrize(
+    ("classes", "tops"), [(2, []), (3, [2]), (4, [2, 3]), (5, [2, 3]), (6, [2, 3, 5])]
+)
+def test_top_k_is_told_where_it_can_miss(classes, tops):
+    found = measure(*drawn(0, classes, images=200))
+    told = [name for name in found.scores if name.startswith("top_")]
+    assert told == [f"top_{k}_accuracy" for k in tops]
+    values = [found.scores[name] for name in ("accuracy", *told)]
+    assert values == sorted(values)
+    assert values[-1] < 1
+
+
+def test_every_score_has_a_definition():
+    scores = measure(*drawn(0, 6, images=200)).scores
+    assert set(scores) == set(SCORES)
+    assert set(METRICS) < set(scores)
+
+
+def test_area_under_the_curve_is_left_out_where_a_class_is_not_shown():
+    labels, probabilities, names = drawn(0, 3)
+    assert "auc" not in measure(np.minimum(labels, 1), probabilities, names).scores
