@@ -16,6 +16,7 @@ from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
 from tlsearch.results.journal import TrialRecord, newest_name, open_storage
 from tlsearch.results.leaderboard import ranked
+from tlsearch.results.report import render
 from tlsearch.search.handle import Study
 from tlsearch.search.outcome import LOST
 
@@ -133,9 +134,6 @@ def _of_winner(study: Study) -> Iterator[str]:
 
 
 def _of_report(study: Study) -> Iterator[str]:
-    document = json.loads((study.home.report / "leaderboard.json").read_text())
-    table = [(row["rank"], row["trial"], row["metric"]) for row in document["trials"]]
-    now = study.leaderboard()
-    ranks = [None if rank != rank else int(rank) for rank in now["rank"]]
-    if [row[:2] for row in table] != list(zip(ranks, now["trial"], strict=True)):
-        yield f"the written leaderboard {table} is not that of the record"
+    written = (study.home.report / "leaderboard.json").read_text()
+    if written != render(study.record(), study.about, "json", study.home.best):
+        yield "the written leaderboard is not that of the record"
