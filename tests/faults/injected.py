@@ -88,15 +88,19 @@ def tail_cut(small: SmallStudy, chance: random.Random) -> bool:
 
 
 def feature_truncated(small: SmallStudy, chance: random.Random) -> bool:
-    """A feature array shortened on disk after its driver was killed."""
-    small.start()
-    hit = small.wait_for_lines(LINES // 2)
-    small.driver.kill()
-    small.driver.wait()
-    arrays = sorted((small.seen / "cache" / "features").glob("*.npy"))
-    for array in arrays:
+    """All feature arrays shortened on disk after the driver was killed."""
+    driver = small.start()
+    features = small.seen / "cache" / "features"
+    small.wait_for_lines(1)
+    while small.alive() and not list(features.glob("*.npy")):
+        time.sleep(0.01)
+    time.sleep(chance.random())
+    hit = small.alive()
+    driver.kill()
+    driver.wait()
+    for array in features.glob("*.npy"):
         os.truncate(array, chance.randrange(array.stat().st_size))
-    return hit and bool(arrays)
+    return hit
 
 
 def disk_full(small: SmallStudy, chance: random.Random) -> bool:

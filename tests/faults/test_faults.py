@@ -42,9 +42,14 @@ def harmed(small, names, reference):
     assert losses(small, before, reference) == []
 
 
-def test_a_driver_killed_three_times_its_journal_cut_and_its_features_truncated(small, reference):
-    kills = ["driver killed"] * 3
-    harmed(small, [*kills, "journal tail cut", "feature arrays truncated"], reference)
+def test_a_driver_killed_again_and_again_with_its_journal_and_features_cut(small, reference):
+    faults = ["driver killed", "journal tail cut", "feature arrays truncated"]  # all three kill it
+    harmed(small, faults, reference)
+    curve = small.study / "trials" / "00001" / "curves.jsonl"
+    whole = curve.read_text()
+    for wrong in (whole + whole.splitlines()[-1] + "\n", whole.replace("0.", "0.1"), ""):
+        curve.write_text(wrong)
+        assert losses(small, {}, reference)  # what is lost is seen
 
 
 def test_workers_killed_and_one_trial_again_and_again_under_a_jumping_clock(tmp_path, reference):
