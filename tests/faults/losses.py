@@ -113,7 +113,8 @@ def _of_trial(
 
 
 def _curve(path: Path) -> Points:
-    return [_exact(json.loads(line)) for line in path.read_text().splitlines()]
+    text = path.read_text() if path.is_file() else ""
+    return [_exact(json.loads(line)) for line in text.splitlines()]
 
 
 def _exact(point: dict[str, Any]) -> dict[str, Any]:
