@@ -1,11 +1,14 @@
 """What Ray Tune is asked for, without Ray running."""
 
+import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ray import tune
 
 from tlsearch.config.load import parse
+from tlsearch.results.journal import TrialRecord
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search import runner
 from tlsearch.search.ending import Ending
@@ -76,3 +79,23 @@ def test_folders_of_trials_are_named_by_number_not_by_parameters(asked, tmp_path
         assert name(SimpleNamespace(config=config, trial_id="ab12cd34")) == (
             f"{config['number']:05d}-ab12cd34"
         )
+
+
+@pytest.mark.parametrize(("saved", "kept"), [(0, True), (2, True), (3, False)])
+def test_no_trial_is_taken_up_beyond_what_the_journal_knows(tmp_path, saved, kept):
+    home, trial = (
+        StudyDirectory(tmp_path),
+        TrialRecord(0, "unfinished", {}, {0: 0.1, 1: 0.2, 2: 0.3}),
+    )
+    home.trial(0).mkdir(parents=True)
+    np.savez(home.trial(0) / "resume.npz", about=np.array(json.dumps({"epoch": saved})))
+    runner.forget_unrecorded(home, [trial])
+    assert (home.trial(0) / "resume.npz").exists() == kept
+
+
+def test_a_damaged_resume_state_is_left_to_its_actor(tmp_path):
+    home = StudyDirectory(tmp_path)
+    home.trial(0).mkdir(parents=True)
+    (home.trial(0) / "resume.npz").write_bytes(b"PK torn")
+    runner.forget_unrecorded(home, [TrialRecord(0, "unfinished", {}, {})])
+    assert (home.trial(0) / "resume.npz").exists()

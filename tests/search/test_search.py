@@ -1,6 +1,5 @@
 """Real searches, through the command line, with Ray and TensorFlow, in a temporary directory."""
 
-import contextlib
 import http.client
 import io
 import json
@@ -13,15 +12,13 @@ import sys
 import time
 from pathlib import Path
 
-import optuna
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from tlsearch.bundle.manifest import read_manifest
-from tlsearch.results.journal import STUDY_NAME, open_storage, read
+from tlsearch.results.journal import read
 from tlsearch.search.handle import Study
-from tlsearch.search.outcome import LOST, RETRIES
 
 pytestmark = pytest.mark.cluster
 
@@ -240,38 +237,6 @@ def test_a_finished_study_is_extended_in_trials_space_and_time(finished, shell):
     refused = shell("resume", study, "--set", "seed=3")
     assert refused.returncode == 2
     assert "--set seed: found 3, expected 0 as the study began" in refused.err
-
-
-def trainer(log):
-    """The process whose output goes to a trial's log, None before there is one."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if os.readlink(process / "fd" / "1") == str(log):
-                return int(process.name)
-    return None
-
-
-@pytest.mark.faults
-def test_a_worker_killed_again_and_again_is_retried_three_times_and_then_told(shell):
-    study = shell.root / "lost"
-    process = shell.start("run", "space.yaml", "--study", study, "--trials", "1")
-    killed = set()
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        worker = trainer(study / "trials" / "00000" / "log")
-        if worker is not None and worker not in killed:
-            os.kill(worker, signal.SIGKILL)
-            killed.add(worker)
-        time.sleep(0.02)
-    _, err = process.communicate(timeout=60)
-    assert len(killed) == 1 + RETRIES
-    assert process.returncode == 1
-    assert "no trial succeeded" in err
-    (trial, *_) = read(study / "journal.log").trials
-    assert (trial.state, trial.reason) == ("failed", LOST)
-    told = optuna.load_study(study_name=STUDY_NAME, storage=open_storage(study / "journal.log"))
-    assert told.trials[0].state == optuna.trial.TrialState.PRUNED
-    assert told.trials[0].constraints == {"sound": 1.0}
 
 
 def test_weights_that_do_not_fit_end_the_study_with_the_reason(shell):

@@ -1,8 +1,12 @@
 """The Ray Tune side of a search: trainable, resources, searcher, scheduler, Tuner."""
 
+import json
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 
@@ -10,7 +14,7 @@ from tlsearch.config.scheduler import Promotion
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.events import BudgetSpent, Listen
-from tlsearch.results.journal import SPENT
+from tlsearch.results.journal import SPENT, TrialRecord
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor
 from tlsearch.search.ending import Ending
@@ -42,6 +46,7 @@ def run_trials(
     scheduler = build_scheduler(config, searcher.record().trials, searcher.reasons)
     if isinstance(searcher, PromotingSearch):
         searcher.follow(scheduler)
+    forget_unrecorded(home, searcher.record().trials)
     owed = searcher.remaining()
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
     if owed > 0 and not _too_late(config, ending, listen):
@@ -68,6 +73,25 @@ def run_trials(
         if promotes:  # an actor that ended after its last trial was dismissed left its state behind
             drop_weights(home, searcher.record())
     ending.note_spent()
+
+
+def forget_unrecorded(home: StudyDirectory, trials: Iterable[TrialRecord]) -> None:
+    """Drop the resume states of epochs that the journal does not know, as where its tail was lost:
+    the epochs in between would be missing from the record for ever.
+    """
+    for trial in trials:
+        saved = home.trial(trial.number) / "resume.npz"
+        if saved.is_file() and _epoch_of(saved) > max(trial.values, default=-1):
+            saved.unlink()
+
+
+def _epoch_of(saved: Path) -> int:
+    """The epoch of a resume state; -1 where it cannot be read, which its actor sees to."""
+    try:
+        with np.load(saved, allow_pickle=False) as file:
+            return int(json.loads(str(file["about"]))["epoch"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return -1
 
 
 def _too_late(config: SearchConfig, ending: Ending, listen: Listen) -> bool:

@@ -1,0 +1,140 @@
+"""What a study lost, counted strictly, once it was resumed to its end."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from injected import Fault
+from small_study import ENDED, SmallStudy
+
+from tlsearch.bundle.manifest import read_manifest
+from tlsearch.config.trial import TrialConfig
+from tlsearch.data.sources import ImageData, prepare
+from tlsearch.features import FeatureStore
+from tlsearch.results.journal import TrialRecord, newest_name, open_storage
+from tlsearch.results.leaderboard import ranked
+from tlsearch.results.report import render
+from tlsearch.search.handle import Study
+from tlsearch.search.outcome import LOST
+
+Points = list[dict[str, Any]]
+EXACT = ("epoch", "value", "train_loss", "validation_loss", "validation_accuracy")
+
+
+class Reference:
+    """The same configurations trained in this process, undisturbed, each once."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._known: dict[str, Points] = {}
+
+    def points(self, study: Study, config: dict[str, Any]) -> Points:
+        """The learning curve that a configuration has where nothing goes wrong."""
+        key = json.dumps(config, sort_keys=True)
+        if key not in self._known:
+            data = prepare(study.config.data, self._cache)
+            self._known[key] = self._trained(TrialConfig(**config), data)
+        return self._known[key]
+
+    def _trained(self, trial: TrialConfig, data: ImageData) -> Points:
+        from tlsearch.training.runtime import limit_threads
+
+        limit_threads(1)
+        from tlsearch.search.actor import _point
+        from tlsearch.training.trial import train
+
+        store = FeatureStore(self._cache, trial.feature_dtype, 10**9)
+        return [_exact(_point(report)) for report in train(trial, data, store)]
+
+
+def round_of(
+    fault: Fault, small: SmallStudy, chance: random.Random, reference: Reference
+) -> tuple[bool, list[str]]:
+    """Whether a fault hit, and what was lost once the study was resumed to its end."""
+    hit = fault(small, chance)
+    before = small.ended()
+    small.finish()
+    if small.complaints:
+        return hit, small.complaints
+    return hit, losses(small, before, reference)
+
+
+def losses(small: SmallStudy, before: dict[int, TrialRecord], reference: Reference) -> list[str]:
+    """What was lost, doubled or changed, in words; `before` are the trials that had ended when
+    the last fault hit.
+    """
+    study = Study(small.study)
+    trials = study.record().trials
+    found = list(_of_numbers(small, study, trials))
+    found += [f"trial {n} is not what it was" for n in before if not _same(n, before, trials)]
+    for trial in trials:
+        found += _of_trial(small, study, trial, reference)
+    return [*found, *_of_winner(study), *_of_report(study)]
+
+
+def _of_numbers(small: SmallStudy, study: Study, trials: tuple[TrialRecord, ...]) -> Iterator[str]:
+    numbers = [trial.number for trial in trials]
+    if numbers != list(range(study.config.trials)):
+        yield f"trials {numbers}, expected {study.config.trials} of them"
+    storage = open_storage(small.study / "journal.log")
+    told = optuna.load_study(study_name=newest_name(storage), storage=storage).trials
+    for trial in told:
+        if trial.state not in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED):
+            yield f"trial {trial.number} is {trial.state.name} to the sampler"
+        if (trial.constraints == {"sound": 1.0}) != (trial.number in small.sacrificed):
+            yield f"trial {trial.number} was told with the constraints {trial.constraints}"
+
+
+def _same(number: int, before: dict[int, TrialRecord], trials: tuple[TrialRecord, ...]) -> bool:
+    return number < len(trials) and trials[number] == before[number]
+
+
+def _of_trial(
+    small: SmallStudy, study: Study, trial: TrialRecord, reference: Reference
+) -> Iterator[str]:
+    name, lost = f"trial {trial.number}", trial.number in small.sacrificed
+    if trial.state not in ENDED or (trial.state == "failed") != lost:
+        yield f"{name} is {trial.state}: {trial.reason[-300:]}"
+    if lost:
+        if trial.reason != LOST:
+            yield f"{name}: {trial.reason}"
+        return
+    expected = reference.points(study, dict(trial.config))
+    curve = _curve(small.study / "trials" / f"{trial.number:05d}" / "curves.jsonl")
+    if sorted(trial.values) != list(range(trial.epochs + 1)):
+        yield f"{name}: epochs {sorted(trial.values)} in the journal"
+    if curve != expected[: len(curve)] or len(curve) != len(trial.values):
+        yield f"{name}: its curve {curve}, undisturbed {expected}"
+    if dict(trial.values) != {p["epoch"]: p["value"] for p in curve}:
+        yield f"{name}: the journal tells {dict(trial.values)}, its curve another story"
+
+
+def _curve(path: Path) -> Points:
+    text = path.read_text() if path.is_file() else ""
+    return [_exact(json.loads(line)) for line in text.splitlines()]
+
+
+def _exact(point: dict[str, Any]) -> dict[str, Any]:
+    return {name: point[name] for name in EXACT}
+
+
+def _of_winner(study: Study) -> Iterator[str]:
+    record = study.record()
+    winner, test = ranked(record)[0], record.facts.get("test", {})
+    if test.get("trial") != winner.number:
+        yield f"trial {winner.number} leads, the test split saw {test}"
+    manifest = read_manifest(study.home.best)
+    if manifest.trained_accuracy != winner.best(record.direction)[1]:
+        yield f"exported at {manifest.trained_accuracy}, recorded {winner.best(record.direction)}"
+    for artifact in manifest.artifacts:
+        if artifact.agreement != 1.0:
+            yield f"{artifact.format} agrees on {artifact.agreement} of the pictures"
+
+
+def _of_report(study: Study) -> Iterator[str]:
+    written = (study.home.report / "leaderboard.json").read_text()
+    if written != render(study.record(), study.about, "json", study.home.best):
+        yield "the written leaderboard is not that of the record"

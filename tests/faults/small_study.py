@@ -1,0 +1,207 @@
+"""A real search on tiny pictures that can be harmed: driven through the command line, with Ray."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tlsearch.errors import RecordError
+from tlsearch.results.journal import TrialRecord, read
+from tlsearch.search.handle import Study
+
+SPACE = """
+data: {{kind: folder, path: {pictures}, image_px: 32, splits: {{train: 60, validation: 70, test: 80}}}}
+space:
+  backbone: strokes
+  unfrozen_layers: [0, 15]
+  fine_tune_lr: {{low: 1e-4, high: 1e-2, log: true}}
+  head_lr: {{low: 1e-3, high: 3e-2, log: true}}
+  dropout: [0.0, 0.2]
+epochs: 4
+trials: {trials}
+resources: {{max_concurrent: 2}}
+cache: {cache}
+"""  # noqa: E501
+TRIALS = 5
+PICTURES = 210
+TIMEOUT_S = 240.0
+ENDED = ("finished", "stopped", "diverged", "failed")
+
+
+class SmallStudy:
+    """One study in a folder of its own, its driver, and what is known of it from outside.
+
+    `disk` is the folder that holds study and cache as the driver names it, `seen` the same folder
+    from here; they differ where the driver, started through `prefix`, has mounts of its own.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        disk: Path | None = None,
+        seen: Path | None = None,
+        prefix: Sequence = (),
+        trials: int = TRIALS,
+    ) -> None:
+        self.root = root
+        self.disk = disk or root / "disk"
+        self.seen = seen or self.disk
+        self.prefix = tuple(prefix)
+        self.pictures = root / "pictures"
+        self.sacrificed: set[int] = set()  # trials whose every worker was killed
+        self.complaints: list[str] = []  # what its drivers did that they should not have done
+        self.driver: subprocess.Popen | None = None
+        self.seen.mkdir(parents=True, exist_ok=True)
+        if not self.pictures.exists():
+            write_pictures(self.pictures)
+        space = SPACE.format(pictures=self.pictures, trials=trials, cache=self.disk / "cache")
+        (root / "space.yaml").write_text(space)
+
+    @property
+    def study(self) -> Path:
+        """The study directory, from here."""
+        return self.seen / "study"
+
+    def start(self, extend: bool = True, **env: str) -> subprocess.Popen:
+        """Begin the study, go on with it, or, so that there is work, extend one at its end."""
+        with (self.root / "driver.log").open("wb") as log:
+            self.driver = subprocess.Popen(
+                [*self.prefix, sys.executable, "-m", "tlsearch.cli.main", *self._verb(extend)],
+                cwd=self.root,
+                env={**os.environ, "HOME": str(self.root), **env},
+                stdout=log,
+                stderr=log,
+            )
+        return self.driver
+
+    def _verb(self, extend: bool) -> list[str]:
+        inner = str(self.disk / "study")
+        if not (self.study / "study.yaml").exists():
+            return ["run", "space.yaml", "--study", inner]
+        return ["resume", inner, *(["--trials", "+4"] if extend and self.owed() == 0 else [])]
+
+    def owed(self) -> int:
+        """How many trials the study still owes."""
+        return Study(self.study).config.trials - len(self.ended())
+
+    def ended(self) -> dict[int, TrialRecord]:
+        """The trials that came to an end, by number."""
+        with contextlib.suppress(RecordError):
+            trials = read(self.study / "journal.log").trials
+            return {trial.number: trial for trial in trials if trial.state in ENDED}
+        return {}
+
+    def finish(self) -> None:
+        """Go on until the study is at its end."""
+        self.start(extend=False)
+        self.expect(0)
+
+    def expect(self, code: int, said: str = "") -> None:
+        """Wait for the driver's end; complain where it is another one, or without these words."""
+        found = self.driver.wait(TIMEOUT_S)
+        if found != code or said not in self.said():
+            self.complaints.append(
+                f"exit code {found}, expected {code} and {said!r}: ...{self.said()[-2000:]}"
+            )
+
+    def lines(self) -> int:
+        """Lines in the journal: how far the search is, whatever the machine."""
+        with contextlib.suppress(OSError):
+            return (self.study / "journal.log").read_bytes().count(b"\n")
+        return 0
+
+    def wait_for_lines(self, count: int) -> bool:
+        """Wait for that many more lines; whether the driver is alive then."""
+        wanted, deadline = self.lines() + count, time.monotonic() + TIMEOUT_S
+        while self.alive() and self.lines() < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the search stands still; see {self.root / 'driver.log'}")
+            time.sleep(0.01)
+        return self.alive()
+
+    def alive(self) -> bool:
+        """Whether there is a driver at work."""
+        return self.driver is not None and self.driver.poll() is None
+
+    def workers(self) -> dict[int, int]:
+        """The processes whose output goes to the log of one of this study's trials: pid, trial."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError, ValueError):
+                log = Path(os.readlink(process / "fd" / "1"))
+                if log.name == "log" and log.parent.parent == self.disk / "study" / "trials":
+                    found[int(process.name)] = int(log.parent.name)
+        return found
+
+    def workers_of(self, trial: int) -> set[int]:
+        """The processes that train a trial."""
+        return {worker for worker, number in self.workers().items() if number == trial}
+
+    def said(self) -> str:
+        """What the last driver said."""
+        return (self.root / "driver.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        """Leave no driver behind."""
+        if self.alive():
+            self.driver.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.driver.wait(20)
+            self.driver.kill()
+            self.driver.wait()
+
+
+def write_pictures(folder: Path) -> None:
+    """Digits as PNG files, a folder a class."""
+    digits = load_digits()
+    for place in range(PICTURES):
+        label = folder / str(digits.target[place])
+        label.mkdir(parents=True, exist_ok=True)
+        pixels = (digits.images[place] * 15.9).astype("uint8")
+        Image.fromarray(pixels).resize((32, 32)).save(label / f"{place:03d}.png")
+
+
+@contextlib.contextmanager
+def small_study(root: Path, trials: int = TRIALS) -> Iterator[SmallStudy]:
+    """A study on the machine's disk, without a driver when the block ends."""
+    study = SmallStudy(root, trials=trials)
+    try:
+        yield study
+    finally:
+        study.close()
+
+
+@contextlib.contextmanager
+def study_on_small_disk(root: Path, size: str = "64m") -> Iterator[SmallStudy]:
+    """A study on a file system of its own; raises PermissionError where none can be mounted.
+
+    It is mounted in a mount namespace that a process of ours holds open: when this process ends,
+    however it ends, so does that one, and nothing stays mounted.
+    """
+    disk = root / "disk"
+    disk.mkdir(parents=True)
+    script = f'mount -t tmpfs -o size={size} tlsearch "$0" && echo mounted && exec cat'
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", script, str(disk)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as holder:
+        if holder.stdout.readline() != "mounted\n":
+            raise PermissionError("no file system can be mounted here")
+        enter = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", f"--wd={root}"]
+        seen = Path(f"/proc/{holder.pid}/root") / disk.relative_to("/")
+        study = SmallStudy(root, disk, seen, enter)
+        try:
+            yield study
+        finally:
+            study.close()
+            holder.stdin.close()
