@@ -67,8 +67,9 @@ def test_losers_leave_no_snapshots(asked):
     assert runner.TrialActor.save_checkpoint(actor, "somewhere") is None
 
 
-def test_a_lost_worker_is_replaced_a_few_times_and_not_for_ever(asked):
-    assert asked.run_config.failure_config.max_failures == 3
+def test_a_lost_worker_is_left_to_the_searcher_which_says_the_end_too(asked):
+    assert asked.run_config.failure_config.max_failures == 0
+    assert asked.tune_config.num_samples == -1
 
 
 def test_folders_of_trials_are_named_by_number_not_by_parameters(asked, tmp_path):

@@ -7,6 +7,7 @@ import time
 import optuna
 import pytest
 from optuna.trial import TrialState
+from ray.tune.search import Searcher
 
 from tlsearch.config.load import parse
 from tlsearch.results.journal import read
@@ -117,10 +118,28 @@ def test_a_trial_gone_wrong_is_pruned_and_infeasible(search, heard, last, state)
 
 def test_a_lost_worker_is_a_failed_trial(search, heard):
     searcher = search()
-    searcher.suggest("a")
-    searcher.on_trial_complete("a", None, error=True)
+    first = searcher.suggest("first")
+    searcher.on_trial_result("first", result(1, 0.5))
+    for name in ("first", "second", "third"):
+        searcher.on_trial_complete(name, None, error=True)
+        assert not heard
+        assert searcher.suggest({"first": "second", "second": "third"}.get(name, "last")) == first
+    searcher.on_trial_complete("last", None, error=True)
     assert heard[0].state == "failed"
     assert "worker lost 3 times" in heard[0].reason
+
+
+def test_a_search_waits_for_what_runs_and_then_it_is_finished(search):
+    searcher = search()
+    names = [str(number) for number in range(10)]
+    for name in names:
+        searcher.suggest(name)
+    assert searcher.suggest("more") is None
+    searcher.on_trial_complete("3", None, error=True)
+    assert searcher.suggest("more")["number"] == 3
+    for name in ("more", *names):
+        searcher.on_trial_complete(name, result(6, 0.8))
+    assert searcher.suggest("even more") == Searcher.FINISHED
 
 
 def test_a_trial_cut_short_is_not_told_and_comes_first_on_resume(search, record):
@@ -219,7 +238,7 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(tmp_path, monkeypatch):
         searcher = TruthfulSearch(parse(SPACE), journal, lambda trial, record: None)
         ending = Ending(3600, on_interrupt=lambda: None)
         ending.keep_spent(lambda spent_s, note=searcher.note: note({"spent_s": round(spent_s, -2)}))
-        for place in range(12):
+        for place in range(10):
             searcher.suggest(str(place))
             searcher.on_trial_result(str(place), result(1, place / 20))
             searcher.on_trial_complete(str(place), result(6 if place % 3 else 2, place / 20))

@@ -1,17 +1,14 @@
 """A searcher whose trials may wait at a rung: not told until no promotion can reach them."""
 
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from optuna.trial import Trial
 from ray.tune.search import Searcher
 
-from tlsearch.config.schema import SearchConfig
-from tlsearch.results.events import Listen
 from tlsearch.results.journal import TrialRecord
 from tlsearch.search.promotion import PromotingAsha
-from tlsearch.search.sampler import NOTED, Announce, TruthfulSearch, unheard
+from tlsearch.search.sampler import NOTED, TruthfulSearch
 
 
 class PromotingSearch(TruthfulSearch):
@@ -20,12 +17,6 @@ class PromotingSearch(TruthfulSearch):
     Once every trial of the study has begun, none runs and none is due, the best of each rung goes
     on, so that the best is trained to its last epoch; then those that wait are told as stopped.
     """
-
-    def __init__(
-        self, config: SearchConfig, journal: Path, announce: Announce, listen: Listen = unheard
-    ) -> None:
-        super().__init__(config, journal, announce, listen)
-        self._running: set[str] = set()
 
     def follow(self, rungs: PromotingAsha) -> None:
         """Let `rungs` say which trials wait; those are not taken up as if they were cut short."""
@@ -44,18 +35,17 @@ class PromotingSearch(TruthfulSearch):
                 return self._end()
         if number is not None:
             self._unfinished.appendleft(self._id(number))
-        self._running.add(trial_id)
         return super().suggest(trial_id)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell Optuna what became of a trial, unless it only waits at its rung."""
-        self._running.discard(trial_id)
         trial = self._ot_trials.get(trial_id)
         if error or trial is None or result is None or trial.number not in self._promotion.parked:
             super().on_trial_complete(trial_id, result, error)
             return
+        self._running.discard(trial_id)
         self._record(trial_id, result)
         self._completed_trials.add(trial_id)
         for name in NOTED:
@@ -70,10 +60,6 @@ class PromotingSearch(TruthfulSearch):
             last = _last_result(self.record().trials[number])
             super().on_trial_complete(f"parked-{number}", last)
         return str(Searcher.FINISHED)
-
-    def _all_began(self) -> bool:
-        began = sum(trial.state != "waiting" for trial in self.record().trials)
-        return began >= self._config.trials
 
     def _id(self, number: int) -> int:
         identity: int = self.study.get_trials(deepcopy=False)[number]._trial_id

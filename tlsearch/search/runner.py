@@ -19,7 +19,6 @@ from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor
 from tlsearch.search.ending import Ending
 from tlsearch.search.finish import drop_weights
-from tlsearch.search.outcome import RETRIES
 from tlsearch.search.pausing import PausingActor
 from tlsearch.search.promoting import PromotingSearch
 from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
@@ -47,15 +46,14 @@ def run_trials(
     if isinstance(searcher, PromotingSearch):
         searcher.follow(scheduler)
     forget_unrecorded(home, searcher.record().trials)
-    owed = searcher.remaining()
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
-    if owed > 0 and not _too_late(config, ending, listen):
+    if searcher.remaining() > 0 and not _too_late(config, ending, listen):
         tuner = Tuner(
             _trainable(config, data, home.root),
             tune_config=TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=-1 if promotes else owed,  # each promotion is one more to Ray
+                num_samples=-1,  # a retried or promoted trial is one more to Ray; the searcher ends
                 max_concurrent_trials=slots,
                 reuse_actors=True,
                 trial_dirname_creator=_folder_name,
@@ -65,7 +63,7 @@ def run_trials(
                 storage_path=str(home.ray),
                 stop=ending,
                 verbose=0,
-                failure_config=FailureConfig(max_failures=RETRIES),
+                failure_config=FailureConfig(max_failures=0),  # the searcher retries
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             ),
         )

@@ -1,7 +1,7 @@
 """Optuna's proposals, and truthful tells of what became of each trial."""
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import Trial, TrialState
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from tlsearch.config.schema import SearchConfig
@@ -23,7 +24,7 @@ from tlsearch.results.journal import (
 )
 from tlsearch.results.live import ended
 from tlsearch.results.rungs import rungs_of
-from tlsearch.search.outcome import Outcome, judge
+from tlsearch.search.outcome import RETRIES, Outcome, judge
 from tlsearch.search.proposals import drawn, novel, parameters_of, place, write
 from tlsearch.search.reopening import enqueue_baselines, opened
 
@@ -73,6 +74,8 @@ class TruthfulSearch(OptunaSearch):
         if known:  # a sampler begun anew would propose once more what it proposed at first
             self.study.sampler = _sampler(config.seed + len(known))
         self._unfinished = deque(t._trial_id for t in known if t.state == TrialState.RUNNING)
+        self._running: set[str] = set()
+        self._losses: Counter[int] = Counter()
         self._tried = {t.number: tried for t in known if (tried := _recorded(t))}
         if not known:
             enqueue_baselines(self.study, config)
@@ -92,8 +95,13 @@ class TruthfulSearch(OptunaSearch):
         """How many trials the study still owes: unfinished ones and new ones."""
         return self._config.trials - ended(self.record().trials)
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The next configuration: trials cut short earlier first, then what was not tried yet."""
+    def suggest(self, trial_id: str) -> Any:
+        """The next configuration: trials cut short or lost first, then what was not tried yet; None
+        while all have begun and one that runs may yet be lost; then FINISHED.
+        """
+        if trial_id not in self._ot_trials and not self._unfinished and self._all_began():
+            return None if self._running else Searcher.FINISHED
+        self._running.add(trial_id)
         if trial_id not in self._ot_trials:
             unfinished = Trial(self.study, self._unfinished.popleft()) if self._unfinished else None
             self._ot_trials[trial_id] = unfinished or self.study.ask()
@@ -120,9 +128,13 @@ class TruthfulSearch(OptunaSearch):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell Optuna what became of the trial."""
+        """Tell Optuna what became of the trial, unless its worker was lost and it is retried."""
+        self._running.discard(trial_id)
         trial = self._ot_trials.get(trial_id)
         if trial is None or trial_id in self._completed_trials:
+            return
+        if error and self._retried(trial):
+            self._completed_trials.add(trial_id)
             return
         if result is not None and result.get("fatal"):
             return  # it says nothing of the configuration: `resume` takes the trial up again
@@ -131,6 +143,21 @@ class TruthfulSearch(OptunaSearch):
         outcome = judge(result, error, self._config.epochs, self.reasons.get(trial.number))
         self._tell(trial, outcome, result or {})
         self._completed_trials.add(trial_id)
+
+    def _retried(self, trial: Trial) -> bool:
+        """Put a trial whose worker was lost first in line, unless that was too often.
+
+        Ray would retry it too, but not where its worker dies while it takes the trial up.
+        """
+        self._losses[trial.number] += 1
+        if self._losses[trial.number] > RETRIES:
+            return False
+        self._unfinished.appendleft(trial._trial_id)
+        return True
+
+    def _all_began(self) -> bool:
+        trials = self.study.get_trials(deepcopy=False)
+        return sum(t.state != TrialState.WAITING for t in trials) >= self._config.trials
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Add facts of the study as a whole to the journal."""
