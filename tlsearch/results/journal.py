@@ -183,7 +183,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         seconds=float(notes.get("seconds", 0.0)),
         trained_parameters=notes.get("trained_parameters"),
         trained_share=notes.get("trained_share"),
-        work=notes.get("work"),
+        work=json.loads(notes["work"]) if "work" in notes else None,
         worker=notes.get("worker", ""),
         machine=notes.get("machine", ""),
         threads=notes.get("threads"),

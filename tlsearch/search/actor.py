@@ -162,7 +162,7 @@ class TrialActor(tune.Trainable):
             "seconds": self._seconds,
             "trained_parameters": report.trained_parameters,
             "trained_share": report.work.trained_share,
-            "work": asdict(report.work),
+            "work": json.dumps(asdict(report.work)),  # Ray flattens what is nested
             "machine": machine(gpu_names()),
             "threads": self.workplace.cpus,
             "done": done,

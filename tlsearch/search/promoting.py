@@ -8,7 +8,7 @@ from ray.tune.search import Searcher
 
 from tlsearch.results.journal import TrialRecord
 from tlsearch.search.promotion import PromotingAsha
-from tlsearch.search.sampler import NOTED, TruthfulSearch
+from tlsearch.search.sampler import TruthfulSearch, noted
 
 
 class PromotingSearch(TruthfulSearch):
@@ -48,9 +48,8 @@ class PromotingSearch(TruthfulSearch):
         self._running.discard(trial_id)
         self._record(trial_id, result)
         self._completed_trials.add(trial_id)
-        for name in NOTED:
-            trial.set_user_attr(name, result.get(name))
-        trial.set_user_attr("worker", f"{result.get('hostname', '')} {result.get('pid', '')}")
+        for name, value in noted(result).items():
+            trial.set_user_attr(name, value)
 
     def _end(self) -> str:
         """Tell every trial that still waits."""
@@ -68,6 +67,5 @@ class PromotingSearch(TruthfulSearch):
 
 def _last_result(trial: TrialRecord) -> dict[str, Any]:
     """The result with which a trial came to its rung, from the journal."""
-    noted = {name: getattr(trial, name) for name in NOTED if getattr(trial, name) is not None}
     last = {"epoch": trial.epochs, "value": trial.values[trial.epochs]}
-    return last | noted | {"diverged": False, "failure": None, "hostname": trial.worker}
+    return last | {"diverged": False, "failure": None, "hostname": trial.worker}

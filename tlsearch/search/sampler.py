@@ -33,7 +33,7 @@ METRIC = "value"
 TIME_ATTR = "epoch"
 
 
-NOTED = ("seconds", "trained_parameters", "trained_share", "work", "machine", "threads")
+_NOTED = ("seconds", "trained_parameters", "trained_share", "work", "machine", "threads")
 
 Announce = Callable[[TrialRecord, StudyRecord], None]
 
@@ -185,9 +185,7 @@ class TruthfulSearch(OptunaSearch):
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
         notes = {"outcome": outcome.state, "reason": outcome.reason}
-        notes |= {name: result[name] for name in NOTED if name in result}
-        notes["worker"] = f"{result.get('hostname', '')} {result.get('pid', '')}".strip()
-        for name, value in notes.items():
+        for name, value in {**notes, **noted(result)}.items():
             trial.set_user_attr(name, value)
         if not outcome.feasible:
             trial.set_constraint("sound", 1.0)
@@ -209,6 +207,12 @@ def _recorded(trial: optuna.trial.FrozenTrial) -> TrialConfig | None:
     """The configuration of a trial, None where its driver died before it had one."""
     noted = trial.user_attrs.get("config")
     return None if noted is None else TrialConfig(**json.loads(noted))
+
+
+def noted(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a trial's last result the journal keeps."""
+    worker = f"{result.get('hostname', '')} {result.get('pid', '')}".strip()
+    return {name: result[name] for name in _NOTED if name in result} | {"worker": worker}
 
 
 def _sampler(seed: int) -> optuna.samplers.BaseSampler:
