@@ -26,6 +26,7 @@ space:
   dropout: [0.0, 0.2]
 epochs: 4
 trials: {trials}
+confirm: 0
 resources: {{max_concurrent: 2}}
 cache: {cache}
 """  # noqa: E501
