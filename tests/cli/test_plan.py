@@ -18,6 +18,7 @@ MADE = Plan(
     rungs=(Rung(2, 20.0), Rung(6, 12.5)),
     seconds=Seconds(19.2, 12.5, 29.1, 23.2, 12345.6),
     wall_s=6789.0,
+    confirm_s=0.0,
     out_of_time=False,
     features=(
         Kept("mobilenet_v2_035", "default", 0, "pool", 2, 8_100_000, "kept", "to warm up"),

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from tlsearch.config.load import parse
 from tlsearch.config.trial import TrialConfig
-from tlsearch.results.confirmation import SHARE, Run, confirmed, runs_of, winner
+from tlsearch.results.confirmation import (
+    SHARE,
+    Run,
+    confirmed,
+    runs_of,
+    search_budget,
+    winner,
+)
 from tlsearch.results.journal import StudyRecord, TrialRecord, read
 from tlsearch.search.confirm import (
     SEEDS,
@@ -17,7 +24,6 @@ from tlsearch.search.confirm import (
     fresh_seeds,
     jobs,
     refinement,
-    search_budget,
     within,
 )
 from tlsearch.search.proposals import replica_seed

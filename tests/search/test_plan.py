@@ -133,8 +133,18 @@ def test_what_the_budget_gives_up_is_said():
 def test_a_time_budget_ends_it(search, budget):
     limited = search.model_copy(update={"time_budget": budget})
     free, bound = (plan(c, machine(), SURVEY, 2) for c in (search, limited))
-    assert bound.wall_s == pytest.approx(min(free.wall_s, budget))
-    assert bound.out_of_time == (free.wall_s > budget)
+    trials_s = budget / 1.3 if search.confirm else budget
+    assert bound.wall_s == pytest.approx(min(free.wall_s, trials_s))
+    assert bound.out_of_time == (free.wall_s > trials_s)
+
+
+@given(configs)
+def test_confirming_takes_its_share_at_most(search):
+    made = plan(search, machine(), SURVEY, 2)
+    unconfirmed = plan(search.model_copy(update={"confirm": 0}), machine(), SURVEY, 2)
+    assert unconfirmed.confirm_s == 0
+    assert made.confirm_s > 0
+    assert made.wall_s == unconfirmed.wall_s
 
 
 @given(st.integers(1, 50), st.floats(0, 500))

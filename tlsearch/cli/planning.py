@@ -22,7 +22,7 @@ def plan(
     """Say what a search will cost: time, disk, memory, and what the cache keeps.
 
     Measures the backbones for some seconds on this machine, remembers that, and assumes an empty
-    cache of features. Confirming and exporting the winner come on top.
+    cache of features. Exporting the winner comes on top.
     """
     from tlsearch.config.load import load
     from tlsearch.search.forecast import forecast
@@ -47,6 +47,8 @@ def _show(name: str, seen: "Survey", made: "Plan") -> None:
     _show_features(made)
     end = ", where the time budget ends it" if made.out_of_time else ""
     print(f"time    about {span(made.seconds.decode + made.wall_s)} to the last trial's end{end}")
+    if made.confirm_s:
+        print(f"        and at most about {span(made.confirm_s)} more to confirm the winner")
     print(f"disk    {size(made.feature_bytes)} of features, {size(made.study_bytes)} of weights")
     print(f"memory  about {size(made.slot_bytes)} a slot, {made.slots} slots")
 

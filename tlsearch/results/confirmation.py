@@ -14,6 +14,13 @@ RUNS = "confirmation"  # the fact that holds the runs
 SHARE = 0.3  # of the search's own time, at most
 
 
+def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
+    """When the search itself must end, in seconds of the study, for confirming to fit behind it."""
+    if budget_s is None or not confirms:
+        return budget_s
+    return spent_s + max(0.0, budget_s - spent_s) / (1 + SHARE)
+
+
 @dataclass(frozen=True)
 class Run:
     """One configuration trained again with a seed of its own; `value` is its best epoch's.

@@ -70,13 +70,6 @@ def allowance(config: SearchConfig, record: StudyRecord, spent_s: float, slots: 
     return max(0.0, min(share, (config.time_budget - spent_s) * slots))
 
 
-def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
-    """When the search itself must end, in seconds of the study, for confirming to fit behind it."""
-    if budget_s is None or not confirms:
-        return budget_s
-    return spent_s + max(0.0, budget_s - spent_s) / (1 + SHARE)
-
-
 def jobs(config: SearchConfig, record: StudyRecord) -> list[Job]:
     """What is still to be trained: the top trials on each fresh seed, seed after seed."""
     done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}

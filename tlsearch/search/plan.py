@@ -9,6 +9,7 @@ from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import Disk, worth_keeping
 from tlsearch.pace import POOLED, Pace, Suffix
+from tlsearch.results.confirmation import SHARE, search_budget
 from tlsearch.results.rungs import rungs_of
 from tlsearch.search.calibration import Calibration, cuts
 from tlsearch.search.finish import KEPT_TRIALS
@@ -76,7 +77,8 @@ class Seconds:
 @dataclass(frozen=True)
 class Plan:
     """A forecast. `epochs` and `rungs` are expected numbers, `wall_s` is that of the trials, from
-    Ray's start to the last trial's end, with decoding before it in `seconds.decode`.
+    Ray's start to the last trial's end, with decoding before it in `seconds.decode`; confirming the
+    winner then takes `confirm_s` at most.
 
     `slot_bytes` is the memory of one slot, `study_bytes` the weights that are kept.
     """
@@ -87,6 +89,7 @@ class Plan:
     rungs: tuple[Rung, ...]
     seconds: Seconds
     wall_s: float
+    confirm_s: float
     out_of_time: bool
     features: tuple[Kept, ...]
     feature_bytes: int
@@ -101,7 +104,8 @@ def plan(config: SearchConfig, calibration: Calibration, survey: Survey, slots: 
     seconds = costs.seconds(trained)
     work = seconds.prefixes + seconds.tracing + seconds.training
     wall_s = seconds.start + max(work / slots, costs.longest_trial())
-    budget = config.time_budget
+    confirm_s = seconds.start + SHARE * work * (1 / slots + 1 / 2) if config.confirm else 0.0
+    budget = search_budget(config.time_budget, 0.0, config.confirm > 0)
     return Plan(
         trials=config.trials,
         slots=slots,
@@ -109,6 +113,7 @@ def plan(config: SearchConfig, calibration: Calibration, survey: Survey, slots: 
         rungs=tuple(Rung(e, trained[e - 1]) for e in rungs_of(config.scheduler, config.epochs)),
         seconds=seconds,
         wall_s=wall_s if budget is None else min(wall_s, budget),
+        confirm_s=confirm_s,
         out_of_time=budget is not None and wall_s > budget,
         features=costs.features,
         feature_bytes=sum(kept.bytes for kept in costs.features if kept.kept),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import StudyError, TlsearchError
+from tlsearch.results.confirmation import search_budget
 from tlsearch.results.events import Exporting, Listen, Stopping
 from tlsearch.results.journal import SPENT, StudyRecord, TrialRecord, note
 from tlsearch.results.live import trial_ended
@@ -70,7 +71,6 @@ def _search(
     config: SearchConfig, home: StudyDirectory, read: Callable[[], ImageData], listen: Listen
 ) -> Study:
     from tlsearch.search.cluster import connect
-    from tlsearch.search.confirm import search_budget
     from tlsearch.search.ending import Ending, signals
     from tlsearch.search.forecast import forecasted
 
