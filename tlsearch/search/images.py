@@ -1,19 +1,13 @@
 """The images of a search, ready before its first trial; and what forbids the search on them."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES, WEIGHTS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.errors import ConfigError
 from tlsearch.results.events import DataRead, DataReading, Listen
-
-T = TypeVar("T")
-SOON_S = 0.3
 
 
 def read_images(config: SearchConfig, listen: Listen) -> ImageData:
@@ -23,26 +17,6 @@ def read_images(config: SearchConfig, listen: Listen) -> ImageData:
     listen(DataRead(len(data.classes), _sizes(data)))
     _refuse_leakage(config, data)
     return data
-
-
-@contextlib.contextmanager
-def meanwhile(read: Callable[[], T], config: SearchConfig) -> Iterator[Callable[[], T]]:
-    """A call for what `read` gives, made in the background of the block; what fails soon is raised
-    at once.
-
-    Decoding thousands of pictures takes as long as Ray takes to start: neither waits for the other,
-    but where Ray itself is needed to read them.
-    """
-    if config.data.kind == "tfds":
-        data = read()
-        yield lambda: data
-        return
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read)
-        wait([reading], SOON_S)
-        if reading.done():
-            reading.result()
-        yield reading.result
 
 
 def prepared(config: SearchConfig) -> ImageData:

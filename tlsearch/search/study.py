@@ -1,7 +1,6 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.artifacts import write_data
 from tlsearch.search.extend import NOTHING, Extension, entry, extended, plain
 from tlsearch.search.handle import Study, require_same_images
-from tlsearch.search.images import describe, meanwhile, read_images, require_weight_files
+from tlsearch.search.images import describe, read_images, require_weight_files
 from tlsearch.search.telling import began, ended_event, listeners, so_far
 
 if TYPE_CHECKING:
@@ -41,7 +40,8 @@ def run(config: SearchConfig, directory: Path | None = None, listen: Listen = lo
     with home.locked():
         home.refuse_existing()
         listen = listeners(config, home, listen)
-        return _search(config, home, lambda: read_images(config, listen), listen)
+        data = read_images(config, listen)
+        return _search(config, home, data, listen)
 
 
 def resume(directory: Path, listen: Listen = log.info, wish: Extension = NOTHING) -> Study:
@@ -58,18 +58,12 @@ def resume(directory: Path, listen: Listen = log.info, wish: Extension = NOTHING
         if config != study.config:
             require_weight_files(config)
         listen = listeners(config, home, listen)
-        return _search(config, home, lambda: _same_images(study, config, listen), listen)
+        data = read_images(config, listen)
+        require_same_images(study, data)
+        return _search(config, home, data, listen)
 
 
-def _same_images(study: Study, config: SearchConfig, listen: Listen) -> ImageData:
-    data = read_images(config, listen)
-    require_same_images(study, data)
-    return data
-
-
-def _search(
-    config: SearchConfig, home: StudyDirectory, read: Callable[[], ImageData], listen: Listen
-) -> Study:
+def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
     from tlsearch.search.cluster import connect
     from tlsearch.search.ending import Ending, signals
     from tlsearch.search.forecast import forecasted
@@ -80,9 +74,9 @@ def _search(
         on_interrupt=lambda: listen(Stopping()),
         spent_before_s=spent_s,
     )
-    # Ray takes SIGTERM as it starts, and the signals are ours after that
-    with meanwhile(read, config) as images, connect(config.resources) as slots, signals(ending):
-        data = images()
+    # No thread computes while Ray starts: it forks, and NumPy's threads do not outlive a fork. Ray
+    # takes SIGTERM as it starts; the signals are ours after that.
+    with connect(config.resources) as slots, signals(ending):
         _begin(config, home, data)
         listen(began(config, home, slots))
         with forecasted(config, home, data, slots, ending, listen):
