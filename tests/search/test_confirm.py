@@ -15,7 +15,9 @@ from tlsearch.search.confirm import (
     Job,
     allowance,
     fresh_seeds,
+    gone,
     jobs,
+    owed,
     refinement,
     search_budget,
     within,
@@ -76,6 +78,28 @@ def test_confirming_takes_a_share_of_the_search_and_stays_in_the_budget():
     budget = CONFIG.model_copy(update={"time_budget": 60.0})
     assert allowance(budget, trials, 55.0, slots=2) == pytest.approx(10)
     assert allowance(budget, trials, 70.0, slots=2) == 0
+
+
+def planned(trials, runs):
+    """The runs that a driver would still train."""
+    known = record(*trials, runs=runs)
+    allowed_s = allowance(CONFIG, known, 0.0, 1, gone(CONFIG, known))
+    return within(jobs(CONFIG, known), allowed_s, at_least=owed(known))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 20.0, 50.0, 500.0])
+def test_a_driver_that_goes_on_confirms_no_more_than_one_that_was_not_killed(seconds):
+    trials = trial(0, 0.7, seconds=seconds), trial(1, 0.9, seconds=20.0), trial(2, 0.8, seconds=9.0)
+    whole = planned(trials, ())
+    runs = [Run(job.number, job.trial.seed, 0.5, 3, 0.1) for job in whole]
+    for done in range(1, len(runs) + 1):
+        assert planned(trials, runs[:done]) == whole[done:]
+
+
+def test_a_better_trial_of_an_extended_study_is_confirmed_once_at_least():
+    trials = trial(0, 0.7, seconds=1.0), trial(1, 0.9, seconds=90.0)
+    done = [Run(0, seed, 0.7, 3, 0.1) for seed in fresh_seeds(CONFIG.seed)]
+    assert [job.number for job in planned(trials, done)] == [1]
 
 
 def test_a_search_with_a_budget_leaves_time_to_confirm():

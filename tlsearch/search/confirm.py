@@ -51,7 +51,8 @@ def confirm(
     as it ends, and those that were noted are not trained again.
     """
     record = read(home.journal_file)
-    wanted = within(jobs(config, record), allowance(config, record, ending.spent_s, slots))
+    allowed_s = allowance(config, record, ending.spent_s, slots, gone(config, record))
+    wanted = within(jobs(config, record), allowed_s, at_least=owed(record))
     if wanted:
         listen(Confirming(len({job.number for job in wanted}), SEEDS))
     keep = _keeper(home, listen)
@@ -60,14 +61,24 @@ def confirm(
     _refine(config, home, place, ending, keep)
 
 
-def allowance(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -> float:
-    """Seconds of slots that confirming may take: a share of what the trials took, within the
-    study's budget.
+def allowance(
+    config: SearchConfig, record: StudyRecord, spent_s: float, slots: int, gone_s: float = 0.0
+) -> float:
+    """Seconds of slots that confirming may take: a share of what the trials took, of which `gone_s`
+    were taken before, within the study's budget.
     """
-    share = SHARE * sum(trial.seconds for trial in record.trials)
+    share = max(0.0, SHARE * sum(trial.seconds for trial in record.trials) - gone_s)
     if config.time_budget is None:
         return share
     return max(0.0, min(share, (config.time_budget - spent_s) * slots))
+
+
+def gone(config: SearchConfig, record: StudyRecord) -> float:
+    """What the confirmed runs were expected to take: the same share fits the same runs, whether one
+    driver trained them or several.
+    """
+    runs = (run for run in runs_of(record.facts) if not run.refined)
+    return sum(_whole_s(record.trials[run.trial], config.epochs) for run in runs)
 
 
 def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
@@ -102,13 +113,19 @@ def fresh_seeds(seed: int) -> list[int]:
     return [replica_seed(seed, FRESH + number) for number in range(SEEDS)]
 
 
-def within(wanted: Sequence[Job], allowed_s: float) -> list[Job]:
-    """The first jobs that fit into the time, by what their trials took; always at least one."""
+def owed(record: StudyRecord) -> int:
+    """How many runs there must be, whatever they take: one, until the best trial has one."""
+    confirmed = {run.trial for run in runs_of(record.facts)}
+    return 0 if any(trial.number in confirmed for trial in ranked(record)[:1]) else 1
+
+
+def within(wanted: Sequence[Job], allowed_s: float, at_least: int = 1) -> list[Job]:
+    """The first jobs that fit into the time, by what their trials took; `at_least` as many."""
     taken: list[Job] = []
     used_s = 0.0
     for job in wanted:
         used_s += job.expected_s
-        if taken and used_s > allowed_s:
+        if len(taken) >= at_least and used_s > allowed_s:
             break
         taken.append(job)
     return taken
