@@ -1,5 +1,6 @@
 """The winner is confirmed on fresh seeds, within its time, and never twice."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,12 @@ def test_a_replica_is_no_second_candidate():
 def test_a_trial_that_was_stopped_early_is_expected_to_take_its_whole_time():
     (job, *_) = jobs(CONFIG, record(trial(0, 0.9, epochs=4, seconds=5.0)))
     assert job.expected_s == 10.0
+
+
+def test_a_trial_that_was_cut_short_is_expected_to_take_what_others_take():
+    cut = replace(trial(1, 0.9, epochs=3), state="unfinished", seconds=0.0)
+    (job, *_) = jobs(CONFIG, record(trial(0, 0.7, seconds=20.0), cut))
+    assert (job.number, job.expected_s) == (1, 20.0)
 
 
 @given(st.lists(st.floats(0.1, 100), max_size=8), st.floats(0, 500))
@@ -151,4 +158,4 @@ def test_a_stopped_search_is_not_confirmed(tmp_path):
     from tlsearch.search.cluster import as_completed
 
     ended = SimpleNamespace(cpus_per_trial=1, gpus_per_trial=0)
-    assert list(as_completed(print, [], ended, lambda: True)) == []
+    assert list(as_completed(print, [], ended, 1, lambda: True)) == []

@@ -56,7 +56,7 @@ def confirm(
     if wanted:
         listen(Confirming(len({job.number for job in wanted}), SEEDS))
     keep = _keeper(home, listen)
-    for run in _trained(wanted, config, place, home, ending):
+    for run in _trained(wanted, config, place, home, slots, ending):
         keep(run)
     _refine(config, home, place, ending, keep)
 
@@ -78,7 +78,7 @@ def gone(config: SearchConfig, record: StudyRecord) -> float:
     driver trained them or several.
     """
     runs = (run for run in runs_of(record.facts) if not run.refined)
-    return sum(_whole_s(record.trials[run.trial], config.epochs) for run in runs)
+    return sum(_whole_s(record.trials[run.trial], record, config.epochs) for run in runs)
 
 
 def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
@@ -93,7 +93,7 @@ def jobs(config: SearchConfig, record: StudyRecord) -> list[Job]:
     done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}
     top = _distinct(ranked(record))[: config.confirm]
     return [
-        Job(trial.number, _with_seed(trial, seed), _whole_s(trial, config.epochs))
+        Job(trial.number, _with_seed(trial, seed), _whole_s(trial, record, config.epochs))
         for seed in fresh_seeds(config.seed)
         for trial in top
         if (trial.number, seed) not in done
@@ -135,9 +135,13 @@ def _with_seed(trial: TrialRecord, seed: int) -> TrialConfig:
     return TrialConfig(**trial.config).model_copy(update={"seed": seed})
 
 
-def _whole_s(trial: TrialRecord, epochs: int) -> float:
-    """Seconds that this trial takes when it is trained to its last epoch."""
-    return trial.seconds * (epochs + 1) / (trial.epochs + 1)
+def _whole_s(trial: TrialRecord, record: StudyRecord, epochs: int) -> float:
+    """Seconds that this trial takes when it is trained to its last epoch. One that was cut short
+    has not said what it took, and counts as the others do.
+    """
+    told = [trial] if trial.seconds else [other for other in record.trials if other.seconds]
+    an_epoch_s = sum(t.seconds for t in told) / max(1, sum(t.epochs + 1 for t in told))
+    return an_epoch_s * (epochs + 1)
 
 
 def _keeper(home: StudyDirectory, listen: Listen) -> Callable[[Run], None]:
@@ -154,11 +158,12 @@ def _trained(
     config: SearchConfig,
     place: Workplace,
     home: StudyDirectory,
+    slots: int,
     ending: Ending,
 ) -> Iterator[Run]:
     """Runs as they end; those that failed are left out, none is waited for once the user stops."""
     calls = [(job, place, home.trial(job.number)) for job in wanted]
-    for run in as_completed(train_again, calls, config.resources, lambda: ending.cut_short):
+    for run in as_completed(train_again, calls, config.resources, slots, lambda: ending.cut_short):
         if run is not None:
             yield run
 
@@ -180,9 +185,8 @@ def _refine(
     limit_s = allowance(config, record, ending.spent_s, slots=1) / 2
     trial = refinement(TrialConfig(**record.trials[best.trial].config), best.seed)
     start = home.trial(best.trial) / best.weights
-    for run in _trained(
-        [Job(best.trial, trial, start=start, limit_s=limit_s)], config, place, home, ending
-    ):
+    job = Job(best.trial, trial, start=start, limit_s=limit_s)
+    for run in _trained([job], config, place, home, 1, ending):
         keep(run)
 
 
