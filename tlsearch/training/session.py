@@ -71,7 +71,8 @@ class Session:
         """
         view = self.trial.view(1)
         train, validation = self._key("train", view), self._key("validation", None)
-        key = (train, validation, self._network.head, *self._recipe())
+        labels = self._labels.tobytes()
+        key = (train, validation, labels, self._network.head, *self._recipe())
         warmed = self._executor.warm_ups.get(key, lambda: self._warm_up(view))
         self._network.head.model.set_weights(warmed.head)
         self._begin_loop()  # a frozen trial with warm-up's optimizer has trained in it just now
