@@ -183,6 +183,8 @@ def _refine(
     if any(run.refined and run.trial == best.trial for run in runs_of(record.facts)):
         return
     limit_s = allowance(config, record, ending.spent_s, slots=1) / 2
+    if limit_s <= 0:  # it would be broken off in its first epoch
+        return
     trial = refinement(TrialConfig(**record.trials[best.trial].config), best.seed)
     start = home.trial(best.trial) / best.weights
     job = Job(best.trial, trial, start=start, limit_s=limit_s)
