@@ -33,3 +33,11 @@ def test_of_an_accuracy_it_is_about_wilsons() -> None:
 def test_more_images_say_more() -> None:
     few, many = (bootstrap("accuracy", *predictions(n, 0.8), rounds=200) for n in (50, 2000))
     assert many[1] - many[0] < (few[1] - few[0]) / 3
+
+
+def test_draws_without_a_class_are_left_out_and_nothing_is_said_where_none_remains() -> None:
+    labels = np.repeat(np.arange(4, dtype=np.int32), 2)
+    probabilities = np.random.default_rng(2).dirichlet(np.ones(4), 8).astype(np.float32)
+    low, high = bootstrap("auc", labels, probabilities, rounds=200)
+    assert low < score("auc", labels, probabilities) < high
+    assert bootstrap("auc", labels[:2], probabilities[:2], rounds=5) is None

@@ -74,5 +74,12 @@ def test_the_report_shows_the_search_beside_the_confirmation() -> None:
     assert lines(record(())) == []
 
 
+def test_a_run_that_diverged_is_known_and_counts_for_nothing() -> None:
+    runs = (*RUNS, Run(1, 9, None, 0, 1.0), Run(1, 8, None, 0, 1.0, refined=True))
+    assert confirmed(runs, "max") == confirmed(RUNS, "max")
+    assert chosen(runs, "max") == RUNS[2]
+    assert lines(record(runs))[-1].endswith("no value, not better, not kept")
+
+
 def test_runs_are_read_back_as_they_were_noted() -> None:
     assert runs_of(record(RUNS).facts) == RUNS

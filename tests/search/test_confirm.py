@@ -1,5 +1,6 @@
 """The winner is confirmed on fresh seeds, within its time, and never twice."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,9 @@ from tlsearch.search.confirm import (
     Job,
     allowance,
     fresh_seeds,
+    gone,
     jobs,
+    owed,
     refinement,
     within,
 )
@@ -67,6 +70,12 @@ def test_a_trial_that_was_stopped_early_is_expected_to_take_its_whole_time():
     assert job.expected_s == 10.0
 
 
+def test_a_trial_that_was_cut_short_is_expected_to_take_what_others_take():
+    cut = replace(trial(1, 0.9, epochs=3), state="unfinished", seconds=0.0)
+    (job, *_) = jobs(CONFIG, record(trial(0, 0.7, seconds=20.0), cut))
+    assert (job.number, job.expected_s) == (1, 20.0)
+
+
 @given(st.lists(st.floats(0.1, 100), max_size=8), st.floats(0, 500))
 def test_jobs_fit_into_their_time_but_for_the_first(expected, allowed_s):
     wanted = [Job(n, TrialConfig(backbone="strokes"), s) for n, s in enumerate(expected)]
@@ -78,10 +87,38 @@ def test_jobs_fit_into_their_time_but_for_the_first(expected, allowed_s):
 
 def test_confirming_takes_a_share_of_the_search_and_stays_in_the_budget():
     trials = record(trial(0, 0.9, seconds=100.0))
-    assert allowance(CONFIG, trials, 0.0, slots=2) == pytest.approx(SHARE * 100)
+    assert allowance(CONFIG, trials, 0.0, slots=2) == pytest.approx(SHARE * 100 * 2 / 3)
     budget = CONFIG.model_copy(update={"time_budget": 60.0})
     assert allowance(budget, trials, 55.0, slots=2) == pytest.approx(10)
     assert allowance(budget, trials, 70.0, slots=2) == 0
+
+
+def planned(trials, runs):
+    """The runs that a driver would still train."""
+    known = record(*trials, runs=runs)
+    allowed_s = allowance(CONFIG, known, 0.0, 1, gone(CONFIG, known))
+    return within(jobs(CONFIG, known), allowed_s, at_least=owed(CONFIG, known, 0.0))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 20.0, 50.0, 500.0])
+def test_a_driver_that_goes_on_confirms_no_more_than_one_that_was_not_killed(seconds):
+    trials = trial(0, 0.7, seconds=seconds), trial(1, 0.9, seconds=20.0), trial(2, 0.8, seconds=9.0)
+    whole = planned(trials, ())
+    runs = [Run(job.number, job.trial.seed, 0.5, 3, 0.1) for job in whole]
+    for done in range(1, len(runs) + 1):
+        assert planned(trials, runs[:done]) == whole[done:]
+
+
+def test_a_better_trial_of_an_extended_study_is_confirmed_once_at_least():
+    trials = trial(0, 0.7, seconds=1.0), trial(1, 0.9, seconds=90.0)
+    done = [Run(0, seed, 0.7, 3, 0.1) for seed in fresh_seeds(CONFIG.seed)]
+    assert [job.number for job in planned(trials, done)] == [1]
+
+
+def test_nothing_is_owed_once_the_time_of_the_study_is_up():
+    late = CONFIG.model_copy(update={"time_budget": 60.0})
+    assert owed(late, record(trial(0, 0.9)), 61.0) == 0
+    assert owed(late, record(trial(0, 0.9)), 59.0) == 1
 
 
 def test_a_search_with_a_budget_leaves_time_to_confirm():
@@ -133,4 +170,4 @@ def test_a_stopped_search_is_not_confirmed(tmp_path):
     from tlsearch.search.cluster import as_completed
 
     ended = SimpleNamespace(cpus_per_trial=1, gpus_per_trial=0)
-    assert list(as_completed(print, [], ended, lambda: True)) == []
+    assert list(as_completed(print, [], ended, 1, lambda: True)) == []

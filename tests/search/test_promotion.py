@@ -131,6 +131,14 @@ def test_what_is_no_number_is_stopped_and_never_waits(value):
     assert not scheduler.rungs[2]
 
 
+@pytest.mark.parametrize("extra", [{}, {"diverged": True}])
+def test_one_that_ends_itself_at_a_rung_counts_there_and_never_waits(extra):
+    scheduler = rungs()
+    scheduler.on_trial_complete(None, Trial(0), {"epoch": 2, "value": 0.9, **extra})
+    assert not scheduler.parked
+    assert scheduler.rungs[2] == ({} if extra else {0: 0.9})
+
+
 def test_a_search_ends_with_every_trial_told_once(tmp_path):
     search = Search(tmp_path / "journal.log", 20, skill).run()
     assert search.over

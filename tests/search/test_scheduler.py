@@ -112,6 +112,18 @@ def test_rebuilt_from_the_journal_it_decides_on_as_it_would_have(kind, drawn, di
     assert state(resumed) == state(unbroken)
 
 
+@pytest.mark.parametrize("kind", STOPPING)
+@pytest.mark.parametrize("extra", [{}, {"diverged": True}])
+def test_a_trial_that_ends_itself_is_known_as_the_journal_knows_it(kind, extra):
+    live, last = build(kind), 6
+    for epoch in range(1, last):
+        live.on_trial_result(None, trial(0), {"epoch": epoch, "value": 0.5})
+    live.on_trial_complete(None, trial(0), {"epoch": last, "value": 0.5, **extra})
+    known = dict.fromkeys(range(1, last + (not extra)), 0.5)
+    journal = [TrialRecord(0, "finished", {}, known)]
+    assert state(live) == state(build(kind, history=journal))
+
+
 def state(scheduler):
     if isinstance(scheduler, ExplainedMedian):
         return {number: values for number, values in scheduler.values.items() if values}

@@ -45,6 +45,14 @@ def test_a_warm_up_serves_every_trial_with_its_head_and_seed(small_trial, digits
     assert done == [1, 1, 2]
 
 
+def test_a_trial_equals_one_whose_warm_up_was_done_before(small_trial, digits, store):
+    settings = {"weight_decay": 0.5, "label_smoothing": 0.3, "optimizer": "adam"}
+    executor, trial = Executor(), small_trial(0, **settings)
+    first, second = (list(train(trial, digits, store, None, executor)) for _ in range(2))
+    assert [r.train_loss for r in first] == [r.train_loss for r in second]
+    assert [r.validation_loss for r in first] == [r.validation_loss for r in second]
+
+
 def test_what_does_not_fit_gives_up_the_least_recently_used():
     recent = Recent(10)
     made = []

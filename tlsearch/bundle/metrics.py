@@ -65,9 +65,13 @@ def score(metric: str, labels: Labels, probabilities: Probabilities) -> float:
 
 
 def _auc(labels: Labels, probabilities: Probabilities) -> float:
-    """Area under the ROC curve, one class against the rest, averaged over the classes."""
+    """Area under the ROC curve, one class against the rest, averaged over the classes; NaN where a
+    class has no image.
+    """
     from sklearn.metrics import roc_auc_score
 
+    if len(np.unique(labels)) < probabilities.shape[1]:
+        return float("nan")
     if probabilities.shape[1] == 2:
         return float(roc_auc_score(labels, probabilities[:, 1]))
     return float(roc_auc_score(labels, probabilities, multi_class="ovr"))

@@ -12,6 +12,7 @@ from tlsearch.results.leaderboard import ranked
 
 RUNS = "confirmation"  # the fact that holds the runs
 SHARE = 0.3  # of the search's own time, at most
+FRESH_SHARE = 2 / 3  # of that; the rest refines the winner
 
 
 def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
@@ -23,14 +24,15 @@ def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> flo
 
 @dataclass(frozen=True)
 class Run:
-    """One configuration trained again with a seed of its own; `value` is its best epoch's.
+    """One configuration trained again with a seed of its own; `value` is its best epoch's, None
+    where it diverged.
 
     `refined`: trained on with an online augmented view an epoch, from the weights of that run.
     """
 
     trial: int
     seed: int
-    value: float
+    value: float | None
     epoch: int
     seconds: float
     refined: bool = False
@@ -64,7 +66,7 @@ def confirmed(runs: Iterable[Run], direction: Direction) -> list[Confirmed]:
     """Confirmed trials, best mean first; a trial with fewer seeds than others comes after them."""
     fresh: dict[int, list[Run]] = {}
     for run in runs:
-        if not run.refined:
+        if not run.refined and run.value is not None:
             fresh.setdefault(run.trial, []).append(run)
     found = [_confirmed(trial, own) for trial, own in fresh.items()]
     sign = -1 if direction == "max" else 1
@@ -72,7 +74,7 @@ def confirmed(runs: Iterable[Run], direction: Direction) -> list[Confirmed]:
 
 
 def _confirmed(trial: int, runs: Sequence[Run]) -> Confirmed:
-    values = [run.value for run in runs]
+    values = [run.value for run in runs if run.value is not None]
     error = stdev(values) / sqrt(len(values)) if len(values) > 1 else None
     return Confirmed(trial, mean(values), error, tuple(runs))
 
@@ -83,8 +85,8 @@ def chosen(runs: Sequence[Run], direction: Direction) -> Run | None:
     if not order:
         return None
     sign = 1 if direction == "max" else -1
-    own = [run for run in runs if run.trial == order[0].trial]
-    return max(own, key=lambda run: (sign * run.value, not run.refined, -run.seed))
+    own = [run for run in runs if run.trial == order[0].trial and run.value is not None]
+    return max(own, key=lambda run: (sign * (run.value or 0.0), not run.refined, -run.seed))
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,9 @@ def _refinements(record: StudyRecord) -> list[str]:
     runs = runs_of(record.facts)
     exported = chosen(runs, record.direction)
     return [
-        f"refined with online augmentation: {run.value:.4f}, "
-        + ("kept" if run == exported else "not better, not kept")
+        "refined with online augmentation: "
+        + ("no value" if run.value is None else f"{run.value:.4f}")
+        + (", kept" if run == exported else ", not better, not kept")
         for run in runs
         if run.refined
     ]

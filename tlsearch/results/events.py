@@ -150,12 +150,13 @@ class ConfirmedOnce:
 
     trial: int
     seed: int
-    value: float
+    value: float | None
     refined: bool
 
     def __str__(self) -> str:
         what = "refined" if self.refined else f"on seed {self.seed}"
-        return f"trial {self.trial} {what}: {self.value:.4f}"
+        value = "no value" if self.value is None else f"{self.value:.4f}"
+        return f"trial {self.trial} {what}: {value}"
 
 
 @dataclass(frozen=True)

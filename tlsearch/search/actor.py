@@ -182,6 +182,7 @@ class TrialActor(tune.Trainable):
         }
 
     def _end(self) -> None:
+        self._last = None
         with contextlib.suppress(AttributeError):
             self._epochs.close()  # type: ignore[attr-defined]
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -52,17 +53,21 @@ def as_completed(
     function: Callable[..., T],
     calls: Iterable[tuple[Any, ...]],
     resources: Resources,
+    slots: int,
     stop: Callable[[], bool],
 ) -> Iterator[T]:
-    """Results of calls in Ray workers, as many at a time as fit, each when it is there.
+    """Results of calls in Ray workers, `slots` at a time, each when it is there.
 
     A call that fails is logged and left out; those that remain are given up once `stop` says so.
     """
     import ray
 
     task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
-    waiting = [task(function).remote(*arguments) for arguments in calls]
-    while waiting and not stop():
+    later = deque(calls)
+    waiting: list[Any] = []
+    while (waiting or later) and not stop():
+        while later and len(waiting) < slots:
+            waiting.append(task(function).remote(*later.popleft()))
         ready, waiting = ray.wait(waiting, timeout=0.2)
         for one in ready:
             try:

@@ -8,7 +8,7 @@ from tlsearch.config.augment import Augment
 from tlsearch.config.catalog import AUGMENTATIONS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial import TrialConfig
-from tlsearch.results.confirmation import RUNS, SHARE, Run, chosen, runs_of
+from tlsearch.results.confirmation import FRESH_SHARE, RUNS, SHARE, Run, chosen, runs_of
 from tlsearch.results.events import ConfirmedOnce, Confirming, Listen
 from tlsearch.results.journal import StudyRecord, TrialRecord, note, read
 from tlsearch.results.leaderboard import ranked
@@ -51,23 +51,35 @@ def confirm(
     as it ends, and those that were noted are not trained again.
     """
     record = read(home.journal_file)
-    wanted = within(jobs(config, record), allowance(config, record, ending.spent_s, slots))
+    allowed_s = allowance(config, record, ending.spent_s, slots, gone(config, record))
+    wanted = within(jobs(config, record), allowed_s, at_least=owed(config, record, ending.spent_s))
     if wanted:
         listen(Confirming(len({job.number for job in wanted}), SEEDS))
-    keep = _keeper(home, listen)
-    for run in _trained(wanted, config, place, home, ending):
+    keep = _keeper(home, ending, listen)
+    for run in _trained(wanted, config, place, home, slots, ending):
         keep(run)
     _refine(config, home, place, ending, keep)
 
 
-def allowance(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -> float:
-    """Seconds of slots that confirming may take: a share of what the trials took, within the
-    study's budget.
+def allowance(
+    config: SearchConfig, record: StudyRecord, spent_s: float, slots: int, gone_s: float = 0.0
+) -> float:
+    """Seconds of slots that fresh seeds may take: a share of what the trials took, less `gone_s`
+    that were taken before, within the study's budget; half as much is left to refine the winner.
     """
-    share = SHARE * sum(trial.seconds for trial in record.trials)
+    share = SHARE * FRESH_SHARE * sum(trial.seconds for trial in record.trials)
+    share = max(0.0, share - gone_s)
     if config.time_budget is None:
         return share
     return max(0.0, min(share, (config.time_budget - spent_s) * slots))
+
+
+def gone(config: SearchConfig, record: StudyRecord) -> float:
+    """What the confirmed runs were expected to take: the same share fits the same runs, whether one
+    driver trained them or several.
+    """
+    runs = (run for run in runs_of(record.facts) if not run.refined)
+    return sum(_whole_s(record.trials[run.trial], record, config.epochs) for run in runs)
 
 
 def jobs(config: SearchConfig, record: StudyRecord) -> list[Job]:
@@ -75,7 +87,7 @@ def jobs(config: SearchConfig, record: StudyRecord) -> list[Job]:
     done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}
     top = _distinct(ranked(record))[: config.confirm]
     return [
-        Job(trial.number, _with_seed(trial, seed), _whole_s(trial, config.epochs))
+        Job(trial.number, _with_seed(trial, seed), _whole_s(trial, record, config.epochs))
         for seed in fresh_seeds(config.seed)
         for trial in top
         if (trial.number, seed) not in done
@@ -95,13 +107,23 @@ def fresh_seeds(seed: int) -> list[int]:
     return [replica_seed(seed, FRESH + number) for number in range(SEEDS)]
 
 
-def within(wanted: Sequence[Job], allowed_s: float) -> list[Job]:
-    """The first jobs that fit into the time, by what their trials took; always at least one."""
+def owed(config: SearchConfig, record: StudyRecord, spent_s: float) -> int:
+    """How many runs there must be, whatever they take: one, until the best trial has one, unless
+    the study's own time is up.
+    """
+    if config.time_budget is not None and spent_s >= config.time_budget:
+        return 0
+    confirmed = {run.trial for run in runs_of(record.facts)}
+    return 0 if any(trial.number in confirmed for trial in ranked(record)[:1]) else 1
+
+
+def within(wanted: Sequence[Job], allowed_s: float, at_least: int = 1) -> list[Job]:
+    """The first jobs that fit into the time, by what their trials took; `at_least` as many."""
     taken: list[Job] = []
     used_s = 0.0
     for job in wanted:
         used_s += job.expected_s
-        if taken and used_s > allowed_s:
+        if len(taken) >= at_least and used_s > allowed_s:
             break
         taken.append(job)
     return taken
@@ -111,15 +133,20 @@ def _with_seed(trial: TrialRecord, seed: int) -> TrialConfig:
     return TrialConfig(**trial.config).model_copy(update={"seed": seed})
 
 
-def _whole_s(trial: TrialRecord, epochs: int) -> float:
-    """Seconds that this trial takes when it is trained to its last epoch."""
-    return trial.seconds * (epochs + 1) / (trial.epochs + 1)
+def _whole_s(trial: TrialRecord, record: StudyRecord, epochs: int) -> float:
+    """Seconds that this trial takes when it is trained to its last epoch. One that was cut short
+    has not said what it took, and counts as the others do.
+    """
+    told = [trial] if trial.seconds else [other for other in record.trials if other.seconds]
+    an_epoch_s = sum(t.seconds for t in told) / max(1, sum(t.epochs + 1 for t in told))
+    return an_epoch_s * (epochs + 1)
 
 
-def _keeper(home: StudyDirectory, listen: Listen) -> Callable[[Run], None]:
+def _keeper(home: StudyDirectory, ending: Ending, listen: Listen) -> Callable[[Run], None]:
     def keep(run: Run) -> None:
         known = runs_of(read(home.journal_file).facts)
         note(home.journal_file, {RUNS: [one.to_json() for one in (*known, run)]})
+        ending.note_spent()
         listen(ConfirmedOnce(run.trial, run.seed, run.value, run.refined))
 
     return keep
@@ -130,13 +157,17 @@ def _trained(
     config: SearchConfig,
     place: Workplace,
     home: StudyDirectory,
+    slots: int,
     ending: Ending,
 ) -> Iterator[Run]:
-    """Runs as they end; those that failed are left out, none is waited for once the user stops."""
+    """Runs as they end; none is waited for once the user stops or the study's time is up."""
+
+    def stop() -> bool:
+        late = config.time_budget is not None and ending.spent_s >= config.time_budget
+        return late or ending.cut_short
+
     calls = [(job, place, home.trial(job.number)) for job in wanted]
-    for run in as_completed(train_again, calls, config.resources, lambda: ending.cut_short):
-        if run is not None:
-            yield run
+    yield from as_completed(train_again, calls, config.resources, slots, stop)
 
 
 def _refine(
@@ -154,11 +185,12 @@ def _refine(
     if any(run.refined and run.trial == best.trial for run in runs_of(record.facts)):
         return
     limit_s = allowance(config, record, ending.spent_s, slots=1) / 2
+    if limit_s <= 0:  # it would be broken off in its first epoch
+        return
     trial = refinement(TrialConfig(**record.trials[best.trial].config), best.seed)
     start = home.trial(best.trial) / best.weights
-    for run in _trained(
-        [Job(best.trial, trial, start=start, limit_s=limit_s)], config, place, home, ending
-    ):
+    job = Job(best.trial, trial, start=start, limit_s=limit_s)
+    for run in _trained([job], config, place, home, 1, ending):
         keep(run)
 
 
@@ -177,20 +209,21 @@ def refinement(trial: TrialConfig, seed: int) -> TrialConfig:
     )
 
 
-def train_again(job: Job, place: Workplace, folder: Path) -> Run | None:
-    """Train a job to its end in this process and keep its best weights; None where it diverged."""
+def train_again(job: Job, place: Workplace, folder: Path) -> Run:
+    """Train a job to its end in this process and keep its best weights; without a value where it
+    diverged, or had no time for one epoch.
+    """
     from tlsearch.training.checkpoint import load_checkpoint
 
     start = None
     if job.start is not None:
         start = replace(load_checkpoint(job.start), trial=job.trial, epoch=0)
-    run, seconds = Run(job.number, job.trial.seed, float("nan"), 0, 0.0, job.refines), 0.0
-    best: Run | None = None
+    best, seconds = Run(job.number, job.trial.seed, None, 0, 0.0, job.refines), 0.0
     for report in place.train(job.trial, start):
         seconds += report.seconds
         if report.diverged or (job.limit_s is not None and seconds > job.limit_s):
             break
-        if best is None or place.better(report.value, best.value):
-            best = replace(run, value=report.value, epoch=report.epoch)
-            report.snapshot().save(folder / run.weights, weights_only=True)
-    return None if best is None else replace(best, seconds=round(seconds, 2))
+        if place.better(report.value, best.value):
+            best = replace(best, value=report.value, epoch=report.epoch)
+            report.snapshot().save(folder / best.weights, weights_only=True)
+    return replace(best, seconds=round(seconds, 2))

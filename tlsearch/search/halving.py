@@ -93,7 +93,12 @@ class ExplainedHalving(AsyncHyperBandScheduler):
         return str(TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Nothing: each result was seen, and the last one decides nothing any more."""
+        """Take up the value of a trial that ended itself at a rung: Ray shows it here alone."""
+        number, epoch = trial.config["number"], int(result.get(TIME_ATTR, 0))
+        value, rung = result.get(METRIC, math.nan), self._entered(number, epoch)
+        sound = math.isfinite(value) and not result.get("diverged")
+        if sound and rung is not None and rung[0] == epoch:
+            rung[1][str(number)] = self._metric_op * value
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Nothing: its values stay in their rungs."""

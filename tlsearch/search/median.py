@@ -58,6 +58,12 @@ class ExplainedMedian(FIFOScheduler):
         self._reasons[number] = str(decision)
         return str(TrialScheduler.STOP)
 
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Take up the last value of a trial that ended itself: Ray shows it here alone."""
+        value = result.get(METRIC, math.nan)
+        if math.isfinite(value) and not result.get("diverged"):
+            self.values[trial.config["number"]].setdefault(result[TIME_ATTR], value)
+
     def _means(self, number: int, epoch: int) -> list[float]:
         """The mean value from the grace epoch to this one, of each other trial that came so far."""
         others = [v for n, v in self.values.items() if n != number and max(v, default=0) >= epoch]

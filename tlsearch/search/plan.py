@@ -9,7 +9,7 @@ from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import Disk, worth_keeping
 from tlsearch.pace import POOLED, Pace, Suffix
-from tlsearch.results.confirmation import SHARE, search_budget
+from tlsearch.results.confirmation import FRESH_SHARE, SHARE, search_budget
 from tlsearch.results.rungs import rungs_of
 from tlsearch.search.calibration import Calibration, cuts
 from tlsearch.search.finish import KEPT_TRIALS
@@ -104,7 +104,8 @@ def plan(config: SearchConfig, calibration: Calibration, survey: Survey, slots: 
     seconds = costs.seconds(trained)
     work = seconds.prefixes + seconds.tracing + seconds.training
     wall_s = seconds.start + max(work / slots, costs.longest_trial())
-    confirm_s = seconds.start + SHARE * work * (1 / slots + 1 / 2) if config.confirm else 0.0
+    shared = FRESH_SHARE / slots + 1 - FRESH_SHARE  # the refinement is one run
+    confirm_s = seconds.start + SHARE * work * shared if config.confirm else 0.0
     budget = search_budget(config.time_budget, 0.0, config.confirm > 0)
     return Plan(
         trials=config.trials,

@@ -71,11 +71,19 @@ class PromotingAsha(FIFOScheduler):
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """A trial left its slot: it waits if its last epoch is a rung and its value is sound."""
+        """A trial left its slot: it waits if its last epoch is a rung and its value is sound.
+
+        One that ended itself there waits for nothing; Ray shows its value here alone.
+        """
         number, epoch = trial.config["number"], int(result.get(TIME_ATTR, 0))
-        sound = result.get("failure") is None and math.isfinite(result.get(METRIC, math.nan))
-        if sound and number in self.rungs.get(epoch, {}):
+        value, reached = result.get(METRIC, math.nan), self.rungs.get(epoch)
+        broke = result.get("failure") is not None or result.get("diverged")
+        if reached is None or broke or not math.isfinite(value):
+            return
+        if number in reached:
             self.parked[number] = epoch
+        else:
+            reached[number] = value
 
     def dismiss(self) -> dict[int, str]:
         """Trial -> why it is never taken up again, for all that wait; none waits any more."""

@@ -58,11 +58,12 @@ class Session:
         self._price = Price.of(self._network)
         self._variables = self._network.trainable_variables()
         self.trained_parameters = parameter_count(self._variables)
-        self._pieces = pieces
         self._validation = self._rows("validation", None)
         self._history: list[tuple[float, float]] = []  # validation loss and value, from epoch 1
         self._class_weights = class_weights(trial.class_weights, self._labels, len(data.classes))
-        self._loop = self._own_loop()
+        owner = self._network.head if trial.frozen else self._network
+        self._loop = executor.loop(owner, self._validation, trial.optimizer, pieces)
+        self._begin_loop()
 
     def warm_up(self) -> tuple[float, Probabilities]:
         """Train the head alone on pooled features, by the study's fixed recipe, or take over what
@@ -70,9 +71,11 @@ class Session:
         """
         view = self.trial.view(1)
         train, validation = self._key("train", view), self._key("validation", None)
-        key = (train, validation, self._network.head, *self._recipe())
+        labels = self._labels.tobytes()
+        key = (train, validation, labels, self._network.head, *self._recipe())
         warmed = self._executor.warm_ups.get(key, lambda: self._warm_up(view))
         self._network.head.model.set_weights(warmed.head)
+        self._begin_loop()  # a frozen trial with warm-up's optimizer has trained in it just now
         return warmed.loss, warmed.validation
 
     def train(self, epoch: int) -> float:
@@ -128,14 +131,11 @@ class Session:
     def _optimizer_state(self) -> Iterator[tuple[int, Any]]:
         return iter(enumerate(self._loop.optimizer.state))
 
-    def _own_loop(self) -> Loop:
-        trial, network = self.trial, self._network
-        owner = network.head if trial.frozen else network
-        loop = self._executor.loop(owner, self._validation, trial.optimizer, self._pieces)
-        loop.begin(
+    def _begin_loop(self) -> None:
+        trial = self.trial
+        self._loop.begin(
             trial.learning_rate, trial.weight_decay, trial.label_smoothing, self._class_weights
         )
-        return loop
 
     def _rows(self, split: Split, view: int | None) -> Any:
         """What an epoch goes through; in memory where it fits."""

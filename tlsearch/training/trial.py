@@ -67,9 +67,11 @@ def train(
         for report in _epochs(Session(trial, data, store, executor), start):
             yield report
             reported = report.epoch
+        return
     except tf.errors.ResourceExhaustedError:
-        halves = Session(trial, data, store, executor, pieces=2)
-        yield from _again(halves, start, reported)
+        pass  # what the session held is freed behind this block
+    halves = Session(trial, data, store, executor, pieces=2)
+    yield from _again(halves, start, reported)
 
 
 def _again(session: Session, start: Checkpoint | None, reported: int) -> Iterator[EpochReport]:

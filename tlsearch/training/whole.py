@@ -53,14 +53,15 @@ def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDAr
 
 def test_score(checkpoint_path: Path, data: ImageData) -> dict[str, float]:
     """A trial's metric on the test split, with the weights of its best epoch: `value`, and the
-    ends of its bootstrap interval, `low` and `high`.
+    ends of its bootstrap interval, `low` and `high`, where it has one.
     """
     checkpoint = load_checkpoint(checkpoint_path)
     network = restore(checkpoint, len(data.classes))
     probabilities = trial_probabilities(network, data, "test")
     metric, labels = checkpoint.trial.metric, data.split_labels("test")
-    low, high = bootstrap(metric, labels, probabilities)
-    return {"value": score(metric, labels, probabilities), "low": low, "high": high}
+    interval = bootstrap(metric, labels, probabilities)
+    ends = {} if interval is None else {"low": interval[0], "high": interval[1]}
+    return {"value": score(metric, labels, probabilities), **ends}
 
 
 def _probabilities(network: Network, images: Any) -> Any:
