@@ -171,11 +171,11 @@ def epochs_of(home, trial, broken_after=None):
     from tlsearch.search.workplace import workplace
 
     place = workplace(config, prepare(config.data, config.cache_path), home.root)
-    executor, reports = place.executor(), []
-    for report in place.train(trial, executor):
+    reports = []
+    for report in place.train(trial):
         reports.append(report)
         if report.epoch == broken_after:
-            return [*reports, *place.train(trial, place.executor(), report.snapshot())]
+            return [*reports, *place.train(trial, report.snapshot())]
     return reports
 
 

@@ -44,9 +44,8 @@ def test_mobilenet_v2_costs_what_its_paper_says():
 def test_the_trained_share_grows_from_the_head_to_everything(small_trial):
     shares = []
     for unfrozen in (0, 15, 60, "all"):
-        backbone = load_backbone("strokes", "default", 32)
         network = Executor().network(small_trial(unfrozen), 10)
-        shares.append(trained_share(backbone.model.layers, network.head.model.layers))
+        shares.append(trained_share(network.backbone.model.layers, network.head.model.layers))
     assert shares == sorted(shares)
     assert 0 < shares[0] < 0.05
     assert shares[-1] == 1.0
