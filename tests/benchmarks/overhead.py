@@ -148,6 +148,10 @@ def _summary(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "mean": statistics.mean(values), "p95": p95}
 
 
+def _an(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def _print(result: dict[str, Any]) -> None:
     machine = result["machine"]
     print(f"{machine['processor']}, {machine['cores']} cores, one slot")
@@ -159,7 +163,7 @@ def _print(result: dict[str, Any]) -> None:
     print(f"{'beyond compute, ms':20} {'median':>8} {'mean':>8} {'95 %':>8}")
     for name in ("trial", "epoch"):
         shown = [1000 * value for value in result[f"overhead_s_per_{name}"].values()]
-        print(f"{'a ' + name:20} " + " ".join(f"{value:8.1f}" for value in shown))
+        print(f"{_an(name):20} " + " ".join(f"{value:8.1f}" for value in shown))
     print(f"{'trials':>8} {'RSS, MB':>9} {'process':>9}")
     for ended, sample in result["memory"].items():
         print(f"{ended:8} {sample['rss_mb']:9.1f} {sample['pid']:9}")
