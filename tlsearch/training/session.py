@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -139,10 +139,11 @@ class Session:
 
     def _rows(self, split: Split, view: int | None) -> Any:
         """What an epoch goes through; in memory where it fits."""
-        cut = self._network.sections.name
-        return self._executor.hold(
-            self._features.key(cut, split, view), self._features.at_cut(split, view)
-        )
+        sections = self._network.sections
+        key = self._features.key(sections.name, split, view)
+        if sections.from_images:
+            key = replace(key, weights="", cut="images")  # the same whatever backbone takes them
+        return self._executor.hold(key, self._features.at_cut(split, view))
 
     def _key(self, split: Split, view: int | None) -> FeatureKey:
         return self._features.key(POOL, split, view)
