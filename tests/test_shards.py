@@ -1,60 +1,20 @@
 """Laws of a shared pass: every row is made once, whoever dies; arrays are whole or not there."""
 
-import errno
-import json
-import logging
-import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from small_arrays import ROWS, SHARD, A, B, assert_whole, makes, rows_of
 
-from tlsearch.arrays import ArrayStore, NoRoomError
-from tlsearch.entries import array_checksum, entries
-from tlsearch.shards import ArraySpec, Block, Pass
+from tlsearch.arrays import ArrayStore
+from tlsearch.entries import entries
+from tlsearch.shards import ArraySpec, Block
 
-ROWS, SHARD = 500, 64
-A, B = ArraySpec("a", (ROWS, 3), "float32"), ArraySpec("b", (ROWS, 2, 2), "uint8")
 STARTS = range(0, ROWS, SHARD)
-
-
-def rows_of(spec: ArraySpec, start: int, stop: int) -> np.ndarray:
-    whole = np.arange(np.prod(spec.shape)).reshape(spec.shape) * 7 % 251
-    return whole[start:stop].astype(spec.dtype)
-
-
-def makes(*specs: ArraySpec) -> Callable[[tuple[int, ...]], Block]:
-    """What gives the missing ones of these arrays."""
-
-    def prepare(missing: tuple[int, ...]) -> Block:
-        return lambda start, stop: [rows_of(specs[m], start, stop) for m in missing]
-
-    return prepare
-
-
-def never(missing: tuple[int, ...]) -> Block:
-    raise AssertionError("computed although it was there")
-
-
-def assert_whole(root: Path, *specs: ArraySpec) -> None:
-    """The arrays are there, right, with checksums that hold, and nothing else is left."""
-    for spec, found in zip(specs, ArrayStore(root).open_together(specs, never, SHARD), strict=True):
-        np.testing.assert_array_equal(found, rows_of(spec, 0, ROWS))
-        assert not found.flags.writeable
-    for entry in entries(root):
-        assert entry.about is not None
-        found = np.load(entry.path, mmap_mode="r")
-        assert array_checksum(found, entry.about.shard_rows) == entry.about.checksum
-    left = {path.suffix for path in root.iterdir()}
-    assert left <= {".npy", ".json", ".lock"}
-
 
 WORKER = """
 import json, os, signal, sys, time
@@ -226,184 +186,3 @@ def test_blocks_of_another_kind_are_refused(tmp_path: Path, wrong: np.ndarray) -
     with pytest.raises(ValueError, match=r"^a: the block is \(64, .\) float.*, expected \(64, 3\)"):
         ArrayStore(tmp_path).open_together([A], lambda _: lambda *_: [wrong], SHARD)
     assert entries(tmp_path) == []
-
-
-@pytest.mark.parametrize("length", [0, 1, 7, 60, 127, 128, A.file_bytes - 1])
-def test_a_truncated_entry_is_made_again_with_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, length: int
-) -> None:
-    store = ArrayStore(tmp_path)
-    store.open_together([A, B], makes(A, B), SHARD)
-    with store.path("a").open("r+b") as file:
-        file.truncate(length)
-    caplog.clear()
-    with caplog.at_level(logging.WARNING):
-        store.open_together([A, B], makes(A, B), SHARD)
-    (warning,) = caplog.messages
-    assert warning.startswith(f"{store.path('a')} is damaged (")
-    assert_whole(tmp_path, A, B)
-
-
-def test_an_entry_of_another_shape_is_made_again_with_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    np.save(tmp_path / "a.npy", np.zeros((ROWS, 2), "f4"))
-    with caplog.at_level(logging.WARNING):
-        ArrayStore(tmp_path).open_together([A], makes(A), SHARD)
-    (warning,) = caplog.messages
-    assert warning == (
-        f"{tmp_path}/a.npy: found (500, 2) float32, expected (500, 3) float32: computing it again"
-    )
-
-
-def begun(root: Path) -> Pass:
-    """A pass that stopped after four shards, whose partial files and markers are there."""
-
-    def fails(missing: tuple[int, ...]) -> Block:
-        def block(start: int, stop: int) -> Any:
-            if start == 4 * SHARD:
-                raise KeyboardInterrupt
-            return makes(A, B)(missing)(start, stop)
-
-        return block
-
-    with pytest.raises(KeyboardInterrupt):
-        ArrayStore(root).open_together([A, B], fails, SHARD)
-    return Pass(root, [A, B], SHARD)
-
-
-def _truncate_partial(work: Pass) -> None:
-    os.truncate(work.partial(0), 300)
-
-
-def _spoil_header(work: Pass) -> None:
-    with work.partial(1).open("r+b") as file:
-        file.write(b"\0")
-
-
-def _swap_partial(work: Pass) -> None:
-    other = work.folder / "other"
-    shutil.copy(work.partial(0), other)
-    other.write_bytes(other.read_bytes()[:128] + bytes(A.file_bytes - 128))
-    other.replace(work.partial(0))
-
-
-def _spoil_markers(work: Pass) -> None:
-    for shard, text in enumerate(["", "{", '{"version": 2}', '{"digests": 2, "seconds": 1}']):
-        (work.folder / f"{shard}.done").write_text(text)
-
-
-def _markers_of_fewer_arrays(work: Pass) -> None:
-    path = work.folder / "1.done"
-    marker = json.loads(path.read_text())
-    path.write_text(json.dumps(marker | {"digests": marker["digests"][:1]}))
-
-
-def _no_partials(work: Pass) -> None:
-    work.partial(0).unlink()
-    work.partial(1).unlink()
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        _truncate_partial,
-        _spoil_header,
-        _swap_partial,
-        _spoil_markers,
-        _markers_of_fewer_arrays,
-        _no_partials,
-    ],
-)
-def test_damaged_partial_files_and_markers_are_made_again(
-    tmp_path: Path, damage: Callable[[Pass], None]
-) -> None:
-    damage(begun(tmp_path))
-    ArrayStore(tmp_path).open_together([A, B], makes(A, B), SHARD)
-    assert_whole(tmp_path, A, B)
-
-
-def test_a_disk_that_fills_up_while_writing_is_an_error_and_no_entry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work = begun(tmp_path)
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left on device"):
-            ArrayStore(tmp_path).open_together([A, B], makes(A, B), SHARD)
-    assert entries(tmp_path) == []
-    assert len(list(work.folder.glob("*.done"))) == 4
-    ArrayStore(tmp_path).open_together([A, B], makes(A, B), SHARD)
-    assert_whole(tmp_path, A, B)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-@pytest.mark.faults
-def test_a_full_disk_is_said_before_anything_is_computed(small_disk: Path) -> None:
-    big = ArraySpec("big", (ROWS, 100), "float32")
-    with pytest.raises(OSError, match="No space left on device") as raised:
-        ArrayStore(small_disk).open_together([A, big], never, SHARD)
-    assert raised.value.filename == str(small_disk)
-    assert not [path for path in small_disk.rglob("*") if path.is_file() and path.stat().st_size]
-    ArrayStore(small_disk).open_together([A], makes(A), SHARD)
-    assert_whole(small_disk, A)
-
-
-def test_what_the_budget_cannot_hold_is_refused_before_it_is_computed(tmp_path: Path) -> None:
-    with pytest.raises(NoRoomError):
-        ArrayStore(tmp_path, A.file_bytes - 1).open_together([A], never, SHARD)
-    assert entries(tmp_path) == []
-    ArrayStore(tmp_path, A.file_bytes).open_together([A], makes(A), SHARD)
-    assert_whole(tmp_path, A)
-
-
-def test_the_least_recently_opened_makes_room_but_never_what_is_asked_for(tmp_path: Path) -> None:
-    c, d = (ArraySpec(key, A.shape, A.dtype) for key in "cd")
-    store = ArrayStore(tmp_path, 3 * A.file_bytes)
-    for age, spec in enumerate((A, c, d)):
-        store.open_together([spec], makes(spec), SHARD)
-        os.utime(store.path(spec.key), (age, age))
-    mapped = store.open_together([A], never, SHARD)  # now c was not used for longest
-    e, f = (ArraySpec(key, A.shape, A.dtype) for key in "ef")
-    store.open_together([e], makes(e), SHARD)
-    assert {entry.key for entry in entries(tmp_path)} == {"a", "d", "e"}
-    os.utime(store.path("a"), (0, 0))
-    store.open_together([A, f], makes(A, f), SHARD)
-    assert {entry.key for entry in entries(tmp_path)} == {"a", "e", "f"}
-    os.utime(store.path("a"), (0, 0))
-    store.open_together([d], makes(d), SHARD)
-    assert not store.path("a").exists()
-    np.testing.assert_array_equal(mapped[0], rows_of(A, 0, ROWS))  # who has it mapped reads on
-
-
-def test_what_is_being_made_counts_and_stays(tmp_path: Path) -> None:
-    work, budget = begun(tmp_path), A.file_bytes + B.file_bytes
-    c = ArraySpec("c", A.shape, A.dtype)
-    with work.joined(), pytest.raises(NoRoomError):
-        ArrayStore(tmp_path, budget).open_together([c], never, SHARD)
-    ArrayStore(tmp_path, budget).open_together([A, B], makes(A, B), SHARD)
-    assert_whole(tmp_path, A, B)
-
-
-def test_a_pass_that_died_makes_room(tmp_path: Path) -> None:
-    begun(tmp_path)
-    c = ArraySpec("c", A.shape, A.dtype)
-    ArrayStore(tmp_path, A.file_bytes + B.file_bytes).open_together([c], makes(c), SHARD)
-    (entry,) = entries(tmp_path)
-    assert entry.key == "c"
-    assert not list(tmp_path.glob("*.pass"))

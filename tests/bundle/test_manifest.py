@@ -38,7 +38,7 @@ def test_it_reads_back_as_written(tmp_path):
     assert manifest.artifact("onnx").path == "model.onnx"
 
 
-def test_a_format_that_is_not_there_is_named_with_those_that_are(tmp_path):
+def test_a_format_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(RecordError, match="no litert in this bundle, which holds: keras"):
         manifest_of(artifact_of("model.keras")).artifact("litert")
 

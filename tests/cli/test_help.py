@@ -176,7 +176,7 @@ def test_what_does_not_compare_is_said(
 
 
 def test_watching_a_study_that_nobody_runs_prints_it_and_ends(
-    say: Callable[..., Said], study: Path, monkeypatch: pytest.MonkeyPatch
+    say: Callable[..., Said], study: Path
 ) -> None:
     os.utime(study / "journal.log", (0, 0))
     assert say("report", study, "--watch") == say("report", study)

@@ -179,7 +179,7 @@ def test_the_original_pictures_are_those_that_were_decoded(source: Kind, tmp_pat
 
 
 @pytest.mark.parametrize("source", HERE, indirect=True)
-def test_classes_are_renamed_and_merged_whatever_the_kind(source: Kind, tmp_path: Path) -> None:
+def test_classes_are_renamed_and_merged_whatever_the_kind(source: Kind) -> None:
     plain = list_source(source.data)
     first, *others = plain.classes
     names = {first: "the first", "*": "another"}

@@ -79,7 +79,7 @@ def test_an_actor_killed_anywhere_leaves_a_trial_that_ends_as_it_would_have(
     assert [point["epoch"] for point in curve(workplace)] == list(range(EPOCHS + 1))
 
 
-def test_what_was_saved_is_never_ahead_of_what_was_reported(begin, workplace):
+def test_what_was_saved_is_never_ahead_of_what_was_reported(begin):
     actor = begin()
     reported = [actor.step()["epoch"] for _ in range(3)]
     again = begin()

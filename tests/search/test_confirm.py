@@ -166,7 +166,7 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(tmp_path, monkeyp
     assert sum(type(event).__name__ == "Confirming" for event in told) == 1
 
 
-def test_a_stopped_search_is_not_confirmed(tmp_path):
+def test_a_stopped_search_is_not_confirmed():
     from tlsearch.search.cluster import as_completed
 
     ended = SimpleNamespace(cpus_per_trial=1, gpus_per_trial=0)

@@ -81,8 +81,8 @@ def test_one_more_slot_never_takes_longer(search, speed, disk, at_a_time):
     assert b.wall_s <= a.wall_s * (1 + 1e-9)
 
 
-@given(configs, speeds, disks, slots)
-def test_one_more_epoch_never_costs_less(search, speed, disk, at_a_time):
+@given(configs, speeds, slots)
+def test_one_more_epoch_never_costs_less(search, speed, at_a_time):
     search = search.model_copy(update={"scheduler": config(scheduler="none").scheduler})
     more = search.model_copy(update={"epochs": search.epochs + 1})
     a, b = (plan(c, machine(speed, NOTHING), SURVEY, at_a_time) for c in (search, more))

@@ -102,7 +102,7 @@ def test_every_file_labels_pictures_of_any_size(bundle, folder, form):
 
 
 @pytest.mark.parametrize("form", list(EXPORT_FORMATS))
-def test_the_batch_size_is_free(bundle, folder, form):
+def test_the_batch_size_is_free(bundle, form):
     model = open_model(bundle[1], form)
     pictures = [np.full((32, 32, 3), shade, np.uint8) for shade in (10, 90, 200)]
     together = model(pictures)
