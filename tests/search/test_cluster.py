@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -59,19 +60,25 @@ def test_the_dashboard_stays_on_the_head(cluster):
     assert "--dashboard-host=127.0.0.1" in " ".join(cluster["head_start_ray_commands"])
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("RAY_AUTH_MODE", "token"),
-        ("RAY_CHDIR_TO_TRIAL_DIR", "0"),
-        ("RAY_AIR_NEW_OUTPUT", "0"),
-        ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1"),
-    ],
-)
-def test_settings_stand_before_ray_is_imported(name, value):
-    code = f"import os, tlsearch.search.ending; print(os.environ['{name}'])"
+SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def settings():
+    """What stands in the environment once a module that imports Ray was imported."""
+    code = "import json, os, tlsearch.search.ending; print(json.dumps(dict(os.environ)))"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_"))}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == value
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS.items())
+def test_settings_stand_before_ray_is_imported(settings, name, value):
+    assert settings[name] == value
