@@ -21,6 +21,7 @@ from tlsearch.search.cluster import in_worker
 
 KEPT_TRIALS = 5
 TEST_SCORE = "test score, evaluated once"
+EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
 
 
 def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
@@ -33,17 +34,21 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
     won = winner(record)
     if won is None:
         return
-    known = next((test for test in tested(record) if _is_of(test, won)), None)
-    if known == record.facts.get("test") and known and _formats(home.best) == set(config.export):
+    exported = record.facts.get(EXPORTED) == won.to_json()
+    if exported and _formats(home.best) == set(config.export):
         return
+    known = next((test for test in tested(record) if _is_of(test, won)), None)
     request = export_request(config, home, data, won, config.export, home.best)
-    evaluated, validation = in_worker(
+    evaluated, made = in_worker(
         _score_and_export, request, known and known["value"], config.resources.cpus_per_trial
     )
-    write_winner(home.artifacts, data, won.trial, validation)
     test = known or {**won.to_json(), **evaluated, "images": len(data.splits["test"])}
     tests = tested(record)
     note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
+    if isinstance(made, TlsearchError):
+        raise made
+    write_winner(home.artifacts, data, won.trial, made)
+    note(home.journal_file, {EXPORTED: won.to_json()})
 
 
 def _is_of(test: Mapping[str, Any], won: Winner) -> bool:
@@ -81,9 +86,9 @@ def export_request(
 
 def _score_and_export(
     request: ExportRequest, score: float | None, cpus: int
-) -> tuple[dict[str, float], NDArray[Any]]:
-    """The test score with its interval, evaluated unless it is known, once the bundle is in its
-    place; and what the network predicts for the validation split.
+) -> tuple[dict[str, float], NDArray[Any] | TlsearchError]:
+    """The test score with its interval, evaluated unless it is known; and, once the bundle is in
+    its place, what the network predicts for the validation split, or why there is no bundle.
     """
     from tlsearch.training.runtime import limit_threads
 
@@ -92,7 +97,10 @@ def _score_and_export(
     from tlsearch.training.whole import test_score
 
     evaluated = test_score(request.checkpoint, request.data) if score is None else {"value": score}
-    exported = export_bundle(replace(request, scores={TEST_SCORE: evaluated["value"]}))
+    try:
+        exported = export_bundle(replace(request, scores={TEST_SCORE: evaluated["value"]}))
+    except TlsearchError as error:  # the split was seen all the same, and that is noted
+        return evaluated, error
     return evaluated, exported.validation
 
 
