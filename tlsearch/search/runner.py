@@ -48,29 +48,34 @@ def run_trials(
     forget_unrecorded(home, searcher.record().trials)
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
     if searcher.remaining() > 0 and not _too_late(config, ending, listen):
-        tuner = Tuner(
-            _trainable(config, data, home.root),
-            tune_config=TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,  # a retried or promoted trial is one more to Ray; the searcher ends
-                max_concurrent_trials=slots,
-                reuse_actors=True,
-                trial_dirname_creator=_folder_name,
-            ),
-            run_config=RunConfig(
-                name="trials",
-                storage_path=str(home.ray),
-                stop=ending,
-                verbose=0,
-                failure_config=FailureConfig(max_failures=0),  # the searcher retries
-                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-            ),
+        tune_config = TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,  # a retried or promoted trial is one more to Ray; the searcher ends
+            max_concurrent_trials=slots,
+            reuse_actors=True,
+            trial_dirname_creator=_folder_name,
         )
-        tuner.fit()
+        Tuner(
+            _trainable(config, data, home.root),
+            tune_config=tune_config,
+            run_config=_run_config(home, ending),
+        ).fit()
         if promotes:  # an actor that ended after its last trial was dismissed left its state behind
             drop_weights(home, searcher.record())
     ending.note_spent()
+
+
+def _run_config(home: StudyDirectory, ending: Ending) -> RunConfig:
+    """Quiet, without checkpoints of Ray's own, and without its retries: the searcher has better."""
+    return RunConfig(
+        name="trials",
+        storage_path=str(home.ray),
+        stop=ending,
+        verbose=0,
+        failure_config=FailureConfig(max_failures=0),
+        checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+    )
 
 
 def forget_unrecorded(home: StudyDirectory, trials: Iterable[TrialRecord]) -> None:
