@@ -51,7 +51,7 @@ OTHER: dict[str, Any] = {
     "image_px": 96,
     "epochs": 3,
     "warm_up_epochs": 2,
-    "warm_up_lr": 1e-3,
+    "warm_up_lr": 1e-2,
     "metric": "auc",
     "feature_dtype": "float32",
     "seed": 1,

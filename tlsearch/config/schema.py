@@ -80,7 +80,7 @@ class SearchConfig(Frozen):
     epochs: PositiveInt = 10
     early_stopping: PositiveInt | None = None  # epochs without a better value that end a trial
     warm_up_epochs: Annotated[int, Field(ge=0)] = 5
-    warm_up_lr: Rate = 1e-2
+    warm_up_lr: Rate = 1e-3  # 1e-2 leaves a head too sure of itself to fine-tune from
     scheduler: Scheduler = Asha()
     trials: PositiveInt = 20
     time_budget: Annotated[float, BeforeValidator(_seconds), Field(gt=0)] | None = None  # seconds

@@ -41,7 +41,7 @@ class TrialConfig(Frozen):
     epochs: int = Field(default=10, ge=1)
     early_stopping: int | None = Field(default=None, ge=1)
     warm_up_epochs: int = Field(default=0, ge=0)
-    warm_up_lr: float = 1e-2
+    warm_up_lr: float = 1e-3
     metric: str = "accuracy"
     feature_dtype: str = "float16"
     augment: Augment = Augment()

@@ -134,14 +134,15 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class Confirming:
-    """The best trials are trained again on fresh seeds."""
+    """The best trials are trained again, `runs` times in all, each with a fresh seed."""
 
     trials: int
-    seeds: int
+    runs: int
 
     def __str__(self) -> str:
         best = "the best trial" if self.trials == 1 else f"the {self.trials} best trials"
-        return f"confirming {best} on {self.seeds} fresh seeds"
+        times = "1 run" if self.runs == 1 else f"{self.runs} runs"
+        return f"confirming {best}: {times} on fresh seeds"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def confirm(
     allowed_s = allowance(config, record, ending.spent_s, slots, gone(config, record))
     wanted = within(jobs(config, record), allowed_s, at_least=owed(config, record, ending.spent_s))
     if wanted:
-        listen(Confirming(len({job.number for job in wanted}), SEEDS))
+        listen(Confirming(len({job.number for job in wanted}), len(wanted)))
     keep = _keeper(home, ending, listen)
     for run in _trained(wanted, config, place, home, slots, ending):
         keep(run)
