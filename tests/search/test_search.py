@@ -32,6 +32,7 @@ baselines:
   - {backbone: strokes, unfrozen_layers: 0, head_lr: 1e-2}
   - {backbone: photos, unfrozen_layers: 15, fine_tune_lr: 1e-3}
 epochs: 6
+warm_up_lr: 1e-2
 trials: 6
 confirm: 0
 export: [keras, litert]
@@ -135,14 +136,14 @@ def test_any_kept_trial_can_be_exported(finished, shell):
 
 
 def test_the_model_labels_pictures(finished, shell):
-    for place, pixels in enumerate(load_digits().images[:20]):
+    for place, pixels in enumerate(load_digits().images[:40]):
         Image.fromarray((pixels * 15.9).astype("uint8")).save(shell.root / f"digit{place:02d}.png")
     files = sorted(shell.root.glob("digit*.png"))
     done = shell("predict", "study/best", *files, "--format", "json")
     assert done.returncode == 0, done.err
     labels = [entry["classes"][0]["label"] for entry in json.loads(done.out)]
-    truth = [str(label) for label in load_digits().target[:20]]
-    assert sum(a == b for a, b in zip(labels, truth, strict=True)) >= 10  # 2 by chance
+    truth = [str(label) for label in load_digits().target[:40]]
+    assert sum(a == b for a, b in zip(labels, truth, strict=True)) >= 16  # 4 by chance
 
 
 def test_a_picture_that_cannot_be_read_ends_with_exit_code_3(finished, shell):

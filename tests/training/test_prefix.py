@@ -26,7 +26,7 @@ def test_a_cached_trial_is_the_uncached_one(small_trial, digits, store, off, unf
 
 
 def test_half_precision_ranks_twelve_trials_as_single_precision_does(small_trial, digits, cache):
-    rates = (1e-4, 1e-3, 5e-3, 2e-2)
+    rates = (1e-4, 5e-4, 1e-3, 3e-3)  # above, training is chaotic and amplifies any rounding
     trials = [
         small_trial(n, epochs=2, **{"head_lr" if n == 0 else "fine_tune_lr": rate})
         for n in (0, 15, 40)
