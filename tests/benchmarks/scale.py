@@ -49,6 +49,7 @@ from tlsearch.search.sampler import TruthfulSearch
 ROWS = (100, 500, 1000, 2000, 5000, 10_000)
 EPOCHS, EPOCH_S = 9, 0.02
 FAR, SLOTS, PROPOSALS = 10_000, 1000, 20
+ALONE = ((100, 16), (500, 16), (1000, 16), (2000, 16), (FAR, SLOTS))  # trials before, at work
 SPACE = {
     "backbone": ["strokes", "photos"],
     "unfrozen_layers": [0, 15, "all"],
@@ -245,28 +246,29 @@ def far(rows: list[dict[str, float]], name: str) -> float:
 def main() -> None:
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+        result = about() | _searched(arguments, Path(folder))
+        _print_search(result)
         config = _config(arguments.trials, Path(folder))
-        home = StudyDirectory(Path(folder) / "study")
-        began = time.perf_counter()
-        with nodes(arguments.nodes, arguments.cpus):
-            slots, watch = search(config, home)
-        result: dict[str, Any] = {
-            "trials": arguments.trials,
-            "nodes": arguments.nodes,
-            "slots": slots,
-            "seconds": time.perf_counter() - began,
-            "epochs": sum(trial.epochs + 1 for trial in read(home.journal_file).trials),
-            "rows": watch.rows,
-            "alone": [
-                alone(config, *size, Path(folder))
-                for size in ((100, 16), (500, 16), (1000, 16), (2000, 16), (FAR, SLOTS))
-            ],
-        }
+        result["alone"] = [alone(config, *size, Path(folder)) for size in ALONE]
     result["far"] = _far(result)
-    result |= about()
-    _print(result)
+    _print_far(result)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _searched(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    home = StudyDirectory(folder / "study")
+    began = time.perf_counter()
+    with nodes(arguments.nodes, arguments.cpus):
+        slots, watch = search(_config(arguments.trials, folder), home)
+    return {
+        "trials": arguments.trials,
+        "nodes": arguments.nodes,
+        "slots": slots,
+        "seconds": time.perf_counter() - began,
+        "epochs": sum(trial.epochs + 1 for trial in read(home.journal_file).trials),
+        "rows": watch.rows,
+    }
 
 
 def _arguments() -> argparse.Namespace:
@@ -298,8 +300,8 @@ def _far(result: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _print(result: dict[str, Any]) -> None:
-    machine, rows = result["machine"], result["rows"]
+def _print_search(result: dict[str, Any]) -> None:
+    machine = result["machine"]
     print(f"{machine['processor']}, {machine['cores']} cores, {result['nodes']} nodes of Ray")
     print(
         f"{result['trials']} trials, {result['epochs']} epochs of {1000 * EPOCH_S:.0f} ms, "
@@ -308,9 +310,12 @@ def _print(result: dict[str, Any]) -> None:
     names = ("trials_per_s", "cpu_ms", "proposing_ms", "epochs_ms", "ends_ms")
     heads = ("trials/s", "CPU ms", "proposing", "its epochs", "its end", "RSS MB", "journal MB")
     print(f"{'trials':>7} " + " ".join(f"{head:>10}" for head in heads))
-    for row in rows:
+    for row in result["rows"]:
         cells = [row[name] for name in (*names, "rss_mb", "journal_mb")]
-        print(f"{row['trials']:7} " + " ".join(f"{cell:10.1f}" for cell in cells))
+        print(f"{row['trials']:7} " + " ".join(f"{cell:10.1f}" for cell in cells), flush=True)
+
+
+def _print_far(result: dict[str, Any]) -> None:
     print("the searcher alone, ms")
     print(f"{'trials':>7} {'at work':>10} {'proposing':>10} {'its end':>10}")
     for row in result["alone"]:
