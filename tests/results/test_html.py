@@ -1,5 +1,6 @@
 """The page of a study: whole, offline, and deaf to what data would have it run."""
 
+import functools
 import json
 import math
 import re
@@ -111,12 +112,18 @@ def elements(text: str, folder: Path) -> list[str]:
     return [tag for tag, _ in page.elements]
 
 
+@functools.cache
+def harmless(folder: Path) -> list[str]:
+    """The elements of a page with a name that is one in every respect."""
+    return elements("x", folder)
+
+
 @given(st.text(st.sampled_from("<>&\"'/! -scriptb\u2028{}%"), min_size=1, max_size=30))
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_no_name_adds_an_element_to_the_page(tmp_path: Path, text: str) -> None:
-    assert elements(text, tmp_path) == elements("x" * len(text), tmp_path)
+    assert elements(text, tmp_path) == harmless(tmp_path)
 
 
 def test_an_evil_name_is_a_name(tmp_path: Path) -> None:
@@ -143,6 +150,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@settings(max_examples=40)
 @given(values)
 def test_json_in_the_page_reads_back_and_holds_nothing_that_html_reads(value: Any) -> None:
     text = _json(value)
@@ -150,6 +158,7 @@ def test_json_in_the_page_reads_back_and_holds_nothing_that_html_reads(value: An
     assert not set("<>&\u2028\u2029") & set(text)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text(min_size=1))
 def test_plots_hold_no_tag_that_plotly_would_read(text: str) -> None:
     record = evil_study(text)

@@ -29,6 +29,7 @@ from tlsearch.results.events import (
 from tlsearch.results.journal import StudyRecord, TrialRecord
 from tlsearch.results.live import Progress, lines, span, trial_ended
 from tlsearch.results.rungs import rungs
+from tlsearch.results.standings import Standings
 
 CONFIG = {"backbone": "strokes", "unfrozen_layers": 15}
 BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", "max", trials=20, epochs=6, slots=2)
@@ -103,10 +104,11 @@ def test_the_end_of_a_trial_is_what_the_record_says():
         TrialRecord(1, "unfinished", CONFIG, {1: 0.9}),
         TrialRecord(2, "failed", CONFIG, {}, "no memory"),
     )
-    event = trial_ended(trials[0], StudyRecord("max", trials), 5)
+    event = trial_ended(trials[0], Standings.of(StudyRecord("max", trials)), 5)
     assert (event.value, event.best_epoch, event.epochs, event.seconds) == (0.75, 2, 2, 3.26)
     assert (event.ended, event.trials, event.leader, event.leader_value) == (2, 5, 1, 0.9)
-    assert trial_ended(trials[2], StudyRecord("max", trials[2:]), 5).leader is None
+    nobody = Standings.of(StudyRecord("max", trials[2:]))
+    assert trial_ended(trials[2], nobody, 5).leader is None
 
 
 @pytest.fixture

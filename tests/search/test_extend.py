@@ -1,5 +1,6 @@
 """What a study may be asked for more, and what must stay as it was."""
 
+import hypothesis
 import pytest
 import yaml
 from hypothesis import given
@@ -30,6 +31,7 @@ def test_nothing_asked_changes_nothing() -> None:
     assert extended(CONFIG, settings("seed=0", "epochs=10")) == CONFIG
 
 
+@hypothesis.settings(max_examples=20, deadline=None)  # each reads the whole configuration anew
 @given(st.integers(1, 500), st.integers(0, 10))
 def test_trials_are_a_number_or_so_many_more(count: int, ended: int) -> None:
     assert extended(CONFIG, Extension(trials=f"+{count}"), ended).trials == 20 + count

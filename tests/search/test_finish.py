@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from tlsearch.results.journal import StudyRecord, TrialRecord
 from tlsearch.results.leaderboard import ranked
+from tlsearch.results.standings import KEPT_TRIALS
 from tlsearch.results.storage import StudyDirectory
-from tlsearch.search.finish import KEPT_TRIALS, drop_weights
+from tlsearch.search.finish import drop_ended, drop_weights
 
 states = st.sampled_from(["finished", "stopped", "diverged", "failed", "unfinished"])
 trials = st.lists(st.tuples(states, st.floats(0, 1)), max_size=15)
@@ -30,6 +31,20 @@ def test_weights_of_the_best_stay_and_resume_states_of_the_unfinished(tmp_path_f
     assert _holding(home, record, "best.npz") >= best
     assert len(_holding(home, record, "best.npz") - unfinished) <= KEPT_TRIALS
     assert len(_holding(home, record, "log")) == len(drawn)
+
+
+def test_what_an_end_makes_needless_is_forgotten_and_nothing_else(tmp_path):
+    home = StudyDirectory(tmp_path)
+    record = StudyRecord("max", tuple(TrialRecord(n, "stopped", {}, {1: 0.5}) for n in range(3)))
+    for trial in record.trials:
+        home.trial(trial.number).mkdir(parents=True)
+        for name in ("best.npz", "resume.npz"):
+            (home.trial(trial.number) / name).touch()
+    drop_ended(home, 1, None)
+    assert _holding(home, record, "best.npz") == {0, 1, 2}
+    drop_ended(home, 1, 0)
+    assert _holding(home, record, "best.npz") == {1, 2}
+    assert _holding(home, record, "resume.npz") == {0, 2}
 
 
 def _holding(home, record, name):

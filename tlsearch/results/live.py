@@ -16,15 +16,14 @@ from tlsearch.results.events import (
     Unforeseen,
     what,
 )
-from tlsearch.results.journal import StudyRecord, TrialRecord
-from tlsearch.results.leaderboard import ranked
+from tlsearch.results.journal import TrialRecord
+from tlsearch.results.standings import Standings
 
 
-def trial_ended(trial: TrialRecord, record: StudyRecord, trials: int) -> TrialEnded:
-    """The event of a trial's end in a study that stands as `record` says."""
-    epoch, value = trial.best(record.direction) or (None, None)
-    leader = next(iter(ranked(record)), None)
-    best = None if leader is None else leader.best(record.direction)
+def trial_ended(trial: TrialRecord, standings: Standings, trials: int) -> TrialEnded:
+    """The event of a trial's end in a study that stands as `standings` says."""
+    epoch, value = trial.best(standings.direction) or (None, None)
+    leader, leader_value = standings.leader or (None, None)
     return TrialEnded(
         trial=trial.number,
         state=trial.state,
@@ -34,10 +33,10 @@ def trial_ended(trial: TrialRecord, record: StudyRecord, trials: int) -> TrialEn
         best_epoch=epoch,
         epochs=trial.epochs,
         seconds=round(trial.seconds, 2),
-        ended=ended(record.trials),
+        ended=standings.ended,
         trials=trials,
-        leader=None if leader is None else leader.number,
-        leader_value=None if best is None else best[1],
+        leader=leader,
+        leader_value=leader_value,
     )
 
 

@@ -15,11 +15,11 @@ from tlsearch.errors import TlsearchError
 from tlsearch.results.confirmation import Winner, winner
 from tlsearch.results.journal import StudyRecord, note, read, tested
 from tlsearch.results.leaderboard import keep_for_export
+from tlsearch.results.standings import KEPT_TRIALS
 from tlsearch.results.storage import StudyDirectory, versions
 from tlsearch.search.artifacts import write_winner
 from tlsearch.search.cluster import in_worker
 
-KEPT_TRIALS = 5
 TEST_SCORE = "test score, evaluated once"
 EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
 
@@ -102,6 +102,13 @@ def _score_and_export(
     except TlsearchError as error:  # the split was seen all the same, and that is noted
         return evaluated, error
     return evaluated, exported.validation
+
+
+def drop_ended(home: StudyDirectory, ended: int, dropped: int | None) -> None:
+    """Forget the resume state of a trial that ended, and the weights that its end made needless."""
+    (home.trial(ended) / "resume.npz").unlink(missing_ok=True)
+    if dropped is not None:
+        (home.trial(dropped) / "best.npz").unlink(missing_ok=True)
 
 
 def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:

@@ -114,7 +114,8 @@ class ExplainedHalving(AsyncHyperBandScheduler):
         at = self.bracket_of(number)
         bracket, reward = self._brackets[at], self._metric_op * value
         cutoff = bracket.cutoff(recorded)
-        place = 1 + sum(other > reward for other in recorded.values())
+        values = np.fromiter(recorded.values(), float, len(recorded))
+        place = 1 + np.count_nonzero(values > reward)
         action = bracket.on_result(SimpleNamespace(trial_id=str(number)), epoch, reward)
         of = f" of bracket {at}" if len(self._brackets) > 1 else ""
         return Decision(

@@ -31,14 +31,15 @@ class ExplainedMedian(FIFOScheduler):
         self._min_trials = min_trials
         self._reasons = reasons
         self.values: dict[int, dict[int, float]] = defaultdict(dict)  # trial -> epoch -> value
+        self._to: dict[int, dict[int, float]] = defaultdict(dict)  # epoch -> trial -> mean up to it
         self.decisions: list[Decision] = []
 
     def rebuild(self, history: Iterable[TrialRecord]) -> None:
         """Take up every value that the journal knows."""
         for trial in history:
-            sound = {epoch: v for epoch, v in trial.values.items() if math.isfinite(v)}
-            if sound:
-                self.values[trial.number].update(sound)
+            for epoch, value in sorted(trial.values.items()):
+                if math.isfinite(value):
+                    self._take(trial.number, epoch, value)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continue, or stop a trial below the median or with a value that is no number."""
@@ -47,7 +48,7 @@ class ExplainedMedian(FIFOScheduler):
             return str(TrialScheduler.STOP)
         if epoch in self.values[number]:  # a resumed trial repeats it
             return str(TrialScheduler.CONTINUE)
-        self.values[number][epoch] = value
+        self._take(number, epoch, value)
         means = self._means(number, epoch) if epoch >= self._grace else []
         if len(means) < self._min_trials:
             return str(TrialScheduler.CONTINUE)
@@ -60,15 +61,28 @@ class ExplainedMedian(FIFOScheduler):
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Take up the last value of a trial that ended itself: Ray shows it here alone."""
-        value = result.get(METRIC, math.nan)
-        if math.isfinite(value) and not result.get("diverged"):
-            self.values[trial.config["number"]].setdefault(result[TIME_ATTR], value)
+        value, number = result.get(METRIC, math.nan), trial.config["number"]
+        sound = math.isfinite(value) and not result.get("diverged")
+        if sound and result[TIME_ATTR] not in self.values[number]:
+            self._take(number, result[TIME_ATTR], value)
+
+    def _take(self, number: int, epoch: int, value: float) -> None:
+        """Take up a value, and the mean of its trial up to it, which no later value changes.
+
+        So a decision does not look at every epoch of every trial again. An epoch that the record
+        lacks has the mean of those before it.
+        """
+        known = self.values[number]
+        last = max(known, default=0)
+        known[epoch] = value
+        for between in range(max(last + 1, self._grace), epoch + 1):
+            scope = [v for e, v in known.items() if self._grace <= e <= between]
+            if scope:
+                self._to[between][number] = float(np.mean(scope))
 
     def _means(self, number: int, epoch: int) -> list[float]:
         """The mean value from the grace epoch to this one, of each other trial that came so far."""
-        others = [v for n, v in self.values.items() if n != number and max(v, default=0) >= epoch]
-        scopes = [[x for e, x in v.items() if self._grace <= e <= epoch] for v in others]
-        return [float(np.mean(scope)) for scope in scopes if scope]
+        return [mean for other, mean in self._to[epoch].items() if other != number]
 
     def _decide(self, number: int, epoch: int, means: list[float]) -> Decision:
         best = max if self._direction == "max" else min

@@ -11,8 +11,8 @@ from tlsearch.features import Disk, worth_keeping
 from tlsearch.pace import POOLED, Pace, Suffix
 from tlsearch.results.confirmation import FRESH_SHARE, SHARE, search_budget
 from tlsearch.results.rungs import rungs_of
+from tlsearch.results.standings import KEPT_TRIALS
 from tlsearch.search.calibration import Calibration, cuts
-from tlsearch.search.finish import KEPT_TRIALS
 from tlsearch.search.survival import Reaching, reaching
 
 RAY_START_S = 3.0

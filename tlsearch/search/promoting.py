@@ -6,7 +6,7 @@ from typing import Any
 from optuna.trial import Trial
 from ray.tune.search import Searcher
 
-from tlsearch.results.journal import TrialRecord
+from tlsearch.results.journal import TrialRecord, read_trial
 from tlsearch.search.promotion import PromotingAsha
 from tlsearch.search.sampler import TruthfulSearch, noted
 
@@ -56,13 +56,13 @@ class PromotingSearch(TruthfulSearch):
         for number, why in self._promotion.dismiss().items():
             self.reasons[number] = why
             self._ot_trials[f"parked-{number}"] = Trial(self.study, self._id(number))
-            last = _last_result(self.record().trials[number])
+            last = _last_result(read_trial(self.study._storage.get_trial(self._id(number))))
             super().on_trial_complete(f"parked-{number}", last)
         return str(Searcher.FINISHED)
 
     def _id(self, number: int) -> int:
-        identity: int = self.study.get_trials(deepcopy=False)[number]._trial_id
-        return identity
+        study = self.study
+        return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
 
 
 def _last_result(trial: TrialRecord) -> dict[str, Any]:

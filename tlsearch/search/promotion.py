@@ -4,6 +4,7 @@ Li et al., "A System for Massively Parallel Hyperparameter Tuning", algorithm 2.
 trial has ended: its slot serves another, and a promoted one begins as a resumed one does.
 """
 
+import bisect
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,8 @@ from tlsearch.results.journal import TrialRecord
 from tlsearch.results.rungs import rungs
 from tlsearch.search.decision import Decision
 from tlsearch.search.sampler import METRIC, TIME_ATTR
+
+Place = tuple[float, int]  # value, negated where more is better, and number: of equals the earlier
 
 
 class PromotingAsha(FIFOScheduler):
@@ -33,6 +36,8 @@ class PromotingAsha(FIFOScheduler):
         self._reduction = reduction
         marks = [epoch for epoch in rungs(first_rung, reduction, epochs) if epoch < epochs]
         self.rungs: dict[int, dict[int, float]] = {epoch: {} for epoch in marks}
+        self._orders: dict[int, list[Place]] = {epoch: [] for epoch in marks}
+        self._waiting: dict[int, list[Place]] = {epoch: [] for epoch in marks}  # the parked ones
         self.parked: dict[int, int] = {}
         self.decisions: list[Decision] = []
 
@@ -41,9 +46,10 @@ class PromotingAsha(FIFOScheduler):
         for trial in history:
             for epoch in self.rungs.keys() & trial.values.keys():
                 if math.isfinite(trial.values[epoch]):
-                    self.rungs[epoch][trial.number] = trial.values[epoch]
-            if trial.state == "unfinished" and trial.epochs in self.rungs:
-                self.parked[trial.number] = trial.epochs
+                    self._reach(epoch, trial.number, trial.values[epoch])
+            at = self.rungs.get(trial.epochs, {})
+            if trial.state == "unfinished" and trial.number in at:
+                self._park(trial.number, trial.epochs)
 
     def promote(self, at_least: int = 0) -> int | None:
         """The trial to take up again, of the last rung that has one, None where none is due.
@@ -51,10 +57,11 @@ class PromotingAsha(FIFOScheduler):
         `at_least` as many leave each rung, however few reached it.
         """
         for epoch in reversed(self.rungs):
-            for number in self._best(epoch, at_least):
-                if self.parked.get(number) == epoch:
-                    del self.parked[number]
-                    return number
+            last, waiting = self._last(epoch, at_least), self._waiting[epoch]
+            if last is not None and waiting and waiting[0] <= last:
+                number = waiting.pop(0)[1]
+                del self.parked[number]
+                return number
         return None
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -65,8 +72,9 @@ class PromotingAsha(FIFOScheduler):
         reached = self.rungs.get(epoch)
         if reached is None or number in reached:  # one taken up again may repeat its rung's epoch
             return str(TrialScheduler.CONTINUE)
-        reached[number] = value
-        goes_on = number in self._best(epoch)
+        self._reach(epoch, number, value)
+        last = self._last(epoch)
+        goes_on = last is not None and self._place(epoch, number) <= last
         self.decisions.append(self._decision(number, epoch, stopped=not goes_on))
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
@@ -81,36 +89,51 @@ class PromotingAsha(FIFOScheduler):
         if reached is None or broke or not math.isfinite(value):
             return
         if number in reached:
-            self.parked[number] = epoch
+            self._park(number, epoch)
         else:
-            reached[number] = value
+            self._reach(epoch, number, value)
 
     def dismiss(self) -> dict[int, str]:
         """Trial -> why it is never taken up again, for all that wait; none waits any more."""
         found = {n: str(self._decision(n, epoch, stopped=True)) for n, epoch in self.parked.items()}
         self.parked = {}
+        self._waiting = {epoch: [] for epoch in self.rungs}
         return found
 
-    def _order(self, epoch: int) -> list[int]:
-        """The trials that reached a rung, best first, of equals the earlier."""
-        reached = self.rungs[epoch]
-        return sorted(reached, key=lambda number: (-self._sign * reached[number], number))
+    def _reach(self, epoch: int, number: int, value: float) -> None:
+        """A trial came to a rung: its place there is kept, so that nobody has to sort them."""
+        self.rungs[epoch][number] = value
+        bisect.insort(self._orders[epoch], self._place(epoch, number))
 
-    def _best(self, epoch: int, at_least: int = 0) -> list[int]:
-        order = self._order(epoch)
-        return order[: max(len(order) // self._reduction, at_least)]
+    def _park(self, number: int, epoch: int) -> None:
+        """A trial waits at its rung."""
+        if self.parked.get(number) == epoch:
+            return
+        self.parked[number] = epoch
+        bisect.insort(self._waiting[epoch], self._place(epoch, number))
+
+    def _place(self, epoch: int, number: int) -> Place:
+        """Where a trial stands at a rung it reached: the smaller the better."""
+        return -self._sign * self.rungs[epoch][number], number
+
+    def _last(self, epoch: int, at_least: int = 0) -> Place | None:
+        """The last place that leaves a rung, None where none does yet."""
+        order = self._orders[epoch]
+        leave = min(max(len(order) // self._reduction, at_least), len(order))
+        return order[leave - 1] if leave else None
 
     def _decision(self, number: int, epoch: int, stopped: bool) -> Decision:
         """What stands against a trial at its rung: the last one that would be promoted there."""
-        order = self._order(epoch)
-        best = max(len(order) // self._reduction, 1)
+        order, last = self._orders[epoch], self._last(epoch, at_least=1)
+        assert last is not None, "the trial itself reached the rung"
+        place = 1 + bisect.bisect_left(order, self._place(epoch, number))
         return Decision(
             trial=number,
             epoch=epoch,
             value=self.rungs[epoch][number],
-            cutoff=self.rungs[epoch][order[best - 1]],
+            cutoff=self.rungs[epoch][last[1]],
             seen=len(order),
-            place=f"place {order.index(number) + 1} of {len(order)} at rung {epoch}",
+            place=f"place {place} of {len(order)} at rung {epoch}",
             stopped=stopped,
             direction=self._direction,
         )

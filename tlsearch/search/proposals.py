@@ -19,6 +19,7 @@ from tlsearch.config.names import spell
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.space import Space
 from tlsearch.config.trial import TrialConfig
+from tlsearch.search.tried import Tried
 
 RATES = ("head_lr", "fine_tune_lr")
 WHOLE = ("unfrozen_layers", "batch_size")
@@ -135,31 +136,26 @@ def parameters_of(trial: TrialConfig, space: Space) -> dict[str, Any] | None:
     return parameters
 
 
-def novel(config: SearchConfig, draws: Iterable[Point], tried: Mapping[int, TrialConfig]) -> Point:
+def novel(config: SearchConfig, draws: Iterable[Point], tried: Tried) -> Point:
     """The first of some draws that no trial trained before; else the first draw, as a replica.
 
-    `tried` maps each trial's number to its configuration. A replica is the same configuration with
-    a seed of its own: where a small space is exhausted, that says how far a value is luck.
+    A replica is the same configuration with a seed of its own: where a small space is exhausted,
+    that says how far a value is luck.
     """
-    known = {trial.effective for trial in tried.values()}
     first: Point | None = None
     for point in draws:
-        if point.trial.effective not in known:
+        if not tried.trains(point.trial):
             return point
         first = first or point
     assert first is not None, "there is always a draw"
     return replica(config, first, tried)
 
 
-def replica(config: SearchConfig, point: Point, tried: Mapping[int, TrialConfig]) -> Point:
+def replica(config: SearchConfig, point: Point, tried: Tried) -> Point:
     """The same point with the next seed that no trial of this configuration has."""
-    alike = [n for n, t in tried.items() if _seedless(t) == _seedless(point.trial)]
+    alike = tried.alike(point.trial)
     trial = point.trial.model_copy(update={"seed": replica_seed(config.seed, len(alike))})
     return Point(point.parameters, trial, min(alike))
-
-
-def _seedless(trial: TrialConfig) -> TrialConfig:
-    return trial.effective.model_copy(update={"seed": 0})
 
 
 def replica_seed(seed: int, number: int) -> int:

@@ -46,6 +46,7 @@ def run_trials(
     if isinstance(searcher, PromotingSearch):
         searcher.follow(scheduler)
     forget_unrecorded(home, searcher.record().trials)
+    drop_weights(home, searcher.record())  # what a driver killed between two files left behind
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
     if searcher.remaining() > 0 and not _too_late(config, ending, listen):
         tune_config = TuneConfig(

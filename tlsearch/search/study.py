@@ -9,9 +9,10 @@ from tlsearch.data.sources import ImageData
 from tlsearch.errors import StudyError, TlsearchError
 from tlsearch.results.confirmation import search_budget
 from tlsearch.results.events import Exporting, Listen, Stopping
-from tlsearch.results.journal import SPENT, StudyRecord, TrialRecord, note
+from tlsearch.results.journal import SPENT, TrialRecord, note
 from tlsearch.results.live import trial_ended
 from tlsearch.results.report import write_report
+from tlsearch.results.standings import Standings
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.artifacts import write_data
 from tlsearch.search.extend import NOTHING, Extension, entry, extended, plain
@@ -118,12 +119,12 @@ def _run(
     ending: "Ending",
     listen: Listen,
 ) -> None:
-    from tlsearch.search.finish import drop_weights
+    from tlsearch.search.finish import drop_ended
     from tlsearch.search.runner import run_trials
 
-    def announce(trial: TrialRecord, record: StudyRecord) -> None:
-        drop_weights(home, record)
-        listen(trial_ended(trial, record, config.trials))
+    def announce(trial: TrialRecord, standings: Standings) -> None:
+        drop_ended(home, trial.number, standings.dropped)
+        listen(trial_ended(trial, standings, config.trials))
 
     run_trials(config, data, home, slots, ending, announce, listen)
 
