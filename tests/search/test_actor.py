@@ -22,6 +22,8 @@ EPOCHS = 4
 @pytest.fixture
 def workplace(tmp_path):
     splits = Splits(train=40, validation=40, test=40)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.yaml").write_text("")
     data = prepare(Data(kind="digits", image_px=32, splits=splits), tmp_path / "cache")
     return Workplace(data, tmp_path / "study", tmp_path / "cache", 10**9, (0,), "max", 1)
 
@@ -30,6 +32,7 @@ def workplace(tmp_path):
 def begin(workplace, monkeypatch):
     """A new actor, as after the death of the one before it; every epoch saves its state."""
     monkeypatch.setattr(module, "RESUME_EVERY_S", 0.0)
+    monkeypatch.setattr(module, "RESUME_SHARE", float("inf"))
     monkeypatch.setattr(module, "_log_to", lambda path: None)
     trial = TrialConfig(
         backbone="strokes",

@@ -67,6 +67,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     from tlsearch.search.cluster import connect
     from tlsearch.search.ending import Ending, signals
     from tlsearch.search.forecast import forecasted
+    from tlsearch.search.preflight import require_ready
 
     spent_s = so_far(home)[1]
     ending = Ending(
@@ -77,10 +78,11 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     # No thread computes while Ray starts: it forks, and NumPy's threads do not outlive a fork. Ray
     # takes SIGTERM as it starts; the signals are ours after that.
     with connect(config.resources) as slots, signals(ending):
+        require_ready(config, home)
         _begin(config, home, data)
         listen(began(config, home, slots))
         with forecasted(config, home, data, slots, ending, listen):
-            _run(config, home, data, slots, ending, listen)
+            _run(config, home, data, ending, listen)
         _note_baselines(config, home, data)
         if not ending.cut_short:
             _finish(config, home, data, slots, ending, listen)
@@ -114,7 +116,6 @@ def _run(
     config: SearchConfig,
     home: StudyDirectory,
     data: ImageData,
-    slots: int,
     ending: "Ending",
     listen: Listen,
 ) -> None:
@@ -125,7 +126,7 @@ def _run(
         drop_weights(home, record)
         listen(trial_ended(trial, record, config.trials))
 
-    run_trials(config, data, home, slots, ending, announce, listen)
+    run_trials(config, data, home, ending, announce, listen)
 
 
 def _finish(
@@ -138,12 +139,14 @@ def _finish(
 ) -> None:
     """Confirm and export the winner; where that fails the trials are reported all the same."""
     from tlsearch.search.confirm import confirm
+    from tlsearch.search.delivery import delivery
     from tlsearch.search.finish import finish
     from tlsearch.search.workplace import workplace
 
     try:
         if config.confirm:
-            confirm(config, home, workplace(config, data, home.root), slots, ending, listen)
+            place = workplace(config, data, home.root, delivery(data))
+            confirm(config, home, place, slots, ending, listen)
         if not ending.cut_short:
             listen(Exporting())
             finish(config, home, data)
