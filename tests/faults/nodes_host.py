@@ -12,9 +12,9 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import ray
+from processes import children
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
@@ -66,18 +66,6 @@ class Host:
 
 def raylet(node) -> int:
     return node.all_processes["raylet"][0].process.pid
-
-
-def children(parent: int) -> list[int]:
-    """The processes whose parent this one is."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(path.parent.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return found
 
 
 def main() -> None:

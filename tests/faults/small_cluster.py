@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nodes_host import children
+from processes import children
 from small_study import SmallStudy
 
 HOST = Path(__file__).with_name("nodes_host.py")

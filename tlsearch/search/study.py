@@ -85,7 +85,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
             _run(config, home, data, ending, listen)
         _note_baselines(config, home, data)
         if not ending.cut_short:
-            _finish(config, home, data, slots, ending, listen)
+            _finish(config, home, data, ending, listen)
         note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
     listen(ended_event(config, home, ending))
     study = Study(home.root, ending.interrupted or ending.error)
@@ -133,7 +133,6 @@ def _finish(
     config: SearchConfig,
     home: StudyDirectory,
     data: ImageData,
-    slots: int,
     ending: "Ending",
     listen: Listen,
 ) -> None:
@@ -141,12 +140,14 @@ def _finish(
     from tlsearch.search.confirm import confirm
     from tlsearch.search.delivery import delivery
     from tlsearch.search.finish import finish
+    from tlsearch.search.nodes import Watch
     from tlsearch.search.workplace import workplace
 
     try:
         if config.confirm:
             place = workplace(config, data, home.root, delivery(data))
-            confirm(config, home, place, slots, ending, listen)
+            room = Watch(config.resources).room()  # not what there was at the beginning
+            confirm(config, home, place, room, ending, listen)
         if not ending.cut_short:
             listen(Exporting())
             finish(config, home, data)
