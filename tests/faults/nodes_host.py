@@ -61,7 +61,8 @@ class Host:
         preempted = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
         deadline_ms = int((time.time() + seconds) * 1000)
         gcs = GcsClient(address=self.cluster.address)
-        return gcs.drain_node(node_id, preempted, "spot instance", deadline_ms)
+        accepted, why = gcs.drain_node(node_id, preempted, "spot instance", deadline_ms)
+        return [bool(accepted), str(why)]
 
 
 def raylet(node) -> int:

@@ -67,7 +67,8 @@ class Nodes:
 
     def drain(self, node: str, seconds: float) -> None:
         """Give a node the notice of a spot instance."""
-        self._asked("drain", node, seconds)
+        accepted, why = self._asked("drain", node, seconds)
+        assert accepted, why
 
     def workers(self, node: str) -> set[int]:
         """The processes that Ray runs on a node."""

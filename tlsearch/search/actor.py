@@ -163,7 +163,7 @@ class TrialActor(tune.Trainable):
 
         To Ray the actor has died, and so no other trial is given to it either.
         """
-        if time.monotonic() - self._looked < LOOK_EVERY_S:
+        if not self.workplace.on_cluster or time.monotonic() - self._looked < LOOK_EVERY_S:
             return
         self._looked = time.monotonic()
         if here_is_leaving():

@@ -36,6 +36,11 @@ class Workplace:
     fetch: Callable[[Path], None] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def on_cluster(self) -> bool:
+        """Whether trials may train on other nodes than the driver's."""
+        return self.fetch is not None
+
     def train(
         self, trial: TrialConfig, start: "Checkpoint | None" = None
     ) -> Iterator["EpochReport"]:
