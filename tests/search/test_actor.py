@@ -1,5 +1,6 @@
 """What an actor keeps of a trial, and from where another one takes it up; without Ray running."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -22,6 +23,8 @@ EPOCHS = 4
 @pytest.fixture
 def workplace(tmp_path):
     splits = Splits(train=40, validation=40, test=40)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.yaml").write_text("")
     data = prepare(Data(kind="digits", image_px=32, splits=splits), tmp_path / "cache")
     return Workplace(data, tmp_path / "study", tmp_path / "cache", 10**9, (0,), "max", 1)
 
@@ -30,6 +33,7 @@ def workplace(tmp_path):
 def begin(workplace, monkeypatch):
     """A new actor, as after the death of the one before it; every epoch saves its state."""
     monkeypatch.setattr(module, "RESUME_EVERY_S", 0.0)
+    monkeypatch.setattr(module, "RESUME_SHARE", float("inf"))
     monkeypatch.setattr(module, "_log_to", lambda path: None)
     trial = TrialConfig(
         backbone="strokes",
@@ -165,3 +169,25 @@ def test_a_trial_is_free_once_its_actor_has_left_it(begin, workplace, leave):
     getattr(actor, leave)(*{"reset_config": another, "save_checkpoint": ("",)}.get(leave, ()))
     with StudyDirectory(workplace.study).trial_locked(0, wait_s=0):
         pass
+
+
+def test_a_trial_on_a_node_that_will_go_is_saved_and_its_process_ends(begin, monkeypatch):
+    monkeypatch.setattr(module, "RESUME_EVERY_S", 1e9)
+    monkeypatch.setattr(module.ray.actor, "exit_actor", sys.exit)
+    actor = begin()
+    actor.workplace = dataclasses.replace(actor.workplace, fetch=lambda images: None)
+    reported = [actor.step()["epoch"] for _ in range(3)]
+    monkeypatch.setattr(module, "here_is_leaving", lambda: True)
+    actor._looked = 0.0
+    with pytest.raises(SystemExit):
+        actor.step()
+    monkeypatch.setattr(module, "here_is_leaving", lambda: False)
+    assert begin().step()["epoch"] == reported[-1] + 1
+
+
+def test_a_trial_on_a_node_without_the_study_ends_the_search(begin, workplace):
+    (workplace.study / "study.yaml").unlink()
+    result = begin().step()
+    assert result["fatal"]
+    assert result["failure_at"] == "ClusterError"
+    assert "study.yaml: no such file" in result["failure"]

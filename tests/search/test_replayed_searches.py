@@ -29,8 +29,10 @@ from tlsearch.search.runner import run_trials
 
 def search(name, slots):
     home = StudyDirectory(Path(name))
+    resources = config.resources.model_copy(update={"max_concurrent": slots})
+    limited = config.model_copy(update={"resources": resources})
     home.write_about(plain(config), data=describe(data))
-    run_trials(config, data, home, slots, Ending(None), lambda *ended: None)
+    run_trials(limited, data, home, Ending(None), lambda *ended: None)
 
 config = parse(sys.argv[1], settings=["cache=" + str(Path("cache").absolute())])
 data = prepared(config)

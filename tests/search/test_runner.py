@@ -12,6 +12,7 @@ from tlsearch.results.journal import TrialRecord
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search import runner
 from tlsearch.search.ending import Ending
+from tlsearch.search.nodes import Node, Watch
 from tlsearch.search.sampler import TruthfulSearch
 
 SPACE = """
@@ -37,7 +38,9 @@ def asked(tmp_path, monkeypatch):
     monkeypatch.setattr(tune, "with_parameters", lambda trainable, **shared: trainable)
     home = StudyDirectory(tmp_path / "study")
     home.root.mkdir()
-    runner.run_trials(parse(SPACE), None, home, 3, Ending(None), lambda *ended: None)
+    node = Node("here", "here", {"CPU": 3})
+    monkeypatch.setattr(runner, "Watch", lambda resources: Watch(resources, lambda: [node]))
+    runner.run_trials(parse(SPACE), None, home, Ending(None), lambda *ended: None)
     return SimpleNamespace(**seen)
 
 
@@ -47,7 +50,11 @@ def test_processes_serve_many_trials(asked):
 
 
 def test_nothing_is_proposed_ahead_of_results(asked):
-    assert asked.tune_config.max_concurrent_trials == 3
+    search = asked.tune_config.search_alg
+    assert [search.suggest(f"trial {place}") is not None for place in range(5)] == [True] * 3 + [
+        False
+    ] * 2
+    assert asked.tune_config.max_concurrent_trials is None  # stock Ray's, fixed for good
 
 
 def test_the_metric_is_said_once(asked):

@@ -13,6 +13,7 @@ from tlsearch.config.load import parse
 from tlsearch.results.journal import read
 from tlsearch.results.leaderboard import ranked
 from tlsearch.search.ending import Ending
+from tlsearch.search.outcome import RETRIES
 from tlsearch.search.sampler import TruthfulSearch
 
 SPACE = """
@@ -127,6 +128,24 @@ def test_a_lost_worker_is_a_failed_trial(search, heard):
     searcher.on_trial_complete("last", None, error=True)
     assert heard[0].state == "failed"
     assert "worker lost 3 times" in heard[0].reason
+
+
+def test_a_trial_whose_nodes_are_lost_is_taken_up_as_often_as_that_happens(tmp_path, heard):
+    nodes_die = [True]
+
+    def announce(trial, record):
+        heard.append(trial)
+
+    searcher = TruthfulSearch(
+        parse(SPACE), tmp_path / "journal.log", announce, excused=lambda lost_at: nodes_die[0]
+    )
+    first = searcher.suggest("0")
+    for number in range(3 * RETRIES):
+        searcher.on_trial_complete(str(number), None, error=True)
+        assert searcher.suggest(str(number + 1)) == first
+    nodes_die[0] = False  # what looked like the loss of a node was not
+    searcher.on_trial_complete(str(3 * RETRIES), None, error=True)
+    assert heard[0].state == "failed"
 
 
 def test_a_search_waits_for_what_runs_and_then_it_is_finished(search):

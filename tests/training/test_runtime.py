@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from tlsearch.training import runtime
 from tlsearch.training.executor import shared_executor
 from tlsearch.training.runtime import forget, resident_bytes
 from tlsearch.training.trial import train
@@ -35,3 +36,57 @@ def test_a_process_that_grew_forgets_and_trains_on(small_trial, digits, store):
     again = [r.validation_loss for r in train(small_trial(20), digits, store)]
     assert before == again
     assert resident_bytes() > 100 * 2**20
+
+
+class Config:
+    """TensorFlow's configuration of two GPUs, and what was set there."""
+
+    LogicalDeviceConfiguration = staticmethod(lambda memory_limit: memory_limit)
+
+    def __init__(self, devices=("gpu0", "gpu1")):
+        self.devices, self.set = list(devices), {}
+        self.experimental = self
+
+    def list_physical_devices(self, kind):
+        return self.devices
+
+    def set_memory_growth(self, device, grows):
+        self.set[device] = "grows"
+
+    def set_logical_device_configuration(self, device, limits):
+        self.set[device] = limits
+
+
+@pytest.fixture
+def config(monkeypatch):
+    """TensorFlow that sees two GPUs of 16 and 8 GiB."""
+    fake = Config()
+    monkeypatch.setattr(runtime.tf, "config", fake)
+    monkeypatch.setattr(runtime, "granted_mib", lambda: (16384, 8192))
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (0.25, {"gpu0": [3584], "gpu1": [1536]}),
+        (1, {"gpu0": "grows", "gpu1": "grows"}),
+        (0, {"gpu0": "grows", "gpu1": "grows"}),
+    ],
+)
+def test_a_share_of_a_gpu_is_a_share_of_its_memory(config, share, expected):
+    runtime.limit_gpus(share)
+    assert config.set == expected
+
+
+def test_a_share_that_cannot_be_enforced_is_said(config, monkeypatch, caplog):
+    monkeypatch.setattr(runtime, "granted_mib", lambda: ())
+    runtime.limit_gpus(0.5)
+    assert config.set == {"gpu0": "grows", "gpu1": "grows"}
+    assert "the share of it is not enforced" in caplog.text
+
+
+def test_a_granted_gpu_that_tensorflow_does_not_see_is_said(config, caplog):
+    config.devices.clear()
+    runtime.limit_gpus(1)
+    assert "trains on CPUs" in caplog.text

@@ -26,11 +26,17 @@ FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
 
 
+def _share_or_whole(gpus: float) -> float:
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError(f"found {gpus:g}, expected a share of one GPU or a whole number of them")
+    return gpus
+
+
 class Resources(Frozen):
     """What one trial gets, and how many run at a time (`auto`: as many as fit)."""
 
     cpus_per_trial: PositiveInt = 1
-    gpus_per_trial: Annotated[float, Field(ge=0)] = 0
+    gpus_per_trial: Annotated[float, Field(ge=0), AfterValidator(_share_or_whole)] = 0
     max_concurrent: Annotated[int | Literal["auto"], whole_or("auto", 1)] = "auto"
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
 from tlsearch.config.trial import TrialConfig
@@ -19,13 +20,16 @@ from tlsearch.errors import OutOfMemoryError, TlsearchError
 from tlsearch.files import write_text
 from tlsearch.results.machine import machine
 from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.nodes import LOOK_EVERY_S, here_is_leaving
+from tlsearch.search.readiness import require_here
 from tlsearch.search.workplace import Workplace
 
 if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
     from tlsearch.training.trial import EpochReport
 
-RESUME_EVERY_S = 10.0
+RESUME_EVERY_S = 2.0  # between two saved states of a trial, at least
+RESUME_SHARE = 0.01  # of a trial's time that saving its state may take
 SLOT_BYTES = 6 * 2**30  # a process that holds more gives up what it kept for later trials
 
 
@@ -38,6 +42,7 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any], workplace: Workplace) -> None:
         """Start TensorFlow within the CPUs granted, then begin the first trial."""
         self.workplace = workplace
+        self._looked = 0.0
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -51,7 +56,8 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and report it."""
+        """Train one epoch and report it; on a node that is about to go, leave it instead."""
+        self._leave_in_time()
         try:
             self._save_resume_state()
             report = next(self._epochs)
@@ -92,11 +98,13 @@ class TrialActor(tune.Trainable):
         self._epoch = 0
         self._best: float | None = None
         self._saved = self._started = time.monotonic()
+        self._saving_s = 0.0
         self._last: EpochReport | None = None
         self._epochs = self._train()
 
     def _train(self) -> Iterator["EpochReport"]:
         """The trial's epochs, from its resume state where there is one; imports TensorFlow."""
+        require_here(StudyDirectory(self.workplace.study).study_file, self.workplace.versions)
         with StudyDirectory(self.workplace.study).trial_locked(self._number):
             yield from self.workplace.train(self.trial, self._resume_state())
 
@@ -143,9 +151,26 @@ class TrialActor(tune.Trainable):
         """Now and then, before another epoch: the last one is in the journal by then, so that a
         resumed trial never starts beyond what the record knows.
         """
-        if self._last is not None and time.monotonic() - self._saved > RESUME_EVERY_S:
+        wait_s = max(RESUME_EVERY_S, self._saving_s / RESUME_SHARE)
+        if self._last is not None and time.monotonic() - self._saved > wait_s:
+            began = time.monotonic()
             self._last.snapshot().save(self.home / "resume.npz")
             self._saved = time.monotonic()
+            self._saving_s = self._saved - began
+
+    def _leave_in_time(self) -> None:
+        """End this process where its node will end, its trial saved: another one takes it up.
+
+        To Ray the actor has died, and so no other trial is given to it either.
+        """
+        if not self.workplace.on_cluster or time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        if here_is_leaving():
+            if self._last is not None:
+                self._last.snapshot().save(self.home / "resume.npz")
+            sys.stderr.write("this node is about to go: the trial goes on elsewhere\n")
+            ray.actor.exit_actor()
 
     def _result(self, report: "EpochReport") -> dict[str, Any]:
         from tlsearch.training.runtime import gpu_names

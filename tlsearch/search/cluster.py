@@ -2,13 +2,14 @@
 
 import contextlib
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from tlsearch.config.schema import Resources
 from tlsearch.errors import ClusterError, TlsearchError
+from tlsearch.search.capacity import Amounts, at_a_time, fit
+from tlsearch.search.nodes import grown, nodes_up
 
 log = logging.getLogger(__name__)
 
@@ -29,24 +30,39 @@ def connect(resources: Resources) -> Iterator[int]:
     except Exception as error:  # ConnectionError, RuntimeError, ValueError: as Ray likes
         raise ClusterError(f"Ray could not be started or reached: {error}") from error
     try:
-        yield slots(resources, ray.cluster_resources())
+        yield slots(resources, *(node.resources for node in nodes_up()), fit_grown=grown(resources))
     finally:
         ray.shutdown()
 
 
-def slots(resources: Resources, available: dict[str, float]) -> int:
-    """How many trials fit at a time, at most `max_concurrent`; ClusterError where none does."""
-    cpus, gpus = available.get("CPU", 0), available.get("GPU", 0)
-    fit = math.floor(cpus / resources.cpus_per_trial)
-    if resources.gpus_per_trial:
-        fit = min(fit, math.floor(gpus / resources.gpus_per_trial + 1e-9))
-    if fit < 1:
+def joined() -> bool:
+    """Whether the cluster is one that others started; False for a Ray of this process's own."""
+    import ray
+
+    node = ray._private.worker._global_node
+    return node is not None and not node.head
+
+
+def beside_driver() -> Any:
+    """Ray's way to say: on the node that this driver runs on."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
+    """How many trials run at a time on these nodes, at most `max_concurrent`; ClusterError where
+    none fits on any of them, nor on those that an autoscaler may start (`fit_grown`).
+    """
+    fitting = fit(resources, nodes)
+    if fitting < 1 and fit_grown < 1:
+        kinds = {f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes}
         raise ClusterError(
             f"no trial fits: one asks for {resources.cpus_per_trial} CPUs and "
-            f"{resources.gpus_per_trial:g} GPUs, the cluster has {cpus:g} and {gpus:g}"
+            f"{resources.gpus_per_trial:g} GPUs, the cluster has {'; '.join(sorted(kinds))}"
         )
-    wanted = resources.max_concurrent
-    return fit if wanted == "auto" else min(fit, wanted)
+    return at_a_time(resources, fitting, fit_grown)
 
 
 def as_completed(
@@ -79,11 +95,15 @@ def as_completed(
 
 
 def in_worker(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a Ray worker: what imports TensorFlow never runs in the driver."""
+    """Call a function in a Ray worker: what imports TensorFlow never runs in the driver.
+
+    On the driver's node, even where that takes no trials: it alone is sure to see the pictures.
+    """
     import ray
 
+    task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=beside_driver())
     try:
-        result: T = ray.get(ray.remote(max_calls=1)(function).remote(*arguments))
+        result: T = ray.get(task(function).remote(*arguments))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, TlsearchError):
             raise error.cause from None

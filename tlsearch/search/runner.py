@@ -17,8 +17,11 @@ from tlsearch.results.events import BudgetSpent, Listen
 from tlsearch.results.journal import SPENT, TrialRecord
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor
+from tlsearch.search.delivery import delivery
 from tlsearch.search.ending import Ending
 from tlsearch.search.finish import drop_weights
+from tlsearch.search.limiter import ElasticLimiter
+from tlsearch.search.nodes import Watch
 from tlsearch.search.pausing import PausingActor
 from tlsearch.search.promoting import PromotingSearch
 from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
@@ -30,18 +33,18 @@ def run_trials(
     config: SearchConfig,
     data: ImageData,
     home: StudyDirectory,
-    slots: int,
     ending: Ending,
     announce: Announce,
     listen: Listen = unheard,
 ) -> None:
-    """Run what the study still owes, `slots` trials at a time, until `ending` says stop.
+    """Run what the study still owes, as many trials at a time as fit, until `ending` says stop.
 
     Everything worth keeping is in the journal and under `trials/` when this returns.
     """
     promotes = isinstance(config.scheduler, Promotion)
     kind = PromotingSearch if promotes else TruthfulSearch
-    searcher = kind(config, home.journal_file, announce, listen)
+    watch = Watch(config.resources)
+    searcher = kind(config, home.journal_file, announce, listen, watch.excused)
     scheduler = build_scheduler(config, searcher.record().trials, searcher.reasons)
     if isinstance(searcher, PromotingSearch):
         searcher.follow(scheduler)
@@ -50,10 +53,9 @@ def run_trials(
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
     if searcher.remaining() > 0 and not _too_late(config, ending, listen):
         tune_config = TuneConfig(
-            search_alg=searcher,
+            search_alg=ElasticLimiter(searcher, watch.room),
             scheduler=scheduler,
             num_samples=-1,  # a retried or promoted trial is one more to Ray; the searcher ends
-            max_concurrent_trials=slots,
             reuse_actors=True,
             trial_dirname_creator=_folder_name,
         )
@@ -108,8 +110,9 @@ def _too_late(config: SearchConfig, ending: Ending, listen: Listen) -> bool:
 
 def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
+    place = workplace(config, data, study, delivery(data))
     actor = PausingActor if isinstance(config.scheduler, Promotion) else TrialActor
-    trainable = tune.with_parameters(actor, workplace=workplace(config, data, study))
+    trainable = tune.with_parameters(actor, workplace=place)
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound
 

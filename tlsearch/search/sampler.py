@@ -1,7 +1,8 @@
 """Optuna's proposals, and truthful tells of what became of each trial."""
 
 import json
-from collections import Counter, deque
+import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -50,13 +51,19 @@ class TruthfulSearch(OptunaSearch):
     Stock OptunaSearch tells a stopped trial as complete and never records its last report; here
     it is pruned with that report, a diverged or failed one is pruned and infeasible, and one that
     the search's own end cut short is not told at all: `resume` takes it up again.
-    `announce` hears of every trial that has come to its end, with the standings then; `listen` of
-    proposals and epochs. No event costs more in a study of many trials, but for the lists of them
-    that Optuna makes and Ray's own.
+    `excused` says of the time (`time.monotonic`) at which a worker was lost whether its node was:
+    such a loss is not held against the trial. `announce` hears of every trial that has come to its
+    end, with the standings then; `listen` of proposals and epochs. No event costs more in a study
+    of many trials, but for the lists of them that Optuna makes and Ray's own.
     """
 
     def __init__(
-        self, config: SearchConfig, journal: Path, announce: Announce, listen: Listen = unheard
+        self,
+        config: SearchConfig,
+        journal: Path,
+        announce: Announce,
+        listen: Listen = unheard,
+        excused: Callable[[float], bool] = lambda lost_at: False,
     ) -> None:
         mend(journal)
         storage = open_storage(journal)
@@ -78,7 +85,8 @@ class TruthfulSearch(OptunaSearch):
             self.study.sampler = _sampler(config.seed + len(known))
         self._unfinished = deque(t._trial_id for t in known if t.state == TrialState.RUNNING)
         self._running: set[str] = set()
-        self._losses: Counter[int] = Counter()
+        self._excused = excused
+        self._losses: defaultdict[int, list[float]] = defaultdict(list)
         self._tried = Tried((t.number, tried) for t in known if (tried := _recorded(t)))
         self._began = sum(t.state != TrialState.WAITING for t in known)
         self._standings = Standings.of(self.record())
@@ -157,12 +165,12 @@ class TruthfulSearch(OptunaSearch):
         self._completed_trials.add(trial_id)
 
     def _retried(self, trial: Trial) -> bool:
-        """Put a trial whose worker was lost first in line, unless that was too often.
+        """Put a trial whose worker was lost first in line, unless too many were on nodes that live.
 
         Ray would retry it too, but not where its worker dies while it takes the trial up.
         """
-        self._losses[trial.number] += 1
-        if self._losses[trial.number] > RETRIES:
+        self._losses[trial.number].append(time.monotonic())
+        if sum(not self._excused(at) for at in self._losses[trial.number]) > RETRIES:
             return False
         self._unfinished.appendleft(trial._trial_id)
         return True

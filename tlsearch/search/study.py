@@ -68,6 +68,7 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     from tlsearch.search.cluster import connect
     from tlsearch.search.ending import Ending, signals
     from tlsearch.search.forecast import forecasted
+    from tlsearch.search.preflight import require_ready
 
     spent_s = so_far(home)[1]
     ending = Ending(
@@ -78,13 +79,14 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
     # No thread computes while Ray starts: it forks, and NumPy's threads do not outlive a fork. Ray
     # takes SIGTERM as it starts; the signals are ours after that.
     with connect(config.resources) as slots, signals(ending):
+        require_ready(config, home)
         _begin(config, home, data)
         listen(began(config, home, slots))
         with forecasted(config, home, data, slots, ending, listen):
-            _run(config, home, data, slots, ending, listen)
+            _run(config, home, data, ending, listen)
         _note_baselines(config, home, data)
         if not ending.cut_short:
-            _finish(config, home, data, slots, ending, listen)
+            _finish(config, home, data, ending, listen)
         note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
     listen(ended_event(config, home, ending))
     study = Study(home.root, ending.interrupted or ending.error)
@@ -115,7 +117,6 @@ def _run(
     config: SearchConfig,
     home: StudyDirectory,
     data: ImageData,
-    slots: int,
     ending: "Ending",
     listen: Listen,
 ) -> None:
@@ -126,25 +127,28 @@ def _run(
         drop_ended(home, trial.number, standings.dropped)
         listen(trial_ended(trial, standings, config.trials))
 
-    run_trials(config, data, home, slots, ending, announce, listen)
+    run_trials(config, data, home, ending, announce, listen)
 
 
 def _finish(
     config: SearchConfig,
     home: StudyDirectory,
     data: ImageData,
-    slots: int,
     ending: "Ending",
     listen: Listen,
 ) -> None:
     """Confirm and export the winner; where that fails the trials are reported all the same."""
     from tlsearch.search.confirm import confirm
+    from tlsearch.search.delivery import delivery
     from tlsearch.search.finish import finish
+    from tlsearch.search.nodes import Watch
     from tlsearch.search.workplace import workplace
 
     try:
         if config.confirm:
-            confirm(config, home, workplace(config, data, home.root), slots, ending, listen)
+            place = workplace(config, data, home.root, delivery(data))
+            room = Watch(config.resources).room()  # not what there was at the beginning
+            confirm(config, home, place, room, ending, listen)
         if not ending.cut_short:
             listen(Exporting())
             finish(config, home, data)

@@ -1,7 +1,7 @@
-"""Where a study's trials train: its images, its features, the CPUs of one trial; without Ray."""
+"""Where a study's trials train: its images, its features, CPUs and GPUs of one trial; no Ray."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import ImageData
+from tlsearch.search.readiness import versions
 
 if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workplace:
-    """What all trials of a study share, sent once to every actor; `cpus` are threads a trial."""
+    """What all trials of a study share, sent once to every actor; `cpus` are threads a trial,
+    `gpus` below one is the share of a GPU's memory that it may take. `fetch` has the images where
+    a node does not share the driver's cache. `versions` is what the driver runs, empty where there
+    is one node only.
+    """
 
     data: ImageData
     study: Path
@@ -27,6 +32,14 @@ class Workplace:
     cuts: tuple[Unfrozen, ...]
     direction: Direction
     cpus: int
+    gpus: float = 0
+    fetch: Callable[[Path], None] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether trials may train on other nodes than the driver's."""
+        return self.fetch is not None
 
     def train(
         self, trial: TrialConfig, start: "Checkpoint | None" = None
@@ -34,9 +47,11 @@ class Workplace:
         """The epochs of one trial in this process, within its threads, those after `start` where
         it is given; imports TensorFlow.
         """
+        if self.fetch is not None:
+            self.fetch(self.data.images_path)
         from tlsearch.training.runtime import limit_threads
 
-        limit_threads(self.cpus)
+        limit_threads(self.cpus, self.gpus)
         from tlsearch.features import FeatureStore
         from tlsearch.training.executor import shared_executor
         from tlsearch.training.trial import train
@@ -51,7 +66,12 @@ class Workplace:
         return value > than if self.direction == "max" else value < than
 
 
-def workplace(config: SearchConfig, data: ImageData, study: Path) -> Workplace:
+def workplace(
+    config: SearchConfig,
+    data: ImageData,
+    study: Path,
+    fetch: Callable[[Path], None] | None = None,
+) -> Workplace:
     """The workplace of a search, whose directory is `study`."""
     return Workplace(
         data=data,
@@ -61,4 +81,7 @@ def workplace(config: SearchConfig, data: ImageData, study: Path) -> Workplace:
         cuts=config.space.cuts(),
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
+        gpus=config.resources.gpus_per_trial,
+        fetch=fetch,
+        versions=versions() if fetch else {},
     )

@@ -1,27 +1,51 @@
 """TensorFlow as a guest: on no more cores than it was given, in no more memory than it needs."""
 
 import gc
+import logging
 import os
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from tlsearch.results.gpus import granted_mib, limit_mib
 from tlsearch.training.backbone import load_backbone
 from tlsearch.training.executor import shared_executor
 
+log = logging.getLogger(__name__)
 
-def limit_threads(cpus: int) -> None:
-    """Use `cpus` threads; TensorFlow would take every core of the machine.
 
-    Takes effect before the process's first operation; later calls with the same number are nothing.
+def limit_threads(cpus: int, gpus: float = 0) -> None:
+    """Use `cpus` threads and, of each GPU, no more memory than a share of `gpus` is.
+
+    TensorFlow would take every core of the machine and all memory of its GPUs. Takes effect before
+    the process's first operation; later calls with the same number are nothing. ClusterError where
+    the share is too small.
     """
     if tf.config.threading.get_intra_op_parallelism_threads() == cpus:
         return
     tf.config.threading.set_intra_op_parallelism_threads(cpus)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    for device in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(device, True)
+    limit_gpus(gpus)
+
+
+def limit_gpus(share: float) -> None:
+    """Bound the memory of every GPU that is visible: to a share of it, or else to what is used.
+
+    Two processes on one GPU would each take all of it, and the second one to ask would fail.
+    """
+    devices = tf.config.list_physical_devices("GPU")
+    if share and not devices:
+        log.warning("a GPU was granted and TensorFlow sees none: this trial trains on CPUs")
+    totals = granted_mib() if 0 < share < 1 else ()
+    if 0 < share < 1 and len(totals) != len(devices):
+        log.warning("nvidia-smi does not tell the GPU's memory: the share of it is not enforced")
+    for place, device in enumerate(devices):
+        if len(totals) != len(devices):
+            tf.config.experimental.set_memory_growth(device, True)
+            continue
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mib(share, totals[place]))
+        tf.config.set_logical_device_configuration(device, [limit])
 
 
 def resident_bytes() -> int:

@@ -1,0 +1,83 @@
+"""Several Ray nodes on this machine, in a process of their own that is told what to do.
+
+    python nodes_host.py FOLDER
+
+reads a JSON list a line: `["add", {"num_cpus": 1}]`, `["kill", ID]`, `["drain", ID, SECONDS]`; and
+answers each with a JSON value. The first line it writes is the address. All nodes end with it.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+
+import ray
+from processes import children
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
+
+# A killed node is noticed after 2 s; without this after 12.
+NOTICE = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 1000,
+    "health_check_failure_threshold": 2,
+}
+
+
+class Host:
+    """A head that takes no trials, and the nodes added to it, by their ids."""
+
+    def __init__(self, folder: str) -> None:
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": NOTICE}
+        self.cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": folder})
+        self.nodes = {}
+
+    def add(self, amounts):
+        """A new node, by its id and the process of its raylet."""
+        node = self.cluster.add_node(**amounts)
+        self.nodes[node.node_id] = node
+        return [node.node_id, raylet(node)]
+
+    def kill(self, node_id):
+        """SIGKILL of all that a node runs at once, as where its machine loses power; seconds until
+        the cluster noticed.
+        """
+        node = self.nodes.pop(node_id)
+        for process in [*children(raylet(node)), raylet(node)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        began = time.monotonic()
+        while node_id in self.cluster.global_state._live_node_ids():
+            time.sleep(0.05)
+        noticed_s = time.monotonic() - began
+        self.cluster.remove_node(node, allow_graceful=False)
+        return noticed_s
+
+    def drain(self, node_id, seconds):
+        """The notice that a spot instance gets."""
+        preempted = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        deadline_ms = int((time.time() + seconds) * 1000)
+        gcs = GcsClient(address=self.cluster.address)
+        accepted, why = gcs.drain_node(node_id, preempted, "spot instance", deadline_ms)
+        return [bool(accepted), str(why)]
+
+
+def raylet(node) -> int:
+    return node.all_processes["raylet"][0].process.pid
+
+
+def main() -> None:
+    host = Host(sys.argv[1])
+    print(json.dumps(host.cluster.address), flush=True)
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        print(json.dumps(getattr(host, name)(*arguments)), flush=True)
+    host.cluster.shutdown()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

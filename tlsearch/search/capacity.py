@@ -1,0 +1,49 @@
+"""How many trials fit on the nodes of a cluster, now and once it has grown."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tlsearch.config.schema import Resources
+
+Amounts = Mapping[str, float]  # as Ray names them: CPU, GPU, ...
+
+
+def on_node(resources: Resources, node: Amounts) -> int:
+    """How many trials fit on one node; a share of a GPU is never put together from two."""
+    fit = math.floor(node.get("CPU", 0) / resources.cpus_per_trial)
+    share, gpus = resources.gpus_per_trial, node.get("GPU", 0)
+    if not share:
+        return fit
+    on_gpus = math.floor(gpus / share) if share >= 1 else int(gpus) * math.floor(1 / share + 1e-9)
+    return min(fit, on_gpus)
+
+
+def fit(resources: Resources, nodes: Iterable[Amounts]) -> int:
+    """How many trials fit at a time: none straddles two nodes, so each node counts for itself."""
+    return sum(on_node(resources, node) for node in nodes)
+
+
+def most(resources: Resources, launched: Mapping[str, Any]) -> int:
+    """How many trials fit once Ray's autoscaler has started every worker that it may.
+
+    `launched` is the cluster launcher's configuration: node types with what each holds.
+    """
+    bound = int(launched.get("max_workers", 0))
+    rooms = []
+    for name, kind in launched.get("available_node_types", {}).items():
+        workers = min(bound, int(kind.get("max_workers", bound)))
+        if name != launched.get("head_node_type"):
+            rooms += [on_node(resources, kind.get("resources", {}))] * workers
+    return sum(sorted(rooms, reverse=True)[:bound])
+
+
+def at_a_time(resources: Resources, fit_now: int, fit_grown: int = 0) -> int:
+    """How many trials to run at a time, at least one, at most `max_concurrent`.
+
+    Where a cluster may grow, up to as many again wait for room: Ray starts nodes for what waits.
+    So a cluster doubles until it is full, and one without workers starts its first.
+    """
+    room = max(1, fit_now, min(fit_grown, 2 * fit_now))
+    wanted = resources.max_concurrent
+    return room if wanted == "auto" else min(room, wanted)
