@@ -3,12 +3,14 @@
 import contextlib
 import logging
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from tlsearch.config.schema import Resources
 from tlsearch.errors import ClusterError, TlsearchError
+from tlsearch.search.address import require_near
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ def connect(resources: Resources) -> Iterator[int]:
     """
     import ray
 
+    require_near(os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # ConnectionError, RuntimeError, ValueError: as Ray likes
