@@ -39,7 +39,7 @@ def submit(
     space: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SPACE]",
+            metavar="SPACE",
             help="A search space: a YAML file, or a shipped name.",
             show_default=False,
         ),
@@ -74,7 +74,7 @@ def submit(
 
 def status(
     job: Annotated[
-        str | None, typer.Argument(metavar="[JOB]", help="One job.", show_default=False)
+        str | None, typer.Argument(metavar="JOB", help="One job.", show_default=False)
     ] = None,
     address: Address = SERVER,
     follow: Annotated[

@@ -82,7 +82,8 @@ def _told(error: Any) -> Iterator[Mistake]:
         known = error.schema.get("properties", {})
         for key in error.instance:
             if key not in known:
-                yield Mistake((*at, key), "an unknown key", did_you_mean(key, known), "")
+                hint = did_you_mean(key, known)
+                yield Mistake((*at, key), "an unknown key", "one of Ray's", hint)
     else:
         yield Mistake(at, error.message, f"what Ray's schema asks: {error.validator}", "")
 
