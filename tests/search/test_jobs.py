@@ -26,6 +26,13 @@ trials: 2
 confirm: 0
 """
 LONG = ("--set", "trials=500", "--set", "epochs=30", "--set", "scheduler=none")
+HERE = (
+    "--node-ip-address=127.0.0.1",
+    "--dashboard-host=127.0.0.1",
+    "--num-cpus=2",
+    "--min-worker-port=0",
+    "--max-worker-port=0",
+)
 
 
 def free_ports(count):
@@ -59,9 +66,15 @@ class Head:
         # What travels must do: the checkout is no part of the nodes' environment.
         env = {k: v for k, v in self.env.items() if k != "PYTHONPATH"} | {"PATH": path}
         return subprocess.Popen(
-            [bin_ / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", *ports]
-            + ["--num-cpus=2", "--min-worker-port=0", "--max-worker-port=0"]
-            + ["--dashboard-host=127.0.0.1", f"--temp-dir={self.root / 'ray'}"],
+            [
+                bin_ / "ray",
+                "start",
+                "--head",
+                "--block",
+                *HERE,
+                *ports,
+                f"--temp-dir={self.root}/ray",
+            ],
             cwd=self.root,
             env=env,
             stdout=(self.root / "head.log").open("w"),
@@ -196,7 +209,7 @@ def test_ctrl_c_leaves_it_running_stop_ends_it_in_order_and_resume_goes_on(submi
 
 def test_a_driver_on_the_head_joins_it(submitted, head):
     more = ("--trials", "+1", "--address", head.driver)
-    code, out, err = head("resume", submitted[2], *more)
+    code, _, err = head("resume", submitted[2], *more)
     assert code == 0, err
     assert len(ended(submitted[2])) == 3
 

@@ -1,4 +1,4 @@
-"""Mistakes that Ray's launcher takes and that bite: each is injected into the project's own file."""
+"""Mistakes that Ray's launcher takes and that bite, each injected into the project's own file."""
 
 import re
 from importlib import metadata
@@ -111,7 +111,7 @@ def test_a_token_in_the_environment_needs_no_file():
 
 def test_an_image_of_ones_own_may_hold_ray_where_its_tag_is_fixed():
     text = re.sub(r"rayproject/ray:\S+", "me.test:5000/tlsearch:1.0", OWN)
-    text = text.replace(INSTALL, "true")
+    text = text.replace(INSTALL, "date")
     assert found_in(text) == []
     assert {one.at[0] for one in found_in(text.replace("tlsearch:1.0", "tlsearch:latest"))} == {
         "docker"

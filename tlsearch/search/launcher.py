@@ -1,6 +1,7 @@
 """A file of Ray's cluster launcher, checked offline: Ray's own schema, then what bites."""
 
 import json
+import logging
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -44,6 +45,7 @@ def by_ray(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]
         return found, None
     from ray.autoscaler._private.util import prepare_config, validate_config
 
+    logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it tells what it fills in
     try:
         prepared = prepare_config(plain)
         if not found:
