@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import logging
+import math
 import os
 import secrets
 import tempfile
@@ -95,7 +96,7 @@ class Cluster:
 
         The log is asked for again and again, so a laptop that slept goes on where it was.
         """
-        shown, heard = 0, time.monotonic()
+        shown, heard = 0, -math.inf  # a cluster that never answered is not waited for
         while True:
             try:
                 over, text = self.job(name).over, self.log(name)

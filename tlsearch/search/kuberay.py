@@ -12,7 +12,7 @@ from tlsearch.config.load import dump
 from tlsearch.config.schema import SearchConfig
 from tlsearch.errors import ConfigError
 from tlsearch.search.jobs import STOP_WAIT_S
-from tlsearch.search.shipment import new_search
+from tlsearch.search.shipment import SPACE, new_search
 
 MOUNT = "/etc/tlsearch"  # where the head finds the space
 IDLE_S = 600
@@ -37,7 +37,7 @@ def rayjob(config: SearchConfig, study: str | None, image: str | None, worker: W
     Raises ConfigError for an image that is not pinned, a worker on which no trial fits, and for
     what of the search lies on this machine alone.
     """
-    search = new_search(config, study)
+    search = new_search(config, study, f"{MOUNT}/{SPACE}")
     image = image or f"tlsearch:{metadata.version('tlsearch')}"
     problems = [*_image_problems(image), *_worker_problems(config, worker)]
     if problems:
@@ -47,7 +47,7 @@ def rayjob(config: SearchConfig, study: str | None, image: str | None, worker: W
         _config_map(name, config),
         _job(
             name,
-            search.line.replace("space.yaml", f"{MOUNT}/space.yaml"),
+            search.line,
             image,
             worker,
             search.place,
@@ -95,7 +95,7 @@ def _config_map(name: str, config: SearchConfig) -> Plain:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": f"{name}-space"},
-        "data": {"space.yaml": dump(config)},
+        "data": {SPACE: dump(config)},
     }
 
 

@@ -31,12 +31,14 @@ class Shipment:
     config: SearchConfig | None
 
 
-def new_search(config: SearchConfig, study: str | None) -> Shipment:
-    """A search that begins; ConfigError for what of it lies on this machine alone."""
+def new_search(config: SearchConfig, study: str | None, space: str = SPACE) -> Shipment:
+    """A search that begins, of the space in a file `space`; ConfigError for what of it lies on this
+    machine alone.
+    """
     require_shared(config, study)
     where = [] if study is None else ["--study", study]
     place = study or f"{config.storage}/{config.name}"
-    return Shipment(driver_line("run", SPACE, *where), config.name, place, config)
+    return Shipment(driver_line("run", space, *where), config.name, place, config)
 
 
 def resumed_search(study: str, settings: Sequence[str]) -> Shipment:
