@@ -21,6 +21,22 @@ KEPT_S = 86400  # how long the finished job, and with it its log, stays
 Plain = dict[str, Any]
 
 
+class _Dumper(yaml.SafeDumper):
+    """YAML as people write manifests: texts of several lines as they are, nothing by reference."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never refer to a value that was written before."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 @dataclass(frozen=True)
 class Worker:
     """One kind of worker: what a pod of it gets, and how many there may be; `memory` as 32Gi."""
@@ -53,7 +69,7 @@ def rayjob(config: SearchConfig, study: str | None, image: str | None, worker: W
             search.place,
         ),
     ]
-    text = yaml.safe_dump_all(objects, sort_keys=False, width=100)
+    text = yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=100)
     return _header(image, search.place) + text
 
 
