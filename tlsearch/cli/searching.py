@@ -18,6 +18,13 @@ Json = Annotated[
         "--json", help="Each event, epochs too, as a line of JSON on stderr; stdout stays as it is."
     ),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="Join this Ray cluster, whose node this is; `tlsearch submit` is for elsewhere.",
+    ),
+]
 
 
 def run(
@@ -28,6 +35,7 @@ def run(
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many trials.")] = None,
     set_: Set = None,
+    address: Address = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -38,8 +46,10 @@ def run(
     """
     from tlsearch.cli.live import listening
     from tlsearch.config.load import load
+    from tlsearch.search.address import join
     from tlsearch.search.study import run as run_search
 
+    join(address)
     settings = [*(set_ or []), *([] if trials is None else [f"trials={trials}"])]
     with listening(quiet, json) as listen:
         done = run_search(load(space, settings), study, listen)
@@ -64,6 +74,7 @@ def resume(
             help="Change one key, e.g. space.backbone=[strokes, photos]. Repeatable.",
         ),
     ] = None,
+    address: Address = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -73,9 +84,11 @@ def resume(
     asha, resources and export can be changed. What would set old and new trials apart cannot.
     """
     from tlsearch.cli.live import listening
+    from tlsearch.search.address import join
     from tlsearch.search.extend import Extension
     from tlsearch.search.study import resume as resume_search
 
+    join(address)
     with listening(quiet, json) as listen:
         done = resume_search(directory, listen, Extension(trials, time, tuple(set_ or ())))
     _finish(done)

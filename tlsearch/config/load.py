@@ -67,7 +67,7 @@ _EXPECTED = {
 }
 
 
-class _Document:
+class Document:
     """Plain values of a YAML text, and where each was written."""
 
     def __init__(self, source: str) -> None:
@@ -120,7 +120,7 @@ class _Document:
             self.problems.append(f"--set {setting}: expected KEY=VALUE, as in space.dropout=0.2")
             return
         path = tuple(key.strip().split("."))
-        patch = _Document(f"--set {key}")
+        patch = Document(f"--set {key}")
         try:
             leaf = patch.read(value)
         except ConfigError as error:
@@ -167,7 +167,7 @@ def parse(
     text: str, source: str = "<text>", settings: Sequence[str] = (), name: str = "study"
 ) -> SearchConfig:
     """Check a search space given as YAML text; `name` is the study's where the text has none."""
-    document = _Document(source)
+    document = Document(source)
     plain = document.read(text)
     plain = {} if plain is None else plain
     if not isinstance(plain, dict):
@@ -213,7 +213,7 @@ def shipped_spaces() -> dict[str, Path]:
     return {file.stem: file for file in sorted(files)}
 
 
-def _explain(error: ValidationError, document: _Document, plain: Any) -> list[str]:
+def _explain(error: ValidationError, document: Document, plain: Any) -> list[str]:
     lines = []
     for detail in error.errors():
         if detail["type"] == "too_short" and detail["input"]:

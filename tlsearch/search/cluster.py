@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from tlsearch.config.schema import Resources
 from tlsearch.errors import ClusterError, TlsearchError
+from tlsearch.search.address import require_near
 from tlsearch.search.capacity import Amounts, at_a_time, fit
 from tlsearch.search.nodes import grown, nodes_up
 
@@ -25,8 +27,11 @@ def connect(resources: Resources) -> Iterator[int]:
     """
     import ray
 
+    address = os.environ.get("RAY_ADDRESS") or "local"  # unasked, Ray joins any it finds here
+    require_near(address)
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address, **quiet)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError: as Ray likes
         raise ClusterError(f"Ray could not be started or reached: {error}") from error
     try:

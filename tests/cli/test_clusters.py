@@ -1,0 +1,88 @@
+"""Commands about a cluster: quick, without Ray until they need it, clear about mistakes."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tlsearch.cli.main import main
+
+QUIET = """
+import sys
+from tlsearch.cli.main import main
+code = main()
+heavy = {"tensorflow", "keras", "ray", "pandas", "optuna"} & {*sys.modules}
+sys.exit(f"imported {heavy}" if heavy else code)
+"""
+
+
+@pytest.fixture
+def say(monkeypatch, capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tlsearch", *map(str, arguments)])
+        code = main()
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "command", [["submit"], ["status"], ["stop"], ["cluster", "check"], ["cluster", "manifest"]]
+)
+def test_help_imports_nothing_heavy(command):
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET, *command, "--help"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout
+
+
+def test_a_manifest_is_printed_without_ray():
+    arguments = ["cluster", "manifest", "--kuberay", "--study", "s3://b/q", "--workers", "3"]
+    done = subprocess.run([sys.executable, "-c", QUIET, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    job = [*yaml.safe_load_all(done.stdout)][1]
+    assert job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["maxReplicas"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["submit"], "say what to run: a SPACE, or --resume DIR"),
+        (["submit", "quickstart", "--resume", "/x"], "say what to run: a SPACE, or --resume DIR"),
+        (["submit", "--resume", "/x", "--study", "/y"], "--study and --resume: choose one"),
+        (["submit", "quickstart"], "storage: found runs, expected a URL"),
+        (["submit", "quickstart", "--study", "/x", "--address", "ray://h:1"], "a Ray client"),
+        (["run", "quickstart", "--address", "ray://h:10001"], "a Ray client"),
+        (["resume", "runs/x", "--address", "ray://h:10001"], "a Ray client"),
+        (["status", "--follow"], "--follow needs a JOB"),
+        (["cluster", "manifest"], "--kuberay is the one there is"),
+        (["cluster", "check", "gone.yaml"], "gone.yaml: cannot be read"),
+        (["cluster", "check", "gone.yaml", "--space", "gone"], "gone: no such file"),
+    ],
+)
+def test_a_mistake_is_a_message_and_exit_code_2(say, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = say(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["submit", "quickstart", "--study", "/x"], ["status"], ["stop", "j"], ["run", "quickstart"]],
+)
+def test_a_cluster_that_cannot_be_reached_is_exit_code_3(say, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    code, out, err = say(*arguments, "--address", address)
+    assert (code, out) == (3, "")
+    assert "cannot be reached" in err
+    assert [*tmp_path.iterdir()] == []
