@@ -45,7 +45,7 @@ def main() -> None:
     measured = Measured(arguments.json, _settings(arguments))
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         for source in arguments.data:
-            images = pictures(source, arguments.px, Path(folder) / "cache")
+            images = pictures(source, arguments.px, Path(folder) / "cache", arguments.classes)
             _measure(images, arguments, measured, Path(folder))
     _print(measured.rows)
 

@@ -1,11 +1,12 @@
 """A data set of which every seed trains on other pictures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from tlsearch.config.images import Data, Splits
+from tlsearch.config.images import Data
 from tlsearch.data.sources import ImageData, list_source, prepare
 from tlsearch.data.splits import Indices
 
@@ -39,12 +40,14 @@ class Pictures:
         return replace(self.data, splits=splits)
 
 
-def pictures(folder: Path, image_px: int, cache: Path) -> Pictures:
+def pictures(
+    folder: Path, image_px: int, cache: Path, classes: Mapping[str, str] | None = None
+) -> Pictures:
     """Read a folder of pictures, a folder a class, with folders of splits around them or without.
 
-    What it keeps for validation is trained on like the rest.
+    What it keeps for validation is trained on like the rest. `classes` is as in a search space.
     """
-    asked = Data(path=folder, image_px=image_px, splits=Splits(), duplicates="keep")
+    asked = Data(path=folder, image_px=image_px, classes=classes, duplicates="keep")
     named = any(example.split == "test" for example in list_source(asked).examples)
     data = prepare(asked, cache)
     fixed = data.splits["test"] if named else np.empty(0, dtype=np.int64)

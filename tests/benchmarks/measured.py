@@ -50,6 +50,7 @@ def in_pieces(about_it: str) -> argparse.ArgumentParser:
     """The arguments of a benchmark that runs data set by data set, seed by seed."""
     parser = argparse.ArgumentParser(description=about_it.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="*")
+    parser.add_argument("--classes", type=json.loads, help="data.classes of a space, as JSON")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--backbone", default="mobilenet_v2_035")
     parser.add_argument("--px", type=int, default=128)

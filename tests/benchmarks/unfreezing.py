@@ -40,7 +40,7 @@ def main() -> None:
     measured = Measured(arguments.json, _settings(arguments))
     with tempfile.TemporaryDirectory(prefix="unfreezing-") as folder:
         for source in arguments.data:
-            images = pictures(source, arguments.px, Path(folder) / "cache")
+            images = pictures(source, arguments.px, Path(folder) / "cache", arguments.classes)
             _measure(images, arguments, measured, Path(folder))
     _print(measured.rows)
 
