@@ -1,0 +1,54 @@
+"""A data set of which every seed trains on other pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tlsearch.config.images import Data
+from tlsearch.data.sources import ImageData, list_source, prepare
+from tlsearch.data.splits import Indices
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A folder's pictures, decoded; `fixed_test` are those that it keeps for testing itself."""
+
+    name: str
+    data: ImageData
+    fixed_test: Indices
+
+    def drawn(self, seed: int, train: int, validation: int = 0) -> ImageData:
+        """So many training and validation pictures, by the seed; all others are the test split,
+        unless the folder names one. The same picture is there once.
+
+        Without validation pictures the first of each class stand in, whose time is next to none.
+        """
+        _, once = np.unique(self.data.hashes, return_index=True)
+        once = np.sort(once)
+        free = np.random.default_rng(seed).permutation(np.setdiff1d(once, self.fixed_test))
+        if len(free) < train + validation:
+            raise SystemExit(f"{self.name}: {len(free)} pictures, not {train + validation}")
+        own = np.intersect1d(once, self.fixed_test)
+        _, firsts = np.unique(self.data.labels, return_index=True)
+        splits = {
+            "train": np.sort(free[:train]),
+            "validation": np.sort(free[train : train + validation]) if validation else firsts,
+            "test": own if len(own) else np.sort(free[train + validation :]),
+        }
+        return replace(self.data, splits=splits)
+
+
+def pictures(
+    folder: Path, image_px: int, cache: Path, classes: Mapping[str, str] | None = None
+) -> Pictures:
+    """Read a folder of pictures, a folder a class, with folders of splits around them or without.
+
+    What it keeps for validation is trained on like the rest. `classes` is as in a search space.
+    """
+    asked = Data(path=folder, image_px=image_px, classes=classes, duplicates="keep")
+    named = any(example.split == "test" for example in list_source(asked).examples)
+    data = prepare(asked, cache)
+    fixed = data.splits["test"] if named else np.empty(0, dtype=np.int64)
+    return Pictures(folder.name, data, fixed)
