@@ -94,8 +94,9 @@ def export_request(
 def _score_and_export(
     request: ExportRequest, score: float | None, cpus: int
 ) -> tuple[dict[str, Any], NDArray[Any] | TlsearchError]:
-    """The test score with all that belongs to it, evaluated unless it is known; and, once the bundle is in
-    its place, what the network predicts for the validation split, or why there is no bundle.
+    """The test score with all that belongs to it, evaluated unless it is known; and, once the
+    bundle is in its place, what the network predicts for the validation split, or why there is no
+    bundle.
     """
     from tlsearch.training.runtime import limit_threads
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workplace:
-    """What all trials of a study share, sent once to every actor; `cpus` are threads a trial."""
+    """What all trials of a study share, sent once to every actor; `cpus` are threads a trial.
+
+    With `every_batch` the learning curves hold each batch of an epoch too.
+    """
 
     data: ImageData
     study: Path
@@ -27,6 +30,7 @@ class Workplace:
     cuts: tuple[Unfrozen, ...]
     direction: Direction
     cpus: int
+    every_batch: bool = False
 
     def train(
         self, trial: TrialConfig, start: "Checkpoint | None" = None
@@ -61,4 +65,5 @@ def workplace(config: SearchConfig, data: ImageData, study: Path) -> Workplace:
         cuts=config.space.cuts(),
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
+        every_batch=config.history == "batch",
     )
