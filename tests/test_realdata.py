@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlsearch.config.images import Data, Splits
-from tlsearch.config.load import parse
+from tlsearch.config.load import load, parse
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.errors import ConfigError, DataError
@@ -92,16 +92,53 @@ def test_weights_that_have_seen_cifar_are_refused_there(root, tmp_path, tmp_path
         for number, member in enumerate(iter(archive.next, None)):
             if number % 40 == 0 and member.isfile():
                 archive.extract(member, folder, filter="data")
-    text = json.dumps(
-        {
-            "data": {"path": str(folder / "cifar10"), "image_px": 32},
-            "space": {"backbone": ["strokes", "photos"]},
-            "cache": str(tmp_path),
-        }
-    )
+    settings = [
+        f"data.path={folder / 'cifar10'}",
+        "data.image_px=32",
+        "data.splits={train: 1000, validation: 200}",
+        "space.backbone=[mobilenet_v2, photos]",
+        f"cache={tmp_path}",
+    ]
     with pytest.raises(ConfigError, match="photos was pretrained on CIFAR-10"):
-        run(parse(text), tmp_path / "study")
+        run(load("cifar10", settings), tmp_path / "study")
     assert not (tmp_path / "study" / "study.yaml").exists()
+
+
+def few(folder, to, every=8):
+    """Some pictures of each class of a folder, as links in a folder like it."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in files[::every]:
+        link = to / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    return to
+
+
+@pytest.mark.training
+@pytest.mark.parametrize(
+    ("name", "classes", "splits"),
+    [
+        ("flowers", 5, {"validation": 0.2, "test": 0.2}),
+        ("potato_leaf", 3, {"validation": 0.2, "test": 0.2}),
+        ("chest_ct", 4, {}),
+        ("rock_paper_scissors", 3, {"validation": 60, "test": 40}),
+    ],
+)
+def test_the_tutorials_configuration_trains(root, tmp_path, name, classes, splits):
+    from tlsearch.features import FeatureStore
+    from tlsearch.training.trial import train
+
+    folder = few(root / name, tmp_path / name, every=3 if name == "chest_ct" else 8)
+    settings = [f"data.path={folder}", "data.image_px=64", f"data.splits={json.dumps(splits)}"]
+    config = load(name, settings)
+    data = prepare(config.data, tmp_path / "cache")
+    assert len(data.classes) == classes
+    shape = {"epochs": 1, "image_px": 64, "warm_up_epochs": 2, "weights": "none", "views": 1}
+    augment = {"augment": config.augment, "metric": config.metric}
+    trial = TrialConfig(**{**config.baselines[0], **shape, **augment})
+    *_, last = train(trial, data, FeatureStore(tmp_path / "cache", "float16"))
+    assert last.epoch == 1
+    assert not last.diverged
 
 
 IMAGENET = {

@@ -48,9 +48,19 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of twelve trials, with pictures and evil names."""
     study = tmp_path_factory.mktemp("study")
     write_artifacts(study / "artifacts")
+    write_curve(study / "trials" / "00008")
     path = study / "index.html"
     path.write_text(render_html(study_record(), ABOUT, study), encoding="utf-8")
     return path
+
+
+def write_curve(folder: Path) -> None:
+    """Two epochs of which each batch is known."""
+    folder.mkdir(parents=True)
+    batches = {"batch_losses": [0.9, 0.8, 0.7], "batch_accuracies": [0.5, None, 0.7]}
+    point = {"value": 0.6, "train_value": 0.6, "train_loss": 0.8, "validation_loss": 0.9, **batches}
+    lines = [json.dumps({"epoch": epoch, **point}) + "\n" for epoch in range(3)]
+    (folder / "curves.jsonl").write_text("".join(lines))
 
 
 class Reader:

@@ -86,6 +86,17 @@ def test_a_row_opens_its_trial_by_keyboard_and_gives_the_focus_back(report: Any)
     assert report.see("document.activeElement.ariaLabel") == "Open trial 11"
 
 
+def test_each_batch_is_drawn_where_it_was_kept(report: Any) -> None:
+    report.click("#board tbody tr:nth-child(4) td.state")
+    assert report.see("document.getElementById('trial-title').textContent") == "Trial 8: finished"
+    names = "[...document.querySelectorAll('#trial-plot .legendtext')].map(t => t.textContent)"
+    expected = {"batch losses", "batch accuracies", "accuracy, train", "accuracy, validation"}
+    assert expected < set(report.see(names))
+    heads = "[...document.querySelectorAll('#trial-epochs th')].map(t => t.textContent)"
+    assert report.see(heads)[:2] == ["epoch", "value"]
+    assert "batch losses" not in report.see(heads)
+
+
 def test_a_trial_without_a_curve_opens_too(report: Any) -> None:
     report.click("#board tbody tr:last-child td.state")
     reason = report.see("document.getElementById('trial-reason').textContent")

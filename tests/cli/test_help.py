@@ -16,6 +16,7 @@ from tlsearch.cli.studies import over
 from tlsearch.cli.tables import print_table, too_wide
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import load, parse
+from tlsearch.data.sources import list_source
 from tlsearch.results.journal import STUDY_NAME, open_storage
 from tlsearch.results.leaderboard import COLUMN_HELP
 from tlsearch.results.storage import StudyDirectory
@@ -102,6 +103,11 @@ def test_backbones_lists_every_row_on_a_line() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_an_unknown_backbone_has_no_cuts(say: Callable[..., Said]) -> None:
+    code, _, told = say("backbones", "mobilenet_v22")
+    assert (code, "did you mean 'mobilenet_v2'?" in told) == (2, True)
+
+
 def test_backbones_as_json_hold_what_the_catalogue_holds(say: Callable[..., Said]) -> None:
     code, text, _ = say("backbones", "--format", "json")
     rows = json.loads(text)
@@ -120,6 +126,15 @@ def test_init_prints_a_space_that_validates(image_folder: ImageFolder) -> None:
     root = image_folder({"cat": 20, "dog": 20})
     config = parse(in_a_process("init", root))
     assert (config.data.path, config.name) == (root, "pictures")
+
+
+def test_init_maps_classes_that_the_splits_name_differently(image_folder: ImageFolder) -> None:
+    long, short = "squamous.cell_left.hilum_T1_N2_M0_IIIa", "squamous.cell"
+    names = {"train": (long, "normal"), "valid": (long, "normal"), "test": (short, "normal")}
+    root = image_folder({f"{split}/{name}": 4 for split in names for name in names[split]})
+    config = parse(in_a_process("init", root))
+    assert config.data.classes == {long: short}
+    assert list_source(config.data).classes == ("normal", short)
 
 
 def test_reports_of_each_form_go_to_stdout_or_to_a_file(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tlsearch.config.images import Data
 from tlsearch.config.load import dump, from_mapping, parse
-from tlsearch.data.classes import renamed, require_classes
+from tlsearch.data.classes import renamed, renamed_again, require_classes
 from tlsearch.data.listing import Example, Listing
 from tlsearch.data.sources import list_source
 from tlsearch.errors import DataError
@@ -44,6 +44,12 @@ def test_names_and_patterns_rename_and_merge_and_the_rest_keeps_its_name() -> No
 def test_a_name_goes_before_a_pattern_and_may_hold_brackets() -> None:
     found = renamed(listing_of("cat", "dog [old]", "wolf"), {"dog [old]": "dog", "*": "other"})
     assert shown(found) == ["other", "dog", "other"]
+
+
+def test_names_that_another_listing_lacks_are_let_be() -> None:
+    names = {"dog*": "hound", "cat": "feline"}
+    assert renamed_again(listing_of("dog_old", "wolf"), names).classes == ("hound", "wolf")
+    assert renamed_again(listing_of("hound", "wolf"), names).classes == ("hound", "wolf")
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=2), min_size=2, unique=True), st.data())

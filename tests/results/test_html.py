@@ -103,6 +103,8 @@ def write_artifacts(study_folder: Path, text: str, picture: str = "samples/0.png
     winner = {"trial": 0, "evaluation": scores, "mistakes": [shown], "samples": [shown]}
     (folder / "data.json").write_text(json.dumps(data))
     (folder / "winner.json").write_text(json.dumps(winner))
+    tested = {"trial": 0, "split": "test", "evaluation": scores}
+    (folder / "test.json").write_text(json.dumps(tested))
 
 
 def elements(text: str, folder: Path) -> list[str]:
@@ -206,6 +208,16 @@ def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
         facts = {"test": tests[0], "tests": tests[:count]}
         page = Page(render_html(StudyRecord("max", (trial(0), trial(1)), facts), ABOUT, tmp_path))
         assert (told in page.text) == (count == 2)
+
+
+def test_confusion_is_shown_for_each_split_that_was_measured(tmp_path: Path) -> None:
+    write_artifacts(tmp_path, "cat")
+    for splits in (["validation", "test"], ["validation"]):
+        page = Page(render_html(study(), ABOUT, tmp_path))
+        labels = [a.get("aria-label") for _, a in page.elements]
+        found = [label for label in labels if str(label).startswith("Confusion matrix of")]
+        assert found == [f"Confusion matrix of the {split} split" for split in splits]
+        (tmp_path / "artifacts" / "test.json").unlink(missing_ok=True)
 
 
 def test_damaged_files_are_left_out_with_a_warning(

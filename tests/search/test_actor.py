@@ -4,7 +4,9 @@ import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tlsearch.config.images import Data, Splits
@@ -47,7 +49,7 @@ def begin(workplace, monkeypatch):
 
     living = []
 
-    def start():
+    def start(workplace=workplace):
         if living:
             living.pop()._epochs.close()  # frees the trial's folder, as a death does; no more
         actor = TrialActor.__new__(TrialActor)
@@ -88,6 +90,21 @@ def test_what_was_saved_is_never_ahead_of_what_was_reported(begin):
     reported = [actor.step()["epoch"] for _ in range(3)]
     again = begin()
     assert again.step()["epoch"] <= reported[-1]
+
+
+def test_a_curve_holds_each_batch_on_request(begin, workplace):
+    begin().step()
+    assert "batch_losses" not in curve(workplace)[0]
+    several = begin(replace(workplace, every_batch=True))
+    several.step()
+    several.step()
+    zero, one = curve(workplace)
+    for point in (zero, one):
+        assert len(point["batch_losses"]) == len(point["batch_accuracies"]) == 2  # of 32 and 8
+        mean = np.average(point["batch_losses"], weights=[32, 8])
+        assert mean == pytest.approx(point["train_loss"], abs=1e-4)
+        mean = np.average(point["batch_accuracies"], weights=[32, 8])
+        assert mean == pytest.approx(point["train_accuracy"], abs=1e-4)
 
 
 def test_a_torn_line_of_the_curve_is_cut(begin, workplace):

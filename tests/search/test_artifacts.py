@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlsearch.bundle.evaluate import measure
 from tlsearch.config.images import Data, Splits
+from tlsearch.data.sheet import contact_sheet
 from tlsearch.data.sources import prepare
-from tlsearch.search.artifacts import write_data, write_winner
+from tlsearch.results.artifacts import Artifacts
+from tlsearch.search.artifacts import write_data, write_test, write_winner
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,29 @@ def test_mistakes_are_the_surest_ones_first(data, tmp_path):
     assert len(about["samples"]) == 12
     assert about["evaluation"]["images"] == 50
     assert all((tmp_path / m["picture"]).is_file() for m in about["mistakes"] + about["samples"])
+
+
+def test_samples_come_from_the_training_split_alone(data, tmp_path, monkeypatch):
+    asked = []
+    images = type(data).images
+
+    def remembered(self, split):
+        asked.append(split)
+        return images(self, split)
+
+    monkeypatch.setattr(type(data), "images", remembered)
+    write_data(tmp_path, data)
+    contact_sheet(data)
+    assert set(asked) == {"train"}
+
+
+def test_a_look_at_the_test_split_is_kept_whole(data, tmp_path):
+    found = measure(data.split_labels("test"), np.full((60, 10), 0.1), data.classes)
+    write_test(tmp_path / "artifacts", 3, found.to_json())
+    kept = Artifacts(tmp_path).test()
+    assert (kept.trial, kept.split, kept.mistakes) == (3, "test", ())
+    assert kept.evaluation.images == 60
+    assert kept.evaluation.confusion == found.confusion
 
 
 def test_a_perfect_winner_has_no_mistakes(data, tmp_path):

@@ -11,7 +11,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tlsearch.config.schema import Resources
 from tlsearch.errors import ClusterError
-from tlsearch.search.cluster import slots
+from tlsearch.search.cluster import connect, slots
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,20 @@ def settings():
 @pytest.mark.parametrize(("name", "value"), SETTINGS.items())
 def test_settings_stand_before_ray_is_imported(settings, name, value):
     assert settings[name] == value
+
+
+@pytest.mark.parametrize("named", [None, "192.0.2.1:6379"])
+def test_a_ray_that_others_started_is_joined_only_where_it_is_named(monkeypatch, named):
+    asked = []
+
+    def init(address, **_):
+        asked.append(address)
+        raise RuntimeError("this test needs no Ray")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named:
+        monkeypatch.setenv("RAY_ADDRESS", named)
+    with pytest.raises(ClusterError), connect(Resources()):
+        pass
+    assert asked == [named or "local"]

@@ -4,6 +4,7 @@ import pytest
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.training.backbone import load_backbone
 from tlsearch.training.cut import choose_cut, trainable_layers
+from tlsearch.training.cut_costs import cut_costs
 
 pytestmark = pytest.mark.training
 
@@ -64,3 +65,13 @@ def test_sections_are_built_once(backbone):
         backbone.sections(13)
     again = [len(layer._inbound_nodes) for layer in backbone.model.layers]
     assert max(b - a for a, b in zip(nodes, again, strict=True)) <= 2
+
+
+def test_every_cut_is_listed_with_what_it_serves_and_leaves(backbone):
+    found = cut_costs(backbone.row.name)
+    assert (found[0].multiply_adds, found[-1].share) == (0, 1.0)
+    assert found[-1].multiply_adds == backbone.row.multiply_adds
+    assert [cut.share for cut in found] == sorted(cut.share for cut in found)
+    for one, deeper in zip(found[1:], found, strict=False):
+        for unfrozen in (deeper.unfrozen_layers + 1, one.unfrozen_layers):
+            assert choose_cut(backbone.model, unfrozen).name == one.cut

@@ -18,7 +18,7 @@ from tlsearch.bundle.request import ExportRequest
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.config.images import Data, Splits
 from tlsearch.data.sources import prepare
-from tlsearch.errors import ConfigError, RecordError
+from tlsearch.errors import ConfigError, DataError, RecordError
 from tlsearch.training import export as exporting
 from tlsearch.training import writers
 from tlsearch.training.export import export_bundle, export_file, require_sound
@@ -140,6 +140,25 @@ def test_evaluation_of_the_bundle_counts_every_picture(bundle, folder):
     assert found.scores["accuracy"] == pytest.approx(np.trace(found.confusion) / 72)
 
 
+def test_a_folder_with_the_classes_old_names_is_evaluated_by_the_searchs_map(trained, tmp_path):
+    request, _ = trained
+    names = {"gr*": "green", "red": "rouge"}
+    source = request.pictures_from.model_copy(update={"classes": names})
+    data = prepare(source, tmp_path / "cache")
+    plain = replace(request, data=data, pictures_from=source, formats=("keras",))
+    export_bundle(replace(plain, out=tmp_path / "bundle"))
+    found = evaluate(tmp_path / "bundle", source.path)
+    assert [row.label for row in found.classes] == ["blue", "green", "rouge"]
+    assert found.images == 72
+    (tmp_path / "new").mkdir()
+    for old, new in (("blue", "blue"), ("green", "grass"), ("red", "rouge")):
+        (tmp_path / "new" / new).symlink_to(source.path / old)
+    assert evaluate(tmp_path / "bundle", tmp_path / "new").scores == found.scores
+    (tmp_path / "new" / "pink").symlink_to(source.path / "red")
+    with pytest.raises(DataError, match="the model does not know: pink"):
+        evaluate(tmp_path / "bundle", tmp_path / "new")
+
+
 def test_a_clean_process_times_batches(bundle):
     form = EXPORT_FORMATS["litert"]
     checked = check_in_clean_process(bundle[1] / form.file, form, (), 32, 1, (1, 4))
@@ -231,10 +250,22 @@ def test_one_picture_of_few_may_differ():
     require_sound(artifact("keras", accuracy=0.85), trained=0.9, pictures=20)
 
 
+@pytest.mark.parametrize(("otherwise", "worse", "passes"), [(2, 2, 1), (4, 4, 1), (5, 5, 0)])
+def test_pictures_on_the_edge_may_fall_otherwise_as_a_coin_does(otherwise, worse, passes):
+    file = artifact("keras", accuracy=0.75 - worse / 72)
+    if passes:
+        require_sound(file, trained=0.75, pictures=72, otherwise=otherwise)
+        return
+    with pytest.raises(RecordError, match="the resize inside it broke it"):
+        require_sound(file, trained=0.75, pictures=72, otherwise=otherwise)
+
+
 def test_the_test_score_is_the_trials_own_metric(trained):
     request, _ = trained
     found = score_of_test(request.checkpoint, request.data)
     assert 0.5 <= found["low"] <= found["value"] <= found["high"] <= 1.0
+    assert found["evaluation"]["scores"]["accuracy"] == found["value"]
+    assert np.sum(found["evaluation"]["confusion"]) == found["evaluation"]["images"] == 18
 
 
 def test_a_missing_package_is_named_with_the_extra(trained, tmp_path, monkeypatch):

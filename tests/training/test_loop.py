@@ -24,8 +24,8 @@ def train_once(features, labels, batch=8, pieces=1, smoothing=0.0):
     run = Loop(lambda x, training, seed: dense(x, training=training), features, optimizer, pieces)
     run.begin(1e-2, 0.0, smoothing)
     order = np.random.default_rng(2).permutation(len(features))
-    loss = run.train(features, labels, order, batch, seed=0)
-    return loss, dense.get_weights(), run.predict(features)
+    steps = run.train(features, labels, order, batch, seed=0)
+    return steps.loss, dense.get_weights(), run.predict(features)
 
 
 def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, monkeypatch):
@@ -35,6 +35,25 @@ def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, monkeypatch):
     assert whole[0] == pytest.approx(blocks[0], rel=1e-6)
     for one, other in zip(whole[1], blocks[1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("batch", [8, 50])
+def test_losses_of_steps_are_those_of_what_was_said_in_them(problem, monkeypatch, pieces, batch):
+    monkeypatch.setattr(loop, "BLOCK_BYTES", 200)
+    features, labels = problem
+    dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    optimizer = Optimizer("adam", dense.trainable_variables)
+    run = Loop(lambda x, training, seed: dense(x), features, optimizer, pieces)
+    run.begin(1e-2, 0.0)
+    first = run.predict(features)
+    order = np.random.default_rng(2).permutation(len(features))
+    steps = run.train(features, labels, order, batch, seed=0)
+    said = -np.log(steps.probabilities[np.arange(len(order)), labels[order]])
+    each = [said[i : i + batch].mean() for i in range(0, len(order), batch)]
+    np.testing.assert_allclose(steps.losses, each, rtol=1e-5)
+    assert steps.loss == pytest.approx(said.mean(), rel=1e-5)
+    np.testing.assert_allclose(steps.probabilities[:batch], first[order[:batch]], atol=1e-6)
 
 
 def test_a_step_is_what_keras_does(problem):

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.training
 
 
 def same(one, other):
-    keys = ("epoch", "value", "train_loss", "validation_loss", "validation_accuracy")
+    keys = ("epoch", "value", "train_loss", "train_value", "batches", "validation_loss")
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
@@ -82,7 +82,9 @@ def test_epoch_zero_is_the_head_after_warm_up(small_trial, digits, store):
     untrained = next(train(small_trial(20, warm_up_epochs=0), digits, store))
     assert zero.epoch == untrained.epoch == 0
     assert zero.validation_loss < untrained.validation_loss
-    assert np.isnan(untrained.train_loss)
+    assert np.isnan([untrained.train_loss, untrained.train_value, untrained.train_accuracy]).all()
+    assert untrained.batches.losses == ()
+    assert zero.train_accuracy > 0.2
     assert not untrained.diverged
 
 

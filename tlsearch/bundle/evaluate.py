@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from tlsearch.bundle.metrics import calibration_error, score, top_k_accuracy
 from tlsearch.bundle.opened import OpenModel, open_model
 from tlsearch.config.catalog import METRICS
+from tlsearch.data.classes import renamed_again
 from tlsearch.data.decode import read_pixels
-from tlsearch.data.folder import list_folder
+from tlsearch.data.folder import list_raw_folder
 from tlsearch.data.listing import Listing
 from tlsearch.errors import DataError
 
@@ -49,10 +50,11 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a bundle, or one of its files, on an image folder (a folder a class).
 
-    Raises DataError where the folder's classes are not the model's or a picture cannot be read.
+    Classes are renamed as those were that the model was trained on. Raises DataError where they
+    are not the model's even so, or a picture cannot be read.
     """
-    listing = list_folder(folder)
     model = open_model(model_path, form, verify)
+    listing = renamed_again(list_raw_folder(folder), model.renames)
     places = _places(listing, model)
     labels = np.array([places[e.label] for e in listing.examples], dtype=np.int32)
     return measure(labels, _probabilities(listing, model), model.labels)

@@ -40,9 +40,12 @@ class Artifact(_Plain):
 
 
 class Manifest(_Plain):
-    """A whole bundle. `resize` says how pictures become the squares that fixed-size files take."""
+    """A whole bundle. `resize` says how pictures become the squares that fixed-size files take;
+    `classes` is the map of class names, from what was found to labels, that the search was given.
+    """
 
     labels: tuple[str, ...]
+    classes: dict[str, str] = {}
     image_px: int
     input: str
     output: str

@@ -2,8 +2,8 @@
 
 import json
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,16 @@ LABELS = "labels.json"
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A loaded model with the labels of its outputs and the way pictures reach it."""
+    """A loaded model with the labels of its outputs and the way pictures reach it.
+
+    `renames` maps names, or patterns, of classes as they were found to labels.
+    """
 
     labels: tuple[str, ...]
     form: ExportFormat
     image_px: int
     run: Predict
+    renames: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Probabilities, (n, classes), of pictures (height, width, 3) uint8 of any sizes.
@@ -67,7 +71,7 @@ def _from_bundle(bundle: Path, form: str | None, verify: bool) -> OpenModel:
     artifact = manifest.artifact(form)
     file = locate(bundle, artifact, verify)
     run = runtimes.load(file, artifact.row)
-    return OpenModel(manifest.labels, artifact.row, manifest.image_px, run)
+    return OpenModel(manifest.labels, artifact.row, manifest.image_px, run, manifest.classes)
 
 
 def _from_lone_file(path: Path) -> OpenModel:

@@ -1,9 +1,12 @@
-"""The table of backbones, for people and for programs."""
+"""The table of backbones, and of the cuts of one, for people and for programs."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tlsearch.cli.tables import print_table
 from tlsearch.config.catalog import Backbone, backbones
+
+if TYPE_CHECKING:
+    from tlsearch.training.cut_costs import CutCost
 
 COLUMNS = ("backbone", "px", "min", "layers", "mult-adds", "params", "input", "weights")
 
@@ -16,6 +19,39 @@ def print_backbones(form: Literal["table", "json"]) -> None:
         print(json.dumps([_plain(row) for row in backbones()], indent=2))
     else:
         print_table(COLUMNS, [_cells(row) for row in backbones()], ("layers", "weights", "input"))
+
+
+CUT_COLUMNS = ("cut", "up to unfrozen", "values an image", "mult-adds behind", "share")
+
+
+def print_cuts(name: str, form: Literal["table", "json"]) -> None:
+    """Print a row a place at which this backbone can be cut in two; imports TensorFlow."""
+    from tlsearch.config.catalog import BACKBONES
+    from tlsearch.config.names import one_of
+    from tlsearch.errors import ConfigError
+
+    if name not in BACKBONES:
+        raise ConfigError([one_of(BACKBONES, "backbone").why(name)])
+    from tlsearch.training.cut_costs import cut_costs
+
+    found = cut_costs(name)
+    if form == "json":
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(cut) for cut in found], indent=2))
+    else:
+        print_table(CUT_COLUMNS, [_cut_cells(cut) for cut in found])
+
+
+def _cut_cells(cut: "CutCost") -> list[str]:
+    return [
+        cut.cut,
+        str(cut.unfrozen_layers),
+        str(cut.values),
+        f"{cut.multiply_adds / 1e6:.1f} M",
+        f"{cut.share:.1%}",
+    ]
 
 
 def _plain(row: Backbone) -> dict[str, Any]:

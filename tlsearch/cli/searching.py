@@ -129,17 +129,25 @@ def init(
 
 
 def backbones(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One, to see where it can be cut.")
+    ] = None,
     format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
 ) -> None:
-    """List the backbones that a search space can name.
+    """List the backbones that a search space can name, or the cuts of one.
 
     `px` is the size that each was made for, `min` the least; multiply-adds are of one image of
     `px`, parameters those without the top. `input` is the preprocessing that comes with it: tf
-    (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network.
+    (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. Of one backbone: at
+    which layers its frozen part can end, for how many unfrozen layers each serves, how many numbers
+    of an image are kept there, and the multiply-adds that are left to train.
     """
-    from tlsearch.cli.backbones import print_backbones
+    from tlsearch.cli.backbones import print_backbones, print_cuts
 
-    print_backbones(format)
+    if name is None:
+        print_backbones(format)
+    else:
+        print_cuts(name, format)
 
 
 def _finish(study: "Study") -> None:

@@ -99,6 +99,7 @@ class SearchConfig(Frozen):
     feature_dtype: Literal["float16", "float32"] = "float16"
     cache: Path = Path("~/.cache/tlsearch")
     cache_gb: Annotated[float, Field(ge=0)] = 20  # of features; 0 recomputes them in every epoch
+    history: Literal["epoch", "batch"] = "epoch"  # what a learning curve has a point of
     tensorboard: bool = False  # write learning curves as TensorBoard event files too
     export: Annotated[tuple[FormatName, ...], Field(min_length=1)] = ("keras",)
 

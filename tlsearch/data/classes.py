@@ -35,14 +35,32 @@ def renamed(listing: Listing, names: Mapping[str, str], strict: bool = False) ->
     )
 
 
+def renamed_again(listing: Listing, names: Mapping[str, str]) -> Listing:
+    """Another listing under the names that a first one was given; what of them it lacks is let be.
+
+    What `names` does not speak of stays as it is, so that classes may have their new names already.
+    """
+    spoken = {key: name for key, name in names.items() if _matches(key, listing.classes)}
+    return renamed(listing, spoken)
+
+
+def suggested(listing: Listing) -> dict[str, str]:
+    """A map of names for a listing whose splits seem to name a class differently; else nothing."""
+    return _same_class(_by_split(listing))
+
+
 def _claims(found: str, names: Mapping[str, str]) -> list[str]:
     return [found] if found in names else [key for key in names if fnmatchcase(found, key)]
 
 
 def _idle(names: Mapping[str, str], found: Sequence[str]) -> Iterable[str]:
     for key in names:
-        if key not in found and not any(fnmatchcase(name, key) for name in found):
+        if not _matches(key, found):
             yield f"data.classes: {key}: matches none of them, {did_you_mean(key, found)}"
+
+
+def _matches(key: str, found: Sequence[str]) -> bool:
+    return key in found or any(fnmatchcase(name, key) for name in found)
 
 
 def _unclear(claims: Mapping[str, Sequence[str]], strict: bool) -> Iterable[str]:

@@ -66,7 +66,9 @@ class Prediction(_Read):
 
 
 class Winner(_Read):
-    """artifacts/winner.json: how the best trial's network does, picture by picture."""
+    """artifacts/winner.json, test.json: how the best trial's network does on a split, and on some
+    pictures of it.
+    """
 
     trial: int
     split: str = "validation"
@@ -108,6 +110,10 @@ class Artifacts:
     def winner(self) -> Winner | None:
         """The best trial's scores and pictures."""
         return _read(self.root / "winner.json", Winner)
+
+    def test(self) -> Winner | None:
+        """The best trial's scores on the test split."""
+        return _read(self.root / "test.json", Winner)
 
     def exports(self) -> Exports | None:
         """The exported model's files."""

@@ -30,6 +30,8 @@ CURVE: Mapping[str, str] = {
     "epoch": "epochs trained after the warm-up; 0 is after the warm-up",
     "value": "the study's metric on the validation split after this epoch",
     "train_loss": "mean loss over the epoch's training batches, dropout included",
+    "train_value": "the study's metric on the epoch's training batches, each before its own step",
+    "train_accuracy": "accuracy on the epoch's training batches, each before its own step",
     "validation_loss": "mean loss on the validation split after this epoch",
     "validation_accuracy": "accuracy on the validation split after this epoch",
     "worker": "host and process that trained the trial",

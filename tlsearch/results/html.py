@@ -49,6 +49,7 @@ def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> 
         | {
             "data": artifacts.data(),
             "winner": artifacts.winner(),
+            "tested": artifacts.test(),
             "exports": artifacts.exports(),
             "picture": artifacts.picture,
         }

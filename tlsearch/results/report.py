@@ -81,6 +81,7 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
             f"test {metric} of trial {test['trial']}, evaluated once: {test['value']:.4f}"
             f"{_between(test)} on {test['images']} images"
         )
+        lines += _other_scores(test, metric)
     winners = len(tested(record))
     if winners > 1:
         lines.append(f"the test split was evaluated for {winners} winners")
@@ -89,6 +90,16 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
         lines.append(f"work done over the least possible: {ratio:.2f}")
     forecast = forecast_line(record)
     return lines if forecast is None else [*lines, forecast]
+
+
+def _other_scores(test: Mapping[str, Any], metric: str) -> list[str]:
+    """What else was measured in the same look at the test split."""
+    told = [
+        f"{name.replace('_', ' ')} {value:.4f}"
+        for name, value in test.get("scores", {}).items()
+        if name != metric
+    ]
+    return [f"test {', '.join(told)}"] if told else []
 
 
 def _between(test: Mapping[str, Any]) -> str:

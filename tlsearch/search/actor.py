@@ -140,7 +140,7 @@ class TrialActor(tune.Trainable):
         self._seconds += time.monotonic() - self._started
         self._started = time.monotonic()
         with (self.home / "curves.jsonl").open("a") as file:
-            file.write(json.dumps(_point(report)) + "\n")
+            file.write(json.dumps(_point(report, self.workplace.every_batch)) + "\n")
         if report.diverged:
             return
         if self.workplace.better(report.value, self._best):
@@ -212,17 +212,27 @@ class TrialActor(tune.Trainable):
             self._epochs.close()  # type: ignore[attr-defined]
 
 
-def _point(report: "EpochReport") -> dict[str, Any]:
+def _point(report: "EpochReport", every_batch: bool) -> dict[str, Any]:
     """A line of the learning curve; what is not a number is null."""
     numbers = {
         "value": report.value,
         "train_loss": report.train_loss,
+        "train_value": report.train_value,
+        "train_accuracy": report.train_accuracy,
         "validation_loss": report.validation_loss,
         "validation_accuracy": report.validation_accuracy,
         "seconds": round(report.seconds, 4),
     }
-    finite = {name: x if math.isfinite(x) else None for name, x in numbers.items()}
-    return {"epoch": report.epoch, **finite}
+    finite = {name: _finite(x) for name, x in numbers.items()}
+    point: dict[str, Any] = {"epoch": report.epoch, **finite}
+    if every_batch:
+        point["batch_losses"] = [_finite(round(x, 5)) for x in report.batches.losses]
+        point["batch_accuracies"] = [_finite(round(x, 5)) for x in report.batches.accuracies]
+    return point
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _points(path: Path) -> list[dict[str, Any]]:

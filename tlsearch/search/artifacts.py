@@ -58,6 +58,11 @@ def write_winner(folder: Path, data: ImageData, trial: int, probabilities: NDArr
     )
 
 
+def write_test(folder: Path, trial: int, evaluation: dict[str, Any]) -> None:
+    """Write test.json: how the winner did on the test split, without a look at its pictures."""
+    write_json(folder / "test.json", {"trial": trial, "split": "test", "evaluation": evaluation})
+
+
 def _described(
     folder: Path, kind: str, rows: NDArray[np.int64], data: ImageData, probabilities: NDArray[Any]
 ) -> list[dict[str, Any]]:

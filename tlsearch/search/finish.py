@@ -17,7 +17,7 @@ from tlsearch.results.journal import StudyRecord, note, read, tested
 from tlsearch.results.leaderboard import keep_for_export
 from tlsearch.results.standings import KEPT_TRIALS
 from tlsearch.results.storage import StudyDirectory, versions
-from tlsearch.search.artifacts import write_winner
+from tlsearch.search.artifacts import write_test, write_winner
 from tlsearch.search.cluster import in_worker
 
 TEST_SCORE = "test score, evaluated once"
@@ -42,13 +42,20 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
     evaluated, made = in_worker(
         _score_and_export, request, known and known["value"], config.resources.cpus_per_trial
     )
-    test = known or {**won.to_json(), **evaluated, "images": len(data.splits["test"])}
+    test = known or _tested_now(home, won, evaluated)
     tests = tested(record)
     note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
     if isinstance(made, TlsearchError):
         raise made
     write_winner(home.artifacts, data, won.trial, made)
     note(home.journal_file, {EXPORTED: won.to_json()})
+
+
+def _tested_now(home: StudyDirectory, won: Winner, evaluated: dict[str, Any]) -> dict[str, Any]:
+    """What is noted of a winner's first sight of the test split; the whole of it is a file."""
+    found = evaluated.pop("evaluation")
+    write_test(home.artifacts, won.trial, found)
+    return {**won.to_json(), **evaluated, "images": found["images"], "scores": found["scores"]}
 
 
 def _is_of(test: Mapping[str, Any], won: Winner) -> bool:
@@ -86,9 +93,10 @@ def export_request(
 
 def _score_and_export(
     request: ExportRequest, score: float | None, cpus: int
-) -> tuple[dict[str, float], NDArray[Any] | TlsearchError]:
-    """The test score with its interval, evaluated unless it is known; and, once the bundle is in
-    its place, what the network predicts for the validation split, or why there is no bundle.
+) -> tuple[dict[str, Any], NDArray[Any] | TlsearchError]:
+    """The test score with all that belongs to it, evaluated unless it is known; and, once the
+    bundle is in its place, what the network predicts for the validation split, or why there is no
+    bundle.
     """
     from tlsearch.training.runtime import limit_threads
 

@@ -1,9 +1,11 @@
 """A first search space for a user's own pictures, from a look at the folder."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from tlsearch.data.folder import list_folder
+from tlsearch.data.classes import renamed, require_classes, suggested
+from tlsearch.data.folder import list_raw_folder
 from tlsearch.data.listing import Listing
 
 _TEMPLATE = """\
@@ -13,7 +15,7 @@ name: {name}
 data:
   path: {root}
   image_px: 224
-{split_lines}space:
+{split_lines}{class_lines}space:
   backbone: [mobilenet_v2_035, mobilenet_v2]  # `tlsearch backbones` lists them all
   unfrozen_layers: [0, 15, 40]                # the last N layers of the backbone train
   head_units: [none, 128]                     # dense layers before the output
@@ -31,8 +33,14 @@ trials: 20
 
 
 def template(folder: Path) -> str:
-    """A search space as YAML text; raises DataError where the folder holds no classes."""
-    listing = list_folder(folder)
+    """A search space as YAML text; raises DataError where the folder holds no classes.
+
+    Where splits seem to name a class differently it maps those names to one.
+    """
+    found = list_raw_folder(folder)
+    names = suggested(found)
+    listing = renamed(found, names)
+    require_classes(listing, pooled=False)
     given = sorted({example.split for example in listing.examples if example.split is not None})
     return _TEMPLATE.format(
         root=json.dumps(listing.source),
@@ -40,8 +48,16 @@ def template(folder: Path) -> str:
         images=len(listing.examples),
         classes=len(listing.classes),
         splits=f", split into {', '.join(given)}" if given else "",
+        class_lines=_class_lines(names),
         split_lines="" if _complete(listing) else "  splits: {validation: 0.15, test: 0.15}\n",
     )
+
+
+def _class_lines(names: Mapping[str, str]) -> str:
+    if not names:
+        return ""
+    rows = "".join(f"    {json.dumps(key)}: {json.dumps(name)}\n" for key, name in names.items())
+    return f"  classes:  # the splits name them differently\n{rows}"
 
 
 def _complete(listing: Listing) -> bool:

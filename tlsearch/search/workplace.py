@@ -22,7 +22,7 @@ class Workplace:
     """What all trials of a study share, sent once to every actor; `cpus` are threads a trial,
     `gpus` below one is the share of a GPU's memory that it may take. `fetch` has the images where
     a node does not share the driver's cache. `versions` is what the driver runs, empty where there
-    is one node only.
+    is one node only. With `every_batch` the learning curves hold each batch of an epoch too.
     """
 
     data: ImageData
@@ -32,6 +32,7 @@ class Workplace:
     cuts: tuple[Unfrozen, ...]
     direction: Direction
     cpus: int
+    every_batch: bool = False
     gpus: float = 0
     fetch: Callable[[Path], None] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +82,7 @@ def workplace(
         cuts=config.space.cuts(),
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
+        every_batch=config.history == "batch",
         gpus=config.resources.gpus_per_trial,
         fetch=fetch,
         versions=versions() if fetch else {},

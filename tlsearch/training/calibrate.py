@@ -141,7 +141,7 @@ def _timed(counted: Suffix, network: Network, executor: Executor, asked: Asked) 
     return replace(counted, train_s=train_s, predict_s=predict_s, trace_s=training + predicting)
 
 
-def _step(loop: Loop, rows: Any) -> Callable[[], float]:
+def _step(loop: Loop, rows: Any) -> Callable[[], Any]:
     labels, order = np.zeros(len(rows), np.int32), np.arange(len(rows))
     return lambda: loop.train(rows, labels, order, len(rows), 0)
 

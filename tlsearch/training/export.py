@@ -1,5 +1,6 @@
 """A finished trial -> a bundle: its model in each format, every file reloaded and compared."""
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -130,7 +131,8 @@ def _artifact(
         accuracy=accuracy(references.labels, found),
         latency_ms=checked.latency_ms,
     )
-    require_sound(artifact, references.accuracy, len(found))
+    otherwise = int((references.squares.argmax(axis=1) != found.argmax(axis=1)).sum())
+    require_sound(artifact, references.accuracy, len(found), otherwise)
     return artifact
 
 
@@ -148,8 +150,12 @@ def _check(
     return Checked(checked.probabilities, latency)
 
 
-def require_sound(artifact: Artifact, trained: float, pictures: int) -> None:
-    """Raise RecordError where a file is not the trained model, naming the link that broke."""
+def require_sound(artifact: Artifact, trained: float, pictures: int, otherwise: int = 0) -> None:
+    """Raise RecordError where a file is not the trained model, naming the link that broke.
+
+    `otherwise` pictures are called another class than in the search. Were that a coin's work, right
+    and wrong would differ by at most two standard deviations, twice the root of their number.
+    """
     form = artifact.row
     if form.tolerance is not None and not artifact.parity <= form.tolerance:
         raise RecordError(
@@ -157,7 +163,7 @@ def require_sound(artifact: Artifact, trained: float, pictures: int) -> None:
             f"{artifact.parity:.2g} in probability (allowed {form.tolerance:g}): the conversion to "
             f"{form.name} broke it; nothing was exported"
         )
-    allowed = max(form.accuracy_loss, 1 / pictures) + 1e-9
+    allowed = max(form.accuracy_loss, max(1.0, 2 * math.sqrt(otherwise)) / pictures) + 1e-9
     if abs(trained - artifact.accuracy) > allowed:
         link = "the resize inside it" if form.any_size else "the rounding of its weights"
         raise RecordError(
@@ -174,6 +180,7 @@ def _manifest(
     known = trial.weights in ("default", "imagenet", "shipped")
     return Manifest(
         labels=request.data.classes,
+        classes=dict(request.pictures_from.classes or {}),
         image_px=trial.image_px,
         input="image: (n, height, width, 3) RGB, 0 ... 255; squares of image_px where not any size",
         output="probabilities: (n, classes) float32, in the order of labels",

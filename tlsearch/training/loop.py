@@ -1,6 +1,7 @@
 """The compiled epoch: one graph runs all steps over arrays in memory, for trial after trial."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,19 @@ class Array(Protocol):
 
 # (rows as float32, training, seed of two integers) -> logits (n, classes)
 Forward = Callable[[Any, bool, Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What an epoch's steps gave, in their order, dropout active.
+
+    `loss` is the mean over the epoch, `losses`, (steps,), that over each step's images;
+    `probabilities`, (n, classes), are of the images just before the step that they were part of.
+    """
+
+    loss: float
+    losses: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
 
 
 class Loop:
@@ -68,15 +82,21 @@ class Loop:
 
     def train(
         self, rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, seed: int
-    ) -> float:
-        """One epoch over `rows[order]`; the mean loss of its steps, NaN once it diverged.
+    ) -> Steps:
+        """One epoch over `rows[order]`; losses are NaN once it diverged.
 
         `rows` is an array or a tensor; what is on disk is read a block at a time.
         """
-        total = 0.0
-        for offset, x, y, places in _blocks(rows, labels, order.astype(np.int32), batch):
-            total += float(self._train(x, y, places, batch, (seed, offset)))
-        return total / len(order)
+        blocks = [
+            self._train(x, y, places, batch, (seed, offset))
+            for offset, x, y, places in _blocks(rows, labels, order.astype(np.int32), batch)
+        ]
+        totals, losses, probabilities = zip(*blocks, strict=True)
+        return Steps(
+            sum(float(total) for total in totals) / len(order),
+            np.concatenate(losses),
+            np.concatenate(probabilities),
+        )
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Class probabilities, (n, classes) float32, in the order of the rows."""
@@ -89,30 +109,34 @@ class Loop:
         @tf.function(input_signature=[rows, whole, whole, scalar, pair], jit_compile=False)
         def train(features: Any, labels: Any, order: Any, batch: Any, seed: Any) -> Any:
             total = tf.constant(0.0)
+            losses, said = _growing(()), _growing((None, None))
             for start in tf.range(0, tf.shape(order)[0], batch):
                 rows = order[start : start + batch]
-                y = tf.gather(labels, rows)
-                total += self._step(tf.gather(features, rows), y, seed + tf.stack([0, start]))
-            return total
+                x, y = tf.gather(features, rows), tf.gather(labels, rows)
+                loss, logits = self._step(x, y, seed + tf.stack([0, start]))
+                total += loss
+                losses = losses.write(start // batch, loss / tf.cast(tf.size(y), tf.float32))
+                said = said.write(start // batch, tf.nn.softmax(logits))
+            return total, losses.stack(), said.concat()
 
         return train
 
     def _step(self, x: Any, y: Any, seed: Any) -> Any:
-        """One step of the optimizer; the sum of the losses before it."""
+        """One step of the optimizer; the sum of the losses before it, and the logits."""
         if self._pieces == 1:
-            loss, gradients = self._gradients(x, y, seed)
+            loss, logits, gradients = self._gradients(x, y, seed)
         else:
-            loss, gradients = self._in_pieces(x, y, seed)
+            loss, logits, gradients = self._in_pieces(x, y, seed)
         count = tf.cast(tf.shape(y)[0], tf.float32)
         self.optimizer.apply([gradient / count for gradient in gradients])
-        return loss
+        return loss, logits
 
-    def _gradients(self, x: Any, y: Any, seed: Any) -> tuple[Any, list[Any]]:
-        """Loss and gradients, summed over the rows."""
+    def _gradients(self, x: Any, y: Any, seed: Any) -> tuple[Any, Any, list[Any]]:
+        """Loss and gradients, summed over the rows, and the logits between them."""
         with tf.GradientTape() as tape:
             logits = self._forward(tf.cast(x, tf.float32), True, seed)
             loss = tf.reduce_sum(self._losses(logits, y))
-        return loss, tape.gradient(loss, self.optimizer.variables)
+        return loss, logits, tape.gradient(loss, self.optimizer.variables)
 
     def _losses(self, logits: Any, y: Any) -> Any:
         classes, share = logits.shape[-1], self._smoothing
@@ -120,17 +144,25 @@ class Loop:
         weight = tf.gather(self._weights, tf.minimum(y, tf.size(self._weights) - 1))
         return weight * tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
 
-    def _in_pieces(self, x: Any, y: Any, seed: Any) -> tuple[Any, list[Any]]:
+    def _in_pieces(self, x: Any, y: Any, seed: Any) -> tuple[Any, Any, list[Any]]:
         """The same, a part of the rows after another."""
         size = (tf.shape(y)[0] + self._pieces - 1) // self._pieces
-        loss = tf.constant(0.0)
+        loss, said = tf.constant(0.0), _growing((None, None))
         sums = [tf.zeros(variable.shape) for variable in self.optimizer.variables]
         for begin in tf.range(0, tf.shape(y)[0], size):
             part = slice(begin, begin + size)
-            more, gradients = self._gradients(x[part], y[part], seed + tf.stack([0, begin]))
+            more, logits, gradients = self._gradients(x[part], y[part], seed + tf.stack([0, begin]))
             loss += more
+            said = said.write(begin // size, logits)
             sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
-        return loss, sums
+        return loss, said.concat(), sums
+
+
+def _growing(shape: tuple[int | None, ...]) -> tf.TensorArray:
+    """Where a graph puts something of this shape at each step."""
+    return tf.TensorArray(
+        tf.float32, size=0, dynamic_size=True, element_shape=shape, infer_shape=False
+    )
 
 
 _NO_SEED = (0, 0)

@@ -1,6 +1,5 @@
 """A trial while it runs: network, compiled epoch, and the arrays that it trains on."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureKey, FeatureStore
 from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.executor import Executor
+from tlsearch.training.history import Trained, trained
 from tlsearch.training.loop import Loop
 from tlsearch.training.model import Arrays, parameter_count
 from tlsearch.training.prefix import POOL, Features
@@ -31,10 +31,10 @@ Probabilities = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class WarmedUp:
-    """What warm-up gave: the head's weights, its last loss, and what it predicts."""
+    """What warm-up gave: the head's weights, its last epoch, and what it predicts."""
 
     head: list[NDArray[Any]]
-    loss: float
+    last: Trained
     validation: Probabilities
 
 
@@ -65,9 +65,9 @@ class Session:
         self._loop = executor.loop(owner, self._validation, trial.optimizer, pieces)
         self._begin_loop()
 
-    def warm_up(self) -> tuple[float, Probabilities]:
+    def warm_up(self) -> tuple[Trained, Probabilities]:
         """Train the head alone on pooled features, by the study's fixed recipe, or take over what
-        an earlier trial's warm-up gave; the last loss, NaN without one, and what it predicts.
+        an earlier trial's warm-up gave; its last epoch, and what it predicts.
         """
         view = self.trial.view(1)
         train, validation = self._key("train", view), self._key("validation", None)
@@ -76,10 +76,10 @@ class Session:
         warmed = self._executor.warm_ups.get(key, lambda: self._warm_up(view))
         self._network.head.model.set_weights(warmed.head)
         self._begin_loop()  # a frozen trial with warm-up's optimizer has trained in it just now
-        return warmed.loss, warmed.validation
+        return warmed.last, warmed.validation
 
-    def train(self, epoch: int) -> float:
-        """Train one epoch of the trial's own phase; the mean loss of its steps."""
+    def train(self, epoch: int) -> Trained:
+        """Train one epoch of the trial's own phase."""
         trial, losses = self.trial, [loss for loss, _ in self._history]
         factor = rate_factor(trial.schedule, epoch, trial.epochs, losses)
         self._loop.optimizer.learning_rate = trial.learning_rate * factor
@@ -154,16 +154,17 @@ class Session:
     def _warm_up(self, view: int | None) -> WarmedUp:
         train = self._features.pooled("train", view)
         validation = self._features.pooled("validation")
-        head, loss = self._network.head, math.nan
+        head, last = self._network.head, Trained()
         loop = self._executor.loop(head, train, WARM_UP_OPTIMIZER)
         loop.begin(self.trial.warm_up_lr, 0.0)
         with head.undropped():
             for epoch in range(self.trial.warm_up_epochs):
-                loss = self._train(loop, train, "warm-up", epoch, WARM_UP_BATCH)
-        return WarmedUp(head.model.get_weights(), loss, loop.predict(validation))
+                last = self._train(loop, train, "warm-up", epoch, WARM_UP_BATCH)
+        return WarmedUp(head.model.get_weights(), last, loop.predict(validation))
 
-    def _train(self, loop: Loop, rows: Any, purpose: str, epoch: int, batch: int) -> float:
+    def _train(self, loop: Loop, rows: Any, purpose: str, epoch: int, batch: int) -> Trained:
         order = np.random.default_rng(derive(self.trial.seed, purpose, epoch))
         permuted = order.permutation(len(self._labels))
         seed = derive(self.trial.seed, "dropout", purpose, epoch)
-        return loop.train(rows, self._labels, permuted, batch, seed)
+        steps = loop.train(rows, self._labels, permuted, batch, seed)
+        return trained(self.trial.metric, self._labels[permuted], batch, steps)

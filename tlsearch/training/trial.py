@@ -16,6 +16,7 @@ from tlsearch.errors import OutOfMemoryError
 from tlsearch.features import FeatureStore
 from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.executor import Executor, shared_executor
+from tlsearch.training.history import Batches, Trained
 from tlsearch.training.session import Session
 from tlsearch.training.work import Work
 
@@ -24,20 +25,24 @@ from tlsearch.training.work import Work
 class EpochReport:
     """What one epoch gave. Epoch 0 is the head after warm-up; `value` is the study's metric.
 
-    `train_loss` is the mean over the epoch's own steps, dropout active; NaN for epoch 0 without
-    warm-up. `work` is what it took; `last` whether the trial ends with it, by its number of epochs
-    or its own early stopping. `snapshot()` copies the state that a resumed trial starts from.
+    `train_loss`, `train_value` and `train_accuracy` are of the epoch's own steps, dropout active;
+    NaN for epoch 0 without warm-up. `batches` are those steps one by one. `work` is what it took;
+    `last` whether the trial ends with it, by its number of epochs or its own early stopping.
+    `snapshot()` copies the state that a resumed trial starts from.
     """
 
     epoch: int
     value: float
     train_loss: float
+    train_value: float
+    train_accuracy: float
     validation_loss: float
     validation_accuracy: float
     seconds: float
     trained_parameters: int
     work: Work
     last: bool
+    batches: Batches = field(repr=False)
     snapshot: Callable[[], Checkpoint] = field(compare=False, repr=False)
 
     @property
@@ -90,8 +95,7 @@ def _again(session: Session, start: Checkpoint | None, reported: int) -> Iterato
 def _epochs(session: Session, start: Checkpoint | None) -> Iterator[EpochReport]:
     begun = time.perf_counter()
     if start is None:
-        loss, probabilities = session.warm_up()
-        yield _report(session, 0, loss, probabilities, begun)
+        yield _report(session, 0, *session.warm_up(), begun)
     else:
         session.restore(start)
     for epoch in range(1 if start is None else start.epoch + 1, session.trial.epochs + 1):
@@ -103,7 +107,7 @@ def _epochs(session: Session, start: Checkpoint | None) -> Iterator[EpochReport]
 
 
 def _report(
-    session: Session, epoch: int, loss: float, probabilities: NDArray[np.float32], begun: float
+    session: Session, epoch: int, seen: Trained, probabilities: NDArray[np.float32], begun: float
 ) -> EpochReport:
     labels, trial = session.validation_labels, session.trial
     value = score(trial.metric, labels, probabilities)
@@ -112,7 +116,10 @@ def _report(
     return EpochReport(
         epoch=epoch,
         value=value,
-        train_loss=loss,
+        train_loss=seen.loss,
+        train_value=seen.value,
+        train_accuracy=seen.accuracy,
+        batches=seen.batches,
         validation_loss=validation_loss,
         last=epoch >= trial.epochs or gave_up,
         validation_accuracy=accuracy(labels, probabilities),

@@ -7,6 +7,7 @@ import keras
 from numpy.typing import NDArray
 
 from tlsearch.bundle.bootstrap import bootstrap
+from tlsearch.bundle.evaluate import measure
 from tlsearch.bundle.metrics import score
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.listing import Split
@@ -51,9 +52,9 @@ def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDAr
     return run_blocks(compiled_prediction(predict, images), images)
 
 
-def test_score(checkpoint_path: Path, data: ImageData) -> dict[str, float]:
-    """A trial's metric on the test split, with the weights of its best epoch: `value`, and the
-    ends of its bootstrap interval, `low` and `high`, where it has one.
+def test_score(checkpoint_path: Path, data: ImageData) -> dict[str, Any]:
+    """A trial's metric on the test split, with the weights of its best epoch: `value`; the ends of
+    its bootstrap interval, `low` and `high`, where it has one; and the whole `evaluation`.
     """
     checkpoint = load_checkpoint(checkpoint_path)
     network = restore(checkpoint, len(data.classes))
@@ -61,7 +62,8 @@ def test_score(checkpoint_path: Path, data: ImageData) -> dict[str, float]:
     metric, labels = checkpoint.trial.metric, data.split_labels("test")
     interval = bootstrap(metric, labels, probabilities)
     ends = {} if interval is None else {"low": interval[0], "high": interval[1]}
-    return {"value": score(metric, labels, probabilities), **ends}
+    evaluation = measure(labels, probabilities, data.classes).to_json()
+    return {"value": score(metric, labels, probabilities), **ends, "evaluation": evaluation}
 
 
 def _probabilities(network: Network, images: Any) -> Any:

@@ -6,7 +6,9 @@
   const meanings = JSON.parse(document.getElementById("meanings").textContent);
   const OPTIONS = { displaylogo: false, responsive: true };
   const BUTTONS = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
-  const CURVES = { value: "#3b82c4", train_loss: "#d1742f", validation_loss: "#c0504d" };
+  const CURVES = { value: "#3b82c4", train_value: "#2f9e62", train_loss: "#d1742f", validation_loss: "#c0504d" };
+  const OF_THE_METRIC = ["value", "train_value", "batch_accuracies"];
+  const BATCHES = { batch_accuracies: "#2f9e62", batch_losses: "#d1742f" };
 
   const make = (tag, text, title) => {
     const node = document.createElement(tag);
@@ -109,7 +111,7 @@
   }
 
   function fillEpochs(table, curve) {
-    const names = Object.keys(curve[0] || {});
+    const names = Object.keys(curve[0] || {}).filter((name) => !(name in BATCHES));
     const head = document.createElement("tr");
     for (const name of names) {
       const cell = make("th", name.replaceAll("_", " "), meanings[name]);
@@ -127,19 +129,41 @@
     table.replaceChildren(make("caption", curve.length ? "Each epoch's numbers." : "No epoch was reported."), thead, tbody);
   }
 
+  function curveName(name) {
+    if (name === "value") return `${page.metric}, validation`;
+    return name === "train_value" ? `${page.metric}, train` : name.replaceAll("_", " ");
+  }
+
+  // Each batch of an epoch at its share of the way there, where the study kept them.
+  function batchTraces(curve) {
+    const names = Object.keys(BATCHES).filter((name) => name !== "batch_accuracies" || page.metric === "accuracy");
+    const traces = names.map((name) => {
+      const points = curve.flatMap((point) => {
+        const values = (point.epoch > 0 && point[name]) || [];
+        return values.map((value, place) => [point.epoch - 1 + (place + 1) / values.length, value]);
+      });
+      return {
+        x: points.map(([x]) => x), y: points.map(([, y]) => y), name: curveName(name), mode: "lines",
+        opacity: 0.35, line: { color: BATCHES[name], width: 1 }, yaxis: OF_THE_METRIC.includes(name) ? "y" : "y2",
+      };
+    });
+    return traces.filter((trace) => trace.x.length);
+  }
+
   function trialFigure(curve) {
     const names = Object.keys(CURVES).filter((name) => curve.some((point) => typeof point[name] === "number"));
-    const data = names.map((name) => ({
+    const epochs = names.map((name) => ({
       x: curve.map((point) => point.epoch),
       y: curve.map((point) => point[name]),
-      name: name === "value" ? page.metric : name.replaceAll("_", " "),
+      name: curveName(name),
       mode: "lines+markers",
       line: { color: CURVES[name] },
-      yaxis: name === "value" ? "y" : "y2",
+      yaxis: OF_THE_METRIC.includes(name) ? "y" : "y2",
     }));
+    const data = [...batchTraces(curve), ...epochs];
     const second = { overlaying: "y", side: "right", showgrid: false, title: { text: "loss" } };
     const layout = { height: narrow() ? 340 : 300, xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: page.metric } } };
-    if (names.length > 1) layout.yaxis2 = second;
+    if (data.some((trace) => trace.yaxis === "y2")) layout.yaxis2 = second;
     layout.legend = { orientation: "h", y: 1.15 };
     return { data, layout };
   }

@@ -1,0 +1,73 @@
+"""Each search space that ships: its header says what it is, and its commands are understood."""
+
+import itertools
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tlsearch.config.load import load, shipped_spaces
+
+RECIPES = sorted(set(shipped_spaces()) - {"quickstart"})
+ROWS = ("Data", "Licence", "Command", "Follows", "Expected")
+
+
+def header(name: str) -> list[str]:
+    """The comment that a file begins with, without its marks."""
+    lines = shipped_spaces()[name].read_text(encoding="utf-8").splitlines()
+    return [line[2:] for line in lines[: [*(x.startswith("#") for x in lines), False].index(False)]]
+
+
+def commands(name: str) -> list[list[str]]:
+    """Every search that the header names, as a shell would split it."""
+    text = re.sub(r"\\\n\s*", "", "\n".join(header(name)))
+    found = [re.search(r"tlsearch run .*", line) for line in text.splitlines()]
+    return [shlex.split(match[0]) for match in found if match]
+
+
+def option(words: list[str], name: str) -> list[str]:
+    return [value for key, value in itertools.pairwise(words) if key == name]
+
+
+def test_the_five_tutorials_ship() -> None:
+    fields = {"flowers", "cifar10", "rock_paper_scissors", "potato_leaf", "chest_ct"}
+    assert set(RECIPES) == fields
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_header_says_what_the_recipe_is(name: str) -> None:
+    rows = {line.split()[0] for line in header(name)[1:] if re.match(r"\w", line)}
+    assert set(ROWS) <= rows
+    assert "network's own" in " ".join(header(name))  # preprocessing
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_header_holds_the_table_of_a_real_run(name: str) -> None:
+    text = "\n".join(header(name))
+    trials = re.findall(r"^ +\d+ +\d+  (?:finished|stopped) +[=.\d-]+", text, re.MULTILINE)
+    assert re.search(r"rank  trial  state .*\n +─+", text)
+    assert len(trials) >= load(name).trials // 2
+    assert re.search(r"^ +test \w+ of trial \d+, evaluated once: [\d.]+", text, re.MULTILINE)
+    assert re.search(r"\d+ s on 2 cores", text)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_command_of_a_header_is_understood(name: str) -> None:
+    found = commands(name)
+    assert found
+    for words in found:
+        assert words[2] == name
+        config = load(name, option(words, "--set"))
+        assert config.baselines
+        known = {"--set", "--study", "--trials"}
+        assert {word for word in words if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_begins_with_its_tutorial_and_needs_no_weights_but_small_ones(name: str) -> None:
+    config = load(name)
+    assert config.baselines[0]["backbone"] in config.space.backbone.values
+    small = {"mobilenet_v2_035", "mobilenet_v2", "mobilenet"}
+    assert set(config.space.backbone.values) <= small
+    assert Path(str(config.data.path)).name == config.data.path.name  # of no machine's own
