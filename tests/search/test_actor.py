@@ -142,6 +142,20 @@ with StudyDirectory(Path(sys.argv[1])).trial_locked(0):
 """
 
 
+def test_a_disk_that_is_full_before_a_trial_begins_is_a_result_and_no_lost_worker(
+    begin, monkeypatch
+):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_log_to", full)
+    monkeypatch.setattr(module.sys.stderr, "write", full)
+    result = begin().step()
+    assert result["fatal"]
+    assert result["done"]
+    assert "No space left on device" in result["failure"]
+
+
 @pytest.fixture
 def other_worker(workplace):
     """The worker of a killed driver, which trains on for some seconds."""

@@ -91,9 +91,6 @@ class TrialActor(tune.Trainable):
         self.trial = TrialConfig(**config["trial"])
         self._number: int = config["number"]
         self.home = StudyDirectory(self.workplace.study).trial(self._number)
-        self.home.mkdir(parents=True, exist_ok=True)
-        _log_to(self.home / "log")
-        sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
         self._seconds = 0.0
         self._epoch = 0
         self._best: float | None = None
@@ -103,7 +100,13 @@ class TrialActor(tune.Trainable):
         self._epochs = self._train()
 
     def _train(self) -> Iterator["EpochReport"]:
-        """The trial's epochs, from its resume state where there is one; imports TensorFlow."""
+        """The trial's epochs, from its resume state where there is one; imports TensorFlow.
+
+        Its folder is first touched here, within `step`: what a full disk does to it is a result.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        _log_to(self.home / "log")
+        sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
         require_here(StudyDirectory(self.workplace.study).study_file, self.workplace.versions)
         with StudyDirectory(self.workplace.study).trial_locked(self._number):
             yield from self.workplace.train(self.trial, self._resume_state())
@@ -194,7 +197,8 @@ class TrialActor(tune.Trainable):
         }
 
     def _failed(self, text: str, where: str, fatal: bool) -> dict[str, Any]:
-        sys.stderr.write(text + "\n")
+        with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+            sys.stderr.write(text + "\n")
         return {
             "epoch": self._epoch,
             "value": float("nan"),
