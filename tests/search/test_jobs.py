@@ -143,7 +143,7 @@ def test_a_submitted_search_is_followed_to_its_ranked_table(submitted):
     record = Study(study).record()
     assert [trial.state for trial in record.trials] == ["finished", "finished"]
     assert "tlsearch stop space-" in err
-    assert "Uploading" not in err
+    assert "INFO" not in err
 
 
 def test_the_package_that_was_submitted_did_the_work(submitted, head):
