@@ -49,12 +49,12 @@ def job_server(address: str) -> str:
     url = address if "://" in address else f"http://{address}"
     try:
         parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (ValueError, KeyError):
-        parts = port = None
-    if parts is None or not parts.hostname:
+        host, port = None, 0
+    if not host:
         raise ConfigError([f"--address: found {address!r}, expected a URL as in {JOB_SERVER}"])
-    require_listening(url, parts.hostname, port)
+    require_listening(url, host, port)
     return url.rstrip("/")
 
 
