@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tlsearch.results.journal import read
-from tlsearch.search.handle import Study
 
 pytestmark = pytest.mark.cluster
 
@@ -23,13 +22,14 @@ data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 1
 space: {backbone: [strokes, photos], unfrozen_layers: 0}
 epochs: 2
 trials: 2
+resources: {max_concurrent: 2}
 confirm: 0
 """
 LONG = ("--set", "trials=500", "--set", "epochs=30", "--set", "scheduler=none")
 HERE = (
     "--node-ip-address=127.0.0.1",
     "--dashboard-host=127.0.0.1",
-    "--num-cpus=2",
+    "--num-cpus=3",
     "--min-worker-port=0",
     "--max-worker-port=0",
 )
@@ -63,8 +63,6 @@ class Head:
     def _start(self, ports):
         bin_ = Path(sys.executable).parent
         path = f"{bin_}{os.pathsep}{self.env['PATH']}"
-        # What travels must do: the checkout is no part of the nodes' environment.
-        env = {k: v for k, v in self.env.items() if k != "PYTHONPATH"} | {"PATH": path}
         return subprocess.Popen(
             [
                 bin_ / "ray",
@@ -76,7 +74,7 @@ class Head:
                 f"--temp-dir={self.root}/ray",
             ],
             cwd=self.root,
-            env=env,
+            env={**self.env, "PATH": path},
             stdout=(self.root / "head.log").open("w"),
             stderr=subprocess.STDOUT,
         )
@@ -129,45 +127,6 @@ def head():
         shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
-def submitted(head):
-    """A search that was followed to its end: exit code, log, what stderr said, its study."""
-    study = head.root / "study"
-    code, out, err = head("submit", "space.yaml", "--study", study, "--address", head.jobs)
-    assert code == 0, out + err
-    return out, err, study
-
-
-def test_a_submitted_search_is_followed_to_its_ranked_table(submitted):
-    out, err, study = submitted
-    assert "rank  trial  state" in out
-    assert f"report: {study}/report" in out
-    record = Study(study).record()
-    assert [trial.state for trial in record.trials] == ["finished", "finished"]
-    assert "tlsearch stop space-" in err
-    assert "Uploading" not in err
-
-
-def test_the_package_that_was_submitted_did_the_work(submitted, head):
-    packages = (head.root / "ray").rglob("working_dir_files/*/tlsearch/search/jobs.py")
-    assert [*packages]
-    assert Study(submitted[2]).about["versions"]["tlsearch"]
-
-
-def test_its_job_can_be_looked_at_again(submitted, head):
-    code, out, _ = head("status", "--address", head.jobs)
-    line = next(line for line in out.splitlines() if line.startswith("space-"))
-    assert (code, line.split()[1]) == (0, "succeeded")
-    assert line.split()[-1] == str(submitted[2])
-    job = line.split()[0]
-    code, out, _ = head("status", job, "--address", head.jobs)
-    assert code == 0
-    assert "model: " in out.splitlines()[-1]
-    code, out, _ = head("status", job, "--follow", "--address", head.jobs)
-    assert (code, out) == (0, submitted[0])
-    assert head("stop", job, "--address", head.jobs)[:2] == (0, f"{job} had ended: SUCCEEDED\n")
-
-
 def ended(study):
     journal = study / "journal.log"
     trials = read(journal).trials if journal.is_file() else ()
@@ -181,36 +140,86 @@ def wait_until(true, seconds=60):
         time.sleep(0.1)
 
 
-def test_ctrl_c_leaves_it_running_stop_ends_it_in_order_and_resume_goes_on(submitted, head):
-    study = head.root / "long"
-    at = ("--address", head.jobs)
-    follower = head.start("submit", "space.yaml", "--study", study, *LONG, *at)
+@pytest.fixture(scope="module")
+def left(head):
+    """A long search that was submitted and followed until Ctrl-C: its job, its study."""
+    study = head.root / "study"
+    where = ("--study", study, "--address", head.jobs)
+    follower = head.start("submit", "space.yaml", *LONG, *where)
     wait_until(lambda: len(ended(study)) >= 1)
     follower.send_signal(signal.SIGINT)
     out, err = follower.communicate(timeout=30)
-    assert follower.returncode == 130, err
-    assert "runs on" in err
-    job = err.split("error: left alone: ")[1].split()[0]
+    assert follower.returncode == 130, out + err
+    assert "INFO" not in err
+    return err.split("error: left alone: ")[1].split()[0], study
+
+
+@pytest.fixture(scope="module")
+def stopped(left, head):
+    """What `stop` said of that search while it was running, and the trials that had ended."""
+    job, study = left
     seen = len(ended(study))
-    wait_until(lambda: len(ended(study)) > seen)
-    code, out, err = head("stop", job, *at)
-    assert (code, out) == (0, f"{job}: stopped\n"), err
-    before = ended(study)
+    wait_until(lambda: len(ended(study)) > seen)  # it goes on alone
+    said = head("stop", job, "--address", head.jobs)
+    return said, ended(study)
+
+
+@pytest.fixture(scope="module")
+def resumed(stopped, left, head):
+    """That study gone on with, followed to its end: exit code, log, what stderr said."""
+    more = ("--set", f"trials={len(stopped[1]) + 1}")
+    return head("submit", "--resume", left[1], *more, "--address", head.jobs)
+
+
+def jobs_of(head, study):
+    """The jobs of a study as `status` lists them: name -> state."""
+    code, out, err = head("status", "--address", head.jobs)
+    assert code == 0, err
+    lines = [line.split() for line in out.splitlines() if line.endswith(str(study))]
+    return {line[0]: line[1] for line in lines}
+
+
+def test_ctrl_c_leaves_it_running_and_stop_ends_it_in_order(stopped, left, head):
+    job, study = left
+    assert stopped[0] == (0, f"{job}: stopped\n", "")
     assert (study / "report" / "index.html").is_file()
-    assert "rank  trial  state" in head("status", job, "--follow", *at)[1]
-    more = ("--set", f"trials={len(before) + 1}")
-    code, out, err = head("submit", "--resume", study, *more, *at)
+    assert jobs_of(head, study)[job] == "stopped"
+    code, out, _ = head("status", job, "--follow", "--address", head.jobs)
+    assert code == 130  # as an interrupted search ends
+    assert "rank  trial  state" in out
+    code, out, _ = head("stop", job, "--address", head.jobs)
+    assert (code, out) == (0, f"{job} had ended: STOPPED\n")
+
+
+def test_a_stopped_search_goes_on_and_is_followed_to_its_ranked_table(resumed, stopped, left):
+    code, out, err = resumed
     assert code == 0, out + err
+    study, before = left[1], stopped[1]
+    assert "rank  trial  state" in out
+    assert f"report: {study}/report" in out
+    assert "tlsearch stop study-" in err
     after = ended(study)
-    assert len(after) == len(before) + 1
+    assert len(after) > len(before)
     assert all(after[number] == trial for number, trial in before.items())
 
 
-def test_a_driver_on_the_head_joins_it(submitted, head):
-    more = ("--trials", "+1", "--address", head.driver)
-    code, _, err = head("resume", submitted[2], *more)
-    assert code == 0, err
-    assert len(ended(submitted[2])) == 3
+def test_a_finished_job_can_be_looked_at_again(resumed, left, head):
+    (job,) = [name for name, state in jobs_of(head, left[1]).items() if state == "succeeded"]
+    code, out, _ = head("status", job, "--address", head.jobs)
+    assert code == 0
+    assert "model: " in out.splitlines()[-1]
+    assert head("status", job, "--follow", "--address", head.jobs)[:2] == (0, resumed[1])
+
+
+def test_the_package_travelled(resumed, head):
+    assert [*(head.root / "ray").rglob("working_dir_files/*/tlsearch/search/jobs.py")]
+
+
+def test_a_driver_on_the_head_joins_it(head):
+    wish = ("--set", "resources.gpus_per_trial=64", "--address", head.driver)
+    code, _, err = head("run", "space.yaml", "--study", head.root / "joined", *wish)
+    assert code == 3
+    assert "1 CPUs and 64 GPUs, the cluster has 3 and 0" in err  # the head's, not this machine's
 
 
 def test_a_failed_search_ends_as_itself(head):

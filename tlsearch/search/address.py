@@ -47,10 +47,14 @@ def job_server(address: str) -> str:
     if address.startswith("ray://"):
         require_near(address)
     url = address if "://" in address else f"http://{address}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        host, port = None, 0
+    if not host:
         raise ConfigError([f"--address: found {address!r}, expected a URL as in {JOB_SERVER}"])
-    require_listening(url, parts.hostname, _port(parts.port, parts.scheme))
+    require_listening(url, host, port)
     return url.rstrip("/")
 
 
@@ -63,7 +67,3 @@ def require_listening(address: str, host: str, port: str | int) -> None:
             f"{address}: cannot be reached ({error}); is the cluster up, and its port forwarded "
             "(`ray dashboard cluster.yaml`)?"
         ) from None
-
-
-def _port(port: int | None, scheme: str) -> int:
-    return port or (443 if scheme == "https" else 80)

@@ -145,8 +145,8 @@ def _client_class() -> Any:
         raise ConfigError(
             [f"jobs on a cluster need {error.name}: pip install 'tlsearch[cluster]'"]
         ) from error
-    for name in ("dashboard_sdk", "job.sdk"):  # they tell of every upload
-        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
+    for name in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # they tell of every upload
     return client
 
 

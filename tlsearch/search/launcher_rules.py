@@ -127,8 +127,8 @@ def _no_token(config: Config) -> Iterator[Mistake]:
 def _no_storage(config: Config) -> Iterator[Mistake]:
     """The studies' place is the file's own word under `metadata`, which Ray passes over."""
     place, at = _storage(config), ("metadata", "storage")
-    if not is_shared(place or ""):
-        found = "none" if place is None else place
+    if place is None or not is_shared(place):
+        found = place or "none"
         why = "what a node keeps to itself goes with it"
         yield Mistake(at, found, "a bucket, s3://NAME/FOLDER, or a folder all nodes mount", why)
     elif place.startswith("/") and not _is_local(config) and not _mounts(config, place):
@@ -172,8 +172,8 @@ def _fits(config: Config, node: Config, trial: Resources) -> bool:
 
 
 def _at_most(config: Config, node: Config) -> int:
-    most: int = config.get("max_workers", 2)
-    return min(most, node.get("max_workers", most))
+    most = int(config.get("max_workers", 2))  # Ray's default
+    return min(most, int(node.get("max_workers", most)))
 
 
 def _worker_types(config: Config) -> dict[str, Config]:
