@@ -20,6 +20,7 @@ def actor(error):
 
     made = TrialActor.__new__(TrialActor)
     made._epoch, made._seconds, made._started, made._last = 3, 1.0, 0.0, None
+    made._saving_s = 0.0
     made._epochs = epochs()
     made.workplace = SimpleNamespace(on_cluster=False)
     return made
@@ -30,6 +31,7 @@ def actor(error):
 )
 def test_a_failure_is_a_result_with_every_key_that_tune_and_the_search_ask_for(error):
     result = actor(error).step()
+    assert (str(error) or type(error).__name__) in result["failure"]
     assert {METRIC, TIME_ATTR, "seconds", "failure", "failure_at", "fatal", "done"} <= set(result)
     assert (result[TIME_ATTR], result["done"]) == (3, True)
     assert math.isnan(result[METRIC])
