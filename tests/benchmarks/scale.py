@@ -8,7 +8,7 @@ this machine; their processors are made up, so the driver has to share the real 
 table's row holds the trials since the row before: what the driver's process computed, and how much
 of it in the searcher, in milliseconds a trial. Then the searcher alone, without Ray, on journals of
 up to ten thousand trials with a thousand at work, and what a straight line through the rows says of
-such a study.
+such a study; rows before the sampler's window is full are left out of it.
 """
 
 import argparse
@@ -45,6 +45,7 @@ from tlsearch.search.ending import Ending
 from tlsearch.search.proposals import Point, place
 from tlsearch.search.reopening import opened
 from tlsearch.search.sampler import TruthfulSearch
+from tlsearch.search.window import NEWEST
 
 ROWS = (100, 500, 1000, 2000, 5000, 10_000)
 EPOCHS, EPOCH_S = 9, 0.02
@@ -233,13 +234,11 @@ def _told(point: Point, kinds: dict[str, Any], last: int, state: Any) -> optuna.
     )
 
 
-def far(rows: list[dict[str, float]], name: str) -> float:
-    """A column at ten thousand trials, by a straight line through its rows' middles."""
-    ends = [0, *(row["trials"] for row in rows)]
-    middles = [(a + b) / 2 for a, b in itertools.pairwise(ends)]
-    if len(rows) < 3:
+def far(at: list[float], values: list[float]) -> float:
+    """A column at ten thousand trials, by a straight line; no number where it has one row."""
+    if len(at) < 2:
         return float("nan")
-    slope, start = np.polyfit(middles[1:], [row[name] for row in rows[1:]], 1)
+    slope, start = np.polyfit(at, values, 1)
     return float(start + max(slope, 0) * FAR)
 
 
@@ -267,6 +266,7 @@ def _searched(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "slots": slots,
         "seconds": time.perf_counter() - began,
         "epochs": sum(trial.epochs + 1 for trial in read(home.journal_file).trials),
+        "journal_lines": home.journal_file.read_bytes().count(b"\n"),
         "rows": watch.rows,
     }
 
@@ -288,12 +288,16 @@ def _config(trials: int, folder: Path) -> SearchConfig:
 def _far(result: dict[str, Any]) -> dict[str, float]:
     """A study of ten thousand trials over a thousand slots; what was measured there, and lines."""
     rows, most = result["rows"], result["alone"][-1]
-    cpu_ms = far(rows, "cpu_ms")
+    spans = itertools.pairwise([0, *(row["trials"] for row in rows)])
+    full = [
+        (row, sum(span) / 2) for row, span in zip(rows, spans, strict=True) if span[0] >= NEWEST
+    ]
+    cpu_ms = far([middle for _, middle in full], [row["cpu_ms"] for row, _ in full])
     return {
         "cpu_ms": cpu_ms,
         "trials_per_s": 1000 / cpu_ms,
         "shortest_trial_s": SLOTS * cpu_ms / 1000,
-        "rss_mb": far(rows, "rss_mb"),
+        "rss_mb": far([r["trials"] for r, _ in full], [r["rss_mb"] for r, _ in full]),
         "journal_mb": rows[-1]["journal_mb"] * FAR / rows[-1]["trials"],
         "proposing_ms": most["proposing"],
         "ends_ms": most["ends"],
@@ -305,7 +309,8 @@ def _print_search(result: dict[str, Any]) -> None:
     print(f"{machine['processor']}, {machine['cores']} cores, {result['nodes']} nodes of Ray")
     print(
         f"{result['trials']} trials, {result['epochs']} epochs of {1000 * EPOCH_S:.0f} ms, "
-        f"{result['slots']} at a time, {result['seconds']:.0f} s with the start of the cluster"
+        f"{result['slots']} at a time, {result['seconds']:.0f} s with the start of the cluster, "
+        f"{result['journal_lines'] / result['trials']:.0f} journal lines a trial"
     )
     names = ("trials_per_s", "cpu_ms", "proposing_ms", "epochs_ms", "ends_ms")
     heads = ("trials/s", "CPU ms", "proposing", "its epochs", "its end", "RSS MB", "journal MB")
