@@ -121,8 +121,8 @@ def require_here(study_file: Path, expected: Mapping[str, str]) -> None:
 def table(problems: Sequence[Problem], nodes: int) -> str:
     """All problems of all nodes in one table, under a line that counts the nodes."""
     bad = len({problem.node for problem in problems})
-    rows = [("node", "check", "found", "expected")]
-    rows += [(p.node, p.check, p.found, p.expected) for p in problems]
+    rows = [("node", "check", "expected", "found")]
+    rows += [(p.node, p.check, p.expected, p.found) for p in problems]
     widths = [max(len(row[place]) for row in rows) for place in range(3)]
     lines = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
@@ -210,7 +210,7 @@ def _gpus(needs: Needs, promised: int, found: Found) -> Iterator[Finding]:
         try:
             limit_mib(needs.gpus_per_trial, min(found.gpu_mib))
         except ClusterError as error:
-            yield "gpu memory", f"{min(found.gpu_mib)} MiB", str(error)
+            yield "gpu memory", str(error), "room for every trial"
 
 
 def _disk(needs: Needs, found: Found) -> Iterator[Finding]:
