@@ -72,6 +72,12 @@ def test_storage_that_is_not_the_drivers_is_seen_by_its_marker(question):
     assert not question.marker_of("n1").exists()
 
 
+def test_without_a_directory_that_is_shared_no_marker_is_asked_for(question):
+    alone = Asked(question.files, None, question.cache, question.token)
+    assert look(alone, "n1", gpus=False).marker == ""
+    require_here(None, readiness.versions())
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_storage_that_can_only_be_read_is_a_problem(question):
     question.study.chmod(0o555)
