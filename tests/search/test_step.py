@@ -1,6 +1,7 @@
 """One step of a trial's actor when something goes wrong, without TensorFlow and Ray."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,7 @@ def actor(error):
     made = TrialActor.__new__(TrialActor)
     made._epoch, made._seconds, made._started, made._last = 3, 1.0, 0.0, None
     made._epochs = epochs()
+    made.workplace = SimpleNamespace(on_cluster=False)
     return made
 
 
