@@ -1,6 +1,6 @@
 """Several Ray nodes on this machine, in a process of their own that is told what to do.
 
-    python nodes_host.py FOLDER
+    python nodes_host.py
 
 reads a JSON list a line: `["add", {"num_cpus": 1}]`, `["kill", ID]`, `["drain", ID, SECONDS]`; and
 answers each with a JSON value. The first line it writes is the address. All nodes end with it.
@@ -30,9 +30,11 @@ NOTICE = {
 class Host:
     """A head that takes no trials, and the nodes added to it, by their ids."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self) -> None:
+        # Ray notes the newest cluster's address under RAY_TMPDIR, where others would find it.
+        assert "RAY_TMPDIR" in os.environ
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": NOTICE}
-        self.cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": folder})
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = {}
 
     def add(self, amounts):
@@ -70,7 +72,7 @@ def raylet(node) -> int:
 
 
 def main() -> None:
-    host = Host(sys.argv[1])
+    host = Host()
     print(json.dumps(host.cluster.address), flush=True)
     for line in sys.stdin:
         name, *arguments = json.loads(line)

@@ -39,7 +39,7 @@ class Nodes:
             "RAY_USAGE_STATS_ENABLED": "0",
         }
         self._host = subprocess.Popen(
-            [sys.executable, str(HOST), self.folder],
+            [sys.executable, str(HOST)],
             env={**os.environ, **self.env},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -10,19 +10,83 @@ import pytest
 from small_cluster import Nodes
 
 from tlsearch.config.load import parse
+from tlsearch.errors import ClusterError
+from tlsearch.results.storage import StudyDirectory
 from tlsearch.search import preflight
 from tlsearch.search.nodes import Node
 from tlsearch.search.preflight import question_of, require_ready
+from tlsearch.search.readiness import look
 
 SPACE = "data: {{kind: digits}}\ncache: {cache}\n{more}"
 
 
-def test_one_node_is_asked_nothing(monkeypatch, tmp_path):
+@pytest.fixture
+def nodes(monkeypatch):
+    """Let there be nodes of these names, each answering by itself; the driver's is "here"."""
     import ray
 
-    context = SimpleNamespace(get_node_id=lambda: "here")
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
-    monkeypatch.setattr(preflight, "nodes_up", lambda: [Node("here", "here", {"CPU": 2})])
+    def let_there_be(*names, silent=()):
+        context = SimpleNamespace(get_node_id=lambda: "here")
+        found = [Node(name, name, {"CPU": 2}, leaving=name == "leaving") for name in names]
+
+        def on_every(calls, timeout_s):
+            return {
+                node: "none in 60 s" if node.name in silent else function(*arguments)
+                for node, (function, *arguments) in calls.items()
+            }
+
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+        monkeypatch.setattr(preflight, "nodes_up", lambda: found)
+        monkeypatch.setattr(preflight, "on_every", on_every)
+
+    return let_there_be
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A configuration, and its study directory."""
+    home = StudyDirectory(tmp_path / "study")
+    home.root.mkdir()
+    return parse(SPACE.format(cache=tmp_path / "cache", more="space: {backbone: strokes}")), home
+
+
+def test_nodes_that_see_what_the_driver_sees_pass_and_no_marker_stays(nodes, study):
+    nodes("here", "other")
+    require_ready(*study)
+    assert list(study[1].root.iterdir()) == []
+
+
+def test_every_node_that_does_not_answer_is_in_the_table(nodes, study):
+    nodes("here", "deaf", "dumb", silent=("deaf", "dumb"))
+    with pytest.raises(ClusterError, match="2 of 3 nodes") as caught:
+        require_ready(*study)
+    assert str(caught.value).count("none in 60 s") == 2
+    assert list(study[1].root.iterdir()) == []
+
+
+def test_a_node_that_writes_elsewhere_is_found_by_the_marker_that_does_not_come(
+    nodes, study, monkeypatch
+):
+    sound = look
+
+    def elsewhere(question, node, gpus):
+        found = sound(question, node, gpus)
+        question.marker_of(node).unlink()  # as where its folder is a cache of its own
+        return found
+
+    monkeypatch.setattr(preflight, "look", elsewhere)
+    nodes("here", "other")
+    with pytest.raises(ClusterError, match=r"storage .*not seen here"):
+        require_ready(*study)
+
+
+def test_a_node_that_is_about_to_go_is_asked_nothing(nodes, study):
+    nodes("here", "leaving", silent=("leaving",))
+    require_ready(*study)
+
+
+def test_one_node_is_asked_nothing_and_costs_nothing(nodes):
+    nodes("here")
     began = time.monotonic()
     require_ready(None, None)
     assert time.monotonic() - began < 0.05
@@ -135,7 +199,8 @@ def test_gpus_that_are_promised_and_not_there_are_found(said):
     assert "1 of 3 nodes cannot" in said
     assert "ready" not in said
     (row,) = [line for line in first if "nvidia-smi" in line]
-    assert row.split()[1:3] == ["gpu", "0"]
+    assert row.split()[1] == "gpu"
+    assert row.endswith("0 that nvidia-smi sees")
 
 
 @pytest.mark.cluster

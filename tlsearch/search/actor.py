@@ -154,8 +154,9 @@ class TrialActor(tune.Trainable):
         """Now and then, before another epoch: the last one is in the journal by then, so that a
         resumed trial never starts beyond what the record knows.
         """
-        wait_s = max(RESUME_EVERY_S, self._saving_s / RESUME_SHARE)
-        if self._last is not None and time.monotonic() - self._saved > wait_s:
+        if self._last is None:
+            return
+        if time.monotonic() - self._saved > max(RESUME_EVERY_S, self._saving_s / RESUME_SHARE):
             began = time.monotonic()
             self._last.snapshot().save(self.home / "resume.npz")
             self._saved = time.monotonic()

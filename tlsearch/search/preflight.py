@@ -74,22 +74,26 @@ def question_of(config: SearchConfig, home: StudyDirectory) -> Asked:
 @contextlib.contextmanager
 def _marked(question: Asked) -> Iterator[None]:
     """While it is open, the driver's marker is in the study's storage."""
+    if question.marker is None:
+        yield
+        return
     try:
         question.marker.write_text(question.token)
         yield
     finally:
-        for path in question.study.glob(f"{question.marker.name}*"):
+        for path in question.marker.parent.glob(f"{question.marker.name}*"):
             path.unlink(missing_ok=True)
 
 
 def _unseen(question: Asked, node: Node, answer: Found) -> Iterator[Problem]:
     """The marker that a node says it wrote, and that is not here: its storage is another one."""
-    if answer.marker:
+    marker = question.marker_of(node.id)
+    if answer.marker or marker is None:
         return
     with contextlib.suppress(OSError):
-        if question.marker_of(node.id).read_text() == question.token:
+        if marker.read_text() == question.token:
             return
-    wrote = f"wrote {question.marker_of(node.id)}, not seen here"
+    wrote = f"wrote {marker}, not seen here"
     yield Problem(node.name, "storage", wrote, SHARED)
 
 

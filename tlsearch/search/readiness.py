@@ -24,23 +24,23 @@ SHARED = "the study's directory, shared by all nodes"
 class Asked:
     """What every node is asked to look for; sizes in bytes, paths as the driver names them.
 
-    `marker` is a file that the driver wrote into the study's storage, with `token` in it; every
-    node reads it and writes one of its own beside it.
+    `marker` is a file that the driver wrote into the study's directory, with `token` in it; every
+    node reads it and writes one of its own beside it. Without `study` nodes need not share one.
     """
 
     files: Mapping[Path, int]
-    study: Path
+    study: Path | None
     cache: Path
     token: str
 
     @property
-    def marker(self) -> Path:
+    def marker(self) -> Path | None:
         """The driver's marker."""
-        return self.study / f"{MARKER}-{self.token}"
+        return None if self.study is None else self.study / f"{MARKER}-{self.token}"
 
-    def marker_of(self, node: str) -> Path:
+    def marker_of(self, node: str) -> Path | None:
         """The marker of a node, by its id."""
-        return self.study / f"{MARKER}-{self.token}-{node}"
+        return None if self.marker is None else self.marker.with_name(f"{self.marker.name}-{node}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Needs:
     cache_bytes: int
 
 
-def asked(files: Iterable[Path], study: Path, cache: Path) -> Asked:
+def asked(files: Iterable[Path], study: Path | None, cache: Path) -> Asked:
     """The question of a study, whose files are those that the driver sees."""
     sizes = {path: path.stat().st_size for path in files}
     return Asked(sizes, study, cache, uuid.uuid4().hex)
@@ -106,13 +106,13 @@ def judge(needs: Needs, name: str, gpus: int, found: Found) -> list[Problem]:
     ]
 
 
-def require_here(study_file: Path, expected: Mapping[str, str]) -> None:
-    """Raise ClusterError on a node, which may have joined late, that does not see the study or runs
-    other versions.
+def require_here(study_file: Path | None, expected: Mapping[str, str]) -> None:
+    """Raise ClusterError on a node, which may have joined late, that does not see the study, where
+    nodes share one, or runs other versions.
     """
     name, found = platform.node(), Found(versions(), {}, "", (), 0)
     problems = [Problem(name, *one) for one in _versions(Needs(expected, 0, 0), found)]
-    if not study_file.is_file():
+    if study_file is not None and not study_file.is_file():
         problems.append(Problem(name, "storage", f"{study_file}: no such file", SHARED))
     if problems:
         raise ClusterError(table(problems, 1))
@@ -121,8 +121,8 @@ def require_here(study_file: Path, expected: Mapping[str, str]) -> None:
 def table(problems: Sequence[Problem], nodes: int) -> str:
     """All problems of all nodes in one table, under a line that counts the nodes."""
     bad = len({problem.node for problem in problems})
-    rows = [("node", "check", "found", "expected")]
-    rows += [(p.node, p.check, p.found, p.expected) for p in problems]
+    rows = [("node", "check", "expected", "found")]
+    rows += [(p.node, p.check, p.expected, p.found) for p in problems]
     widths = [max(len(row[place]) for row in rows) for place in range(3)]
     lines = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
@@ -170,10 +170,13 @@ def _unreadable(question: Asked) -> Iterator[tuple[Path, str]]:
 
 def _exchange(question: Asked, node: str) -> str:
     """Read the driver's marker and write this node's; "" or what went wrong."""
+    drivers, own = question.marker, question.marker_of(node)
+    if drivers is None or own is None:
+        return ""
     try:
-        if question.marker.read_text() != question.token:
+        if drivers.read_text() != question.token:
             return "another file is there"
-        question.marker_of(node).write_text(question.token)
+        own.write_text(question.token)
     except OSError as error:
         return f"{error.strerror or type(error).__name__}: {error.filename}"
     return ""
@@ -210,7 +213,7 @@ def _gpus(needs: Needs, promised: int, found: Found) -> Iterator[Finding]:
         try:
             limit_mib(needs.gpus_per_trial, min(found.gpu_mib))
         except ClusterError as error:
-            yield "gpu memory", f"{min(found.gpu_mib)} MiB", str(error)
+            yield "gpu memory", str(error), "room for every trial"
 
 
 def _disk(needs: Needs, found: Found) -> Iterator[Finding]:
