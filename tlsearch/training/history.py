@@ -4,9 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from tlsearch.bundle.metrics import Labels, accuracy, score
+from tlsearch.bundle.metrics import Labels, Probabilities, accuracy, score
 from tlsearch.training.loop import Steps
 
 
@@ -43,6 +41,6 @@ def trained(metric: str, labels: Labels, batch: int, steps: Steps) -> Trained:
     )
 
 
-def _batches(labels: Labels, batch: int, steps: Steps) -> Iterator[tuple[Labels, np.ndarray]]:
+def _batches(labels: Labels, batch: int, steps: Steps) -> Iterator[tuple[Labels, Probabilities]]:
     for start in range(0, len(labels), batch):
         yield labels[start : start + batch], steps.probabilities[start : start + batch]
