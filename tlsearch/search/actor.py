@@ -18,7 +18,7 @@ from tlsearch.config.trial import TrialConfig
 from tlsearch.errors import OutOfMemoryError, TlsearchError
 from tlsearch.files import write_text
 from tlsearch.results.machine import machine
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.handover import TrialFolder
 from tlsearch.search.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and report it."""
+        """Train one epoch and report it, once the driver has what it left."""
+        result = self._trained()
+        self._folder.hand_over()
+        return result
+
+    def _trained(self) -> dict[str, Any]:
         try:
             self._save_resume_state()
             report = next(self._epochs)
@@ -84,8 +89,9 @@ class TrialActor(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         self.trial = TrialConfig(**config["trial"])
         self._number: int = config["number"]
-        self.home = StudyDirectory(self.workplace.study).trial(self._number)
-        self.home.mkdir(parents=True, exist_ok=True)
+        self._folder = TrialFolder(self.workplace.study, self._number, self.workplace.handover)
+        self._folder.fetch("log")
+        self.home = self._folder.path
         _log_to(self.home / "log")
         sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
         self._seconds = 0.0
@@ -97,7 +103,8 @@ class TrialActor(tune.Trainable):
 
     def _train(self) -> Iterator["EpochReport"]:
         """The trial's epochs, from its resume state where there is one; imports TensorFlow."""
-        with StudyDirectory(self.workplace.study).trial_locked(self._number):
+        with self._folder.home.trial_locked(self._number):
+            self._folder.fetch("resume.npz", "curves.jsonl")
             yield from self.workplace.train(self.trial, self._resume_state())
 
     def _resume_state(self) -> "Checkpoint | None":
@@ -185,6 +192,7 @@ class TrialActor(tune.Trainable):
         self._last = None
         with contextlib.suppress(AttributeError):
             self._epochs.close()  # type: ignore[attr-defined]
+            self._folder.leave()
 
 
 def _point(report: "EpochReport") -> dict[str, Any]:

@@ -79,11 +79,17 @@ def as_completed(
 
 
 def in_worker(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a Ray worker: what imports TensorFlow never runs in the driver."""
-    import ray
+    """Call a function in a Ray worker: what imports TensorFlow never runs in the driver.
 
+    It runs on the driver's node, whose files it reads and writes, and which may offer no CPUs.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=here)
     try:
-        result: T = ray.get(ray.remote(max_calls=1)(function).remote(*arguments))
+        result: T = ray.get(task(function).remote(*arguments))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, TlsearchError):
             raise error.cause from None

@@ -12,6 +12,7 @@ from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import ImageData
 
 if TYPE_CHECKING:
+    from tlsearch.search.handover import Handover
     from tlsearch.training.checkpoint import Checkpoint
     from tlsearch.training.trial import EpochReport
 
@@ -27,6 +28,7 @@ class Workplace:
     cuts: tuple[Unfrozen, ...]
     direction: Direction
     cpus: int
+    handover: "Handover | None" = None  # how trials' files reach a driver on another node
 
     def train(
         self, trial: TrialConfig, start: "Checkpoint | None" = None
@@ -51,7 +53,9 @@ class Workplace:
         return value > than if self.direction == "max" else value < than
 
 
-def workplace(config: SearchConfig, data: ImageData, study: Path) -> Workplace:
+def workplace(
+    config: SearchConfig, data: ImageData, study: Path, handover: "Handover | None" = None
+) -> Workplace:
     """The workplace of a search, whose directory is `study`."""
     return Workplace(
         data=data,
@@ -61,4 +65,5 @@ def workplace(config: SearchConfig, data: ImageData, study: Path) -> Workplace:
         cuts=config.space.cuts(),
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
+        handover=handover,
     )
