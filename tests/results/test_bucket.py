@@ -58,7 +58,7 @@ def test_any_bytes_come_back(far, data):
 
 
 def test_a_large_file_comes_back_through_failures(far):
-    data, far.one_in = bytes(range(256)) * 50_000, 5
+    data, far.one_in = bytes(range(256)) * 25_000, 5
     bucket = Bucket(f"s3://{BUCKET}/large", waits_s=(0.01,) * 9)
     bucket.write("best.npz", data)
     assert bucket.read("best.npz") == data

@@ -90,7 +90,7 @@ class Breaking(Bucket):
 steps = st.lists(st.sampled_from(["keep", "keep", "drop"]), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(steps, st.integers(0, 8)), min_size=1, max_size=4))
 def test_wherever_a_push_breaks_the_journal_there_tells_the_truth(tmp_path_factory, rounds):
     root = tmp_path_factory.mktemp("story")
@@ -167,16 +167,17 @@ def test_a_table_takes_no_weights_along(tmp_path, far):
     assert [method for method, _ in far.passed] == ["GET"]  # the list alone
 
 
+@pytest.mark.cluster  # takes time
 @pytest.mark.parametrize("seed", range(3))
 def test_a_storage_that_fails_one_request_in_ten_holds_the_same_in_the_end(tmp_path, far, seed):
     story, far.one_in = Story(tmp_path / "here"), 10
     bucket = Bucket(f"s3://{BUCKET}/flaky{seed}", waits_s=(0.01, 0.02, 0.05))
     mirror = Mirror(story.folder, bucket)
-    for _ in range(8):
+    for _ in range(10):
         story.keep()
         mirror.push()
         story.drop()
     mirror.push()
-    assert far.harmed > 5
+    assert far.harmed > 3
     far.one_in = 0
     assert there(bucket) == here(story.folder)

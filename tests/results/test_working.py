@@ -18,6 +18,8 @@ from tlsearch.results.journal import STUDY_NAME, open_storage
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.results.working import upload
 
+pytestmark = pytest.mark.cluster  # nothing of Ray, but a server and its outages take time
+
 CONFIG = {"name": "pets", "metric": "accuracy"}
 URL = f"s3://{BUCKET}/runs/pets"
 END_S = 0.3
@@ -221,7 +223,7 @@ def test_a_damaged_study_is_told_with_its_url_and_may_be_mended(far, name):
     with working.working(URL, new=True) as work, work.mirrored(9):
         begin(work.home)
     sound = Bucket(URL).read(name)
-    Bucket(URL).write(name, b"\x00[not what it was\n")
+    Bucket(URL).write(name, b"\x00[not what it was\n" + sound)
     for _ in range(2):
         with pytest.raises(RecordError, match=f"^{URL}: .*{name}: .*damaged"):
             fetched(URL)

@@ -55,7 +55,7 @@ class Bucket:
         self.url, self.scheme = url.rstrip("/"), parts.scheme
         self.root = parts.path if self.scheme == "file" else f"{parts.netloc}{parts.path}"
         self._waits_s = waits_s
-        self._system = self._tried(lambda: _SYSTEMS[self.scheme](parts.netloc))
+        self._system = self._tried(lambda: _SYSTEMS[self.scheme](parts.netloc, 1 + len(waits_s)))
 
     def stamps(self) -> dict[str, Stamp]:
         """Every file under the URL, by its name from there."""
@@ -138,7 +138,7 @@ def _stamp(info: Any) -> Stamp:
     return info.size, info.mtime_ns or 0
 
 
-def _s3(bucket: str) -> Any:
+def _s3(bucket: str, tries: int) -> Any:
     scheme, _, host = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None:
@@ -150,15 +150,16 @@ def _s3(bucket: str) -> Any:
         allow_delayed_open=True,  # a small file is one request
         connect_timeout=CONNECT_S,
         request_timeout=REQUEST_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=tries),  # of each part
     )
 
 
-def _google(bucket: str) -> Any:
+def _google(bucket: str, tries: int) -> Any:
     return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=RETRY_S))
 
 
-def _shared(host: str) -> Any:
+def _shared(host: str, tries: int) -> Any:
     return fs.LocalFileSystem()
 
 
-_SYSTEMS: dict[str, Callable[[str], Any]] = {"s3": _s3, "gs": _google, "file": _shared}
+_SYSTEMS: dict[str, Callable[[str, int], Any]] = {"s3": _s3, "gs": _google, "file": _shared}

@@ -12,6 +12,8 @@ from tlsearch.errors import RecordError, StorageError
 from tlsearch.results.bucket import Bucket
 
 LEASE = ".lease.json"
+_LIVING: set[str] = set()  # the names of this process's owners that are at work
+
 STALE_S = 120.0  # without a beat an owner counts as dead
 
 
@@ -29,6 +31,8 @@ class Owner:
         """Whether it is known to have ended, as only its own machine can know."""
         if (self.host, self.processes) != (_here().host, _here().processes):
             return False
+        if self.pid == os.getpid():
+            return self.name not in _LIVING
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -61,6 +65,7 @@ class Lease:
                 )
         self._write()
         self._require()
+        _LIVING.add(self.owner.name)
 
     def beat(self) -> None:
         """Show that the owner lives; RecordError where another one took over meanwhile.
@@ -72,6 +77,7 @@ class Lease:
 
     def release(self) -> None:
         """Let another driver begin at once."""
+        _LIVING.discard(self.owner.name)
         with contextlib.suppress(StorageError):
             if self.holder() == self.owner:
                 self.bucket.remove(LEASE)
