@@ -49,7 +49,9 @@ class Lease:
     one that wrote first then finds the other's name at its next beat, and ends.
     """
 
-    def __init__(self, bucket: Bucket, owner: Owner | None = None, stale_s: float = STALE_S):
+    def __init__(
+        self, bucket: Bucket, owner: Owner | None = None, stale_s: float = STALE_S
+    ) -> None:
         self.bucket, self.owner, self.stale_s = bucket, owner or _here(), stale_s
 
     def take(self) -> None:

@@ -29,8 +29,7 @@ class Study:
     def __init__(
         self, directory: Place | StudyDirectory, ended_by: TlsearchError | None = None
     ) -> None:
-        known = isinstance(directory, StudyDirectory)
-        self.home = directory if known else fetched(directory)
+        self.home = directory if isinstance(directory, StudyDirectory) else fetched(directory)
         self.about = self.home.read_about()
         self.ended_by = ended_by  # why the run that made this object was cut short, if it was
 
