@@ -1,6 +1,7 @@
 """The driver's side of a study in a bucket: in step, through outages, by one driver alone."""
 
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.cluster  # nothing of Ray, but a server and its outages
 CONFIG = {"name": "pets", "metric": "accuracy"}
 URL = f"s3://{BUCKET}/runs/pets"
 END_S = 0.3
+OUTAGE_S = float(os.environ.get("TLSEARCH_OUTAGE_S", "0.3"))  # 60: a minute, as in earnest
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def test_an_outage_is_told_once_and_caught_up_with(far, caplog):
         far.away = True
         tell(work.home, "while it is away")
         wait_until(lambda: caplog.messages)
-        time.sleep(0.3)
+        time.sleep(OUTAGE_S)
         assert len(caplog.messages) == 1
         assert caplog.messages[0].startswith("the search goes on, and is sent once it can be: s3:")
         far.away = False
@@ -139,6 +141,15 @@ def test_a_local_copy_that_is_further_is_gone_on_with(far):
     with working.working(URL, new=False) as work, work.mirrored(9):
         assert b"unsent" in work.home.journal_file.read_bytes()
     assert same(work.home)
+
+
+def test_what_was_removed_from_the_local_copy_alone_comes_back(far):
+    with working.working(URL, new=True) as work, work.mirrored(9):
+        begin(work.home)
+    (work.home.trial(0) / "best.npz").unlink()
+    with working.working(URL, new=False) as work, work.mirrored(9):
+        assert (work.home.trial(0) / "best.npz").read_bytes() == b"weights"
+    assert "trials/00000/best.npz" in Bucket(URL).stamps()
 
 
 def test_a_bucket_that_is_further_is_fetched(far, tmp_path, monkeypatch):

@@ -72,6 +72,10 @@ class Mirror:
         """Hold on to the local copy: what was changed there meanwhile is sent again."""
         self.known = still_known(self.known, there)
 
+    def local(self) -> dict[str, Stamp]:
+        """The files of the local copy."""
+        return local_stamps(self.folder)
+
     def journal(self) -> bytes:
         """The local journal's whole lines."""
         path = self.folder / JOURNAL

@@ -210,6 +210,9 @@ def bring_here(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[in
         mirror.fetch(there=there)
     else:
         mirror.adopt(there)
+    if further == "neither":  # what somebody removed from the copy is no reason to drop it there
+        missing = {*there} - {*mirror.local()}
+        mirror.fetch(missing.__contains__, there)
     home.read_about()
 
 
