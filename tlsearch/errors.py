@@ -41,6 +41,12 @@ class ClusterError(TlsearchError):
     exit_code = 3
 
 
+class StorageError(TlsearchError):
+    """The bucket or shared folder of a study cannot be reached, or refuses."""
+
+    exit_code = 3
+
+
 class RecordError(TlsearchError):
     """A study directory, journal or model file is missing, damaged or in use."""
 

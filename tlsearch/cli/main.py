@@ -7,7 +7,16 @@ from typing import Any
 
 import typer
 
-from tlsearch.cli import caches, clusters, models, planning, reading, replays, searching
+from tlsearch.cli import (
+    caches,
+    clusters,
+    models,
+    planning,
+    reading,
+    replays,
+    searching,
+    uploading,
+)
 from tlsearch.errors import DataError, SearchInterruptedError, TlsearchError
 
 app = typer.Typer(
@@ -18,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (searching, planning, reading, replays, models, clusters):
+for module in (searching, planning, reading, replays, models, clusters, uploading):
     for command in module.COMMANDS:
         app.command()(command)
 app.add_typer(caches.app)

@@ -34,10 +34,12 @@ def export(
 ) -> None:
     """Write a trial's trained model in several formats, each reloaded and compared."""
     from tlsearch.cli.bundles import parse_formats, parse_trial, print_manifest
+    from tlsearch.config.place import as_place
     from tlsearch.search.handle import Study, export
 
     chosen, number = parse_formats(formats), parse_trial(trial)
-    manifest = export(Study(directory), out, number, chosen, timed and out.suffix != ".keras")
+    study = Study(as_place(directory))
+    manifest = export(study, out, number, chosen, timed and out.suffix != ".keras")
     print_manifest(manifest)
     print(out)
 

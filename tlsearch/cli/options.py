@@ -1,6 +1,5 @@
 """Arguments and options that several commands share."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,4 +15,6 @@ Set = Annotated[
 Space = Annotated[
     str, typer.Argument(metavar="SPACE", help="A search space: a YAML file, or a shipped name.")
 ]
-StudyDir = Annotated[Path, typer.Argument(metavar="DIR", help="A study directory.")]
+StudyDir = Annotated[
+    str, typer.Argument(metavar="DIR", help="A study directory, or the URL of one.")
+]

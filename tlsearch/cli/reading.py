@@ -8,6 +8,7 @@ import typer
 from tlsearch.cli.options import StudyDir
 
 if TYPE_CHECKING:
+    from tlsearch.results.storage import StudyDirectory
     from tlsearch.results.view import View
 
 Format = Literal["table", "csv", "json", "md", "html", "parquet"]
@@ -42,17 +43,19 @@ def report(
     the number of validation images; = marks trials that it cannot tell from the leader.
     `--columns help` lists every column with its meaning.
     """
-    from tlsearch.cli.studies import print_columns, show, watch_study, write
-    from tlsearch.results.storage import StudyDirectory
+    from tlsearch.cli.studies import print_columns, show, write
+    from tlsearch.config.place import as_place
+    from tlsearch.results.copies import fetched
+    from tlsearch.results.mirroring import of_page, of_table
 
     if columns == "help":
         print_columns()
         return
     view = _view(columns, filter, top)
-    home = StudyDirectory(directory)
     _check(format, out, view, watch)
+    home = fetched(as_place(directory), of_page if format == "html" else of_table)
     if watch:
-        watch_study(home, view)
+        _watch(home, view)
     elif format == "table":
         show(home, view)
     else:
@@ -60,13 +63,25 @@ def report(
 
 
 def compare(
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Study directories.")],
+    directories: Annotated[
+        list[str], typer.Argument(metavar="DIR...", help="Study directories, or URLs of them.")
+    ],
     format: Annotated[Literal["table", "md"], typer.Option(help="How to print.")] = "table",
 ) -> None:
     """Put studies side by side: the best of each, its interval, its test score, what it was."""
     from tlsearch.cli.studies import print_comparison
+    from tlsearch.config.place import as_place
 
-    print_comparison(directories, format)
+    print_comparison([as_place(one) for one in directories], format)
+
+
+def _watch(home: "StudyDirectory", view: "View") -> None:
+    from tlsearch.cli.studies import WATCH_FAR_S, fetched_and_over, watch_study
+
+    if home.url is None:
+        watch_study(home, view)
+    else:
+        watch_study(home, view, WATCH_FAR_S, fetched_and_over)
 
 
 def _view(columns: str | None, condition: str | None, top: int | None) -> "View":

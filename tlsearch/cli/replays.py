@@ -25,13 +25,14 @@ def replay(
     """
     import json
 
+    from tlsearch.config.place import as_place
     from tlsearch.search.handle import Study
     from tlsearch.search.replay import replay
 
     def heard(pair: "EpochPair") -> None:
         print(f"epoch {pair.epoch}: {_apart(pair)}", file=sys.stderr, flush=True)
 
-    done = replay(Study(directory), trial, heard)
+    done = replay(Study(as_place(directory)), trial, heard)
     if format == "json":
         print(json.dumps(as_json(done), indent=2))
     else:

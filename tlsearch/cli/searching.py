@@ -30,8 +30,8 @@ Address = Annotated[
 def run(
     space: Space = "quickstart",
     study: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where the study goes. [default: STORAGE/NAME]"),
+        str | None,
+        typer.Option(metavar="DIR", help="Where it goes, or s3://... [default: STORAGE/NAME]"),
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many trials.")] = None,
     set_: Set = None,
@@ -46,13 +46,15 @@ def run(
     """
     from tlsearch.cli.live import listening
     from tlsearch.config.load import load
+    from tlsearch.config.place import as_place
     from tlsearch.search.address import join
     from tlsearch.search.study import run as run_search
 
     join(address)
     settings = [*(set_ or []), *([] if trials is None else [f"trials={trials}"])]
     with listening(quiet, json) as listen:
-        done = run_search(load(space, settings), study, listen)
+        place = None if study is None else as_place(study)
+        done = run_search(load(space, settings), place, listen)
     _finish(done)
 
 
@@ -84,13 +86,15 @@ def resume(
     asha, resources and export can be changed. What would set old and new trials apart cannot.
     """
     from tlsearch.cli.live import listening
+    from tlsearch.config.place import as_place
     from tlsearch.search.address import join
     from tlsearch.search.extend import Extension
     from tlsearch.search.study import resume as resume_search
 
     join(address)
     with listening(quiet, json) as listen:
-        done = resume_search(directory, listen, Extension(trials, time, tuple(set_ or ())))
+        wish = Extension(trials, time, tuple(set_ or ()))
+        done = resume_search(as_place(directory), listen, wish)
     _finish(done)
 
 
@@ -156,10 +160,10 @@ def _finish(study: "Study") -> None:
 
     home = study.home
     show(home)
-    print(f"report: {home.report}")
+    print(f"report: {home.shown(home.report)}")
     if study.ended_by is not None:
         raise study.ended_by
-    print(f"model:  {home.best / 'model.keras'}")
+    print(f"model:  {home.shown(home.best / 'model.keras')}")
 
 
 COMMANDS = (run, resume, validate, init, backbones)

@@ -2,11 +2,12 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from tlsearch.cli.tables import print_table
+from tlsearch.config.place import Place
 from tlsearch.errors import RecordError
 from tlsearch.markdown import markdown_table
 from tlsearch.results.beside import beside
@@ -17,6 +18,7 @@ from tlsearch.results.storage import StudyDirectory
 from tlsearch.results.view import View
 
 WATCH_S = 2.0
+WATCH_FAR_S = 10.0  # of a study in a bucket
 STILL_S = 5.0
 LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
 
@@ -58,21 +60,39 @@ def write(
         write_text(out, text)
 
 
-def watch_study(home: StudyDirectory, view: View, every_s: float = WATCH_S) -> None:
+def watch_study(
+    home: StudyDirectory,
+    view: View,
+    every_s: float = WATCH_S,
+    ended: Callable[[StudyDirectory], bool] | None = None,
+) -> None:
     """Draw the leaderboard in place until no driver holds the study, then print it; or Ctrl-C."""
+    ended = ended or over
     from rich.console import Console
     from rich.live import Live
 
     console = Console()
     if console.is_terminal:
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            while not over(home):
+            while not ended(home):
                 live.update(_drawn(home, view, console.width, console.height), refresh=True)
                 time.sleep(every_s)
     else:
-        while not over(home):
+        while not ended(home):
             time.sleep(every_s)
     show(home, view)
+
+
+def fetched_and_over(home: StudyDirectory) -> bool:
+    """Whether nobody drives a study in a bucket any more, once its newest state has come."""
+    from tlsearch.results.bucket import Bucket
+    from tlsearch.results.copies import fetched
+    from tlsearch.results.lease import Lease
+
+    url = str(home.url)
+    ended = not Lease(Bucket(url)).alive()
+    fetched(url)
+    return ended
 
 
 def over(home: StudyDirectory) -> bool:
@@ -120,7 +140,7 @@ def print_columns() -> None:
     print_table(["column", "meaning"], [[name, text] for name, text in COLUMN_HELP.items()])
 
 
-def print_comparison(directories: Sequence[Path], form: Literal["table", "md"]) -> None:
+def print_comparison(directories: Sequence[Place], form: Literal["table", "md"]) -> None:
     """Studies side by side; why they may not be comparable goes to stderr."""
     from tlsearch.results.comparison import compared, notes
 

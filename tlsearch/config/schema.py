@@ -19,6 +19,7 @@ from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS,
 from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
 from tlsearch.config.images import Data
 from tlsearch.config.names import one_of
+from tlsearch.config.place import Place, as_place, is_url, problem
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
 
@@ -50,10 +51,14 @@ def _seconds(raw: Any) -> Any:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _local(raw: Any) -> Any:
-    if isinstance(raw, str) and "://" in raw:
-        raise ValueError(f"found {raw!r}, expected a local or mounted folder")
-    return raw
+def _place(raw: Any) -> Any:
+    """Read a folder or a URL; what is neither text nor path is left for pydantic."""
+    if not isinstance(raw, str | Path):
+        return raw
+    wrong = problem(raw) if isinstance(raw, str) and is_url(raw) else None
+    if wrong is not None:
+        raise ValueError(f"{wrong}, or a folder")
+    return as_place(raw)
 
 
 def _file_name(name: str) -> str:
@@ -93,7 +98,8 @@ class SearchConfig(Frozen):
     metric: MetricName = "accuracy"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     resources: Resources = Resources()
-    storage: Annotated[Path, BeforeValidator(_local)] = Path("runs")
+    storage: Annotated[Place, BeforeValidator(_place)] = Path("runs")
+    sync_s: Annotated[float, Field(gt=0)] = 30  # between uploads of a study in a bucket
     augment: Augmentation = Augment()
     views: Annotated[int | Literal["online"], whole_or("online", 1)] = 4
     feature_dtype: Literal["float16", "float32"] = "float16"

@@ -1,10 +1,11 @@
 """Several studies side by side, a row each."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlsearch.config.place import Place
 from tlsearch.results.beside import beside
+from tlsearch.results.copies import fetched
 from tlsearch.results.journal import read
 from tlsearch.results.leaderboard import rows
 from tlsearch.results.readable import Grid, cell
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
 COLUMNS = ("study", "metric", "trials", "best", "95 %", "test", "seconds", "what it was", "where")
 
 
-def compare(directories: Sequence[Path]) -> "pd.DataFrame":
+def compare(directories: Sequence[Place]) -> "pd.DataFrame":
     """Studies side by side, as a pandas table; `seconds` is the sum over a study's trials."""
     import pandas as pd
 
     return pd.DataFrame(study_rows(directories))
 
 
-def compared(directories: Sequence[Path]) -> Grid:
+def compared(directories: Sequence[Place]) -> Grid:
     """The same as text; `trials` reads ended/planned."""
     return Grid(list(COLUMNS), [_cells(row) for row in study_rows(directories)])
 
 
-def notes(directories: Sequence[Path]) -> list[str]:
+def notes(directories: Sequence[Place]) -> list[str]:
     """Why studies may not be comparable: another metric, other images."""
-    abouts = [StudyDirectory(directory).read_about() for directory in directories]
+    abouts = [fetched(directory).read_about() for directory in directories]
     found = []
     if len({about["config"]["metric"] for about in abouts}) > 1:
         found.append("not comparable: the studies rank by different metrics")
@@ -39,9 +40,9 @@ def notes(directories: Sequence[Path]) -> list[str]:
     return found
 
 
-def study_rows(directories: Sequence[Path]) -> list[dict[str, Any]]:
+def study_rows(directories: Sequence[Place]) -> list[dict[str, Any]]:
     """One plain row a study, in the order given."""
-    return [_row(StudyDirectory(Path(directory))) for directory in directories]
+    return [_row(fetched(directory)) for directory in directories]
 
 
 def _row(home: StudyDirectory) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _row(home: StudyDirectory) -> dict[str, Any]:
         "seconds": round(sum(row["seconds"] for row in table), 2),
         "trial": leader.get("trial"),
         "what": _what(leader) if leader else None,
-        "where": str(home.root),
+        "where": home.place,
     }
 
 

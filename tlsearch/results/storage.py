@@ -21,8 +21,9 @@ TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seco
 class StudyDirectory:
     """Paths of one study; see the README's table of the study directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, url: str | None = None) -> None:
         self.root = root.expanduser().absolute()
+        self.url = url  # where the study is, if this is a local copy of one in a bucket
         self.study_file = self.root / "study.yaml"
         self.journal_file = self.root / "journal.log"
         self.trials = self.root / "trials"
@@ -30,6 +31,17 @@ class StudyDirectory:
         self.report = self.root / "report"
         self.best = self.root / "best"
         self.ray = self.root / "ray"
+
+    @property
+    def place(self) -> str:
+        """Where the study is, for people: its URL, else its directory."""
+        return self.shown(self.root)
+
+    def shown(self, path: Path) -> str:
+        """A path of the study for people, who find it at the study's URL where it has one."""
+        if self.url is None:
+            return str(path)
+        return "/".join((self.url, *path.relative_to(self.root).parts))
 
     def trial(self, number: int) -> Path:
         """The folder of one trial: `log`, `curves.jsonl`, `best.npz`, `resume.npz`."""
@@ -63,7 +75,7 @@ class StudyDirectory:
                 yield
         except Timeout:
             raise RecordError(
-                f"{self.root}: another tlsearch is running this study; wait for it or stop it"
+                f"{self.place}: another tlsearch is running this study; wait for it or stop it"
             ) from None
 
     @contextlib.contextmanager

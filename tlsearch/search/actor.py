@@ -19,7 +19,7 @@ from tlsearch.config.trial import TrialConfig
 from tlsearch.errors import OutOfMemoryError, TlsearchError
 from tlsearch.files import write_text
 from tlsearch.results.machine import machine
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.handover import TrialFolder, trial_folder
 from tlsearch.search.nodes import LOOK_EVERY_S, here_is_leaving
 from tlsearch.search.readiness import require_here
 from tlsearch.search.workplace import Workplace
@@ -56,8 +56,15 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and report it; on a node that is about to go, leave it instead."""
+        """Train one epoch and report it, once the driver has what it left; on a node that is about
+        to go, leave it instead.
+        """
         self._leave_in_time()
+        result = self._trained()
+        self._hand_over()
+        return result
+
+    def _trained(self) -> dict[str, Any]:
         try:
             self._save_resume_state()
             report = next(self._epochs)
@@ -90,7 +97,7 @@ class TrialActor(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         self.trial = TrialConfig(**config["trial"])
         self._number: int = config["number"]
-        self.home = StudyDirectory(self.workplace.study).trial(self._number)
+        self._folder: TrialFolder | None = None
         self._seconds = 0.0
         self._epoch = 0
         self._best: float | None = None
@@ -104,12 +111,16 @@ class TrialActor(tune.Trainable):
 
         Its folder is first touched here, within `step`: what a full disk does to it is a result.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
-        _log_to(self.home / "log")
-        sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
-        require_here(StudyDirectory(self.workplace.study).study_file, self.workplace.versions)
-        with StudyDirectory(self.workplace.study).trial_locked(self._number):
-            yield from self.workplace.train(self.trial, self._resume_state())
+        place = self.workplace
+        with trial_folder(place.study, self._number, place.handover) as folder:
+            self._folder, self.home = folder, folder.path
+            folder.fetch("log")
+            _log_to(self.home / "log")
+            sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
+            require_here(place.shared_file, place.versions)
+            with folder.home.trial_locked(self._number):
+                folder.fetch("resume.npz", "curves.jsonl")
+                yield from place.train(self.trial, self._resume_state())
 
     def _resume_state(self) -> "Checkpoint | None":
         from tlsearch.errors import RecordError
@@ -162,6 +173,11 @@ class TrialActor(tune.Trainable):
             self._saved = time.monotonic()
             self._saving_s = self._saved - began
 
+    def _hand_over(self) -> None:
+        """Have the driver's node hold what this trial has written so far."""
+        if self._folder is not None:
+            self._folder.hand_over()
+
     def _leave_in_time(self) -> None:
         """End this process where its node will end, its trial saved: another one takes it up.
 
@@ -173,6 +189,7 @@ class TrialActor(tune.Trainable):
         if here_is_leaving():
             if self._last is not None:
                 self._last.snapshot().save(self.home / "resume.npz")
+            self._hand_over()
             sys.stderr.write("this node is about to go: the trial goes on elsewhere\n")
             ray.actor.exit_actor()
 

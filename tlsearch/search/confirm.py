@@ -15,6 +15,7 @@ from tlsearch.results.leaderboard import ranked
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.cluster import as_completed
 from tlsearch.search.ending import Ending
+from tlsearch.search.handover import trial_folder
 from tlsearch.search.proposals import replica_seed
 from tlsearch.search.workplace import Workplace
 
@@ -56,7 +57,7 @@ def confirm(
     if wanted:
         listen(Confirming(len({job.number for job in wanted}), len(wanted)))
     keep = _keeper(home, ending, listen)
-    for run in _trained(wanted, config, place, home, slots, ending):
+    for run in _trained(wanted, config, place, slots, ending):
         keep(run)
     _refine(config, home, place, ending, keep)
 
@@ -156,7 +157,6 @@ def _trained(
     wanted: Sequence[Job],
     config: SearchConfig,
     place: Workplace,
-    home: StudyDirectory,
     slots: int,
     ending: Ending,
 ) -> Iterator[Run]:
@@ -166,8 +166,8 @@ def _trained(
         late = config.time_budget is not None and ending.spent_s >= config.time_budget
         return late or ending.cut_short
 
-    calls = [(job, place, home.trial(job.number)) for job in wanted]
-    yield from as_completed(train_again, calls, config.resources, slots, stop)
+    calls = [(job, place) for job in wanted]
+    yield from as_completed(train_handed_over, calls, config.resources, slots, stop)
 
 
 def _refine(
@@ -190,7 +190,7 @@ def _refine(
     trial = refinement(TrialConfig(**record.trials[best.trial].config), best.seed)
     start = home.trial(best.trial) / best.weights
     job = Job(best.trial, trial, start=start, limit_s=limit_s)
-    for run in _trained([job], config, place, home, 1, ending):
+    for run in _trained([job], config, place, 1, ending):
         keep(run)
 
 
@@ -207,6 +207,14 @@ def refinement(trial: TrialConfig, seed: int) -> TrialConfig:
             rate: trial.learning_rate * REFINED_RATE,
         }
     )
+
+
+def train_handed_over(job: Job, place: Workplace) -> Run:
+    """Train a job on any node, with its files in the driver's study directory at the end."""
+    with trial_folder(place.study, job.number, place.handover) as folder:
+        start = job.start and folder.path / job.start.name
+        folder.fetch(*([] if start is None else [start.name]))
+        return train_again(replace(job, start=start), place, folder.path)
 
 
 def train_again(job: Job, place: Workplace, folder: Path) -> Run:

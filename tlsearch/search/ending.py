@@ -86,6 +86,10 @@ class Ending(Stopper):
         self.interrupted = SearchInterruptedError("interrupted; `tlsearch resume` goes on")
         self._on_interrupt()
 
+    def fail(self, error: TlsearchError) -> None:
+        """The search cannot go on; of several reasons the first is told."""
+        self.error = self.error or error
+
     def _note_failure(self, where: str, text: str, fatal: bool) -> None:
         self._failures.append((where, text))
         if fatal:

@@ -25,6 +25,7 @@ MAY_CHANGE = (
     "cache",
     "cache_gb",
     "tensorboard",
+    "sync_s",
 )
 # Why the rest may not.
 STAYS = {

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsearch.config.load import from_mapping
+from tlsearch.config.place import Place
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import RecordError, TlsearchError
 from tlsearch.results.beside import beside
 from tlsearch.results.confirmation import Winner, winner
+from tlsearch.results.copies import fetched, more
 from tlsearch.results.journal import StudyRecord, TrialRecord, read
 from tlsearch.results.leaderboard import ranked, table
 from tlsearch.results.storage import StudyDirectory
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 
 
 class Study:
-    """A study on disk: what was asked, what happened, what came of it."""
+    """A study on disk or in a bucket: what was asked, what happened, what came of it."""
 
-    def __init__(self, directory: Path, ended_by: TlsearchError | None = None) -> None:
-        self.home = StudyDirectory(directory)
+    def __init__(
+        self, directory: Place | StudyDirectory, ended_by: TlsearchError | None = None
+    ) -> None:
+        self.home = directory if isinstance(directory, StudyDirectory) else fetched(directory)
         self.about = self.home.read_about()
         self.ended_by = ended_by  # why the run that made this object was cut short, if it was
 
@@ -61,6 +65,7 @@ class Study:
         kept = won if trial in (None, won.trial) else Winner(trial or 0)
         if kept.trial not in {one.number for one in record.trials}:
             raise RecordError(f"{self.home.root}: there is no trial {kept.trial}")
+        more(self.home, f"trials/{self.home.trial(kept.trial).name}/{kept.weights}")
         if not (self.home.trial(kept.trial) / kept.weights).is_file():
             raise RecordError(
                 f"{self.home.root}: the weights of trial {kept.trial} were not kept; "
@@ -78,7 +83,7 @@ def require_same_images(study: Study, data: ImageData) -> None:
         )
 
 
-def report(directory: Path) -> "pd.DataFrame":
+def report(directory: Place) -> "pd.DataFrame":
     """The ranked trials of a study, as a pandas table; also while its search runs."""
     return Study(directory).leaderboard()
 

@@ -68,7 +68,7 @@ def question_of(config: SearchConfig, home: StudyDirectory) -> Asked:
     Images are no question: a node that does not see the driver's is sent them.
     """
     weights = [Path(name) for name in config.space.weights.values if name not in WEIGHTS]
-    return asked(weights, home.root, config.cache_path)
+    return asked(weights, None if home.url else home.root, config.cache_path)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.errors import ConfigError, OutOfMemoryError, RecordError, TlsearchError
 from tlsearch.results.artifacts import Artifacts
+from tlsearch.results.copies import more
 from tlsearch.results.journal import State, TrialRecord
 from tlsearch.results.machine import machine
 from tlsearch.results.storage import versions
@@ -104,6 +105,7 @@ def replay(
     row = _row(study, number)
     trial, place = _configuration(study, row), _place(study.config, study, row)
     differs, gpus = _differences(study, row)
+    more(study.home, f"trials/{study.home.trial(number).name}/curves.jsonl")
     halves = _recorded(study, row)
     pairs, end, failure = _again(_until(_epochs(place, trial), _last(row)), halves, heard)
     return Replay(

@@ -20,6 +20,7 @@ from tlsearch.search.actor import TrialActor
 from tlsearch.search.delivery import delivery
 from tlsearch.search.ending import Ending
 from tlsearch.search.finish import drop_weights
+from tlsearch.search.handover import handover
 from tlsearch.search.limiter import ElasticLimiter
 from tlsearch.search.nodes import Watch
 from tlsearch.search.pausing import PausingActor
@@ -60,7 +61,7 @@ def run_trials(
             trial_dirname_creator=_folder_name,
         )
         Tuner(
-            _trainable(config, data, home.root),
+            _trainable(config, data, home),
             tune_config=tune_config,
             run_config=_run_config(home, ending),
         ).fit()
@@ -108,10 +109,10 @@ def _too_late(config: SearchConfig, ending: Ending, listen: Listen) -> bool:
     return over
 
 
-def _trainable(config: SearchConfig, data: ImageData, study: Path) -> type[tune.Trainable]:
+def _trainable(config: SearchConfig, data: ImageData, home: StudyDirectory) -> type[tune.Trainable]:
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
-    place = workplace(config, data, study, delivery(data))
     actor = PausingActor if isinstance(config.scheduler, Promotion) else TrialActor
+    place = workplace(config, data, home.root, delivery(data), handover(home))
     trainable = tune.with_parameters(actor, workplace=place)
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound

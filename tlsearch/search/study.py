@@ -1,9 +1,9 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsearch.config.place import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import StudyError, TlsearchError
@@ -14,6 +14,7 @@ from tlsearch.results.live import trial_ended
 from tlsearch.results.report import write_report
 from tlsearch.results.standings import Standings
 from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.working import Work, working
 from tlsearch.search.artifacts import write_data
 from tlsearch.search.extend import NOTHING, Extension, entry, extended, plain
 from tlsearch.search.handle import Study, require_same_images
@@ -26,56 +27,62 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run(config: SearchConfig, directory: Path | None = None, listen: Listen = log.info) -> Study:
-    """Run a search to its end in a new study directory.
+def run(config: SearchConfig, directory: Place | None = None, listen: Listen = log.info) -> Study:
+    """Run a search to its end in a new study directory, at a path or a URL.
 
-    Raises ConfigError where a study is already there, DataError before the first trial, StudyError
-    where no trial succeeds. A search that the user or an error cuts short is ranked and returned,
-    with `ended_by` set. `listen` hears each event of `results.events`, whose text is its line
-    (`listen=print` prints them); what it raises is warned of and goes no further.
+    Raises ConfigError where a study is already there, DataError or StorageError before the first
+    trial, StudyError where no trial succeeds. A search that the user or an error cuts short is
+    ranked and returned, with `ended_by` set; so is one that could not be sent to its bucket.
+    `listen` hears each event of `results.events`, whose text is its line (`listen=print` prints
+    them); what it raises is warned of and goes no further.
     """
     config = config.anchored()
     require_weight_files(config)
-    home = StudyDirectory(directory or config.storage / config.name)
-    home.refuse_existing()
-    with home.locked():
-        home.refuse_existing()
-        listen = listeners(config, home, listen)
+    with (
+        working(directory or within(config.storage, config.name), new=True) as work,
+        work.mirrored(config.sync_s),
+    ):
+        listen = listeners(config, work.home, listen)
         data = read_images(config, listen)
-        return _search(config, home, data, listen)
+        study = _search(config, work, data, listen)
+    study.ended_by = work.unsent or study.ended_by
+    return study
 
 
-def resume(directory: Path, listen: Listen = log.info, wish: Extension = NOTHING) -> Study:
+def resume(directory: Place, listen: Listen = log.info, wish: Extension = NOTHING) -> Study:
     """Go on with a study: finished trials stay, unfinished ones continue, the rest is run.
 
     `wish` extends it, finished or not. Raises ConfigError for what would set old and new trials
     apart, RecordError where another driver is at work or the images are others.
     """
-    home = Study(directory).home
-    with home.locked():
-        study = Study(directory)
-        ended, spent_s = so_far(home)
-        config = extended(study.config, wish, ended, spent_s)
+    with working(directory, new=False) as work:
+        study = Study(work.home)
+        config = extended(study.config, wish, *so_far(work.home))
         if config != study.config:
             require_weight_files(config)
-        listen = listeners(config, home, listen)
-        data = read_images(config, listen)
-        require_same_images(study, data)
-        return _search(config, home, data, listen)
+        with work.mirrored(config.sync_s):
+            listen = listeners(config, work.home, listen)
+            data = read_images(config, listen)
+            require_same_images(study, data)
+            study = _search(config, work, data, listen)
+    study.ended_by = work.unsent or study.ended_by
+    return study
 
 
-def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen: Listen) -> Study:
+def _search(config: SearchConfig, work: Work, data: ImageData, listen: Listen) -> Study:
     from tlsearch.search.cluster import connect
     from tlsearch.search.ending import Ending, signals
     from tlsearch.search.forecast import forecasted
     from tlsearch.search.preflight import require_ready
 
+    home = work.home
     spent_s = so_far(home)[1]
     ending = Ending(
         search_budget(config.time_budget, spent_s, config.confirm > 0),
         on_interrupt=lambda: listen(Stopping()),
         spent_before_s=spent_s,
     )
+    work.when_lost(ending.fail)
     # No thread computes while Ray starts: it forks, and NumPy's threads do not outlive a fork. Ray
     # takes SIGTERM as it starts; the signals are ours after that.
     with connect(config.resources) as slots, signals(ending):
@@ -89,10 +96,10 @@ def _search(config: SearchConfig, home: StudyDirectory, data: ImageData, listen:
             _finish(config, home, data, ending, listen)
         note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
     listen(ended_event(config, home, ending))
-    study = Study(home.root, ending.interrupted or ending.error)
+    study = Study(home, ending.interrupted or ending.error)
     write_report(home, study.record(), study.about)
     if study.best() is None and ending.interrupted is None:
-        lost = StudyError(f"{home.root}: no trial succeeded; see the logs under trials/")
+        lost = StudyError(f"{home.place}: no trial succeeded; see the logs under trials/")
         raise ending.error or lost
     return study
 
@@ -105,7 +112,7 @@ def _begin(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
         write_data(home.artifacts, data)
         home.write_about(plain(config), data=describe(data))
         return
-    study = Study(home.root)
+    study = Study(home)
     if config != study.config:
         told = study.about.get("extended", [])
         kept = {k: v for k, v in study.about.items() if k not in ("config", "extended")}
@@ -141,12 +148,13 @@ def _finish(
     from tlsearch.search.confirm import confirm
     from tlsearch.search.delivery import delivery
     from tlsearch.search.finish import finish
+    from tlsearch.search.handover import handover
     from tlsearch.search.nodes import Watch
     from tlsearch.search.workplace import workplace
 
     try:
         if config.confirm:
-            place = workplace(config, data, home.root, delivery(data))
+            place = workplace(config, data, home.root, delivery(data), handover(home))
             room = Watch(config.resources).room()  # not what there was at the beginning
             confirm(config, home, place, room, ending, listen)
         if not ending.cut_short:

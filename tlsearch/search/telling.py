@@ -24,7 +24,7 @@ def listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Lis
 def began(config: SearchConfig, home: StudyDirectory, slots: int) -> StudyBegan:
     """That the search began, or goes on."""
     return StudyBegan(
-        directory=str(home.root),
+        directory=home.place,
         name=config.name,
         metric=config.metric,
         direction=config.direction,

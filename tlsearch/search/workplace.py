@@ -10,9 +10,11 @@ from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import ImageData
+from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.readiness import versions
 
 if TYPE_CHECKING:
+    from tlsearch.search.handover import Handover
     from tlsearch.training.checkpoint import Checkpoint
     from tlsearch.training.trial import EpochReport
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 class Workplace:
     """What all trials of a study share, sent once to every actor; `cpus` are threads a trial,
     `gpus` below one is the share of a GPU's memory that it may take. `fetch` has the images where
-    a node does not share the driver's cache. `versions` is what the driver runs, empty where there
+    a node does not share the driver's cache, `handover` is how the files of trials reach a driver
+    whose directory the nodes do not share. `versions` is what the driver runs, empty where there
     is one node only. With `every_batch` the learning curves hold each batch of an epoch too.
     """
 
@@ -35,12 +38,18 @@ class Workplace:
     every_batch: bool = False
     gpus: float = 0
     fetch: Callable[[Path], None] | None = None
+    handover: "Handover | None" = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def on_cluster(self) -> bool:
         """Whether trials may train on other nodes than the driver's."""
         return self.fetch is not None
+
+    @property
+    def shared_file(self) -> Path | None:
+        """What every node must see; None where trials' files are handed over to the driver."""
+        return None if self.handover else StudyDirectory(self.study).study_file
 
     def train(
         self, trial: TrialConfig, start: "Checkpoint | None" = None
@@ -72,6 +81,7 @@ def workplace(
     data: ImageData,
     study: Path,
     fetch: Callable[[Path], None] | None = None,
+    handover: "Handover | None" = None,
 ) -> Workplace:
     """The workplace of a search, whose directory is `study`."""
     return Workplace(
@@ -85,5 +95,6 @@ def workplace(
         every_batch=config.history == "batch",
         gpus=config.resources.gpus_per_trial,
         fetch=fetch,
+        handover=handover,
         versions=versions() if fetch else {},
     )
