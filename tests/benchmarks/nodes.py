@@ -39,7 +39,8 @@ def main() -> None:
     rounds = _known(arguments.json)
     with tempfile.TemporaryDirectory() as folder:
         reference = Reference(Path(folder) / "reference")
-        for seed in range(len(rounds), len(rounds) + arguments.rounds):
+        first = arguments.seed + len(rounds)
+        for seed in range(first, first + arguments.rounds):
             rounds.append(_round(seed, arguments.only or DEPARTURES, Path(folder), reference))
             if arguments.json is not None:
                 text = json.dumps({**about(), "rounds": rounds}, indent=2)
@@ -52,6 +53,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", action="append", choices=DEPARTURES)
     return parser.parse_args()

@@ -146,7 +146,7 @@ home.root.mkdir(exist_ok=True)
 with connect(config.resources) as slots:
     print("slots", slots)
     fetch, copy = delivery(data), root / "elsewhere" / data.images_path.name
-    ray.get(ray.remote(num_cpus=1)(fetch).remote(copy))
+    ray.get(ray.remote(num_cpus=1)(lambda: fetch(copy)).remote())
     print("delivered", copy.read_bytes() == data.images_path.read_bytes())
     try:
         require_ready(config, home)
