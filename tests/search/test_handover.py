@@ -1,5 +1,8 @@
 """The files of trials that train on another node than the driver's are the driver's in the end."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from tlsearch.results.journal import read
@@ -35,16 +38,21 @@ def test_where_all_nodes_share_the_directory_nothing_is_handed_over(tmp_path):
     assert isinstance(folder, TrialFolder)
 
 
+@pytest.fixture
+def scratch():
+    """Short: it is in the names of Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="tls-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
 @pytest.mark.cluster
 @pytest.mark.training
-def test_trials_on_another_node_leave_everything_with_the_driver(tmp_path, monkeypatch):
+def test_trials_on_another_node_leave_everything_with_the_driver(tmp_path, scratch, monkeypatch):
     from ray.cluster_utils import Cluster
 
     from tlsearch.config.load import parse
     from tlsearch.search.study import run
 
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("TMPDIR", str(scratch))

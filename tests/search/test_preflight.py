@@ -97,7 +97,7 @@ def test_the_question_names_what_no_node_is_sent(tmp_path):
     weights.write_bytes(b"12")
     more = f"space: {{weights: [default, '{weights}']}}\n"
     config = parse(SPACE.format(cache=tmp_path / "cache", more=more))
-    question = question_of(config, SimpleNamespace(root=tmp_path / "study"))
+    question = question_of(config, StudyDirectory(tmp_path / "study"))
     assert question.files == {weights: 2}
     assert question.study == tmp_path / "study"
 
