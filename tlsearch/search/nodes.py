@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,17 +34,25 @@ class Node:
 
 
 def nodes_up() -> list[Node]:
-    """The nodes of the cluster that this process is connected to."""
+    """The nodes of the cluster that this process is connected to, named by their addresses."""
     import ray
 
-    leaving = leaving_nodes()
+    leaving, told = leaving_nodes(), [node for node in ray.nodes() if node["Alive"]]
+    addresses = Counter(node["NodeManagerAddress"] for node in told)
     return [
         Node(
-            told["NodeID"], told["NodeManagerAddress"], told["Resources"], told["NodeID"] in leaving
+            id=node["NodeID"],
+            name=_name(node["NodeManagerAddress"], node["NodeID"], addresses),
+            resources=node["Resources"],
+            leaving=node["NodeID"] in leaving,
         )
-        for told in ray.nodes()
-        if told["Alive"]
+        for node in told
     ]
+
+
+def _name(address: str, node: str, addresses: Mapping[str, int]) -> str:
+    """An address, with a piece of the node's id where several nodes share it."""
+    return address if addresses[address] == 1 else f"{address}/{node[:6]}"
 
 
 def leaving_nodes() -> set[str]:
