@@ -1,12 +1,14 @@
 """The files of trials that train on another node than the driver's are the driver's in the end."""
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from small_cluster import Nodes
 
 from tlsearch.results.journal import read
-from tlsearch.results.mirror import local_stamps
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.handover import Keeper, TrialFolder, handover, trial_folder
 
@@ -46,30 +48,30 @@ def scratch():
 
 
 @pytest.mark.cluster
-@pytest.mark.training
 def test_trials_on_another_node_leave_everything_with_the_driver(tmp_path, scratch, monkeypatch):
-    from ray.cluster_utils import Cluster
-
-    from tlsearch.config.load import parse
-    from tlsearch.search.study import run
-
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("TMPDIR", str(scratch))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    (tmp_path / "space.yaml").write_text(SPACE.format(cache=tmp_path / "cache"))
+    shared = tmp_path / "shared" / "one"
+    nodes = Nodes(tmp_path, tmp_path / "nodes.log")
     try:
-        cluster.add_node(num_cpus=1)
-        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        url = f"file://{tmp_path}/shared/one"
-        study = run(parse(SPACE.format(cache=tmp_path / "cache")), url)
+        nodes.add()
+        command = ["tlsearch.cli.main", "run", "space.yaml", "--study", f"file://{shared}"]
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env=nodes.environment(),
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
     finally:
-        cluster.shutdown()
-    assert study.ended_by is None
-    trials = read(study.home.journal_file).trials
-    assert [trial.state for trial in trials] == ["finished", "finished"]
+        nodes.close()
+    assert done.returncode == 0, done.stderr
+    trials = read(shared / "journal.log").trials
+    assert {trial.state for trial in trials} <= {"finished", "stopped"}
+    assert len(trials) == 2
     for trial in trials:
-        files = {path.name for path in study.home.trial(trial.number).iterdir()}
+        files = {path.name for path in StudyDirectory(shared).trial(trial.number).iterdir()}
         assert {"best.npz", "curves.jsonl", "log"} <= files
-    assert list(study.home.trials.glob("*/confirmed-*.npz"))
+    assert list(shared.glob("trials/*/confirmed-*.npz"))
     assert list(scratch.glob("tlsearch-trial-*")) == []
-    assert {*local_stamps(tmp_path / "shared" / "one")} == {*local_stamps(study.home.root)}
