@@ -2,8 +2,8 @@
 
 import pytest
 
-from tlsearch.results.journal import TrialRecord
-from tlsearch.results.work import work_ratio
+from tlsearch.results.journal import StudyRecord, TrialRecord
+from tlsearch.results.work import work_line, work_ratio
 
 
 def trial(done: float, least: float, prefix: str = "a", one_pass: float = 100.0) -> TrialRecord:
@@ -30,3 +30,15 @@ def test_the_longest_pass_is_the_least() -> None:
 
 def test_trials_of_an_older_record_say_nothing() -> None:
     assert work_ratio([TrialRecord(0, "finished", {}, {1: 0.5})]) is None
+
+
+def test_features_of_an_earlier_study_are_named_as_the_reason_for_less_work_than_the_least() -> (
+    None
+):
+    def line(done: float) -> str | None:
+        return work_line(StudyRecord("max", (trial(done, 10),)))
+
+    assert line(55) == (
+        "work done over the least possible: 0.50 (an earlier study left its features in the cache)"
+    )
+    assert line(110) == "work done over the least possible: 1.00"

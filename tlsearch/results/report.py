@@ -18,7 +18,7 @@ from tlsearch.results.readable import Grid, readable
 from tlsearch.results.readable import cell as cell
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.results.view import Row, View
-from tlsearch.results.work import work_ratio
+from tlsearch.results.work import work_line, work_ratio
 
 TextFormat = Literal["csv", "json", "md"]
 
@@ -85,11 +85,7 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     winners = len(tested(record))
     if winners > 1:
         lines.append(f"the test split was evaluated for {winners} winners")
-    ratio = work_ratio(record.trials)
-    if ratio is not None:
-        lines.append(f"work done over the least possible: {ratio:.2f}")
-    forecast = forecast_line(record)
-    return lines if forecast is None else [*lines, forecast]
+    return [*lines, *(line for line in (work_line(record), forecast_line(record)) if line)]
 
 
 def _other_scores(test: Mapping[str, Any], metric: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tlsearch.results.journal import TrialRecord
+from tlsearch.results.journal import StudyRecord, TrialRecord
 
 
 def work_ratio(trials: Iterable[TrialRecord]) -> float | None:
@@ -18,3 +18,12 @@ def work_ratio(trials: Iterable[TrialRecord]) -> float | None:
         passes[name] = max(passes.get(name, 0.0), float(work["prefix_pass"]))
     least = sum(passes.values()) + sum(float(work["least"]) for work in works)
     return sum(float(work["done"]) for work in works) / least if least else None
+
+
+def work_line(record: StudyRecord) -> str | None:
+    """The ratio in words, with the reason where it is below 1; None where no trial says."""
+    ratio = work_ratio(record.trials)
+    if ratio is None:
+        return None
+    found = " (an earlier study left its features in the cache)" if ratio < 0.995 else ""
+    return f"work done over the least possible: {ratio:.2f}{found}"
