@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import ray
 from machine import about
 
-from tlsearch.search.cluster import in_worker
+from tlsearch.config.schema import Resources
+from tlsearch.search.cluster import connect, in_worker
 from tlsearch.search.delivery import Delivery, Desk
 
 CUTS = {"pooled": (1280,), "block_12_add": (14, 14, 32)}
@@ -30,14 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    found = {"pass": in_worker(passed)}
-    for name, shape in CUTS.items():
-        found[name] = sent(shape)
-        a_row = 2 * np.prod(shape)
-        print(f"{name}: {found[name]:.0f} rows/s sent, {GIGABIT / a_row:.0f}/s fill a gigabit")
+    with connect(Resources()):
+        found = {"pass": in_worker(passed)} | {name: sent(shape) for name, shape in CUTS.items()}
     print(f"one pass: {found['pass']:.0f} images/s")
-    ray.shutdown()
+    for name, shape in CUTS.items():
+        full = GIGABIT / (2 * np.prod(shape))
+        print(f"{name}: {found[name]:.0f} rows/s sent, {full:.0f}/s fill a gigabit")
     if arguments.json is not None:
         text = json.dumps({**about(), "images_per_s": found}, indent=2)
         arguments.json.write_text(text + "\n")
@@ -61,6 +59,8 @@ def passed(images: int = 256) -> float:
 
 def sent(shape: tuple[int, ...]) -> float:
     """Rows a second of float16 features, from a desk to a file."""
+    import ray
+
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source.npy"
         rows = np.random.default_rng(0).random((ROWS, *shape)).astype(np.float16)

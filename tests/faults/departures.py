@@ -121,11 +121,11 @@ def round_of(
     names: Iterable[str], small: ClusterStudy, chance: random.Random, reference: Reference
 ) -> dict[str, Hit]:
     """Each departure in turn, to one study that then ends; what is lost at its end counts against
-    all of them.
+    all of them. One that missed, as where the search came to its end before, is tried once more.
     """
     found = {}
     for name in names:
-        hit = DEPARTURES[name](small, chance)
+        hit = DEPARTURES[name](small, chance) or DEPARTURES[name](small, chance)
         found[name] = Hit(hit, small.complaints)
         small.complaints = []
     before = small.ended()
