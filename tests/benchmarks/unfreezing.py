@@ -6,14 +6,16 @@ Every depth gets equal epochs, the same warm-up and as many rates to choose from
 its epoch that validates best, a depth by its trial that does, and that one is tested, once: on all
 pictures left over, or on the test split of a folder that has one. Every seed draws other pictures
 and other first weights; gains over the head alone are taken seed by seed, and their standard error
-is that over the seeds. `pays` is yes or no where the gain is more than two of them. `s` are the
-seconds of one trial, the features kept. With --json the data sets may be measured in pieces: OUT is
-added to, and the table shows all of it.
+is that over the seeds. `pays` is yes or no where their 95 % interval (Student's) leaves 0 out. `s`
+are the seconds of one trial, the features kept. With --json the data sets may be measured in
+pieces: OUT is added to, and the table shows all of it.
 """
 
 import argparse
 import functools
 import itertools
+import math
+import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 from draws import Pictures, pictures
 from machine import about
 from measured import Measured, Row, against, grouped, in_pieces, layers
+from scipy.stats import t as student
 from tested import DTYPE, best_epoch, recipe, test_accuracy
 
 from tlsearch.config.trial import TrialConfig
@@ -31,7 +34,7 @@ from tlsearch.training.runtime import limit_threads
 
 HEAD_RATES = (1e-3, 3e-3, 1e-2)
 FINE_TUNE_RATES = (1e-4, 3e-4, 1e-3)
-SURE = 2  # standard errors
+SURE = 0.95
 
 
 def main() -> None:
@@ -105,36 +108,48 @@ def _row(name: str, trials: Sequence[TrialConfig], data: ImageData, store: Featu
 
 def _table(rows: Sequence[Row]) -> list[Row]:
     """A line for each data set, number of training pictures and depth, the seeds' means."""
-    groups = grouped(rows, "data", "train", "unfrozen_layers")
+    groups = grouped(sorted(rows, key=_place), "data", "train", "unfrozen_layers")
     return [
         group[0]
         | against(group, groups[data, train, 0])
-        | {"rates": sorted(row["rate"] for row in group)}
+        | {
+            "seeds": len(group),
+            "validation": statistics.mean(row["validation"] for row in group),
+            "rates": sorted(row["rate"] for row in group),
+        }
         for (data, train, _), group in list(groups.items())
     ]
+
+
+def _place(row: Row) -> tuple[str, int, float]:
+    layers = row["unfrozen_layers"]
+    return row["data"], row["train"], math.inf if layers == "all" else layers
 
 
 def _print(rows: Sequence[Row]) -> None:
     machine = about()["machine"]
     print(f"{machine['processor']}, {machine['cores']} cores")
     print(
-        f"{'data':20} {'train':>5} {'test':>5} {'last':>4} {'share':>6} {'accuracy':>8} "
+        f"{'data':20} {'train':>5} {'tested':>6} {'last':>4} {'share':>6} {'valid':>6} {'test':>6} "
         f"{'over the head':>14} {'pays':>4} {'s':>6}  rates chosen"
     )
     for line in _table(rows):
         alone = line["unfrozen_layers"] == 0
         gain = "" if alone else f"{line['points']:+.2f} +- {line['error']:.2f}"
         print(
-            f"{line['data']:20} {line['train']:5} {line['test']:5} {line['unfrozen_layers']!s:>4} "
-            f"{line['share']:6.1%} {line['accuracy']:8.4f} {gain:>14} "
-            f"{'' if alone else _pays(line['points'], line['error']):>4} {line['seconds']:6.1f}  "
+            f"{line['data']:20} {line['train']:5} {line['test']:6} {line['unfrozen_layers']!s:>4} "
+            f"{line['share']:6.1%} {line['validation']:6.4f} {line['accuracy']:6.4f} {gain:>14} "
+            f"{'' if alone else _pays(line):>4} {line['seconds']:6.1f}  "
             f"{' '.join(f'{rate:g}' for rate in line['rates'])}"
         )
 
 
-def _pays(points: float, error: float) -> str:
-    if abs(points) > SURE * error:
-        return "yes" if points > 0 else "no"
+def _pays(line: Row) -> str:
+    if line["seeds"] < 2:
+        return "?"
+    within = float(student.ppf(0.5 + SURE / 2, line["seeds"] - 1)) * line["error"]
+    if abs(line["points"]) > within:
+        return "yes" if line["points"] > 0 else "no"
     return "?"
 
 
