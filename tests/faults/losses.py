@@ -47,7 +47,7 @@ class Reference:
         from tlsearch.training.trial import train
 
         store = FeatureStore(self._cache, trial.feature_dtype, 10**9)
-        return [_exact(_point(report)) for report in train(trial, data, store)]
+        return [_exact(_point(report, every_batch=False)) for report in train(trial, data, store)]
 
 
 def round_of(
