@@ -101,7 +101,7 @@ class Head:
 
     def __call__(self, *arguments, **env):
         process = self.start(*arguments, **env)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
     def end(self):
@@ -133,7 +133,7 @@ def ended(study):
     return {t.number: t for t in trials if t.state in ("finished", "stopped")}
 
 
-def wait_until(true, seconds=60):
+def wait_until(true, seconds=180):
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until
