@@ -133,6 +133,7 @@ def test_a_refinement_sees_a_new_view_every_epoch_at_a_lower_rate():
     refined = refinement(unfrozen, 11)
     assert (refined.seed, refined.epochs, refined.fine_tune_lr) == (11, 4, pytest.approx(1e-4))
     assert [refined.view(epoch) for epoch in (1, 2, 3)] == [1, 2, 3]
+    assert refined.view_seed not in (unfrozen.view_seed, unfrozen.seed)
 
 
 SPACE = """

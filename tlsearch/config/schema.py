@@ -101,7 +101,7 @@ class SearchConfig(Frozen):
     storage: Annotated[Place, BeforeValidator(_place)] = Path("runs")
     sync_s: Annotated[float, Field(gt=0)] = 30  # between uploads of a study in a bucket
     augment: Augmentation = Augment()
-    views: Annotated[int | Literal["online"], whole_or("online", 1)] = 4
+    views: Annotated[int | Literal["online"], whole_or("online", 1)] = 8
     feature_dtype: Literal["float16", "float32"] = "float16"
     cache: Path = Path("~/.cache/tlsearch")
     cache_gb: Annotated[float, Field(ge=0)] = 20  # of features; 0 recomputes them in every epoch

@@ -203,6 +203,7 @@ def refinement(trial: TrialConfig, seed: int) -> TrialConfig:
             "seed": seed,
             "augment": augment,
             "views": 0,
+            "view_seed": seed,  # not the views that the trials of the study have seen
             "epochs": max(1, trial.epochs // 2),
             rate: trial.learning_rate * REFINED_RATE,
         }

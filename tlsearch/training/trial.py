@@ -75,19 +75,14 @@ def train(
         return
     except tf.errors.ResourceExhaustedError:
         pass  # what the session held is freed behind this block
-    halves = Session(trial, data, store, executor, pieces=2)
-    yield from _again(halves, start, reported)
-
-
-def _again(session: Session, start: Checkpoint | None, reported: int) -> Iterator[EpochReport]:
-    """The epochs after those that were reported, in less memory."""
     try:
-        for report in _epochs(session, start):
+        halves = Session(trial, data, store, executor, pieces=2)
+        for report in _epochs(halves, start):
             if report.epoch > reported:
                 yield report
     except tf.errors.ResourceExhaustedError as error:
         raise OutOfMemoryError(
-            f"out of memory at a batch of {session.trial.batch_size}, also in two halves "
+            f"out of memory at a batch of {trial.batch_size}, also in two halves "
             f"({str(error).splitlines()[0]})"
         ) from error
 
