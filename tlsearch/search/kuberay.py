@@ -155,7 +155,7 @@ def _workers(image: str, worker: Worker, place: str) -> Plain:
         resources["nvidia.com/gpu"] = str(worker.gpus)
     return {
         "groupName": "gpu" if worker.gpus else "cpu",
-        "replicas": 1,  # a search counts its slots when it begins, and the head has none
+        "replicas": 1,  # a search does not know that KubeRay could start one
         "minReplicas": 1,
         "maxReplicas": worker.at_most,
         "rayStartParams": {"num-cpus": str(worker.cpus), "num-gpus": str(worker.gpus)},
