@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tlsearch.config.augment import Augment
 from tlsearch.data.sources import Rows
+from tlsearch.training.loop import rows_per_step
 from tlsearch.training.seeds import derive
 
 Matrices = NDArray[np.float32]
@@ -46,7 +47,12 @@ class View:
             drawn["contrast"][which],
             drawn["brightness"][which],
         )
-        return np.asarray(_changed(self.images[which], *changes))
+        rows, step = self.images[which], rows_per_step(self)
+        parts = [
+            _changed(rows[i : i + step], *(change[i : i + step] for change in changes))
+            for i in range(0, max(1, len(rows)), step)  # as float32 all at once would be large
+        ]
+        return np.concatenate([np.asarray(part) for part in parts])
 
 
 def draw(augment: Augment, seed: int, count: int) -> dict[str, NDArray[np.float32]]:
