@@ -47,7 +47,11 @@ class Nodes:
             text=True,
         )
         self._log = log
-        self.env["RAY_ADDRESS"] = self._answer()
+        try:
+            self.env["RAY_ADDRESS"] = self._answer()
+        except RuntimeError:
+            self.close()
+            raise
         self.raylets: dict[str, int] = {}
 
     def environment(self) -> dict[str, str]:
