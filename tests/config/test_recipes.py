@@ -49,7 +49,7 @@ def test_a_header_holds_the_table_of_a_real_run(name: str) -> None:
     assert re.search(r"rank  trial  state .*\n +─+", text)
     assert len(trials) >= 4
     assert re.search(r"^ +test \w+ of trial \d+, evaluated once: [\d.]+", text, re.MULTILINE)
-    assert re.search(r"\d+ s on 2 cores", text)
+    assert re.search(r"\d+ s on\s+2 cores", text)
 
 
 @pytest.mark.parametrize("name", RECIPES)
