@@ -47,9 +47,9 @@ def test_a_header_holds_the_table_of_a_real_run(name: str) -> None:
     text = "\n".join(header(name))
     trials = re.findall(r"^ +\d+ +\d+  (?:finished|stopped) +[=.\d-]+", text, re.MULTILINE)
     assert re.search(r"rank  trial  state .*\n +─+", text)
-    assert len(trials) >= load(name).trials // 2
+    assert len(trials) >= 4
     assert re.search(r"^ +test \w+ of trial \d+, evaluated once: [\d.]+", text, re.MULTILINE)
-    assert re.search(r"\d+ s on 2 cores", text)
+    assert re.search(r"\d+ s on\s+2 cores", text)
 
 
 @pytest.mark.parametrize("name", RECIPES)
