@@ -5,9 +5,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+
+hypothesis.settings.register_profile("patient", deadline=None)  # no test fails on a time
+hypothesis.settings.load_profile("patient")
 
 # Mark -> why its tests cannot run here; an empty reason where they can.
 CANNOT_RUN = {
