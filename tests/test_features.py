@@ -1,5 +1,6 @@
 """Laws of the feature store: a key's name is its fields, and an array is made once a name."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tlsearch.entries import entries
 from tlsearch.errors import DataError
-from tlsearch.features import Activation, FeatureKey, FeatureStore, split_digest
+from tlsearch.features import Activation, FeatureKey, FeatureStore, split_digest, stored
 from tlsearch.shards import Block
 
 words = st.text("abc01_", max_size=4)
@@ -102,3 +103,22 @@ def test_a_split_digest_follows_its_pictures_and_their_order() -> None:
 
     assert digest([0, 1, 2]) == digest([0, 1, 2])
     assert len({digest(rows) for rows in ([0, 1, 2], [0, 2, 1], [0, 1], [3, 4, 5])}) == 4
+
+
+def test_what_is_missing_is_asked_for_elsewhere_before_it_is_computed(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    def fetch(names: Sequence[str], compute: Callable[[], Block]) -> Block:
+        asked.append(list(names))
+        return lambda start, stop: [np.full((stop - start, 2), 7) for _ in names]
+
+    def never(missing: tuple[int, ...]) -> Block:
+        raise AssertionError("computed")
+
+    store = FeatureStore(tmp_path, "float16", fetch=fetch)
+    for _ in range(2):
+        (found,) = store.open_together([POOLED], 10, never) or []
+        np.testing.assert_array_equal(found, np.full((10, *POOLED.shape), 7, "float16"))
+    assert asked == [[POOLED.key.name]]
+    np.testing.assert_array_equal(stored(tmp_path, POOLED.key.name), found)
+    assert stored(tmp_path, "another") is None

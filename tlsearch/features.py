@@ -5,7 +5,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from tlsearch.errors import DataError
 from tlsearch.shards import ArraySpec, Block
 
 DISK_SAMPLE = 4 * 2**20
+FOLDER = "features"  # of a cache
+
+# (names of arrays, how to compute their rows) -> their rows, from wherever they are had sooner
+Fetch = Callable[[Sequence[str], Callable[[], Block]], Block]
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +81,20 @@ class FeatureStore:
     """Arrays of activations under one folder, (n, ...) in the order of a split's indices.
 
     `budget_bytes` bounds what the folder holds, the least recently used goes first; None is no
-    bound, and 0 switches the store off: it keeps nothing and finds nothing.
+    bound, and 0 switches the store off: it keeps nothing and finds nothing. `fetch` is asked for
+    what is missing before it is computed.
     """
 
-    def __init__(self, cache: Path, dtype: str, budget_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        dtype: str,
+        budget_bytes: int | None = None,
+        fetch: Fetch | None = None,
+    ) -> None:
         self.dtype = dtype
-        self._arrays = ArrayStore(cache / "features", budget_bytes)
+        self._arrays = ArrayStore(cache / FOLDER, budget_bytes)
+        self._fetch = fetch
 
     def holds(self, key: FeatureKey) -> bool:
         """Whether these activations are there already."""
@@ -105,7 +117,8 @@ class FeatureStore:
             return None
         specs = [self._spec(activation, rows) for activation in asked]
         try:
-            return self._arrays.open_together(specs, self._rounding(prepare), shard_rows)
+            prepare = self._rounding(self._fetched(asked, prepare))
+            return self._arrays.open_together(specs, prepare, shard_rows)
         except NoRoomError as error:
             log.info("%s: not kept", error)
             return None
@@ -128,6 +141,16 @@ class FeatureStore:
     def _spec(self, asked: Activation, rows: int) -> ArraySpec:
         return ArraySpec(asked.key.name, (rows, *asked.shape), self.dtype, asdict(asked.key))
 
+    def _fetched(self, asked: Sequence[Activation], prepare: Prepare) -> Prepare:
+        fetch = self._fetch
+        if fetch is None:
+            return prepare
+
+        def prepared(missing: tuple[int, ...]) -> Block:
+            return fetch([asked[place].key.name for place in missing], lambda: prepare(missing))
+
+        return prepared
+
     def _rounding(self, prepare: Prepare) -> Prepare:
         def prepared(missing: tuple[int, ...]) -> Block:
             block = prepare(missing)
@@ -145,6 +168,17 @@ class FeatureStore:
                 "set feature_dtype: float32"
             )
         return rounded
+
+
+def stored(cache: Path, name: str) -> NDArray[Any] | None:
+    """The array of this name in a cache, memory-mapped; None where it is not there, or damaged."""
+    try:
+        array: NDArray[Any] = np.load(
+            ArrayStore(cache / FOLDER).path(name), mmap_mode="r", allow_pickle=False
+        )
+    except (OSError, ValueError, EOFError):
+        return None
+    return array
 
 
 def split_digest(data: ImageData, split: Split) -> str:

@@ -17,17 +17,15 @@ from tlsearch.results.events import BudgetSpent, Listen
 from tlsearch.results.journal import SPENT, TrialRecord
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.actor import TrialActor
-from tlsearch.search.delivery import delivery
 from tlsearch.search.ending import Ending
 from tlsearch.search.finish import drop_weights
-from tlsearch.search.handover import handover
 from tlsearch.search.limiter import ElasticLimiter
 from tlsearch.search.nodes import Watch
 from tlsearch.search.pausing import PausingActor
 from tlsearch.search.promoting import PromotingSearch
 from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
 from tlsearch.search.scheduler import build_scheduler
-from tlsearch.search.workplace import workplace
+from tlsearch.search.ways import connected_workplace
 
 
 def run_trials(
@@ -112,7 +110,7 @@ def _too_late(config: SearchConfig, ending: Ending, listen: Listen) -> bool:
 def _trainable(config: SearchConfig, data: ImageData, home: StudyDirectory) -> type[tune.Trainable]:
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
     actor = PausingActor if isinstance(config.scheduler, Promotion) else TrialActor
-    place = workplace(config, data, home.root, delivery(data), handover(home))
+    place = connected_workplace(config, data, home)
     trainable = tune.with_parameters(actor, workplace=place)
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound

@@ -146,15 +146,13 @@ def _finish(
 ) -> None:
     """Confirm and export the winner; where that fails the trials are reported all the same."""
     from tlsearch.search.confirm import confirm
-    from tlsearch.search.delivery import delivery
     from tlsearch.search.finish import finish
-    from tlsearch.search.handover import handover
     from tlsearch.search.nodes import Watch
-    from tlsearch.search.workplace import workplace
+    from tlsearch.search.ways import connected_workplace
 
     try:
         if config.confirm:
-            place = workplace(config, data, home.root, delivery(data), handover(home))
+            place = connected_workplace(config, data, home)
             room = Watch(config.resources).room()  # not what there was at the beginning
             confirm(config, home, place, room, ending, listen)
         if not ending.cut_short:

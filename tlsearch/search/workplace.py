@@ -14,6 +14,7 @@ from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.readiness import versions
 
 if TYPE_CHECKING:
+    from tlsearch.features import Fetch
     from tlsearch.search.handover import Handover
     from tlsearch.training.checkpoint import Checkpoint
     from tlsearch.training.trial import EpochReport
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 class Workplace:
     """What all trials of a study share, sent once to every actor; `cpus` are threads a trial,
     `gpus` below one is the share of a GPU's memory that it may take. `fetch` has the images where
-    a node does not share the driver's cache, `handover` is how the files of trials reach a driver
-    whose directory the nodes do not share. `versions` is what the driver runs, empty where there
-    is one node only. With `every_batch` the learning curves hold each batch of an epoch too.
+    a node does not share the driver's cache, `peers` have features that this node lacks, and
+    `handover` is how the files of trials reach a driver whose directory the nodes do not share.
+    `versions` is what the driver runs, empty where there is one node only. With `every_batch` the
+    learning curves hold each batch of an epoch too.
     """
 
     data: ImageData
@@ -39,6 +41,7 @@ class Workplace:
     gpus: float = 0
     fetch: Callable[[Path], None] | None = None
     handover: "Handover | None" = None
+    peers: "Fetch | None" = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -66,7 +69,7 @@ class Workplace:
         from tlsearch.training.executor import shared_executor
         from tlsearch.training.trial import train
 
-        store = FeatureStore(self.cache, trial.feature_dtype, self.cache_bytes)
+        store = FeatureStore(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
         yield from train(trial, self.data, store, start, shared_executor(self.cuts))
 
     def better(self, value: float, than: float | None) -> bool:
@@ -82,6 +85,7 @@ def workplace(
     study: Path,
     fetch: Callable[[Path], None] | None = None,
     handover: "Handover | None" = None,
+    peers: "Fetch | None" = None,
 ) -> Workplace:
     """The workplace of a search, whose directory is `study`."""
     return Workplace(
@@ -96,5 +100,6 @@ def workplace(
         gpus=config.resources.gpus_per_trial,
         fetch=fetch,
         handover=handover,
+        peers=peers,
         versions=versions() if fetch else {},
     )
