@@ -48,8 +48,8 @@ def joined() -> bool:
     return node is not None and not node.head
 
 
-def beside_driver() -> Any:
-    """Ray's way to say: on the node that this driver runs on."""
+def this_node() -> Any:
+    """Ray's way to say: on the node that this process runs on."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -106,7 +106,7 @@ def in_worker(function: Callable[..., T], *arguments: Any) -> T:
     """
     import ray
 
-    task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=beside_driver())
+    task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=this_node())
     try:
         result: T = ray.get(task(function).remote(*arguments))
     except ray.exceptions.RayTaskError as error:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tlsearch.arrays import ArrayStore
 from tlsearch.data.sources import ImageData
-from tlsearch.search.cluster import beside_driver, joined
+from tlsearch.search.cluster import joined, this_node
 
 BLOCK_BYTES = 2**25
 
@@ -60,7 +60,5 @@ def delivery(data: ImageData) -> Delivery | None:
     if not joined():
         return None
     array = np.load(data.images_path, mmap_mode="r", allow_pickle=False)
-    desk = ray.remote(num_cpus=0, scheduling_strategy=beside_driver())(Desk).remote(
-        data.images_path
-    )
+    desk = ray.remote(num_cpus=0, scheduling_strategy=this_node())(Desk).remote(data.images_path)
     return Delivery(desk, len(array), array.nbytes // max(1, len(array)))

@@ -12,6 +12,7 @@ from tlsearch.files import whole_file
 from tlsearch.results.mirror import local_stamps
 from tlsearch.results.mirroring import Stamp
 from tlsearch.results.storage import StudyDirectory
+from tlsearch.search.cluster import this_node
 
 NAME = "tlsearch-keeper"  # of the actor, in the namespace that each driver has for itself
 
@@ -50,18 +51,16 @@ def handover(home: StudyDirectory) -> Handover | None:
     if home.url is None:
         return None
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    node = ray.get_runtime_context().get_node_id()
     keeper = ray.remote(Keeper).options(
         name=NAME,
         get_if_exists=True,
         num_cpus=0,
         max_restarts=-1,
         max_task_retries=-1,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        scheduling_strategy=this_node(),
     )
-    return Handover(node, keeper.remote(home.root))
+    return Handover(_node(), keeper.remote(home.root))
 
 
 class TrialFolder:

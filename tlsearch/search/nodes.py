@@ -17,9 +17,7 @@ from tlsearch.search.capacity import at_a_time, fit, most
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-BLAMED_S = (
-    30.0  # a worker dies at once with its node, Ray may take so long to notice the node's end
-)
+BLAMED_S = 30.0  # a worker dies at once with its node, whose end Ray may notice so late
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # what Ray's cluster launcher leaves on its head
 
 

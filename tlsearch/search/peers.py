@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.features import stored
+from tlsearch.search.cluster import this_node
+from tlsearch.search.nodes import nodes_up
 from tlsearch.shards import Block
 
 log = logging.getLogger(__name__)
@@ -80,14 +82,12 @@ class Fetched:
 def shelf_here(cache: Path) -> Any:
     """The shelf of the node that this process runs on, put up by whoever asks first."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    node = ray.get_runtime_context().get_node_id()
     kind = ray.remote(Shelf).options(
-        name=_name(node),
+        name=_name(ray.get_runtime_context().get_node_id()),
         get_if_exists=True,
         num_cpus=0,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        scheduling_strategy=this_node(),
     )
     return kind.remote(cache)
 
@@ -97,10 +97,10 @@ def _holder(names: Sequence[str]) -> Any | None:
     import ray
 
     here = ray.get_runtime_context().get_node_id()
-    for node in ray.nodes():
-        if node["Alive"] and node["NodeID"] != here:
+    for node in nodes_up():
+        if node.id != here:
             try:
-                shelf = ray.get_actor(_name(node["NodeID"]))
+                shelf = ray.get_actor(_name(node.id))
                 if ray.get(shelf.holds.remote(names), timeout=ASK_S):
                     return shelf
             except (ValueError, ray.exceptions.RayError):  # it has put up none, or went
