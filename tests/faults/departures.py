@@ -15,6 +15,7 @@ from small_cluster import ClusterStudy
 JOINS_S = 90.0  # patience on a busy machine; `joined_s` holds what it took
 MOVES_S = 30.0
 NOTICE_S = 60.0
+TRIES = 3
 
 Departure = Callable[[ClusterStudy, random.Random], bool]
 
@@ -35,10 +36,10 @@ def node_killed(small: ClusterStudy, chance: random.Random) -> bool:
     """A node dies in the middle of an epoch of a trial that has a saved state."""
     _running(small, chance)
     time.sleep(chance.random())
-    victims: list[tuple[str, int]] = []
-    if small.wait_until(lambda: victims.extend(_saved_on(small)) or victims, MOVES_S) is None:
+    victim = _victim(small, chance, small.saved)
+    if victim is None:
         return False
-    node, trial = chance.choice(victims)
+    node, trial = victim
     small.noticed_s.append(small.nodes.kill(node))
     small.nodes.add()
     _expect_taken_up(small, trial)
@@ -48,11 +49,10 @@ def node_killed(small: ClusterStudy, chance: random.Random) -> bool:
 def node_drained(small: ClusterStudy, chance: random.Random) -> bool:
     """A node is told that it will end: its trials leave it, no other comes, and then it ends."""
     _running(small, chance)
-    occupied = [node for node in small.nodes.raylets if small.trials_on(node)]
-    if not occupied:
+    victim = _victim(small, chance, lambda trial: True)
+    if victim is None:
         return False
-    node = chance.choice(occupied)
-    (trial, *_) = small.trials_on(node).values()
+    node, trial = victim
     small.nodes.drain(node, NOTICE_S)
     left_s = small.wait_until(lambda: not small.trials_on(node), MOVES_S)
     small.nodes.add()
@@ -83,10 +83,19 @@ def _running(small: ClusterStudy, chance: random.Random) -> None:
     small.wait_for_reports(chance.randrange(2, 8))
 
 
-def _saved_on(small: ClusterStudy) -> list[tuple[str, int]]:
-    """The nodes with a trial that has a saved state."""
-    pairs = [(n, t) for n in small.nodes.raylets for t in small.trials_on(n).values()]
-    return [(node, trial) for node, trial in pairs if small.saved(trial)]
+def _victim(
+    small: ClusterStudy, chance: random.Random, suits: Callable[[int], bool]
+) -> tuple[str, int] | None:
+    """A node and a trial on it that suits, as soon as there is one; None where the search ends."""
+
+    def suiting() -> list[tuple[str, int]]:
+        pairs = [(n, t) for n in small.nodes.raylets for t in small.trials_on(n).values()]
+        return [(node, trial) for node, trial in pairs if suits(trial)]
+
+    found: list[tuple[str, int]] = []
+    if small.wait_until(lambda: found.extend(suiting()) or found, JOINS_S) is None:
+        return None
+    return chance.choice(found)
 
 
 def _expect_taken_up(small: ClusterStudy, trial: int) -> None:
@@ -121,11 +130,11 @@ def round_of(
     names: Iterable[str], small: ClusterStudy, chance: random.Random, reference: Reference
 ) -> dict[str, Hit]:
     """Each departure in turn, to one study that then ends; what is lost at its end counts against
-    all of them. One that missed, as where the search came to its end before, is tried once more.
+    all of them. One that missed, as where the search came to its end before, is tried again.
     """
     found = {}
     for name in names:
-        hit = DEPARTURES[name](small, chance) or DEPARTURES[name](small, chance)
+        hit = any(DEPARTURES[name](small, chance) for _ in range(TRIES))
         found[name] = Hit(hit, small.complaints)
         small.complaints = []
     before = small.ended()
