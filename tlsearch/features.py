@@ -154,20 +154,21 @@ class FeatureStore:
     def _rounding(self, prepare: Prepare) -> Prepare:
         def prepared(missing: tuple[int, ...]) -> Block:
             block = prepare(missing)
-            return lambda start, stop: [self._rounded(array) for array in block(start, stop)]
+            return lambda start, stop: [rounded(array, self.dtype) for array in block(start, stop)]
 
         return prepared
 
-    def _rounded(self, block: NDArray[Any]) -> NDArray[Any]:
-        """A block in the store's type; DataError where its numbers do not fit into it."""
-        with np.errstate(over="ignore"):
-            rounded = block.astype(self.dtype)
-        if np.isinf(rounded).any() and np.isfinite(block).all():
-            raise DataError(
-                f"activations up to {np.abs(block).max():.3g} do not fit into {self.dtype}; "
-                "set feature_dtype: float32"
-            )
-        return rounded
+
+def rounded(block: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Activations in a store's type; DataError where their numbers do not fit into it."""
+    with np.errstate(over="ignore"):
+        found = block.astype(dtype)
+    if np.isinf(found).any() and np.isfinite(block).all():
+        raise DataError(
+            f"activations up to {np.abs(block).max():.3g} do not fit into {dtype}; "
+            "set feature_dtype: float32"
+        )
+    return found
 
 
 def stored(cache: Path, name: str) -> NDArray[Any] | None:

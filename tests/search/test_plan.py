@@ -104,8 +104,8 @@ def test_without_the_store_nothing_is_cheaper_where_disk_costs_nothing(search, s
 
 @given(configs, speeds, disks)
 def test_what_is_kept_fits_the_budget_and_follows_the_rule_of_the_store(search, speed, disk):
-    paces = machine(speed, disk).paces
-    found = choices(search, paces, disk, SURVEY.images)
+    taking = machine(speed, disk)
+    paces, found = taking.paces, choices(search, taking, SURVEY.images)
     assert sum(k.bytes for k in found if k.kept) <= search.cache_gb * 1e9
     for kept in (k for k in found if k.kept and k.cut != "pool"):
         taken = paces[kept.backbone].suffix(kept.unfrozen)
@@ -114,9 +114,9 @@ def test_what_is_kept_fits_the_budget_and_follows_the_rule_of_the_store(search, 
 
 
 def test_what_the_budget_gives_up_is_said():
-    whole = choices(config(), machine().paces, NOTHING, SURVEY.images)
+    whole = choices(config(), machine(), SURVEY.images)
     pool = next(kept.bytes for kept in whole if kept.cut == "pool")
-    small = choices(config(cache_gb=1.5 * pool / 1e9), machine().paces, NOTHING, SURVEY.images)
+    small = choices(config(cache_gb=1.5 * pool / 1e9), machine(), SURVEY.images)
     assert [(k.backbone, k.unfrozen, k.choice, k.why) for k in small] == [
         ("strokes", 0, "kept", "to warm up"),
         ("strokes", 40, "recomputed", "no room"),
@@ -125,8 +125,31 @@ def test_what_the_budget_gives_up_is_said():
         ("photos", 40, "recomputed", "no room"),
         ("photos", "all", "images", ""),
     ]
-    off = choices(config(cache_gb=0), machine().paces, NOTHING, SURVEY.images)
+    off = choices(config(cache_gb=0), machine(), SURVEY.images)
     assert {k.why for k in off} == {"cache off", ""}
+
+
+def features_of(**changes):
+    search = config(augment="light", views=8, epochs=20, **changes)
+    found = choices(search, machine(), SURVEY.images)
+    return {(k.backbone, k.unfrozen): (k.choice, k.bytes // (2 * 1280)) for k in found}
+
+
+def test_of_pooled_vectors_only_those_views_are_kept_that_heads_train_on():
+    heads = features_of()
+    assert heads["strokes", 0] == heads["strokes", 40] == ("kept", 8 * 200 + 100)
+    deep = {"backbone": [*NAMES], "unfrozen_layers": [40]}
+    assert features_of(space=deep)["strokes", 0] == ("kept", 200 + 100)
+    assert features_of(space=deep)["strokes", 40] == ("kept", 8 * 200 + 100)
+    assert features_of(space=deep, warm_up_epochs=0)["strokes", 0] == ("unused", 0)
+
+
+def test_views_that_no_head_trains_on_cost_their_prefix_alone_and_their_making():
+    deep = {"backbone": ["strokes"], "unfrozen_layers": [40]}
+    search = config(space=deep, augment="light", views=8, epochs=20, trials=1)
+    made = plan(search, replace(machine(), show_s=1e-4), SURVEY, 1)
+    passes = 1e-3 * ((200 + 100) * 1.0 + 7 * 200 * 0.6) + 8 * 200 * 1e-4
+    assert made.seconds.prefixes == pytest.approx(passes)
 
 
 @given(configs, st.floats(0.1, 100))

@@ -1,6 +1,7 @@
 """The measurement itself: small, short, and of the networks that trials train."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ CUTS = (0, 15, "all")
 
 
 def asked(*backbones):
-    return Asked(backbones, 32, CUTS, 10, (), "adamw", "float16", 1, time.time())
+    return Asked(backbones, 32, CUTS, 10, (), "adamw", "float16", 1, {}, time.time())
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,9 @@ def test_others_are_scaled_by_multiply_adds(strokes):
     assert ratio > 1
     assert larger.pass_s == pytest.approx(strokes.pass_s * ratio)
     load_backbone.cache_clear()
+
+
+def test_augmenting_is_measured_where_it_is_asked_for():
+    still = asked()
+    assert measure(still)["show_s"] == 0
+    assert measure(replace(still, augment={"rotate": 0.1}))["show_s"] > 0

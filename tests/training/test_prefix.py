@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
+from tlsearch.config.augment import Augment
+from tlsearch.errors import DataError
 from tlsearch.features import Disk, FeatureStore
+from tlsearch.training import computed
+from tlsearch.training.computed import Computed
 from tlsearch.training.executor import Executor
 from tlsearch.training.prefix import Features
 from tlsearch.training.trial import train
@@ -111,3 +115,57 @@ def test_trials_between_two_cuts_share_the_larger_one(small_trial, digits, store
     alone, shared = small_trial(18), small_trial(18, cut_layers=30)
     one, other = (told(train(trial, digits, store)) for trial in (alone, shared))
     np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+def deepest(features, store, split, view):
+    """What the store holds of this view: names of cuts."""
+    features.at_cut(split, view)
+    return {name for name in features._cuts if store.holds(features.key(name, split, view))}
+
+
+def test_views_that_no_head_trains_on_are_passed_to_the_cut_alone(small_trial, digits, store):
+    turned = {"augment": Augment(rotate=0.1), "views": 3, "warm_up_epochs": 2}
+    fine = features(small_trial(20, **turned), digits, store, (20,))
+    cut = {name for name in fine._cuts if name != "pool"}
+    assert deepest(fine, store, "train", 1) == deepest(fine, store, "validation", None)
+    assert deepest(fine, store, "train", 1) == {"pool", *cut}
+    assert deepest(fine, store, "train", 2) == cut
+    heads = features(small_trial(20, **turned), digits, store, (0, 20))
+    assert deepest(heads, store, "train", 0) == {"pool", *cut}
+
+
+def test_without_warm_up_nobody_pays_for_pooled_vectors(small_trial, digits, tmp_path):
+    trial, store = small_trial(20, warm_up_epochs=0), FeatureStore(tmp_path, "float16")
+    first, *_ = train(trial, digits, store)
+    fine = features(trial, digits, store)
+    assert deepest(fine, store, "train", None) == {name for name in fine._cuts if name != "pool"}
+    assert np.isnan(first.train_loss)
+    assert np.isfinite(first.validation_loss)
+
+
+def test_what_is_computed_when_asked_for_takes_some_images_at_a_time(monkeypatch):
+    seen = []
+
+    def summed(few):
+        seen.append(len(few))
+        return few.sum(axis=(1, 2, 3)).astype(np.float32)[:, None]
+
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3), dtype=np.uint8)
+    monkeypatch.setattr(computed, "BLOCK_BYTES", 7 * 48)
+    rows = Computed(images, summed, (1,), "float32")
+    order = np.random.default_rng(1).permutation(50)
+    np.testing.assert_array_equal(rows[order], images[order].sum(axis=(1, 2, 3))[:, None])
+    assert max(seen) == 7
+
+
+def test_a_computed_row_that_does_not_fit_is_an_error_as_a_kept_one_is():
+    rows = Computed(np.ones((4, 2)), lambda few: few * 1e6, (2,), "float16")
+    with pytest.raises(DataError, match="do not fit into float16"):
+        rows[:2]
+
+
+def test_what_augmenting_takes_counts_for_keeping(small_trial, digits, store, monkeypatch):
+    turned = {"augment": Augment(rotate=0.1), "views": 3}
+    found = features(small_trial(20, **turned), digits, store)
+    assert found._seconds_to_show(found.images("train", 1)) > 0
+    assert found._seconds_to_show(found.images("validation", None)) == 0

@@ -24,12 +24,14 @@ from tlsearch.pace import Pace
 from tlsearch.results.storage import versions
 
 REMEMBERED = "calibration.json"
+SHARED = ("start_s", "memory_bytes", "resident_bytes", "show_s")  # by all backbones of a process
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Paces by backbone, the disk, and of a process its start in seconds, its memory in bytes
-    before it holds any features, and the most that it holds of them.
+    """Paces by backbone, the disk, the seconds that augmenting an image takes, and of a process its
+    start in seconds, its memory in bytes before it holds any features, and the most that it holds
+    of them.
     """
 
     paces: Mapping[str, Pace]
@@ -37,6 +39,7 @@ class Calibration:
     start_s: float
     memory_bytes: int
     resident_bytes: int
+    show_s: float = 0.0
 
 
 def cuts(config: SearchConfig) -> tuple[Unfrozen, ...]:
@@ -56,6 +59,7 @@ def remembered(config: SearchConfig, classes: int) -> Calibration | None:
             start_s=max(entry["start_s"] for entry in found.values()),
             memory_bytes=max(entry["memory_bytes"] for entry in found.values()),
             resident_bytes=last["resident_bytes"],
+            show_s=last["show_s"],
         )
     except (KeyError, TypeError):
         return None
@@ -68,7 +72,7 @@ def calibrated(config: SearchConfig, classes: int) -> Calibration:
         return found
     answer = _measured(config, classes)
     disk = FeatureStore(config.cache_path, config.feature_dtype).measure_disk()
-    shared = {key: answer[key] for key in ("start_s", "memory_bytes", "resident_bytes")}
+    shared = {key: answer[key] for key in SHARED}
     entries = {
         _key(config, name, classes): {"pace": pace, "disk": asdict(disk), **shared}
         for name, pace in answer["paces"].items()
@@ -90,6 +94,7 @@ def _measured(config: SearchConfig, classes: int) -> dict[str, Any]:
         "optimizer": space.optimizer.values[0],
         "feature_dtype": config.feature_dtype,
         "threads": config.resources.cpus_per_trial,
+        "augment": config.augment.model_dump(),
         "began": time.time(),
     }
     done = subprocess.run(
@@ -113,6 +118,7 @@ def _key(config: SearchConfig, backbone: str, classes: int) -> str:
     parts = [
         backbone, config.data.image_px, cuts(config), classes, space.head_units.values[0],
         space.optimizer.values[0], config.feature_dtype, config.resources.cpus_per_trial,
+        config.augment.model_dump(),
         _processor(), os.cpu_count(), sorted(versions().items()),
     ]  # fmt: skip
     digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()

@@ -7,7 +7,7 @@ import numpy as np
 
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.schema import SearchConfig
-from tlsearch.features import Disk, worth_keeping
+from tlsearch.features import worth_keeping
 from tlsearch.pace import POOLED, Pace, Suffix
 from tlsearch.results.confirmation import FRESH_SHARE, SHARE, search_budget
 from tlsearch.results.rungs import rungs_of
@@ -45,7 +45,8 @@ class Kept:
     """What the store does with the activations of a backbone at a cut, and why: `no room` in
     `cache_gb`, the `cheaper` of both, or "to warm up" the head of every trial on them.
 
-    `views` of the training images, and the validation images, are `bytes` on disk where kept.
+    `views` are those of the training images; what is kept, the validation images with it, takes
+    `bytes` on disk.
     """
 
     backbone: str
@@ -54,7 +55,7 @@ class Kept:
     cut: str
     views: int
     bytes: int
-    choice: str  # kept, recomputed, or images: nothing before the cut is frozen
+    choice: str  # kept, recomputed, unused, or images: nothing before the cut is frozen
     why: str
 
     @property
@@ -129,7 +130,7 @@ def distinct(kinds: int, draws: float) -> float:
 
 
 def choices(
-    config: SearchConfig, paces: Mapping[str, Pace], disk: Disk, images: Mapping[str, int]
+    config: SearchConfig, calibration: Calibration, images: Mapping[str, int]
 ) -> tuple[Kept, ...]:
     """What the store will do for each backbone and cut, by the rule that trials go by.
 
@@ -139,7 +140,7 @@ def choices(
     left, found = int(config.cache_gb * 1e9), list[Kept]()
     for name in config.space.backbone.values:
         for weights in config.space.weights.values:
-            wished = list(_wished(config, name, weights, paces[name], disk, images))
+            wished = list(_wished(config, name, weights, calibration, images))
             fitting = _fitting(wished, left)
             left -= sum(kept.bytes for kept in fitting if kept.kept)
             found += fitting
@@ -150,25 +151,34 @@ def _wished(
     config: SearchConfig,
     name: str,
     weights: str,
-    pace: Pace,
-    disk: Disk,
+    machine: Calibration,
     images: Mapping[str, int],
 ) -> Iterator[Kept]:
     """What would be kept without a budget."""
-    views, item = views_of(config), np.dtype(config.feature_dtype).itemsize
-    rows = images["train"] * views + images["validation"]
+    pace, item = machine.paces[name], np.dtype(config.feature_dtype).itemsize
     for suffix in map(pace.suffix, cuts(config)):
-        size = suffix.numbers * item
-        row = Kept(name, weights, suffix.unfrozen, suffix.cut, views, rows * size, "kept", "")
-        worth = worth_keeping(pace.pass_s * suffix.share, size, config.epochs, disk)
+        size, rows = suffix.numbers * item, _rows(config, suffix.unfrozen, images)
+        row = Kept(
+            name, weights, suffix.unfrozen, suffix.cut, views_of(config), rows * size, "kept", ""
+        )
+        seconds = pace.pass_s * suffix.share + machine.show_s
         if suffix.from_images:
             yield replace(row, bytes=0, choice="images", why="")
+        elif rows == 0:
+            yield replace(row, choice="unused", why="no warm-up")
         elif suffix.cut == POOLED:
             yield replace(row, why="to warm up")
-        elif worth:
+        elif worth_keeping(seconds, size, config.epochs, machine.disk):
             yield replace(row, why="cheaper")
         else:
             yield replace(row, choice="recomputed", why="cheaper")
+
+
+def _rows(config: SearchConfig, unfrozen: Unfrozen, images: Mapping[str, int]) -> int:
+    """How many rows trials take at a cut: of every view, of one where only the warm-up does."""
+    if unfrozen in config.space.cuts():
+        return images["train"] * views_of(config) + images["validation"]
+    return images["train"] + images["validation"] if config.warm_up_epochs else 0
 
 
 def _fitting(wished: list[Kept], left: int) -> list[Kept]:
@@ -197,7 +207,7 @@ class _Costs:
         self._config, self._machine = config, calibration
         self._survey, self._slots = survey, slots
         self._train, self._validation = survey.images["train"], survey.images["validation"]
-        self.features = choices(config, calibration.paces, calibration.disk, survey.images)
+        self.features = choices(config, calibration, survey.images)
         self._heads = len(config.space.head_units.values)
         asked = set(config.space.cuts())
         self._kinds = [
@@ -249,8 +259,9 @@ class _Costs:
     def _epoch_of(self, pace: Pace, suffix: Suffix, kept: Kept) -> float:
         taken = self._train * suffix.train_s + self._validation * suffix.predict_s
         images = self._train + self._validation
-        if kept.choice == "recomputed":
-            return taken + images * pace.pass_s * suffix.share
+        if not kept.kept:
+            shown = self._train * self._machine.show_s
+            return taken + shown + images * pace.pass_s * suffix.share
         row = suffix.numbers * np.dtype(self._config.feature_dtype).itemsize
         return taken + images * row * self._machine.disk.read_s
 
@@ -265,21 +276,28 @@ class _Costs:
     def _prefixes(self) -> float:
         """One pass of each network that is drawn, over every view; writing what it gives."""
         passes = _mean(self._pass(kept) for kept in self._networks)
-        if all(kept.kept for kept in self._networks):
+        if not any(kept.choice == "recomputed" for kept in self._networks):
             return distinct(len(self._networks), self._config.trials) * passes
         shapes = len(self._networks) * self._heads  # each process computes for each warm-up
         return self._slots * distinct(shapes, self._config.trials / self._slots) * passes
 
     def _pass(self, pooled: Kept) -> float:
         """One network's pass, with the writing of what is kept of it."""
-        pace = self._machine.paces[pooled.backbone]
-        if not pooled.kept:
-            return (self._train + self._validation) * pace.pass_s
+        machine, pace = self._machine, self._machine.paces[pooled.backbone]
+        once = self._train + self._validation
+        if pooled.choice == "recomputed":
+            return once * pace.pass_s
         name = (pooled.backbone, pooled.weights)
         mine = [k for k in self.features if (k.backbone, k.weights) == name and k.kept]
-        rows = self._train * pooled.views + self._validation
-        written = sum(kept.bytes for kept in mine) * self._machine.disk.write_s
-        return rows * pace.pass_s + written
+        asked = self._config.space.cuts()
+        deepest = max(
+            (pace.suffix(k.unfrozen).share for k in mine if k.unfrozen in asked), default=0
+        )
+        first, views = 1.0 if pooled.kept else deepest, pooled.views if deepest else 1
+        passes = once * first + self._train * (views - 1) * deepest
+        shown = self._train * views * machine.show_s if mine else 0.0
+        written = sum(kept.bytes for kept in mine) * machine.disk.write_s
+        return passes * pace.pass_s + shown + written
 
     def _tracing(self, trials: float) -> float:
         """Of one process that serves so many trials: passes, heads to warm up, suffixes."""

@@ -8,9 +8,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tlsearch.config.augment import Augment
-from tlsearch.data.sources import Rows
-from tlsearch.training.loop import rows_per_step
+from tlsearch.training.loop import Array, rows_per_step
 from tlsearch.training.seeds import derive
+
+DRAWN = 1  # to be raised where other pixels come of the same seed: features are kept under it
 
 Matrices = NDArray[np.float32]
 
@@ -22,7 +23,7 @@ class View:
     The same view of the same image is the same pixels, whatever batch it comes in.
     """
 
-    images: Rows
+    images: Array
     augment: Augment
     seed: int
     number: int
@@ -33,7 +34,7 @@ class View:
         return self.images.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Any:
         """As of the images."""
         return self.images.dtype
 

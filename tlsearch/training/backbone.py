@@ -72,7 +72,7 @@ class LoadedBackbone:
             setattr(layer, attribute, setting)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)  # as many as networks are kept, whose parts they are
 def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") -> LoadedBackbone:
     """Build a catalogue row at one image size and load its weights; kept for later trials.
 

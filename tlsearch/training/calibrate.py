@@ -14,10 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlsearch.config.augment import Augment
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial import TrialConfig
 from tlsearch.pace import POOLED, Pace, Suffix
+from tlsearch.training.augment import View
 from tlsearch.training.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.cost import forward
 from tlsearch.training.executor import RESIDENT_BYTES, Executor
@@ -43,6 +45,7 @@ class Asked:
     optimizer: str
     feature_dtype: str
     threads: int
+    augment: dict[str, Any]
     began: float
 
 
@@ -62,7 +65,18 @@ def measure(asked: Asked) -> dict[str, Any]:
         "start_s": started,
         "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "resident_bytes": RESIDENT_BYTES,
+        "show_s": _showing(asked),
     }
+
+
+def _showing(asked: Asked) -> float:
+    """Seconds to augment an image."""
+    augment = Augment(**asked.augment)
+    if augment.nothing:
+        return 0.0
+    images = _random((BATCH, asked.image_px, asked.image_px, 3), "uint8")
+    view = View(images, augment, 0, 1)
+    return _first_and_steady(lambda: view[:], len(view))[1]
 
 
 def _pace(name: str, asked: Asked, like: Pace | None) -> Pace:

@@ -7,18 +7,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.features import rounded
+from tlsearch.training.loop import BLOCK_BYTES, row_bytes
+
 
 @dataclass(frozen=True, eq=False)
 class Computed:
     """An array whose rows are a function of rows of another; none is kept.
 
-    `function` takes some of `rows` and gives as many rows of `row_shape`, rounded to `dtype`.
+    `function` takes some of `rows`, as many as may be in memory at once, and gives as many rows of
+    `row_shape`, which are rounded to `dtype`; DataError where they do not fit into it.
     """
 
     rows: Any
     function: Callable[[NDArray[Any]], NDArray[Any]]
     row_shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    type: str
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of one number."""
+        return np.dtype(self.type)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -29,4 +38,9 @@ class Computed:
         return len(self.rows)
 
     def __getitem__(self, which: Any) -> NDArray[Any]:
-        return self.function(self.rows[which]).astype(self.dtype)
+        places, step = np.arange(len(self))[which], max(1, BLOCK_BYTES // row_bytes(self.rows))
+        parts = [
+            rounded(self.function(self.rows[places[i : i + step]]), self.type)
+            for i in range(0, len(places), step)
+        ]
+        return np.concatenate(parts)

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-_KINDS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
+# AdamW is Adam with the decay below.
+_KINDS = {"adam": "Adam", "adamw": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}
 _SPARED = ("bias", "gamma", "beta")
 
 
@@ -13,13 +14,11 @@ class Optimizer:
     """One optimizer over fixed `variables`, begun anew for every trial.
 
     Weight decay is decoupled, multiplied by the learning rate, and spares biases and
-    normalisation: Keras' own, but with a rate that can change without a new graph.
+    normalisation: that of Keras' AdamW, but with a rate that can change without a new graph.
     """
 
     def __init__(self, name: str, variables: list[Any]) -> None:
         options: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
-        if name == "adamw":
-            options["weight_decay"] = 0.0  # ours takes its place
         self._keras = getattr(keras.optimizers, _KINDS[name])(1.0, **options)
         self._keras.build(variables)
         self.variables = variables

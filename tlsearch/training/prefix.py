@@ -1,5 +1,6 @@
 """Run the frozen prefix once over a split, into the feature store."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from tlsearch.features import (
     worth_keeping,
 )
 from tlsearch.shards import Block
-from tlsearch.training.augment import View
+from tlsearch.training.augment import DRAWN, View
 from tlsearch.training.backbone import LoadedBackbone
 from tlsearch.training.computed import Computed
 from tlsearch.training.cost import forward
@@ -78,12 +79,12 @@ class Features:
             return kept
         run, images = self._run([cut]), self.images(split, view)
         shape = tuple(self._cuts[cut].output.shape[1:])
-        return Computed(images, lambda few: run(few)[0], shape, np.dtype(self._store.dtype))
+        return Computed(images, lambda few: run(few)[0], shape, self._store.dtype)
 
     def key(self, cut: str, split: Split, view: int | None) -> FeatureKey:
         """All that the activations at a cut depend on."""
         trial, row = self._trial, self._backbone.row
-        shown = "" if view is None else f"{trial.augment} {trial.view_seed} {view}"
+        shown = "" if view is None else f"{DRAWN} {trial.augment} {trial.view_seed} {view}"
         return FeatureKey(
             weights=f"{row.build} {self._backbone.digest}",
             cut=f"{cut} {trial.pooling}" if cut == POOL else cut,
@@ -96,10 +97,20 @@ class Features:
 
     def _distinct_cuts(self) -> dict[str, keras.Model]:
         """Prefixes by name of every cut that trials of the study ask for, the pooled one first."""
-        wanted: set[Unfrozen] = {0, self._trial.prefix_ends_at, *self._executor.cuts}
-        sections = [self._backbone.sections(layers) for layers in sorted(wanted, key=str)]
-        cuts = {s.name: s.prefix for s in sections if not s.from_images}
-        return {POOL: self._backbone.sections(0).prefix, **cuts}
+        asked = sorted(self._asked(), key=str)
+        sections = [self._backbone.sections(layers) for layers in (0, *asked)]
+        return {s.name: s.prefix for s in sections if not s.from_images}
+
+    def _asked(self) -> set[Unfrozen]:
+        """The numbers of unfrozen layers that trials of the study have."""
+        return {self._trial.prefix_ends_at, *self._executor.cuts}
+
+    def _wanted(self, split: Split, view: int | None) -> list[str]:
+        """The cuts that trials take of this view. Heads alone train on every view of the pooled
+        vectors, warm-up on its own, and where there is neither nobody asks for them.
+        """
+        warmed = self._trial.warm_up_epochs and view in (None, self._trial.view(1))
+        return [name for name in self._cuts if name != POOL or warmed or 0 in self._asked()]
 
     def _open(self, split: Split, view: int | None) -> dict[str, NDArray[Any]]:
         if (split, view) not in self._opened:
@@ -109,7 +120,8 @@ class Features:
     def _from_store(self, split: Split, view: int | None) -> dict[str, NDArray[Any]]:
         """What the store holds or takes: all cuts, else the trial's own, else nothing."""
         own = self._backbone.sections(self._trial.prefix_ends_at).name
-        everything = [name for name in self._cuts if self._worth_keeping(name, split, view)]
+        wanted = self._wanted(split, view)
+        everything = [name for name in wanted if self._worth_keeping(name, split, view)]
         for names in (everything, [n for n in everything if n in (POOL, own)]):
             arrays = self._together(names, split, view) if names else None
             if arrays is not None:
@@ -169,7 +181,8 @@ class Features:
         prefix = self._cuts[name]
         share = forward(prefix.layers) / max(1, forward(self._backbone.model.layers))
         size = int(np.prod(prefix.output.shape[1:])) * np.dtype(self._store.dtype).itemsize
-        seconds = self._seconds_per_image(self.images(split, view)) * share
+        images = self.images(split, view)
+        seconds = self._seconds_per_image(images) * share + self._seconds_to_show(images)
         disk = self._executor.passes.get("disk", self._store.measure_disk)
         keep = worth_keeping(seconds, size, self._trial.epochs, disk)
         log.info(
@@ -183,10 +196,25 @@ class Features:
 
         def measure() -> float:
             few, run = images[: rows_per_step(images)], self._compiled(list(self._cuts), images)
-            run(few)
-            began = time.perf_counter()
-            run(few)
-            return (time.perf_counter() - began) / max(1, len(few))
+            return _second_time(lambda: run(few)) / max(1, len(few))
 
         seconds: float = self._executor.passes.get((self._backbone, "seconds"), measure)
         return seconds
+
+    def _seconds_to_show(self, images: Array) -> float:
+        """What augmenting an image takes, measured once; nothing where it is shown as it is."""
+        if not isinstance(images, View):
+            return 0.0
+        count = rows_per_step(images)
+        key = (images.augment, images.shape[1:], "seconds")
+        measure = functools.partial(_second_time, lambda: images[:count])
+        seconds: float = self._executor.passes.get(key, measure)
+        return seconds / max(1, min(count, len(images)))
+
+
+def _second_time(run: Callable[[], object]) -> float:
+    """Seconds that a call takes once it has been made before, as what is compiled is then there."""
+    run()
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began

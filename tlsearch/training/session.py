@@ -69,6 +69,8 @@ class Session:
         """Train the head alone on pooled features, by the study's fixed recipe, or take over what
         an earlier trial's warm-up gave; its last epoch, and what it predicts.
         """
+        if not self.trial.warm_up_epochs:
+            return Trained(), self.validate()
         view = self.trial.view(1)
         train, validation = self._key("train", view), self._key("validation", None)
         labels = self._labels.tobytes()
@@ -142,7 +144,8 @@ class Session:
         sections = self._network.sections
         key = self._features.key(sections.name, split, view)
         if sections.from_images:
-            key = replace(key, weights="", cut="images")  # the same whatever backbone takes them
+            # The same whatever backbone takes them.
+            key = replace(key, weights="", cut="images", preprocess="", dtype="uint8")
         return self._executor.hold(key, self._features.at_cut(split, view))
 
     def _key(self, split: Split, view: int | None) -> FeatureKey:
