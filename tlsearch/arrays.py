@@ -211,12 +211,8 @@ def write_blocks(path: Path, rows: int, blocks: Blocks) -> str:
     with whole_file(path) as file:
         for block in _contiguous(blocks):
             if written == 0:
-                header = {
-                    "descr": np.lib.format.dtype_to_descr(block.dtype),
-                    "fortran_order": False,
-                    "shape": (rows, *block.shape[1:]),
-                }
-                np.lib.format.write_array_header_1_0(file, header)
+                shape = (rows, *block.shape[1:])
+                file.write(ArraySpec(path.stem, shape, str(block.dtype)).header)
             file.write(block.data)
             running.update(block.data)
             written += len(block)

@@ -1,10 +1,9 @@
 """Multiply-adds of one picture on either side of a cut. Imports TensorFlow."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from tlsearch.training.backbone import load_backbone
-from tlsearch.training.cost import multiply_adds
+from tlsearch.training.cost import forward
 from tlsearch.training.cut import choose_cut, trainable_layers
 
 
@@ -32,15 +31,11 @@ def costs(backbone: str, unfrozen: int | str, units: int, classes: int, image_px
     model = load_backbone(backbone, "none", image_px).model
     width = int(model.output.shape[-1])
     head = width * units + units * classes if units else width * classes
-    total = _sum(model.layers)
+    total = forward(model.layers)
     if unfrozen == 0:
         return Costs("pool", (width,), total, head, head)
     cut = choose_cut(model, unfrozen)
-    prefix = 0 if cut.whole else _sum(model.layers[: cut.index + 1])
-    trained = _sum(trainable_layers(model, unfrozen)) + head
+    prefix = 0 if cut.whole else forward(model.layers[: cut.index + 1])
+    trained = forward(trainable_layers(model, unfrozen)) + head
     shape = tuple(int(side) for side in cut.tensor.shape[1:])
     return Costs(cut.name, shape, prefix, total - prefix + head, trained)
-
-
-def _sum(layers: list[Any]) -> int:
-    return sum(multiply_adds(layer) for layer in layers)

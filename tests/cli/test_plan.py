@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from tlsearch.cli.planning import _show
-from tlsearch.search.plan import Kept, Plan, Rung, Seconds, Survey
+from tlsearch.search.keeping import Kept
+from tlsearch.search.plan import Plan, Rung, Seconds, Survey
 
 MADE = Plan(
     trials=20,

@@ -69,6 +69,7 @@ def test_a_choice_that_always_crashes_is_kept_away_from(tmp_path):
     assert ours < theirs / 2
 
 
+@pytest.mark.filterwarnings("ignore:Argument ``group``")
 def test_nothing_of_a_searcher_is_pickled_whatever_its_space_holds(tmp_path):
     config = parse(SPACE.replace("SEED", "0"))
     searcher = TruthfulSearch(config, tmp_path / "journal.log", lambda *ended: None)

@@ -11,7 +11,8 @@ from tlsearch.config.load import from_mapping
 from tlsearch.features import Disk, worth_keeping
 from tlsearch.pace import Pace, Suffix
 from tlsearch.search.calibration import Calibration
-from tlsearch.search.plan import Survey, choices, distinct, plan
+from tlsearch.search.keeping import choices
+from tlsearch.search.plan import Survey, distinct, plan
 
 NOTHING = Disk(0.0, 0.0)
 NAMES = ("strokes", "photos")

@@ -100,12 +100,13 @@ def test_weights_read_from_a_file_are_known_again(name, tmp_path):
 def test_reset_undoes_what_a_trial_did():
     backbone = load_backbone("mobilenet_v2_035", "none", 32)
     layer = backbone.model.layers[-3]
+    backbone.lend([layer])
     layer.trainable = True
     layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
     backbone.reset()
     assert not backbone.model.trainable_variables
-    for variable, value in zip(backbone.model.variables, backbone.pristine, strict=True):
-        np.testing.assert_array_equal(variable.numpy(), value)
+    for variable in backbone.model.variables:
+        np.testing.assert_array_equal(variable.numpy(), backbone.pristine[id(variable)])
 
 
 @pytest.mark.parametrize("name", [row.name for row in ROWS if row.shipped])
@@ -120,6 +121,7 @@ def test_a_missing_weight_file_is_named(tmp_path):
         load_backbone("mobilenet_v2_035", str(tmp_path / "nothing.h5"), 32)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_a_weight_file_of_something_else_is_named(tmp_path):
     other = tmp_path / "other.weights.h5"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(other)

@@ -11,7 +11,7 @@ from tlsearch.config.schema import Resources
 from tlsearch.errors import ClusterError, TlsearchError
 from tlsearch.search.address import require_near
 from tlsearch.search.capacity import Amounts, at_a_time, fit
-from tlsearch.search.nodes import grown, nodes_up
+from tlsearch.search.nodes import grown, here, nodes_up
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,9 @@ def joined() -> bool:
 
 def this_node() -> Any:
     """Ray's way to say: on the node that this process runs on."""
-    import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return NodeAffinitySchedulingStrategy(here(), soft=False)
 
 
 def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:

@@ -13,6 +13,7 @@ from tlsearch.results.mirror import local_stamps
 from tlsearch.results.mirroring import Stamp
 from tlsearch.results.storage import StudyDirectory
 from tlsearch.search.cluster import this_node
+from tlsearch.search.nodes import here
 
 NAME = "tlsearch-keeper"  # of the actor, in the namespace that each driver has for itself
 
@@ -60,7 +61,7 @@ def handover(home: StudyDirectory) -> Handover | None:
         max_task_retries=-1,
         scheduling_strategy=this_node(),
     )
-    return Handover(_node(), keeper.remote(home.root))
+    return Handover(here(), keeper.remote(home.root))
 
 
 class TrialFolder:
@@ -70,7 +71,7 @@ class TrialFolder:
 
     def __init__(self, study: Path, number: int, way: Handover | None) -> None:
         self._number = number
-        self._way = way if way is not None and way.node != _node() else None
+        self._way = way if way is not None and way.node != here() else None
         self._scratch = Path(tempfile.mkdtemp(prefix="tlsearch-trial-")) if self._way else None
         self.home = StudyDirectory(self._scratch or study)
         self.path = self.home.trial(number)
@@ -118,10 +119,3 @@ def trial_folder(study: Path, number: int, way: Handover | None) -> Iterator[Tri
         yield folder
     finally:
         folder.leave()
-
-
-def _node() -> str:
-    import ray
-
-    node: str = ray.get_runtime_context().get_node_id()
-    return node

@@ -60,11 +60,19 @@ def leaving_nodes() -> set[str]:
     return set(state.get_draining_nodes())
 
 
+def here() -> str:
+    """The id of the node that this process runs on."""
+    import ray
+
+    node: str = ray.get_runtime_context().get_node_id()
+    return node
+
+
 def here_is_leaving() -> bool:
     """Whether the node of this process was told to end; False where Ray does not run."""
     import ray
 
-    return ray.is_initialized() and ray.get_runtime_context().get_node_id() in leaving_nodes()
+    return ray.is_initialized() and here() in leaving_nodes()
 
 
 class Watch:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlsearch.features import stored
 from tlsearch.search.cluster import this_node
-from tlsearch.search.nodes import nodes_up
+from tlsearch.search.nodes import here, nodes_up
 from tlsearch.shards import Block
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def shelf_here(cache: Path) -> Any:
     import ray
 
     kind = ray.remote(Shelf).options(
-        name=_name(ray.get_runtime_context().get_node_id()),
+        name=_name(here()),
         get_if_exists=True,
         num_cpus=0,
         scheduling_strategy=this_node(),
@@ -96,9 +96,8 @@ def _holder(names: Sequence[str]) -> Any | None:
     """The shelf of another node that has all of these arrays; None where there is none."""
     import ray
 
-    here = ray.get_runtime_context().get_node_id()
     for node in nodes_up():
-        if node.id != here:
+        if node.id != here():
             try:
                 shelf = ray.get_actor(_name(node.id))
                 if ray.get(shelf.holds.remote(names), timeout=ASK_S):

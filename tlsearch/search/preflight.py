@@ -10,7 +10,7 @@ from tlsearch.config.catalog import BACKBONES, WEIGHTS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.errors import ClusterError
 from tlsearch.results.storage import StudyDirectory
-from tlsearch.search.nodes import Node, nodes_up
+from tlsearch.search.nodes import Node, here, nodes_up
 from tlsearch.search.readiness import (
     SHARED,
     Asked,
@@ -33,11 +33,8 @@ def require_ready(config: SearchConfig, home: StudyDirectory) -> None:
 
     Nothing is asked where the driver's node is the only one: it has what the driver has.
     """
-    import ray
-
     nodes = [node for node in nodes_up() if not node.leaving]
-    here = ray.get_runtime_context().get_node_id()
-    if {node.id for node in nodes} <= {here}:
+    if {node.id for node in nodes} <= {here()}:
         return
     problems = list(_looked_at(config, home, nodes))
     if not problems:

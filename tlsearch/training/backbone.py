@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,18 +33,19 @@ _CHANGEABLE = ((keras.layers.Dropout, "rate"), (keras.layers.BatchNormalization,
 class LoadedBackbone:
     """A backbone without top: `preprocess` takes RGB 0-255, `model` what that gives.
 
-    `pristine` holds every variable, and `settings` every layer attribute that a trial may change,
-    as loaded, so that one process can serve many trials.
+    `pristine` holds the value of every variable, by its `id`, and `settings` every layer attribute
+    that a trial may change, as loaded, so that one process can serve many trials.
     """
 
     row: Backbone
     preprocess: keras.Model
     model: keras.Model
-    pristine: tuple[NDArray[Any], ...]
+    pristine: dict[int, NDArray[Any]]
     settings: tuple[tuple[Any, str, float], ...]
     digest: str
     pooled: Any
     _sections: dict[int | str, Sections] = field(default_factory=dict)
+    _lent: list[Any] = field(default_factory=list)
 
     def sections(self, unfrozen_layers: int | Literal["all"]) -> Sections:
         """The network cut in two for this many unfrozen layers, built once."""
@@ -57,15 +59,21 @@ class LoadedBackbone:
         The weights enter the graph as constants, so that TensorFlow folds normalisation into the
         convolutions before it: 1.3 to 1.6 times as many images a second on a CPU.
         """
-        loaded = {id(v): x for v, x in zip(self.model.variables, self.pristine, strict=True)}
-        trained = [tf.constant(loaded[id(v)]) for v in part.trainable_variables]
-        others = [tf.constant(loaded[id(v)]) for v in part.non_trainable_variables]
+        trained, others = (
+            [tf.constant(self.pristine[id(variable)]) for variable in variables]
+            for variables in (part.trainable_variables, part.non_trainable_variables)
+        )
         return part.stateless_call(trained, others, inputs, training=False)[0]
+
+    def lend(self, layers: Iterable[Any]) -> None:
+        """Let a trial change the variables of these layers, until the next `reset`."""
+        self._lent.extend(variable for layer in layers for variable in layer.variables)
 
     def reset(self) -> None:
         """Undo what an earlier trial did: variables, trainability, dropout rates, momenta."""
-        for variable, value in zip(self.model.variables, self.pristine, strict=True):
-            variable.assign(value)
+        while self._lent:
+            variable = self._lent.pop()
+            variable.assign(self.pristine[id(variable)])
         for layer in self.model.layers:
             layer.trainable = False
         for layer, attribute, setting in self.settings:
@@ -86,7 +94,7 @@ def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") 
         row=row,
         preprocess=preprocessing(row.preprocess, image_px),
         model=model,
-        pristine=tuple(variable.numpy() for variable in model.variables),
+        pristine={id(variable): variable.numpy() for variable in model.variables},
         settings=tuple(
             (layer, attribute, getattr(layer, attribute))
             for layer in model.layers

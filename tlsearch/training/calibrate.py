@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from tlsearch.config.augment import Augment
@@ -23,8 +22,9 @@ from tlsearch.training.augment import View
 from tlsearch.training.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.cost import forward
 from tlsearch.training.executor import RESIDENT_BYTES, Executor
-from tlsearch.training.loop import EVAL_BYTES, Loop, compiled_prediction
+from tlsearch.training.loop import EVAL_BYTES, Loop
 from tlsearch.training.model import Network, parameter_count
+from tlsearch.training.prefix import frozen_pass
 from tlsearch.training.runtime import limit_threads
 from tlsearch.training.work import Price
 
@@ -100,12 +100,9 @@ def _pass(backbone: LoadedBackbone, asked: Asked) -> tuple[float, float]:
     """Seconds before the first frozen pass to every cut, and of one image afterwards."""
     sections = [backbone.sections(cut) for cut in asked.cuts]
     outputs = [s.prefix.output for s in sections if not s.from_images]
-    part = keras.Model(backbone.model.input, outputs)
     count = _count(forward(backbone.model.layers), EVAL_BYTES // (3 * asked.image_px**2))
     images = _random((count, asked.image_px, asked.image_px, 3), "uint8")
-    run = compiled_prediction(
-        lambda x: keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x))), images
-    )
+    run = frozen_pass(backbone, outputs, images)
     return _first_and_steady(lambda: run(images), count)
 
 

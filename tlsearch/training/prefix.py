@@ -161,18 +161,9 @@ class Features:
 
     def _compiled(self, names: Sequence[str], images: Array) -> Any:
         """The pass to these cuts as one graph: images -> one array each."""
-        backbone = self._backbone
-
-        def make() -> Any:
-            outputs = [self._cuts[name].output for name in names]
-            part = keras.Model(backbone.model.input, outputs)
-
-            def run(x: Any) -> Any:
-                return keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x)))
-
-            return compiled_prediction(run, images)
-
-        return self._executor.passes.get((backbone, tuple(names)), make)
+        outputs = [self._cuts[name].output for name in names]
+        make = functools.partial(frozen_pass, self._backbone, outputs, images)
+        return self._executor.passes.get((self._backbone, tuple(names)), make)
 
     def _worth_keeping(self, name: str, split: Split, view: int | None) -> bool:
         """Whether this cut is on disk already, or is cheaper to read than to compute."""
@@ -210,6 +201,18 @@ class Features:
         measure = functools.partial(_second_time, lambda: images[:count])
         seconds: float = self._executor.passes.get(key, measure)
         return seconds / max(1, min(count, len(images)))
+
+
+def frozen_pass(backbone: LoadedBackbone, outputs: Sequence[Any], images: Array) -> Any:
+    """One graph from any number of images like these to the activations at some outputs of the
+    frozen backbone, one array each.
+    """
+    part = keras.Model(backbone.model.input, outputs)
+
+    def run(x: Any) -> Any:
+        return keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x)))
+
+    return compiled_prediction(run, images)
 
 
 def _second_time(run: Callable[[], object]) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tlsearch.errors import ConfigError, DataError
 from tlsearch.files import whole_file
+from tlsearch.training.model import BATCH_NORM_MOMENTUM
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int32]
@@ -98,7 +99,7 @@ def build_backbone(image_px: int, alpha: float) -> keras.Model:
     )
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9  # Keras' .999 needs many thousand steps
+            layer.momentum = BATCH_NORM_MOMENTUM
     return backbone
 
 
