@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,7 @@ Job = dict[str, Any]
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no program is left at work
     arguments = _arguments()
     trials = draw(arguments)
     with tempfile.TemporaryDirectory(prefix="search-speed-") as folder:

@@ -51,7 +51,7 @@ def answers(monkeypatch):
         for cut, name, share in ((0, "pool", 1.0), (15, "block_15_add", 0.8))
     ]  # fmt: skip
     pace = {"multiply_adds": 100, "pass_s": 1e-3, "trace_s": 0.2, "suffixes": suffixes}
-    answer = {"start_s": 2.0, "memory_bytes": 10**8, "resident_bytes": 10**9}
+    answer = {"start_s": 2.0, "memory_bytes": 10**8, "resident_bytes": 10**9, "show_s": 0.0}
 
     def run(command, input, **_):
         started.append(json.loads(input))
@@ -77,6 +77,7 @@ def test_a_machine_is_measured_once(config, answers):
         {"data": {"kind": "digits", "image_px": 48}},
         {"resources": {"cpus_per_trial": 2}},
         {"feature_dtype": "float32"},
+        {"augment": "light"},
     ],
 )
 def test_another_question_is_measured_anew(config, answers, changes):
