@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 Blocks = Iterable[NDArray[Any]]
 Prepare = Callable[[tuple[int, ...]], Block]
 SHARD_ROWS = 128
+# What NumPy raises of a file that is no array, or a part of one.
+DAMAGED = (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError)
 POLL_S = 0.05
 
 
@@ -170,7 +172,7 @@ class ArrayStore:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             return None
-        except (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError) as error:
+        except DAMAGED as error:
             log.log(level, "%s is damaged (%s): computing it again", path, error)
             return None
         wrong = _unlike(array, expected)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.arrays import SHARD_ROWS, ArrayStore, NoRoomError, Prepare
+from tlsearch.arrays import DAMAGED, SHARD_ROWS, ArrayStore, NoRoomError, Prepare
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
 from tlsearch.errors import DataError
@@ -159,7 +159,7 @@ class FeatureStore:
         return prepared
 
 
-def rounded(block: NDArray[Any], dtype: str) -> NDArray[Any]:
+def rounded(block: NDArray[Any], dtype: str | np.dtype[Any]) -> NDArray[Any]:
     """Activations in a store's type; DataError where their numbers do not fit into it."""
     with np.errstate(over="ignore"):
         found = block.astype(dtype)
@@ -177,7 +177,7 @@ def stored(cache: Path, name: str) -> NDArray[Any] | None:
         array: NDArray[Any] = np.load(
             ArrayStore(cache / FOLDER).path(name), mmap_mode="r", allow_pickle=False
         )
-    except (OSError, ValueError, EOFError):
+    except DAMAGED:
         return None
     return array
 

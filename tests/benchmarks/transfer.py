@@ -63,15 +63,14 @@ def passed(name: str, images: int = 128) -> list[dict[str, Any]]:
 
     limit_threads(1)
     from tlsearch.training.backbone import load_backbone
-    from tlsearch.training.loop import compiled_prediction, run_blocks
+    from tlsearch.training.loop import run_blocks
+    from tlsearch.training.prefix import frozen_pass
 
-    backbone, shown, rows = load_backbone(name, "none", PX), np.zeros((images, PX, PX, 3)), []
-    pixels = shown.astype(np.uint8)
+    pixels = np.zeros((images, PX, PX, 3), np.uint8)
+    backbone, rows = load_backbone(name, "none", PX), []
     for unfrozen in CUTS:
         prefix = backbone.sections(unfrozen).prefix
-        run = compiled_prediction(
-            lambda x, part=prefix: backbone.frozen(part, backbone.preprocess(x)), pixels
-        )
+        run = frozen_pass(backbone, [prefix.output], pixels)
         run_blocks(run, pixels)
         began = time.perf_counter()
         run_blocks(run, pixels)

@@ -152,14 +152,14 @@ def test_what_is_computed_when_asked_for_takes_some_images_at_a_time(monkeypatch
 
     images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3), dtype=np.uint8)
     monkeypatch.setattr(computed, "BLOCK_BYTES", 7 * 48)
-    rows = Computed(images, summed, (1,), "float32")
+    rows = Computed(images, summed, (1,), np.dtype("float32"))
     order = np.random.default_rng(1).permutation(50)
     np.testing.assert_array_equal(rows[order], images[order].sum(axis=(1, 2, 3))[:, None])
     assert max(seen) == 7
 
 
 def test_a_computed_row_that_does_not_fit_is_an_error_as_a_kept_one_is():
-    rows = Computed(np.ones((4, 2)), lambda few: few * 1e6, (2,), "float16")
+    rows = Computed(np.ones((4, 2)), lambda few: few * 1e6, (2,), np.dtype("float16"))
     with pytest.raises(DataError, match="do not fit into float16"):
         rows[:2]
 

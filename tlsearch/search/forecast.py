@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
+from tlsearch.features import FOLDER
 from tlsearch.results.events import Forecast, Listen, Unforeseen
 from tlsearch.results.forecast import FORECAST
 from tlsearch.results.journal import note, read
@@ -45,7 +46,7 @@ def forecasted(
 ) -> Iterator[None]:
     """While the trials run: their forecast is told before, and noted beside what came after."""
     expected = _foreseen(config, data, at_a_time, listen)
-    features = config.cache_path / "features"
+    features = config.cache_path / FOLDER
     before = _bytes(features, "*.npy")
     yield
     if expected is not None and not ending.cut_short and home.journal_file.is_file():

@@ -29,6 +29,9 @@ _TORCH_STD = np.array((0.229, 0.224, 0.225))
 _CHANGEABLE = ((keras.layers.Dropout, "rate"), (keras.layers.BatchNormalization, "momentum"))
 
 
+NETWORKS = 16  # that a process keeps, with the backbones that are parts of them
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedBackbone:
     """A backbone without top: `preprocess` takes RGB 0-255, `model` what that gives.
@@ -80,7 +83,7 @@ class LoadedBackbone:
             setattr(layer, attribute, setting)
 
 
-@functools.lru_cache(maxsize=16)  # as many as networks are kept, whose parts they are
+@functools.lru_cache(maxsize=NETWORKS)
 def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") -> LoadedBackbone:
     """Build a catalogue row at one image size and load its weights; kept for later trials.
 

@@ -22,12 +22,7 @@ class Computed:
     rows: Any
     function: Callable[[NDArray[Any]], NDArray[Any]]
     row_shape: tuple[int, ...]
-    type: str
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of one number."""
-        return np.dtype(self.type)
+    dtype: np.dtype[Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -40,7 +35,7 @@ class Computed:
     def __getitem__(self, which: Any) -> NDArray[Any]:
         places, step = np.arange(len(self))[which], max(1, BLOCK_BYTES // row_bytes(self.rows))
         parts = [
-            rounded(self.function(self.rows[places[i : i + step]]), self.type)
+            rounded(self.function(self.rows[places[i : i + step]]), self.dtype)
             for i in range(0, len(places), step)
         ]
         return np.concatenate(parts)

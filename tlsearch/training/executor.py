@@ -11,7 +11,7 @@ import tensorflow as tf
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial import TrialConfig
 from tlsearch.data.sources import Rows
-from tlsearch.training.backbone import load_backbone
+from tlsearch.training.backbone import NETWORKS, load_backbone
 from tlsearch.training.head import Head
 from tlsearch.training.loop import Array, Loop, row_bytes
 from tlsearch.training.model import Network, Unfreezing
@@ -20,7 +20,6 @@ from tlsearch.training.optimizer import Optimizer
 T = TypeVar("T")
 
 RESIDENT_BYTES = 2 * 2**30
-NETWORKS = 16
 HEADS = 32
 PASSES = 16
 

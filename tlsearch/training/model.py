@@ -1,7 +1,6 @@
 """The network of a trial: frozen prefix, trained suffix, head; and which of it moves."""
 
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, Literal
 
 import keras
@@ -51,11 +50,13 @@ class Network:
         self._unfreezing = unfreezing
         self._last = trainable_layers(backbone.model, unfreezing.layers)
         self._trained = [x for x in self._last if x.variables and self._may_train(x)]
+        layers = enumerate(backbone.model.layers)
+        self._dropouts = {n: x for n, x in layers if isinstance(x, keras.layers.Dropout)}
 
     def begin(self, trial: TrialConfig) -> None:
         """Undo what an earlier trial did, and take this one's head."""
         self.backbone.reset()
-        self.backbone.lend([*self._trained, *map(itemgetter(1), self._dropouts())])
+        self.backbone.lend([*self._trained, *self._dropouts.values()])
         self._unfreeze()
         self.head.begin(trial)
 
@@ -74,7 +75,7 @@ class Network:
 
     def reseed(self, seed: int, epoch: int) -> None:
         """Set the backbone's dropout from (seed, epoch), so that history does not matter."""
-        for place, layer in self._dropouts():
+        for place, layer in self._dropouts.items():
             if layer.rate > 0:
                 state = derive(seed, "dropout", epoch, place)
                 layer.seed_generator.state.assign([state, 0])
@@ -104,15 +105,10 @@ class Network:
             if _is_batch_norm(layer):
                 layer.momentum = BATCH_NORM_MOMENTUM
         moving = {layer.name for layer in self._last}
-        for _, layer in self._dropouts():
+        for layer in self._dropouts.values():
             # A frozen Dropout stays active under training=True, so its rate is what freezes it.
             if layer.name not in moving:
                 layer.rate = 0.0
-
-    def _dropouts(self) -> list[tuple[int, Any]]:
-        """The backbone's own dropout layers, with their places in it."""
-        layers = enumerate(self.backbone.model.layers)
-        return [(place, one) for place, one in layers if isinstance(one, keras.layers.Dropout)]
 
     def _may_train(self, layer: Any) -> bool:
         return self._unfreezing.batch_norm or not _is_batch_norm(layer)

@@ -79,7 +79,7 @@ class Features:
             return kept
         run, images = self._run([cut]), self.images(split, view)
         shape = tuple(self._cuts[cut].output.shape[1:])
-        return Computed(images, lambda few: run(few)[0], shape, self._store.dtype)
+        return Computed(images, lambda few: run(few)[0], shape, np.dtype(self._store.dtype))
 
     def key(self, cut: str, split: Split, view: int | None) -> FeatureKey:
         """All that the activations at a cut depend on."""
