@@ -1,0 +1,102 @@
+"""Every path that is kept as text leads somewhere: modules in strings, files in READMEs."""
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tlsearch
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(tlsearch.__file__).parent
+SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
+PAGES = [
+    path
+    for path in sorted(ROOT.rglob("*.md"))
+    if not {"build", ".venv"} & {*path.relative_to(ROOT).parts}
+]
+MODULE = re.compile(r"tlsearch(?:\.[a-z_]+)+(?::\w+|\.[A-Z]\w*(?:\.\w+)*)?")
+FILE = re.compile(r"(?<![\w/.])(?:tlsearch|tests|search_spaces)/[\w/.-]*\w")
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The strings of a module that are one dotted path each, or a command that runs one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from (word for word in node.value.split() if MODULE.fullmatch(word))
+
+
+def leads_somewhere(dotted: str) -> bool:
+    """Whether a module or a name at its top level exists; nothing is imported."""
+    parts = dotted.replace(":", ".").split(".")[1:]
+    for depth in range(len(parts), -1, -1):
+        file = PACKAGE.joinpath(*parts[:depth])
+        for module in (file.with_suffix(".py"), file / "__init__.py"):
+            if module.is_file():
+                rest = parts[depth:]
+                return not rest or rest[0] in top_level(module)
+    return False
+
+
+def top_level(module: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.parse(module.read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def test_modules_named_in_strings_exist() -> None:
+    named = {(name(path), text) for path in SOURCES for text in texts(path)}
+    assert {(path, text) for path, text in named if not leads_somewhere(text)} == set()
+
+
+def test_modules_named_in_the_project_file_exist() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    assert [found for found in MODULE.findall(text) if not leads_somewhere(found)] == []
+
+
+def test_the_search_for_dotted_names_finds_what_it_should() -> None:
+    homes = {text for path in SOURCES for text in texts(path)}
+    assert {module for module, _ in tlsearch._HOMES.values()} <= homes
+    assert {"tlsearch.cli.main", "tlsearch.training.calibrate"} <= homes
+    assert any(":" in text for text in homes)  # the rows of data sources
+    assert not leads_somewhere("tlsearch.cli." + "nowhere")
+    assert not leads_somewhere("tlsearch.cli.main:" + "nothing")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_named_in_a_readme_exist(page: Path) -> None:
+    named = FILE.findall(page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_wheel_holds_the_package_and_the_search_spaces(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {entry for entry in archive.namelist() if ".dist-info/" not in entry}
+    package = {name(path) for path in tracked("tlsearch")}
+    assert held == package | {f"tlsearch/{name(path)}" for path in tracked("search_spaces")}
+    assert {"tlsearch/py.typed", "tlsearch/search_spaces/quickstart.yaml"} <= held
+
+
+def tracked(folder: str) -> list[Path]:
+    """The files of a folder, without what Python leaves there."""
+    files = (path for path in (ROOT / folder).rglob("*") if path.is_file())
+    return [path for path in files if "__pycache__" not in path.parts]
