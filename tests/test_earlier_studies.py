@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tlsearch.bundle.manifest import read_manifest
-from tlsearch.results.journal import read
+from tlsearch.results.record.journal import read
 from tlsearch.search.handle import Study
 
 STUDIES = Path(__file__).parent / "earlier_studies"

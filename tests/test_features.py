@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.entries import entries
-from tlsearch.errors import DataError
+from tlsearch.base.errors import DataError
 from tlsearch.features import Activation, FeatureKey, FeatureStore, split_digest, stored
-from tlsearch.shards import Block
+from tlsearch.store.entries import entries
+from tlsearch.store.shards import Block
 
 words = st.text("abc01_", max_size=4)
 keys = st.builds(

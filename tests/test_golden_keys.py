@@ -2,9 +2,9 @@
 
 from tlsearch.config.load import parse
 from tlsearch.data.decode import listing_key
-from tlsearch.data.digits import list_digits
+from tlsearch.data.kinds.digits import list_digits
 from tlsearch.features import FeatureKey
-from tlsearch.search import calibration
+from tlsearch.search.cost import calibration
 
 SPACE = """
 data: {kind: digits, image_px: 48}
@@ -27,7 +27,7 @@ def test_images():
 
 def test_calibrations(monkeypatch):
     monkeypatch.setattr(calibration, "versions", lambda: {"tensorflow": "2.21.0"})
-    monkeypatch.setattr(calibration, "_processor", lambda: "a processor")
+    monkeypatch.setattr(calibration, "cpu_name", lambda: "a processor")
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert (
         calibration._key(parse(SPACE, "space.yaml"), "strokes", 10)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tlsearch.config.images import Data, Splits
+from tlsearch.base.errors import ConfigError, DataError
+from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.load import load, parse
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
-from tlsearch.errors import ConfigError, DataError
 
 pytestmark = [pytest.mark.realdata]
 

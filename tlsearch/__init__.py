@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tlsearch.config.load import load as load
     from tlsearch.config.load import load as validate
     from tlsearch.config.schema import SearchConfig as SearchConfig
-    from tlsearch.results.comparison import compare as compare
+    from tlsearch.results.report.comparison import compare as compare
     from tlsearch.search.handle import Study as Study
     from tlsearch.search.handle import export as export
     from tlsearch.search.handle import report as report
@@ -34,7 +34,7 @@ _HOMES = {
     "validate": ("tlsearch.config.load", "load"),
     "backbones": ("tlsearch.config.catalog", "backbones"),
     "init": ("tlsearch.search.template", "template"),
-    "compare": ("tlsearch.results.comparison", "compare"),
+    "compare": ("tlsearch.results.report.comparison", "compare"),
     "report": ("tlsearch.search.handle", "report"),
     "run": ("tlsearch.search.study", "run"),
     "resume": ("tlsearch.search.study", "resume"),

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.arrays import DAMAGED, SHARD_ROWS, ArrayStore, NoRoomError, Prepare
+from tlsearch.base.errors import DataError
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
-from tlsearch.errors import DataError
-from tlsearch.shards import ArraySpec, Block
+from tlsearch.store.arrays import DAMAGED, SHARD_ROWS, ArrayStore, NoRoomError, Prepare
+from tlsearch.store.shards import ArraySpec, Block
 
 DISK_SAMPLE = 4 * 2**20
 FOLDER = "features"  # of a cache

@@ -6,7 +6,7 @@ from typing import Any
 
 from tlsearch.config.dimension import Unfrozen
 
-POOLED = "pool"
+POOLED = "pool"  # the cut at the pooled vector, behind the whole backbone
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,9 @@ def _measured(backbone: str, unfrozen: int, units: int, *, classes: int, image_p
     """Seconds, the best of some batches after the one that traces."""
     import tensorflow as tf
 
-    from tlsearch.config.trial import TrialConfig
-    from tlsearch.training.executor import shared_executor
-    from tlsearch.training.loop import compiled_prediction
+    from tlsearch.config.trial_config import TrialConfig
+    from tlsearch.training.epoch.executor import shared_executor
+    from tlsearch.training.epoch.loop import compiled_prediction
 
     trial = TrialConfig(
         backbone=backbone,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from tlsearch.training.backbone import load_backbone
-from tlsearch.training.cost import forward
-from tlsearch.training.cut import choose_cut, trainable_layers
+from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.cut import choose_cut, trainable_layers
+from tlsearch.training.network.multiply_adds import forward
 
 
 @dataclass(frozen=True)

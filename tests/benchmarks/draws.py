@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlsearch.config.images import Data
+from tlsearch.config.dataset import Data
 from tlsearch.data.sources import ImageData, list_source, prepare
 from tlsearch.data.splits import Indices
 

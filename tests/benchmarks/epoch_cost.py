@@ -23,8 +23,8 @@ from costs import costs
 from machine import about
 from pictures import linked
 
-from tlsearch.config.images import Data, Splits
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.dataset import Data, Splits
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
 from tlsearch.training.runtime import limit_threads

@@ -4,7 +4,7 @@ import os
 import platform
 from pathlib import Path
 
-from tlsearch.results.storage import versions
+from tlsearch.results.record.directory import versions
 
 
 def about() -> dict[str, object]:

@@ -25,9 +25,9 @@ from PIL import Image
 
 import tlsearch
 from tlsearch.config.load import from_mapping
-from tlsearch.results.events import EpochReported, Event, StudyBegan, TrialEnded
-from tlsearch.results.journal import read
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.live.events import EpochReported, Event, StudyBegan, TrialEnded
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import read
 
 SAMPLED = (1, 10, 50, 100, 200, 500, 1000)
 CLASSES, PER_CLASS, PX = 2, 12, 32

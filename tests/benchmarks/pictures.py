@@ -4,8 +4,8 @@ import random
 from collections import defaultdict
 from pathlib import Path
 
-from tlsearch.config.images import Data
-from tlsearch.data.folder import list_folder
+from tlsearch.config.dataset import Data
+from tlsearch.data.kinds.folder import list_folder
 from tlsearch.data.listing import Example, Split
 from tlsearch.data.sources import ImageData, list_source
 

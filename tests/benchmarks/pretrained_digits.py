@@ -18,8 +18,8 @@ from pathlib import Path
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from tlsearch.config.images import Data, Splits
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.dataset import Data, Splits
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
 from tlsearch.training.trial import train

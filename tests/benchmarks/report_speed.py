@@ -21,8 +21,8 @@ from optuna.distributions import FloatDistribution
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
-from tlsearch.results.journal import STUDY_NAME
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import STUDY_NAME
 
 
 class Memory(BaseJournalBackend):

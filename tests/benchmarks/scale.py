@@ -36,16 +36,16 @@ from ray.cluster_utils import Cluster
 
 from tlsearch.config.load import from_mapping
 from tlsearch.config.schema import SearchConfig
-from tlsearch.results.events import Event, TrialEnded
-from tlsearch.results.journal import open_storage, read
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.live.events import Event, TrialEnded
+from tlsearch.results.record.journal import open_storage, read
+from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search import runner, study
-from tlsearch.search.cluster import connect
+from tlsearch.search.cluster.ray_session import connect
 from tlsearch.search.ending import Ending
-from tlsearch.search.proposals import Point, place
-from tlsearch.search.reopening import opened
-from tlsearch.search.sampler import TruthfulSearch
-from tlsearch.search.window import NEWEST
+from tlsearch.search.propose.optuna_space import Point, place
+from tlsearch.search.propose.reopen import opened
+from tlsearch.search.propose.searcher import TruthfulSearch
+from tlsearch.search.propose.tpe_window import NEWEST
 
 ROWS = (100, 500, 1000, 2000, 5000, 10_000)
 EPOCHS, EPOCH_S = 9, 0.02

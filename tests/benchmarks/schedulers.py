@@ -24,7 +24,7 @@ from types import SimpleNamespace
 from typing import Protocol
 
 from tlsearch.config.load import parse
-from tlsearch.search.scheduler import build_scheduler
+from tlsearch.search.stop.ray_scheduler import build_scheduler
 
 FEWEST_RUNS = 40
 BASE = "asha"

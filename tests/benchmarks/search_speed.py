@@ -28,7 +28,7 @@ from typing import Any
 from machine import about
 from pictures import linked, listed
 
-from tlsearch.config.images import Data, Splits
+from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import prepare
 
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ from typing import Any
 
 import tlsearch
 from tlsearch.config.load import from_mapping
-from tlsearch.results.events import Event, TrialEnded
+from tlsearch.results.live.events import Event, TrialEnded
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tlsearch.bundle.metrics import accuracy
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore
 from tlsearch.training.checkpoint import Checkpoint
-from tlsearch.training.executor import shared_executor
+from tlsearch.training.epoch.executor import shared_executor
 from tlsearch.training.session import Session
 from tlsearch.training.trial import EpochReport, train
 

@@ -20,8 +20,8 @@ from machine import about
 
 from tlsearch.config.schema import Resources
 from tlsearch.features import Activation, FeatureKey, FeatureStore
-from tlsearch.search.cluster import connect, in_worker
-from tlsearch.search.peers import Fetched, Shelf
+from tlsearch.search.cluster.feature_transfer import Fetched, Shelf
+from tlsearch.search.cluster.ray_session import connect, in_worker
 
 GIGABIT = 125e6  # bytes a second
 PX = 224
@@ -62,9 +62,9 @@ def passed(name: str, images: int = 128) -> list[dict[str, Any]]:
     from tlsearch.training.runtime import limit_threads
 
     limit_threads(1)
-    from tlsearch.training.backbone import load_backbone
-    from tlsearch.training.loop import run_blocks
-    from tlsearch.training.prefix import frozen_pass
+    from tlsearch.training.epoch.loop import run_blocks
+    from tlsearch.training.frozen.prefix import frozen_pass
+    from tlsearch.training.network.backbone import load_backbone
 
     pixels = np.zeros((images, PX, PX, 3), np.uint8)
     backbone, rows = load_backbone(name, "none", PX), []

@@ -27,7 +27,7 @@ from measured import Measured, Row, against, grouped, in_pieces, layers
 from scipy.stats import t as student
 from tested import DTYPE, best_epoch, recipe, test_accuracy
 
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore
 from tlsearch.training.runtime import limit_threads

@@ -21,10 +21,10 @@ import optuna
 
 from tlsearch.config.load import from_mapping
 from tlsearch.config.schema import SearchConfig
-from tlsearch.config.trial import TrialConfig
-from tlsearch.search.proposals import drawn, write
-from tlsearch.search.sampler import _sampler
-from tlsearch.search.window import NEWEST, Window
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.search.propose.optuna_space import drawn, write
+from tlsearch.search.propose.searcher import _sampler
+from tlsearch.search.propose.tpe_window import NEWEST, Window
 
 SPACE = {
     "backbone": ["strokes", "photos", "mobilenet_v2"],

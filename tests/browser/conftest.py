@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tlsearch.results.html import render_html
-from tlsearch.results.journal import StudyRecord, TrialRecord
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
+from tlsearch.results.report.html import render_html
 
 # A class name, a backbone and a reason that would run if they were not escaped.
 EVIL = "<script>alert(1)</script>"

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from tlsearch.bundle.bootstrap import bootstrap
-from tlsearch.bundle.metrics import score
-from tlsearch.results.interval import wilson
+from tlsearch.bundle.metrics import bootstrap, score
+from tlsearch.results.rank.interval import wilson
 
 
 def predictions(count: int, right: float) -> tuple[np.ndarray, np.ndarray]:

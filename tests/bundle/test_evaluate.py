@@ -6,7 +6,7 @@ from sklearn import metrics as sk
 
 from tlsearch.bundle.evaluate import measure
 from tlsearch.config.catalog import METRICS
-from tlsearch.results.definitions import SCORES
+from tlsearch.results.report.glossary import SCORES
 
 
 def drawn(seed, classes, images=40):

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
+from tlsearch.base.errors import RecordError
 from tlsearch.bundle.manifest import Artifact, Manifest, locate, read_manifest, sha256, size
-from tlsearch.errors import RecordError
 
 
 def manifest_of(*artifacts):

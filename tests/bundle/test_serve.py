@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tlsearch.bundle.opened import OpenModel
+from tlsearch.bundle.open_bundle import OpenModel
 from tlsearch.bundle.serve import MAX_BYTES, build_app
 from tlsearch.config.catalog import EXPORT_FORMATS
 

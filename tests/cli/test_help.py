@@ -12,14 +12,14 @@ import pytest
 import yaml
 
 from tlsearch.cli.main import main
-from tlsearch.cli.studies import over
+from tlsearch.cli.read.study_tables import over
 from tlsearch.cli.tables import print_table, too_wide
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import load, parse
 from tlsearch.data.sources import list_source
-from tlsearch.results.journal import STUDY_NAME, open_storage
-from tlsearch.results.leaderboard import COLUMN_HELP
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.rank.leaderboard import COLUMN_HELP
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import STUDY_NAME, open_storage
 
 ImageFolder = Callable[[dict[str, int]], Path]
 Said = tuple[int, str, str]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.config.catalog import BACKBONES, METRICS, OPTIMIZERS, Backbone
-from tlsearch.config.names import did_you_mean
+from tlsearch.config.spelling import did_you_mean
 
 ROWS = pytest.mark.parametrize("row", BACKBONES.values(), ids=lambda row: row.name)
 

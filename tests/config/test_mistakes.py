@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import load, parse
 from tlsearch.config.schema import SearchConfig
-from tlsearch.errors import ConfigError
 
 DIGITS = "data: {kind: digits, image_px: 48}\n"
 KNOWN = ", ".join(SearchConfig.model_fields)

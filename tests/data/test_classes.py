@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.config.images import Data
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import Data
 from tlsearch.config.load import dump, from_mapping, parse
 from tlsearch.data.classes import renamed, renamed_again, require_classes
 from tlsearch.data.listing import Example, Listing
 from tlsearch.data.sources import list_source
-from tlsearch.errors import DataError
 
 ImageFolder = Callable[[dict[str, int]], Path]
 LONG = ("adenocarcinoma_left.lower.lobe_T2_N0_M0_Ib", "large cell_IIIa", "normal")

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tlsearch.arrays import ArrayStore
+from tlsearch.base.errors import DataError
 from tlsearch.data.decode import content_hashes, decode, read_pixels, resize
 from tlsearch.data.listing import Example, Listing
 from tlsearch.data.mistakes import MOST_SHOWN
-from tlsearch.errors import DataError
+from tlsearch.store.arrays import ArrayStore
 
 NOISE = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
 RED = np.full((4, 4, 3), (255, 0, 0), np.uint8)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlsearch.config.images import Data, Splits
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import ImageData, list_source, prepare
-from tlsearch.errors import DataError
 
 ImageFolder = Callable[[dict[str, int]], Path]
 Picture = Callable[..., None]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tlsearch.config.images import Splits
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import Splits
 from tlsearch.data.listing import SPLITS, Example, Split
 from tlsearch.data.splits import assign, position
-from tlsearch.errors import DataError
 
 CLASSES = ("cat", "dog")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from small_study import SmallStudy
 
-from tlsearch.search.outcome import RETRIES
+from tlsearch.search.propose.outcome import RETRIES
 
 Fault = Callable[[SmallStudy, random.Random], bool]
 

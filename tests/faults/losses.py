@@ -11,14 +11,14 @@ from injected import Fault
 from small_study import ENDED, SmallStudy
 
 from tlsearch.bundle.manifest import read_manifest
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
-from tlsearch.results.journal import TrialRecord, newest_name, open_storage
-from tlsearch.results.leaderboard import ranked
-from tlsearch.results.report import render
+from tlsearch.results.rank.leaderboard import ranked
+from tlsearch.results.record.journal import TrialRecord, newest_name, open_storage
+from tlsearch.results.report.text import render
 from tlsearch.search.handle import Study
-from tlsearch.search.outcome import LOST
+from tlsearch.search.propose.outcome import LOST
 
 Points = list[dict[str, Any]]
 EXACT = ("epoch", "value", "train_loss", "validation_loss", "validation_accuracy")
@@ -43,7 +43,7 @@ class Reference:
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(1)
-        from tlsearch.search.actor import _point
+        from tlsearch.search.trial.actor import _point
         from tlsearch.training.trial import train
 
         store = FeatureStore(self._cache, trial.feature_dtype, 10**9)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlsearch.arrays import ArrayStore
-from tlsearch.entries import array_checksum, entries
-from tlsearch.shards import ArraySpec, Block, Pass
+from tlsearch.store.arrays import ArrayStore
+from tlsearch.store.entries import array_checksum, entries
+from tlsearch.store.shards import ArraySpec, Block, Pass
 
 ROWS, SHARD = 500, 64
 A, B = ArraySpec("a", (ROWS, 3), "float32"), ArraySpec("b", (ROWS, 2, 2), "uint8")

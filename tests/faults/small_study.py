@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tlsearch.errors import RecordError
-from tlsearch.results.journal import TrialRecord, read
+from tlsearch.base.errors import RecordError
+from tlsearch.results.record.journal import TrialRecord, read
 from tlsearch.search.handle import Study
 
 SPACE = """

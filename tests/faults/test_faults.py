@@ -12,7 +12,7 @@ from injected import FAULTS, jumping_clock, kill_a_worker, kill_every_worker_of
 from losses import Reference, losses
 from small_study import small_study, study_on_small_disk
 
-from tlsearch.search.outcome import RETRIES
+from tlsearch.search.propose.outcome import RETRIES
 
 pytestmark = [pytest.mark.faults, pytest.mark.cluster, pytest.mark.training]
 

@@ -8,9 +8,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tlsearch.results.events import EpochReported, StudyBegan, TrialBegan, TrialEnded
-from tlsearch.results.journal import STUDY_NAME, open_storage
-from tlsearch.results.tensorboard import TensorBoard
+from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan, TrialEnded
+from tlsearch.results.live.tensorboard import TensorBoard
+from tlsearch.results.record.journal import STUDY_NAME, open_storage
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tlsearch.errors import SearchInterruptedError, StudyError
+from tlsearch.base.errors import SearchInterruptedError, StudyError
 from tlsearch.search.ending import Ending, signals
 
 

@@ -6,9 +6,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import from_mapping, parse
 from tlsearch.config.schema import SearchConfig
-from tlsearch.errors import ConfigError
 from tlsearch.search.extend import NOTHING, Extension, changes, entry, extended, plain
 
 CONFIG = parse(

@@ -10,10 +10,10 @@ import time
 import pytest
 from far_storage import BUCKET, environment, far_storage
 
-from tlsearch.results.bucket import Bucket
-from tlsearch.results.copies import fetched
-from tlsearch.results.journal import read
-from tlsearch.results.mirroring import travels
+from tlsearch.results.record.journal import read
+from tlsearch.results.remote.bucket import Bucket
+from tlsearch.results.remote.copies import fetched
+from tlsearch.results.remote.differences import travels
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training]
 

@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.base.machine import machine
 from tlsearch.cli.main import main
-from tlsearch.cli.replays import as_json, verdict
+from tlsearch.cli.read.replay_command import as_json, verdict
 from tlsearch.config.load import parse
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
-from tlsearch.errors import ConfigError, RecordError
-from tlsearch.results.journal import STUDY_NAME, open_storage
-from tlsearch.results.machine import machine
-from tlsearch.results.storage import StudyDirectory, versions
+from tlsearch.results.record.directory import StudyDirectory, versions
+from tlsearch.results.record.journal import STUDY_NAME, open_storage
 from tlsearch.search.extend import plain
 from tlsearch.search.handle import Study
-from tlsearch.search.images import describe
-from tlsearch.search.outcome import LOST
+from tlsearch.search.propose.outcome import LOST
 from tlsearch.search.replay import TOLERANCE, EpochPair, Replay, _versions, replay
+from tlsearch.search.trial.prepared_images import describe
 
 HEAD = TrialConfig(
     backbone="strokes", image_px=32, epochs=3, warm_up_epochs=1, head_lr=1e-2, dropout=0.2
@@ -154,7 +154,7 @@ def test_what_cannot_be_replayed_has_its_exit_code(home, monkeypatch, directory,
 def epochs_of(home, trial, broken_after=None):
     """The reports of a trial, from its snapshot after `broken_after` where it was broken off."""
     config = Study(home.root).config
-    from tlsearch.search.workplace import workplace
+    from tlsearch.search.trial.workplace import workplace
 
     place = workplace(config, prepare(config.data, config.cache_path), home.root)
     reports = []

@@ -9,10 +9,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from tlsearch.results.journal import STUDY_NAME, TrialRecord, open_storage, read
-from tlsearch.results.leaderboard import ranked
-from tlsearch.results.machine import machine
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.base.machine import machine
+from tlsearch.results.rank.leaderboard import ranked
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import STUDY_NAME, TrialRecord, open_storage, read
 
 pytestmark = pytest.mark.cluster
 
@@ -20,11 +20,11 @@ SEARCH = """
 import sys
 from pathlib import Path
 from tlsearch.config.load import parse
-from tlsearch.results.storage import StudyDirectory
-from tlsearch.search.cluster import connect
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.search.cluster.ray_session import connect
 from tlsearch.search.ending import Ending
 from tlsearch.search.extend import plain
-from tlsearch.search.images import describe, prepared
+from tlsearch.search.trial.prepared_images import describe, prepared
 from tlsearch.search.runner import run_trials
 
 def search(name, slots):

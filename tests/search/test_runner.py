@@ -8,12 +8,12 @@ import pytest
 from ray import tune
 
 from tlsearch.config.load import parse
-from tlsearch.results.journal import TrialRecord
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import TrialRecord
 from tlsearch.search import runner
+from tlsearch.search.cluster.nodes import Node, Watch
 from tlsearch.search.ending import Ending
-from tlsearch.search.nodes import Node, Watch
-from tlsearch.search.sampler import TruthfulSearch
+from tlsearch.search.propose.searcher import TruthfulSearch
 
 SPACE = """
 data: {kind: digits}

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tlsearch.bundle.manifest import read_manifest
-from tlsearch.results.journal import read
+from tlsearch.results.record.journal import read
 from tlsearch.search.handle import Study
 
 pytestmark = pytest.mark.cluster

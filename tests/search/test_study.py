@@ -7,7 +7,7 @@ import pytest
 from tlsearch.config.load import parse
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
-from tlsearch.results.storage import StudyDirectory
+from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.extend import Extension, extended
 from tlsearch.search.handle import Study
 from tlsearch.search.study import _begin

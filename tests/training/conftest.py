@@ -1,7 +1,7 @@
 import pytest
 
-from tlsearch.config.images import Data, Splits
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.dataset import Data, Splits
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.features import FeatureStore
 

@@ -7,11 +7,11 @@ import pytest
 
 from tlsearch.pace import Pace
 from tlsearch.training import calibrate
-from tlsearch.training.backbone import load_backbone
-from tlsearch.training.calibrate import Asked, measure
-from tlsearch.training.executor import Executor
-from tlsearch.training.model import parameter_count
-from tlsearch.training.work import Price
+from tlsearch.training.calibrate import Calibration, measure
+from tlsearch.training.epoch.executor import Executor
+from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.model import parameter_count
+from tlsearch.training.work_done import Price
 
 pytestmark = pytest.mark.training
 
@@ -19,7 +19,7 @@ CUTS = (0, 15, "all")
 
 
 def asked(*backbones):
-    return Asked(backbones, 32, CUTS, 10, (), "adamw", "float16", 1, {}, time.time())
+    return Calibration(backbones, 32, CUTS, 10, (), "adamw", "float16", 1, {}, time.time())
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tlsearch.errors import RecordError
+from tlsearch.base.errors import RecordError
 from tlsearch.training.checkpoint import Checkpoint, load_checkpoint
 
 pytestmark = pytest.mark.training

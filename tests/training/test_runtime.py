@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from tlsearch.training import runtime
-from tlsearch.training.executor import shared_executor
+from tlsearch.training.epoch.executor import shared_executor
 from tlsearch.training.runtime import forget, resident_bytes
 from tlsearch.training.trial import train
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tlsearch.training.backbone import load_backbone
 from tlsearch.training.checkpoint import load_checkpoint
-from tlsearch.training.cut import trainable_layers
-from tlsearch.training.executor import Executor
+from tlsearch.training.epoch.executor import Executor
+from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.cut import trainable_layers
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
@@ -145,7 +145,7 @@ def test_a_trial_ends_itself_after_its_patience(small_trial, digits, store):
 
 
 def test_the_schedule_sets_the_rate(small_trial, digits, store):
-    from tlsearch.training.executor import Executor
+    from tlsearch.training.epoch.executor import Executor
     from tlsearch.training.session import Session
 
     session = Session(small_trial(0, schedule="cosine", epochs=4), digits, store, Executor())

@@ -1,1 +1,3 @@
-"""An exported model and what is done with it; of TensorFlow only what an artifact needs to run."""
+"""An exported model: opened, checked, evaluated and served without the code that trained it.
+TensorFlow, LiteRT and ONNX Runtime are imported by its loaders alone, when a file needs them.
+"""

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.errors import DataError
 from tlsearch.bundle.metrics import calibration_error, score, top_k_accuracy
-from tlsearch.bundle.opened import OpenModel, open_model
+from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.config.catalog import METRICS
 from tlsearch.data.classes import renamed_again
 from tlsearch.data.decode import read_pixels
-from tlsearch.data.folder import list_raw_folder
+from tlsearch.data.kinds.folder import list_raw_folder
 from tlsearch.data.listing import Listing
-from tlsearch.errors import DataError
 
 BATCH = 32
 TOP = (2, 3, 5)  # of how many classes one may be right, where there are more

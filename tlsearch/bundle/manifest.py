@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tlsearch.base.errors import RecordError
+from tlsearch.base.files import write_text
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
-from tlsearch.errors import RecordError
-from tlsearch.files import write_text
 
 MANIFEST = "manifest.json"
 

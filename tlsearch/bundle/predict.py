@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.bundle.opened import OpenModel, open_model
+from tlsearch.base.errors import DataError
+from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.data.decode import read_pixels
-from tlsearch.data.folder import image_files as folder_files
-from tlsearch.errors import DataError
+from tlsearch.data.kinds.folder import image_files as folder_files
 
 BATCH = 32
 

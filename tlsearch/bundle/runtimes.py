@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.bundle.quiet import import_tensorflow
+from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.bundle.quiet_tensorflow import import_tensorflow
 from tlsearch.config.catalog import ExportFormat
-from tlsearch.errors import ConfigError, RecordError
 
 # RGB 0-255, (n, height, width, 3) -> probabilities, (n, classes) float32.
 Predict = Callable[[NDArray[Any]], NDArray[Any]]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from tlsearch.bundle.opened import OpenModel, open_model
+from tlsearch.base.errors import ConfigError, DataError
+from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.bundle.predict import ranking
 from tlsearch.data.decode import read_pixels
-from tlsearch.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

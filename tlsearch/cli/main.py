@@ -7,17 +7,11 @@ from typing import Any
 
 import typer
 
-from tlsearch.cli import (
-    caches,
-    clusters,
-    models,
-    planning,
-    reading,
-    replays,
-    searching,
-    uploading,
-)
-from tlsearch.errors import DataError, SearchInterruptedError, TlsearchError
+from tlsearch.base.errors import DataError, SearchInterruptedError, TlsearchError
+from tlsearch.cli import cache_commands, cluster_commands
+from tlsearch.cli.launch import plan_command, search_commands
+from tlsearch.cli.models import model_commands
+from tlsearch.cli.read import replay_command, study_commands
 
 app = typer.Typer(
     name="tlsearch",
@@ -27,11 +21,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (searching, planning, reading, replays, models, clusters, uploading):
+for module in (
+    search_commands,
+    plan_command,
+    study_commands,
+    replay_command,
+    model_commands,
+    cluster_commands,
+):
     for command in module.COMMANDS:
         app.command()(command)
-app.add_typer(caches.app)
-app.add_typer(clusters.app)
+app.add_typer(cache_commands.app)
+app.add_typer(cluster_commands.app)
 
 
 # Typer carries its own click, whose base of all usage errors has no public name.

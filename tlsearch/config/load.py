@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from tlsearch.base.errors import ConfigError
+from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.dimension import Range
-from tlsearch.config.images import Data, Splits
-from tlsearch.config.names import did_you_mean
 from tlsearch.config.scheduler import KINDS
 from tlsearch.config.schema import Resources, SearchConfig
 from tlsearch.config.space import Space
-from tlsearch.errors import ConfigError
+from tlsearch.config.spelling import did_you_mean
 
 Key = tuple[str | int, ...]
 

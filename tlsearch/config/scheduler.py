@@ -1,4 +1,4 @@
-"""What stops trials early: a scheduler by its name, or with settings."""
+"""What stops trials early: a scheduler by its name, or with settings; and its rungs."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from tlsearch.config.dimension import Frozen
-from tlsearch.config.names import one_of
+from tlsearch.config.spelling import one_of
 
 FirstRung = Annotated[int, Field(ge=2)]  # epochs; at 1 the eventual winner is often cut
 Reduction = Annotated[int, Field(ge=2, le=10)]
@@ -78,3 +78,20 @@ Scheduler = Annotated[
     Field(discriminator="kind"),
     BeforeValidator(_named),
 ]
+
+
+def rungs(first: int, reduction: int, epochs: int) -> tuple[int, ...]:
+    """The rungs' epochs, ascending: first, first * reduction, ..., up to the last epoch."""
+    found = []
+    epoch = min(first, epochs)
+    while epoch <= epochs:
+        found.append(epoch)
+        epoch *= reduction
+    return tuple(found)
+
+
+def rungs_of(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
+    """The rungs of a scheduler, all brackets together; none where it compares at every epoch."""
+    if isinstance(scheduler, Asha | Hyperband | Promotion):
+        return rungs(scheduler.first_rung, scheduler.reduction, epochs)
+    return ()

@@ -14,14 +14,14 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from tlsearch.config.augment import Augment, Augmentation
+from tlsearch.config.augmentation import Augment, Augmentation
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS, Direction
+from tlsearch.config.dataset import Data
 from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
-from tlsearch.config.images import Data
-from tlsearch.config.names import one_of
-from tlsearch.config.place import Place, as_place, is_url, problem
+from tlsearch.config.location import Place, as_place, is_url, problem
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
+from tlsearch.config.spelling import one_of
 
 FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]

@@ -17,7 +17,7 @@ from tlsearch.config.dimension import (
     Units,
     within,
 )
-from tlsearch.config.names import one_of
+from tlsearch.config.spelling import one_of
 
 Rate = Annotated[float, Field(gt=0, le=10)]
 Name = Annotated[str, BeforeValidator(one_of(BACKBONES, "backbone"))]

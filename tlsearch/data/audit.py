@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.errors import DataError
 from tlsearch.data.listing import SPLITS, Listing, Split
-from tlsearch.data.near import find_near_copies
+from tlsearch.data.near_duplicates import find_near_copies
 from tlsearch.data.splits import Indices
-from tlsearch.errors import DataError
 
 Hashes = NDArray[np.uint64]
 

@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 
 import yaml
 
-from tlsearch.config.names import did_you_mean
+from tlsearch.base.errors import DataError
+from tlsearch.config.spelling import did_you_mean
 from tlsearch.data.listing import Listing, Split
 from tlsearch.data.mistakes import all_wrong
-from tlsearch.errors import DataError
 
 
 def renamed(listing: Listing, names: Mapping[str, str], strict: bool = False) -> Listing:

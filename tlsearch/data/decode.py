@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tlsearch.arrays import ArrayStore
+from tlsearch.base.errors import DataError
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.mistakes import all_wrong
-from tlsearch.errors import DataError
+from tlsearch.store.arrays import ArrayStore
 
 BLOCK = 256
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tlsearch.errors import DataError
+from tlsearch.base.errors import DataError
 
 MOST_SHOWN = 20
 

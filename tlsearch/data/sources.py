@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlsearch.arrays import ArrayStore
-from tlsearch.config.images import SOURCES, Data
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import SOURCES, Data
 from tlsearch.data.audit import audit
 from tlsearch.data.classes import renamed, require_classes
 from tlsearch.data.decode import content_hashes, decode, listing_key
 from tlsearch.data.listing import Listing, Split, only, pooled
 from tlsearch.data.splits import Indices, assign
-from tlsearch.errors import DataError
+from tlsearch.store.arrays import ArrayStore
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.config.images import Part, Splits
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import Part, Splits
 from tlsearch.data.listing import SPLITS, Example, Split
-from tlsearch.errors import DataError
 
 Indices = NDArray[np.int64]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from ray.tune import Stopper
 
-from tlsearch import errors
-from tlsearch.errors import SearchInterruptedError, StudyError, TlsearchError
+from tlsearch.base import errors
+from tlsearch.base.errors import SearchInterruptedError, StudyError, TlsearchError
 
 SAME_FAILURES = 3
 NOTE_EVERY_S = 10.0  # what a killed driver forgets of the time that it spent, at most

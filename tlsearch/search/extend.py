@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import dump, parse
 from tlsearch.config.schema import SearchConfig
-from tlsearch.errors import ConfigError
-from tlsearch.results.storage import versions
+from tlsearch.results.record.directory import versions
 
 # What may differ between trials that are ranked together, or concerns no trial at all.
 MAY_CHANGE = (

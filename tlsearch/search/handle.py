@@ -4,18 +4,18 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsearch.base.errors import RecordError, TlsearchError
 from tlsearch.config.load import from_mapping
-from tlsearch.config.place import Place
+from tlsearch.config.location import Place
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.errors import RecordError, TlsearchError
-from tlsearch.results.beside import beside
-from tlsearch.results.confirmation import Winner, winner
-from tlsearch.results.copies import fetched, more
-from tlsearch.results.journal import StudyRecord, TrialRecord, read
-from tlsearch.results.leaderboard import ranked, table
-from tlsearch.results.storage import StudyDirectory
-from tlsearch.search.images import prepared
+from tlsearch.results.rank.confirmation import Winner, winner
+from tlsearch.results.rank.context import ranking_context
+from tlsearch.results.rank.leaderboard import ranked, table
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
+from tlsearch.results.remote.copies import fetched, more
+from tlsearch.search.trial.prepared_images import prepared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class Study:
     def leaderboard(self) -> "pd.DataFrame":
         """The trials, ranked, as a pandas table."""
         record = self.record()
-        return table(record, beside(record, self.about, self.home.best))
+        return table(record, ranking_context(record, self.about, self.home.best))
 
     def best(self) -> TrialRecord | None:
         """The best trial, None before the first report."""
@@ -101,8 +101,8 @@ def export(
     Imports TensorFlow. Reads the study's images, to compare on the validation split.
     """
     kept = study.kept(trial)
-    from tlsearch.search.finish import export_request
-    from tlsearch.training.export import export_bundle, export_file
+    from tlsearch.search.winner.finish import export_request
+    from tlsearch.training.export.exporter import export_bundle, export_file
 
     config, single = study.config, out.suffix == ".keras"
     data = prepared(config)

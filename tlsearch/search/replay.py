@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from tlsearch.base.errors import ConfigError, OutOfMemoryError, RecordError, TlsearchError
+from tlsearch.base.machine import machine
 from tlsearch.config.schema import SearchConfig
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
-from tlsearch.errors import ConfigError, OutOfMemoryError, RecordError, TlsearchError
-from tlsearch.results.artifacts import Artifacts
-from tlsearch.results.copies import more
-from tlsearch.results.journal import State, TrialRecord
-from tlsearch.results.machine import machine
-from tlsearch.results.storage import versions
+from tlsearch.results.record.directory import versions
+from tlsearch.results.record.journal import State, TrialRecord
+from tlsearch.results.remote.copies import more
+from tlsearch.results.report.page_files import Artifacts
 from tlsearch.search.handle import Study, require_same_images
-from tlsearch.search.workplace import Workplace, workplace
+from tlsearch.search.trial.workplace import Workplace, workplace
 
 if TYPE_CHECKING:
     from tlsearch.training.trial import EpochReport

@@ -1,31 +1,30 @@
 """The Ray Tune side of a search: trainable, resources, searcher, scheduler, Tuner."""
 
 import json
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.search import ConcurrencyLimiter, Searcher
 
+from tlsearch.base.files import DAMAGED_ARCHIVE
 from tlsearch.config.scheduler import Promotion
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.events import BudgetSpent, Listen
-from tlsearch.results.journal import SPENT, TrialRecord
-from tlsearch.results.storage import StudyDirectory
-from tlsearch.search.actor import TrialActor
+from tlsearch.results.live.events import BudgetSpent, Listen
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import SPENT, TrialRecord
+from tlsearch.search.cluster.nodes import Watch
 from tlsearch.search.ending import Ending
-from tlsearch.search.finish import drop_weights
-from tlsearch.search.limiter import ElasticLimiter
-from tlsearch.search.nodes import Watch
-from tlsearch.search.pausing import PausingActor
-from tlsearch.search.promoting import PromotingSearch
-from tlsearch.search.sampler import Announce, TruthfulSearch, unheard
-from tlsearch.search.scheduler import build_scheduler
-from tlsearch.search.ways import connected_workplace
+from tlsearch.search.propose.searcher import Announce, TruthfulSearch, unheard
+from tlsearch.search.stop.promotion_searcher import PromotingSearch
+from tlsearch.search.stop.ray_scheduler import build_scheduler
+from tlsearch.search.trial.actor import PausingActor, TrialActor
+from tlsearch.search.trial.connected_workplace import connected_workplace
+from tlsearch.search.winner.finish import drop_weights
 
 
 def run_trials(
@@ -68,6 +67,29 @@ def run_trials(
     ending.note_spent()
 
 
+class ElasticLimiter(ConcurrencyLimiter):
+    """Ray's limit on trials at a time, which follows the cluster as it grows and shrinks.
+
+    As many trials at a time as there is room for when the next one is asked for.
+
+    Stock Ray's limit is the one that a search began with: a node that joins later gets no trial.
+    At least one is let through, or else a search whose nodes are all gone would ask for nothing.
+    """
+
+    def __init__(self, searcher: Searcher, room: Callable[[], int]) -> None:
+        super().__init__(searcher, max_concurrent=max(1, room()))
+        self._room = room
+
+    def suggest(self, trial_id: str) -> Any:
+        """The searcher's next configuration, None while there is no room for another."""
+        self.max_concurrent = max(1, self._room())
+        return super().suggest(trial_id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing for Ray to pickle: the journal is the record."""
+        return {}
+
+
 def _run_config(home: StudyDirectory, ending: Ending) -> RunConfig:
     """Quiet, without checkpoints of Ray's own, and without its retries: the searcher has better."""
     return RunConfig(
@@ -95,7 +117,7 @@ def _epoch_of(saved: Path) -> int:
     try:
         with np.load(saved, allow_pickle=False) as file:
             return int(json.loads(str(file["about"]))["epoch"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGED_ARCHIVE:
         return -1
 
 

@@ -3,23 +3,23 @@
 import logging
 from typing import TYPE_CHECKING
 
-from tlsearch.config.place import Place, within
+from tlsearch.base.errors import StudyError, TlsearchError
+from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.errors import StudyError, TlsearchError
-from tlsearch.results.confirmation import search_budget
-from tlsearch.results.events import Exporting, Listen, Stopping
-from tlsearch.results.journal import SPENT, TrialRecord, note
-from tlsearch.results.live import trial_ended
-from tlsearch.results.report import write_report
-from tlsearch.results.standings import Standings
-from tlsearch.results.storage import StudyDirectory
-from tlsearch.results.working import Work, working
-from tlsearch.search.artifacts import write_data
+from tlsearch.results.live.events import Exporting, Listen, Stopping
+from tlsearch.results.live.progress import trial_ended
+from tlsearch.results.rank.confirmation import search_budget
+from tlsearch.results.rank.standings import Standings
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import SPENT, TrialRecord, note
+from tlsearch.results.remote.driver import LocalStudy, working
+from tlsearch.results.report.report_folder import write_report
+from tlsearch.search.announce import began, ended_event, listeners, so_far
 from tlsearch.search.extend import NOTHING, Extension, entry, extended, plain
 from tlsearch.search.handle import Study, require_same_images
-from tlsearch.search.images import describe, read_images, require_weight_files
-from tlsearch.search.telling import began, ended_event, listeners, so_far
+from tlsearch.search.trial.prepared_images import describe, read_images, require_weight_files
+from tlsearch.search.winner.artifacts import write_data
 
 if TYPE_CHECKING:
     from tlsearch.search.ending import Ending
@@ -69,11 +69,11 @@ def resume(directory: Place, listen: Listen = log.info, wish: Extension = NOTHIN
     return study
 
 
-def _search(config: SearchConfig, work: Work, data: ImageData, listen: Listen) -> Study:
-    from tlsearch.search.cluster import connect
+def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Listen) -> Study:
+    from tlsearch.search.cluster.preflight import require_ready
+    from tlsearch.search.cluster.ray_session import connect
+    from tlsearch.search.cost.forecast import forecasted
     from tlsearch.search.ending import Ending, signals
-    from tlsearch.search.forecast import forecasted
-    from tlsearch.search.preflight import require_ready
 
     home = work.home
     spent_s = so_far(home)[1]
@@ -127,8 +127,8 @@ def _run(
     ending: "Ending",
     listen: Listen,
 ) -> None:
-    from tlsearch.search.finish import drop_ended
     from tlsearch.search.runner import run_trials
+    from tlsearch.search.winner.finish import drop_ended
 
     def announce(trial: TrialRecord, standings: Standings) -> None:
         drop_ended(home, trial.number, standings.dropped)
@@ -145,10 +145,10 @@ def _finish(
     listen: Listen,
 ) -> None:
     """Confirm and export the winner; where that fails the trials are reported all the same."""
-    from tlsearch.search.confirm import confirm
-    from tlsearch.search.finish import finish
-    from tlsearch.search.nodes import Watch
-    from tlsearch.search.ways import connected_workplace
+    from tlsearch.search.cluster.nodes import Watch
+    from tlsearch.search.trial.connected_workplace import connected_workplace
+    from tlsearch.search.winner.confirm import confirm
+    from tlsearch.search.winner.finish import finish
 
     try:
         if config.confirm:
@@ -163,7 +163,7 @@ def _finish(
 
 
 def _note_baselines(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
-    from tlsearch.search.baselines import accuracy_baselines
+    from tlsearch.search.winner.baselines import accuracy_baselines
 
     if config.metric == "accuracy" and home.journal_file.is_file():
         note(home.journal_file, {"baselines": accuracy_baselines(data)})

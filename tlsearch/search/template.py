@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tlsearch.data.classes import renamed, require_classes, suggested
-from tlsearch.data.folder import list_raw_folder
+from tlsearch.data.kinds.folder import list_raw_folder
 from tlsearch.data.listing import Listing
 
 _TEMPLATE = """\

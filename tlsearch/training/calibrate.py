@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from tlsearch.config.augment import Augment
+from tlsearch.config.augmentation import Augment
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.dimension import Unfrozen
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.pace import POOLED, Pace, Suffix
-from tlsearch.training.augment import View
-from tlsearch.training.backbone import LoadedBackbone, load_backbone
-from tlsearch.training.cost import forward
-from tlsearch.training.executor import RESIDENT_BYTES, Executor
-from tlsearch.training.loop import EVAL_BYTES, Loop
-from tlsearch.training.model import Network, parameter_count
-from tlsearch.training.prefix import frozen_pass
+from tlsearch.training.epoch.executor import RESIDENT_BYTES, Executor
+from tlsearch.training.epoch.loop import EVAL_BYTES, Loop
+from tlsearch.training.frozen.prefix import frozen_pass
+from tlsearch.training.frozen.views import View
+from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
+from tlsearch.training.network.model import Network, parameter_count
+from tlsearch.training.network.multiply_adds import forward
 from tlsearch.training.runtime import limit_threads
-from tlsearch.training.work import Price
+from tlsearch.training.work_done import Price
 
 MEASURED = 4  # backbones; others are scaled from these by their multiply-adds
 STEP_COST = 2e10  # multiply-adds of one measured step, at most: a second on a slow core
@@ -34,7 +34,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Asked:
+class Calibration:
     """What to measure: backbones with their weights random, since only time matters."""
 
     backbones: tuple[str, ...]
@@ -49,7 +49,7 @@ class Asked:
     began: float
 
 
-def measure(asked: Asked) -> dict[str, Any]:
+def measure(asked: Calibration) -> dict[str, Any]:
     """The paces by backbone, what the process needed to start, and its memory, as plain values."""
     started = time.time() - asked.began
     limit_threads(asked.threads)
@@ -69,7 +69,7 @@ def measure(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _showing(asked: Asked) -> float:
+def _showing(asked: Calibration) -> float:
     """Seconds to augment an image."""
     augment = Augment(**asked.augment)
     if augment.nothing:
@@ -79,7 +79,7 @@ def _showing(asked: Asked) -> float:
     return _first_and_steady(lambda: view[:], len(view))[1]
 
 
-def _pace(name: str, asked: Asked, like: Pace | None) -> Pace:
+def _pace(name: str, asked: Calibration, like: Pace | None) -> Pace:
     """One backbone's, measured, or `like` another by multiply-adds."""
     executor = Executor(asked.cuts)
     began = time.perf_counter()
@@ -96,7 +96,7 @@ def _scaled_pass(like: Pace, whole: int) -> tuple[float, float]:
     return like.trace_s, like.pass_s * whole / max(1, like.multiply_adds)
 
 
-def _pass(backbone: LoadedBackbone, asked: Asked) -> tuple[float, float]:
+def _pass(backbone: LoadedBackbone, asked: Calibration) -> tuple[float, float]:
     """Seconds before the first frozen pass to every cut, and of one image afterwards."""
     sections = [backbone.sections(cut) for cut in asked.cuts]
     outputs = [s.prefix.output for s in sections if not s.from_images]
@@ -107,7 +107,7 @@ def _pass(backbone: LoadedBackbone, asked: Asked) -> tuple[float, float]:
 
 
 def _suffix(
-    name: str, asked: Asked, cut: Unfrozen, executor: Executor, whole: int, like: Pace | None
+    name: str, asked: Calibration, cut: Unfrozen, executor: Executor, whole: int, like: Pace | None
 ) -> Suffix:
     network = executor.network(_trial(name, asked, cut), asked.classes)
     sections, price = network.sections, Price.of(network)
@@ -139,7 +139,7 @@ def _scaled(counted: Suffix, like: Suffix) -> Suffix:
     )
 
 
-def _timed(counted: Suffix, network: Network, executor: Executor, asked: Asked) -> Suffix:
+def _timed(counted: Suffix, network: Network, executor: Executor, asked: Calibration) -> Suffix:
     """With what a step of training takes, and a prediction."""
     prefix, count = network.sections.prefix, _count(counted.cost, BATCH)
     shape = (prefix.input if counted.from_images else prefix.output).shape[1:]
@@ -157,7 +157,7 @@ def _step(loop: Loop, rows: Any) -> Callable[[], Any]:
     return lambda: loop.train(rows, labels, order, len(rows), 0)
 
 
-def _trial(name: str, asked: Asked, cut: Unfrozen) -> TrialConfig:
+def _trial(name: str, asked: Calibration, cut: Unfrozen) -> TrialConfig:
     return TrialConfig(
         backbone=name,
         weights="none",
@@ -191,9 +191,9 @@ def _random(shape: Sequence[int | None], dtype: str) -> Any:
     return numbers if dtype == "uint8" else (numbers / 256).astype(dtype)
 
 
-def _read(plain: dict[str, Any]) -> Asked:
+def _read(plain: dict[str, Any]) -> Calibration:
     tuples = {key: tuple(plain[key]) for key in ("backbones", "cuts", "head_units")}
-    return Asked(**{**plain, **tuples})
+    return Calibration(**{**plain, **tuples})
 
 
 if __name__ == "__main__":

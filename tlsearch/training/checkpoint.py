@@ -1,16 +1,15 @@
 """All that a resumed epoch depends on, in one file of plain arrays (no pickle)."""
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tlsearch.config.trial import TrialConfig
-from tlsearch.errors import RecordError
-from tlsearch.files import whole_file
-from tlsearch.training.model import Arrays
+from tlsearch.base.errors import RecordError
+from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.training.network.model import Arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,5 +37,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(TrialConfig(**about["trial"]), int(about["epoch"]), arrays)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; this trial's weights were not kept") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         raise RecordError(f"{path}: not a checkpoint, or damaged ({error})") from error

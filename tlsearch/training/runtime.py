@@ -8,9 +8,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tlsearch.results.gpus import granted_mib, limit_mib
-from tlsearch.training.backbone import load_backbone
-from tlsearch.training.executor import shared_executor
+from tlsearch.base.gpus import granted_mib, limit_mib
+from tlsearch.training.epoch.executor import shared_executor
+from tlsearch.training.network.backbone import load_backbone
 
 log = logging.getLogger(__name__)
 

@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.bundle.metrics import Labels
 from tlsearch.config.catalog import METRICS
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureKey, FeatureStore
+from tlsearch.pace import POOLED
 from tlsearch.training.checkpoint import Checkpoint
-from tlsearch.training.executor import Executor
-from tlsearch.training.history import Trained, trained
-from tlsearch.training.loop import Loop
-from tlsearch.training.model import Arrays, parameter_count
-from tlsearch.training.prefix import POOL, Features
-from tlsearch.training.schedule import gave_up, rate_factor
+from tlsearch.training.epoch.executor import Executor
+from tlsearch.training.epoch.history import Trained, trained
+from tlsearch.training.epoch.loop import Loop
+from tlsearch.training.epoch.schedule import gave_up, rate_factor
+from tlsearch.training.frozen.prefix import Features
+from tlsearch.training.network.model import Arrays, parameter_count
 from tlsearch.training.seeds import derive
-from tlsearch.training.weighting import class_weights
-from tlsearch.training.work import Price, Work
+from tlsearch.training.work_done import Price, Work
 
 WARM_UP_BATCH = 32
 WARM_UP_OPTIMIZER = "adam"
@@ -149,7 +150,7 @@ class Session:
         return self._executor.hold(key, self._features.at_cut(split, view))
 
     def _key(self, split: Split, view: int | None) -> FeatureKey:
-        return self._features.key(POOL, split, view)
+        return self._features.key(POOLED, split, view)
 
     def _recipe(self) -> tuple[Any, ...]:
         return self.trial.warm_up_epochs, self.trial.warm_up_lr, self.trial.seed
@@ -171,3 +172,14 @@ class Session:
         seed = derive(self.trial.seed, "dropout", purpose, epoch)
         steps = loop.train(rows, self._labels, permuted, batch, seed)
         return trained(self.trial.metric, self._labels[permuted], batch, steps)
+
+
+def class_weights(kind: str, labels: Labels, classes: int) -> NDArray[np.float32] | None:
+    """(classes,) weights whose mean over the training images is 1, so that each class counts as
+    much as any other; None where all images count alike. A class without images counts nothing.
+    """
+    if kind == "none":
+        return None
+    counts = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(counts)
+    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 0).astype("f4")

@@ -9,16 +9,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tlsearch.base.errors import OutOfMemoryError
 from tlsearch.bundle.metrics import accuracy, log_loss, score
-from tlsearch.config.trial import TrialConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.errors import OutOfMemoryError
 from tlsearch.features import FeatureStore
 from tlsearch.training.checkpoint import Checkpoint
-from tlsearch.training.executor import Executor, shared_executor
-from tlsearch.training.history import Batches, Trained
+from tlsearch.training.epoch.executor import Executor, shared_executor
+from tlsearch.training.epoch.history import Batches, Trained
 from tlsearch.training.session import Session
-from tlsearch.training.work import Work
+from tlsearch.training.work_done import Work
 
 
 @dataclass(frozen=True)

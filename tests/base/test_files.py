@@ -1,0 +1,83 @@
+"""Laws of files that appear whole or not at all."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlsearch.base.files import whole_file, write_json, write_text
+
+
+@settings(deadline=None, max_examples=10)
+@given(text=st.text())
+def test_written_text_is_read_back(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "deep" / "er" / "note.txt"
+    write_text(path, text.replace("\r", ""))
+    assert path.read_text(encoding="utf-8") == text.replace("\r", "")
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    write_text(path, "old")
+
+    def half_a_file() -> None:
+        with whole_file(path) as file:
+            file.write(b"new, but only ha")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        half_a_file()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED_BEFORE_RENAME = """
+import os, signal, sys
+from pathlib import Path
+from tlsearch.base.files import write_text
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+write_text(Path(sys.argv[1]), "new")
+"""
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_writer_killed_before_the_rename_leaves_what_was(
+    tmp_path: Path, before: str | None
+) -> None:
+    path = tmp_path / "note.txt"
+    if before is not None:
+        write_text(path, before)
+    done = subprocess.run([sys.executable, "-c", KILLED_BEFORE_RENAME, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (path.read_text() if path.exists() else None) == before
+
+
+def test_a_file_is_readable_by_whom_the_umask_says(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_text(tmp_path / "note.txt", "")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_json_keeps_its_order_and_refuses_what_is_not_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": [None, 0.5]})
+    assert list(json.loads((tmp_path / "a.json").read_text())) == ["b", "a"]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "b.json", float("nan"))
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"

@@ -1,0 +1,126 @@
+"""What stderr shows of a search: a board on a terminal, lines elsewhere, JSON where asked."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.cli.launch.live_display import Board, listening, running, status
+from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan, TrialEnded
+from tlsearch.results.live.progress import Progress
+
+CONFIG = {"backbone": "strokes", "unfrozen_layers": 15}
+BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", "max", trials=20, epochs=6, slots=2)
+ENDED = TrialEnded(
+    trial=0,
+    state="stopped",
+    reason="stopped at epoch 6: 0.874 < 0.881, place 5 of 12 at rung 6",
+    config=CONFIG,
+    value=0.874,
+    best_epoch=6,
+    epochs=6,
+    seconds=1.5,
+    ended=1,
+    trials=20,
+    leader=0,
+    leader_value=0.874,
+)
+EVENTS = (BEGAN, TrialBegan(0, CONFIG), EpochReported(0, 6, 0.874, True), ENDED)
+
+
+def say(quiet, as_json):
+    with listening(quiet, as_json) as listen:
+        for event in EVENTS:
+            listen(event)
+
+
+def test_elsewhere_each_event_is_a_line_without_epochs(capsys):
+    say(False, False)
+    assert capsys.readouterr() == ("", f"{BEGAN}\n{ENDED}\n")
+
+
+def test_quiet_is_silent(capsys):
+    say(True, False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_json_is_every_event_with_its_time_on_stderr(capsys):
+    say(False, True)
+    out, err = capsys.readouterr()
+    found = [json.loads(line) for line in err.splitlines()]
+    assert out == ""
+    assert [event["event"] for event in found] == [
+        "study_began",
+        "trial_began",
+        "epoch_reported",
+        "trial_ended",
+    ]
+    assert all(event["time"].endswith("+00:00") for event in found)
+    assert found[2] | {"time": ""} == {
+        "time": "",
+        "event": "epoch_reported",
+        "trial": 0,
+        "epoch": 6,
+        "value": 0.874,
+        "rung": True,
+    }
+
+
+def test_quiet_and_json_exclude_each_other():
+    with (
+        pytest.raises(ConfigError, match=r"^--quiet and --json: choose one$"),
+        listening(True, True),
+    ):
+        pass
+
+
+def test_the_board_says_all_that_matters():
+    clock = iter([0.0, *[30.0] * 9])
+    progress = Progress(lambda: next(clock))
+    assert status(progress) == ["starting"]
+    for event in EVENTS:
+        progress.hear(event)
+    progress.hear(TrialBegan(1, CONFIG))
+    progress.hear(TrialBegan(2, CONFIG))
+    progress.hear(EpochReported(2, 2, 0.5, True))
+    assert status(progress) == [
+        "pets: searching",
+        "1 of 20 trials ended (1 stopped)",
+        "2.0 trials a minute, about 10 min left (estimate from the pace so far)",
+        "best so far: accuracy 0.8740, trial 0 strokes unfrozen 15",
+        "last: trial 0 stopped at epoch 6: 0.874 < 0.881, place 5 of 12 at rung 6",
+    ]
+    assert running(progress) == [
+        ["1", "-", "-", "-", "strokes unfrozen 15"],
+        ["2", "2/6", "0.5000", "2", "strokes unfrozen 15"],
+    ]
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 140])
+def test_no_line_of_the_board_is_wider_than_the_terminal(width):
+    from rich.console import Console
+
+    file = io.StringIO()
+    console = Console(file=file, width=width, height=24)
+    board = Board(console)
+    for event in (*EVENTS, TrialBegan(1, CONFIG)):
+        board.progress.hear(event)
+    console.print(board)
+    assert max(map(len, file.getvalue().splitlines())) <= width
+    assert "trial" in file.getvalue()
+
+
+def test_on_a_terminal_the_board_is_drawn_and_gone_at_the_end(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    say(False, False)
+    assert "1 of 20 trials ended (1 stopped)" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\x1b[2K")

@@ -1,0 +1,91 @@
+"""`tlsearch plan`: what it prints, on how little, and how it answers where it cannot."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tlsearch.cli.launch.plan_command import _show
+from tlsearch.search.cost.cache_plan import Kept
+from tlsearch.search.cost.plan import Plan, Rung, Seconds, Survey
+
+MADE = Plan(
+    trials=20,
+    slots=2,
+    epochs=100.0,
+    rungs=(Rung(2, 20.0), Rung(6, 12.5)),
+    seconds=Seconds(19.2, 12.5, 29.1, 23.2, 12345.6),
+    wall_s=6789.0,
+    confirm_s=0.0,
+    out_of_time=False,
+    features=(
+        Kept("mobilenet_v2_035", "default", 0, "pool", 2, 8_100_000, "kept", "to warm up"),
+        Kept("efficientnet_b3", "default", 15, "block7b_project_bn", 2, 10**9, "kept", "cheaper"),
+        Kept("efficientnet_b3", "default", 40, "block7a_expand", 2, 10**9, "recomputed", "no room"),
+        Kept("resnet152", "default", "all", "input_layer", 2, 0, "images", ""),
+    ),
+    feature_bytes=240_500_000,
+    study_bytes=33_400_000,
+    slot_bytes=1_600_000_000,
+)
+SURVEY = Survey(5, {"train": 2598, "validation": 547, "test": 525}, 19.2)
+
+
+def command(*arguments, home):
+    return subprocess.run(
+        [sys.executable, "-m", "tlsearch.cli.main", "plan", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(home)},
+        cwd=home,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_a_plan_fits_a_terminal_and_says_all(capsys):
+    _show("flowers", SURVEY, MADE)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    for told in ("12.5", "12345.6", "block7b_project_bn", "recomputed  no room", "240.5 MB"):
+        assert told in said
+    assert "about 1 h 53 min to the last trial's end" in said
+    assert "2 views of the training images" in said
+
+
+def test_a_plan_that_the_budget_ends_says_so(capsys):
+    _show("flowers", SURVEY, replace(MADE, out_of_time=True))
+    assert "where the time budget ends it" in capsys.readouterr().out
+
+
+def test_data_that_are_not_there_are_answered_without_measuring(tmp_path):
+    done = command("flowers", "--set", f"data.path={tmp_path}/nowhere", home=tmp_path)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path}/nowhere: ")
+
+
+def test_a_mistake_in_the_space_is_answered_as_everywhere(tmp_path):
+    done = command("quickstart", "--set", "trials=none", home=tmp_path)
+    assert done.returncode == 2
+    assert "--set trials: trials: found 'none', expected a whole number" in done.stderr
+
+
+@pytest.mark.training
+def test_a_measured_plan_is_remembered_and_both_are_one_json(tmp_path):
+    frozen = ["--set", "space.unfrozen_layers=0", "--set", "baselines=[]"]
+    small = ["quickstart", *frozen, "--format", "json"]
+    first, again = (command(*small, home=tmp_path) for _ in range(2))
+    assert (first.returncode, first.stderr) == (0, "")
+    made, known = json.loads(first.stdout), json.loads(again.stdout)
+    assert made["data"]["images"] == {"train": 200, "validation": 600, "test": 997}
+    assert known["plan"] == {
+        **made["plan"],
+        "seconds": {**made["plan"]["seconds"], "decode": known["plan"]["seconds"]["decode"]},
+    }
+    assert [kept["choice"] for kept in made["plan"]["features"]] == ["kept", "kept"]
+    assert (tmp_path / ".cache/tlsearch/calibration.json").is_file()

@@ -1,0 +1,115 @@
+"""Studies by their URL on the command line: sent, shown, compared; and clear about mishaps."""
+
+import json
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from tlsearch.cli.main import main
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import STUDY_NAME, open_storage
+from tlsearch.results.remote import bucket
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A local study with one trial, in a home folder of its own."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    home = StudyDirectory(tmp_path / "study")
+    home.write_about({"name": "pets", "metric": "accuracy"})
+    journal = optuna.create_study(
+        storage=open_storage(home.journal_file), study_name=STUDY_NAME, direction="maximize"
+    )
+    trial = journal.ask()
+    trial.set_user_attr("config", json.dumps({"backbone": "strokes"}))
+    trial.report(0.75, 1)
+    journal.tell(trial, 0.75)
+    return home
+
+
+@pytest.fixture
+def say(monkeypatch, capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["tlsearch", *map(str, words)])
+        code = main()
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def test_a_study_that_was_sent_reads_the_same(home, say, tmp_path):
+    url = f"file://{tmp_path}/shared/pets"
+    assert say("upload", home.root, url) == (0, f"{url}\n", "")
+    for form in ("table", "md", "csv", "json", "html"):
+        code, text, _ = say("report", url, "--format", form)
+        assert code == 0
+        assert text == say("report", home.root, "--format", form)[1].replace(str(home.root), url)
+
+
+def test_studies_here_and_there_are_compared(home, say, tmp_path):
+    url = f"file://{tmp_path}/shared/pets"
+    say("upload", home.root, url)
+    code, text, _ = say("compare", home.root, url, "--format", "md")
+    assert code == 0
+    assert [line.split("|")[-2].strip() for line in text.splitlines()[2:]] == [str(home.root), url]
+
+
+def test_a_study_that_went_on_here_may_be_sent_again_and_no_older_one(home, say, tmp_path):
+    url = f"file://{tmp_path}/shared/pets"
+    older = home.journal_file.read_bytes()
+    say("upload", home.root, url)
+    optuna.load_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME).ask()
+    assert say("upload", home.root, url)[0] == 0
+    home.journal_file.write_bytes(older)
+    error = f"error: {url}: the study there is further than {home.root}\n"
+    assert say("upload", home.root, url) == (4, "", error)
+
+
+def test_a_url_without_a_study_is_a_damaged_record(say, home, tmp_path):
+    url = f"file://{tmp_path}/nothing"
+    error = f"error: {url}: no study there (no study.yaml in it)\n"
+    for words in (("report", url), ("resume", url), ("replay", url, 0), ("compare", url)):
+        assert say(*words) == (4, "", error)
+
+
+def test_a_storage_that_is_away_ends_with_its_own_code(say, home, monkeypatch):
+    monkeypatch.setattr(bucket.Bucket.__init__, "__defaults__", ((),))
+    endpoint = "http://127.0.0.1:9"
+    settings = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "x"}
+    settings |= {"AWS_SECRET_ACCESS_KEY": "y", "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    code, out, error = say("report", "s3://studies/pets")
+    assert (code, out) == (3, "")
+    assert error.startswith("error: s3://studies/pets: the storage cannot be used (")
+    assert f"AWS_ENDPOINT_URL is {endpoint}" in error
+
+
+def test_a_url_of_another_kind_is_a_mistake(say, home):
+    expected = "expected s3://BUCKET/PATH, gs://BUCKET/PATH or file:///PATH"
+    assert say("report", "ftp://host/pets") == (
+        2,
+        "",
+        f"error: found ftp://host/pets, {expected}\n",
+    )
+    code, _, error = say("validate", "quickstart", "--set", "storage=ftp://host/runs")
+    assert code == 2
+    assert f"storage: found ftp://host/runs, {expected}, or a folder" in error
+
+
+def test_a_bucket_as_storage_stays_a_url(say, home):
+    text = say("validate", "quickstart", "--set", "storage=s3://bucket/studies/")[1]
+    assert "\nstorage: s3://bucket/studies\n" in text
+
+
+def test_reports_of_folders_do_not_import_what_buckets_need(home):
+    code = (
+        "import sys; from tlsearch.cli.main import main; main(); print('pyarrow.fs' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "report", str(home.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

@@ -1,0 +1,208 @@
+"""A search as its events tell it: every line, the pace, the best so far; listeners cannot harm."""
+
+import dataclasses
+import json
+import logging
+from typing import get_args
+
+import pytest
+
+from tlsearch.config.scheduler import rungs
+from tlsearch.results.live.events import (
+    BudgetSpent,
+    ConfirmedOnce,
+    Confirming,
+    DataRead,
+    DataReading,
+    EpochReported,
+    Event,
+    Exporting,
+    Forecast,
+    Stopping,
+    StudyBegan,
+    StudyEnded,
+    TrialBegan,
+    TrialEnded,
+    Unforeseen,
+    guarded,
+    plain,
+)
+from tlsearch.results.live.progress import Progress, lines, span, trial_ended
+from tlsearch.results.rank.standings import Standings
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
+
+CONFIG = {"backbone": "strokes", "unfrozen_layers": 15}
+BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", "max", trials=20, epochs=6, slots=2)
+STOPPED = "stopped at epoch 6: 0.874 < 0.881, place 5 of 12 at rung 6"
+ENDED = TrialEnded(17, "stopped", STOPPED, CONFIG, 0.88, 3, 6, 1.5, 4, 20, 2, 0.91)
+SAID = [
+    (DataReading("folder"), "reading the images (folder)"),
+    (DataRead(2, {"train": 70, "validation": 15}), "2 classes; 70 train, 15 validation"),
+    (BEGAN, "study /runs/pets: 20 trials, 2 at a time"),
+    (
+        dataclasses.replace(BEGAN, ended=3),
+        "study /runs/pets: 20 trials, 2 at a time, 3 of them ended before",
+    ),
+    (
+        Forecast(28.4, 142.6, 12_900_000),
+        "forecast: 28 s to the last trial's end, 143 epochs, 12.9 MB on disk",
+    ),
+    (
+        Unforeseen(),
+        "no forecast: `tlsearch plan` makes one, and later searches of the kind show it",
+    ),
+    (TrialBegan(17, CONFIG), "trial 17 began: strokes unfrozen 15"),
+    (EpochReported(17, 6, 0.874, True), "trial 17 epoch 6: 0.8740"),
+    (
+        ENDED,
+        f"[4/20] trial 17 strokes unfrozen 15: 0.8800 at epoch 3; {STOPPED} (best: trial 2, 0.91)",
+    ),
+    (
+        dataclasses.replace(ENDED, leader=17),
+        f"[4/20] trial 17 strokes unfrozen 15: 0.8800 at epoch 3; {STOPPED} (best so far)",
+    ),
+    (
+        dataclasses.replace(
+            ENDED, state="failed", reason="Traceback\nE: no", value=None, leader=None
+        ),
+        "[4/20] trial 17 strokes unfrozen 15: no value; E: no",
+    ),
+    (Confirming(3, 6), "confirming the 3 best trials: 6 runs on fresh seeds"),
+    (Confirming(1, 1), "confirming the best trial: 1 run on fresh seeds"),
+    (ConfirmedOnce(4, 77, 0.91, False), "trial 4 on seed 77: 0.9100"),
+    (ConfirmedOnce(4, 77, 0.92, True), "trial 4 refined: 0.9200"),
+    (Exporting(), "exporting the best trial, and evaluating it on the test split"),
+    (Stopping(), "stopping, what is done will be ranked; once more ends at once"),
+    (
+        BudgetSpent(600.0, 640.4),
+        "the time budget of 600 s is used up (640 s spent): no trial is trained; "
+        "`tlsearch resume DIR --time +10m` adds to it",
+    ),
+    (StudyEnded("interrupted", 4, 20), "study interrupted: 4 of 20 trials ended"),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), SAID)
+def test_every_event_has_its_line(event, line):
+    assert str(event) == line
+
+
+def test_every_kind_of_event_is_tried_above():
+    assert {type(event) for event, _ in SAID} == set(get_args(Event))
+
+
+@pytest.mark.parametrize("event", [event for event, _ in SAID])
+def test_every_event_is_plain_json(event):
+    found = json.loads(json.dumps(plain(event), allow_nan=False))
+    assert found.pop("event").replace("_", "") == type(event).__name__.lower()
+    assert set(found) == {field.name for field in dataclasses.fields(event)}
+
+
+def test_the_end_of_a_trial_is_what_the_record_says():
+    trials = (
+        TrialRecord(0, "finished", CONFIG, {1: 0.5, 2: 0.75}, "trained", 3.256),
+        TrialRecord(1, "unfinished", CONFIG, {1: 0.9}),
+        TrialRecord(2, "failed", CONFIG, {}, "no memory"),
+    )
+    event = trial_ended(trials[0], Standings.of(StudyRecord("max", trials)), 5)
+    assert (event.value, event.best_epoch, event.epochs, event.seconds) == (0.75, 2, 2, 3.26)
+    assert (event.ended, event.trials, event.leader, event.leader_value) == (2, 5, 1, 0.9)
+    nobody = Standings.of(StudyRecord("max", trials[2:]))
+    assert trial_ended(trials[2], nobody, 5).leader is None
+
+
+@pytest.fixture
+def clock():
+    return [0.0]
+
+
+@pytest.fixture
+def progress(clock):
+    return Progress(lambda: clock[0])
+
+
+def test_progress_knows_running_trials_with_epoch_value_and_rung(progress):
+    for event in (BEGAN, TrialBegan(17, CONFIG), TrialBegan(18, CONFIG)):
+        progress.hear(event)
+    progress.hear(EpochReported(17, 2, 0.5, rung=True))
+    progress.hear(EpochReported(17, 3, 0.4, rung=False))
+    first, second = progress.running.values()
+    assert (first.epoch, first.value, first.rung) == (3, 0.4, 2)
+    assert second.epoch is None
+    assert progress.best == (17, 0.5, "strokes unfrozen 15")
+    progress.hear(ENDED)
+    assert list(progress.running) == [18]
+    assert progress.decision == f"trial 17 {STOPPED}"
+    assert progress.counts == "4 of 20 trials ended (1 stopped)"
+    assert progress.best[:2] == (2, 0.91)
+
+
+def test_a_forecast_stays_in_sight(progress):
+    progress.hear(BEGAN)
+    progress.hear(Forecast(28.4, 142.6, 12_900_000))
+    assert progress.phase == "searching"
+    assert progress.forecast == str(Forecast(28.4, 142.6, 12_900_000))
+    progress.hear(Unforeseen())
+    assert "`tlsearch plan`" in progress.forecast
+
+
+def test_less_is_better_where_the_direction_says_so(progress):
+    progress.hear(dataclasses.replace(BEGAN, metric="loss", direction="min"))
+    for epoch, value in enumerate([0.5, 0.3, 0.4]):
+        progress.hear(EpochReported(0, epoch, value, rung=False))
+    assert progress.best[1] == 0.3
+
+
+def test_a_running_trial_stays_the_best_until_it_is_beaten(progress):
+    progress.hear(BEGAN)
+    progress.hear(EpochReported(3, 1, 0.95, rung=False))
+    progress.hear(ENDED)
+    assert progress.best[:2] == (3, 0.95)
+
+
+def test_the_pace_counts_only_what_ended_in_this_run(progress, clock):
+    progress.hear(dataclasses.replace(BEGAN, ended=10))
+    assert (progress.pace, progress.left_s) == (None, None)
+    clock[0] = 30.0
+    progress.hear(dataclasses.replace(ENDED, ended=11))
+    assert progress.pace == pytest.approx(2.0)
+    assert progress.left_s == pytest.approx(270.0)
+
+
+def test_lines_leave_epochs_and_proposals_out():
+    heard = []
+    listen = lines(heard.append)
+    for event, _ in SAID:
+        listen(event)
+    silent = (EpochReported, TrialBegan)
+    assert heard == [line for event, line in SAID if not isinstance(event, silent)]
+
+
+def test_a_listener_that_fails_is_warned_of_once_and_the_others_go_on(caplog):
+    heard = []
+
+    def broken(event):
+        raise BrokenPipeError("gone")
+
+    tell = guarded(broken, heard.append)
+    with caplog.at_level(logging.WARNING):
+        tell(BEGAN)
+        tell(ENDED)
+    assert heard == [BEGAN, ENDED]
+    assert caplog.messages == ["a listener failed and is left out: BrokenPipeError: gone"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59, "59 s"), (150, "2 min"), (3600, "1 h 0 min"), (7500, "2 h 5 min")],
+)
+def test_a_time_is_said_as_people_do(seconds, said):
+    assert span(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("first", "reduction", "epochs", "found"),
+    [(2, 3, 9, (2, 6)), (2, 3, 18, (2, 6, 18)), (5, 2, 3, (3,)), (1, 4, 1, (1,))],
+)
+def test_rungs(first, reduction, epochs, found):
+    assert rungs(first, reduction, epochs) == found

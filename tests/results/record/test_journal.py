@@ -1,0 +1,173 @@
+"""The journal of a study, as Optuna writes it: read whole, read torn, mended."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Literal
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from tlsearch.base.errors import RecordError
+from tlsearch.results.record.journal import (
+    STUDY_NAME,
+    TrialRecord,
+    mend,
+    note,
+    open_storage,
+    read,
+)
+
+
+def begin(path: Path, direction: str = "maximize") -> optuna.Study:
+    return optuna.create_study(
+        storage=open_storage(path), study_name=STUDY_NAME, direction=direction
+    )
+
+
+def tell(study: optuna.Study, outcome: str, *values: float) -> None:
+    """A trial that reported these values, epoch by epoch, and ended so."""
+    trial = study.ask()
+    for epoch, value in enumerate(values, start=1):
+        trial.report(value, epoch)
+    trial.set_user_attr("config", json.dumps({"backbone": "strokes", "head_units": [64]}))
+    trial.set_user_attr("outcome", outcome)
+    trial.set_user_attr("seconds", 1.5)
+    if outcome == "finished":
+        study.tell(trial, max(values))
+    else:
+        study.tell(trial, state=TrialState.PRUNED)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """A journal of one trial in every state."""
+    path = tmp_path / "journal.log"
+    study = begin(path)
+    tell(study, "finished", 0.5, 0.7, 0.6)
+    tell(study, "stopped", 0.4)
+    tell(study, "diverged")
+    tell(study, "failed")
+    study.tell(study.ask(), state=TrialState.FAIL)
+    study.ask().report(0.2, 1)
+    study.enqueue_trial({"dropout": 0.1})
+    note(path, {"test": {"value": 0.8}})
+    return path
+
+
+def test_every_state_is_told_in_the_words_of_this_project(journal: Path) -> None:
+    record = read(journal)
+    assert [trial.state for trial in record.trials] == [
+        "finished",
+        "stopped",
+        "diverged",
+        "failed",
+        "failed",
+        "unfinished",
+        "waiting",
+    ]
+    assert (record.direction, record.facts) == ("max", {"test": {"value": 0.8}})
+    first = record.trials[0]
+    assert first.values == {1: 0.5, 2: 0.7, 3: 0.6}
+    assert (first.epochs, first.best("max"), first.seconds) == (3, (2, 0.7), 1.5)
+    assert first.config == {"backbone": "strokes", "head_units": [64]}
+    assert (record.trials[2].epochs, record.trials[2].best("max")) == (0, None)
+
+
+def test_less_can_be_better(tmp_path: Path) -> None:
+    begin(tmp_path / "journal.log", "minimize")
+    assert read(tmp_path / "journal.log").direction == "min"
+
+
+@given(
+    st.dictionaries(st.integers(1, 20), st.sampled_from([0.1, 0.5, 0.9]), min_size=1),
+    st.sampled_from(["max", "min"]),
+)
+def test_the_best_epoch_is_the_earliest_of_the_best(
+    values: dict[int, float], direction: Literal["max", "min"]
+) -> None:
+    found = TrialRecord(0, "finished", {}, values).best(direction)
+    best = (max if direction == "max" else min)(values.values())
+    assert found == (min(epoch for epoch, value in values.items() if value == best), best)
+
+
+def cuts(journal: Path) -> tuple[bytes, range]:
+    """A journal's bytes, and every place within its last line."""
+    whole = journal.read_bytes()
+    return whole, range(whole.rfind(b"\n", 0, -1) + 1, len(whole))
+
+
+def test_a_line_torn_anywhere_is_read_around_and_left_alone(journal: Path) -> None:
+    whole, places = cuts(journal)
+    trials = read(journal).trials
+    for place in places:
+        journal.write_bytes(whole[:place])
+        record = read(journal)
+        assert (record.trials, record.facts) == (trials, {})
+        assert journal.read_bytes() == whole[:place]
+
+
+def test_a_line_torn_anywhere_is_cut_at_the_last_newline(
+    journal: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, places = cuts(journal)
+    for place in places:
+        caplog.clear()
+        journal.write_bytes(whole[:place])
+        torn = place - places[0]
+        with caplog.at_level(logging.WARNING):
+            assert mend(journal) == torn
+        assert journal.read_bytes() == whole[: places[0]]
+        said = [f"{journal}: cut {torn} bytes of a torn last line"]
+        assert caplog.messages == (said if torn else [])
+
+
+def test_a_mended_journal_is_written_on(journal: Path) -> None:
+    whole, places = cuts(journal)
+    journal.write_bytes(whole[: places[len(places) // 2]])
+    mend(journal)
+    study = optuna.load_study(storage=open_storage(journal), study_name=STUDY_NAME)
+    tell(study, "finished", 0.9)
+    note(journal, {"test": {"value": 0.9}})
+    record = read(journal)
+    told = next(trial for trial in record.trials if trial.best("max") == (1, 0.9))
+    assert (told.state, len(record.trials)) == ("finished", 7)
+    assert record.facts == {"test": {"value": 0.9}}
+
+
+def test_a_whole_or_missing_journal_needs_no_mending(journal: Path) -> None:
+    whole = journal.read_bytes()
+    assert mend(journal) == 0
+    assert journal.read_bytes() == whole
+    assert mend(journal.with_name("gone.log")) == 0
+    assert not journal.with_name("gone.log").exists()
+
+
+@pytest.mark.parametrize(
+    "line", [b"3", b"null", b"[]", b"{}", b"\xff", b"", b'{"op_code": 99, "worker_id": "a"}']
+)
+def test_a_line_that_optuna_never_wrote_is_damage(journal: Path, line: bytes) -> None:
+    whole, places = cuts(journal)
+    journal.write_bytes(whole[: places[0]] + line + b"\n" + whole[places[0] :])
+    with pytest.raises(RecordError, match=r"journal.log: the journal is damaged \("):
+        read(journal)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"op_code": 0, "wor'])
+def test_a_journal_without_a_study_has_not_begun(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "journal.log"
+    path.write_bytes(content)
+    with pytest.raises(RecordError) as refused:
+        read(path)
+    assert str(refused.value) == f"{path}: the journal is empty; the study has not begun"
+
+
+def test_a_missing_journal_is_named_and_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "journal.log"
+    with pytest.raises(RecordError) as refused:
+        read(path)
+    assert str(refused.value) == f"{path}: no journal there; the study has not begun"
+    assert not path.exists()

@@ -1,0 +1,332 @@
+"""The page of a study: whole, offline, and deaf to what data would have it run."""
+
+import functools
+import json
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
+from tlsearch.results.report.html import _json, render_html
+from tlsearch.results.report.page_files import Artifacts
+from tlsearch.results.report.plots import learning_curves, parallel_coordinates, pareto, slices
+from tlsearch.results.report.timeline import timeline
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
+ABOUT: dict[str, Any] = {
+    "config": {
+        "name": "pets",
+        "metric": "accuracy",
+        "scheduler": {"kind": "asha", "first_rung": 1, "reduction": 3},
+    },
+    "versions": {"python": "3.11.7", "tlsearch": "0.1.0", "optuna": "5.0.0"},
+}
+SECTIONS = ("headline", "leaderboard", "curves", "parameters", "cost", "winner", "data", "again")
+
+
+class Page(HTMLParser):
+    """A page as a browser would see it: its elements, and the text of each script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.scripts: dict[str, str] = {}
+        self._script: str | None = None
+        self._count = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._count += 1
+            self._script = dict(attrs).get("id") or f"{tag} {self._count}"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = None
+
+    def handle_data(self, data: str) -> None:
+        if self._script is None:
+            self.text += data
+        else:
+            self.scripts[self._script] = self.scripts.get(self._script, "") + data
+
+    def with_tag(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(autouse=True)
+def _short_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave plotly's 4.8 MB out of every page but the one that asks for them."""
+    monkeypatch.setattr("tlsearch.results.report.html._plotly", lambda: "var Plotly;")
+
+
+def trial(number: int, value: float = 0.5, **more: Any) -> TrialRecord:
+    config = {"backbone": "photos", "unfrozen_layers": number % 3, "head_lr": 0.001 * (number + 1)}
+    return TrialRecord(
+        number, "finished", config, {0: value / 2, 1: value}, seconds=1.0 + number, **more
+    )
+
+
+def study(count: int = 3) -> StudyRecord:
+    return StudyRecord("max", tuple(trial(n, 0.5 + n / (4 * count)) for n in range(count)))
+
+
+def evil_study(text: str) -> StudyRecord:
+    config = {"backbone": text, "weights": text, "head_lr": 0.1}
+    trials = (
+        TrialRecord(0, "finished", config, {0: 0.5}, reason=text, worker=text, seconds=1.0),
+        TrialRecord(1, "failed", {"backbone": "photos"}, {}, reason=text),
+        trial(2),
+    )
+    return StudyRecord("max", trials, {"baselines": {text: 0.5}})
+
+
+def write_artifacts(study_folder: Path, text: str, picture: str = "samples/0.png") -> None:
+    folder = study_folder / "artifacts"
+    (folder / "samples").mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(folder / "samples" / "0.png")
+    data = {"classes": [text], "images": {"train": {text: 7}}, "samples": {text: [picture]}}
+    scored = {"label": text, "precision": 1, "recall": 1, "f1": 1, "images": 3}
+    shown = {"picture": picture, "shown": text, "called": "dog", "probability": 0.9}
+    scores = {"images": 3, "scores": {"accuracy": 1}, "classes": [scored], "confusion": [[3]]}
+    winner = {"trial": 0, "evaluation": scores, "mistakes": [shown], "samples": [shown]}
+    (folder / "data.json").write_text(json.dumps(data))
+    (folder / "winner.json").write_text(json.dumps(winner))
+    tested = {"trial": 0, "split": "test", "evaluation": scores}
+    (folder / "test.json").write_text(json.dumps(tested))
+
+
+def elements(text: str, folder: Path) -> list[str]:
+    write_artifacts(folder, text)
+    about = {**ABOUT, "versions": {text: text}}
+    page = Page(render_html(evil_study(text), about, folder))
+    return [tag for tag, _ in page.elements]
+
+
+@functools.cache
+def harmless(folder: Path) -> list[str]:
+    """The elements of a page with a name that is one in every respect."""
+    return elements("x", folder)
+
+
+@given(st.text(st.sampled_from("<>&\"'/! -scriptb\u2028{}%"), min_size=1, max_size=30))
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_name_adds_an_element_to_the_page(tmp_path: Path, text: str) -> None:
+    assert elements(text, tmp_path) == harmless(tmp_path)
+
+
+def test_an_evil_name_is_a_name(tmp_path: Path) -> None:
+    write_artifacts(tmp_path, EVIL)
+    page = Page(render_html(evil_study(EVIL), ABOUT, tmp_path))
+    assert EVIL in page.text
+    trials = json.loads(page.scripts["page"])["trials"]
+    assert trials["0"]["config"]["backbone"] == EVIL
+    assert not [a for _, a in page.elements if any(name.startswith("on") for name in a)]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+def finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@settings(max_examples=40)
+@given(values)
+def test_json_in_the_page_reads_back_and_holds_nothing_that_html_reads(value: Any) -> None:
+    text = _json(value)
+    assert json.loads(text) == finite(value)
+    assert not set("<>&\u2028\u2029") & set(text)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(min_size=1))
+def test_plots_hold_no_tag_that_plotly_would_read(text: str) -> None:
+    record = evil_study(text)
+    figures = [parallel_coordinates(record, text), timeline(record), *slices(record, text).values()]
+    assert "<" not in json.dumps(figures).replace("<br>", "").replace(
+        "<extra></extra>", ""
+    ).replace("<extra>%{y}</extra>", "")
+
+
+def test_every_section_is_there_with_its_heading(tmp_path: Path) -> None:
+    page = Page(render_html(study(12), ABOUT, tmp_path))
+    assert [a["id"] for a in page.with_tag("section")] == list(SECTIONS)
+    named = {a.get("id") for a in page.with_tag("h2")}
+    assert {a["aria-labelledby"] for a in page.with_tag("section")} <= named
+    targets = {str(a["href"])[1:] for a in page.with_tag("a")}
+    assert targets <= {a.get("id") for _, a in page.elements}
+
+
+def test_what_is_absent_is_named(tmp_path: Path) -> None:
+    text = Page(render_html(study(2), ABOUT, tmp_path)).text
+    for missing in ("best/manifest.json", "artifacts/winner.json", "artifacts/data.json"):
+        assert f"there is no {missing}" in text
+    assert "at least 10 ranked trials" in text
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        StudyRecord("max", ()),
+        StudyRecord("max", (TrialRecord(0, "waiting", {}, {}),)),
+        StudyRecord("min", (TrialRecord(0, "failed", {}, {}, "no memory"),)),
+        StudyRecord("max", (trial(0),)),
+    ],
+    ids=["nothing", "waiting", "failed", "one"],
+)
+def test_a_study_that_has_hardly_begun_has_a_page(record: StudyRecord, tmp_path: Path) -> None:
+    page = Page(render_html(record, ABOUT, tmp_path))
+    assert len(page.with_tag("section")) == len(SECTIONS)
+
+
+def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
+    tests = [{"trial": n, "value": 0.5, "images": 40} for n in range(2)]
+    told = "the test split was evaluated for 2 winners"
+    for count in (1, 2):
+        facts = {"test": tests[0], "tests": tests[:count]}
+        page = Page(render_html(StudyRecord("max", (trial(0), trial(1)), facts), ABOUT, tmp_path))
+        assert (told in page.text) == (count == 2)
+
+
+def test_confusion_is_shown_for_each_split_that_was_measured(tmp_path: Path) -> None:
+    write_artifacts(tmp_path, "cat")
+    for splits in (["validation", "test"], ["validation"]):
+        page = Page(render_html(study(), ABOUT, tmp_path))
+        labels = [a.get("aria-label") for _, a in page.elements]
+        found = [label for label in labels if str(label).startswith("Confusion matrix of")]
+        assert found == [f"Confusion matrix of the {split} split" for split in splits]
+        (tmp_path / "artifacts" / "test.json").unlink(missing_ok=True)
+
+
+def test_damaged_files_are_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "data.json").write_text('{"classes": 3')
+    (tmp_path / "trials" / "00000").mkdir(parents=True)
+    whole = '{"epoch": 0, "value": 0.5}\n'
+    (tmp_path / "trials" / "00000" / "curves.jsonl").write_text(whole + '{"epoch": 1, "va')
+    page = Page(render_html(study(), ABOUT, tmp_path))
+    assert "data.json: left out of the page, damaged" in caplog.text
+    assert json.loads(page.scripts["page"])["trials"]["0"]["curve"] == [json.loads(whole)]
+
+
+def test_the_page_asks_for_nothing_from_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    write_artifacts(tmp_path, "cat")
+    text = render_html(study(12), ABOUT, tmp_path)
+    page = Page(text)
+    addresses = [a[name] for _, a in page.elements for name in ("src", "href") if name in a]
+    assert [a for a in addresses if not str(a).startswith(("#", "data:"))] == []
+    policy = next(a["content"] for a in page.with_tag("meta") if "http-equiv" in a)
+    assert re.match(r"default-src 'none'; img-src data:;", str(policy))
+    assert "unsafe" not in str(policy).split("script-src")[1]
+    assert "plotly.js" in text
+
+
+@pytest.mark.parametrize(
+    "away", ["../secret.png", "/etc/hostname", "a/../../secret.png", "link.png"]
+)
+def test_pictures_stay_under_artifacts(
+    away: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_artifacts(tmp_path, "cat", picture=away)
+    Image.new("RGB", (2, 2)).save(tmp_path / "secret.png")
+    (tmp_path / "artifacts" / "link.png").symlink_to(tmp_path / "secret.png")
+    page = Page(render_html(study(), ABOUT, tmp_path))
+    assert page.with_tag("img") == []
+    assert "picture not there" in page.text
+    assert "refused, it leaves artifacts/" in caplog.text
+
+
+def test_only_pictures_are_embedded(tmp_path: Path) -> None:
+    write_artifacts(tmp_path, "cat")
+    (tmp_path / "artifacts" / "page.svg").write_text("<svg/>")
+    artifacts = Artifacts(tmp_path)
+    assert artifacts.picture("page.svg") is None
+    assert artifacts.picture("gone.png") is None
+    assert str(artifacts.picture("samples/0.png")).startswith("data:image/png;base64,")
+
+
+pairs = st.lists(
+    st.tuples(st.floats(0.1, 100), st.floats(0, 1)), min_size=1, max_size=20, unique=True
+)
+
+
+@given(pairs, st.sampled_from(["max", "min"]))
+def test_the_front_is_what_no_other_trial_beats_in_both(
+    found: list[tuple[float, float]], direction: Any
+) -> None:
+    trials = tuple(
+        TrialRecord(n, "finished", {}, {0: value}, seconds=seconds)
+        for n, (seconds, value) in enumerate(found)
+    )
+    sign = 1 if direction == "max" else -1
+    points = [(seconds, sign * value) for seconds, value in found]
+    unbeaten = {
+        n
+        for n, (s, v) in enumerate(points)
+        if not any(a <= s and b >= v and (a, b) != (s, v) for a, b in points)
+    }
+    front = pareto(trials, StudyRecord(direction, trials))
+    assert {t.number for t in front} == unbeaten
+
+
+def test_rungs_are_marked() -> None:
+    record = StudyRecord("max", (TrialRecord(0, "finished", {}, dict.fromkeys(range(10), 0.5)),))
+    layout = learning_curves(record, "accuracy", {"first_rung": 2, "reduction": 2})["layout"]
+    assert [shape["x0"] for shape in layout["shapes"]] == [2, 4, 8]
+    assert learning_curves(record, "accuracy", {"kind": "median"})["layout"]["shapes"] == []
+
+
+spans = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(0, 30), st.sampled_from(["", "a", "b"])), max_size=15
+)
+
+
+@given(spans)
+def test_a_slot_trains_one_trial_at_a_time(found: list[tuple[int, int, str]]) -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    trials = tuple(
+        TrialRecord(
+            n,
+            "finished",
+            {},
+            {},
+            worker=worker,
+            started=begun + timedelta(minutes=start),
+            ended=begun + timedelta(minutes=start + length),
+        )
+        for n, (start, length, worker) in enumerate(found)
+    )
+    slots: dict[str, list[tuple[float, float]]] = {}
+    for trace in timeline(StudyRecord("max", trials))["data"]:
+        for slot, base, length in zip(trace["y"], trace["base"], trace["x"], strict=True):
+            slots.setdefault(slot, []).append((base, base + length))
+    assert sum(map(len, slots.values())) == len(trials)
+    for bars in slots.values():
+        bars.sort()
+        assert all(b[0] >= a[1] - 1e-6 for a, b in pairwise(bars))

@@ -1,0 +1,196 @@
+"""The leaderboard as text: JSON that stays, CSV that parses back, Markdown that holds."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlsearch.results.rank.context import RankingContext
+from tlsearch.results.rank.leaderboard import COLUMNS, rows
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
+from tlsearch.results.report.readable_table import cell, readable
+from tlsearch.results.report.report_folder import write_report
+from tlsearch.results.report.selection import Selection
+from tlsearch.results.report.text import explain, render, summary, write_parquet
+
+ABOUT: dict[str, Any] = {
+    "config": {"name": "pets", "metric": "accuracy"},
+    "data": {"fingerprint": "f", "classes": ["cat", "dog"]},
+    "versions": {"python": "3.11"},
+}
+STROKES = {"backbone": "strokes", "unfrozen_layers": 0, "head_units": [64], "head_lr": 1e-3}
+PHOTOS = {"backbone": "photos", "unfrozen_layers": "all", "head_units": [], "fine_tune_lr": 1e-4}
+RECORD = StudyRecord(
+    "max",
+    (
+        TrialRecord(0, "finished", STROKES, {1: 0.5, 2: 0.75}, "trained", 3.25, 650),
+        TrialRecord(1, "failed", PHOTOS, {}, 'out of memory: "x", a | b\nline two'),
+        TrialRecord(2, "finished", PHOTOS, {1: 0.875}, "trained", 7.0, 4242),
+        TrialRecord(3, "waiting", {}, {}),
+    ),
+    {"baselines": {"most frequent class": 0.5}, "test": {"trial": 2, "value": 0.8, "images": 40}},
+)
+
+
+def test_json_has_the_keys_that_scripts_read() -> None:
+    document = json.loads(render(RECORD, ABOUT, "json"))
+    assert document["study"] == {
+        "name": "pets",
+        "metric": "accuracy",
+        "direction": "max",
+        "data": ABOUT["data"],
+        "versions": ABOUT["versions"],
+        "test": {"trial": 2, "value": 0.8, "images": 40},
+        "tests": [{"trial": 2, "value": 0.8, "images": 40}],
+        "work_ratio": None,
+        "forecast": None,
+    }
+    assert document["baselines"] == [{"name": "most frequent class", "metric": 0.5}]
+    assert [tuple(trial) for trial in document["trials"]] == [COLUMNS] * 3
+    first = document["trials"][0]
+    assert {key: first[key] for key in ("rank", "trial", "state", "backbone", "metric")} == {
+        "rank": 1,
+        "trial": 2,
+        "state": "finished",
+        "backbone": "photos",
+        "metric": 0.875,
+    }
+    assert (first["unfrozen_layers"], first["epochs"], first["seconds"]) == ("all", 1, 7.0)
+    assert document["trials"][2]["rank"] is None
+
+
+def test_csv_parses_back_to_the_rows() -> None:
+    parsed = list(csv.DictReader(io.StringIO(render(RECORD, ABOUT, "csv"))))
+    expected = [
+        {key: "" if value is None else str(value) for key, value in row.items()}
+        for row in rows(RECORD)
+    ]
+    assert parsed == expected
+
+
+def test_markdown_reads_as_a_table() -> None:
+    assert (
+        render(RECORD, ABOUT, "md")
+        == """\
+# pets: 3 trials by validation accuracy
+
+| rank | trial | state | accuracy | epoch | seconds | backbone | unfrozen | head | lr | trained |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| 1 | 2 | finished | 0.8750 | 1/1 | 7.0 | photos | all | none | 0.0001 | 4242 |
+| 2 | 0 | finished | 0.7500 | 2/2 | 3.2 | strokes | 0 | 64 | 0.001 | 650 |
+| - | 1 | failed | - | -/0 | 0.0 | photos | all | none | 0.0001 | - |
+
+- most frequent class: 0.5000 validation accuracy
+- test accuracy of trial 2, evaluated once: 0.8000 on 40 images
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("a|b", "a\\|b"),
+        ("<script>", "&lt;script>"),
+        ("a\nb", "a b"),
+        ("a\\|b", "a\\\\\\|b"),
+    ],
+)
+def test_no_cell_breaks_out_of_a_markdown_table(written: str, shown: str) -> None:
+    odd = TrialRecord(4, "finished", {**STROKES, "backbone": written}, {1: 0.9})
+    lines = render(StudyRecord("max", (*RECORD.trials, odd)), ABOUT, "md").splitlines()
+    assert f"| {shown} |" in lines[4]
+    unescaped = [line.replace("\\\\", "").replace("\\|", "").count("|") for line in lines[2:8]]
+    assert len(set(unescaped)) == 1
+
+
+def test_what_never_varies_is_left_out_and_the_top_is_what_was_asked_for() -> None:
+    alike = StudyRecord("max", (RECORD.trials[0], TrialRecord(1, "finished", STROKES, {1: 0.1})))
+    grid = readable(alike, "accuracy", view=Selection(top=1))
+    assert grid.columns == ["rank", "trial", "state", "accuracy", "epoch", "seconds", "trained"]
+    assert [line[1] for line in grid.body] == ["0"]
+
+
+def test_a_study_without_trials_is_reported_too() -> None:
+    nothing = StudyRecord("min", ())
+    assert json.loads(render(nothing, ABOUT, "json"))["trials"] == []
+    assert render(nothing, ABOUT, "csv") == ",".join(COLUMNS) + "\n"
+    assert render(nothing, ABOUT, "md").startswith("# pets: 0 trials by validation accuracy\n")
+    assert summary(nothing, ABOUT) == []
+
+
+def test_a_test_split_that_several_winners_saw_is_told() -> None:
+    once = summary(RECORD, ABOUT)
+    first, second = {"trial": 0, "value": 0.7, "images": 40}, RECORD.facts["test"]
+    facts = {**RECORD.facts, "tests": [first, second]}
+    record = StudyRecord("max", RECORD.trials, facts)
+    assert summary(record, ABOUT) == [*once, "the test split was evaluated for 2 winners"]
+    assert json.loads(render(record, ABOUT, "json"))["study"]["tests"] == [first, second]
+    assert not any("winners" in line for line in once)
+
+
+def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:
+    home = StudyDirectory(tmp_path)
+    home.write_about(ABOUT["config"])
+    write_report(home, RECORD, ABOUT)
+    written = {path.name: path.read_text() for path in home.report.iterdir()}
+    assert written.pop("index.html").lower().startswith("<!doctype html>")
+    assert written == {
+        "leaderboard.csv": render(RECORD, ABOUT, "csv"),
+        "leaderboard.json": render(RECORD, ABOUT, "json"),
+        "leaderboard.md": render(RECORD, ABOUT, "md"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "-"), (0.123456, "0.1235"), (3, "3"), ("x", "x")]
+)
+def test_a_cell_is_short(value: object, shown: str) -> None:
+    assert cell(value) == shown
+
+
+WIDE: dict[str, Any] = {**ABOUT, "data": {"images": {"validation": 100}}}
+
+
+def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
+    grid = readable(RECORD, "accuracy", RankingContext(100, exported=2, latency_ms=1.25, bytes=1000))
+    leader = dict(zip(grid.columns, grid.body[0], strict=True))
+    assert (leader["95 %"], leader["latency ms"], leader["bytes"]) == (
+        "0.796-0.926",
+        "1.25",
+        "1000",
+    )
+    assert "tie" not in grid.columns  # the other one is clearly worse
+    assert explain(grid) == [
+        "95 %: the interval that the number of validation images allows (Wilson)"
+    ]
+    tied = readable(RECORD, "accuracy", RankingContext(10))
+    assert [row[tied.columns.index("tie")] for row in tied.body] == ["=", "=", ""]
+    assert explain(tied)[1] == "=: the validation split cannot tell this trial from the leader"
+
+
+def test_a_view_cuts_every_text_format() -> None:
+    view = Selection(columns=("trial", "metric", "low"), top=1)
+    assert render(RECORD, WIDE, "csv", view=view).splitlines()[0] == "trial,metric,low"
+    assert [*json.loads(render(RECORD, WIDE, "json", view=view))["trials"][0]] == [*view.columns]
+    lines = render(RECORD, WIDE, "md", view=view).splitlines()
+    assert lines[2:5] == [
+        "| trial | metric | low |",
+        "| --- | --- | --- |",
+        "| 2 | 0.875 | 0.796 |",
+    ]
+
+
+def test_parquet_reads_back(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    write_parquet(tmp_path / "x.parquet", RECORD, RankingContext(100), Selection())
+    frame = pd.read_parquet(tmp_path / "x.parquet")
+    assert tuple(frame.columns) == COLUMNS
+    assert frame["trial"].tolist() == [2, 0, 1]
+    assert frame["unfrozen_layers"].tolist() == ["all", "0", "all"]
+    write_parquet(tmp_path / "y.parquet", RECORD, RankingContext(), Selection(("rank",), top=1))
+    assert pd.read_parquet(tmp_path / "y.parquet")["rank"].tolist() == [1]

@@ -1,0 +1,90 @@
+"""What travels to a cluster runs there; what would stay behind is refused."""
+
+import os
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.config.load import load, parse
+from tlsearch.search.cluster.job_package import is_shared, new_search, pack, resumed_search
+
+
+@pytest.mark.parametrize(
+    ("place", "shared"),
+    [
+        ("s3://bucket/x", True),
+        ("s3:/bucket/x", True),  # as a Path writes it
+        ("gs://bucket", True),
+        ("/mnt/shared", True),
+        ("runs", False),
+        ("~/runs", False),
+        ("", False),
+        ("C:\\runs", False),
+    ],
+)
+def test_a_place_that_all_nodes_see(place, shared):
+    assert is_shared(place) == shared
+
+
+def test_everything_that_would_stay_behind_is_told_at_once():
+    settings = ["data.kind=folder", "data.path=photos", "space.weights=[mine.weights.h5]"]
+    with pytest.raises(ConfigError) as caught:
+        new_search(load("quickstart", [*settings, "data.image_px=64"]), None)
+    told = "\n".join(caught.value.problems)
+    for part in ("storage: found runs", "data.path: found photos", "mine.weights.h5"):
+        assert part in told
+
+
+def test_a_driver_gets_the_study_and_the_changes_as_they_were_written():
+    new = new_search(load("quickstart"), "/mnt/a b/$x")
+    assert (new.name, new.place) == ("quickstart", "/mnt/a b/$x")
+    assert shlex.split(new.line)[-4:] == ["run", "space.yaml", "--study", "/mnt/a b/$x"]
+    assert "--study" not in new_search(load("quickstart", ["storage=/mnt/x"]), None).line
+    on = resumed_search("s3://b/studies/my pets/", ["trials=30", "space.dropout=[0, 0.5]"])
+    assert on.name == "my-pets"
+    assert shlex.split(on.line)[-5:] == [
+        "s3://b/studies/my pets/",
+        "--set",
+        "trials=30",
+        "--set",
+        "space.dropout=[0, 0.5]",
+    ]
+    with pytest.raises(ConfigError, match="--resume: found runs/x, expected a URL"):
+        resumed_search("runs/x", [])
+
+
+def test_the_line_replaces_its_shell_so_that_a_signal_reaches_the_driver():
+    assert new_search(load("quickstart"), "/x").line.startswith("exec python3 -m tlsearch")
+
+
+def test_the_package_that_travels_runs_by_itself(tmp_path):
+    config = load("quickstart", ["seed=7"])
+    pack(tmp_path, config)
+    assert parse((tmp_path / "space.yaml").read_text()) == config
+    assert not list(tmp_path.rglob("__pycache__"))
+    code = (
+        "import tlsearch; from importlib import metadata; from tlsearch.config.load import *;"
+        "print(tlsearch.__file__, metadata.version('tlsearch'), load('quickstart').seed)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    file, version, seed = done.stdout.split()
+    assert file == str(tmp_path / "tlsearch" / "__init__.py")
+    assert (version, seed) == (metadata.version("tlsearch"), "0")
+    assert list((tmp_path / "tlsearch" / "weights").glob("*.h5"))
+
+
+def test_a_study_that_goes_on_carries_no_space(tmp_path):
+    pack(tmp_path, None)
+    assert not (tmp_path / "space.yaml").exists()

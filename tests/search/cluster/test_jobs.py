@@ -1,0 +1,284 @@
+"""Searches handed to a real Ray cluster on this machine, with a token, through the command line."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tlsearch.results.record.journal import read
+
+pytestmark = pytest.mark.cluster
+
+SPACE = """
+data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 100}}
+space: {backbone: [strokes, photos], unfrozen_layers: 0}
+epochs: 2
+trials: 2
+resources: {max_concurrent: 2}
+confirm: 0
+"""
+LONG = ("--set", "trials=500", "--set", "epochs=30", "--set", "scheduler=none")
+HERE = (
+    "--node-ip-address=127.0.0.1",
+    "--dashboard-host=127.0.0.1",
+    "--num-cpus=3",
+    "--min-worker-port=0",
+    "--max-worker-port=0",
+)
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [str(probe.getsockname()[1]) for probe in probes]
+
+
+class Head:
+    """A Ray head of its own: home, token, ports, temporary folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.home = root, root / "home"
+        (self.home / ".ray").mkdir(parents=True)
+        (self.home / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+        (root / "space.yaml").write_text(SPACE)
+        bare = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        self.env = {**bare, "HOME": str(self.home), "RAY_AUTH_MODE": "token"}
+        names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
+        names += ("dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port")
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self.driver = f"127.0.0.1:{ports['port']}"
+        self.jobs = f"http://127.0.0.1:{ports['dashboard-port']}"
+        self.process = self._start([f"--{name}={port}" for name, port in ports.items()])
+
+    def _start(self, ports):
+        bin_ = Path(sys.executable).parent
+        path = f"{bin_}{os.pathsep}{self.env['PATH']}"
+        return subprocess.Popen(
+            [
+                bin_ / "ray",
+                "start",
+                "--head",
+                "--block",
+                *HERE,
+                *ports,
+                f"--temp-dir={self.root}/ray",
+            ],
+            cwd=self.root,
+            env={**self.env, "PATH": path},
+            stdout=(self.root / "head.log").open("w"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def await_jobs(self):
+        """Wait until the job server answers."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            assert self.process.poll() is None, (self.root / "head.log").read_text()
+            if self("status", "--address", self.jobs)[0] == 0:
+                return
+            time.sleep(0.5)
+        raise AssertionError("no job server in a minute")
+
+    def start(self, *arguments, **env):
+        return subprocess.Popen(
+            [sys.executable, "-m", "tlsearch.cli.main", *map(str, arguments)],
+            cwd=self.root,
+            env=self.env | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # What a shell starts in the background ignores SIGINT, and so do its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    def __call__(self, *arguments, **env):
+        process = self.start(*arguments, **env)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    def end(self):
+        """End the head, then by their ids what of it is left."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if str(self.root / "ray").encode() in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def head():
+    root = Path(tempfile.mkdtemp(prefix="tls-", dir="/tmp"))  # sockets need a short path
+    head = Head(root)
+    try:
+        head.await_jobs()
+        yield head
+    finally:
+        head.end()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def ended(study):
+    journal = study / "journal.log"
+    trials = read(journal).trials if journal.is_file() else ()
+    return {t.number: t for t in trials if t.state in ("finished", "stopped")}
+
+
+def wait_until(true, seconds=180):
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def left(head):
+    """A long search that was submitted and followed until Ctrl-C: its job, its study."""
+    study = head.root / "study"
+    where = ("--study", study, "--address", head.jobs)
+    follower = head.start("submit", "space.yaml", *LONG, *where)
+    wait_until(lambda: len(ended(study)) >= 1)
+    follower.send_signal(signal.SIGINT)
+    out, err = follower.communicate(timeout=30)
+    assert follower.returncode == 130, out + err
+    assert "INFO" not in err
+    return err.split("error: left alone: ")[1].split()[0], study
+
+
+@pytest.fixture(scope="module")
+def stopped(left, head):
+    """What `stop` said of that search while it was running, and the trials that had ended."""
+    job, study = left
+    seen = len(ended(study))
+    wait_until(lambda: len(ended(study)) > seen)  # it goes on alone
+    said = head("stop", job, "--address", head.jobs)
+    return said, ended(study)
+
+
+@pytest.fixture(scope="module")
+def resumed(stopped, left, head):
+    """That study gone on with, followed to its end: exit code, log, what stderr said."""
+    more = ("--set", f"trials={len(stopped[1]) + 1}")
+    return head("submit", "--resume", left[1], *more, "--address", head.jobs)
+
+
+def jobs_of(head, study):
+    """The jobs of a study as `status` lists them: name -> state."""
+    code, out, err = head("status", "--address", head.jobs)
+    assert code == 0, err
+    lines = [line.split() for line in out.splitlines() if line.endswith(str(study))]
+    return {line[0]: line[1] for line in lines}
+
+
+def test_ctrl_c_leaves_it_running_and_stop_ends_it_in_order(stopped, left, head):
+    job, study = left
+    assert stopped[0] == (0, f"{job}: stopped\n", "")
+    assert (study / "report" / "index.html").is_file()
+    assert jobs_of(head, study)[job] == "stopped"
+    code, out, _ = head("status", job, "--follow", "--address", head.jobs)
+    assert code == 130  # as an interrupted search ends
+    assert "rank  trial  state" in out
+    code, out, _ = head("stop", job, "--address", head.jobs)
+    assert (code, out) == (0, f"{job} had ended: STOPPED\n")
+
+
+def test_a_stopped_search_goes_on_and_is_followed_to_its_ranked_table(resumed, stopped, left):
+    code, out, err = resumed
+    assert code == 0, out + err
+    study, before = left[1], stopped[1]
+    assert "rank  trial  state" in out
+    assert f"report: {study}/report" in out
+    assert "tlsearch stop study-" in err
+    after = ended(study)
+    assert len(after) > len(before)
+    assert all(after[number] == trial for number, trial in before.items())
+
+
+def test_a_finished_job_can_be_looked_at_again(resumed, left, head):
+    (job,) = [name for name, state in jobs_of(head, left[1]).items() if state == "succeeded"]
+    code, out, _ = head("status", job, "--address", head.jobs)
+    assert code == 0
+    assert "model: " in out.splitlines()[-1]
+    assert head("status", job, "--follow", "--address", head.jobs)[:2] == (0, resumed[1])
+
+
+def test_the_package_travelled(resumed, head):
+    assert [*(head.root / "ray").rglob("working_dir_files/*/tlsearch/search/jobs.py")]
+
+
+def test_a_driver_on_the_head_joins_it(head):
+    wish = ("--set", "resources.gpus_per_trial=64", "--address", head.driver)
+    code, _, err = head("run", "space.yaml", "--study", head.root / "joined", *wish)
+    assert code == 3
+    assert "1 CPUs and 64 GPUs, the cluster has 3 and 0" in err  # the head's, not this machine's
+
+
+def test_a_failed_search_ends_as_itself(head):
+    study = ("--study", head.root / "failed", "--address", head.jobs)
+    gpus = ("--set", "resources.gpus_per_trial=64")
+    code, out, _ = head("submit", "space.yaml", *study, *gpus)
+    assert code == 3
+    assert "no trial fits" in out
+
+
+@pytest.mark.parametrize("command", [("status",), ("stop", "x"), ("submit", "space.yaml")])
+def test_a_wrong_token_is_a_clear_message(head, command):
+    study = ("--study", head.root / "refused") if command[0] == "submit" else ()
+    at = ("--address", head.jobs)
+    code, out, err = head(*command, *study, *at, RAY_AUTH_TOKEN="wrong" * 8)
+    assert (code, out) == (3, "")
+    assert "refuses the token (of RAY_AUTH_TOKEN)" in err
+    assert "wrongwrong" not in err
+    assert "Traceback" not in err
+    assert not (head.root / "refused").exists()
+
+
+def test_no_token_is_a_clear_message(head):
+    code, _, err = head("status", "--address", head.jobs, HOME=str(head.root))
+    assert code == 3
+    assert "none: no RAY_AUTH_TOKEN" in err
+    assert "Traceback" not in err
+
+
+def test_the_token_may_come_from_the_environment(head):
+    token = (head.home / ".ray" / "auth_token").read_text()
+    code, _, err = head("status", "--address", head.jobs, HOME=str(head.root), RAY_AUTH_TOKEN=token)
+    assert code == 0, err
+
+
+def test_an_unknown_job_is_a_message(head):
+    for command in (("status", "gone"), ("stop", "gone"), ("status", "gone", "--follow")):
+        code, _, err = head(*command, "--address", head.jobs)
+        assert code == 3
+        assert "gone" in err
+        assert "Traceback" not in err
+
+
+def test_what_is_no_cluster_is_a_message(head):
+    code, _, err = head("status", "--address", f"http://{head.driver}")
+    assert code == 3
+    assert "Traceback" not in err
+
+
+def test_a_missing_extra_says_what_to_install(head):
+    hide = "import sys; sys.modules['aiohttp'] = None\n"
+    code = hide + "from tlsearch.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "status", "--address", head.jobs],
+        env=head.env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "need aiohttp: pip install 'tlsearch[cluster]'" in done.stderr

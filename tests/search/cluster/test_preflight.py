@@ -1,0 +1,231 @@
+"""Nodes that cannot train are found before the first trial, on real Ray nodes of this machine."""
+
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from small_cluster import Nodes
+
+from tlsearch.base.errors import ClusterError
+from tlsearch.config.load import parse
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.search.cluster import preflight
+from tlsearch.search.cluster.node_checks import look
+from tlsearch.search.cluster.nodes import Node
+from tlsearch.search.cluster.preflight import question_of, require_ready
+
+SPACE = "data: {{kind: digits}}\ncache: {cache}\n{more}"
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """Let there be nodes of these names, each answering by itself; the driver's is "here"."""
+    import ray
+
+    def let_there_be(*names, silent=()):
+        context = SimpleNamespace(get_node_id=lambda: "here")
+        found = [Node(name, name, {"CPU": 2}, leaving=name == "leaving") for name in names]
+
+        def on_every(calls, timeout_s):
+            return {
+                node: "none in 60 s" if node.name in silent else function(*arguments)
+                for node, (function, *arguments) in calls.items()
+            }
+
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+        monkeypatch.setattr(preflight, "nodes_up", lambda: found)
+        monkeypatch.setattr(preflight, "on_every", on_every)
+
+    return let_there_be
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A configuration, and its study directory."""
+    home = StudyDirectory(tmp_path / "study")
+    home.root.mkdir()
+    return parse(SPACE.format(cache=tmp_path / "cache", more="space: {backbone: strokes}")), home
+
+
+def test_nodes_that_see_what_the_driver_sees_pass_and_no_marker_stays(nodes, study):
+    nodes("here", "other")
+    require_ready(*study)
+    assert list(study[1].root.iterdir()) == []
+
+
+def test_every_node_that_does_not_answer_is_in_the_table(nodes, study):
+    nodes("here", "deaf", "dumb", silent=("deaf", "dumb"))
+    with pytest.raises(ClusterError, match="2 of 3 nodes") as caught:
+        require_ready(*study)
+    assert str(caught.value).count("none in 60 s") == 2
+    assert list(study[1].root.iterdir()) == []
+
+
+def test_a_node_that_writes_elsewhere_is_found_by_the_marker_that_does_not_come(
+    nodes, study, monkeypatch
+):
+    sound = look
+
+    def elsewhere(question, node, gpus):
+        found = sound(question, node, gpus)
+        question.marker_of(node).unlink()  # as where its folder is a cache of its own
+        return found
+
+    monkeypatch.setattr(preflight, "look", elsewhere)
+    nodes("here", "other")
+    with pytest.raises(ClusterError, match=r"storage .*not seen here"):
+        require_ready(*study)
+
+
+def test_a_node_that_is_about_to_go_is_asked_nothing(nodes, study):
+    nodes("here", "leaving", silent=("leaving",))
+    require_ready(*study)
+
+
+def test_one_node_is_asked_nothing_and_costs_nothing(nodes):
+    nodes("here")
+    began = time.monotonic()
+    require_ready(None, None)
+    assert time.monotonic() - began < 0.05
+
+
+def test_the_question_names_what_no_node_is_sent(tmp_path):
+    weights = tmp_path / "own.weights.h5"
+    weights.write_bytes(b"12")
+    more = f"space: {{weights: [default, '{weights}']}}\n"
+    config = parse(SPACE.format(cache=tmp_path / "cache", more=more))
+    question = question_of(config, StudyDirectory(tmp_path / "study"))
+    assert question.files == {weights: 2}
+    assert question.study == tmp_path / "study"
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ("{backbone: [strokes, mobilenet_v2_035]}", ["mobilenet_v2_035"]),
+        ("{backbone: [strokes]}", []),
+        ("{backbone: [mobilenet_v2_035], weights: none}", []),
+    ],
+)
+def test_only_weights_that_may_have_to_be_downloaded_are_loaded(
+    tmp_path, monkeypatch, space, expected
+):
+    calls = {}
+
+    def on_every(asked, timeout_s):
+        calls.update(asked)
+        return dict.fromkeys(asked, "")
+
+    monkeypatch.setattr(preflight, "on_every", on_every)
+    config = parse(SPACE.format(cache=tmp_path, more=f"space: {space}"))
+    assert list(preflight._weights_missing(config, [Node("n", "n", {"CPU": 1})])) == []
+    assert [arguments[1] for arguments in calls.values()] == ([expected] if expected else [])
+
+
+DRIVER = """
+import sys
+import ray
+from pathlib import Path
+from tlsearch.config.load import parse
+from tlsearch.data.sources import prepare
+from tlsearch.base.errors import ClusterError
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.search.cluster import node_checks
+from tlsearch.search.cluster.ray_session import connect
+from tlsearch.search.cluster.image_transfer import delivery
+from tlsearch.search.cluster.preflight import require_ready
+
+root = Path(sys.argv[1])
+config = parse((root / "space.yaml").read_text())
+data = prepare(config.data, config.cache_path)
+home = StudyDirectory(root / "study")
+home.root.mkdir(exist_ok=True)
+with connect(config.resources) as slots:
+    print("slots", slots)
+    fetch, copy = delivery(data), root / "elsewhere" / data.images_path.name
+    ray.get(ray.remote(num_cpus=1)(lambda: fetch(copy)).remote())
+    print("delivered", copy.read_bytes() == data.images_path.read_bytes())
+    try:
+        require_ready(config, home)
+        print("ready")
+    except ClusterError as error:
+        print(error)
+    node_checks.versions.cache_clear()
+    node_checks.metadata.version = lambda package: "1.2.3"  # as if this were another version
+    try:
+        require_ready(config, home)
+    except ClusterError as error:
+        print(error)
+print("left", [path.name for path in home.root.iterdir()])
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A cluster of three nodes, one of which promises GPUs that it does not have."""
+    root = tmp_path_factory.mktemp("preflight")
+    more = "resources: {gpus_per_trial: 0.5}\n"
+    (root / "space.yaml").write_text(SPACE.format(cache=root / "cache", more=more))
+    nodes = Nodes(root, root / "nodes.log")
+    try:
+        nodes.add()
+        nodes.add(num_gpus=2, num_cpus=3)
+        yield SimpleNamespace(root=root, nodes=nodes)
+    finally:
+        nodes.close()
+
+
+@pytest.fixture(scope="module")
+def said(cluster):
+    """What a driver says of the nodes as they are, then as if it ran other versions."""
+    return driver(cluster)
+
+
+def driver(cluster, *prefix):
+    command = [*prefix, sys.executable, "-c", DRIVER, str(cluster.root)]
+    env = cluster.nodes.environment()
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.cluster
+def test_gpus_that_are_promised_and_not_there_are_found(said):
+    first = said.split("nodes cannot")[1].splitlines()[1:]
+    assert "slots 3" in said
+    assert "1 of 3 nodes cannot" in said
+    assert "ready" not in said
+    (row,) = [line for line in first if "nvidia-smi" in line]
+    assert row.split()[1] == "gpu"
+    assert row.endswith("0 that nvidia-smi sees")
+
+
+@pytest.mark.cluster
+def test_all_problems_of_all_nodes_come_in_one_table_and_no_marker_stays(said):
+    rows = said.split("nodes cannot")[2].splitlines()[1:]
+    assert "3 of 3 nodes cannot" in said
+    assert len([row for row in rows if " tensorflow " in row and " 1.2.3, as where" in row]) == 3
+    assert len([row for row in rows if " gpu " in row]) == 1
+    assert said.splitlines()[-1] == "left []"
+
+
+@pytest.mark.cluster
+def test_images_come_to_a_node_that_does_not_see_the_drivers(said):
+    assert "delivered True" in said
+
+
+@pytest.mark.cluster
+def test_storage_that_the_nodes_do_not_see_is_found_before_the_first_trial(cluster, said):
+    """The driver's study directory is a file system of its own, in its mount namespace alone."""
+    script = 'mount -t tmpfs tlsearch "$0" && exec "$@"'
+    prefix = ("unshare", "--mount", "sh", "-c", script, str(cluster.root / "study"))
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        required = "faults" in os.environ.get("TLSEARCH_REQUIRE", "").split(",")
+        (pytest.fail if required else pytest.skip)("no file system can be mounted here")
+    rows = driver(cluster, *prefix).split("nodes cannot")[1].splitlines()[1:]
+    seen = [row for row in rows if " storage " in row]
+    assert len(seen) == 3
+    assert all("No such file" in row and "shared by all nodes" in row for row in seen)

@@ -1,0 +1,101 @@
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tlsearch.base.errors import ClusterError
+from tlsearch.config.schema import Resources
+from tlsearch.search.cluster.ray_session import connect, slots
+
+
+@pytest.mark.parametrize(
+    ("asked", "available", "expected"),
+    [
+        ({}, {"CPU": 2}, 2),
+        ({"cpus_per_trial": 2}, {"CPU": 5}, 2),
+        ({"max_concurrent": 1}, {"CPU": 8}, 1),
+        ({"gpus_per_trial": 0.25}, {"CPU": 64, "GPU": 2}, 8),
+        ({"gpus_per_trial": 0.1}, {"CPU": 64, "GPU": 1}, 10),
+        ({"gpus_per_trial": 1}, {"CPU": 3, "GPU": 4}, 3),
+    ],
+)
+def test_as_many_trials_run_as_fit(asked, available, expected):
+    assert slots(Resources(**asked), available) == expected
+
+
+def test_a_trial_that_never_fits_is_refused_with_both_numbers():
+    with pytest.raises(ClusterError, match="asks for 1 CPUs and 1 GPUs, the cluster has 2 and 0"):
+        slots(Resources(gpus_per_trial=1), {"CPU": 2})
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """cluster.yaml with what Ray fills in, checked against Ray's schema."""
+    path = Path(__file__).parents[3] / "cluster.yaml"
+    config = prepare_config(yaml.safe_load(path.read_text()))
+    validate_config(config)
+    return config
+
+
+def test_the_head_of_the_cluster_takes_no_trials(cluster):
+    head = cluster["available_node_types"][cluster["head_node_type"]]
+    assert head["resources"]["CPU"] == 0
+    assert "GPU" not in head["resources"]
+
+
+def test_every_node_installs_the_ray_that_was_tested(cluster):
+    commands = " ".join(cluster["head_setup_commands"] + cluster["worker_setup_commands"])
+    assert commands.count(f"ray[default,tune]=={metadata.version('ray')}") == 2
+    assert "nightly" not in commands
+    assert "latest" not in commands
+
+
+def test_the_dashboard_stays_on_the_head(cluster):
+    assert "--dashboard-host=127.0.0.1" in " ".join(cluster["head_start_ray_commands"])
+
+
+SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def settings():
+    """What stands in the environment once a module that imports Ray was imported."""
+    code = "import json, os, tlsearch.search.ending; print(json.dumps(dict(os.environ)))"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS.items())
+def test_settings_stand_before_ray_is_imported(settings, name, value):
+    assert settings[name] == value
+
+
+@pytest.mark.parametrize("named", [None, "192.0.2.1:6379"])
+def test_a_ray_that_others_started_is_joined_only_where_it_is_named(monkeypatch, named):
+    asked = []
+
+    def init(address, **_):
+        asked.append(address)
+        raise RuntimeError("this test needs no Ray")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named:
+        monkeypatch.setenv("RAY_ADDRESS", named)
+    with pytest.raises(ClusterError), connect(Resources()):
+        pass
+    assert asked == [named or "local"]

@@ -1,0 +1,188 @@
+"""Forecasts: measured once, remembered by all that matters, told and noted beside what came."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import optuna
+import pytest
+
+from tlsearch.base.errors import ClusterError, DataError, StudyError
+from tlsearch.config.load import from_mapping
+from tlsearch.data.sources import prepare
+from tlsearch.results.live.events import Forecast, Unforeseen
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import STUDY_NAME, open_storage, read
+from tlsearch.results.report.forecast_line import FORECAST, forecast_line
+from tlsearch.search.cost import calibration
+from tlsearch.search.cost.calibration import REMEMBERED, calibrated, remembered
+from tlsearch.search.cost.forecast import forecast, forecasted
+from tlsearch.search.cost.survey import of_read, survey
+
+CLASSES = 10
+
+
+@pytest.fixture
+def config(tmp_path):
+    def build(**changes):
+        splits = {"train": 60, "validation": 70, "test": 80}
+        plain = {
+            "data": {"kind": "digits", "image_px": 32, "splits": splits},
+            "space": {"backbone": ["strokes"], "unfrozen_layers": [0, 15]},
+            "trials": 4,
+            "epochs": 3,
+            "cache": str(tmp_path / "cache"),
+        }
+        return from_mapping(plain | changes)
+
+    return build
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """How often the measuring process was started; its answer is of one made-up machine."""
+    started = []
+    suffixes = [
+        {
+            "unfrozen": cut, "cut": name, "from_images": False, "numbers": 64, "share": share,
+            "cost": 10, "trained": 100, "train_s": 1e-4, "predict_s": 1e-5, "trace_s": 0.1,
+        }
+        for cut, name, share in ((0, "pool", 1.0), (15, "block_15_add", 0.8))
+    ]  # fmt: skip
+    pace = {"multiply_adds": 100, "pass_s": 1e-3, "trace_s": 0.2, "suffixes": suffixes}
+    answer = {"start_s": 2.0, "memory_bytes": 10**8, "resident_bytes": 10**9, "show_s": 0.0}
+
+    def run(command, input, **_):
+        started.append(json.loads(input))
+        said = {"paces": dict.fromkeys(started[-1]["backbones"], pace), **answer}
+        return SimpleNamespace(returncode=0, stdout=f"chatter\n{json.dumps(said)}\n", stderr="")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return started
+
+
+def test_a_machine_is_measured_once(config, answers):
+    assert remembered(config(), CLASSES) is None
+    first = calibrated(config(), CLASSES)
+    assert calibrated(config(trials=40), CLASSES) == first == remembered(config(), CLASSES)
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"space": {"backbone": ["strokes"], "unfrozen_layers": [0, 40]}},
+        {"space": {"backbone": ["strokes", "photos"], "unfrozen_layers": [0, 15]}},
+        {"data": {"kind": "digits", "image_px": 48}},
+        {"resources": {"cpus_per_trial": 2}},
+        {"feature_dtype": "float32"},
+        {"augment": "light"},
+    ],
+)
+def test_another_question_is_measured_anew(config, answers, changes):
+    calibrated(config(), CLASSES)
+    assert remembered(config(**changes), CLASSES) is None
+
+
+def test_another_machine_is_measured_anew(config, answers, monkeypatch):
+    calibrated(config(), CLASSES)
+    monkeypatch.setattr(calibration, "cpu_name", lambda: "another")
+    assert remembered(config(), CLASSES) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "cut"])
+def test_a_damaged_memory_is_measured_anew(config, answers, text):
+    calibrated(config(), CLASSES)
+    path = config().cache_path / REMEMBERED
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2] if text == "cut" else text)
+    assert remembered(config(), CLASSES) is None
+    calibrated(config(), CLASSES)
+    assert path.read_text() == whole or json.loads(path.read_text())
+    assert len(answers) == 2
+
+
+def test_entries_that_lack_something_are_measured_anew(config, answers):
+    calibrated(config(), CLASSES)
+    path = config().cache_path / REMEMBERED
+    known = json.loads(path.read_text())
+    for entry in known.values():
+        del entry["pace"]["pass_s"]
+    path.write_text(json.dumps(known))
+    assert remembered(config(), CLASSES) is None
+
+
+def test_a_process_that_fails_says_why(config, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(StudyError, match="could not be measured: exit code 1"):
+        calibrated(config(), CLASSES)
+
+
+def test_a_survey_counts_what_the_search_will_see(config):
+    before = survey(config())
+    data = prepare(config().data, config().cache_path)
+    assert before.images == {"train": 60, "validation": 70, "test": 80} == of_read(data).images
+    assert before.decode_s > 0.0
+    assert survey(config()).decode_s == 0.0
+
+
+def test_what_would_stop_a_run_stops_its_plan(config, answers, tmp_path):
+    with pytest.raises(DataError, match="nowhere"):
+        forecast(config(data={"path": str(tmp_path / "nowhere")}))
+    with pytest.raises(ClusterError, match="no trial fits"):
+        forecast(config(resources={"cpus_per_trial": 10_000}))
+    assert answers == []
+
+
+def begun(tmp_path):
+    home = StudyDirectory(tmp_path / "study")
+    home.root.mkdir()
+    study = optuna.create_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME)
+    trial = study.ask()
+    for epoch in range(4):
+        trial.report(0.5, epoch)
+    study.tell(trial, 0.5)
+    return home
+
+
+def searched(config, home, cut_short=False):
+    heard = []
+    data = prepare(config.data, config.cache_path)
+    ending = SimpleNamespace(cut_short=cut_short, spent_s=12.34)
+    with forecasted(config, home, data, 2, ending, heard.append):
+        features = config.cache_path / "features"
+        features.mkdir(parents=True, exist_ok=True)
+        (features / "a.npy").write_bytes(bytes(300))
+        home.trial(0).mkdir(parents=True)
+        (home.trial(0) / "best.npz").write_bytes(bytes(50))
+    return heard
+
+
+def test_a_run_tells_what_is_remembered_and_notes_what_came(config, answers, tmp_path):
+    calibrated(config(), CLASSES)
+    home = begun(tmp_path)
+    (told,) = searched(config(), home)
+    fact = read(home.journal_file).facts[FORECAST]
+    assert isinstance(told, Forecast)
+    assert fact["actual"] == {"seconds": 12.3, "epochs": 3, "bytes": 350}
+    assert fact["expected"] == {
+        "seconds": told.seconds, "epochs": told.epochs, "bytes": told.bytes,
+    }  # fmt: skip
+    line = forecast_line(read(home.journal_file))
+    assert line is not None
+    assert line.startswith(f"forecast against actual: {told.seconds:.0f} s, 12 s; ")
+
+
+def test_a_run_measures_nothing(config, answers, tmp_path):
+    home = begun(tmp_path)
+    assert searched(config(), home) == [Unforeseen()]
+    assert answers == []
+    assert forecast_line(read(home.journal_file)) is None
+
+
+def test_a_search_cut_short_is_not_compared(config, answers, tmp_path):
+    calibrated(config(), CLASSES)
+    home = begun(tmp_path)
+    searched(config(), home, cut_short=True)
+    assert FORECAST not in read(home.journal_file).facts

@@ -1,0 +1,91 @@
+"""An event of a search costs as much in a large study as in a small one: work counted, not time."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tlsearch.config.load import parse
+from tlsearch.search.propose import searcher
+from tlsearch.search.propose.searcher import TruthfulSearch
+from tlsearch.search.propose.tpe_window import Window
+from tlsearch.search.stop.promotion import PromotingAsha
+from tlsearch.search.stop.ray_scheduler import build_scheduler
+
+SPACE = """
+data: {kind: digits}
+space:
+  backbone: [strokes, photos]
+  unfrozen_layers: [0, 15]
+  head_lr: {low: 1e-4, high: 1e-2, log: true}
+  fine_tune_lr: {low: 1e-4, high: 1e-2, log: true}
+epochs: 6
+trials: 10000
+"""
+LARGE = 150
+SMALL, LARGEST = range(40, 46), range(144, 150)  # the trials whose work is counted
+
+
+def result(epoch: int, value: float) -> dict[str, Any]:
+    plain = {"diverged": False, "failure": None, "seconds": 1.0}
+    return {"epoch": epoch, "value": value, **plain}
+
+
+def calls(function: Callable[[], object]) -> int:
+    """How many functions, Python's and C's, a call goes through."""
+    count = 0
+
+    def note(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def one_trial(search: TruthfulSearch, number: int) -> None:
+    name = str(number)
+    search.suggest(name)
+    search.on_trial_result(name, result(1, number % 7 / 10))
+    search.on_trial_complete(name, result(2, number % 5 / 10))
+
+
+def test_a_trial_costs_no_more_in_a_larger_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searcher, "Window", partial(Window, newest=10))
+    search = TruthfulSearch(parse(SPACE), tmp_path / "journal.log", lambda *ended: None)
+    counted = {
+        number: calls(partial(one_trial, search, number))
+        for number in range(LARGE)
+        if number in SMALL or number in LARGEST or one_trial(search, number)
+    }
+    assert median(counted[n] for n in LARGEST) < 1.2 * median(counted[n] for n in SMALL)
+
+
+@pytest.mark.parametrize("kind", ["asha", "hyperband", "median", "promotion"])
+def test_a_schedulers_answer_costs_no_more_in_a_larger_study(kind: str) -> None:
+    config = parse(SPACE, settings=[f"scheduler={kind}"])
+    scheduler = build_scheduler(config, [], {})
+
+    def one(number: int) -> None:
+        trial = SimpleNamespace(config={"number": number}, trial_id=str(number))
+        for epoch in (1, 2):
+            last = result(epoch, number * 37 % 101 / 101)
+            decision = scheduler.on_trial_result(None, trial, last)
+        if decision == "STOP":
+            scheduler.on_trial_complete(None, trial, last)
+        if isinstance(scheduler, PromotingAsha):
+            scheduler.promote()
+
+    counted = {number: calls(partial(one, number)) for number in range(LARGE)}
+    assert median(counted[n] for n in LARGEST) < 1.2 * median(counted[n] for n in SMALL)

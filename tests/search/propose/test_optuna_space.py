@@ -1,0 +1,192 @@
+"""Laws of proposals: nothing is trained twice by accident, and Optuna is not told of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from tlsearch.config.load import parse
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.results.rank.leaderboard import rows
+from tlsearch.results.record.journal import read
+from tlsearch.results.report.readable_table import readable
+from tlsearch.search.propose.optuna_space import (
+    distribution,
+    holds,
+    parameters_of,
+    place,
+    replica_seed,
+)
+from tlsearch.search.propose.searcher import TruthfulSearch, _sampler
+
+SMALL = """
+data: {kind: digits}
+space:
+  backbone: [strokes, photos]
+  unfrozen_layers: [0, 15]
+  head_lr: 1e-3
+  fine_tune_lr: [1e-4, 1e-3]
+epochs: 6
+trials: 40
+"""
+SIZE = 6  # two backbones, each frozen, or unfrozen at two rates
+WIDE = SMALL.replace("head_lr: 1e-3", "head_lr: {low: 1e-4, high: 1e-2, log: true}").replace(
+    "fine_tune_lr: [1e-4, 1e-3]", "dropout: {low: 0, high: 0.5}"
+)
+
+
+def searcher(folder: Path, space: str = SMALL) -> TruthfulSearch:
+    return TruthfulSearch(parse(space), folder / "journal.log", lambda trial, record: None)
+
+
+def result(epoch: int, value: float) -> dict[str, Any]:
+    plain = {"diverged": False, "failure": None, "seconds": 1.0}
+    return {"epoch": epoch, "value": value, **plain}
+
+
+def train(search: TruthfulSearch, count: int) -> list[TrialConfig]:
+    """Propose and end some trials; photos unfrozen is best by far, so that TPE insists on it."""
+    found = []
+    for _ in range(count):
+        name = str(len(search._completed_trials))
+        suggested = search.suggest(name)
+        trial = TrialConfig(**suggested["trial"])
+        good = trial.backbone == "photos" and not trial.frozen
+        search.on_trial_complete(name, result(6, 0.9 if good else 0.1))
+        found.append(trial)
+    return found
+
+
+def test_a_small_space_is_exhausted_before_anything_is_trained_again(tmp_path: Path) -> None:
+    trials = train(searcher(tmp_path), 3 * SIZE)
+    assert len({trial.effective for trial in trials[:SIZE]}) == SIZE
+    assert {trial.seed for trial in trials[:SIZE]} == {0}
+    assert all(trial.seed for trial in trials[SIZE:])
+    assert len({trial.digest for trial in trials}) == 3 * SIZE
+
+
+def test_a_replica_has_the_next_seed_of_its_configuration(tmp_path: Path) -> None:
+    search = searcher(tmp_path)
+    seeds: dict[str, list[int]] = {}
+    first: dict[str, int] = {}
+    for number, trial in enumerate(train(search, 2 * SIZE + 3)):
+        name = trial.model_copy(update={"seed": 0}).digest
+        notes = search.study.trials[number].user_attrs
+        assert notes.get("replica_of") == first.get(name)
+        first.setdefault(name, number)
+        seeds.setdefault(name, []).append(trial.seed)
+    for found in seeds.values():
+        assert found == [replica_seed(0, place) for place in range(len(found))]
+
+
+def test_duplicates_leave_no_trace_in_optuna(tmp_path: Path) -> None:
+    search = searcher(tmp_path)
+    train(search, 4 * SIZE)
+    trials = search.study.trials
+    assert [trial.number for trial in trials] == list(range(4 * SIZE))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    record = read(tmp_path / "journal.log")
+    assert [trial.number for trial in record.trials] == list(range(4 * SIZE))
+
+
+def test_what_still_trains_is_not_proposed_again(tmp_path: Path) -> None:
+    search = searcher(tmp_path)
+    trials = [TrialConfig(**search.suggest(str(n))["trial"]) for n in range(SIZE)]
+    assert len({trial.effective for trial in trials}) == SIZE
+
+
+def test_a_replica_cut_short_is_taken_up_with_its_seed(tmp_path: Path) -> None:
+    before = searcher(tmp_path)
+    train(before, SIZE)
+    cut = before.suggest("cut")
+    assert cut["trial"]["seed"] != 0
+    assert searcher(tmp_path).suggest("again") == cut
+
+
+def test_a_trial_whose_driver_died_while_it_was_drawn_is_drawn_on(tmp_path: Path) -> None:
+    before = searcher(tmp_path)
+    train(before, 2)
+    begun = before.study.ask()
+    begun.suggest_categorical("backbone", ["strokes", "photos"])
+    suggested = searcher(tmp_path).suggest("x")
+    assert suggested["number"] == begun.number == 2
+    assert suggested["trial"]["backbone"] == begun.params["backbone"]
+
+
+def test_the_same_baseline_twice_is_a_replica(tmp_path: Path) -> None:
+    both = "baselines: [{backbone: photos, unfrozen_layers: 0}, {unfrozen_layers: 0, \
+backbone: photos}]"
+    one, other = train(searcher(tmp_path, SMALL + both), 2)
+    assert one.model_copy(update={"seed": other.seed}) == other
+    assert (one.seed, other.seed) == (0, replica_seed(0, 1))
+
+
+def test_where_nothing_comes_twice_the_proposals_are_optunas_own(tmp_path: Path) -> None:
+    config = parse(WIDE)
+    search = searcher(tmp_path, WIDE)
+    stock = optuna.create_study(direction="maximize", sampler=_sampler(config.seed))
+    for number in range(30):
+        ours = search.suggest(str(number))["trial"]
+        trial = stock.ask()
+        theirs = place(config, trial._suggest).trial
+        assert ours == theirs.to_json()
+        value = ours["dropout"]
+        search.on_trial_complete(str(number), result(6, value))
+        trial.report(value, 6)
+        stock.tell(trial, value)
+
+
+def test_a_seed_is_a_column_only_where_it_varies(tmp_path: Path) -> None:
+    search = searcher(tmp_path)
+    train(search, SIZE)
+    assert "seed" not in readable(read(tmp_path / "journal.log"), "accuracy").columns
+    train(search, 1)
+    record = read(tmp_path / "journal.log")
+    assert "seed" in readable(record, "accuracy").columns
+    assert {row["seed"] for row in rows(record)} == {0, replica_seed(0, 1)}
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(1, 50))
+def test_seeds_of_replicas_are_a_function_and_differ(seed: int, count: int) -> None:
+    seeds = [replica_seed(seed, number) for number in range(count)]
+    assert seeds == [replica_seed(seed, number) for number in range(count)]
+    assert seeds[0] == seed
+    assert len(set(seeds)) == count
+    assert all(0 <= found < 2**31 for found in seeds)
+
+
+@given(st.randoms(use_true_random=False))
+def test_parameters_lead_to_the_configuration_and_back(random: Any) -> None:
+    config = parse(WIDE)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(random.randrange(2**31)))
+    point = place(config, study.ask()._suggest)
+    again = TrialConfig(**json.loads(json.dumps(point.trial.to_json())))
+    assert parameters_of(again, config.space) == point.parameters
+
+
+@pytest.mark.parametrize(
+    ("change", "held"),
+    [
+        ({"backbone": "mobilenet_v2"}, False),
+        ({"dropout": 0.6}, False),
+        ({"dropout": 0.5}, True),
+        ({"unfrozen_layers": 40, "fine_tune_lr": 1e-3}, False),
+        ({"batch_size": 64}, False),
+    ],
+)
+def test_a_space_holds_what_it_could_propose(change: dict[str, Any], held: bool) -> None:
+    trial = TrialConfig(**{"backbone": "strokes", "head_lr": 1e-3, **change})
+    assert (parameters_of(trial, parse(WIDE).space) is not None) == held
+
+
+@pytest.mark.parametrize("value", ["all", None, "strange"])
+def test_a_range_holds_no_words(value: Any) -> None:
+    space = parse(SMALL, settings=["space.unfrozen_layers={low: 0, high: 20}"]).space
+    kind = distribution("unfrozen_layers", space.unfrozen_layers)
+    assert kind is not None
+    assert not holds(kind, value)

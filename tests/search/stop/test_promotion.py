@@ -1,0 +1,223 @@
+"""Promotion-style ASHA: the rungs alone, then with the searcher that keeps parked trials untold."""
+
+import json
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlsearch.config.load import parse
+from tlsearch.results.record.journal import read
+from tlsearch.search.stop.promotion import PromotingAsha
+from tlsearch.search.stop.promotion_searcher import PromotingSearch
+from tlsearch.search.stop.ray_scheduler import build_scheduler
+
+EPOCHS = 18
+law = settings(deadline=None, max_examples=60)  # the machine may be busy
+SPACE = """
+data: {kind: digits}
+space: {backbone: [strokes, photos], unfrozen_layers: [0, 15, all]}
+scheduler: promotion
+epochs: 18
+"""
+
+
+class Trial:
+    """A trial as Ray knows it."""
+
+    def __init__(self, number, trial_id=""):
+        self.config = {"number": number}
+        self.trial_id = trial_id
+
+
+def rungs(direction="max"):
+    return PromotingAsha(direction=direction, epochs=EPOCHS, first_rung=2, reduction=3)
+
+
+class Search:
+    """A search with slots and no Ray: what its controller would do, in its order."""
+
+    def __init__(self, journal, trials, value, slots=2, told=None):
+        config = parse(SPACE, settings=[f"trials={trials}"])
+        self.told = [] if told is None else told
+        self.searcher = PromotingSearch(config, journal, lambda one, record: self.told.append(one))
+        self.scheduler = build_scheduler(config, self.searcher.record().trials, {})
+        self.searcher.follow(self.scheduler)
+        self.value, self.slots = value, slots
+        self.running, self.count, self.begun, self.over = {}, 0, [], False
+
+    def fill(self):
+        while len(self.running) < self.slots and not self.over:
+            self.count += 1
+            proposal = self.searcher.suggest(f"ray-{self.count}")
+            if proposal is None:
+                return
+            if proposal == "FINISHED":
+                self.over = True
+                return
+            self.begun.append(proposal["number"])
+            done = self.searcher.record().trials[proposal["number"]].epochs
+            self.running[f"ray-{self.count}"] = [proposal["number"], done]
+
+    def step(self):
+        """One epoch of the trial that has run longest, and what follows from it."""
+        self.fill()
+        if not self.running:
+            return
+        trial_id, (number, epoch) = next(iter(self.running.items()))
+        del self.running[trial_id]
+        epoch += 1
+        result = {"epoch": epoch, "value": self.value(number, epoch), "seconds": 1.0 * epoch}
+        result |= {"diverged": math.isnan(result["value"]), "failure": None, "pid": 7}
+        over = epoch == EPOCHS or result["diverged"]
+        trial = Trial(number)
+        if over or self.scheduler.on_trial_result(None, trial, result) == "STOP":
+            self.scheduler.on_trial_complete(None, trial, result)
+            self.searcher.on_trial_complete(trial_id, result)
+        else:
+            self.searcher.on_trial_result(trial_id, result)
+            self.running[trial_id] = [number, epoch]
+
+    def run(self, steps=10_000):
+        for _ in range(steps):
+            if self.over:
+                return self
+            self.step()
+        return self
+
+
+def skill(number, epoch):
+    """Values that differ between trials and grow with the epoch."""
+    return random.Random(number).random() + epoch / 1000
+
+
+@law
+@given(st.lists(st.floats(0, 1), max_size=30), st.sampled_from(["max", "min"]))
+def test_only_the_top_third_ever_leaves_a_rung(values, direction):
+    scheduler, left = rungs(direction), set()
+    for number, value in enumerate(values):
+        trial, result = Trial(number), {"epoch": 2, "value": value, "failure": None}
+        if scheduler.on_trial_result(None, trial, result) == "STOP":
+            scheduler.on_trial_complete(None, trial, result)
+        else:
+            left.add(number)
+        while (due := scheduler.promote()) is not None:
+            left.add(due)
+        best = sorted(range(number + 1), key=lambda n: values[n], reverse=direction == "max")
+        third = (number + 1) // 3
+        worst = values[best[third - 1]] if third else None
+        beats = max if direction == "max" else min
+        top = {n for n in best[:third] if values[n] != worst}
+        assert top <= left
+        assert set(scheduler.parked) | left == set(range(number + 1))
+        assert third == 0 or beats(values[number], worst) == worst or number in left
+
+
+def test_the_first_at_a_rung_waits_where_asha_would_let_it_go_on():
+    scheduler = rungs()
+    result = {"epoch": 2, "value": 0.9, "failure": None}
+    assert scheduler.on_trial_result(None, Trial(0), result) == "STOP"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_stopped_and_never_waits(value):
+    scheduler = rungs()
+    result = {"epoch": 2, "value": value}
+    assert scheduler.on_trial_result(None, Trial(0), result) == "STOP"
+    scheduler.on_trial_complete(None, Trial(0), result)
+    assert not scheduler.parked
+    assert not scheduler.rungs[2]
+
+
+@pytest.mark.parametrize("extra", [{}, {"diverged": True}])
+def test_one_that_ends_itself_at_a_rung_counts_there_and_never_waits(extra):
+    scheduler = rungs()
+    scheduler.on_trial_complete(None, Trial(0), {"epoch": 2, "value": 0.9, **extra})
+    assert not scheduler.parked
+    assert scheduler.rungs[2] == ({} if extra else {0: 0.9})
+
+
+def test_a_search_ends_with_every_trial_told_once(tmp_path):
+    search = Search(tmp_path / "journal.log", 20, skill).run()
+    assert search.over
+    assert sorted(trial.number for trial in search.told) == list(range(20))
+    trials = read(tmp_path / "journal.log").trials
+    assert {trial.state for trial in trials} == {"finished", "stopped"}
+    best = max(range(20), key=lambda n: skill(n, 0))
+    assert trials[best].state == "finished"
+    for trial in trials:
+        assert set(trial.values) == set(range(1, trial.epochs + 1))
+        assert trial.seconds == trial.epochs
+        assert trial.state == "finished" or f"at rung {trial.epochs}" in trial.reason
+
+
+def test_the_reason_names_place_and_cutoff(tmp_path):
+    Search(tmp_path / "journal.log", 6, lambda number, epoch: number / 10).run()
+    reasons = [trial.reason for trial in read(tmp_path / "journal.log").trials]
+    assert reasons[0] == "stopped at epoch 2: 0 < 0.4, place 6 of 6 at rung 2"
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3])
+def test_the_best_of_few_is_trained_to_its_last_epoch(tmp_path, trials):
+    Search(tmp_path / "journal.log", trials, lambda number, epoch: number / 10).run()
+    record = read(tmp_path / "journal.log").trials
+    assert [trial.epochs for trial in record] == [2] * (trials - 1) + [EPOCHS]
+
+
+def test_of_equals_the_earlier_is_promoted_and_the_other_told_so(tmp_path):
+    Search(tmp_path / "journal.log", 3, lambda number, epoch: 0.5).run()
+    first, *others = read(tmp_path / "journal.log").trials
+    assert first.state == "finished"
+    assert others[0].reason == "stopped at epoch 2: 0.5 = 0.5, place 2 of 3 at rung 2"
+
+
+def test_it_spends_less_than_stopping_would_on_the_first_ones(tmp_path):
+    Search(tmp_path / "journal.log", 9, lambda number, epoch: (9 - number) / 10).run()
+    epochs = [trial.epochs for trial in read(tmp_path / "journal.log").trials]
+    assert epochs == [18, 6, 6, 2, 2, 2, 2, 2, 2]
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(0, 60))
+def test_a_search_killed_anywhere_ends_as_it_would_have(tmp_path_factory, steps):
+    """With one slot, whose order of events does not depend on when it was killed."""
+    folder = tmp_path_factory.mktemp("studies")
+    told = []
+    Search(folder / "journal.log", 8, skill, slots=1, told=told).run(steps)
+    Search(folder / "journal.log", 8, skill, slots=1, told=told).run()
+    Search(folder / "unbroken.log", 8, skill, slots=1).run()
+    assert sorted(trial.number for trial in told) == list(range(8))
+    assert outcomes(folder / "journal.log") == outcomes(folder / "unbroken.log")
+
+
+def outcomes(journal):
+    return {t.number: (t.state, dict(t.values)) for t in read(journal).trials}
+
+
+def test_a_diverged_trial_is_told_at_once(tmp_path):
+    def value(number, epoch):
+        return math.nan if number == 1 else skill(number, epoch)
+
+    search = Search(tmp_path / "journal.log", 6, value).run()
+    (diverged,) = [trial for trial in search.told if trial.state == "diverged"]
+    assert diverged.number == 1
+    assert sorted(trial.number for trial in search.told) == list(range(6))
+
+
+def test_a_promoted_trial_is_the_one_that_waited(tmp_path):
+    search = Search(tmp_path / "journal.log", 12, skill, slots=1)
+    configs = {}
+    suggest = search.searcher.suggest
+
+    def noted(trial_id):
+        proposal = suggest(trial_id)
+        if isinstance(proposal, dict):
+            configs.setdefault(proposal["number"], set()).add(json.dumps(proposal["trial"]))
+        return proposal
+
+    search.searcher.suggest = noted
+    search.run()
+    assert len(search.begun) > 12
+    assert all(len(seen) == 1 for seen in configs.values())

@@ -1,0 +1,118 @@
+"""A real search whose trials wait at rungs, with Ray and TensorFlow, in a temporary directory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tlsearch.base.errors import RecordError
+from tlsearch.results.record.journal import read
+from tlsearch.search.trial.actor import PausingActor
+
+SPACE = """
+data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 100}}
+space:
+  backbone: strokes
+  unfrozen_layers: [0, 15]
+  fine_tune_lr: {low: 1e-4, high: 1e-2, log: true}
+scheduler: promotion
+epochs: 6
+trials: 7
+confirm: 0
+"""
+
+
+@pytest.fixture
+def tlsearch(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+
+    def start(*arguments):
+        return subprocess.Popen(
+            [sys.executable, "-m", "tlsearch.cli.main", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def begun(journal):
+    """The trials so far; none before the study is written to its journal."""
+    try:
+        return read(journal).trials
+    except RecordError:
+        return ()
+
+
+def check(study):
+    """Every trial told, every epoch once, and no more than a third beyond the rung."""
+    trials = read(study / "journal.log").trials
+    assert [trial.number for trial in trials] == list(range(7))
+    assert {trial.state for trial in trials} == {"finished", "stopped"}
+    assert 1 <= sum(trial.epochs > 2 for trial in trials) <= 4
+    for trial in trials:
+        assert set(trial.values) == set(range(trial.epochs + 1))
+        assert trial.seconds > 0
+        assert trial.state == "finished" or "at rung 2" in trial.reason
+    assert not list((study / "trials").glob("*/resume.npz"))
+
+
+@pytest.mark.cluster
+def test_a_search_by_promotion_ends_with_every_trial_told(tlsearch, tmp_path):
+    process = tlsearch("run", "space.yaml", "--study", "study")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "rank" in out
+    check(tmp_path / "study")
+
+
+@pytest.mark.cluster
+@pytest.mark.faults
+def test_a_killed_driver_leaves_the_waiting_trials_waiting(tlsearch, tmp_path):
+    process = tlsearch("run", "space.yaml", "--study", "study")
+    journal = tmp_path / "study" / "journal.log"
+    deadline = time.monotonic() + 200
+    while sum(2 in trial.values for trial in begun(journal)) < 2:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    before = {t.number: dict(t.values) for t in read(journal).trials}
+    time.sleep(5)  # its workers notice and end
+    process = tlsearch("resume", "study")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    check(tmp_path / "study")
+    for trial in read(journal).trials:
+        known = before.get(trial.number, {})
+        assert {epoch: trial.values[epoch] for epoch in known} == known
+
+
+class Snapshot:
+    def __init__(self, saved):
+        self.saved = saved
+
+    def save(self, path):
+        self.saved.append(path)
+
+
+@pytest.mark.parametrize(("done", "kept"), [(False, 1), (True, 0)])
+def test_a_trial_that_leaves_its_slot_undone_saves_its_state_once(
+    monkeypatch, tmp_path, done, kept
+):
+    saved = []
+    actor = PausingActor.__new__(PausingActor)
+    actor.home = tmp_path
+    actor._last = type("Report", (), {"snapshot": lambda self: Snapshot(saved)})()
+    monkeypatch.setattr("tlsearch.search.trial.actor.TrialActor.step", lambda self: {"done": done})
+    actor.step()
+    actor.cleanup()
+    actor.cleanup()
+    assert saved == [tmp_path / "resume.npz"] * kept

@@ -1,0 +1,217 @@
+"""Laws of a whole cache: what is damaged is found, what may go goes, what is at work stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsearch.features import Activation, FeatureKey, FeatureStore
+from tlsearch.store.arrays import ArrayStore
+from tlsearch.store.caches import (
+    Held,
+    evict,
+    fault,
+    held,
+    leftovers,
+    mapped_files,
+    remove_faulty,
+    to_prune,
+)
+from tlsearch.store.entries import Entry, sidecar
+
+ROWS = np.arange(400, dtype=np.float32).reshape(100, 4)
+KEYS = [
+    FeatureKey("keras.applications:MobileNetV2 ab12", cut, "tf", 48, "float16", "i")
+    for cut in ("pool", "block_14_add")
+]
+
+
+def fill(cache: Path) -> list[Held]:
+    """A cache of two features and one array of images; the images are the oldest."""
+    store = FeatureStore(cache, "float16")
+    for key in KEYS:
+        store.open_together([Activation(key, (4,))], 100, lambda _: lambda a, b: [ROWS[a:b]], 32)
+    images = ArrayStore(cache / "images")
+    what = {"source": "/photos", "image_px": 8}
+    images.open("0" * 32, 3, lambda: [np.ones((3, 8, 8, 3), np.uint8)], what)
+    os.utime(images.path("0" * 32), (0, 0))
+    return held(cache)
+
+
+def test_a_cache_says_what_it_holds_least_recently_used_first(tmp_path: Path) -> None:
+    assert [(one.kind, one.said) for one in fill(tmp_path)] == [
+        ("images", "/photos 8 px"),
+        ("features", "MobileNetV2 pool 48 px float16"),
+        ("features", "MobileNetV2 block_14_add 48 px float16"),
+    ]
+    assert held(tmp_path / "gone") == []
+
+
+def test_an_entry_that_nothing_describes_is_its_key(tmp_path: Path) -> None:
+    (images, *_) = fill(tmp_path)
+    sidecar(images.entry.path).unlink()
+    assert held(tmp_path)[0].said == "0" * 32
+    assert fault(held(tmp_path)[0].entry) == ""
+
+
+def test_an_array_that_is_not_of_the_cache_is_not_its_business(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    np.save(tmp_path / "images" / "mine.npy", ROWS)
+    (tmp_path / "images" / "mine.json").write_text("{}")
+    assert held(tmp_path) == []
+    assert list(leftovers(tmp_path)) == []
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("where", [0, 30, 128, 200, -1])
+def test_a_wrong_byte_anywhere_is_found(tmp_path: Path, place: int, where: int) -> None:
+    entry = fill(tmp_path)[place].entry
+    assert fault(entry) == ""
+    data = bytearray(entry.path.read_bytes())
+    data[where] ^= 0xFF
+    entry.path.write_bytes(data)
+    assert fault(entry)
+    remove_faulty(entry)
+    assert len(held(tmp_path)) == 2
+    assert not sidecar(entry.path).exists()
+
+
+def test_what_was_mended_meanwhile_stays(tmp_path: Path) -> None:
+    entry = fill(tmp_path)[1].entry
+    remove_faulty(entry)
+    assert entry.path.exists()
+
+
+sizes = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5), st.booleans()), max_size=8)
+
+
+@given(sizes=sizes, to_bytes=st.integers(0, 100))
+def test_pruning_to_a_size_takes_just_enough_and_nothing_in_use(
+    sizes: list[tuple[int, int, bool]], to_bytes: int
+) -> None:
+    every = [
+        Held("features", Entry(Path(f"/c/{place}.npy"), size, float(used), None))
+        for place, (size, used, _) in enumerate(sizes)
+    ]
+    in_use = {one.entry.path for one, (*_, busy) in zip(every, sizes, strict=True) if busy}
+    going = to_prune(every, to_bytes, None, in_use)
+    assert not [one for one in going if one.entry.path in in_use]
+    kept = sum(one.entry.bytes for one in every if one not in going)
+    could_go = [one for one in every if one.entry.path not in in_use and one not in going]
+    assert kept <= to_bytes or sum(one.entry.bytes for one in could_go) == 0
+    if going:
+        last = max(going, key=lambda one: (one.entry.last_used, one.entry.key))
+        assert kept + last.entry.bytes > to_bytes
+
+
+def test_pruning_by_age_or_all(tmp_path: Path) -> None:
+    every = fill(tmp_path)
+    assert to_prune(every, None, 3600, ()) == every[:1]
+    assert to_prune(every, None, None, ()) == every
+    assert to_prune(every, None, None, {every[0].entry.path}) == every[1:]
+
+
+def test_what_was_opened_since_it_was_listed_is_not_evicted(tmp_path: Path) -> None:
+    entry = fill(tmp_path)[0].entry
+    os.utime(entry.path)
+    assert not evict(entry)
+    (now,) = [one.entry for one in held(tmp_path) if one.kind == "images"]
+    assert evict(now)
+    assert not evict(now)
+    assert list((tmp_path / "images").iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc on this machine")
+def test_what_a_process_has_mapped_is_seen(tmp_path: Path) -> None:
+    path = fill(tmp_path)[0].entry.path
+    assert path.resolve() not in mapped_files()
+    mapped = np.load(path, mmap_mode="r")
+    assert path.resolve() in mapped_files()
+    del mapped
+    assert path.resolve() not in mapped_files()
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from tlsearch.features import Activation, FeatureKey, FeatureStore
+import numpy as np
+def block(start, stop):
+    print("at work", flush=True)
+    sys.stdin.readline()
+    return [np.zeros((stop - start, 4), np.float32)]
+key = FeatureKey("w", "slow", "tf", 48, "float16", "i")
+store = FeatureStore(Path(sys.argv[1]), "float16")
+store.open_together([Activation(key, (4,))], 100, lambda _: block, 100)
+"""
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process in the middle of a pass over the cache at `tmp_path`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_what_is_being_written_stays(tmp_path: Path, at_work: "subprocess.Popen[str]") -> None:
+    fill(tmp_path)
+    assert not [path for path in leftovers(tmp_path) if path.suffix == ".pass"]
+    assert at_work.stdin is not None
+    at_work.stdin.write("go\n")
+    at_work.stdin.flush()
+    assert at_work.wait(timeout=20) == 0
+    assert len(held(tmp_path)) == 4
+    assert not [fault(one.entry) for one in held(tmp_path) if fault(one.entry)]
+
+
+def test_what_a_killed_process_left_is_taken_away(
+    tmp_path: Path, at_work: "subprocess.Popen[str]"
+) -> None:
+    fill(tmp_path)
+    at_work.send_signal(signal.SIGKILL)
+    at_work.wait()
+    features = tmp_path / "features"
+    name = "f" * 32
+    left = {f".{name}.npy.x1", f".{name}.json.x1", f"{name}.json", f"{name}.lock"}
+    for file in left:
+        (features / file).touch()
+    found = {path.name for path in leftovers(tmp_path)}
+    assert left < found
+    assert [
+        path
+        for path in features.iterdir()
+        if path.suffix not in {".npy", ".json"}
+        and path.name not in {f"{key.name}.lock" for key in KEYS} | {"budget.lock"}
+    ] == []
+    assert len(held(tmp_path)) == 3
+    assert list(leftovers(tmp_path)) == []
+
+
+def test_locks_that_are_held_stay(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "features").mkdir()
+    name = "f" * 32
+    with FileLock(tmp_path / "features" / f"{name}.lock"):
+        (tmp_path / "features" / f".{name}.npy.x1").touch()
+        (tmp_path / "features" / f"{name}.json").touch()
+        began = time.monotonic()
+        assert list(leftovers(tmp_path)) == []
+        assert time.monotonic() - began < 1

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tlsearch.base.errors import OutOfMemoryError
+from tlsearch.training.epoch.executor import Executor, Recent
+from tlsearch.training.epoch.loop import Loop
+from tlsearch.training.trial import train
+
+pytestmark = pytest.mark.training
+
+
+def test_a_new_trial_of_a_known_shape_traces_nothing(small_trial, digits, store):
+    executor = Executor((0, 20))
+    for unfrozen in (0, 20):
+        rate = "head_lr" if unfrozen == 0 else "fine_tune_lr"
+        list(train(small_trial(unfrozen, batch_size=16), digits, store, None, executor))
+        before = graphs(executor)
+        other = {rate: 3e-4, "dropout": 0.0, "weight_decay": 0.01, "label_smoothing": 0.1}
+        list(train(small_trial(unfrozen, batch_size=24, **other), digits, store, None, executor))
+        assert graphs(executor) == before
+
+
+def graphs(executor):
+    loops = [loop for loop, _ in executor._loops._values.values()]
+    counts = [f.experimental_get_tracing_count() for x in loops for f in (x._train, x._predict)]
+    return len(loops), sum(counts)
+
+
+def test_a_second_trial_of_a_shape_equals_one_in_a_fresh_process(small_trial, digits, store):
+    executor = Executor()
+    list(train(small_trial(20, fine_tune_lr=1e-2, dropout=0.7), digits, store, None, executor))
+    again = list(train(small_trial(20), digits, store, None, executor))
+    fresh = list(train(small_trial(20), digits, store, None, Executor()))
+    assert [r.train_loss for r in again] == [r.train_loss for r in fresh][:1] + [
+        pytest.approx(r.train_loss, rel=1e-6) for r in fresh[1:]
+    ]
+
+
+def test_a_warm_up_serves_every_trial_with_its_head_and_seed(small_trial, digits, store):
+    executor, done = Executor(), []
+    for trial in (small_trial(0), small_trial(20, dropout=0.6), small_trial(20, head_units=(4,))):
+        next(train(trial, digits, store, None, executor))
+        done.append(len(executor.warm_ups._values))
+    assert done == [1, 1, 2]
+
+
+def test_a_trial_equals_one_whose_warm_up_was_done_before(small_trial, digits, store):
+    settings = {"weight_decay": 0.5, "label_smoothing": 0.3, "optimizer": "adam"}
+    executor, trial = Executor(), small_trial(0, **settings)
+    first, second = (list(train(trial, digits, store, None, executor)) for _ in range(2))
+    assert [r.train_loss for r in first] == [r.train_loss for r in second]
+    assert [r.validation_loss for r in first] == [r.validation_loss for r in second]
+
+
+def test_what_does_not_fit_gives_up_the_least_recently_used():
+    recent = Recent(10)
+    made = []
+
+    def make(name):
+        return lambda: made.append(name) or name
+
+    for name in ("a", "b", "a", "c", "b"):
+        recent.get(name, make(name), size=5)
+    assert made == ["a", "b", "c", "b"]
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """Let training fail for want of memory while a step is taken in fewer than so many pieces."""
+    original = Loop.train
+
+    def limit(pieces, from_epoch=0):
+        calls = []
+
+        def train_or_fail(self, *arguments):
+            calls.append(self._pieces)
+            if self._pieces < pieces and len(calls) > from_epoch:
+                raise tf.errors.ResourceExhaustedError(None, None, "no room for a tensor")
+            return original(self, *arguments)
+
+        monkeypatch.setattr(Loop, "train", train_or_fail)
+
+    return limit
+
+
+@pytest.mark.parametrize("sound", [0, 2])
+def test_a_trial_without_memory_is_retried_once_in_halves(
+    small_trial, digits, store, memory, sound
+):
+    trial = small_trial(20, warm_up_epochs=0, dropout=0.0)
+    whole = list(train(trial, digits, store, None, Executor()))
+    memory(2, from_epoch=sound)
+    halves = list(train(trial, digits, store, None, Executor()))
+    assert [r.epoch for r in halves] == [0, 1, 2, 3]
+    np.testing.assert_allclose(
+        [r.validation_loss for r in halves], [r.validation_loss for r in whole], rtol=1e-3
+    )
+
+
+def test_a_trial_without_memory_for_halves_says_so(small_trial, digits, store, memory):
+    memory(3)
+    trial = small_trial(20, warm_up_epochs=0)
+    with pytest.raises(OutOfMemoryError, match="batch of 16, also in two halves"):
+        list(train(trial, digits, store, None, Executor()))

@@ -1,0 +1,289 @@
+"""A small real study's trial, exported in every format and verified."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlsearch.base.errors import ConfigError, DataError, RecordError
+from tlsearch.bundle.evaluate import evaluate
+from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.bundle.manifest import Artifact, read_manifest
+from tlsearch.bundle.open_bundle import open_model
+from tlsearch.bundle.predict import predict_files
+from tlsearch.bundle.reload_check import check_in_clean_process
+from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.config.dataset import Data, Splits
+from tlsearch.data.sources import prepare
+from tlsearch.training.export import exporter as exporting
+from tlsearch.training.export import formats
+from tlsearch.training.export.exporter import export_bundle, export_file, require_sound
+from tlsearch.training.export.whole_model import test_score as score_of_test
+from tlsearch.training.trial import train
+
+pytestmark = pytest.mark.training
+
+COLOURS = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures of noise tinted by class, none of them square."""
+    root = tmp_path_factory.mktemp("tints")
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir()
+        for number in range(24):
+            pixels = rng.normal(colour, 60, (30 + number, 44, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def source(folder):
+    splits = Splits(train=36, validation=18, test=18)
+    return Data(path=folder, image_px=32, splits=splits, duplicates="keep")
+
+
+@pytest.fixture(scope="module")
+def trained(small_trial, source, cache, store, tmp_path_factory):
+    """A request to export a trial that learned something, and the accuracy it reported."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = prepare(source, cache)
+    *_, last = train(small_trial("all", dropout=0.0, epochs=4, batch_size=8), data, store)
+    last.snapshot().save(folder / "best.npz", weights_only=True)
+    request = ExportRequest(
+        checkpoint=folder / "best.npz",
+        data=data,
+        pictures_from=source,
+        formats=tuple(EXPORT_FORMATS),
+        out=folder / "out" / "bundle",
+        versions={"tlsearch": "0"},
+        scores={"test score": 0.5},
+    )
+    return request, last.value
+
+
+@pytest.fixture(scope="module")
+def bundle(trained):
+    return export_bundle(trained[0]).manifest, trained[0].out
+
+
+def test_every_file_scores_what_the_trial_scored(bundle, trained):
+    manifest, _ = bundle
+    assert manifest.trained_accuracy == pytest.approx(trained[1], abs=1e-9)
+    for artifact in manifest.artifacts:
+        assert abs(artifact.accuracy - trained[1]) <= max(0.01, 1 / 18) + 1e-9
+        if artifact.row.tolerance is not None:
+            assert artifact.parity <= 1e-4
+            assert artifact.agreement == 1.0
+
+
+def test_the_bundle_holds_what_its_manifest_says(bundle):
+    manifest, out = bundle
+    assert read_manifest(out) == manifest
+    named = {"manifest.json", "labels.json", "model_card.md"}
+    assert {path.name for path in out.iterdir()} == named | {a.path for a in manifest.artifacts}
+    assert json.loads((out / "labels.json").read_text()) == list(COLOURS)
+    assert "| blue |" in (out / "model_card.md").read_text()
+
+
+@pytest.mark.parametrize("form", list(EXPORT_FORMATS))
+def test_every_file_labels_pictures_of_any_size(bundle, folder, form):
+    found = list(predict_files(bundle[1], [folder], top=2, form=form))
+    assert len(found) == 72
+    right = sum(p.ranking[0][0] == p.path.parent.name for p in found)
+    assert right / len(found) >= 0.8  # a third by chance
+    assert all(len(p.ranking) == 2 and p.ranking[0][1] >= p.ranking[1][1] for p in found)
+
+
+@pytest.mark.parametrize("form", list(EXPORT_FORMATS))
+def test_the_batch_size_is_free(bundle, form):
+    model = open_model(bundle[1], form)
+    pictures = [np.full((32, 32, 3), shade, np.uint8) for shade in (10, 90, 200)]
+    together = model(pictures)
+    alone = np.concatenate([model([picture]) for picture in pictures])
+    np.testing.assert_allclose(together, alone, atol=1e-4 if "int8" not in form else 2e-2)
+
+
+@pytest.mark.parametrize("form", ["keras", "saved_model", "litert", "onnx"])
+def test_outputs_are_named_probabilities(bundle, form):
+    path = bundle[1] / EXPORT_FORMATS[form].file
+    if form == "keras":
+        assert keras.models.load_model(path).output_names == ["probabilities"]
+    elif form == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(str(path))
+        assert [o.name for o in session.get_outputs()] == ["probabilities"]
+        assert session.get_inputs()[0].shape[0] == "batch"
+    else:
+        assert signature_outputs(form, path) == ["probabilities"]
+
+
+def signature_outputs(form, path):
+    import tensorflow as tf
+
+    if form == "saved_model":
+        return list(tf.saved_model.load(str(path)).signatures["serving_default"].structured_outputs)
+    interpreter = tf.lite.Interpreter(model_path=str(path))
+    return interpreter.get_signature_list()["serving_default"]["outputs"]
+
+
+def test_evaluation_of_the_bundle_counts_every_picture(bundle, folder):
+    found = evaluate(bundle[1], folder)
+    assert found.images == 72
+    assert np.sum(found.confusion) == 72
+    assert found.scores["accuracy"] == pytest.approx(np.trace(found.confusion) / 72)
+
+
+def test_a_folder_with_the_classes_old_names_is_evaluated_by_the_searchs_map(trained, tmp_path):
+    request, _ = trained
+    names = {"gr*": "green", "red": "rouge"}
+    source = request.pictures_from.model_copy(update={"classes": names})
+    data = prepare(source, tmp_path / "cache")
+    plain = replace(request, data=data, pictures_from=source, formats=("keras",))
+    export_bundle(replace(plain, out=tmp_path / "bundle"))
+    found = evaluate(tmp_path / "bundle", source.path)
+    assert [row.label for row in found.classes] == ["blue", "green", "rouge"]
+    assert found.images == 72
+    (tmp_path / "new").mkdir()
+    for old, new in (("blue", "blue"), ("green", "grass"), ("red", "rouge")):
+        (tmp_path / "new" / new).symlink_to(source.path / old)
+    assert evaluate(tmp_path / "bundle", tmp_path / "new").scores == found.scores
+    (tmp_path / "new" / "pink").symlink_to(source.path / "red")
+    with pytest.raises(DataError, match="the model does not know: pink"):
+        evaluate(tmp_path / "bundle", tmp_path / "new")
+
+
+def test_a_clean_process_times_batches(bundle):
+    form = EXPORT_FORMATS["litert"]
+    checked = check_in_clean_process(bundle[1] / form.file, form, (), 32, 1, (1, 4))
+    assert set(checked.latency_ms) == {"1", "4"}
+    assert all(ms > 0 for ms in checked.latency_ms.values())
+
+
+def test_a_new_bundle_takes_the_place_of_an_old_one(trained, bundle, tmp_path):
+    request = replace(trained[0], formats=("litert",), out=tmp_path / "bundle")
+    export_bundle(request)
+    again = export_bundle(replace(request, scores={})).manifest
+    assert read_manifest(tmp_path / "bundle") == again
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_of_something_else_is_never_replaced(trained, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").touch()
+    with pytest.raises(ConfigError, match="exists and is not a bundle"):
+        export_bundle(replace(trained[0], out=tmp_path / "photos"))
+    assert (tmp_path / "photos" / "mine.jpg").exists()
+
+
+def test_a_single_file_knows_its_labels(trained, folder, tmp_path):
+    out = tmp_path / "new" / "one.keras"
+    export_file(replace(trained[0], formats=("keras",), out=out))
+    assert [path.name for path in out.parent.iterdir()] == ["one.keras"]
+    found = list(predict_files(out, [folder / "red"]))
+    assert {label for p in found for label, _ in p.ranking} == set(COLOURS)
+
+
+@pytest.mark.parametrize("form", ["keras", "litert", "onnx"])
+def test_a_conversion_that_changes_the_model_is_not_exported(trained, tmp_path, monkeypatch, form):
+    honest = formats.WRITERS[form]
+
+    def wrong(model, path):
+        dense = model.square.get_layer("head").get_layer("logits")
+        kernel = dense.kernel.numpy()
+        dense.kernel.assign(np.roll(kernel, 1, axis=1))
+        honest(model, path)
+        dense.kernel.assign(kernel)
+
+    monkeypatch.setitem(formats.WRITERS, form, wrong)
+    out = tmp_path / "bundle"
+    with pytest.raises(RecordError, match=f"the conversion to {form} broke it; nothing was exp"):
+        export_bundle(replace(trained[0], formats=(form,), out=out))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_reloaded_is_not_exported(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        formats.WRITERS, "litert", lambda model, path: path.write_bytes(b"no model")
+    )
+    with pytest.raises(RecordError, match=r"model\.tflite: cannot be used in a clean process"):
+        export_bundle(replace(trained[0], formats=("litert",), out=tmp_path / "bundle"))
+    assert not list(tmp_path.iterdir())
+
+
+def artifact(form, **changes):
+    plain = {"bytes": 1, "sha256": "", "parity": 0.0, "agreement": 1.0, "accuracy": 0.9}
+    return Artifact(format=form, path="x", **plain | changes)
+
+
+@pytest.mark.parametrize(
+    ("bad", "link"),
+    [
+        (artifact("keras", parity=2e-4), "the conversion to keras broke it"),
+        (artifact("keras", accuracy=0.88), "the resize inside it broke it"),
+        (artifact("litert_int8", accuracy=0.88), "the rounding of its weights broke it"),
+    ],
+)
+def test_the_link_that_broke_is_named(bad, link):
+    with pytest.raises(RecordError, match=link):
+        require_sound(bad, trained=0.9, pictures=1000)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        artifact("keras", parity=1e-4, accuracy=0.9005),
+        artifact("litert_int8", parity=0.8, accuracy=0.891),
+    ],
+)
+def test_what_is_within_tolerance_passes(good):
+    require_sound(good, trained=0.9, pictures=1000)
+
+
+def test_one_picture_of_few_may_differ():
+    require_sound(artifact("keras", accuracy=0.85), trained=0.9, pictures=20)
+
+
+@pytest.mark.parametrize(("otherwise", "worse", "passes"), [(2, 2, 1), (4, 4, 1), (5, 5, 0)])
+def test_pictures_on_the_edge_may_fall_otherwise_as_a_coin_does(otherwise, worse, passes):
+    file = artifact("keras", accuracy=0.75 - worse / 72)
+    if passes:
+        require_sound(file, trained=0.75, pictures=72, otherwise=otherwise)
+        return
+    with pytest.raises(RecordError, match="the resize inside it broke it"):
+        require_sound(file, trained=0.75, pictures=72, otherwise=otherwise)
+
+
+def test_the_test_score_is_the_trials_own_metric(trained):
+    request, _ = trained
+    found = score_of_test(request.checkpoint, request.data)
+    assert 0.5 <= found["low"] <= found["value"] <= found["high"] <= 1.0
+    assert found["evaluation"]["scores"]["accuracy"] == found["value"]
+    assert np.sum(found["evaluation"]["confusion"]) == found["evaluation"]["images"] == 18
+
+
+def test_a_missing_package_is_named_with_the_extra(trained, tmp_path, monkeypatch):
+    def missing(model, path):
+        raise ModuleNotFoundError("No module named 'tf2onnx'", name="tf2onnx")
+
+    monkeypatch.setitem(formats.WRITERS, "onnx", missing)
+    with pytest.raises(ConfigError, match=r"onnx needs tf2onnx: pip install 'tlsearch\[onnx\]'"):
+        exporting.export_bundle(replace(trained[0], formats=("onnx",), out=tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_code_inside_a_model_file_is_never_run(bundle, tmp_path, verify):
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle[1], copy)
+    inputs = keras.Input((None, None, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    outputs = keras.layers.Lambda(lambda x: x * 2)(pooled)
+    keras.Model(inputs, outputs).save(copy / "model.keras")
+    with pytest.raises(RecordError, match=r"changed since|cannot be loaded as keras"):
+        open_model(copy, "keras", verify)

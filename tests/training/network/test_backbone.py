@@ -1,0 +1,140 @@
+import importlib
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from tlsearch.base.errors import WeightsError
+from tlsearch.config.catalog import BACKBONES
+from tlsearch.training.network.backbone import load_backbone, preprocessing
+from tlsearch.training.network.cut import cut_points
+from tlsearch.training.network.multiply_adds import forward
+
+pytestmark = pytest.mark.training
+
+ROWS = list(BACKBONES.values())
+
+# How Keras names a layer that was given no name: its kind, and a number from the second one on.
+_KERAS_OWN_NAME = (
+    r"(input_layer|conv2d|depthwise_conv2d|separable_conv2d|batch_normalization|normalization"
+    r"|activation|re_lu|add|multiply|concatenate|rescaling|reshape|dropout"
+    r"|(global_)?(average|max)_pooling2d)(_\d+)?"
+)
+
+
+@pytest.fixture(scope="module", params=ROWS, ids=[row.name for row in ROWS])
+def row(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def backbone(row):
+    """Built once for all that is asked of a row, and never run: that takes a second."""
+    return load_backbone(row.name, "none", row.image_px)
+
+
+def test_the_row_tells_the_number_of_layers(row, backbone):
+    assert len(backbone.model.layers) == row.layers
+
+
+def test_the_row_tells_what_the_network_costs(row, backbone):
+    assert forward(backbone.model.layers) == row.multiply_adds
+    assert backbone.model.count_params() == row.parameters
+
+
+def test_no_layer_is_named_by_how_many_this_process_made_before(backbone):
+    names = [layer.name for layer in backbone.model.layers]
+    numbered = [name for name in names if re.fullmatch(_KERAS_OWN_NAME, name)]
+    assert not numbered
+    assert names[0] == "input_layer_at_0"
+    assert len(set(names)) == len(names)
+
+
+def test_it_has_cut_points_from_input_to_output(row, backbone):
+    cuts = cut_points(backbone.model)
+    assert cuts[0].whole
+    assert cuts[0].index == 0
+    assert cuts[-1].index == row.layers - 1
+    assert len(cuts) > 10
+
+
+def test_keras_refuses_a_size_below_the_least(row):
+    with pytest.raises(ValueError, match=str(row.min_px)):
+        load_backbone(row.name, "none", row.min_px - 1)
+
+
+def test_our_preprocessing_is_that_of_keras(row):
+    module, function = row.reference.split(":")
+    reference = getattr(importlib.import_module(module), function)
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.float32)
+    ours = preprocessing(row.preprocess, 8)(images)
+    np.testing.assert_allclose(ours, reference(images.copy()), atol=1e-4)
+
+
+def test_torch_preprocessing_is_that_of_keras():
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.float32)
+    theirs = keras.applications.densenet.preprocess_input(images.copy())
+    np.testing.assert_allclose(preprocessing("torch", 8)(images), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "mobilenet_v3_small", "xception"])
+def test_a_network_built_again_has_the_same_names(name):
+    small, large = (load_backbone(name, "none", px) for px in (80, 96))
+    assert [c.name for c in cut_points(small.model)] == [c.name for c in cut_points(large.model)]
+    names = [[layer.name for layer in b.model.layers] for b in (small, large)]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_v2_b0", "densenet121"])
+def test_weights_read_from_a_file_are_known_again(name, tmp_path):
+    """Also where the network holds seeds, which Keras draws anew for each network it makes."""
+    file = tmp_path / "same.weights.h5"
+    load_backbone(name, "none", 32).model.save_weights(file)
+    first = load_backbone(name, str(file), 32).digest
+    load_backbone.cache_clear()
+    keras.utils.set_random_seed(17)
+    assert load_backbone(name, str(file), 32).digest == first
+
+
+def test_reset_undoes_what_a_trial_did():
+    backbone = load_backbone("mobilenet_v2_035", "none", 32)
+    layer = backbone.model.layers[-3]
+    backbone.lend([layer])
+    layer.trainable = True
+    layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
+    backbone.reset()
+    assert not backbone.model.trainable_variables
+    for variable in backbone.model.variables:
+        np.testing.assert_array_equal(variable.numpy(), backbone.pristine[id(variable)])
+
+
+@pytest.mark.parametrize("name", [row.name for row in ROWS if row.shipped])
+def test_shipped_weights_load_at_any_size(name):
+    small, large = (load_backbone(name, "default", px) for px in (32, 64))
+    assert small.digest == large.digest
+    assert small.digest != load_backbone(name, "none", 32).digest
+
+
+def test_a_missing_weight_file_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"nothing\.h5: no such weight file"):
+        load_backbone("mobilenet_v2_035", str(tmp_path / "nothing.h5"), 32)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_a_weight_file_of_something_else_is_named(tmp_path):
+    other = tmp_path / "other.weights.h5"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(other)
+    with pytest.raises(WeightsError, match=r"other\.weights\.h5: does not hold weights of"):
+        load_backbone("mobilenet_v2_035", str(other), 32)
+
+
+def test_weights_that_cannot_be_downloaded_name_the_ways_on(monkeypatch, tmp_path):
+    def no_network(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.applications.mobilenet_v2, "MobileNetV2", no_network)
+    load_backbone.cache_clear()
+    with pytest.raises(WeightsError, match=r"no network.*KERAS_HOME, or use a shipped backbone"):
+        load_backbone("mobilenet_v2_050", "imagenet", 32)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from tlsearch.config.catalog import BACKBONES
+from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.cut import choose_cut, trainable_layers
+from tlsearch.training.network.cut_costs import cut_costs
+
+pytestmark = pytest.mark.training
+
+DEPTHS = (1, 2, 7, 15, 40, 90, 10_000, "all")
+
+# Branches join by addition, by multiplication, and by concatenation of two tensors and of four.
+NETWORKS = (
+    "mobilenet_v2_035",
+    "efficientnet_b0",
+    "resnet50",
+    "mobilenet_v3_small",
+    "densenet121",
+    "inception_v3",
+)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def backbone(request):
+    return load_backbone(request.param, "none", BACKBONES[request.param].min_px)
+
+
+@pytest.mark.parametrize("unfrozen", DEPTHS)
+def test_prefix_then_suffix_is_the_whole_network(backbone, unfrozen):
+    shape = (2, *backbone.model.input_shape[1:])
+    images = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
+    sections = backbone.sections(unfrozen)
+    joined = sections.suffix(sections.prefix(images, training=False), training=False)
+    np.testing.assert_allclose(joined, sections.pool(images, training=False), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("unfrozen", DEPTHS)
+def test_nothing_that_trains_lies_before_the_cut(backbone, unfrozen):
+    layers = backbone.model.layers
+    cut = choose_cut(backbone.model, unfrozen)
+    training = {layer.name for layer in trainable_layers(backbone.model, unfrozen)}
+    assert not {layer.name for layer in layers[: cut.index + 1]} & (training - {layers[0].name})
+
+
+@pytest.mark.parametrize("unfrozen", DEPTHS[:-2])
+def test_no_later_cut_would_do(backbone, unfrozen):
+    from tlsearch.training.network.cut import cut_points
+
+    cut = choose_cut(backbone.model, unfrozen)
+    first = len(backbone.model.layers) - unfrozen
+    assert not [c for c in cut_points(backbone.model) if cut.index < c.index < first]
+
+
+def test_a_frozen_backbone_is_cut_behind_its_pooling(backbone):
+    sections = backbone.sections(0)
+    assert sections.suffix is None
+    assert len(sections.prefix.output.shape) == 2
+
+
+def test_sections_are_built_once(backbone):
+    nodes = [len(layer._inbound_nodes) for layer in backbone.model.layers]
+    for _ in range(3):
+        backbone.sections(13)
+        backbone.sections(13)
+    again = [len(layer._inbound_nodes) for layer in backbone.model.layers]
+    assert max(b - a for a, b in zip(nodes, again, strict=True)) <= 2
+
+
+def test_every_cut_is_listed_with_what_it_serves_and_leaves(backbone):
+    found = cut_costs(backbone.row.name)
+    assert (found[0].multiply_adds, found[-1].share) == (0, 1.0)
+    assert found[-1].multiply_adds == backbone.row.multiply_adds
+    assert [cut.share for cut in found] == sorted(cut.share for cut in found)
+    for one, deeper in zip(found[1:], found, strict=False):
+        for unfrozen in (deeper.unfrozen_layers + 1, one.unfrozen_layers):
+            assert choose_cut(backbone.model, unfrozen).name == one.cut

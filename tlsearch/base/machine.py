@@ -1,0 +1,48 @@
+"""The processor that numbers were computed on: another one may round otherwise."""
+
+import functools
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def machine(gpus: Sequence[str] = ()) -> str:
+    """The CPU's model, and the GPUs given, in a line."""
+    return ", ".join([cpu_model(), *gpus])
+
+
+@functools.lru_cache(maxsize=1)
+def cpu_model() -> str:
+    """The CPU's name, with its family and model where the kernel tells them."""
+    told = read_cpuinfo(_CPUINFO.read_text()) if _CPUINFO.is_file() else ""
+    return told or _platform()
+
+
+@functools.lru_cache(maxsize=1)
+def cpu_name() -> str:
+    """The CPU's name alone."""
+    told = _first_processor(_CPUINFO.read_text()) if _CPUINFO.is_file() else {}
+    return told.get("model name") or _platform()
+
+
+def read_cpuinfo(text: str) -> str:
+    """The first processor of /proc/cpuinfo; "" where it has no name.
+
+    A hypervisor may hide the generation in the name, hence family and model.
+    """
+    told = _first_processor(text)
+    if "model name" not in told:
+        return ""
+    numbers = [f"{name} {told[name]}" for name in ("cpu family", "model") if name in told]
+    return ", ".join([told["model name"], *numbers])
+
+
+def _first_processor(text: str) -> dict[str, str]:
+    lines = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def _platform() -> str:
+    return platform.processor() or platform.machine()

@@ -1,0 +1,24 @@
+"""What to export: named by a search, carried out where TensorFlow may be imported."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlsearch.config.dataset import Data
+from tlsearch.data.sources import ImageData
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export and where to; `pictures_from` is the data as the user named it.
+
+    `timed` measures the latency of every file; `scores` (name -> value) go into the model card.
+    """
+
+    checkpoint: Path
+    data: ImageData
+    pictures_from: Data
+    formats: tuple[str, ...]
+    out: Path
+    versions: dict[str, str]
+    scores: dict[str, float]
+    timed: bool = False

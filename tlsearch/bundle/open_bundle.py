@@ -1,0 +1,85 @@
+"""A bundle, or a lone exported `.keras` file, opened: pictures in, probabilities out."""
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.base.errors import RecordError
+from tlsearch.bundle import runtimes
+from tlsearch.bundle.manifest import MANIFEST, locate, read_manifest
+from tlsearch.bundle.runtimes import Predict
+from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
+from tlsearch.data.decode import resize
+
+LABELS = "labels.json"
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A loaded model with the labels of its outputs and the way pictures reach it.
+
+    `renames` maps names, or patterns, of classes as they were found to labels.
+    """
+
+    labels: tuple[str, ...]
+    form: ExportFormat
+    image_px: int
+    run: Predict
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Probabilities, (n, classes), of pictures (height, width, 3) uint8 of any sizes.
+
+        A file that takes any size gets each picture as it is; one that takes squares gets them
+        resized as in training. Squares of the right size share a batch.
+        """
+        if not pictures:
+            return np.empty((0, len(self.labels)), np.float32)
+        if self.form.any_size and any(p.shape != pictures[0].shape for p in pictures):
+            return np.concatenate([self.run(picture[None]) for picture in pictures])
+        if not self.form.any_size:
+            pictures = [resize(picture, self.image_px) for picture in pictures]
+        return self.run(np.stack(pictures))
+
+
+def open_model(path: Path, form: str | None = None, verify: bool = True) -> OpenModel:
+    """Open a bundle's folder (its first artifact, or the one of `form`), or a file of one.
+
+    With `verify` a file that is not the one exported is refused. Raises RecordError, with what is
+    wrong.
+    """
+    if path.is_dir() and not (path / "saved_model.pb").is_file():
+        return _from_bundle(path, form, verify)
+    if not path.exists():
+        raise RecordError(f"{path}: no such model file or bundle")
+    if (path.parent / MANIFEST).is_file():
+        manifest = read_manifest(path.parent)
+        forms = {a.format for a in manifest.artifacts if a.path == path.name}
+        if forms:
+            return _from_bundle(path.parent, forms.pop(), verify)
+    return _from_lone_file(path)
+
+
+def _from_bundle(bundle: Path, form: str | None, verify: bool) -> OpenModel:
+    manifest = read_manifest(bundle)
+    artifact = manifest.artifact(form)
+    file = locate(bundle, artifact, verify)
+    run = runtimes.load(file, artifact.row)
+    return OpenModel(manifest.labels, artifact.row, manifest.image_px, run, manifest.classes)
+
+
+def _from_lone_file(path: Path) -> OpenModel:
+    """A `.keras` file away from its bundle still knows its labels."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            labels = tuple(json.loads(archive.read(LABELS)))
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        raise RecordError(f"{path}: not a model exported by tlsearch ({error})") from error
+    form = EXPORT_FORMATS["keras"]
+    return OpenModel(labels, form, 0, runtimes.load(path, form))

@@ -1,0 +1,190 @@
+"""Commands about the cache: what it holds, whether that is sound, what may go."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from tlsearch.store.caches import Held
+
+app = typer.Typer(
+    name="cache",
+    help="See, check and empty the cache of features and decoded images.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+DEFAULT = "~/.cache/tlsearch"  # the schema's, which a test compares: importing it takes longer
+Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="The cache folder.")]
+Format = Annotated[
+    Literal["table", "json"], typer.Option("--format", help="How to print what was found.")
+]
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@app.command()
+def ls(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
+    """List what the cache holds, least recently used first."""
+    from tlsearch.store.caches import held
+
+    cache = _folder(cache)
+    found = held(cache)
+    if format == "json":
+        _print_json(cache=str(cache), entries=_rows(found), bytes=_total(found))
+        return
+    from tlsearch.cli.tables import print_table
+
+    if found:
+        columns = ["kind", "what", "rows", "size", "made in", "last used"]
+        print_table(columns, [_cells(one) for one in found], ["made in", "kind"])
+    for kind, part in _by_kind(found).items():
+        print(f"{kind}: {_size(_total(part))} in {len(part)} {_arrays(part)}")
+    print(f"{cache}: {_size(_total(found))}")
+
+
+@app.command()
+def verify(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
+    """Read every array, compare checksums, remove what is damaged; 4 where something was.
+
+    Partial files and locks that dead processes left are removed too. What was removed is computed
+    again when it is asked for.
+    """
+    from tlsearch.base.errors import RecordError
+    from tlsearch.store.caches import fault, held, leftovers, remove_faulty
+
+    cache = _folder(cache)
+    found, damaged = held(cache), []
+    for one in found:
+        wrong = fault(one.entry)
+        if wrong:
+            damaged.append({"path": str(one.entry.path), "what": one.said, "fault": wrong})
+            remove_faulty(one.entry)
+    stale = [str(path) for path in leftovers(cache)]
+    unknown = sum(one.entry.about is None for one in found)
+    if format == "json":
+        _print_json(checked=len(found), unknown=unknown, damaged=damaged, stale=stale)
+    else:
+        for record in damaged:
+            print(f"removed {record['path']} ({record['what']}): {record['fault']}")
+        print(f"{len(found)} {_arrays(found)} read, {len(damaged)} damaged and removed")
+        if unknown:
+            print(f"{unknown} can be opened, but nothing says what their checksum is")
+        if stale:
+            print(f"{len(stale)} partial files and locks of dead processes removed")
+    raise typer.Exit(RecordError.exit_code if damaged else 0)
+
+
+@app.command()
+def prune(
+    cache: Cache = Path(DEFAULT),
+    to: Annotated[
+        float | None, typer.Option(metavar="GB", min=0, help="Keep this much at most.")
+    ] = None,
+    older: Annotated[
+        str | None, typer.Option(metavar="AGE", help="What was not used for so long: 12h, 7d.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that nobody uses.")] = False,
+    format: Format = "table",
+) -> None:
+    """Remove what was not used for longest; what is being written or in use stays."""
+    from tlsearch.store.caches import evict, held, leftovers, mapped_files, to_prune
+
+    older_s = _limits(to, older, everything)
+    cache = _folder(cache)
+    every = held(cache)
+    to_bytes = None if to is None else int(to * 1e9)
+    going = to_prune(every, to_bytes, older_s, mapped_files())
+    freed = [one for one in going if evict(one.entry)]
+    stale = [str(path) for path in leftovers(cache)] if everything else []
+    kept = _total(every) - _total(freed)
+    if format == "json":
+        _print_json(freed=_rows(freed), freed_bytes=_total(freed), kept_bytes=kept, stale=stale)
+        return
+    for one in freed:
+        print(f"removed {one.kind}: {one.said} ({_size(one.entry.bytes)})")
+    print(f"freed {_size(_total(freed))}, kept {_size(kept)} in {cache}")
+
+
+def _limits(to: float | None, older: str | None, everything: bool) -> float | None:
+    """Seconds that --older says; ConfigError where the options do not say one thing."""
+    from tlsearch.base.errors import ConfigError
+
+    if (to is not None) + (older is not None) + everything != 1:
+        raise ConfigError(["say what may go: one of --to GB, --older AGE, --all"])
+    if to is not None and not math.isfinite(to):
+        raise ConfigError([f"--to: found {to}, expected a number of GB"])
+    if older is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", older)
+    if match is None:
+        raise ConfigError([f"--older: found {older!r}, expected an age as in 90m, 12h or 7d"])
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _folder(cache: Path) -> Path:
+    """The cache folder, which need not be there where it is the default; else DataError."""
+    from tlsearch.base.errors import DataError
+
+    path = cache.expanduser().absolute()
+    if str(cache) != DEFAULT and not path.is_dir():
+        raise DataError(f"{path}: no such folder; expected a cache, as `cache` of a search names")
+    return path
+
+
+def _rows(found: "Sequence[Held]") -> list[dict[str, object]]:
+    return [
+        {
+            "kind": one.kind,
+            "what": one.said,
+            "path": str(one.entry.path),
+            "rows": None if one.entry.about is None else one.entry.about.shape[0],
+            "bytes": one.entry.bytes,
+            "last_used": one.entry.last_used,
+            "seconds": None if one.entry.about is None else one.entry.about.seconds,
+            "key": None if one.entry.about is None else dict(one.entry.about.what),
+        }
+        for one in found
+    ]
+
+
+def _cells(one: "Held") -> list[str]:
+    about, used = one.entry.about, time.localtime(one.entry.last_used)
+    return [
+        one.kind,
+        one.said,
+        "-" if about is None else str(about.shape[0]),
+        _size(one.entry.bytes),
+        "-" if about is None else f"{about.seconds:.1f} s",
+        time.strftime("%Y-%m-%d %H:%M", used),
+    ]
+
+
+def _by_kind(found: "Sequence[Held]") -> "dict[str, list[Held]]":
+    kinds = dict.fromkeys(one.kind for one in found)
+    return {kind: [one for one in found if one.kind == kind] for kind in sorted(kinds)}
+
+
+def _total(found: "Sequence[Held]") -> int:
+    return sum(one.entry.bytes for one in found)
+
+
+def _arrays(found: "Sequence[Held]") -> str:
+    return "array" if len(found) == 1 else "arrays"
+
+
+def _size(count: int) -> str:
+    """Bytes as people say them; 1 GB is 10^9, as `cache_gb` means it."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+def _print_json(**values: object) -> None:
+    print(json.dumps(values, indent=2))

@@ -1,0 +1,228 @@
+"""Commands about a cluster: hand a search in, look at it, stop it; check what describes one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tlsearch.cli.options import Set, Space
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tlsearch.search.cluster.job_package import Shipment
+    from tlsearch.search.cluster.jobs import Cluster, Job
+
+app = typer.Typer(
+    name="cluster",
+    help="Check what describes a cluster, and print a manifest for Kubernetes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+SERVER = "http://127.0.0.1:8265"  # the job server's, which a test compares
+Address = Annotated[str, typer.Option("--address", metavar="URL", help="The cluster's job server.")]
+Study = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        metavar="DIR",
+        help="Where the study goes, a URL or an absolute path that "
+        "every node sees. [default: STORAGE/NAME]",
+    ),
+]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job, as `submit` printed it.")]
+LAST_LINES = 20
+
+
+def submit(
+    space: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SPACE",
+            help="A search space: a YAML file, or a shipped name.",
+            show_default=False,
+        ),
+    ] = None,
+    address: Address = SERVER,
+    study: Study = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Go on with this study instead of a new SPACE."),
+    ] = None,
+    set_: Set = None,
+    no_follow: Annotated[
+        bool, typer.Option("--no-follow", help="Print the job's name and leave.")
+    ] = False,
+) -> None:
+    """Hand a search to a cluster and follow its log; Ctrl-C leaves it running.
+
+    The package as it is installed here and the resolved search space travel along; its driver runs
+    on the head. The token is Ray's: RAY_AUTH_TOKEN, or ~/.ray/auth_token. Exits as the search does.
+    """
+    from tlsearch.search.cluster.jobs import Cluster
+
+    shipment = _shipment(space, study, resume, set_ or [])
+    cluster = Cluster(address)
+    job = cluster.submit(shipment)
+    if no_follow:
+        print(job)
+    else:
+        typer.echo(f"job {job}, study {shipment.place}\n{_ways_on(cluster, job)}", err=True)
+        _follow(cluster, job)
+
+
+def status(
+    job: Annotated[
+        str | None, typer.Argument(metavar="JOB", help="One job.", show_default=False)
+    ] = None,
+    address: Address = SERVER,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show its whole log, and what comes.")
+    ] = False,
+) -> None:
+    """List the searches on a cluster, or say how one does, with the end of its log."""
+    from tlsearch.base.errors import ConfigError
+    from tlsearch.search.cluster.jobs import Cluster
+
+    if follow and job is None:
+        raise ConfigError(["--follow needs a JOB"])
+    cluster = Cluster(address)
+    if job is None:
+        _print_jobs(cluster.jobs())
+    elif follow:
+        _follow(cluster, job)
+    else:
+        _print_jobs([cluster.job(job)])
+        print(*cluster.log(job).splitlines()[-LAST_LINES:], sep="\n")
+
+
+def stop(
+    job: JobName,
+    address: Address = SERVER,
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for its end.")
+    ] = 300,
+) -> None:
+    """End a search in order: what is done is ranked, and `submit --resume DIR` goes on.
+
+    Its driver gets SIGTERM, and is killed only where it has not ended five minutes later.
+    """
+    from tlsearch.base.errors import ClusterError
+    from tlsearch.search.cluster.jobs import Cluster
+
+    cluster = Cluster(address)
+    was_running = cluster.stop(job)
+    ended = cluster.ended(job, wait)
+    if not ended.over:
+        raise ClusterError(f"{job} has not ended after {wait:g} s\n{_ways_on(cluster, job)}")
+    print(f"{job}: {ended.state.lower()}" if was_running else f"{job} had ended: {ended.state}")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file for Ray's `ray up`.")],
+    space: Annotated[
+        str | None, typer.Option(metavar="SPACE", help="The search whose trials must fit.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Check a file of Ray's cluster launcher, offline: its schema, and the mistakes that bite.
+
+    Among these: a head that takes trials, a Ray that is not pinned or another than here, an open
+    dashboard, no token, no storage that all nodes share, nodes on which no trial fits.
+    """
+    from tlsearch.config.load import load
+    from tlsearch.config.schema import Resources
+    from tlsearch.search.cluster.launcher import checked
+
+    trial = load(space, set_ or []).resources if space is not None else Resources()
+    found = checked(file, trial)
+    print(f"{file}: no mistakes found")
+    for line in found:
+        print(line)
+
+
+@app.command()
+def manifest(
+    space: Space = "quickstart",
+    kuberay: Annotated[
+        bool, typer.Option("--kuberay", help="A RayJob for the KubeRay operator.")
+    ] = False,
+    study: Study = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="NAME:TAG", help="The image, with Ray and tlsearch.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="At most so many workers.")] = 8,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of a worker.")] = 1,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs of a worker.")] = 8,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of a worker.")] = "32Gi",
+    set_: Set = None,
+) -> None:
+    """Print a search as a manifest for `kubectl apply -f -`."""
+    from tlsearch.base.errors import ConfigError
+    from tlsearch.config.load import load
+    from tlsearch.search.cluster.kuberay import Worker, rayjob
+
+    if not kuberay:
+        raise ConfigError(["say which manifest: --kuberay is the one there is"])
+    worker = Worker(at_most=workers, gpus=gpus, cpus=cpus, memory=memory)
+    print(rayjob(load(space, set_ or []), study, image, worker), end="")
+
+
+def _follow(cluster: "Cluster", job: str) -> None:
+    """Print a job's log until it ends, then exit as it did; Ctrl-C leaves it alone."""
+    from tlsearch.base.errors import ClusterError, SearchInterruptedError
+
+    try:
+        for text in cluster.follow(job):
+            print(text, end="", flush=True)
+        ended = cluster.job(job)
+    except KeyboardInterrupt:
+        raise SearchInterruptedError(
+            f"left alone: {job} runs on\n{_ways_on(cluster, job)}"
+        ) from None
+    except ClusterError as error:
+        raise ClusterError(f"{error}\n{job} may run on\n{_ways_on(cluster, job)}") from error
+    if ended.state == "STOPPED":
+        raise SearchInterruptedError(f"{job} was stopped; `tlsearch submit --resume DIR` goes on")
+    if ended.state == "FAILED" and ended.exit_code is None:
+        raise ClusterError(f"{job} could not be started: {ended.message}")
+    raise typer.Exit(ended.exit_code or 0)
+
+
+def _shipment(
+    space: str | None, study: str | None, resume: str | None, settings: list[str]
+) -> "Shipment":
+    """What goes to the cluster; ConfigError where the options do not say one thing."""
+    from tlsearch.base.errors import ConfigError
+    from tlsearch.config.load import load
+    from tlsearch.search.cluster.job_package import new_search, resumed_search
+
+    if (space is None) == (resume is None):
+        raise ConfigError(["say what to run: a SPACE, or --resume DIR"])
+    if resume is not None:
+        if study is not None:
+            raise ConfigError(["--study and --resume: choose one"])
+        return resumed_search(resume, settings)
+    return new_search(load(str(space), settings), study)
+
+
+def _ways_on(cluster: "Cluster", job: str) -> str:
+    at = "" if cluster.url == SERVER else f" --address {cluster.url}"
+    return f"look at it: tlsearch status {job} --follow{at}\nend it:     tlsearch stop {job}{at}"
+
+
+def _print_jobs(jobs: "list[Job]") -> None:
+    from tlsearch.cli.tables import print_table
+
+    columns = ["job", "state", "began", "ended", "study"]
+    body = [[j.id, j.state.lower(), _clock(j.began), _clock(j.ended), j.study] for j in jobs]
+    print_table(columns, body, ["began", "ended"])
+
+
+def _clock(moment: "datetime | None") -> str:
+    return "-" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+COMMANDS = (submit, status, stop)

@@ -1,0 +1,111 @@
+"""A search as it runs, on stderr: a table drawn in place, a line an event, or JSON lines."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.results.live.events import Event, Listen, plain
+from tlsearch.results.live.progress import Progress, lines, span
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+
+COLUMNS = ("trial", "epoch", "value", "rung", "what")
+
+
+@contextlib.contextmanager
+def listening(quiet: bool, as_json: bool) -> Iterator[Listen]:
+    """The listener that the options and the terminal ask for, for as long as the block lasts."""
+    if quiet and as_json:
+        raise ConfigError(["--quiet and --json: choose one"])
+    if quiet:
+        yield lambda event: None
+    elif as_json:
+        yield _say_json
+    elif sys.stderr.isatty():
+        with _drawing() as listen:
+            yield listen
+    else:
+        yield lines(_say)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _say_json(event: Event) -> None:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    _say(json.dumps({"time": now, **plain(event)}, allow_nan=False, default=str))
+
+
+class Board:
+    """What rich asks for at each redraw: the search as it stands."""
+
+    def __init__(self, console: "Console") -> None:
+        self.progress = Progress(time.monotonic)
+        self._console = console
+
+    def __rich__(self) -> "Group":
+        from rich.console import Group
+        from rich.text import Text
+
+        from tlsearch.cli.tables import rich_table, too_wide
+
+        width = self._console.width
+        parts = [Text(line, overflow="ellipsis", no_wrap=True) for line in status(self.progress)]
+        body = running(self.progress)[: max(self._console.height - 8, 1)]
+        if not body:
+            return Group(*parts)
+        dropped = too_wide(COLUMNS, body, width, ("what", "rung"))
+        return Group(*parts, Text(), rich_table(COLUMNS, body, dropped))
+
+
+@contextlib.contextmanager
+def _drawing() -> Iterator[Listen]:
+    """A board redrawn in place, gone when the block ends."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    board = Board(console)
+    with Live(board, console=console, transient=True, redirect_stdout=False):
+        yield board.progress.hear
+
+
+def status(progress: Progress) -> list[str]:
+    """The lines above the running trials."""
+    found = [f"{progress.study.name}: {progress.phase}" if progress.study else progress.phase]
+    if progress.study is None:
+        return found
+    if progress.forecast:
+        found.append(progress.forecast)
+    found.append(progress.counts)
+    if progress.pace is not None and progress.left_s is not None:
+        left = f"about {span(progress.left_s)} left (estimate from the pace so far)"
+        found.append(f"{progress.pace:.1f} trials a minute, {left}")
+    if progress.best is not None:
+        trial, value, what = progress.best
+        found.append(f"best so far: {progress.study.metric} {value:.4f}, trial {trial} {what}")
+    if progress.decision:
+        found.append(f"last: {progress.decision}")
+    return found
+
+
+def running(progress: Progress) -> list[list[str]]:
+    """A row of cells for each trial at work; one that waits for its slot has no epoch yet."""
+    epochs = progress.study.epochs if progress.study else 0
+    return [
+        [
+            str(number),
+            "-" if trial.epoch is None else f"{trial.epoch}/{epochs}",
+            "-" if trial.value is None else f"{trial.value:.4f}",
+            "-" if trial.rung is None else str(trial.rung),
+            trial.what,
+        ]
+        for number, trial in list(progress.running.items())
+    ]

@@ -1,0 +1,33 @@
+"""The images of a search space, read and shown before any trial."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tlsearch.config.schema import SearchConfig
+
+
+def show_images(config: "SearchConfig", samples: Path | None) -> None:
+    """Print how many images each split holds of each class; what is wrong with them is logged.
+
+    `samples` names the file of a contact sheet.
+    """
+    import numpy as np
+
+    from tlsearch.cli.tables import print_table
+    from tlsearch.search.trial.prepared_images import read_images
+
+    data = read_images(config, lambda event: None)
+    of_each = [
+        np.bincount(data.split_labels(split), minlength=len(data.classes)) for split in data.splits
+    ]
+    body = [[name, *map(str, of)] for name, *of in zip(data.classes, *of_each, strict=True)]
+    body.append(["all", *(str(count.sum()) for count in of_each)])
+    print_table(["class", *data.splits], body)
+    if samples is not None:
+        from tlsearch.base.files import whole_file
+        from tlsearch.data.contact_sheet import contact_sheet
+
+        with whole_file(samples) as file:
+            contact_sheet(data).save(file, "PNG")
+        print(f"samples: {samples}")

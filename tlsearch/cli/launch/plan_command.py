@@ -1,0 +1,92 @@
+"""The command that says what a search will cost before it begins."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tlsearch.cli.options import Set, Space
+
+if TYPE_CHECKING:
+    from tlsearch.search.cost.plan import Plan, Survey
+
+
+def plan(
+    space: Space = "quickstart",
+    set_: Set = None,
+    format_: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How it is printed.")
+    ] = "table",
+) -> None:
+    """Say what a search will cost: time, disk, memory, and what the cache keeps.
+
+    Measures the backbones for some seconds on this machine, remembers that, and assumes an empty
+    cache of features. Exporting the winner comes on top.
+    """
+    from tlsearch.config.load import load
+    from tlsearch.search.cost.forecast import forecast
+
+    config = load(space, set_ or [])
+    seen, made = forecast(config)
+    if format_ == "json":
+        plain = {"study": config.name, "data": dataclasses.asdict(seen)}
+        print(json.dumps({**plain, "plan": dataclasses.asdict(made)}, indent=2))
+    else:
+        _show(config.name, seen, made)
+
+
+def _show(name: str, seen: "Survey", made: "Plan") -> None:
+    from tlsearch.results.live.progress import span
+    from tlsearch.results.report.forecast_line import size
+
+    images = ", ".join(f"{count} {split}" for split, count in seen.images.items())
+    print(f"{name}: {made.trials} trials, {made.slots} at a time; images: {images}\n")
+    _show_rungs(made)
+    _show_seconds(made)
+    _show_features(made)
+    end = ", where the time budget ends it" if made.out_of_time else ""
+    print(f"time    about {span(made.seconds.decode + made.wall_s)} to the last trial's end{end}")
+    if made.confirm_s:
+        print(f"        and at most about {span(made.confirm_s)} more to confirm the winner")
+    print(f"disk    {size(made.feature_bytes)} of features, {size(made.study_bytes)} of weights")
+    print(f"memory  about {size(made.slot_bytes)} a slot, {made.slots} slots")
+
+
+def _show_rungs(made: "Plan") -> None:
+    from tlsearch.cli.tables import print_table
+
+    if made.rungs:
+        body = [[str(rung.epoch), f"{rung.trials:.1f}"] for rung in made.rungs]
+        print_table(["rung", "trials expected"], body)
+    print(f"{made.epochs:.0f} epochs in all\n")
+
+
+def _show_seconds(made: "Plan") -> None:
+    from tlsearch.cli.tables import print_table
+
+    seconds = made.seconds
+    body = [
+        ["decoding the images", f"{seconds.decode:.1f}"],
+        ["starting processes", f"{seconds.start:.1f}"],
+        ["frozen prefixes, once for all trials", f"{seconds.prefixes:.1f}"],
+        ["compiling", f"{seconds.tracing:.1f}"],
+        ["training", f"{seconds.training:.1f}"],
+    ]
+    print_table(["what takes time", "seconds"], body)
+    print("the last three are shared by the slots\n")
+
+
+def _show_features(made: "Plan") -> None:
+    from tlsearch.cli.tables import print_table
+    from tlsearch.results.report.forecast_line import size
+
+    body = [
+        [k.backbone, str(k.unfrozen), k.cut, size(k.bytes), k.choice, k.why] for k in made.features
+    ]
+    print_table(["backbone", "unfrozen", "cut", "size", "store", "because"], body)
+    views = made.features[0].views
+    print(f"{views} view{'s'[: views - 1]} of the training images, and the validation images\n")
+
+
+COMMANDS = (plan,)

@@ -1,0 +1,169 @@
+"""Commands that begin or prepare a search: run, resume, validate, init, backbones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tlsearch.cli.options import Set, Space, StudyDir
+
+if TYPE_CHECKING:
+    from tlsearch.search.handle import Study
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr while it runs.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Each event, epochs too, as a line of JSON on stderr; stdout stays as it is."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="Join this Ray cluster, whose node this is; `tlsearch submit` is for elsewhere.",
+    ),
+]
+
+
+def run(
+    space: Space = "quickstart",
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where it goes, or s3://... [default: STORAGE/NAME]"),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many trials.")] = None,
+    set_: Set = None,
+    address: Address = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Run a search; prints the ranked trials.
+
+    The ranked trials go to stdout when it ends. Until then stderr shows how far it is: a table
+    drawn in place on a terminal, a line an event elsewhere.
+    """
+    from tlsearch.cli.launch.live_display import listening
+    from tlsearch.config.load import load
+    from tlsearch.config.location import as_place
+    from tlsearch.search.cluster.address import join
+    from tlsearch.search.study import run as run_search
+
+    join(address)
+    settings = [*(set_ or []), *([] if trials is None else [f"trials={trials}"])]
+    with listening(quiet, json) as listen:
+        place = None if study is None else as_place(study)
+        done = run_search(load(space, settings), place, listen)
+    _finish(done)
+
+
+def resume(
+    directory: StudyDir,
+    trials: Annotated[
+        str | None,
+        typer.Option(metavar="N|+N", help="How many trials in all, or +N: that many more."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="A time budget in all, or +10m: that much more."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one key, e.g. space.backbone=[strokes, photos]. Repeatable.",
+        ),
+    ] = None,
+    address: Address = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Go on with a study that was interrupted or killed, or extend one.
+
+    `--trials`, `--time` and `--set` extend a study, finished or not: space, trials, time_budget,
+    asha, resources and export can be changed. What would set old and new trials apart cannot.
+    """
+    from tlsearch.cli.launch.live_display import listening
+    from tlsearch.config.location import as_place
+    from tlsearch.search.cluster.address import join
+    from tlsearch.search.extend import Extension
+    from tlsearch.search.study import resume as resume_search
+
+    join(address)
+    with listening(quiet, json) as listen:
+        wish = Extension(trials, time, tuple(set_ or ()))
+        done = resume_search(as_place(directory), listen, wish)
+    _finish(done)
+
+
+def validate(
+    space: Space,
+    set_: Set = None,
+    data: Annotated[
+        bool,
+        typer.Option("--data", help="Read the images and print the size of each class instead."),
+    ] = False,
+    samples: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="As --data, and write pictures of each class as a PNG."),
+    ] = None,
+) -> None:
+    """Check a search space and print it as it would run."""
+    from tlsearch.cli.launch.picture_check import show_images
+    from tlsearch.config.load import dump, load
+
+    config = load(space, set_ or [])
+    if data or samples is not None:
+        show_images(config, samples)
+    else:
+        print(dump(config), end="")
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder that holds a folder a class.")
+    ],
+) -> None:
+    """Print a search space for your own pictures."""
+    from tlsearch.search.template import template
+
+    print(template(folder), end="")
+
+
+def backbones(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One, to see where it can be cut.")
+    ] = None,
+    format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
+) -> None:
+    """List the backbones that a search space can name, or the cuts of one.
+
+    `px` is the size that each was made for, `min` the least; multiply-adds are of one image of
+    `px`, parameters those without the top. `input` is the preprocessing that comes with it: tf
+    (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. Of one backbone: at
+    which layers its frozen part can end, for how many unfrozen layers each serves, how many numbers
+    of an image are kept there, and the multiply-adds that are left to train.
+    """
+    from tlsearch.cli.launch.backbone_table import print_backbones, print_cuts
+
+    if name is None:
+        print_backbones(format)
+    else:
+        print_cuts(name, format)
+
+
+def _finish(study: "Study") -> None:
+    """Show what came of the search; one that was cut short then ends with its own exit code."""
+    from tlsearch.cli.read.study_tables import show
+
+    home = study.home
+    show(home)
+    print(f"report: {home.shown(home.report)}")
+    if study.ended_by is not None:
+        raise study.ended_by
+    print(f"model:  {home.shown(home.best / 'model.keras')}")
+
+
+COMMANDS = (run, resume, validate, init, backbones)

@@ -1,0 +1,68 @@
+"""What the commands about bundles read from the command line and print."""
+
+from typing import TYPE_CHECKING
+
+from tlsearch.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from tlsearch.bundle.evaluate import Evaluation
+    from tlsearch.bundle.manifest import Manifest
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """The formats of a comma-separated list, each once, in the order given; or ConfigError."""
+    from tlsearch.base.errors import ConfigError
+    from tlsearch.config.catalog import EXPORT_FORMATS
+    from tlsearch.config.spelling import did_you_mean
+
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in EXPORT_FORMATS]
+    problems = [f"--formats: unknown {n}, {did_you_mean(n, EXPORT_FORMATS)}" for n in unknown]
+    if problems or not names:
+        raise ConfigError(problems or ["--formats: expected at least one format"])
+    return names
+
+
+def parse_trial(text: str) -> int | None:
+    """A trial's number, None for the best; or ConfigError."""
+    from tlsearch.base.errors import ConfigError
+
+    if text == "best":
+        return None
+    if not text.isdigit():
+        raise ConfigError([f"--trial: found {text}, expected best or a trial's number"])
+    return int(text)
+
+
+def print_manifest(manifest: "Manifest") -> None:
+    """A row a file: size, how far it is from the trained network, how fast it is."""
+    timings = list(manifest.artifacts[0].latency_ms)
+    body = [
+        [
+            a.format,
+            f"{a.bytes / 1e6:.2f}",
+            f"{a.parity:.1e}",
+            f"{a.agreement:.4f}",
+            f"{a.accuracy:.4f}",
+            *(f"{a.latency_ms[timing]:.1f}" for timing in timings),
+        ]
+        for a in manifest.artifacts
+    ]
+    columns = ["format", "MB", "difference", "agreement", "accuracy"]
+    print_table([*columns, *(f"ms, {timing}" for timing in timings)], body)
+    print(f"trained accuracy {manifest.trained_accuracy:.4f} on {manifest.pictures} pictures")
+
+
+def print_evaluation(found: "Evaluation") -> None:
+    """Scores, then each class, then the confusion table."""
+    print(f"{found.images} images")
+    for name, value in found.scores.items():
+        print(f"{name}: {value:.4f}")
+    rows = [
+        [c.label, f"{c.precision:.4f}", f"{c.recall:.4f}", f"{c.f1:.4f}", str(c.images)]
+        for c in found.classes
+    ]
+    print_table(["class", "precision", "recall", "f1", "images"], rows)
+    names = [c.label for c in found.classes]
+    counts = [[name, *map(str, row)] for name, row in zip(names, found.confusion, strict=True)]
+    print_table(["shown, called", *names], counts)

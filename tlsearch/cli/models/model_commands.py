@@ -1,0 +1,121 @@
+"""Commands about trained models: export, predict, evaluate, serve, pretrain."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tlsearch.cli.options import StudyDir
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a model file of one.")]
+Artifact = Annotated[
+    str | None,
+    typer.Option("--artifact", metavar="FORMAT", help="Which of its files. [default: the first]"),
+]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Refuse a file that changed since its export.")
+]
+
+
+def export(
+    directory: StudyDir,
+    out: Annotated[
+        Path, typer.Option(metavar="PATH", help="The bundle's folder, or one file *.keras.")
+    ],
+    trial: Annotated[
+        str, typer.Option(metavar="best|N", help="Which trial, by its number.")
+    ] = "best",
+    formats: Annotated[
+        str, typer.Option(metavar="LIST", help="Comma-separated; see the README.")
+    ] = "keras",
+    timed: Annotated[
+        bool, typer.Option("--timed/--no-timed", help="Measure the latency of every file.")
+    ] = True,
+) -> None:
+    """Write a trial's trained model in several formats, each reloaded and compared."""
+    from tlsearch.cli.models.bundle_tables import parse_formats, parse_trial, print_manifest
+    from tlsearch.config.location import as_place
+    from tlsearch.search.handle import Study, export
+
+    chosen, number = parse_formats(formats), parse_trial(trial)
+    study = Study(as_place(directory))
+    manifest = export(study, out, number, chosen, timed and out.suffix != ".keras")
+    print_manifest(manifest)
+    print(out)
+
+
+def predict(
+    bundle: Bundle,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Files and folders.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes an image.")] = 1,
+    format: Annotated[
+        Literal["table", "csv", "json"], typer.Option(help="How to print.")
+    ] = "table",
+    artifact: Artifact = None,
+    verify: Verify = True,
+) -> None:
+    """Label images with an exported model; unreadable ones are reported, the rest goes on."""
+    from tlsearch.bundle.predict import image_files, predict_files
+    from tlsearch.cli.models.prediction_tables import print_predictions
+
+    files = list(image_files(images))
+    found = predict_files(bundle, files, top, artifact, verify)
+    raise typer.Exit(3 if print_predictions(found, format, len(files)) else 0)
+
+
+def evaluate(
+    bundle: Bundle,
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder that holds a folder a class.")
+    ],
+    format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
+    artifact: Artifact = None,
+    verify: Verify = True,
+) -> None:
+    """Measure an exported model on labelled images."""
+    import json
+
+    from tlsearch.bundle.evaluate import evaluate
+    from tlsearch.cli.models.bundle_tables import print_evaluation
+
+    found = evaluate(bundle, data, artifact, verify)
+    if format == "json":
+        print(json.dumps(found.to_json(), indent=2))
+    else:
+        print_evaluation(found)
+
+
+def serve(
+    bundle: Bundle,
+    host: Annotated[str, typer.Option(help="Whom to listen to.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8000,
+    verify: Verify = True,
+) -> None:
+    """Answer POST /predict with labels of the picture in the body."""
+    from tlsearch.bundle.serve import serve
+
+    serve(bundle, host, port, verify)
+
+
+def pretrain(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="strokes, an image folder, or a TFDS name.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="The file to write, *.weights.h5.")],
+    image_px: Annotated[int, typer.Option(min=32, help="Size of the source images.")] = 48,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of drawing, order and start.")] = 0,
+) -> None:
+    """Pretrain a small backbone, as the shipped weights were made."""
+    from tlsearch.training.pretraining.pretrain import pretrain as train
+    from tlsearch.training.pretraining.source_task import load_source
+
+    task = load_source(source, image_px, seed)
+    for epoch in train(
+        task.images, task.labels, epochs=epochs, seed=seed, out=out, mirror=task.mirror
+    ):
+        print(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, held-out accuracy {epoch.accuracy:.4f}")
+    print(out)
+
+
+COMMANDS = (export, predict, evaluate, serve, pretrain)

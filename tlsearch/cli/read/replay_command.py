@@ -1,0 +1,110 @@
+"""The command that trains a row again: replay."""
+
+import math
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tlsearch.cli.options import StudyDir
+
+if TYPE_CHECKING:
+    from tlsearch.search.replay import EpochPair, Replay
+
+
+def replay(
+    directory: StudyDir,
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="A trial's number.")],
+    format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
+) -> None:
+    """Train one trial of a study again, and say whether it is as recorded.
+
+    On the same CPU model and versions every bit must be equal; elsewhere the metric may differ by a
+    tolerance, and what differs is named. Ends with 1 where the trial did not match. The study's
+    record stays as it is.
+    """
+    import json
+
+    from tlsearch.config.location import as_place
+    from tlsearch.search.handle import Study
+    from tlsearch.search.replay import replay
+
+    def heard(pair: "EpochPair") -> None:
+        print(f"epoch {pair.epoch}: {_apart(pair)}", file=sys.stderr, flush=True)
+
+    done = replay(Study(as_place(directory)), trial, heard)
+    if format == "json":
+        print(json.dumps(as_json(done), indent=2))
+    else:
+        _print(done)
+    raise typer.Exit(0 if done.matched else 1)
+
+
+def _print(done: "Replay") -> None:
+    from tlsearch.cli.tables import print_table
+
+    columns = ["epoch", f"{done.metric} recorded", "replayed", "largest difference"]
+    body = [
+        [str(pair.epoch), _shown(pair.recorded), _shown(pair.replayed), _apart(pair)]
+        for pair in done.epochs
+    ]
+    print_table(columns, body)
+    for name, (then, now) in done.differs.items():
+        print(f"{name}: was {then or 'not recorded'}, is {now or 'missing'}")
+    then, now = done.ended
+    if then or now:
+        print(f"recorded: {then or 'went on'}; replayed: {now or 'went on'}")
+    print(done.failure, end="")
+    print(verdict(done))
+
+
+def verdict(done: "Replay") -> str:
+    """Whether the trial matched, in a line."""
+    if done.equal:
+        return f"trial {done.trial} matched: all {len(done.epochs)} epochs equal to the last bit"
+    if done.exact:
+        return f"trial {done.trial} did not match: machine and versions are the same, bits are not"
+    how = "matched within" if done.matched else "did not match, even within"
+    return f"trial {done.trial} {how} {done.tolerance:.4g} in {done.metric}"
+
+
+def as_json(done: "Replay") -> dict[str, Any]:
+    """A replay as plain values; a difference that is no number is null."""
+    return {
+        "trial": done.trial,
+        "state": done.state,
+        "metric": done.metric,
+        "matched": done.matched,
+        "equal": done.equal,
+        "exact": done.exact,
+        "tolerance": done.tolerance,
+        "difference": _finite(done.difference),
+        "threads": done.threads,
+        "ended": {"recorded": done.ended[0], "replayed": done.ended[1]},
+        "failure": done.failure,
+        "differs": {name: {"recorded": a, "now": b} for name, (a, b) in done.differs.items()},
+        "epochs": [
+            {
+                "epoch": pair.epoch,
+                "recorded": dict(pair.recorded),
+                "replayed": dict(pair.replayed),
+                "difference": _finite(pair.difference),
+            }
+            for pair in done.epochs
+        ],
+    }
+
+
+def _apart(pair: "EpochPair") -> str:
+    return f"{pair.difference:.2g}" if pair.difference else "equal"
+
+
+def _shown(numbers: Any) -> str:
+    return "-" if numbers["value"] is None else f"{numbers['value']:.4f}"
+
+
+def _finite(difference: float) -> float | None:
+    return difference if math.isfinite(difference) else None
+
+
+COMMANDS = (replay,)

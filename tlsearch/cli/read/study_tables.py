@@ -1,0 +1,155 @@
+"""Studies on stdout or into a file: leaderboard, columns, comparison, a table that waits."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tlsearch.base.errors import RecordError
+from tlsearch.base.markdown import markdown_table
+from tlsearch.cli.tables import print_table
+from tlsearch.config.location import Place
+from tlsearch.results.rank.context import ranking_context
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import StudyRecord, read
+from tlsearch.results.report.readable_table import LEAST_FIRST, Grid, readable
+from tlsearch.results.report.selection import Selection
+from tlsearch.results.report.text import explain, render, summary
+
+WATCH_S = 2.0
+WATCH_FAR_S = 10.0  # of a study in a bucket
+STILL_S = 5.0
+LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
+
+
+def show(home: StudyDirectory, view: Selection | None = None) -> None:
+    """Print a study's leaderboard and what to know beside it."""
+    about, record = home.read_about(), read(home.journal_file)
+    grid = _grid(home, about, record, view)
+    print_table(grid.columns, grid.body, LEAST_FIRST)
+    for line in (*explain(grid), *summary(record, about)):
+        print(line)
+
+
+def write(
+    home: StudyDirectory,
+    view: Selection,
+    form: Literal["csv", "json", "md", "html", "parquet"],
+    out: Path | None,
+) -> None:
+    """Write the leaderboard to `out`, text to stdout where that is None."""
+    from tlsearch.base.files import write_text
+
+    about, record = home.read_about(), read(home.journal_file)
+    if form == "parquet":
+        from tlsearch.results.report.text import write_parquet
+
+        assert out is not None, "checked with the options"
+        write_parquet(out, record, ranking_context(record, about, home.best), view)
+        return
+    if form == "html":
+        from tlsearch.results.report.html import render_html
+
+        text = render_html(record, about, home.root)
+    else:
+        text = render(record, about, form, home.best, view)
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+
+
+def watch_study(
+    home: StudyDirectory,
+    view: Selection,
+    every_s: float = WATCH_S,
+    ended: Callable[[StudyDirectory], bool] | None = None,
+) -> None:
+    """Draw the leaderboard in place until no driver holds the study, then print it; or Ctrl-C."""
+    ended = ended or over
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    if console.is_terminal:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while not ended(home):
+                live.update(_drawn(home, view, console.width, console.height), refresh=True)
+                time.sleep(every_s)
+    else:
+        while not ended(home):
+            time.sleep(every_s)
+    show(home, view)
+
+
+def fetched_and_over(home: StudyDirectory) -> bool:
+    """Whether nobody drives a study in a bucket any more, once its newest state has come."""
+    from tlsearch.results.remote.bucket import Bucket
+    from tlsearch.results.remote.copies import fetched
+    from tlsearch.results.remote.lease import Lease
+
+    url = str(home.url)
+    ended = not Lease(Bucket(url)).alive()
+    fetched(url)
+    return ended
+
+
+def over(home: StudyDirectory) -> bool:
+    """Whether nobody works at the study any more: its journal is still, and its lock is free.
+
+    The lock is tried only when the journal was still for a while: a driver that begins at that very
+    moment would find it taken.
+    """
+    if 0 <= time.time() - home.journal_file.stat().st_mtime < STILL_S:  # else a clock was set back
+        return False
+    try:
+        with home.locked():
+            return True
+    except RecordError:
+        return False
+
+
+def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> Any:
+    """The leaderboard as far as it fits the screen, under a line that says how far the study is."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from tlsearch.cli.tables import rich_table, too_wide
+    from tlsearch.results.live.progress import ended
+
+    about, record = home.read_about(), read(home.journal_file)
+    grid = _grid(home, about, record, view)
+    dropped = too_wide(grid.columns, grid.body, width, LEAST_FIRST)
+    total = about["config"].get("trials", "?")
+    title = f"{about['config']['name']}: {ended(record.trials)} of {total} trials ended"
+    body = grid.body[: max(height - 4, 1)]
+    return Group(Text(f"{title} (Ctrl-C leaves)"), rich_table(grid.columns, body, dropped))
+
+
+def _grid(
+    home: StudyDirectory, about: dict[str, Any], record: StudyRecord, view: Selection | None
+) -> Grid:
+    return readable(
+        record, about["config"]["metric"], ranking_context(record, about, home.best), view
+    )
+
+
+def print_columns() -> None:
+    """Every column of a leaderboard and what it means."""
+    from tlsearch.results.rank.leaderboard import COLUMN_HELP
+
+    print_table(["column", "meaning"], [[name, text] for name, text in COLUMN_HELP.items()])
+
+
+def print_comparison(directories: Sequence[Place], form: Literal["table", "md"]) -> None:
+    """Studies side by side; why they may not be comparable goes to stderr."""
+    from tlsearch.results.report.comparison import compared, notes
+
+    grid = compared(directories)
+    if form == "md":
+        print("\n".join(markdown_table(grid.columns, grid.body)))
+    else:
+        print_table(grid.columns, grid.body, LEAST_COMPARED)
+    for line in notes(directories):
+        print(line, file=sys.stderr)

@@ -1,0 +1,45 @@
+"""How training images are varied: each row a range that is drawn from for every image."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tlsearch.config.catalog import AUGMENTATIONS
+from tlsearch.config.dimension import Frozen
+from tlsearch.config.spelling import one_of
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Augment(Frozen):
+    """Random changes of a training image; 0 leaves a row out.
+
+    `rotate`: up to this share of a full turn, either way. `zoom`, `shear`, `translate`: up to this
+    share of the side, either way. `contrast`: around the image's mean, up to this factor more or
+    less. `brightness`: up to this share of the whole range. Borders are mirrored.
+    """
+
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    rotate: Share = 0.0
+    zoom: Share = 0.0
+    shear: Share = 0.0
+    translate: Share = 0.0
+    contrast: Share = 0.0
+    brightness: Share = 0.0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether every image stays as it is."""
+        return self == Augment()
+
+
+def _preset(raw: Any) -> Any:
+    """A preset by its name, or rows of one's own."""
+    if raw is None:
+        return {}
+    if isinstance(raw, str):
+        return AUGMENTATIONS[one_of(AUGMENTATIONS, "preset")(raw)]
+    return raw
+
+
+Augmentation = Annotated[Augment, BeforeValidator(_preset)]

@@ -1,0 +1,148 @@
+"""Which images a search is on, and how they are split."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+
+from tlsearch.config.dimension import Frozen
+from tlsearch.config.spelling import one_of
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of data: what lists it, called with the values of `takes`, keys of `data`.
+
+    The first of `takes` must be given; `needs` says what it is.
+    """
+
+    kind: str
+    lists: str  # module:function, imported where it is used
+    takes: tuple[str, ...] = ()
+    needs: str = ""
+
+
+SOURCES = {
+    row.kind: row
+    for row in (
+        Source(
+            "folder",
+            "tlsearch.data.kinds.folder:list_raw_folder",
+            ("path",),
+            "the folder that holds a folder a class",
+        ),
+        Source(
+            "csv",
+            "tlsearch.data.kinds.table:list_csv",
+            ("path", "root"),
+            "a file with the header path,label or path,label,split",
+        ),
+        Source(
+            "cifar",
+            "tlsearch.data.kinds.cifar:list_cifar",
+            ("path",),
+            "the unpacked folder cifar-10-batches-py or cifar-100-python",
+        ),
+        Source("tfds", "tlsearch.data.kinds.tfds:list_tfds", ("name",), "for example tf_flowers"),
+        Source("digits", "tlsearch.data.kinds.digits:list_digits"),
+    )
+}
+
+
+def _part(raw: Any) -> Any:
+    share = isinstance(raw, float) and 0 < raw < 1
+    count = isinstance(raw, int) and not isinstance(raw, bool) and raw > 0
+    if share or count or raw == "rest":
+        return raw
+    raise ValueError(
+        f"found {raw!r}, expected a share between 0 and 1, a number of images, or rest"
+    )
+
+
+Part = Annotated[float | int | Literal["rest"], BeforeValidator(_part)]
+
+
+class Splits(Frozen):
+    """How large each split is: a share, a number of images, or the rest.
+
+    Folders that name their splits (`train`, `valid`, `test`) keep them; then only a missing
+    validation or test split is cut from train, as these values say.
+    """
+
+    train: Part = "rest"
+    validation: Part = 0.15
+    test: Part = 0.15
+
+    @model_validator(mode="after")
+    def _one_rest(self) -> "Splits":
+        parts = (self.train, self.validation, self.test)
+        if parts.count("rest") > 1:
+            raise ValueError("only one split can be 'rest'")
+        if sum(part for part in parts if isinstance(part, float)) > 1 + 1e-9:
+            raise ValueError("the shares of train, validation and test add up to more than 1")
+        return self
+
+
+# What the splits of a data set are called, in any case; the last word is ours.
+SPLIT_NAMES: dict[str, Literal["train", "validation", "test"]] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def _split_name(raw: Any) -> Any:
+    return SPLIT_NAMES.get(raw.lower(), raw) if isinstance(raw, str) else raw
+
+
+SplitName = Annotated[Literal["train", "validation", "test"], BeforeValidator(_split_name)]
+ClassName = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Data(Frozen):
+    """Which images, under which class names, and in which splits.
+
+    `kind` is a row of SOURCES. `root` is what the paths of a CSV start from, itself from the CSV's
+    folder. `classes` maps names or shell-style patterns of classes as found to class names; with
+    `strict_classes` it must name them all. `use` are the splits to take of those that the data
+    names; `pool` throws what is taken together and splits it anew.
+    """
+
+    kind: Annotated[str, BeforeValidator(one_of(SOURCES, "kind of data"))] = "folder"
+    path: Path | None = None
+    name: str | None = None
+    root: Path | None = None
+    classes: Mapping[str, ClassName] | None = None
+    strict_classes: bool = False
+    use: Annotated[tuple[SplitName, ...], Field(min_length=1)] | None = None
+    pool: bool = False
+    image_px: Annotated[int, Field(ge=8, le=1024)] = 224
+    splits: Splits = Splits()
+    duplicates: Literal["drop", "keep", "error"] = "drop"
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _numbers_name_classes(cls, raw: Any) -> Any:
+        """`7: 8` is written without quotes by people whose classes are numbers."""
+        if not isinstance(raw, Mapping):
+            return raw
+        whole = {key for key, to in raw.items() if isinstance(to, int) and not isinstance(to, bool)}
+        return {str(key): str(to) if key in whole else to for key, to in raw.items()}
+
+    @model_validator(mode="after")
+    def _located(self) -> "Data":
+        row = SOURCES[self.kind]
+        if row.takes and getattr(self, row.takes[0]) is None:
+            raise ValueError(f"kind: {row.kind} needs {row.takes[0]} ({row.needs})")
+        if self.root is not None and "root" not in row.takes:
+            raise ValueError(f"kind: {row.kind} takes no root; it is what a CSV's paths start from")
+        if self.strict_classes and self.classes is None:
+            raise ValueError("strict_classes needs classes (which it says are all there are)")
+        return self

@@ -1,0 +1,105 @@
+"""The whole truth of one trial: everything that training depends on besides the images."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import Field
+
+from tlsearch.config.augmentation import Augment
+from tlsearch.config.dimension import Frozen, Unfrozen, Units
+
+RATES = ("head_lr", "fine_tune_lr")
+
+
+def rate_name(unfrozen_layers: object) -> str:
+    """Which of the two rates a trial uses: the head's where nothing is unfrozen."""
+    head_lr, fine_tune_lr = RATES
+    return head_lr if unfrozen_layers == 0 else fine_tune_lr
+
+
+class TrialConfig(Frozen):
+    """One configuration to train; hashable; training is equal where `effective` is.
+
+    `views` is how many augmented views of the training images its epochs take in turn; 0 makes a
+    new one for every epoch. They follow from `view_seed`, the study's, so that trials with other
+    seeds share them. Without augmentation there is one view, the images themselves.
+    `early_stopping` ends a trial after so many epochs without a better value.
+    `cut_layers`, where given, is at least `unfrozen_layers`: the frozen prefix ends as if so many
+    layers were unfrozen, at a cut that it shares with other trials.
+    """
+
+    backbone: str
+    weights: str = "default"
+    unfrozen_layers: Unfrozen = 0
+    cut_layers: Unfrozen | None = None
+    train_batch_norm: bool = False
+    pooling: str = "gap"
+    head_units: Units = ()
+    dropout: float = 0.0
+    head_lr: float | None = None
+    fine_tune_lr: float | None = None
+    optimizer: str = "adamw"
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    class_weights: str = "none"
+    label_smoothing: float = 0.0
+    batch_size: int = 32
+    image_px: int = 224
+    epochs: int = Field(default=10, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    warm_up_epochs: int = Field(default=0, ge=0)
+    warm_up_lr: float = 1e-3
+    metric: str = "accuracy"
+    feature_dtype: str = "float16"
+    augment: Augment = Augment()
+    views: int = Field(default=0, ge=0)
+    view_seed: int = 0
+    seed: int = 0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the whole backbone stays as it was, so that only the head trains."""
+        return self.unfrozen_layers == 0
+
+    @property
+    def prefix_ends_at(self) -> Unfrozen:
+        """Behind which of the last layers the shared prefix begins."""
+        return self.unfrozen_layers if self.cut_layers is None else self.cut_layers
+
+    def view(self, epoch: int) -> int | None:
+        """Which augmented view an epoch trains on; None where it is the images themselves."""
+        if self.augment.nothing:
+            return None
+        return epoch % self.views if self.views else epoch
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the trial's own phase: the head's where nothing is unfrozen."""
+        rate = getattr(self, rate_name(self.unfrozen_layers))
+        if rate is None:
+            raise ValueError(f"a trial with unfrozen_layers={self.unfrozen_layers} has no rate")
+        return float(rate)
+
+    @property
+    def effective(self) -> "TrialConfig":
+        """The same training with what it does not use at its default: equal ones train alike."""
+        unused = [name for name in RATES if name != rate_name(self.unfrozen_layers)]
+        if self.frozen:
+            unused.append("train_batch_norm")
+        if self.warm_up_epochs == 0:
+            unused.append("warm_up_lr")
+        if self.augment.nothing:
+            unused += ["views", "view_seed"]
+        defaults = {name: type(self).model_fields[name].default for name in unused}
+        return self.model_copy(update=defaults)
+
+    @property
+    def digest(self) -> str:
+        """A short name that two trials share exactly when they would train the same."""
+        plain = json.dumps(self.effective.to_json(), sort_keys=True)
+        return hashlib.blake2b(plain.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as journal and checkpoints hold them; `TrialConfig(**it)` reads them."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,100 @@
+"""Images in folders: `root/<class>/*`, or `root/<split>/<class>/*` with the usual split names."""
+
+import os
+from pathlib import Path
+
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import SPLIT_NAMES
+from tlsearch.data.classes import require_classes
+from tlsearch.data.listing import Example, Listing, Split
+from tlsearch.data.paths import file_version, folder_at
+
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
+
+
+def list_folder(root: Path) -> Listing:
+    """List an image folder; raises DataError where it cannot be one, naming the place."""
+    listing = list_raw_folder(root)
+    require_classes(listing, pooled=False)
+    return listing
+
+
+def list_raw_folder(root: Path) -> Listing:
+    """List an image folder as it is, also where its splits name their classes differently."""
+    root = folder_at(root, "a folder a class")
+    groups = _class_folders(root)
+    classes = _classes(root, groups)
+    labels = {name: label for label, name in enumerate(classes)}
+    examples = [
+        _example(root, file, labels[folder.name], split)
+        for split, folders in groups.items()
+        for folder in folders
+        for file in _images(folder)
+    ]
+    examples.sort(key=lambda example: example.key)
+    return Listing(
+        str(root), classes, examples, lambda: (root / example.key for example in examples)
+    )
+
+
+def _subfolders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _class_folders(root: Path) -> dict[Split | None, list[Path]]:
+    """Split -> its class folders; the split is None where the root holds the classes itself."""
+    found = _subfolders(root)
+    splits = [folder for folder in found if folder.name.lower() in SPLIT_NAMES]
+    if not splits:
+        return {None: found}
+    if len(splits) < len(found):
+        odd = next(folder for folder in found if folder not in splits)
+        raise DataError(f"{odd}: found beside split folders; is it a class or a split?")
+    groups: dict[Split | None, list[Path]] = {}
+    for folder in splits:
+        split = SPLIT_NAMES[folder.name.lower()]
+        if split in groups:
+            raise DataError(f"{folder}: a second folder for the {split} split; keep one")
+        groups[split] = _subfolders(folder)
+    return groups
+
+
+def _classes(root: Path, groups: dict[Split | None, list[Path]]) -> tuple[str, ...]:
+    found = {folder.name for folders in groups.values() for folder in folders}
+    if len(found) < 2:
+        raise DataError(
+            f"{root}: found {len(found)} class folders, expected at least 2{_hint(root)}"
+        )
+    return tuple(sorted(found))
+
+
+def _hint(root: Path) -> str:
+    """What a folder without classes may be instead."""
+    if any((root / name).is_file() for name in ("batches.meta", "meta")):
+        return "; these look like CIFAR's batches, which kind: cifar reads"
+    below = _subfolders(root)
+    if len(below) == 1 and _subfolders(below[0]):
+        return f"; if {below[0]} holds the classes or splits, give that as path"
+    tables = sorted(path.name for path in root.glob("*.csv"))
+    return f"; if {tables[0]} lists the pictures, kind: csv reads it" if tables else ""
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Every image file below a folder, by its name's ending, but nothing hidden."""
+    found = []
+    for where, below, names in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]
+        shown = [name for name in names if not name.startswith(".")]
+        found += [Path(where) / n for n in shown if Path(n).suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(found)
+
+
+def _images(folder: Path) -> list[Path]:
+    found = image_files(folder)
+    if not found:
+        raise DataError(f"{folder}: an empty class; expected image files in it")
+    return found
+
+
+def _example(root: Path, file: Path, label: int, split: Split | None) -> Example:
+    return Example(file.relative_to(root).as_posix(), label, split, file_version(file))

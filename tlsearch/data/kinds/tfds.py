@@ -1,0 +1,69 @@
+"""A TensorFlow Datasets set by name, once `tfds build` has put it on disk."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import SPLIT_NAMES
+from tlsearch.data.listing import Example, Listing
+
+
+def list_tfds(name: str) -> Listing:
+    """List a TFDS image classification set; raises DataError with the command that fetches it.
+
+    Imports TensorFlow: the driver of a search calls it in a worker.
+    """
+    builder = _ready(name)
+    features = builder.info.features
+    if features is None or not {"image", "label"} <= set(features):
+        raise DataError(f"tfds {name}: expected the features image and label, found {features}")
+    parts = sorted(builder.info.splits)
+    examples = [
+        Example(f"{part}/{index:07d}", int(row["label"]), _split(part, parts))
+        for part in parts
+        for index, row in enumerate(_rows(builder, part, pixels=False))
+    ]
+    return Listing(
+        f"tfds {name} {builder.info.version}",
+        tuple(features["label"].names),
+        examples,
+        lambda: (_rgb(row["image"]) for part in parts for row in _rows(builder, part)),
+    )
+
+
+def _ready(name: str) -> Any:
+    """The builder of a set that is on disk; fetching gigabytes is a step of its own."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name)
+    except Exception as error:  # of many kinds: unknown name, unreadable metadata
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(f"tfds {name}: {reason}") from error
+    if not builder.data_path.exists():
+        raise DataError(
+            f"tfds {name}: not on this machine (looked for {builder.data_path}); "
+            f"`tfds build {name}` fetches it"
+        )
+    return builder
+
+
+def _rows(builder: Any, part: str, pixels: bool = True) -> Iterator[Any]:
+    """The rows of one part, in a fixed order; without `pixels` images stay encoded."""
+    import tensorflow_datasets as tfds
+
+    skip = None if pixels else {"image": tfds.decode.SkipDecoding()}
+    rows = builder.as_dataset(split=part, shuffle_files=False, decoders=skip)
+    return iter(tfds.as_numpy(rows))
+
+
+def _split(part: str, parts: list[str]) -> Any:
+    """What a part says of its split; a set of one part leaves the splitting to us."""
+    return SPLIT_NAMES.get(part.lower()) if len(parts) > 1 else None
+
+
+def _rgb(image: NDArray[Any]) -> NDArray[Any]:
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.asarray(image[:, :, :3])

@@ -1,0 +1,74 @@
+"""Where data lies: a folder or a file that is there, else what was found and what to do."""
+
+from pathlib import Path
+
+from tlsearch.base.errors import DataError
+
+_UNTAR = 'mkdir -p "{folder}" && tar -xf "{path}" -C "{folder}"'
+
+# The ending of a packed archive -> the command that unpacks it; the longest ending counts.
+_UNPACK = {
+    ".zip": 'unzip "{path}" -d "{folder}"',
+    ".7z": '7z x "{path}" -o"{folder}"',
+    ".rar": 'unrar x "{path}" "{folder}/"',
+    ".tar": _UNTAR,
+    ".tar.gz": _UNTAR,
+    ".tgz": _UNTAR,
+    ".tar.xz": _UNTAR,
+    ".txz": _UNTAR,
+    ".tar.bz2": _UNTAR,
+    ".tbz2": _UNTAR,
+    ".tar.zst": _UNTAR,
+}
+
+
+def folder_at(path: Path, holds: str) -> Path:
+    """The folder, as an absolute path; DataError where it is none."""
+    path = path.expanduser().absolute()
+    if path.is_file():
+        raise DataError(f"{path}: {_not_a_folder(path, holds)}")
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; expected a folder that holds {holds}")
+    return path
+
+
+def file_at(path: Path, holds: str) -> Path:
+    """The file, as an absolute path; DataError where it is none."""
+    path = path.expanduser().absolute()
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; expected a file that holds {holds}")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a file that holds {holds}")
+    if _ending(path):
+        raise DataError(f"{path}: {_packed(path)}")
+    return path
+
+
+def file_version(file: Path) -> str:
+    """What changes when a file does: its size and time; DataError where it cannot be read."""
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _not_a_folder(path: Path, holds: str) -> str:
+    if _ending(path):
+        return _packed(path)
+    if path.suffix.lower() == ".csv":
+        return f"a file; kind: csv reads it, kind: folder expects a folder that holds {holds}"
+    return f"a file; expected a folder that holds {holds}"
+
+
+def _packed(path: Path) -> str:
+    ending = _ending(path)
+    folder = path.with_name(path.name[: -len(ending)])
+    command = _UNPACK[ending].format(path=path, folder=folder)
+    return f"a packed archive; unpack it and give the folder as path: {command}"
+
+
+def _ending(path: Path) -> str:
+    """The archive ending of a name, "" where it has none."""
+    name = path.name.lower()
+    return max((ending for ending in _UNPACK if name.endswith(ending)), key=len, default="")

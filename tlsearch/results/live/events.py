@@ -1,0 +1,250 @@
+"""What happens during a search, an event each; `str(event)` is its line for people."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tlsearch.results.record.journal import State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataReading:
+    """The images are about to be read."""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return f"reading the images ({self.kind})"
+
+
+@dataclass(frozen=True)
+class DataRead:
+    """The images are read: how many classes, and images a split."""
+
+    classes: int
+    images: Mapping[str, int]
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{count} {split}" for split, count in self.images.items())
+        return f"{self.classes} classes; {sizes}"
+
+
+@dataclass(frozen=True)
+class StudyBegan:
+    """The trials begin; `ended` of them had ended before, where a study goes on."""
+
+    directory: str
+    name: str
+    metric: str
+    direction: str
+    trials: int
+    epochs: int
+    slots: int
+    ended: int = 0
+
+    def __str__(self) -> str:
+        before = f", {self.ended} of them ended before" if self.ended else ""
+        return f"study {self.directory}: {self.trials} trials, {self.slots} at a time{before}"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the trials are expected to take: seconds to the last end, epochs, bytes on disk."""
+
+    seconds: float
+    epochs: float
+    bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"forecast: {self.seconds:.0f} s to the last trial's end, {self.epochs:.0f} epochs, "
+            f"{self.bytes / 1e6:.1f} MB on disk"
+        )
+
+
+@dataclass(frozen=True)
+class Unforeseen:
+    """Nothing is remembered that a forecast could be made from."""
+
+    def __str__(self) -> str:
+        return "no forecast: `tlsearch plan` makes one, and later searches of the kind show it"
+
+
+@dataclass(frozen=True)
+class TrialBegan:
+    """A trial was proposed; it trains as soon as a slot is free."""
+
+    trial: int
+    config: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"trial {self.trial} began: {what(self.config)}"
+
+
+@dataclass(frozen=True)
+class EpochReported:
+    """A trial trained an epoch (0: its head's warm-up); `rung`: trials are compared at it."""
+
+    trial: int
+    epoch: int
+    value: float
+    rung: bool
+
+    def __str__(self) -> str:
+        return f"trial {self.trial} epoch {self.epoch}: {self.value:.4f}"
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial ended: its state and the reason in words, its best epoch, and who leads now.
+
+    `ended` of `trials` have ended; `leader` is the best trial so far, None before the first value.
+    """
+
+    trial: int
+    state: State
+    reason: str
+    config: Mapping[str, Any]
+    value: float | None
+    best_epoch: int | None
+    epochs: int
+    seconds: float
+    ended: int
+    trials: int
+    leader: int | None
+    leader_value: float | None
+
+    def __str__(self) -> str:
+        value = "no value" if self.value is None else f"{self.value:.4f} at epoch {self.best_epoch}"
+        reason = self.reason.splitlines()[-1] if self.reason else self.state
+        progress = f"[{self.ended}/{self.trials}] trial {self.trial} {what(self.config)}"
+        return f"{progress}: {value}; {reason}{self._lead()}"
+
+    def _lead(self) -> str:
+        if self.leader is None or self.leader_value is None:
+            return ""
+        if self.leader == self.trial:
+            return " (best so far)"
+        return f" (best: trial {self.leader}, {self.leader_value:.4g})"
+
+
+@dataclass(frozen=True)
+class Confirming:
+    """The best trials are trained again, `runs` times in all, each with a fresh seed."""
+
+    trials: int
+    runs: int
+
+    def __str__(self) -> str:
+        best = "the best trial" if self.trials == 1 else f"the {self.trials} best trials"
+        times = "1 run" if self.runs == 1 else f"{self.runs} runs"
+        return f"confirming {best}: {times} on fresh seeds"
+
+
+@dataclass(frozen=True)
+class ConfirmedOnce:
+    """A run of the confirmation ended; `refined`: it trained the winner on."""
+
+    trial: int
+    seed: int
+    value: float | None
+    refined: bool
+
+    def __str__(self) -> str:
+        what = "refined" if self.refined else f"on seed {self.seed}"
+        value = "no value" if self.value is None else f"{self.value:.4f}"
+        return f"trial {self.trial} {what}: {value}"
+
+
+@dataclass(frozen=True)
+class Exporting:
+    """The best trial is exported and evaluated on the test split."""
+
+    def __str__(self) -> str:
+        return "exporting the best trial, and evaluating it on the test split"
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The user asked for an end."""
+
+    def __str__(self) -> str:
+        return "stopping, what is done will be ranked; once more ends at once"
+
+
+@dataclass(frozen=True)
+class BudgetSpent:
+    """The study's time was used up before this driver began: no trial is trained any more."""
+
+    budget_s: float
+    spent_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"the time budget of {self.budget_s:.0f} s is used up ({self.spent_s:.0f} s spent): "
+            "no trial is trained; `tlsearch resume DIR --time +10m` adds to it"
+        )
+
+
+@dataclass(frozen=True)
+class StudyEnded:
+    """The search is over; `why`: finished, out of time, interrupted, or failed."""
+
+    why: str
+    ended: int
+    trials: int
+
+    def __str__(self) -> str:
+        return f"study {self.why}: {self.ended} of {self.trials} trials ended"
+
+
+Event = (
+    DataReading
+    | DataRead
+    | StudyBegan
+    | Forecast
+    | Unforeseen
+    | TrialBegan
+    | EpochReported
+    | TrialEnded
+    | Confirming
+    | ConfirmedOnce
+    | Exporting
+    | Stopping
+    | BudgetSpent
+    | StudyEnded
+)
+Listen = Callable[[Event], object]
+
+
+def what(config: Mapping[str, Any]) -> str:
+    """A configuration in a few words."""
+    return f"{config.get('backbone')} unfrozen {config.get('unfrozen_layers')}"
+
+
+def plain(event: Event) -> dict[str, Any]:
+    """An event as plain values, `event` its name: study_began, trial_ended, ..."""
+    name = type(event).__name__
+    words = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).strip("_")
+    return {"event": words, **dataclasses.asdict(event)}
+
+
+def guarded(*listeners: Listen) -> Listen:
+    """All listeners as one that never raises: one that fails is warned of once and left out."""
+    heard = list(listeners)
+
+    def tell(event: Event) -> None:
+        for listen in tuple(heard):
+            try:
+                listen(event)
+            except Exception as error:  # a listener is the caller's code: anything can happen
+                heard.remove(listen)
+                log.warning(
+                    "a listener failed and is left out: %s: %s", type(error).__name__, error
+                )
+
+    return tell

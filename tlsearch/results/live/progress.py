@@ -1,0 +1,157 @@
+"""How far a search is, from its events: best so far, running trials, pace, last decision."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tlsearch.results.live.events import (
+    EpochReported,
+    Event,
+    Exporting,
+    Forecast,
+    Listen,
+    StudyBegan,
+    StudyEnded,
+    TrialBegan,
+    TrialEnded,
+    Unforeseen,
+    what,
+)
+from tlsearch.results.rank.standings import Standings
+from tlsearch.results.record.journal import TrialRecord
+
+
+def trial_ended(trial: TrialRecord, standings: Standings, trials: int) -> TrialEnded:
+    """The event of a trial's end in a study that stands as `standings` says."""
+    epoch, value = trial.best(standings.direction) or (None, None)
+    leader, leader_value = standings.leader or (None, None)
+    return TrialEnded(
+        trial=trial.number,
+        state=trial.state,
+        reason=trial.reason,
+        config=trial.config,
+        value=value,
+        best_epoch=epoch,
+        epochs=trial.epochs,
+        seconds=round(trial.seconds, 2),
+        ended=standings.ended,
+        trials=trials,
+        leader=leader,
+        leader_value=leader_value,
+    )
+
+
+def ended(trials: Iterable[TrialRecord]) -> int:
+    """How many of the trials came to an end."""
+    return sum(trial.state not in ("waiting", "unfinished") for trial in trials)
+
+
+@dataclass
+class Running:
+    """A trial at work: `epoch` None until its first report; `rung` the last rung it reached."""
+
+    what: str
+    epoch: int | None = None
+    value: float | None = None
+    rung: int | None = None
+
+
+@dataclass
+class Progress:
+    """The state of a search, as its events have told so far; `clock` gives seconds."""
+
+    clock: Callable[[], float]
+    study: StudyBegan | None = None
+    phase: str = "starting"
+    running: dict[int, Running] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
+    ended: int = 0
+    best: tuple[int, float, str] | None = None
+    decision: str = ""
+    forecast: str = ""
+    began: float | None = None
+    _names: dict[int, str] = field(default_factory=dict)
+
+    def hear(self, event: Event) -> None:
+        """Take up one event."""
+        match event:
+            case StudyBegan():
+                self.study, self.ended = event, event.ended
+                self.phase, self.began = "searching", self.clock()
+            case Forecast() | Unforeseen():
+                self.forecast = str(event)
+            case TrialBegan():
+                self._names[event.trial] = what(event.config)
+                self.running[event.trial] = Running(what(event.config))
+            case EpochReported():
+                self._note(event)
+            case TrialEnded():
+                self._end(event)
+            case Exporting() | StudyEnded():
+                self.phase = str(event)
+            case _:
+                self.phase = str(event)
+
+    def _note(self, event: EpochReported) -> None:
+        trial = self.running.setdefault(event.trial, Running(""))
+        trial.epoch, trial.value = event.epoch, event.value
+        trial.rung = event.epoch if event.rung else trial.rung
+        if self.best is None or self._better(event.value, self.best[1]):
+            self.best = (event.trial, event.value, trial.what)
+
+    def _end(self, event: TrialEnded) -> None:
+        self.running.pop(event.trial, None)
+        self.states[event.state] = self.states.get(event.state, 0) + 1
+        self.ended = event.ended
+        last = event.reason.splitlines()[-1] if event.reason else event.state
+        self.decision = f"trial {event.trial} {last}"
+        if event.leader is not None and event.leader_value is not None and self._ahead(event):
+            self.best = (event.leader, event.leader_value, self._names.get(event.leader, ""))
+
+    def _ahead(self, event: TrialEnded) -> bool:
+        """The record's leader counts unless a trial still at work is better."""
+        if self.best is None or self.best[0] not in self.running:
+            return True
+        return self._better(event.leader_value or 0.0, self.best[1])
+
+    def _better(self, value: float, than: float) -> bool:
+        return value < than if self.study and self.study.direction == "min" else value > than
+
+    @property
+    def counts(self) -> str:
+        """How many trials ended how, of how many."""
+        total = self.study.trials if self.study else 0
+        named = ", ".join(f"{count} {state}" for state, count in list(self.states.items()))
+        return f"{self.ended} of {total} trials ended" + (f" ({named})" if named else "")
+
+    @property
+    def pace(self) -> float | None:
+        """Trials a minute since the search began, None before the first end."""
+        mine = sum(self.states.values())
+        if self.began is None or mine == 0:
+            return None
+        return 60 * mine / max(self.clock() - self.began, 1e-9)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the other trials take at the pace so far: an estimate."""
+        if self.pace is None or self.study is None:
+            return None
+        return 60 * max(self.study.trials - self.ended, 0) / self.pace
+
+
+def lines(write: Callable[[str], object]) -> Listen:
+    """A listener that writes one line an event, without epochs and proposals."""
+
+    def listen(event: Event) -> None:
+        if not isinstance(event, EpochReported | TrialBegan):
+            write(str(event))
+
+    return listen
+
+
+def span(seconds: float) -> str:
+    """A time as people say it: 45 s, 3 min, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,43 @@
+"""The learning curves as TensorBoard event files, for those who look there."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tlsearch.results.live.events import EpochReported, Event, StudyBegan, TrialEnded
+
+
+class TensorBoard:
+    """A listener that writes `folder/<trial>/events.*`; imports tensorboardX, which Ray brings."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._metric = "value"
+        self._writers: dict[int, Any] = {}
+        self._new_writer = import_module("tensorboardX").SummaryWriter
+
+    def __call__(self, event: Event) -> None:
+        """Write an epoch's value; close the file when its trial ends."""
+        match event:
+            case StudyBegan():
+                self._metric = event.metric
+            case EpochReported():
+                writer = self._writer(event.trial)
+                writer.add_scalar(f"validation/{self._metric}", event.value, event.epoch)
+                writer.flush()
+            case TrialEnded():
+                writer = self._writer(event.trial)
+                writer.add_text("configuration", _listing(event))
+                writer.close()
+                del self._writers[event.trial]
+
+    def _writer(self, trial: int) -> Any:
+        if trial not in self._writers:
+            self._writers[trial] = self._new_writer(str(self._folder / f"{trial:05d}"))
+        return self._writers[trial]
+
+
+def _listing(event: TrialEnded) -> str:
+    """The configuration and the end of a trial as a Markdown list, as TensorBoard shows text."""
+    lines = [f"- {name}: `{value}`" for name, value in event.config.items()]
+    return "\n".join([*lines, f"- {event.state}: {event.reason}"])

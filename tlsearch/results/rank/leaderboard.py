@@ -1,0 +1,162 @@
+"""The record of a study -> its trials, ranked."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tlsearch.config.catalog import Direction
+from tlsearch.config.spelling import spell
+from tlsearch.results.rank.context import RankingContext
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTHING = RankingContext()
+
+# What a trial's row shows of its configuration.
+CONFIG_COLUMNS = (
+    "backbone",
+    "weights",
+    "unfrozen_layers",
+    "train_batch_norm",
+    "pooling",
+    "head_units",
+    "dropout",
+    "head_lr",
+    "fine_tune_lr",
+    "optimizer",
+    "weight_decay",
+    "schedule",
+    "class_weights",
+    "label_smoothing",
+    "batch_size",
+)
+# Every column of a leaderboard and what it means; `report --columns help` prints it.
+COLUMN_HELP: dict[str, str] = {
+    "rank": "place by the metric at each trial's best epoch; equal values by trial number",
+    "trial": "the trial's number, as in trials/<number>",
+    "state": "finished, stopped early, diverged, failed, or unfinished (running or cut short)",
+    "metric": "the study's metric on the validation split, at the trial's best epoch",
+    "low": "lower end of the metric's 95 % interval (Wilson; accuracy only), from the number of "
+    "validation images",
+    "high": "upper end of that interval",
+    "tied": "true where the leader's value lies in this trial's interval, or equals its value: "
+    "this validation split cannot tell the two apart",
+    "best_epoch": "the epoch of that value, the earliest of equals; 0 is after the head's warm-up",
+    "epochs": "the last epoch reported",
+    "seconds": "time that the trial took, in seconds, waiting for a slot not counted",
+    "backbone": "the pretrained network",
+    "weights": "the pretrained weights that it began with",
+    "unfrozen_layers": "how many of the backbone's last layers were trained, or all",
+    "train_batch_norm": "whether batch normalisation layers were trained with them",
+    "pooling": "how the backbone's last feature map became a vector",
+    "head_units": "widths of the head's dense layers before the last; none: no such layer",
+    "dropout": "share of features dropped in the head while training",
+    "head_lr": "learning rate of the head where the backbone stays frozen",
+    "fine_tune_lr": "learning rate where layers of the backbone are trained too",
+    "optimizer": "the optimizer",
+    "weight_decay": "weight decay of the optimizer",
+    "schedule": "how the learning rate went on",
+    "class_weights": "whether images of rare classes counted more in training",
+    "label_smoothing": "share of each label spread evenly over all classes while training",
+    "batch_size": "images a step",
+    "seed": "what the trial's randomness is drawn from; its own where a configuration is trained "
+    "once more because the space is exhausted",
+    "trained_parameters": "numbers that the training changed",
+    "trained_share": "share of the network's multiply-adds that lie in what was trained, 0 to 1",
+    "latency_ms": "milliseconds for one image, of the exported trial's first file, where measured",
+    "bytes": "size of that file",
+    "reason": "why the trial ended",
+    "log": "the trial's log, in the study directory",
+}
+COLUMNS = tuple(COLUMN_HELP)
+
+
+def ranked(record: StudyRecord) -> list[TrialRecord]:
+    """Trials that reported a sound value, best first; the value is that of the best epoch.
+
+    Equal values rank by trial number. Diverged and failed trials are not ranked.
+    """
+    sign = -1 if record.direction == "max" else 1
+    sound = [t for t in record.trials if t.values and t.state not in ("diverged", "failed")]
+
+    def place(trial: TrialRecord) -> tuple[float, int]:
+        best = trial.best(record.direction)
+        assert best is not None, "only trials with values are ranked"
+        return sign * best[1], trial.number
+
+    return sorted(sound, key=place)
+
+
+def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[str, Any]]:
+    """One plain row a trial, ranked ones first, then the rest by number, rank None."""
+    order = ranked(record)
+    ranks = {trial.number: place for place, trial in enumerate(order, start=1)}
+    rest = [t for t in record.trials if t.number not in ranks and t.state != "waiting"]
+    leader = order[0].best(record.direction) if order else None
+    top = None if leader is None else leader[1]
+    return [
+        _row(trial, ranks.get(trial.number), record.direction, context, top)
+        for trial in (*order, *rest)
+    ]
+
+
+def table(record: StudyRecord, context: RankingContext = NOTHING) -> "pd.DataFrame":
+    """The leaderboard as a pandas table with the columns of `COLUMNS`."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows(record, context), columns=list(COLUMNS))
+    whole = ("rank", "best_epoch", "seed", "trained_parameters", "bytes")
+    real = ("metric", "low", "high", "trained_share", "latency_ms")
+    kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64")
+    return frame.astype({**kinds, "tied": "boolean"})
+
+
+def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
+    """The numbers of the trials whose weights are worth their disk: the best `count` that ended.
+
+    One that still runs may yet diverge, and must not push another out before.
+    """
+    ended = [trial for trial in ranked(record) if trial.state != "unfinished"]
+    return [trial.number for trial in ended[:count]]
+
+
+def _row(
+    trial: TrialRecord,
+    rank: int | None,
+    direction: Direction,
+    context: RankingContext,
+    top: float | None,
+) -> dict[str, Any]:
+    epoch, value = trial.best(direction) or (None, None)
+    low, high = (None if value is None else context.interval(value)) or (None, None)
+    exported = trial.number == context.exported
+    return {
+        "rank": rank,
+        "trial": trial.number,
+        "state": trial.state,
+        "metric": value,
+        "low": low,
+        "high": high,
+        "tied": None if rank is None else _tied(value, low, high, top),
+        "best_epoch": epoch,
+        "epochs": trial.epochs,
+        "seconds": round(trial.seconds, 2),
+        **{name: spell(trial.config.get(name)) for name in CONFIG_COLUMNS},
+        "seed": trial.config.get("seed"),
+        "trained_parameters": trial.trained_parameters,
+        "trained_share": trial.trained_share,
+        "latency_ms": context.latency_ms if exported else None,
+        "bytes": context.bytes if exported else None,
+        "reason": trial.reason,
+        "log": f"trials/{trial.number:05d}/log",
+    }
+
+
+def _tied(
+    value: float | None, low: float | None, high: float | None, top: float | None
+) -> bool | None:
+    """Whether the leader's value `top` cannot be told from this one."""
+    if low is None or high is None or top is None:
+        return value == top
+    return low <= top <= high

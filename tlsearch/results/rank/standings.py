@@ -1,0 +1,67 @@
+"""Who leads a study, kept up to date from trial to trial without looking at all of them again."""
+
+import bisect
+from dataclasses import dataclass, field
+
+from tlsearch.config.catalog import Direction
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
+
+KEPT_TRIALS = 5  # the best that ended, whose weights are worth their disk
+
+Place = tuple[float, int]  # the smaller the better: the value, negated where more is better; number
+
+
+@dataclass
+class Standings:
+    """What `leaderboard.ranked` and `keep_for_export` would say of the study as it stands.
+
+    `ended` counts the trials that came to an end; `dropped` is the one that the last end put out of
+    the best `keep`, or kept from coming in, None where all of them still are the best.
+    """
+
+    direction: Direction
+    keep: int = KEPT_TRIALS
+    ended: int = 0
+    dropped: int | None = None
+    _best: list[Place] = field(default_factory=list)  # of those that ended
+    _open: dict[int, Place] = field(default_factory=dict)  # of those at work
+
+    @classmethod
+    def of(cls, record: StudyRecord, keep: int = KEPT_TRIALS) -> "Standings":
+        """The standings of a record."""
+        found = cls(record.direction, keep)
+        for trial in record.trials:
+            if trial.state not in ("waiting", "unfinished"):
+                found.end(trial)
+            for value in trial.values.values() if trial.state == "unfinished" else ():
+                found.report(trial.number, value)
+        return found
+
+    def report(self, number: int, value: float) -> None:
+        """A trial at work reported a value."""
+        place = (self._sign * value, number)
+        self._open[number] = min(place, self._open.get(number, place))
+
+    def end(self, trial: TrialRecord) -> None:
+        """A trial came to its end."""
+        self.ended += 1
+        self._open.pop(trial.number, None)
+        best = trial.best(self.direction)
+        if best is None or trial.state in ("diverged", "failed"):
+            self.dropped = trial.number
+            return
+        bisect.insort(self._best, (self._sign * best[1], trial.number))
+        self.dropped = self._best.pop()[1] if len(self._best) > self.keep else None
+
+    @property
+    def leader(self) -> tuple[int, float] | None:
+        """The best trial so far, at work or ended, and its value; None before the first value."""
+        places = [*self._best[:1], *self._open.values()]
+        if not places:
+            return None
+        value, number = min(places)
+        return number, self._sign * value
+
+    @property
+    def _sign(self) -> int:
+        return -1 if self.direction == "max" else 1

@@ -1,0 +1,132 @@
+"""The study directory: which file is where, and who may write it."""
+
+import contextlib
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.base.files import write_text
+from tlsearch.base.machine import machine
+
+PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
+TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seconds
+
+
+class StudyDirectory:
+    """Paths of one study; see the README's table of the study directory."""
+
+    def __init__(self, root: Path, url: str | None = None) -> None:
+        self.root = root.expanduser().absolute()
+        self.url = url  # where the study is, if this is a local copy of one in a bucket
+        self.study_file = self.root / "study.yaml"
+        self.journal_file = self.root / "journal.log"
+        self.trials = self.root / "trials"
+        self.artifacts = self.root / "artifacts"
+        self.report = self.root / "report"
+        self.best = self.root / "best"
+        self.ray = self.root / "ray"
+
+    @property
+    def place(self) -> str:
+        """Where the study is, for people: its URL, else its directory."""
+        return self.shown(self.root)
+
+    def shown(self, path: Path) -> str:
+        """A path of the study for people, who find it at the study's URL where it has one."""
+        if self.url is None:
+            return str(path)
+        return "/".join((self.url, *path.relative_to(self.root).parts))
+
+    def trial(self, number: int) -> Path:
+        """The folder of one trial: `log`, `curves.jsonl`, `best.npz`, `resume.npz`."""
+        return self.trials / f"{number:05d}"
+
+    def require(self) -> None:
+        """Raise RecordError unless this is a study directory."""
+        if not self.study_file.is_file():
+            raise RecordError(f"{self.root}: not a study directory (no study.yaml in it)")
+
+    def refuse_existing(self) -> None:
+        """Raise ConfigError where a study is already here, with the two ways on."""
+        if self.study_file.exists() or self.journal_file.exists():
+            raise ConfigError(
+                [
+                    f"{self.root}: a study is already there; continue it with "
+                    f"`tlsearch resume {self.root}`, or give the new one another place with "
+                    "--study DIR"
+                ]
+            )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only driver of this study; RecordError where another one is at work.
+
+        The lock is the operating system's: it falls when its process dies, however it dies.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.root / ".driver.lock", timeout=0):
+                yield
+        except Timeout:
+            raise RecordError(
+                f"{self.place}: another tlsearch is running this study; wait for it or stop it"
+            ) from None
+
+    @contextlib.contextmanager
+    def trial_locked(self, number: int, wait_s: float = TRIAL_WAIT_S) -> Iterator[None]:
+        """Be the only process that trains this trial; wait for another one to end.
+
+        A worker outlives a killed driver by seconds and writes on until then. RecordError where it
+        does not end.
+        """
+        home = self.trial(number)
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / ".lock", timeout=wait_s, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RecordError(
+                f"{home}: another process has been training this trial for {wait_s:g} s more; "
+                "wait until it has ended, or end it, then `tlsearch resume` goes on"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_about(self, config: dict[str, Any], **facts: Any) -> None:
+        """Write study.yaml: the configuration as it ran, versions, machine, and the data."""
+        about = {"config": config, **facts}
+        about.setdefault("versions", versions())
+        about.setdefault("machine", machine())
+        write_text(self.study_file, yaml.safe_dump(about, sort_keys=False))
+
+    def read_about(self) -> dict[str, Any]:
+        """Read study.yaml; raises RecordError where it is missing or damaged."""
+        self.require()
+        try:
+            about = yaml.safe_load(self.study_file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RecordError(f"{self.study_file}: damaged ({error})") from error
+        if not (isinstance(about, dict) and _is_config(about.get("config"))):
+            raise RecordError(f"{self.study_file}: damaged (no config in it)")
+        return about
+
+
+def _is_config(found: object) -> bool:
+    return isinstance(found, dict) and {"name", "metric"} <= found.keys()
+
+
+def versions() -> dict[str, str]:
+    """What this study ran on: Python and the packages that decide results."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found

@@ -1,0 +1,203 @@
+"""The record of a study: an Optuna journal, read and written here alone."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.trial import FrozenTrial, TrialState
+
+from tlsearch.base.errors import RecordError
+from tlsearch.config.catalog import Direction
+
+log = logging.getLogger(__name__)
+
+STUDY_NAME = (
+    "tlsearch"  # the first; where its space was changed, tlsearch-2, tlsearch-3, ... follow
+)
+SPACE = "space"  # the attribute that holds an Optuna study's search space, and makes it whole
+SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
+
+# What Optuna raises on lines that it did not write.
+_DAMAGE = (ValueError, KeyError, TypeError, IndexError, AssertionError)
+
+State = Literal["finished", "stopped", "diverged", "failed", "unfinished", "waiting"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the journal tells it; `values` maps epoch to the study's metric.
+
+    `trained_share` is the share of multiply-adds that trained, `work` what the
+    trial computed (see `results.work`), `worker` the host and process, `machine` and `threads`
+    what computed it.
+    """
+
+    number: int
+    state: State
+    config: Mapping[str, Any]
+    values: Mapping[int, float]
+    reason: str = ""
+    seconds: float = 0.0
+    trained_parameters: int | None = None
+    trained_share: float | None = None
+    work: Mapping[str, Any] | None = None
+    worker: str = ""
+    machine: str = ""
+    threads: int | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The last epoch reported; 0 where only the warm-up was, or nothing."""
+        return max(self.values, default=0)
+
+    def best(self, direction: Direction) -> tuple[int, float] | None:
+        """The best epoch and its value (the earliest of equals), None before the first report."""
+        if not self.values:
+            return None
+        sign = -1 if direction == "max" else 1
+        return min(self.values.items(), key=lambda item: (sign * item[1], item[0]))
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """All that a journal holds of one study."""
+
+    direction: Direction
+    trials: tuple[TrialRecord, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def tested(record: StudyRecord) -> list[dict[str, Any]]:
+    """Every winner that was evaluated on the test split, in order: trial, value, images."""
+    last = record.facts.get("test")
+    before: list[dict[str, Any]] = record.facts.get("tests", [])
+    return before or ([] if last is None else [last])
+
+
+class _DriverHolds(BaseJournalFileLock):
+    """No lock of its own: the driver's lock on the study directory is held all the while."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return None
+
+
+def open_storage(path: Path) -> JournalStorage:
+    """The journal as Optuna storage, at an absolute path, without Optuna's own lock.
+
+    A writer holds the study directory's lock and calls `mend` first; a reader needs neither.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return JournalStorage(JournalFileBackend(str(path.absolute()), lock_obj=_DriverHolds()))
+    except _DAMAGE as error:
+        raise RecordError(f"{path}: the journal is damaged ({error})") from error
+
+
+def mend(path: Path) -> int:
+    """Cut a torn last line, which Optuna would merge its next entry into; the bytes cut."""
+    if not path.is_file():
+        return 0
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+        log.warning("%s: cut %d bytes of a torn last line", path, len(data) - whole)
+    return len(data) - whole
+
+
+def note(path: Path, facts: Mapping[str, Any]) -> None:
+    """Add facts of the study as a whole, such as its test score; the driver alone calls it."""
+    study = _newest(open_storage(path))
+    for name, value in facts.items():
+        study.set_user_attr(name, value)
+
+
+def read(path: Path) -> StudyRecord:
+    """Read a journal, also while its search runs; raises RecordError where it cannot be read."""
+    if not path.is_file():
+        raise RecordError(f"{path}: no journal there; the study has not begun")
+    try:
+        storage = open_storage(path)
+        if not storage.get_all_studies():
+            raise RecordError(f"{path}: the journal is empty; the study has not begun")
+        study = _newest(storage)
+        trials = study.get_trials(deepcopy=False)
+    except _DAMAGE as error:
+        raise RecordError(f"{path}: the journal is damaged ({error})") from error
+    direction: Direction = "max" if study.direction.name == "MAXIMIZE" else "min"
+    facts = {name: value for name, value in study.user_attrs.items() if name != SPACE}
+    return StudyRecord(direction, tuple(map(read_trial, trials)), facts)
+
+
+def newest_name(storage: BaseStorage) -> str | None:
+    """The newest Optuna study of a journal, None where there is none.
+
+    One that continues another counts from when its space is noted: until then a driver may have
+    died while it moved the trials.
+    """
+    places = {_place(study.study_name): study for study in storage.get_all_studies()}
+    whole = [n for n, study in places.items() if n == 1 or (n and SPACE in study.user_attrs)]
+    return places[max(whole)].study_name if whole else None
+
+
+def next_name(storage: BaseStorage) -> str:
+    """The name of the Optuna study that would continue all others of a journal."""
+    last = max((_place(study.study_name) for study in storage.get_all_studies()), default=0)
+    return f"{STUDY_NAME}-{last + 1}" if last else STUDY_NAME
+
+
+def _place(name: str) -> int:
+    """1 for the first study, n for the one that continues it as n-th; 0 for a foreign one."""
+    found = re.fullmatch(rf"{STUDY_NAME}(?:-([2-9]|[1-9]\d+))?", name)
+    return 0 if found is None else int(found[1] or 1)
+
+
+def _newest(storage: BaseStorage) -> optuna.Study:
+    return optuna.load_study(storage=storage, study_name=newest_name(storage) or STUDY_NAME)
+
+
+def read_trial(trial: FrozenTrial) -> TrialRecord:
+    """What an Optuna trial says, in the words of this project."""
+    notes = trial.user_attrs
+    return TrialRecord(
+        number=trial.number,
+        state=_state(trial),
+        config=json.loads(notes["config"]) if "config" in notes else dict(trial.params),
+        values=dict(trial.intermediate_values),
+        reason=notes.get("reason", ""),
+        seconds=float(notes.get("seconds", 0.0)),
+        trained_parameters=notes.get("trained_parameters"),
+        trained_share=notes.get("trained_share"),
+        work=json.loads(notes["work"]) if "work" in notes else None,
+        worker=notes.get("worker", ""),
+        machine=notes.get("machine", ""),
+        threads=notes.get("threads"),
+        started=trial.datetime_start,
+        ended=trial.datetime_complete,
+    )
+
+
+def _state(trial: FrozenTrial) -> State:
+    if trial.state == TrialState.WAITING:
+        return "waiting"
+    if trial.state == TrialState.RUNNING:
+        return "unfinished"
+    # FAIL with an outcome: kept from the sampler alone, since it lies outside of a changed space
+    unsaid = "failed" if trial.state == TrialState.FAIL else "finished"
+    outcome: State = trial.user_attrs.get("outcome", unsaid)
+    return outcome

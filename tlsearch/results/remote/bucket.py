@@ -1,0 +1,165 @@
+"""A folder of whole files in S3, in Google Cloud Storage or on a shared disk, through pyarrow."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+from pyarrow import fs
+
+from tlsearch.base.errors import ConfigError, StorageError
+from tlsearch.base.files import whole_file
+from tlsearch.config.location import problem
+from tlsearch.results.remote.differences import Stamp
+
+T = TypeVar("T")
+
+WAITS_S = (0.2, 0.5, 1.0)  # between the tries of one request
+CONNECT_S, REQUEST_S = 5.0, 60.0
+RETRY_S = 20  # what Google's client tries by itself; its own default is a quarter of an hour
+
+# What no second try can mend, as the SDK spells it.
+_REFUSALS = (
+    "NO_SUCH_BUCKET",
+    "ACCESS_DENIED",
+    "INVALID_ACCESS_KEY_ID",
+    "INVALID_CLIENT_TOKEN_ID",
+    "SIGNATURE_DOES_NOT_MATCH",
+    "EXPIRED_TOKEN",
+)
+_CHECKS = {
+    "s3": "the bucket's name, the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a "
+    "profile, or the machine's role) and the endpoint (AWS_ENDPOINT_URL is {endpoint})",
+    "gs": "the bucket's name and the credentials (GOOGLE_APPLICATION_CREDENTIALS, or the machine's "
+    "service account)",
+    "file": "that the folder is mounted and that you may write there",
+}
+
+
+class Bucket:
+    """The files under one URL; every request is tried a few times.
+
+    Raises ConfigError for a URL of another kind, StorageError where the storage cannot be reached
+    or refuses, with what to check; FileNotFoundError where it answers that there is no such file.
+    """
+
+    def __init__(self, url: str, waits_s: tuple[float, ...] = WAITS_S) -> None:
+        wrong = problem(url)
+        if wrong is not None:
+            raise ConfigError([wrong])
+        parts = urlsplit(url.rstrip("/"))
+        self.url, self.scheme = url.rstrip("/"), parts.scheme
+        self.root = parts.path if self.scheme == "file" else f"{parts.netloc}{parts.path}"
+        self._waits_s = waits_s
+        self._system = self._tried(lambda: _SYSTEMS[self.scheme](parts.netloc, 1 + len(waits_s)))
+
+    def stamps(self) -> dict[str, Stamp]:
+        """Every file under the URL, by its name from there."""
+        chosen = fs.FileSelector(self.root, recursive=True, allow_not_found=True)
+        found = self._tried(lambda: self._system.get_file_info(chosen))
+        return {
+            info.path[len(self.root) + 1 :]: _stamp(info)
+            for info in found
+            if info.type == fs.FileType.File
+        }
+
+    def stamp(self, name: str) -> Stamp:
+        """One file's bytes and time, the time by the storage's own clock."""
+        info = self._tried(lambda: self._system.get_file_info(self._path(name)))
+        if info.type != fs.FileType.File:
+            raise FileNotFoundError(f"{self.url}/{name}")
+        return _stamp(info)
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        return self._tried(lambda: self._read(name))
+
+    def write(self, name: str, data: bytes) -> Stamp:
+        """Put a whole file in its place: readers see the old one or this one."""
+        self._tried(lambda: self._write(name, data))
+        return self.stamp(name)
+
+    def remove(self, name: str) -> None:
+        """Take a file away, if it is there."""
+        try:
+            self._tried(lambda: self._system.delete_file(self._path(name)))
+        except FileNotFoundError:
+            return
+
+    def require(self) -> None:
+        """Raise StorageError where the bucket itself does not exist."""
+        if self.scheme != "file":
+            name = self.root.split("/")[0]
+            if self._tried(lambda: self._system.get_file_info(name)).type == fs.FileType.NotFound:
+                raise self._error("there is no such bucket")
+
+    def _read(self, name: str) -> bytes:
+        with self._system.open_input_file(self._path(name)) as file:
+            expected, data = file.size(), bytes(file.read())
+        if len(data) != expected:
+            raise OSError(f"{name}: {len(data)} of {expected} bytes came")
+        return data
+
+    def _write(self, name: str, data: bytes) -> None:
+        """In one piece: a stream that broke between two would be closed as if it were whole."""
+        if self.scheme == "file":
+            with whole_file(Path(self._path(name))) as target:
+                target.write(data)
+        else:
+            with self._system.open_output_stream(self._path(name)) as stream:
+                stream.write(data)
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def _tried(self, call: Callable[[], T]) -> T:
+        for wait_s in (*self._waits_s, None):
+            try:
+                return call()
+            except FileNotFoundError:
+                raise
+            except (OSError, pa.ArrowException) as error:
+                if wait_s is None or any(text in str(error) for text in _REFUSALS):
+                    raise self._error(str(error).splitlines()[0]) from error
+                time.sleep(wait_s)
+        raise AssertionError("the last try returns or raises")
+
+    def _error(self, why: str) -> StorageError:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "not set")
+        check = _CHECKS[self.scheme].format(endpoint=endpoint)
+        return StorageError(f"{self.url}: the storage cannot be used ({why}); check {check}")
+
+
+def _stamp(info: Any) -> Stamp:
+    return info.size, info.mtime_ns or 0
+
+
+def _s3(bucket: str, tries: int) -> Any:
+    scheme, _, host = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None:
+        region = "us-east-1" if host else fs.resolve_s3_region(bucket)
+    return fs.S3FileSystem(
+        region=region,
+        scheme=scheme or "https",
+        endpoint_override=host.rstrip("/") or None,
+        allow_delayed_open=True,  # a small file is one request
+        connect_timeout=CONNECT_S,
+        request_timeout=REQUEST_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=tries),  # of each part
+    )
+
+
+def _google(bucket: str, tries: int) -> Any:
+    return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=RETRY_S))
+
+
+def _shared(host: str, tries: int) -> Any:
+    return fs.LocalFileSystem()
+
+
+_SYSTEMS: dict[str, Callable[[str, int], Any]] = {"s3": _s3, "gs": _google, "file": _shared}

@@ -1,0 +1,82 @@
+"""Local copies of studies in a bucket: one to work in, one to read from."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from tlsearch.base.errors import RecordError
+from tlsearch.config.location import Place, is_url
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.remote.differences import ABOUT, JOURNAL, Names, of_table
+
+if TYPE_CHECKING:
+    from tlsearch.results.remote.sync import Mirror
+
+COPIES = Path("~/.cache/tlsearch/studies")
+
+
+def work_copy(url: str) -> Path:
+    """Where the driver of a study in a bucket works, on its own machine."""
+    return _copy("work", url)
+
+
+def read_copy(url: str) -> Path:
+    """Where what was read of a study in a bucket is kept; a driver may work beside it."""
+    return _copy("read", url)
+
+
+def _copy(kind: str, url: str) -> Path:
+    parts = urlsplit(url.rstrip("/"))
+    host = os.environ.get("AWS_ENDPOINT_URL", "") if parts.scheme == "s3" else ""
+    middle = [host.rpartition("://")[2].strip("/")] if host else []
+    named = [*middle, *f"{parts.netloc}{parts.path}".strip("/").split("/")]
+    return COPIES.expanduser().joinpath(kind, parts.scheme, *named)
+
+
+def fetched(place: Place, wanted: Names = of_table) -> StudyDirectory:
+    """A study directory to read, at a path or at a URL; of the latter what is `wanted` is fetched.
+
+    Raises RecordError where there is no study at the URL, or a damaged one; StorageError where
+    it cannot be reached.
+    """
+    if not is_url(place):
+        return StudyDirectory(Path(place))
+    from tlsearch.results.remote.bucket import Bucket
+    from tlsearch.results.remote.sync import Mirror
+
+    bucket = Bucket(str(place))
+    home = StudyDirectory(read_copy(bucket.url), bucket.url)
+    home.root.mkdir(parents=True, exist_ok=True)
+    with FileLock(home.root / ".fetch.lock"):
+        there = bucket.stamps()
+        if ABOUT not in there:
+            bucket.require()
+            raise RecordError(f"{bucket.url}: no study there (no {ABOUT} in it)")
+        mirror = Mirror(home.root, bucket)
+        came = mirror.fetch(wanted, there)
+        _require_sound(home, mirror, came)
+    return home
+
+
+def more(home: StudyDirectory, name: str) -> None:
+    """Fetch one more file of a study that is read from a URL; nothing where it is no such study."""
+    if home.url is not None and home.root == read_copy(home.url):
+        fetched(home.url, lambda one: of_table(one) or one == name)
+
+
+def _require_sound(home: StudyDirectory, mirror: "Mirror", came: list[str]) -> None:
+    """Raise RecordError, with the URL, where what came is damaged; next time it comes again."""
+    from tlsearch.results.record.journal import read
+
+    try:
+        if ABOUT in came:
+            home.read_about()
+        if JOURNAL in came:
+            read(home.journal_file)
+    except RecordError as error:
+        for name in (ABOUT, JOURNAL):
+            (home.root / name).unlink(missing_ok=True)
+        raise RecordError(f"{mirror.bucket.url}: {error}") from error

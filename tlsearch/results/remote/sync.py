@@ -1,0 +1,168 @@
+"""A local copy of a study and the study in a bucket, brought in step; what changed travels."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tlsearch.base.files import whole_file, write_json
+from tlsearch.results.remote.bucket import Bucket
+from tlsearch.results.remote.differences import (
+    JOURNAL,
+    Known,
+    Names,
+    Stamp,
+    still_known,
+    to_drop,
+    to_fetch,
+    to_send,
+    travels,
+    whole_lines,
+)
+
+STATE = ".mirror.json"
+THREADS = 4
+
+
+class Mirror:
+    """What of a study lies where; one process at a time, which sees to the locks.
+
+    Raises what `Bucket` raises; what had travelled by then does not travel again.
+    """
+
+    def __init__(self, folder: Path, bucket: Bucket) -> None:
+        self.folder, self.bucket = folder, bucket
+        self.known = _read_state(folder / STATE, bucket.url)
+
+    def push(self) -> None:
+        """Bring the bucket up to date: files first, then the journal, then what is gone here.
+
+        So the journal in the bucket never tells of anything that is not there, and nothing goes
+        that it still tells of.
+        """
+        before = local_stamps(self.folder)
+        journal = self.journal()
+        after = local_stamps(self.folder)
+        self._each(self._send, to_send(after, self.known))
+        stamp = (len(journal), 0)
+        if journal and (JOURNAL not in self.known or self.known[JOURNAL].local != stamp):
+            self.known[JOURNAL] = Known(stamp, self.bucket.write(JOURNAL, journal))
+        self._each(self._drop, to_drop(before, after, self.known))
+        self._keep_state()
+
+    def fetch(self, wanted: Names = travels, there: dict[str, Stamp] | None = None) -> list[str]:
+        """Bring what is `wanted` of the local copy up to date; the names that came.
+
+        What is no longer in the bucket goes.
+        """
+        found = self.bucket.stamps() if there is None else there
+        mine = {name: stamp for name, stamp in found.items() if travels(name) and wanted(name)}
+        local = {name: s for name, s in local_stamps(self.folder).items() if wanted(name)}
+        for name in {*local} - {*mine}:
+            self._forget(name)
+        came = to_fetch(mine, local, self.known)
+        self._each(lambda name: self._take(name, mine[name]), came[:-1])
+        self._each(lambda name: self._take(name, mine[name]), came[-1:])
+        self._keep_state()
+        return came
+
+    def adopt(self, there: dict[str, Stamp]) -> None:
+        """Hold on to the local copy: what was changed there meanwhile is sent again."""
+        self.known = still_known(self.known, there)
+
+    def local(self) -> dict[str, Stamp]:
+        """The files of the local copy."""
+        return local_stamps(self.folder)
+
+    def journal(self) -> bytes:
+        """The local journal's whole lines."""
+        path = self.folder / JOURNAL
+        return whole_lines(path.read_bytes()) if path.is_file() else b""
+
+    def _send(self, name: str) -> None:
+        path = self.folder / name
+        try:
+            stamp = _local_stamp(name, path.stat())
+            data = path.read_bytes()
+        except FileNotFoundError:  # dropped meanwhile
+            return
+        self.known[name] = Known(stamp, self.bucket.write(name, data))
+
+    def _drop(self, name: str) -> None:
+        self.bucket.remove(name)
+        del self.known[name]
+
+    def _take(self, name: str, there: Stamp) -> None:
+        path = self.folder / name
+        try:
+            data = self.bucket.read(name)
+        except FileNotFoundError:  # dropped meanwhile
+            self._forget(name)
+            return
+        with whole_file(path) as file:
+            file.write(data)
+        self.known[name] = Known(_local_stamp(name, path.stat()), there)
+
+    def _forget(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+        self.known.pop(name, None)
+
+    def _each(self, call: Callable[[str], None], names: Iterable[str]) -> None:
+        """Call it for all names, some at a time; none is begun once one has failed."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            futures = [pool.submit(call, name) for name in names]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _keep_state(self) -> None:
+        files = {name: [*one.local, *one.there] for name, one in sorted(self.known.items())}
+        write_json(self.folder / STATE, {"url": self.bucket.url, "files": files})
+
+
+def local_stamps(folder: Path) -> dict[str, Stamp]:
+    """The files of a study that travel, by their names from its folder."""
+    found = {}
+    for path in _files(folder, ""):
+        name = path.relative_to(folder).as_posix()
+        try:
+            found[name] = _local_stamp(name, path.stat())
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _files(folder: Path, above: str) -> Iterator[Path]:
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        name = f"{above}{entry.name}"
+        if not travels(name):
+            continue
+        if entry.is_dir():
+            yield from _files(Path(entry.path), f"{name}/")
+        elif entry.is_file():
+            yield Path(entry.path)
+
+
+def _local_stamp(name: str, stat: os.stat_result) -> Stamp:
+    """A journal only grows, so its size says all."""
+    return stat.st_size, 0 if name == JOURNAL else stat.st_mtime_ns
+
+
+def _read_state(path: Path, url: str) -> dict[str, Known]:
+    """What had travelled to this URL or from it; nothing where that is not known."""
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if state["url"] != url:
+            return {}
+        return {n: Known((a, b), (c, d)) for n, (a, b, c, d) in state["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

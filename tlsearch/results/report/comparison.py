@@ -1,0 +1,91 @@
+"""Several studies side by side, a row each."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tlsearch.config.location import Place
+from tlsearch.results.rank.context import ranking_context
+from tlsearch.results.rank.leaderboard import rows
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import read
+from tlsearch.results.remote.copies import fetched
+from tlsearch.results.report.readable_table import Grid, cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("study", "metric", "trials", "best", "95 %", "test", "seconds", "what it was", "where")
+
+
+def compare(directories: Sequence[Place]) -> "pd.DataFrame":
+    """Studies side by side, as a pandas table; `seconds` is the sum over a study's trials."""
+    import pandas as pd
+
+    return pd.DataFrame(study_rows(directories))
+
+
+def compared(directories: Sequence[Place]) -> Grid:
+    """The same as text; `trials` reads ended/planned."""
+    return Grid(list(COLUMNS), [_cells(row) for row in study_rows(directories)])
+
+
+def notes(directories: Sequence[Place]) -> list[str]:
+    """Why studies may not be comparable: another metric, other images."""
+    abouts = [fetched(directory).read_about() for directory in directories]
+    found = []
+    if len({about["config"]["metric"] for about in abouts}) > 1:
+        found.append("not comparable: the studies rank by different metrics")
+    if len({about.get("data", {}).get("fingerprint") for about in abouts}) > 1:
+        found.append("not comparable: the studies saw different images or splits")
+    return found
+
+
+def study_rows(directories: Sequence[Place]) -> list[dict[str, Any]]:
+    """One plain row a study, in the order given."""
+    return [_row(fetched(directory)) for directory in directories]
+
+
+def _row(home: StudyDirectory) -> dict[str, Any]:
+    about, record = home.read_about(), read(home.journal_file)
+    table = rows(record, ranking_context(record, about, home.best))
+    leader = table[0] if table and table[0]["rank"] == 1 else {}
+    return {
+        "study": about["config"]["name"],
+        "metric": about["config"]["metric"],
+        "ended": sum(row["state"] != "unfinished" for row in table),
+        "planned": about["config"].get("trials"),
+        "best": leader.get("metric"),
+        "low": leader.get("low"),
+        "high": leader.get("high"),
+        "test": record.facts.get("test", {}).get("value"),
+        "seconds": round(sum(row["seconds"] for row in table), 2),
+        "trial": leader.get("trial"),
+        "what": _what(leader) if leader else None,
+        "where": home.place,
+    }
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        row["study"],
+        row["metric"],
+        f"{row['ended']}/{cell(row['planned'])}",
+        _score(row["best"]),
+        "-" if row["low"] is None else f"{row['low']:.3f}-{row['high']:.3f}",
+        _score(row["test"]),
+        f"{row['seconds']:.0f}",
+        cell(row["what"]),
+        row["where"],
+    ]
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    rate = row["head_lr"] if row["fine_tune_lr"] is None else row["fine_tune_lr"]
+    shown = f"{rate:.3g}" if isinstance(rate, float) else cell(rate)
+    return (
+        f"{row['backbone']} unfrozen {row['unfrozen_layers']} head {row['head_units']} lr {shown}"
+    )

@@ -1,0 +1,36 @@
+"""What a search was expected to cost, beside what it did."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tlsearch.results.record.journal import StudyRecord
+
+FORECAST = "forecast"  # the fact: {"expected": ..., "actual": ...}, each seconds, epochs, bytes
+
+
+def forecast_line(record: StudyRecord) -> str | None:
+    """Forecast against actual in a sentence, None where no forecast was made."""
+    fact = record.facts.get(FORECAST)
+    if not isinstance(fact, Mapping):
+        return None
+    expected, actual = fact["expected"], fact["actual"]
+    return (
+        f"forecast against actual: {_seconds(expected)} s, {_seconds(actual)} s; "
+        f"{_epochs(expected)} epochs, {_epochs(actual)}; {size(expected['bytes'])} on disk, "
+        f"{size(actual['bytes'])}"
+    )
+
+
+def size(count: float) -> str:
+    """Bytes as people read them: 900 kB, 12.3 MB, 4.0 GB."""
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
+def _seconds(told: Mapping[str, Any]) -> str:
+    return f"{told['seconds']:.0f}"
+
+
+def _epochs(told: Mapping[str, Any]) -> str:
+    return f"{told['epochs']:.0f}"

@@ -1,0 +1,84 @@
+"""What every number of a report means, a sentence each."""
+
+from collections.abc import Mapping
+
+from tlsearch.results.rank.leaderboard import COLUMN_HELP
+
+METRICS: Mapping[str, str] = {
+    "accuracy": "Share of pictures whose most probable class is the right one; 1 is perfect.",
+    "balanced_accuracy": "Mean over the classes of the share of their pictures recognised.",
+    "macro_f1": "Mean over the classes of F1, the harmonic mean of precision and recall.",
+    "auc": "Chance that a picture of a class is ranked above one of another, mean over classes.",
+    "loss": "Mean negative log probability of the right class, in nats; less is better.",
+}
+
+# What the winner is measured by beside the metrics that a study can follow.
+SCORES: Mapping[str, str] = {
+    **METRICS,
+    "top_2_accuracy": "Share of pictures whose class is among the two most probable ones.",
+    "top_3_accuracy": "Share of pictures whose class is among the three most probable ones.",
+    "top_5_accuracy": "Share of pictures whose class is among the five most probable ones.",
+    "calibration_error": "Expected calibration error: pictures are put into 15 bins of equal width "
+    "by the probability of the class that they were called; the mean difference of accuracy and "
+    "that probability, a bin counting as often as it holds pictures. 0 is best.",
+}
+
+# What a learning curve and a trial's details hold beside the columns of the leaderboard.
+CURVE: Mapping[str, str] = {
+    "learning_rate": "the rate of the trial's own phase: head_lr with a frozen backbone, else "
+    "fine_tune_lr",
+    "epoch": "epochs trained after the warm-up; 0 is after the warm-up",
+    "value": "the study's metric on the validation split after this epoch",
+    "train_loss": "mean loss over the epoch's training batches, dropout included",
+    "train_value": "the study's metric on the epoch's training batches, each before its own step",
+    "train_accuracy": "accuracy on the epoch's training batches, each before its own step",
+    "validation_loss": "mean loss on the validation split after this epoch",
+    "validation_accuracy": "accuracy on the validation split after this epoch",
+    "worker": "host and process that trained the trial",
+    "image_px": "width and height of the pictures as the network sees them",
+    "warm_up_epochs": "epochs that train the head alone before anything is unfrozen",
+    "warm_up_lr": "learning rate of the warm-up",
+    "feature_dtype": "how the cached features of the frozen layers are stored",
+    "seed": "what all randomness of the trial is drawn from",
+}
+
+TERMS: Mapping[str, str] = {
+    "trial": "One configuration, trained and scored.",
+    "baseline": "A score that any search must beat, on the validation split: always naming the "
+    "most frequent class, or a plain classifier on unchanged features or pixels.",
+    "test": "The metric of one trial, computed once after the search on pictures that no trial "
+    "has seen.",
+    "varied": "What the search chose itself; everything else is the same in every trial.",
+    "rung": "An epoch at which the scheduler compares trials: only the best share of those that "
+    "reached it goes on.",
+    "importance": "PED-ANOVA: how differently a parameter is distributed among the best tenth of "
+    "the ranked trials and among all of them. Shares that add up to 1; associations, not causes.",
+    "parallel": "One line a trial, through its value on every axis; each axis runs from the "
+    "least value tried to the greatest.",
+    "slice": "Each point is a trial: the value of one parameter against its best metric.",
+    "pareto": "Trials that no other trial beats in both: a better metric in less time.",
+    "slot": "A place where one trial trains at a time: one worker process.",
+    "confusion": "How many pictures of the row's class were called the column's class.",
+    "precision": "Of the pictures called this class, the share that show it.",
+    "recall": "Of the pictures that show this class, the share called so.",
+    "f1": "Harmonic mean of precision and recall.",
+    "images": "How many pictures of the split show this class.",
+    "class": "A class of the data, as its folder or data set names it.",
+    "probability": "How probable the network found the class that it named.",
+    "mistake": "A picture called something else than it shows; the most confident come first.",
+    "train": "Pictures that the trials were trained on.",
+    "validation": "Pictures that trials were compared on; never trained on.",
+    "test split": "Pictures held back until the search was over.",
+    "bytes": "Size of the exported file.",
+    "latency": "Median time to classify one batch, by batch size and threads, on the machine that "
+    "exported the model.",
+    "export accuracy": "Accuracy of this very file on validation pictures.",
+    "agreement": "Share of validation pictures that this file and the trained network call alike.",
+    "version": "The release of the package that this study ran on.",
+}
+
+
+def of_column(name: str, metric: str) -> str:
+    """The definition of a column; the metric's own is added to that of its column."""
+    meaning = {**COLUMN_HELP, **CURVE}.get(name, "")
+    return f"{meaning}. {METRICS.get(metric, '')}" if name == "metric" else meaning

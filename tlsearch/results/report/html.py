@@ -1,0 +1,312 @@
+"""A study as one page that opens offline: tables, plots and pictures, nothing fetched."""
+
+import base64
+import hashlib
+import json
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tlsearch.results.rank.context import ranking_context
+from tlsearch.results.rank.importance import LEAST_TRIALS, importances
+from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, ranked, rows
+from tlsearch.results.record.journal import StudyRecord, TrialRecord, tested
+from tlsearch.results.report import glossary, plots
+from tlsearch.results.report.forecast_line import forecast_line
+from tlsearch.results.report.page_files import Artifacts, DataAudit, ShownPrediction, WinnerOnSplit
+from tlsearch.results.report.readable_table import cell
+from tlsearch.results.report.text import baseline_rows
+from tlsearch.results.report.timeline import timeline
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Table = Sequence[Mapping[str, Any]]
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+CONFUSION_CLASSES = 25  # a larger table is read as a list of its most frequent confusions
+CONFUSIONS = 30
+
+
+def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> str:
+    """The page; `about` is what study.yaml holds, `folder` the study directory.
+
+    Reads only small files of the folder, where they are: curves, artifacts/, the best model's
+    manifest. Neither the data nor TensorFlow is needed.
+    """
+    artifacts = Artifacts(folder)
+    table = rows(record, ranking_context(record, about, folder / "best"))
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        _results(record, about, table, artifacts)
+        | _study(about)
+        | _machinery()
+        | {
+            "data": artifacts.data(),
+            "winner": artifacts.winner(),
+            "tested": artifacts.test(),
+            "exports": artifacts.exports(),
+            "picture": artifacts.picture,
+        }
+    )
+
+
+def _results(
+    record: StudyRecord, about: Mapping[str, Any], table: Table, artifacts: Artifacts
+) -> dict[str, Any]:
+    """What the trials came to: headline, table, plots, and each trial's details."""
+    metric, shares = about["config"]["metric"], importances(record)
+    page = {
+        "metric": metric.replace("_", " "),
+        "figures": _figures(record, about, shares),
+        "trials": _trials(record, table, artifacts),
+    }
+    return {
+        "headline": _headline(record, table),
+        "board": _board(table, metric),
+        "page": _json(page),
+        "slices": sorted(plots.slices(record, metric)),
+        "shares": shares,
+        "least_trials": LEAST_TRIALS,
+    }
+
+
+def _study(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the study was, and the words for it."""
+    config = about["config"]
+    columns = {**COLUMN_HELP, **glossary.CURVE}
+    return {
+        "name": config["name"],
+        "metric": config["metric"],
+        "versions": about.get("versions", {}),
+        "command": _command(about),
+        "yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "columns": columns,
+        "terms": glossary.TERMS,
+        "meaning": glossary.METRICS.get(config["metric"], ""),
+        "meanings": glossary.SCORES,
+        "meanings_json": _json(columns),
+    }
+
+
+def _machinery() -> dict[str, str]:
+    """The page's style and scripts, and the hashes by which its policy lets them run."""
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    plotly = _plotly()
+    return {
+        "style": (TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        "plotly": plotly,
+        "script": script,
+        "script_hashes": " ".join(map(_hash, (plotly, script))),
+    }
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "spaced": lambda name: str(name).replace("_", " "),
+        "kilobytes": lambda count: f"{count / 1000:,.0f} kB",
+        "confusion_table": _confusion_table,
+        "confusions": _confusions,
+        "pictures": _pictures,
+        "counts": _counts,
+    }
+    return environment
+
+
+def _plotly() -> str:
+    """Plotly's script as its Python package brings it."""
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+    script: str = get_plotlyjs()
+    assert "</script" not in script.lower(), "plotly's script cannot end the element it is in"
+    # HTML reads every line end as \n; the hash is of what the browser reads.
+    return script.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _hash(script: str) -> str:
+    """A script as the page's content security policy names it."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _json(value: Any) -> str:
+    """JSON that holds no character that HTML reads, and no number that JSON lacks."""
+    text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _headline(record: StudyRecord, table: Table) -> dict[str, Any]:
+    states = [trial.state for trial in record.trials if trial.state != "waiting"]
+    return {
+        "best": table[0] if ranked(record) else None,
+        "test": record.facts.get("test"),
+        "tested": len(tested(record)),
+        "baselines": baseline_rows(record),
+        "forecast": forecast_line(record),
+        "states": {state: states.count(state) for state in sorted(set(states))},
+        "trials": len(states),
+        "varied": [name for name in CONFIG_COLUMNS if _varies(name, table)],
+        "fixed": {
+            name: _cell(name, table[0][name]) for name in CONFIG_COLUMNS if _fixed(name, table)
+        },
+    }
+
+
+def _varies(name: str, table: Table) -> bool:
+    return len({row[name] for row in table}) > 1
+
+
+def _fixed(name: str, table: Table) -> bool:
+    return bool(table) and not _varies(name, table) and table[0][name] is not None
+
+
+def _board(table: Table, metric: str) -> dict[str, Any]:
+    """The leaderboard's columns, without what never varies, and a row of cells a trial."""
+    names = [name for name in (table[0] if table else ()) if _worth_a_column(name, table)]
+    columns = [
+        {
+            "name": name,
+            "title": metric.replace("_", " ") if name == "metric" else name.replace("_", " "),
+            "meaning": glossary.of_column(name, metric),
+            "number": all(isinstance(row[name], int | float | None) for row in table),
+        }
+        for name in names
+    ]
+    body = [
+        [{"sort": row[name], "shown": _cell(name, row[name])} for name in names] for row in table
+    ]
+    return {"columns": columns, "rows": body, "numbers": [row["trial"] for row in table]}
+
+
+def _worth_a_column(name: str, table: Table) -> bool:
+    if name == "log":
+        return False
+    if name in (*CONFIG_COLUMNS, "seed"):
+        return _varies(name, table)
+    return any(row[name] is not None for row in table)
+
+
+def _cell(name: str, value: Any) -> str:
+    """A value of the leaderboard as people read it."""
+    if name in ("metric", "low", "high") and value is not None:
+        return f"{value:.4f}"
+    if isinstance(value, float):
+        return f"{value:.1f}" if name == "seconds" else f"{value:.3g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return cell(value)
+
+
+def _figures(
+    record: StudyRecord, about: Mapping[str, Any], shares: Mapping[str, float]
+) -> dict[str, plots.Figure]:
+    """Plot's name -> figure, for every plot that has something to show."""
+    metric = about["config"]["metric"]
+    figures = {f"slice-{name}": plot for name, plot in plots.slices(record, metric).items()}
+    figures["timeline"] = timeline(record)
+    if ranked(record):
+        scheduler = about["config"].get("scheduler", {})
+        figures["curves"] = plots.learning_curves(record, metric, scheduler)
+        figures["seconds"] = plots.against_seconds(record, metric)
+        figures["parallel"] = plots.parallel_coordinates(record, metric)
+    if shares:
+        figures["importance"] = plots.importance_bars(shares)
+    return figures
+
+
+def _trials(record: StudyRecord, table: Table, artifacts: Artifacts) -> dict[int, dict[str, Any]]:
+    """What the page says of a trial when its row is opened."""
+    known = {row["trial"]: row for row in table}
+    return {
+        trial.number: {
+            "state": trial.state,
+            "reason": trial.reason,
+            "config": dict(trial.config),
+            "result": _result(known[trial.number], trial),
+            "curve": artifacts.curves(trial.number) or _journal_curve(trial),
+        }
+        for trial in record.trials
+        if trial.number in known
+    }
+
+
+def _result(row: Mapping[str, Any], trial: TrialRecord) -> dict[str, str]:
+    hidden = ("reason", "state", "seed", *CONFIG_COLUMNS)
+    known = {name: value for name, value in row.items() if value is not None}
+    worker = {"worker": trial.worker} if trial.worker else {}
+    return {name: _cell(name, known[name]) for name in known if name not in hidden} | worker
+
+
+def _journal_curve(trial: TrialRecord) -> list[dict[str, Any]]:
+    return [{"epoch": epoch, "value": trial.values[epoch]} for epoch in sorted(trial.values)]
+
+
+def _command(about: Mapping[str, Any]) -> str:
+    """What to type to run this study again, the YAML below saved beside it."""
+    versions, name = about.get("versions", {}), about["config"]["name"]
+    pins = [f"{package}=={version}" for package, version in versions.items() if package != "python"]
+    install = shlex.join(["pip", "install", *pins])
+    run = shlex.join(["tlsearch", "run", f"{name}.yaml", "--study", f"runs/{name}-again"])
+    return f"{install}\n{run}"
+
+
+def _confusion_table(winner: WinnerOnSplit) -> list[tuple[str, list[tuple[int, int]]]] | None:
+    """Class -> (pictures, share in hundredths) a cell; None where the table would be too large."""
+    classes, counts = winner.evaluation.classes, winner.evaluation.confusion
+    if len(classes) > CONFUSION_CLASSES:
+        return None
+    return [
+        (row.label, [(n, round(100 * n / max(1, sum(line)))) for n in line])
+        for row, line in zip(classes, counts, strict=False)
+    ]
+
+
+def _confusions(winner: WinnerOnSplit) -> list[tuple[str, str, int]]:
+    """Shown class, called class, pictures: the most frequent mistakes first."""
+    labels = [row.label for row in winner.evaluation.classes]
+    pairs = [
+        (shown, called, count)
+        for shown, line in zip(labels, winner.evaluation.confusion, strict=False)
+        for called, count in zip(labels, line, strict=False)
+        if count and shown != called
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:CONFUSIONS]
+
+
+def _pictures(
+    predictions: Iterable[ShownPrediction], artifacts_picture: Any
+) -> list[tuple[ShownPrediction, str | None]]:
+    return [(prediction, artifacts_picture(prediction.picture)) for prediction in predictions]
+
+
+def _counts(data: DataAudit) -> list[tuple[str, list[int]]]:
+    """Class -> pictures in each split, in the order of `images`."""
+    return [
+        (name, [counts.get(name, 0) for counts in data.images.values()]) for name in data.classes
+    ]

@@ -1,0 +1,166 @@
+"""What a search leaves beside its journal for the page to show: curves, counts, pictures, sizes."""
+
+import base64
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+log = logging.getLogger(__name__)
+
+# The pictures that a page may hold, and what they are called in a data URI.
+PICTURE_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
+PICTURE_BYTES = 1 << 20
+
+
+class _Read(BaseModel):
+    """A part of a file that another floor writes; keys that this one does not show are let be."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DataAudit(_Read):
+    """artifacts/data.json: how many pictures each split holds of each class, and some of them."""
+
+    classes: tuple[str, ...]
+    images: dict[str, dict[str, int]]
+    duplicates: str = ""
+    samples: dict[str, tuple[str, ...]] = {}
+
+
+class ClassRow(_Read):
+    """How the winner recognises one class; `images` is how many show it."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    images: int
+
+
+class WinnerScores(_Read):
+    """The winner measured on a split; `confusion[i][j]` shows class i and was called j."""
+
+    images: int
+    scores: dict[str, float]
+    classes: tuple[ClassRow, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class ShownPrediction(_Read):
+    """A picture, the class that it shows, and the class that the winner called it."""
+
+    picture: str
+    shown: str
+    called: str
+    probability: float
+
+
+class WinnerOnSplit(_Read):
+    """artifacts/winner.json, test.json: how the best trial's network does on a split, and on some
+    pictures of it.
+    """
+
+    trial: int
+    split: str = "validation"
+    evaluation: WinnerScores
+    mistakes: tuple[ShownPrediction, ...] = ()
+    samples: tuple[ShownPrediction, ...] = ()
+
+
+class ExportedFile(_Read):
+    """A model file in best/; `latency_ms` maps batch size and threads to a median."""
+
+    format: str
+    bytes: int
+    accuracy: float | None = None
+    agreement: float | None = None
+    latency_ms: dict[str, float] = {}
+
+
+class Exports(_Read):
+    """best/manifest.json, as far as the page shows it."""
+
+    artifacts: tuple[ExportedFile, ...] = ()
+
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+class Artifacts:
+    """The small files of one study directory; what is absent or damaged reads as None."""
+
+    def __init__(self, study: Path) -> None:
+        self.study = study
+        self.root = study / "artifacts"
+
+    def data(self) -> DataAudit | None:
+        """The counts and sample pictures of the data."""
+        return _read(self.root / "data.json", DataAudit)
+
+    def winner(self) -> WinnerOnSplit | None:
+        """The best trial's scores and pictures."""
+        return _read(self.root / "winner.json", WinnerOnSplit)
+
+    def test(self) -> WinnerOnSplit | None:
+        """The best trial's scores on the test split."""
+        return _read(self.root / "test.json", WinnerOnSplit)
+
+    def exports(self) -> Exports | None:
+        """The exported model's files."""
+        return _read(self.study / "best" / "manifest.json", Exports)
+
+    def curves(self, number: int) -> list[dict[str, Any]]:
+        """A trial's learning curve, an epoch a row; a torn line ends it."""
+        path = self.study / "trials" / f"{number:05d}" / "curves.jsonl"
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return []
+        points: list[dict[str, Any]] = []
+        for line in lines:
+            point = _point(line)
+            if point is None:
+                break
+            points.append(point)
+        return points
+
+    def picture(self, relative: str) -> str | None:
+        """A picture under artifacts/ as a data URI; None, with a warning, for anything else."""
+        path = (self.root / relative).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            log.warning("%s: refused, it leaves artifacts/", relative)
+            return None
+        kind = PICTURE_TYPES.get(path.suffix.lower())
+        if kind is None or not path.is_file() or path.stat().st_size > PICTURE_BYTES:
+            log.warning("%s: left out, not a picture of at most %d bytes", relative, PICTURE_BYTES)
+            return None
+        return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _read(path: Path, model: type[Part]) -> Part | None:
+    if not path.is_file():
+        return None
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        log.warning("%s: left out of the page, damaged (%s)", path, str(error).splitlines()[0])
+        return None
+
+
+def _point(line: str) -> dict[str, Any] | None:
+    try:
+        point = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    sound = isinstance(point, Mapping) and isinstance(point.get("epoch"), int)
+    return dict(point) if sound else None

@@ -1,0 +1,279 @@
+"""The plots of a study, as plain plotly figures; colours of the page are put in by its script."""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tlsearch.config.scheduler import rungs
+from tlsearch.results.rank.importance import is_range, parameters
+from tlsearch.results.rank.leaderboard import ranked, rows
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
+
+Figure = dict[str, Any]
+
+NAMED_CURVES = 8  # the best trials' curves have a line and a name each; the others share one
+MANY = 150  # trials, whose lines are drawn so that those below show through
+STATE_COLOURS = {
+    "finished": "#3b82c4",
+    "stopped": "#c98a1b",
+    "diverged": "#c0504d",
+    "failed": "#c0504d",
+    "unfinished": "#8a8f98",
+}
+FRONT = "#2f9e62"
+PALETTE = ("#3b82c4", "#d1742f", "#2f9e62", "#c0504d", "#8b6cc4", "#9b7653", "#cf6bb2", "#5aa7a7")
+FIFTHS = ("#2f9e62", "#3b82c4", "#8a8f98", "#c98a1b", "#c0504d")
+
+
+def plain(text: object) -> str:
+    """Text as plotly shows it unchanged: plotly reads tags and entities in its labels."""
+    return html.escape(str(text), quote=False)
+
+
+def learning_curves(record: StudyRecord, metric: str, scheduler: Mapping[str, Any]) -> Figure:
+    """The metric by epoch: the best trials named, the others together, rungs as dashed lines."""
+    best = ranked(record)[:NAMED_CURVES]
+    named = {trial.number for trial in best}
+    others = [t for t in record.trials if t.values and t.number not in named]
+    traces = [_bundle(others, state) for state in sorted({t.state for t in others})]
+    traces += [_curve(trial, place) for place, trial in reversed(list(enumerate(best)))]
+    last = max((trial.epochs for trial in record.trials), default=0)
+    halves = "first_rung" in scheduler
+    marks = rungs(scheduler["first_rung"], scheduler["reduction"], last) if halves else ()
+    layout = layout_of("epoch", metric) | {
+        "shapes": [_upright(epoch) for epoch in marks],
+        "annotations": [_note(epoch, f"rung {epoch}") for epoch in marks],
+        "legend": {"traceorder": "reversed"},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def importance_bars(shares: Mapping[str, float]) -> Figure:
+    """A bar a parameter, the most important on top."""
+    names = list(shares)[::-1]
+    bar = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [shares[name] for name in names],
+        "y": [_spaced(name) for name in names],
+        "marker": {"color": PALETTE[0]},
+        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+    }
+    layout = layout_of("share of importance", "") | {"height": 120 + 34 * len(names)}
+    layout["yaxis"] |= {"type": "category", "automargin": True}
+    return {"data": [bar], "layout": layout}
+
+
+def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
+    """One line a trial through what was varied; coloured by fifths of the ranking."""
+    scores = [row["metric"] for row in rows(record) if row["rank"] is not None]
+    axes = {_spaced(name): values for name, values in parameters(record).items()}
+    axes[metric] = scores
+    heights = {name: _heights(values) for name, values in axes.items()}
+    numbers = [trial.number for trial in ranked(record)]
+    traces = []
+    for fifth in reversed(range(min(5, len(numbers)))):
+        places = [p for p in range(len(numbers)) if p * 5 // len(numbers) == fifth]
+        traces.append(_lines_through(axes, heights, numbers, places, fifth))
+    layout = layout_of("", "") | {"legend": {"traceorder": "reversed"}, "height": 460}
+    layout["yaxis"] = {"visible": False, "range": [-0.14, 1.14]}
+    layout["xaxis"] |= {"type": "category", "tickangle": 30, "showgrid": True}
+    layout["annotations"] = [
+        _end(name, end, value)
+        for name, values in axes.items()
+        for end, value in enumerate(_ends(values))
+    ]
+    return {"data": traces, "layout": layout}
+
+
+def slices(record: StudyRecord, metric: str) -> dict[str, Figure]:
+    """Parameter -> a plot of its value against the trial's best metric."""
+    scores = [row["metric"] for row in rows(record) if row["rank"] is not None]
+    numbers = [trial.number for trial in ranked(record)]
+    found = {}
+    for name, values in parameters(record).items():
+        layout = layout_of(_spaced(name), metric) | {"height": 300, "showlegend": False}
+        if not is_range(values):
+            ordered = [plain(v) for v in sorted(set(values), key=_choice_order)]
+            layout["xaxis"] |= {
+                "type": "category",
+                "categoryorder": "array",
+                "categoryarray": ordered,
+            }
+            values = [plain(value) for value in values]
+        elif name == "learning_rate":
+            layout["xaxis"] |= {"type": "log"}
+        found[name] = {"data": [_points(values, scores, numbers, PALETTE[0])], "layout": layout}
+    return found
+
+
+def against_seconds(record: StudyRecord, metric: str) -> Figure:
+    """Best metric against training seconds, with the front that no other trial beats in both."""
+    order = [trial for trial in ranked(record) if trial.seconds > 0]
+    front = pareto(order, record)
+    best = {trial.number: _best_value(trial, record) for trial in order}
+    traces = []
+    for state in sorted({trial.state for trial in order}):
+        some = [trial for trial in order if trial.state == state]
+        xs, ys = [t.seconds for t in some], [best[t.number] for t in some]
+        traces.append(
+            _points(xs, ys, [t.number for t in some], STATE_COLOURS[state]) | {"name": state}
+        )
+    line = {
+        "x": [trial.seconds for trial in front],
+        "y": [best[trial.number] for trial in front],
+        "mode": "lines",
+        "name": "Pareto front",
+        "line": {"color": FRONT, "shape": "hv", "dash": "dot"},
+        "hoverinfo": "skip",
+    }
+    layout = layout_of("training seconds", metric)
+    layout["xaxis"] |= {"type": "log"}
+    return {"data": [*traces, line], "layout": layout}
+
+
+def pareto(order: Iterable[TrialRecord], record: StudyRecord) -> list[TrialRecord]:
+    """Trials, fastest first, that are better than every faster one."""
+    sign = -1 if record.direction == "max" else 1
+    front: list[TrialRecord] = []
+    for trial in sorted(order, key=lambda t: (sign * _best_value(t, record), t.seconds)):
+        if not front or trial.seconds < front[-1].seconds:
+            front.append(trial)
+    return front[::-1]
+
+
+def _curve(trial: TrialRecord, place: int) -> dict[str, Any]:
+    epochs = sorted(trial.values)
+    return {
+        "x": epochs,
+        "y": [trial.values[epoch] for epoch in epochs],
+        "mode": "lines+markers",
+        "name": f"{place + 1}. trial {trial.number}",
+        "line": {"color": PALETTE[place % len(PALETTE)], "width": 3 if place == 0 else 2},
+        "hovertemplate": f"trial {trial.number}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
+    }
+
+
+def _bundle(trials: Iterable[TrialRecord], state: str) -> dict[str, Any]:
+    """All curves of one state as a single line with gaps, which a thousand trials need."""
+    xs: list[int | None] = []
+    ys: list[float | None] = []
+    numbers: list[int | None] = []
+    for trial in trials:
+        if trial.state == state:
+            epochs = sorted(trial.values)
+            xs += [*epochs, None]
+            ys += [*(trial.values[epoch] for epoch in epochs), None]
+            numbers += [*[trial.number] * len(epochs), None]
+    return {
+        "x": xs,
+        "y": ys,
+        "customdata": numbers,
+        "mode": "lines+markers",
+        "marker": {"size": 4},
+        "opacity": 0.55,
+        "name": f"other, {state}",
+        "line": {"color": STATE_COLOURS[state], "width": 1},
+        "hovertemplate": "trial %{customdata}, epoch %{x}: %{y:.4f}<extra></extra>",
+    }
+
+
+def _lines_through(
+    axes: Mapping[str, Sequence[Any]],
+    heights: Mapping[str, Sequence[float]],
+    numbers: Sequence[int],
+    places: Iterable[int],
+    fifth: int,
+) -> dict[str, Any]:
+    xs: list[str | None] = []
+    ys: list[float | None] = []
+    texts: list[str | None] = []
+    for place in places:
+        xs += [*map(plain, axes), None]
+        ys += [*(heights[name][place] for name in axes), None]
+        texts += [f"trial {numbers[place]}: {plain(_short(axes[n][place]))}" for n in axes]
+        texts += [None]
+    return {
+        "x": xs,
+        "y": ys,
+        "text": texts,
+        "mode": "lines+markers",
+        "marker": {"size": 5},
+        "opacity": 0.3 if len(numbers) > MANY else 0.9 if fifth == 0 else 0.5,
+        "line": {"color": FIFTHS[fifth], "width": 2 if fifth == 0 else 1},
+        "name": ("best fifth", "second", "third", "fourth", "last fifth")[fifth],
+        "hovertemplate": "%{x}<br>%{text}<extra></extra>",
+    }
+
+
+def _points(
+    xs: Sequence[Any], ys: Sequence[float], numbers: Sequence[int], colour: str
+) -> dict[str, Any]:
+    return {
+        "x": list(xs),
+        "y": list(ys),
+        "customdata": list(numbers),
+        "mode": "markers",
+        "marker": {"size": 9, "color": colour, "opacity": 0.75},
+        "hovertemplate": "trial %{customdata}: %{y:.4f} at %{x}<extra></extra>",
+    }
+
+
+def _heights(values: Sequence[Any]) -> list[float]:
+    """Where on its axis each value lies, 0 to 1: numbers by size, choices evenly spread."""
+    if not is_range(values):
+        order = sorted(set(values), key=_choice_order)
+        return [order.index(value) / max(1, len(order) - 1) for value in values]
+    least, most = min(values), max(values)
+    if least > 0 and most / least > 100:
+        ranks = sorted(set(values))
+        return [ranks.index(value) / max(1, len(ranks) - 1) for value in values]
+    return [(value - least) / (most - least) for value in values]
+
+
+def _ends(values: Sequence[Any]) -> tuple[str, str]:
+    order = sorted(set(values), key=_choice_order)
+    return _short(order[0]), _short(order[-1])
+
+
+def _choice_order(value: Any) -> tuple[bool, Any]:
+    """Numbers by size, then texts by name."""
+    number = isinstance(value, int | float)
+    return not number, value if number else str(value)
+
+
+def _end(name: str, end: int, value: str) -> dict[str, Any]:
+    shown = plain(value if len(value) < 20 else f"{value[:18]}…")
+    return {"x": plain(name), "y": (-0.07, 1.07)[end], "text": shown, "showarrow": False}
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _best_value(trial: TrialRecord, record: StudyRecord) -> float:
+    best = trial.best(record.direction)
+    assert best is not None, "only trials with values are ranked"
+    return best[1]
+
+
+def _upright(epoch: int) -> dict[str, Any]:
+    ends = {"x0": epoch, "x1": epoch, "y0": 0, "y1": 1, "yref": "paper"}
+    return {"type": "line", **ends, "line": {"dash": "dash", "width": 1, "color": "#8a8f98"}}
+
+
+def _note(epoch: int, text: str) -> dict[str, Any]:
+    return {"x": epoch, "y": 1, "yref": "paper", "text": text, "showarrow": False, "yshift": 10}
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def layout_of(x_title: str, y_title: str) -> dict[str, Any]:
+    """The layout that all plots begin with: titles of the axes, and a height."""
+    return {
+        "xaxis": {"title": {"text": plain(x_title)}},
+        "yaxis": {"title": {"text": plain(_spaced(y_title))}},
+        "height": 420,
+    }

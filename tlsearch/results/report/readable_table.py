@@ -1,0 +1,133 @@
+"""A leaderboard for people: short cells, and only the columns that tell trials apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tlsearch.config.trial_config import RATES
+from tlsearch.results.rank.context import RankingContext
+from tlsearch.results.rank.leaderboard import COLUMNS, NOTHING, rows
+from tlsearch.results.record.journal import StudyRecord
+from tlsearch.results.report.selection import Row, Selection
+
+# Shown where a search varies it: what the column is called, and where its value comes from.
+_VARIED = {
+    "backbone": ("backbone",),
+    "weights": ("weights",),
+    "unfrozen": ("unfrozen_layers",),
+    "batch norm": ("train_batch_norm",),
+    "pooling": ("pooling",),
+    "head": ("head_units",),
+    "dropout": ("dropout",),
+    "lr": RATES,
+    "optimizer": ("optimizer",),
+    "decay": ("weight_decay",),
+    "schedule": ("schedule",),
+    "class weights": ("class_weights",),
+    "smoothing": ("label_smoothing",),
+    "batch": ("batch_size",),
+    "seed": ("seed",),
+}
+# Where a terminal is too narrow for all: the first to go, then the next.
+LEAST_FIRST = (
+    "bytes",
+    "latency ms",
+    "trained",
+    "batch norm",
+    "share",
+    "seed",
+    "smoothing",
+    "class weights",
+    "schedule",
+    "pooling",
+    "decay",
+    "batch",
+    "optimizer",
+    "weights",
+    "dropout",
+    "head",
+    "seconds",
+    "epoch",
+    "lr",
+    "95 %",
+    "state",
+)
+_OPTIONAL = ("95 %", "tie", "trained", "share", "latency ms", "bytes")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text: its columns' names, and a cell a column in every row."""
+
+    columns: list[str]
+    body: list[list[str]]
+
+
+def readable(
+    record: StudyRecord,
+    metric: str,
+    context: RankingContext = NOTHING,
+    view: Selection | None = None,
+) -> Grid:
+    """The leaderboard as text; what never varies, and what nothing was measured of, is left out.
+
+    `epoch` reads best/last; `lr` is the rate of the trial's own phase; `tie` marks trials that the
+    validation split cannot tell from the leader.
+    """
+    view = view or Selection()
+    everything = rows(record, context)
+    table = view.of(everything)
+    if view.columns:
+        return Grid(list(view.columns), [[cell(row[c]) for c in view.columns] for row in table])
+    varied = [
+        name for name, keys in _VARIED.items() if len({_first(r, keys) for r in everything}) > 1
+    ]
+    whole = [_cells(row, metric, varied) for row in table]
+    names = list(_cells(dict.fromkeys(COLUMNS), metric, varied))
+    shown = [name for name in names if name not in _OPTIONAL or _any(whole, name)]
+    return Grid(shown, [[row[name] for name in shown] for row in whole])
+
+
+def _any(table: Sequence[Mapping[str, str]], name: str) -> bool:
+    """Whether a column says something; a leader tied with nobody does not."""
+    said = [row[name] for row in table if row[name] not in ("", "-")]
+    return len(said) > 1 if name == "tie" else bool(said)
+
+
+def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
+    value, low = row["metric"], row["low"]
+    return {
+        "rank": cell(row["rank"]),
+        "trial": str(row["trial"]),
+        "state": str(row["state"]),
+        metric: "-" if value is None else f"{value:.4f}",
+        "95 %": "-" if low is None else f"{low:.3f}-{row['high']:.3f}",
+        "tie": "=" if row["tied"] else "",
+        "epoch": f"{cell(row['best_epoch'])}/{row['epochs']}",
+        "seconds": f"{row['seconds'] or 0:.1f}",
+        **{name: _short(_first(row, _VARIED[name])) for name in varied},
+        "trained": _short(row["trained_parameters"]),
+        "share": _percent(row["trained_share"]),
+        "latency ms": _short(row["latency_ms"]),
+        "bytes": cell(row["bytes"]),
+    }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _first(row: Row, keys: Sequence[str]) -> Any:
+    return next((row[key] for key in keys if row[key] is not None), None)
+
+
+def _short(value: Any) -> str:
+    """Three digits are enough to tell two trials apart."""
+    return f"{value:.3g}" if isinstance(value, float) else cell(value)
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it: four digits, '-' for what does not exist."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

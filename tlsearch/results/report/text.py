@@ -1,0 +1,164 @@
+"""A leaderboard as text: CSV, JSON, Markdown; as a Parquet file; and the sentences below it."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tlsearch.base.files import whole_file
+from tlsearch.base.markdown import markdown_table
+from tlsearch.results.rank import confirmation
+from tlsearch.results.rank.context import RankingContext, ranking_context
+from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
+from tlsearch.results.record.journal import StudyRecord, TrialRecord, tested
+from tlsearch.results.report.forecast_line import FORECAST, forecast_line
+from tlsearch.results.report.readable_table import Grid, readable
+from tlsearch.results.report.readable_table import cell as cell
+from tlsearch.results.report.selection import Row, Selection
+
+TextFormat = Literal["csv", "json", "md"]
+
+
+def render(
+    record: StudyRecord,
+    about: Mapping[str, Any],
+    form: TextFormat,
+    best: Path | None = None,
+    view: Selection | None = None,
+) -> str:
+    """The leaderboard as text; `about` is what study.yaml holds, `best` the exported bundle."""
+    view, context = view or Selection(), ranking_context(record, about, best)
+    if form == "md":
+        return _markdown(record, about, context, view)
+    table = [view.cut(row) for row in view.of(rows(record, context))]
+    if form == "csv":
+        return _csv(table, view.columns or COLUMNS)
+    return json.dumps(_document(record, about, table), indent=2, allow_nan=False) + "\n"
+
+
+def write_parquet(
+    path: Path, record: StudyRecord, context: RankingContext, view: Selection
+) -> None:
+    """Write the leaderboard as a Parquet file, whole; what has no single type becomes text."""
+    import pandas as pd
+
+    frame = table(record, context)
+    numbers = [row["trial"] for row in view.of(rows(record, context))]
+    frame = frame.set_index("trial", drop=False).loc[numbers, list(view.columns or COLUMNS)]
+    for name in frame.columns.intersection(pd.Index(CONFIG_COLUMNS)):
+        if frame[name].dtype == object:
+            frame[name] = frame[name].map(lambda value: None if value is None else str(value))
+    with whole_file(path) as file:
+        frame.to_parquet(file, index=False)
+
+
+def baseline_rows(record: StudyRecord) -> list[tuple[str, float]]:
+    """Scores on the validation split that a search must beat: name, value."""
+    return sorted(record.facts.get("baselines", {}).items(), key=lambda item: str(item[0]))
+
+
+def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
+    """What a reader wants to know beside the table, a sentence a line."""
+    metric = about["config"]["metric"]
+    lines = [f"{name}: {value:.4f} validation {metric}" for name, value in baseline_rows(record)]
+    lines += confirmation.lines(record)
+    test = record.facts.get("test")
+    if test is not None:
+        lines.append(
+            f"test {metric} of trial {test['trial']}, evaluated once: {test['value']:.4f}"
+            f"{_between(test)} on {test['images']} images"
+        )
+        lines += _other_scores(test, metric)
+    winners = len(tested(record))
+    if winners > 1:
+        lines.append(f"the test split was evaluated for {winners} winners")
+    return [*lines, *(line for line in (work_line(record), forecast_line(record)) if line)]
+
+
+def _other_scores(test: Mapping[str, Any], metric: str) -> list[str]:
+    """What else was context in the same look at the test split."""
+    told = [
+        f"{name.replace('_', ' ')} {value:.4f}"
+        for name, value in test.get("scores", {}).items()
+        if name != metric
+    ]
+    return [f"test {', '.join(told)}"] if told else []
+
+
+def _between(test: Mapping[str, Any]) -> str:
+    return f" ({test['low']:.4f} to {test['high']:.4f})" if "low" in test else ""
+
+
+def _csv(table: Iterable[Row], columns: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue()
+
+
+def _document(
+    record: StudyRecord, about: Mapping[str, Any], table: Sequence[Row]
+) -> dict[str, Any]:
+    return {
+        "study": {
+            "name": about["config"]["name"],
+            "metric": about["config"]["metric"],
+            "direction": record.direction,
+            "data": about.get("data", {}),
+            "versions": about.get("versions", {}),
+            "test": record.facts.get("test"),
+            "tests": tested(record),
+            "work_ratio": work_ratio(record.trials),
+            "forecast": record.facts.get(FORECAST),
+        },
+        "baselines": [{"name": name, "metric": value} for name, value in baseline_rows(record)],
+        "trials": table,
+    }
+
+
+def _markdown(
+    record: StudyRecord, about: Mapping[str, Any], context: RankingContext, view: Selection
+) -> str:
+    name, metric = about["config"]["name"], about["config"]["metric"]
+    grid = readable(record, metric, context, view)
+    lines = [f"# {name}: {len(grid.body)} trials by validation {metric}", ""]
+    lines += [*markdown_table(grid.columns, grid.body), ""]
+    lines += [f"- {line}" for line in (*explain(grid), *summary(record, about))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def explain(grid: Grid) -> list[str]:
+    """What the marks of a table mean, where it has any."""
+    found = []
+    if "95 %" in grid.columns:
+        found.append("95 %: the interval that the number of validation images allows (Wilson)")
+    if "tie" in grid.columns:
+        found.append("=: the validation split cannot tell this trial from the leader")
+    return found
+
+
+def work_ratio(trials: Iterable[TrialRecord]) -> float | None:
+    """Multiply-adds done, over the least possible; None where no trial says.
+
+    The least: one pass of each frozen prefix for every image and view, and what trials train
+    beyond it. Below 1 where an earlier study's features were found in the cache.
+    """
+    works = [trial.work for trial in trials if trial.work]
+    passes: dict[str, float] = {}
+    for work in works:
+        name = str(work["prefix"])
+        passes[name] = max(passes.get(name, 0.0), float(work["prefix_pass"]))
+    least = sum(passes.values()) + sum(float(work["least"]) for work in works)
+    return sum(float(work["done"]) for work in works) / least if least else None
+
+
+def work_line(record: StudyRecord) -> str | None:
+    """The ratio in words, with the reason where it is below 1; None where no trial says."""
+    ratio = work_ratio(record.trials)
+    if ratio is None:
+        return None
+    found = " (an earlier study left its features in the cache)" if ratio < 0.995 else ""
+    return f"work done over the least possible: {ratio:.2f}{found}"

@@ -1,0 +1,56 @@
+"""What a search tells its listeners: that it began, how it ended."""
+
+from typing import TYPE_CHECKING
+
+from tlsearch.config.schema import SearchConfig
+from tlsearch.results.live.events import Listen, StudyBegan, StudyEnded, guarded
+from tlsearch.results.live.progress import ended
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import SPENT, read
+
+if TYPE_CHECKING:
+    from tlsearch.search.ending import Ending
+
+
+def listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Listen:
+    """The user's listener, and TensorBoard's where it was asked for; neither can end the search."""
+    if not config.tensorboard:
+        return guarded(listen)
+    from tlsearch.results.live.tensorboard import TensorBoard
+
+    return guarded(listen, TensorBoard(home.root / "tensorboard"))
+
+
+def began(config: SearchConfig, home: StudyDirectory, slots: int) -> StudyBegan:
+    """That the search began, or goes on."""
+    return StudyBegan(
+        directory=home.place,
+        name=config.name,
+        metric=config.metric,
+        direction=config.direction,
+        trials=config.trials,
+        epochs=config.epochs,
+        slots=slots,
+        ended=so_far(home)[0],
+    )
+
+
+def ended_event(config: SearchConfig, home: StudyDirectory, ending: "Ending") -> StudyEnded:
+    """That the search is over, and why."""
+    return StudyEnded(_why(ending), so_far(home)[0], config.trials)
+
+
+def so_far(home: StudyDirectory) -> tuple[int, float]:
+    """How many trials of a study ended, and the seconds that it took."""
+    if not home.journal_file.is_file():
+        return 0, 0.0
+    record = read(home.journal_file)
+    return ended(record.trials), record.facts.get(SPENT, 0.0)
+
+
+def _why(ending: "Ending") -> str:
+    if ending.error is not None:
+        return "failed"
+    if ending.interrupted is not None:
+        return "interrupted"
+    return "out of time" if ending.out_of_time else "finished"

@@ -1,0 +1,195 @@
+"""Searches handed to a cluster as Ray jobs: submitted, looked at, followed, stopped."""
+
+import contextlib
+import importlib
+import logging
+import math
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tlsearch.base.errors import ClusterError, ConfigError
+from tlsearch.search.cluster.address import job_server
+from tlsearch.search.cluster.job_package import Shipment, pack
+
+# A driver that is told to stop ends its trials, ranks them and writes the report; Ray's 3 s would
+# kill it before that.
+STOP_WAIT_S = 300
+POLL_S = 1.0
+LOST_S = 120.0  # how long a cluster may be out of reach before following it is given up
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A search on a cluster; `state` is Ray's: PENDING, RUNNING, or one of `ENDED`."""
+
+    id: str
+    state: str
+    study: str
+    began: datetime | None
+    ended: datetime | None
+    exit_code: int | None
+    message: str
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, in whichever way."""
+        return self.state in ENDED
+
+
+class Cluster:
+    """The job server of one cluster; every method raises ClusterError where it does not answer."""
+
+    def __init__(self, address: str) -> None:
+        """Reach the server; ClusterError for a wrong token, ConfigError without `ray[default]`."""
+        self.url = job_server(address)
+        kind = _client_class()
+        with self._answering(), _only(self.url):
+            self._client = kind(self.url)
+
+    def submit(self, shipment: Shipment) -> str:
+        """Start a driver as a job; its id. The package and the space travel along."""
+        with tempfile.TemporaryDirectory() as folder, self._answering():
+            pack(Path(folder), shipment.config)
+            submitted: str = self._client.submit_job(
+                entrypoint=shipment.line,
+                submission_id=f"{shipment.name}-{secrets.token_hex(3)}",
+                runtime_env={
+                    "working_dir": folder,
+                    "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
+                },
+                metadata={"study": shipment.place},
+            )
+        return submitted
+
+    def jobs(self) -> list[Job]:
+        """All jobs that were handed in, the latest first."""
+        with self._answering():
+            found = [_job(one) for one in self._client.list_jobs() if one.submission_id]
+        return sorted(found, key=lambda job: job.began or datetime.max.replace(tzinfo=UTC))[::-1]
+
+    def job(self, name: str) -> Job:
+        """One job; ClusterError where the cluster does not know it."""
+        with self._answering():
+            return _job(self._client.get_job_info(name))
+
+    def log(self, name: str) -> str:
+        """All that a job has printed so far."""
+        with self._answering():
+            text: str = self._client.get_job_logs(name)
+        return text
+
+    def stop(self, name: str) -> bool:
+        """Ask a job to end in order (SIGTERM); whether it was running."""
+        with self._answering():
+            return bool(self._client.stop_job(name))
+
+    def follow(self, name: str, lost_s: float = LOST_S) -> Iterator[str]:
+        """What a job prints, as it comes, until it has ended.
+
+        The log is asked for again and again, so a laptop that slept goes on where it was.
+        """
+        shown, heard = 0, -math.inf  # a cluster that never answered is not waited for
+        while True:
+            try:
+                over, text = self.job(name).over, self.log(name)
+                heard = time.monotonic()
+            except ClusterError:
+                if time.monotonic() - heard > lost_s:
+                    raise
+                over, text = False, ""
+            if len(text) > shown:
+                yield text[shown:]
+                shown = len(text)
+            if over:
+                return
+            time.sleep(POLL_S + shown / 1e6)  # a long log is asked for less often
+
+    def ended(self, name: str, wait_s: float) -> Job:
+        """A job once it has ended, or as it is after so many seconds."""
+        until = time.monotonic() + wait_s
+        while not (job := self.job(name)).over and time.monotonic() < until:
+            time.sleep(POLL_S)
+        return job
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Ray's errors as one of ours, with what to do."""
+        from ray.exceptions import AuthenticationError
+
+        try:
+            yield
+        except AuthenticationError as error:
+            raise ClusterError(
+                f"{self.url}: the cluster refuses the token ({_token_from()}); expected the one it "
+                "was started with: copy ~/.ray/auth_token of its head, or set RAY_AUTH_TOKEN"
+            ) from error
+        except (RuntimeError, OSError, ValueError) as error:
+            raise ClusterError(f"{self.url}: {_short(error)}") from error
+
+
+def _client_class() -> Any:
+    """Ray's client of job servers; ConfigError where `ray[default]` is not installed."""
+    try:
+        for name in ("aiohttp", "requests"):  # Ray's module is imported without them, and fails
+            importlib.import_module(name)
+        client = importlib.import_module("ray.job_submission").JobSubmissionClient
+    except ImportError as error:
+        raise ConfigError(
+            [f"jobs on a cluster need {error.name}: pip install 'tlsearch[cluster]'"]
+        ) from error
+    for name in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # they tell of every upload
+    return client
+
+
+@contextlib.contextmanager
+def _only(url: str) -> Iterator[None]:
+    """Ray's client prefers these variables to the address that it is given."""
+    name = "RAY_API_SERVER_ADDRESS"
+    before = os.environ.get(name)
+    os.environ[name] = url
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _job(details: Any) -> Job:
+    return Job(
+        id=details.submission_id or "",
+        state=str(getattr(details.status, "value", details.status)),
+        study=(details.metadata or {}).get("study", "-"),
+        began=_moment(details.start_time),
+        ended=_moment(details.end_time),
+        exit_code=details.driver_exit_code,
+        message=details.message or "",
+    )
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+
+
+def _token_from() -> str:
+    """Where Ray takes the token from, in its own order."""
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        if os.environ.get(name):
+            return f"of {name}"
+    file = Path.home() / ".ray" / "auth_token"
+    return f"of {file}" if file.is_file() else f"none: no RAY_AUTH_TOKEN, no {file}"
+
+
+def _short(error: Exception) -> str:
+    """The first line of what Ray says: tracebacks of its server may follow."""
+    return next((line for line in str(error).splitlines() if line.strip()), repr(error))

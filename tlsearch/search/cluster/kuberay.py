@@ -1,0 +1,185 @@
+"""A search as Kubernetes objects for the KubeRay operator: its space, and a RayJob that runs it."""
+
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.config.load import dump
+from tlsearch.config.schema import SearchConfig
+from tlsearch.search.cluster.job_package import SPACE, new_search
+from tlsearch.search.cluster.jobs import STOP_WAIT_S
+
+MOUNT = "/etc/tlsearch"  # where the head finds the space
+IDLE_S = 600
+KEPT_S = 86400  # how long the finished job, and with it its log, stays
+
+Plain = dict[str, Any]
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as people write manifests: texts of several lines as they are, nothing by reference."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never refer to a value that was written before."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One kind of worker: what a pod of it gets, and how many there may be; `memory` as 32Gi."""
+
+    at_most: int
+    gpus: int
+    cpus: int
+    memory: str
+
+
+def rayjob(config: SearchConfig, study: str | None, image: str | None, worker: Worker) -> str:
+    """The manifest as YAML text, with what to know about it on top.
+
+    Raises ConfigError for an image that is not pinned, a worker on which no trial fits, and for
+    what of the search lies on this machine alone.
+    """
+    search = new_search(config, study, f"{MOUNT}/{SPACE}")
+    image = image or f"tlsearch:{metadata.version('tlsearch')}"
+    problems = [*_image_problems(image), *_worker_problems(config, worker)]
+    if problems:
+        raise ConfigError(problems)
+    name = re.sub(r"[^a-z0-9-]+", "-", config.name.lower()).strip("-")[:40]
+    objects = [
+        _config_map(name, config),
+        _job(
+            name,
+            search.line,
+            image,
+            worker,
+            search.place,
+        ),
+    ]
+    text = yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=100)
+    return _header(image, search.place) + text
+
+
+def _header(image: str, place: str) -> str:
+    ray, python = metadata.version("ray"), "py311"
+    reach = (
+        f"# - a service account `tlsearch` that may write to {place}\n"
+        if "://" in place
+        else f"# - a claim `tlsearch` (ReadWriteMany) of a volume that holds {place}\n"
+    )
+    return (
+        "# kubectl apply -f FILE. This has not been run on a Kubernetes cluster yet. It needs:\n"
+        "# - the KubeRay operator, 1.5.1 or later: it makes the secret of the token\n"
+        f"{reach}"
+        f"# - the image {image}: FROM rayproject/ray:{ray}-{python}-gpu, and\n"
+        '#   RUN pip install "tlsearch[gpu,cluster]" from this source\n'
+    )
+
+
+def _image_problems(image: str) -> list[str]:
+    tag = re.search(r":([^/:@]+)$|@(sha256:[0-9a-f]{64})$", image)
+    if tag and tag[1] not in ("latest", "nightly"):
+        return []
+    return [f"--image: found {image}, expected one that is pinned, as in NAME:1.2.3"]
+
+
+def _worker_problems(config: SearchConfig, worker: Worker) -> list[str]:
+    asked = config.resources
+    if asked.gpus_per_trial <= worker.gpus and asked.cpus_per_trial <= worker.cpus:
+        return []
+    return [
+        f"no trial fits: one asks for {asked.cpus_per_trial} CPUs and {asked.gpus_per_trial:g} "
+        f"GPUs, a worker has {worker.cpus} and {worker.gpus}; see --cpus and --gpus"
+    ]
+
+
+def _config_map(name: str, config: SearchConfig) -> Plain:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"{name}-space"},
+        "data": {SPACE: dump(config)},
+    }
+
+
+def _job(name: str, line: str, image: str, worker: Worker, place: str) -> Plain:
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": name},
+        "spec": {
+            "entrypoint": line,
+            "runtimeEnvYAML": yaml.safe_dump(
+                {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}}
+            ),
+            "backoffLimit": 0,  # `resume` goes on; a second run would find the study there
+            "shutdownAfterJobFinishes": True,
+            "ttlSecondsAfterFinished": KEPT_S,
+            "rayClusterSpec": _cluster(name, image, worker, place),
+        },
+    }
+
+
+def _cluster(name: str, image: str, worker: Worker, place: str) -> Plain:
+    return {
+        "rayVersion": metadata.version("ray"),
+        "authOptions": {"mode": "token"},
+        "enableInTreeAutoscaling": True,
+        "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": IDLE_S},
+        "headGroupSpec": {
+            "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
+            "template": {
+                "spec": _pod("ray-head", image, {"cpu": "2", "memory": "8Gi"}, place, name)
+            },
+        },
+        "workerGroupSpecs": [_workers(image, worker, place)],
+    }
+
+
+def _workers(image: str, worker: Worker, place: str) -> Plain:
+    resources = {"cpu": str(worker.cpus), "memory": worker.memory}
+    if worker.gpus:
+        resources["nvidia.com/gpu"] = str(worker.gpus)
+    return {
+        "groupName": "gpu" if worker.gpus else "cpu",
+        "replicas": 1,  # a search does not know that KubeRay could start one
+        "minReplicas": 1,
+        "maxReplicas": worker.at_most,
+        "rayStartParams": {"num-cpus": str(worker.cpus), "num-gpus": str(worker.gpus)},
+        "template": {"spec": _pod("ray-worker", image, resources, place)},
+    }
+
+
+def _pod(container: str, image: str, resources: Plain, place: str, space: str = "") -> Plain:
+    """A pod of one container, with the search's storage; and the space where it is the head."""
+    mounts: list[Plain] = []
+    volumes: list[Plain] = []
+    spec: Plain = {}
+    if space:
+        mounts.append({"name": "space", "mountPath": MOUNT})
+        volumes.append({"name": "space", "configMap": {"name": f"{space}-space"}})
+    if "://" in place:
+        spec["serviceAccountName"] = "tlsearch"
+    else:
+        mounts.append({"name": "shared", "mountPath": str(PurePosixPath(place).parent)})
+        volumes.append({"name": "shared", "persistentVolumeClaim": {"claimName": "tlsearch"}})
+    box = {
+        "name": container,
+        "image": image,
+        "resources": {"requests": resources, "limits": resources},
+        "volumeMounts": mounts,
+    }
+    return {**spec, "containers": [box], "volumes": volumes}

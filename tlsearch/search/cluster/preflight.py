@@ -1,0 +1,160 @@
+"""Every node is looked at before the first trial; all that is wrong comes in one table."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlsearch.base.errors import ClusterError
+from tlsearch.config.catalog import BACKBONES, WEIGHTS
+from tlsearch.config.schema import SearchConfig
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.search.cluster.node_checks import (
+    SHARED,
+    Found,
+    Needs,
+    Problem,
+    Question,
+    asked,
+    judge,
+    look,
+    table,
+    versions,
+)
+from tlsearch.search.cluster.nodes import Node, here, nodes_up
+
+ANSWER_S = 60.0
+DOWNLOAD_S = 900.0
+
+
+def require_ready(config: SearchConfig, home: StudyDirectory) -> None:
+    """Raise ClusterError, before anything is trained, where a node could not train a trial.
+
+    Nothing is asked where the driver's node is the only one: it has what the driver has.
+    """
+    nodes = [node for node in nodes_up() if not node.leaving]
+    if {node.id for node in nodes} <= {here()}:
+        return
+    problems = list(_looked_at(config, home, nodes))
+    if not problems:
+        problems = list(_weights_missing(config, nodes))
+    if problems:
+        raise ClusterError(table(problems, len(nodes)))
+
+
+def _looked_at(
+    config: SearchConfig, home: StudyDirectory, nodes: Sequence[Node]
+) -> Iterator[Problem]:
+    question = question_of(config, home)
+    gpus = config.resources.gpus_per_trial
+    needs = Needs(versions(), gpus, int(config.cache_gb * 1e9))
+    calls = {node: (look, question, node.id, gpus > 0) for node in nodes}
+    with _marked(question):
+        for node, answer in on_every(calls, ANSWER_S).items():
+            if isinstance(answer, Found):
+                yield from judge(needs, node.name, int(node.resources.get("GPU", 0)), answer)
+                yield from _unseen(question, node, answer)
+            else:
+                yield Problem(node.name, "node", answer, "an answer")
+
+
+def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
+    """What a study needs every node to see: its own directory, and weights that are files.
+
+    Images are no question: a node that does not see the driver's is sent them.
+    """
+    weights = [Path(name) for name in config.space.weights.values if name not in WEIGHTS]
+    return asked(weights, None if home.url else home.root, config.cache_path)
+
+
+@contextlib.contextmanager
+def _marked(question: Question) -> Iterator[None]:
+    """While it is open, the driver's marker is in the study's storage."""
+    if question.marker is None:
+        yield
+        return
+    try:
+        question.marker.write_text(question.token)
+        yield
+    finally:
+        for path in question.marker.parent.glob(f"{question.marker.name}*"):
+            path.unlink(missing_ok=True)
+
+
+def _unseen(question: Question, node: Node, answer: Found) -> Iterator[Problem]:
+    """The marker that a node says it wrote, and that is not here: its storage is another one."""
+    marker = question.marker_of(node.id)
+    if answer.marker or marker is None:
+        return
+    with contextlib.suppress(OSError):
+        if marker.read_text() == question.token:
+            return
+    wrote = f"wrote {marker}, not seen here"
+    yield Problem(node.name, "storage", wrote, SHARED)
+
+
+def _weights_missing(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Problem]:
+    """Have every node load ImageNet's weights, which downloads them where they are not there."""
+    names = [name for name in config.space.backbone.values if _from_imagenet(config, name)]
+    if not names:
+        return
+    calls = dict.fromkeys(nodes, (_loaded, names, config.data.image_px))
+    for node, answer in on_every(calls, DOWNLOAD_S).items():
+        if answer:
+            yield Problem(node.name, "weights", str(answer), "ImageNet's weights")
+
+
+def _from_imagenet(config: SearchConfig, name: str) -> bool:
+    default = BACKBONES[name].default_weights
+    return "imagenet" in {default if w == "default" else w for w in config.space.weights.values}
+
+
+def _loaded(names: Sequence[str], image_px: int) -> str:
+    """Load the weights of some backbones in this process; "" or why that failed."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no trial's GPU is touched
+    from tlsearch.base.errors import WeightsError
+    from tlsearch.training.network.backbone import load_backbone
+
+    try:
+        for name in names:
+            load_backbone(name, "imagenet", image_px)
+    except WeightsError as error:
+        return str(error)
+    return ""
+
+
+def on_every(
+    calls: Mapping[Node, tuple[Callable[..., Any], *tuple[Any, ...]]], timeout_s: float
+) -> dict[Node, Any]:
+    """A call on each node, all at a time, with its answer, or in words why there was none.
+
+    A node that went meanwhile is left out: it takes no trials any more.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    waiting = {}
+    for node, (function, *arguments) in calls.items():
+        there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        task = ray.remote(num_cpus=0, max_calls=1, max_retries=0, scheduling_strategy=there)
+        waiting[node] = task(function).remote(*arguments)
+    ready, late = ray.wait(list(waiting.values()), num_returns=len(waiting), timeout=timeout_s)
+    for one in late:
+        ray.cancel(one, force=True)
+    up = {node.id for node in nodes_up()}
+    silent = f"none in {timeout_s:g} s"
+    return {
+        node: _answer(one) if one in ready else silent
+        for node, one in waiting.items()
+        if node.id in up
+    }
+
+
+def _answer(one: Any) -> Any:
+    import ray
+
+    try:
+        return ray.get(one)
+    except ray.exceptions.RayError as error:
+        return str(error).strip().splitlines()[-1]

@@ -1,0 +1,115 @@
+"""Ray for one search: started here or joined, quiet, and ended only if it was ours."""
+
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from tlsearch.base.errors import ClusterError, TlsearchError
+from tlsearch.config.schema import Resources
+from tlsearch.search.cluster.address import require_near
+from tlsearch.search.cluster.capacity import Amounts, at_a_time, fit
+from tlsearch.search.cluster.nodes import grown, here, nodes_up
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def connect(resources: Resources) -> Iterator[int]:
+    """Ray up, for the block; gives the number of trials that run at a time.
+
+    Joins the cluster that RAY_ADDRESS names, else starts one on this machine. Raises ClusterError
+    where that fails or no node can hold a trial.
+    """
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS") or "local"  # unasked, Ray joins any it finds here
+    require_near(address)
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        ray.init(address, **quiet)
+    except Exception as error:  # ConnectionError, RuntimeError, ValueError: as Ray likes
+        raise ClusterError(f"Ray could not be started or reached: {error}") from error
+    try:
+        yield slots(resources, *(node.resources for node in nodes_up()), fit_grown=grown(resources))
+    finally:
+        ray.shutdown()
+
+
+def joined() -> bool:
+    """Whether the cluster is one that others started; False for a Ray of this process's own."""
+    import ray
+
+    node = ray._private.worker._global_node
+    return node is not None and not node.head
+
+
+def this_node() -> Any:
+    """Ray's way to say: on the node that this process runs on."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(here(), soft=False)
+
+
+def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
+    """How many trials run at a time on these nodes, at most `max_concurrent`; ClusterError where
+    none fits on any of them, nor on those that an autoscaler may start (`fit_grown`).
+    """
+    fitting = fit(resources, nodes)
+    if fitting < 1 and fit_grown < 1:
+        kinds = {f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes}
+        raise ClusterError(
+            f"no trial fits: one asks for {resources.cpus_per_trial} CPUs and "
+            f"{resources.gpus_per_trial:g} GPUs, the cluster has {'; '.join(sorted(kinds))}"
+        )
+    return at_a_time(resources, fitting, fit_grown)
+
+
+def as_completed(
+    function: Callable[..., T],
+    calls: Iterable[tuple[Any, ...]],
+    resources: Resources,
+    slots: int,
+    stop: Callable[[], bool],
+) -> Iterator[T]:
+    """Results of calls in Ray workers, `slots` at a time, each when it is there.
+
+    A call that fails is logged and left out; those that remain are given up once `stop` says so.
+    """
+    import ray
+
+    task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
+    later = deque(calls)
+    waiting: list[Any] = []
+    while (waiting or later) and not stop():
+        while later and len(waiting) < slots:
+            waiting.append(task(function).remote(*later.popleft()))
+        ready, waiting = ray.wait(waiting, timeout=0.2)
+        for one in ready:
+            try:
+                yield ray.get(one)
+            except ray.exceptions.RayError as error:
+                log.warning("a run failed and is left out: %s", error)
+    for one in waiting:
+        ray.cancel(one, force=True)
+
+
+def in_worker(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a Ray worker: what imports TensorFlow never runs in the driver.
+
+    On the driver's node, even where that takes no trials: it alone is sure to see the pictures.
+    """
+    import ray
+
+    task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=this_node())
+    try:
+        result: T = ray.get(task(function).remote(*arguments))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TlsearchError):
+            raise error.cause from None
+        raise
+    return result

@@ -1,0 +1,121 @@
+"""A trial's files on their way between the node that trains it and the driver's study directory."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlsearch.base.files import whole_file
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.remote.differences import Stamp
+from tlsearch.results.remote.sync import local_stamps
+from tlsearch.search.cluster.nodes import here
+from tlsearch.search.cluster.ray_session import this_node
+
+NAME = "tlsearch-keeper"  # of the actor, in the namespace that each driver has for itself
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The driver's node, and the actor there that keeps the files of trials."""
+
+    node: str
+    keeper: Any
+
+
+class Keeper:
+    """Reads and writes the files of trials on the driver's node, for workers on other nodes."""
+
+    def __init__(self, study: Path) -> None:
+        self._home = StudyDirectory(study)
+
+    def read(self, number: int, name: str) -> bytes | None:
+        """A trial's file; None where it is not there."""
+        try:
+            return (self._home.trial(number) / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, number: int, name: str, data: bytes) -> None:
+        """Put a trial's file in its place, whole."""
+        with whole_file(self._home.trial(number) / name) as file:
+            file.write(data)
+
+
+def handover(home: StudyDirectory) -> Handover | None:
+    """The way for the files of a study in a bucket, whose local copy the driver alone has; None
+    for one whose directory all nodes share.
+    """
+    if home.url is None:
+        return None
+    import ray
+
+    keeper = ray.remote(Keeper).options(
+        name=NAME,
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=this_node(),
+    )
+    return Handover(here(), keeper.remote(home.root))
+
+
+class TrialFolder:
+    """A trial's folder where it trains: the study's own, or one of this node alone, whose files
+    are handed over.
+    """
+
+    def __init__(self, study: Path, number: int, way: Handover | None) -> None:
+        self._number = number
+        self._way = way if way is not None and way.node != here() else None
+        self._scratch = Path(tempfile.mkdtemp(prefix="tlsearch-trial-")) if self._way else None
+        self.home = StudyDirectory(self._scratch or study)
+        self.path = self.home.trial(number)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._handed: dict[str, Stamp] = {}
+
+    def fetch(self, *names: str) -> None:
+        """Have these files as the driver has them, before the trial goes on from them."""
+        if self._way is None:
+            return
+        import ray
+
+        for name in names:
+            data = ray.get(self._way.keeper.read.remote(self._number, name))
+            (self.path / name).unlink(missing_ok=True)
+            if data is not None:
+                (self.path / name).write_bytes(data)
+                self._handed[name] = local_stamps(self.path)[name]
+
+    def hand_over(self) -> None:
+        """Give the driver what changed; it has it when this returns."""
+        if self._way is None:
+            return
+        import ray
+
+        for name, stamp in local_stamps(self.path).items():
+            if self._handed.get(name) != stamp:
+                data = (self.path / name).read_bytes()
+                ray.get(self._way.keeper.write.remote(self._number, name, data))
+                self._handed[name] = stamp
+
+    def leave(self) -> None:
+        """Hand over the rest; nothing stays on a node that is not the driver's."""
+        self.hand_over()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._way = None
+
+
+@contextlib.contextmanager
+def trial_folder(study: Path, number: int, way: Handover | None) -> Iterator[TrialFolder]:
+    """A trial's folder for a block; what it wrote is the driver's at its end."""
+    folder = TrialFolder(study, number, way)
+    try:
+        yield folder
+    finally:
+        folder.leave()

@@ -1,0 +1,139 @@
+"""What this machine takes for the backbones of a space: remembered, or measured in a process."""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from tlsearch.base.errors import StudyError
+from tlsearch.base.files import write_json
+from tlsearch.base.machine import cpu_name
+from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.schema import SearchConfig
+from tlsearch.features import Disk, FeatureStore
+from tlsearch.pace import Pace
+from tlsearch.results.record.directory import versions
+
+REMEMBERED = "calibration.json"
+SHARED = ("start_s", "memory_bytes", "resident_bytes", "show_s")  # by all backbones of a process
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Paces by backbone, the disk, the seconds that augmenting an image takes, and of a process its
+    start in seconds, its memory in bytes before it holds any features, and the most that it holds
+    of them.
+    """
+
+    paces: Mapping[str, Pace]
+    disk: Disk
+    start_s: float
+    memory_bytes: int
+    resident_bytes: int
+    show_s: float = 0.0
+
+
+def cuts(config: SearchConfig) -> tuple[Unfrozen, ...]:
+    """Every cut that trials ask for, the pooled one first: all heads warm up there."""
+    return tuple(dict.fromkeys((0, *config.space.cuts())))
+
+
+def remembered(config: SearchConfig, classes: int) -> Calibration | None:
+    """What was measured for such a space on this machine before; None where any part is not."""
+    known = _read(config.cache_path / REMEMBERED)
+    try:
+        found = {n: known[_key(config, n, classes)] for n in config.space.backbone.values}
+        last = next(reversed(found.values()))
+        return Calibration(
+            paces={name: Pace.of(entry["pace"]) for name, entry in found.items()},
+            disk=Disk(**last["disk"]),
+            start_s=max(entry["start_s"] for entry in found.values()),
+            memory_bytes=max(entry["memory_bytes"] for entry in found.values()),
+            resident_bytes=last["resident_bytes"],
+            show_s=last["show_s"],
+        )
+    except (KeyError, TypeError):
+        return None
+
+
+def calibrated(config: SearchConfig, classes: int) -> Calibration:
+    """Remembered, or measured now, which takes seconds; StudyError where that fails."""
+    found = remembered(config, classes)
+    if found is not None:
+        return found
+    answer = _measured(config, classes)
+    disk = FeatureStore(config.cache_path, config.feature_dtype).measure_disk()
+    shared = {key: answer[key] for key in SHARED}
+    entries = {
+        _key(config, name, classes): {"pace": pace, "disk": asdict(disk), **shared}
+        for name, pace in answer["paces"].items()
+    }
+    _remember(config.cache_path / REMEMBERED, entries)
+    paces = {name: Pace.of(pace) for name, pace in answer["paces"].items()}
+    return Calibration(paces, disk, **shared)
+
+
+def _measured(config: SearchConfig, classes: int) -> dict[str, Any]:
+    """The answer of a process that imports TensorFlow, which this one never does."""
+    space = config.space
+    asked = {
+        "backbones": space.backbone.values,
+        "image_px": config.data.image_px,
+        "cuts": cuts(config),
+        "classes": classes,
+        "head_units": space.head_units.values[0],
+        "optimizer": space.optimizer.values[0],
+        "feature_dtype": config.feature_dtype,
+        "threads": config.resources.cpus_per_trial,
+        "augment": config.augment.model_dump(),
+        "began": time.time(),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tlsearch.training.calibrate"],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        check=False,
+    )
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise StudyError(f"the backbones could not be measured: {why}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def _key(config: SearchConfig, backbone: str, classes: int) -> str:
+    """All that a measurement depends on, as a short name."""
+    space = config.space
+    parts = [
+        backbone, config.data.image_px, cuts(config), classes, space.head_units.values[0],
+        space.optimizer.values[0], config.feature_dtype, config.resources.cpus_per_trial,
+        config.augment.model_dump(),
+        cpu_name(), os.cpu_count(), sorted(versions().items()),
+    ]  # fmt: skip
+    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+    return f"{backbone} {config.data.image_px} px {digest}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is remembered; nothing where the file is missing or damaged: it is measured again."""
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return known if isinstance(known, dict) else {}
+    return {}
+
+
+def _remember(path: Path, entries: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        write_json(path, {**_read(path), **entries})

@@ -1,0 +1,53 @@
+"""What a data set holds and takes to decode, found out without reading every picture."""
+
+import itertools
+import os
+import time
+from pathlib import Path
+
+from tlsearch.config.dataset import Data
+from tlsearch.config.schema import SearchConfig
+from tlsearch.data.decode import listing_key, read_pixels, resize
+from tlsearch.data.listing import Listing
+from tlsearch.data.sources import ImageData, list_source
+from tlsearch.data.splits import assign
+from tlsearch.search.cost.plan import Survey
+from tlsearch.store.arrays import ArrayStore
+
+SAMPLE = 16  # pictures that are decoded to see how long one takes
+
+
+def survey(config: SearchConfig) -> Survey:
+    """Of the images as the search will find them; all that is wrong with them: DataError."""
+    if config.data.kind != "tfds":
+        return surveyed(config.data, config.cache_path)
+    from tlsearch.search.cluster.ray_session import connect, in_worker
+
+    with connect(config.resources):  # TFDS imports TensorFlow, which the driver never does
+        return in_worker(surveyed, config.data, config.cache_path)
+
+
+def surveyed(data: Data, cache: Path) -> Survey:
+    """The same in this process."""
+    listing = list_source(data)
+    splits = assign(listing.examples, data.splits, listing.classes)
+    there = ArrayStore(cache / "images").path(listing_key(listing, data.image_px)).is_file()
+    return Survey(
+        classes=len(listing.classes),
+        images={split: len(rows) for split, rows in splits.items()},
+        decode_s=0.0 if there else len(listing.examples) * _decode_s(listing, data.image_px),
+    )
+
+
+def of_read(data: ImageData) -> Survey:
+    """Of images that are decoded."""
+    return Survey(len(data.classes), {split: len(rows) for split, rows in data.splits.items()}, 0.0)
+
+
+def _decode_s(listing: Listing, image_px: int) -> float:
+    """Seconds a picture, where every core decodes."""
+    began, count = time.perf_counter(), 0
+    for picture in itertools.islice(listing.pictures(), SAMPLE):
+        resize(read_pixels(picture), image_px)
+        count += 1
+    return (time.perf_counter() - began) / max(1, count) / (os.cpu_count() or 1)

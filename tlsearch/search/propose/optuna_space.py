@@ -1,0 +1,211 @@
+"""The search space as Optuna sees it, and the next point of it that was not trained before."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from tlsearch.config.dimension import Choices, Range
+from tlsearch.config.schema import SearchConfig
+from tlsearch.config.space import Space
+from tlsearch.config.spelling import spell
+from tlsearch.config.trial_config import RATES, TrialConfig, rate_name
+from tlsearch.search.propose.duplicates import Tried
+
+WHOLE = ("unfrozen_layers", "batch_size")
+
+LEARNED_DRAWS = 10  # TPE may insist on a point; then draws that know nothing have their turn
+UNIFORM_DRAWS = 100
+
+Ask = Callable[[str, BaseDistribution], Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place in the space: what Optuna was asked for, and the configuration that it makes.
+
+    `replica_of` is the trial that trained the same before, with another seed.
+    """
+
+    parameters: Mapping[str, Any]
+    trial: TrialConfig
+    replica_of: int | None = None
+
+
+def distribution(name: str, dimension: Choices[Any] | Range) -> BaseDistribution | None:
+    """A dimension as Optuna names it; None for a constant, which Optuna is not asked for."""
+    if isinstance(dimension, Choices):
+        names = [spell(value) for value in dimension.values]
+        return None if dimension.constant else CategoricalDistribution(names)
+    low, high, step, log = dimension.low, dimension.high, dimension.step, dimension.log
+    if name in WHOLE:
+        return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def holds(found: BaseDistribution, value: Any) -> bool:
+    """Whether a value is one that the distribution can give."""
+    try:
+        return bool(found._contains(found.to_internal_repr(value)))
+    except (ValueError, TypeError):  # a choice that is not among them
+        return False
+
+
+def used(space: Space, unfrozen_layers: object) -> Iterator[tuple[str, Choices[Any] | Range]]:
+    """The dimensions of a trial, by name: of the two rates only the one that it trains with."""
+    for name in Space.model_fields:
+        if name not in RATES or name == rate_name(unfrozen_layers):
+            yield name, getattr(space, name)
+
+
+def place(config: SearchConfig, ask: Ask) -> Point:
+    """The point of the space that `ask` leads to, dimension by dimension."""
+    asked: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+
+    def choose(name: str) -> None:
+        dimension = getattr(config.space, name)
+        found = distribution(name, dimension)
+        if found is None:
+            chosen[name] = dimension.values[0]
+            return
+        value = asked[name] = ask(name, found)
+        named = isinstance(dimension, Choices)
+        chosen[name] = {spell(v): v for v in dimension.values}[value] if named else value
+
+    for name in Space.model_fields:
+        if name not in RATES:
+            choose(name)
+    choose(rate_name(chosen["unfrozen_layers"]))
+    return Point(asked, trial_config(config, chosen))
+
+
+def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig:
+    """A point of the space with all that the study fixes: the whole truth of a trial."""
+    unfrozen = chosen["unfrozen_layers"]
+    cut = config.space.cut_for(unfrozen)
+    return TrialConfig(
+        **chosen,
+        cut_layers=None if cut == unfrozen else cut,
+        image_px=config.data.image_px,
+        epochs=config.epochs,
+        early_stopping=config.early_stopping,
+        warm_up_epochs=config.warm_up_epochs,
+        warm_up_lr=config.warm_up_lr,
+        metric=config.metric,
+        feature_dtype=config.feature_dtype,
+        augment=config.augment,
+        views=0 if config.views == "online" else config.views,
+        view_seed=config.seed,
+        seed=config.seed,
+    )
+
+
+def as_parameters(baseline: Mapping[str, Any], config: SearchConfig) -> dict[str, Any]:
+    """A baseline as Optuna parameters: choices by their spelling, constants left out."""
+    parameters = {}
+    for name, value in baseline.items():
+        dimension = getattr(config.space, name)
+        if isinstance(dimension, Range):
+            parameters[name] = value
+        elif not dimension.constant:
+            parameters[name] = spell(value)
+    return parameters
+
+
+def parameters_of(trial: TrialConfig, space: Space) -> dict[str, Any] | None:
+    """A configuration as parameters of a space; None where the space does not hold it."""
+    parameters = {}
+    for name, dimension in used(space, trial.unfrozen_layers):
+        value = getattr(trial, name)
+        if not dimension.admits(value):
+            return None
+        if distribution(name, dimension) is not None:
+            parameters[name] = spell(value)
+    return parameters
+
+
+def novel(config: SearchConfig, draws: Iterable[Point], tried: Tried) -> Point:
+    """The first of some draws that no trial trained before; else the first draw, as a replica.
+
+    A replica is the same configuration with a seed of its own: where a small space is exhausted,
+    that says how far a value is luck.
+    """
+    first: Point | None = None
+    for point in draws:
+        if not tried.trains(point.trial):
+            return point
+        first = first or point
+    assert first is not None, "there is always a draw"
+    return replica(config, first, tried)
+
+
+def replica(config: SearchConfig, point: Point, tried: Tried) -> Point:
+    """The same point with the next seed that no trial of this configuration has."""
+    alike = tried.alike(point.trial)
+    trial = point.trial.model_copy(update={"seed": replica_seed(config.seed, len(alike))})
+    return Point(point.parameters, trial, min(alike))
+
+
+def replica_seed(seed: int, number: int) -> int:
+    """The seed of a configuration's trial `number`, counted from 0: the study's own at first."""
+    if number == 0:
+        return seed
+    digest = hashlib.blake2b(f"{seed} {number}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest) % 2**31
+
+
+def drawn(
+    config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial
+) -> Iterator[Point]:
+    """Points for an Optuna trial: the sampler's own at first, then others from all of the space.
+
+    None is written into the trial: a parameter once suggested cannot be taken back, and a duplicate
+    has no truthful end. Told PRUNED it would fill TPE's memory with what never ran; told FAIL it
+    would take a number, and with it a row and a folder. So one trial is drawn for again and again,
+    and `write` gives it the point that was chosen.
+    """
+    uniform = optuna.samplers.RandomSampler(seed=config.seed + trial.number)
+    for sampler in chain(repeat(study.sampler, LEARNED_DRAWS), repeat(uniform, UNIFORM_DRAWS)):
+        yield place(config, _asking(sampler, study, trial))
+
+
+def _asking(
+    sampler: optuna.samplers.BaseSampler, study: optuna.Study, trial: optuna.trial.FrozenTrial
+) -> Ask:
+    """What `Trial.suggest_*` does, without its writing: the values set, else the sampler's."""
+    fixed = trial.system_attrs.get("fixed_params", {})
+    relative: Mapping[str, Any] | None = None
+
+    def ask(name: str, found: BaseDistribution) -> Any:
+        nonlocal relative
+        for given in (trial.params, fixed):
+            if name in given and holds(found, given[name]):
+                return given[name]
+        if relative is None:
+            space = sampler.infer_relative_search_space(study, trial)
+            relative = sampler.sample_relative(study, trial, space)
+        if name in relative and holds(found, relative[name]):
+            return relative[name]
+        return sampler.sample_independent(study, trial, name, found)
+
+    return ask
+
+
+def write(study: optuna.Study, trial: optuna.Trial, point: Point, space: Space) -> None:
+    """Give an Optuna trial the parameters of a point."""
+    known = trial.params
+    for name, value in point.parameters.items():
+        found = distribution(name, getattr(space, name))
+        if found is not None and name not in known:
+            internal = found.to_internal_repr(value)
+            study._storage.set_trial_param(trial._trial_id, name, internal, found)

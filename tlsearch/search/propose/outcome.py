@@ -1,0 +1,41 @@
+"""What became of a trial, judged from its last result: the words that the record uses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tlsearch.results.record.journal import State
+
+RETRIES = 3  # times that a trial is taken up again after its worker or node was lost
+LOST = (
+    f"worker lost {RETRIES} times more when it was retried from its last saved epoch: its process "
+    "or node died; the kernel's out-of-memory killer looks like this (`dmesg` tells)"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's end; an infeasible one is told to the sampler as a place to keep away from."""
+
+    state: State
+    reason: str
+    feasible: bool = True
+
+
+def judge(
+    result: Mapping[str, Any] | None, error: bool, epochs: int, stop_reason: str | None
+) -> Outcome:
+    """The outcome of a trial with its last result; `stop_reason` is the scheduler's, if any."""
+    if error or result is None:
+        return Outcome("failed", LOST, feasible=False)
+    if result.get("failure") is not None:
+        return Outcome("failed", str(result["failure"]), feasible=False)
+    if result.get("diverged"):
+        reason = f"diverged at epoch {result['epoch']}: loss or metric is not a number"
+        return Outcome("diverged", reason, feasible=False)
+    if result["epoch"] >= epochs:
+        return Outcome("finished", "trained to the last epoch")
+    if result.get("gave_up"):
+        reason = f"ended itself at epoch {result['epoch']}: no better value for its patience"
+        return Outcome("finished", reason)
+    return Outcome("stopped", stop_reason or f"stopped at epoch {result['epoch']}")

@@ -1,0 +1,130 @@
+"""The Optuna study of a search; a new one with the old trials where the space was changed."""
+
+import math
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from tlsearch.config.catalog import Direction
+from tlsearch.config.schema import SearchConfig
+from tlsearch.config.space import Space
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.results.record.journal import SPACE, newest_name, next_name, read_trial
+from tlsearch.search.propose.optuna_space import as_parameters, distribution, holds, parameters_of
+
+_FIXED = "fixed_params"  # where Optuna keeps the parameters of an enqueued trial
+_DRAWN = "tpe:"  # what TPE noted while it drew for a trial
+
+
+def opened(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
+    """The newest Optuna study of a journal, begun where there is none, reopened where its space
+    is not that of the configuration.
+
+    The space is noted last, so that a driver killed in between leaves the study before as it was.
+    """
+    space = config.space.model_dump(mode="json")
+    name = newest_name(storage)
+    if name is None:
+        study = _begun(config, storage)
+    else:
+        study = optuna.load_study(study_name=name, storage=storage)
+        if study.user_attrs.get(SPACE) == space:
+            return study
+        if study.get_trials(deepcopy=False):
+            study = _reopened(study, config, storage)
+    study.set_user_attr(SPACE, space)
+    return study
+
+
+def _begun(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
+    return optuna.create_study(
+        study_name=next_name(storage),
+        storage=storage,
+        direction="maximize" if config.direction == "max" else "minimize",
+    )
+
+
+def _reopened(old: optuna.Study, config: SearchConfig, storage: BaseStorage) -> optuna.Study:
+    """A study beside the old one, with its facts and its trials under their numbers.
+
+    Optuna refuses other choices for a parameter that a study has seen, and cannot change the
+    distributions of a trial; both hold within one study only.
+    """
+    study = _begun(config, storage)
+    for name, value in old.user_attrs.items():
+        if name != SPACE:
+            study.set_user_attr(name, value)
+    for trial in old.get_trials(deepcopy=False):
+        study.add_trial(moved(trial, config.space, config.direction))
+    return study
+
+
+def moved(trial: FrozenTrial, space: Space, direction: Direction) -> FrozenTrial:
+    """A trial as another space sees it; one that lies outside of it is kept from the sampler.
+
+    TPE reads the parameters of COMPLETE and PRUNED trials alone: outside trials that ended are
+    FAIL to it, and to everybody else what their notes say.
+    """
+    record = read_trial(trial)
+    known = "config" in trial.user_attrs
+    parameters = parameters_of(TrialConfig(**record.config), space) if known else {}
+    state = trial.state
+    if state.is_finished() and "outcome" in trial.user_attrs:
+        finished = record.state == "finished"
+        state = TrialState.COMPLETE if finished else TrialState.PRUNED
+        state = TrialState.FAIL if parameters is None else state
+    best = record.best(direction)
+    told = {TrialState.COMPLETE: best and best[1], TrialState.PRUNED: _last(trial)}
+    return _copy(trial, state, told.get(state), parameters or {}, space)
+
+
+def _copy(
+    trial: FrozenTrial,
+    state: TrialState,
+    value: float | None,
+    parameters: dict[str, Any],
+    space: Space,
+) -> FrozenTrial:
+    found = {name: distribution(name, getattr(space, name)) for name in parameters}
+    return FrozenTrial(
+        number=-1,  # its place in the new study
+        trial_id=-1,
+        state=state,
+        value=value,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=parameters,
+        distributions={name: kind for name, kind in found.items() if kind is not None},
+        user_attrs=trial.user_attrs,
+        system_attrs=_attributes(trial, space),
+        intermediate_values=trial.intermediate_values,
+    )
+
+
+def _attributes(trial: FrozenTrial, space: Space) -> dict[str, Any]:
+    """Optuna's own notes: constraints stay, and what the space still holds of a waiting trial."""
+    kept = {k: v for k, v in trial.system_attrs.items() if not k.startswith(_DRAWN)}
+    if _FIXED in kept:
+        kinds = {name: distribution(name, getattr(space, name)) for name in kept[_FIXED]}
+        kept[_FIXED] = {
+            name: value
+            for name, value in kept[_FIXED].items()
+            if (kind := kinds[name]) is not None and holds(kind, value)
+        }
+    return kept
+
+
+def _last(trial: FrozenTrial) -> float | None:
+    """What Optuna takes as the value of a pruned trial: its last report, if it is a number."""
+    if trial.last_step is None:
+        return None
+    value = trial.intermediate_values[trial.last_step]
+    return value if math.isfinite(value) else None
+
+
+def enqueue_baselines(study: optuna.Study, config: SearchConfig) -> None:
+    """Have the baselines tried first."""
+    for baseline in config.baselines:
+        study.enqueue_trial(as_parameters(baseline, config))

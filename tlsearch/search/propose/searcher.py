@@ -1,0 +1,249 @@
+"""Optuna's proposals, and truthful tells of what became of each trial."""
+
+import json
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import Trial, TrialState
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from tlsearch.config.scheduler import rungs_of
+from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.results.live.events import EpochReported, Listen, TrialBegan
+from tlsearch.results.rank.standings import Standings
+from tlsearch.results.record.journal import (
+    StudyRecord,
+    TrialRecord,
+    mend,
+    open_storage,
+    read_trial,
+)
+from tlsearch.search.propose.duplicates import Tried
+from tlsearch.search.propose.optuna_space import drawn, novel, parameters_of, place, write
+from tlsearch.search.propose.outcome import RETRIES, Outcome, judge
+from tlsearch.search.propose.reopen import enqueue_baselines, opened
+from tlsearch.search.propose.tpe_window import Window
+
+# What every result of a trial carries; Tune aborts a search on a result without its metric.
+METRIC = "value"
+TIME_ATTR = "epoch"
+
+
+_NOTED = ("seconds", "trained_parameters", "trained_share", "work", "machine", "threads")
+
+Announce = Callable[[TrialRecord, Standings], None]
+
+
+def unheard(event: object) -> None:
+    """Listen to nothing."""
+
+
+class TruthfulSearch(OptunaSearch):
+    """Ray's OptunaSearch, told by epoch, by outcome, and from a journal that outlives it.
+
+    Stock OptunaSearch tells a stopped trial as complete and never records its last report; here
+    it is pruned with that report, a diverged or failed one is pruned and infeasible, and one that
+    the search's own end cut short is not told at all: `resume` takes it up again.
+    `excused` says of the time (`time.monotonic`) at which a worker was lost whether its node was:
+    such a loss is not held against the trial. `announce` hears of every trial that has come to its
+    end, with the standings then; `listen` of proposals and epochs. No event costs more in a study
+    of many trials, but for the lists of them that Optuna makes and Ray's own.
+    """
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        journal: Path,
+        announce: Announce,
+        listen: Listen = unheard,
+        excused: Callable[[float], bool] = lambda lost_at: False,
+    ) -> None:
+        mend(journal)
+        storage = open_storage(journal)
+        super().__init__(
+            space=partial(place, config),
+            metric=METRIC,
+            mode=config.direction,
+            sampler=_sampler(config.seed),
+            storage=storage,
+            study_name=opened(config, storage).study_name,
+        )
+        self._config = config
+        self._announce = announce
+        self._listen = listen
+        self._rungs = rungs_of(config.scheduler, config.epochs)
+        self.reasons: dict[int, str] = {}  # filled by the scheduler: why it stopped a trial
+        known = self.study.get_trials(deepcopy=False)
+        if known:  # a sampler begun anew would propose once more what it proposed at first
+            self.study.sampler = _sampler(config.seed + len(known))
+        self._unfinished = deque(t._trial_id for t in known if t.state == TrialState.RUNNING)
+        self._running: set[str] = set()
+        self._excused = excused
+        self._losses: defaultdict[int, list[float]] = defaultdict(list)
+        self._tried = Tried((t.number, tried) for t in known if (tried := _recorded(t)))
+        self._began = sum(t.state != TrialState.WAITING for t in known)
+        self._standings = Standings.of(self.record())
+        self._window = Window(self.study)
+        if not known:
+            enqueue_baselines(self.study, config)
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study behind this searcher."""
+        study: optuna.Study = self._ot_study
+        return study
+
+    def record(self) -> StudyRecord:
+        """The study as it stands, without reading the journal again."""
+        trials = tuple(read_trial(trial) for trial in self.study.get_trials(deepcopy=False))
+        return StudyRecord(self._config.direction, trials)
+
+    def remaining(self) -> int:
+        """How many trials the study still owes: unfinished ones and new ones."""
+        return self._config.trials - self._standings.ended
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next configuration: trials cut short or lost first, then what was not tried yet; None
+        while all have begun and one that runs may yet be lost; then FINISHED.
+        """
+        if trial_id not in self._ot_trials and not self._unfinished and self._all_began():
+            return None if self._running else Searcher.FINISHED
+        self._running.add(trial_id)
+        if trial_id not in self._ot_trials:
+            self._ot_trials[trial_id] = self._next()
+        trial = self._ot_trials[trial_id]
+        if trial.number not in self._tried:
+            self._tried.add(trial.number, self._propose(trial))
+        proposal = self._tried[trial.number].to_json()
+        self._listen(TrialBegan(trial.number, proposal))
+        return {"number": trial.number, "trial": proposal}
+
+    def _next(self) -> Trial:
+        """A trial that was cut short or lost, else a new one."""
+        if self._unfinished:
+            return Trial(self.study, self._unfinished.popleft())
+        self._began += 1
+        return self.study.ask()
+
+    def _propose(self, trial: Trial) -> TrialConfig:
+        draws = drawn(self._config, self._window.now(), self._frozen(trial))
+        point = novel(self._config, draws, self._tried)
+        write(self.study, trial, point, self._config.space)
+        if point.replica_of is not None:
+            trial.set_user_attr("replica_of", point.replica_of)
+        trial.set_user_attr("config", json.dumps(point.trial.to_json()))
+        return point.trial
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Record the value of an epoch."""
+        self._record(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell Optuna what became of the trial, unless its worker was lost and it is retried."""
+        self._running.discard(trial_id)
+        trial = self._ot_trials.get(trial_id)
+        if trial is None or trial_id in self._completed_trials:
+            return
+        if error and self._retried(trial):
+            self._completed_trials.add(trial_id)
+            return
+        if result is not None and result.get("fatal"):
+            return  # it says nothing of the configuration: `resume` takes the trial up again
+        if result is not None:
+            self._record(trial_id, result)
+        outcome = judge(result, error, self._config.epochs, self.reasons.get(trial.number))
+        self._tell(trial, outcome, result or {})
+        self._completed_trials.add(trial_id)
+
+    def _retried(self, trial: Trial) -> bool:
+        """Put a trial whose worker was lost first in line, unless too many were on nodes that live.
+
+        Ray would retry it too, but not where its worker dies while it takes the trial up.
+        """
+        self._losses[trial.number].append(time.monotonic())
+        if sum(not self._excused(at) for at in self._losses[trial.number]) > RETRIES:
+            return False
+        self._unfinished.appendleft(trial._trial_id)
+        return True
+
+    def _all_began(self) -> bool:
+        return self._began >= self._config.trials
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Add facts of the study as a whole to the journal."""
+        for name, value in facts.items():
+            self.study.set_user_attr(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing for Ray to pickle either, whatever a listener holds on to."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the record."""
+
+    def _record(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        trial = self._ot_trials[trial_id]
+        known = self._frozen(trial).intermediate_values  # of epochs that a resumed trial repeats
+        sound = result.get("failure") is None and not result.get("diverged")
+        epoch, value = result[TIME_ATTR], result[METRIC]
+        if sound and epoch not in known:
+            trial.report(value, epoch)
+            self._standings.report(trial.number, value)
+            self._listen(EpochReported(trial.number, epoch, value, epoch in self._rungs))
+
+    def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
+        notes = {"outcome": outcome.state, "reason": outcome.reason}
+        for name, value in {**notes, **noted(result)}.items():
+            trial.set_user_attr(name, value)
+        if not outcome.feasible:
+            trial.set_constraint("sound", 1.0)
+        if parameters_of(self._tried[trial.number], self._config.space) is None:
+            self.study.tell(trial, state=TrialState.FAIL)  # TPE knows no such place any more
+        elif outcome.state == "finished":
+            best = read_trial(self._frozen(trial)).best(self._config.direction)
+            assert best is not None, "a finished trial has reported"
+            self.study.tell(trial, best[1])
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        told = self._frozen(trial)
+        self._window.take(told)
+        self._standings.end(read_trial(told))
+        self._announce(read_trial(told), self._standings)
+
+    def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
+        return self.study._storage.get_trial(trial._trial_id)
+
+
+def _recorded(trial: optuna.trial.FrozenTrial) -> TrialConfig | None:
+    """The configuration of a trial, None where its driver died before it had one."""
+    noted = trial.user_attrs.get("config")
+    return None if noted is None else TrialConfig(**json.loads(noted))
+
+
+def noted(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a trial's last result the journal keeps."""
+    worker = f"{result.get('hostname', '')} {result.get('pid', '')}".strip()
+    return {name: result[name] for name in _NOTED if name in result} | {"worker": worker}
+
+
+def _sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """TPE over groups of parameters that occur together, since rates are conditional."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, constant_liar=True
+        )

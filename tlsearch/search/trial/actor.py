@@ -1,0 +1,292 @@
+"""A trial inside its Ray actor: one warm TensorFlow process that serves many trials."""
+
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import tune
+
+from tlsearch.base.errors import OutOfMemoryError, TlsearchError
+from tlsearch.base.files import write_text
+from tlsearch.base.machine import machine
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.search.cluster.node_checks import require_here
+from tlsearch.search.cluster.nodes import LOOK_EVERY_S, here_is_leaving
+from tlsearch.search.cluster.trial_transfer import TrialFolder, trial_folder
+from tlsearch.search.trial.workplace import Workplace
+
+if TYPE_CHECKING:
+    from tlsearch.training.checkpoint import Checkpoint
+    from tlsearch.training.trial import EpochReport
+
+RESUME_EVERY_S = 2.0  # between two saved states of a trial, at least
+RESUME_SHARE = 0.01  # of a trial's time that saving its state may take
+SLOT_BYTES = 6 * 2**30  # a process that holds more gives up what it kept for later trials
+
+
+class TrialActor(tune.Trainable):
+    """Ray Tune's view of a trial: one step is one epoch, one result with the full set of keys.
+
+    What goes wrong inside a trial is reported, not raised, so that the warm process lives on.
+    """
+
+    def setup(self, config: dict[str, Any], workplace: Workplace) -> None:
+        """Start TensorFlow within the CPUs granted, then begin the first trial."""
+        self.workplace = workplace
+        self._looked = 0.0
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up another trial in the same process, which forgets the others if it grew large."""
+        self._end()
+        if "tensorflow" in sys.modules:
+            from tlsearch.training.runtime import forget
+
+            forget(SLOT_BYTES)
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and report it, once the driver has what it left; on a node that is about
+        to go, leave it instead.
+        """
+        self._leave_in_time()
+        result = self._trained()
+        self._hand_over()
+        return result
+
+    def _trained(self) -> dict[str, Any]:
+        try:
+            self._save_resume_state()
+            report = next(self._epochs)
+            self._keep(report)
+        except OutOfMemoryError as error:  # says something of this configuration alone
+            return self._failed(str(error), type(error).__name__, fatal=False)
+        except TlsearchError as error:
+            return self._failed(str(error), type(error).__name__, fatal=True)
+        except OSError as error:  # a full disk, a lost folder: no other trial would fare better
+            return self._failed(f"{type(error).__name__}: {error}", "StudyError", fatal=True)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
+            return self._failed(traceback.format_exc(), where, fatal=False)
+        return self._result(report)
+
+    def cleanup(self) -> None:
+        """The actor ends."""
+        self._end()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """The trial is paused: another actor may take it up. Nothing for Ray to keep, since the
+        resume state lies in the study directory.
+        """
+        self._end()
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: `_begin` reads the resume state from the study directory."""
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self.trial = TrialConfig(**config["trial"])
+        self._number: int = config["number"]
+        self._folder: TrialFolder | None = None
+        self._seconds = 0.0
+        self._epoch = 0
+        self._best: float | None = None
+        self._saved = self._started = time.monotonic()
+        self._saving_s = 0.0
+        self._last: EpochReport | None = None
+        self._epochs = self._train()
+
+    def _train(self) -> Iterator["EpochReport"]:
+        """The trial's epochs, from its resume state where there is one; imports TensorFlow.
+
+        Its folder is first touched here, within `step`: what a full disk does to it is a result.
+        """
+        place = self.workplace
+        with trial_folder(place.study, self._number, place.handover) as folder:
+            self._folder, self.home = folder, folder.path
+            folder.fetch("log")
+            _log_to(self.home / "log")
+            sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
+            require_here(place.shared_file, place.versions)
+            with folder.home.trial_locked(self._number):
+                folder.fetch("resume.npz", "curves.jsonl")
+                yield from place.train(self.trial, self._resume_state())
+
+    def _resume_state(self) -> "Checkpoint | None":
+        from tlsearch.base.errors import RecordError
+        from tlsearch.training.checkpoint import load_checkpoint
+
+        start = None
+        if (self.home / "resume.npz").is_file():
+            try:
+                start = load_checkpoint(self.home / "resume.npz")
+            except RecordError as error:
+                sys.stderr.write(f"{error}: starting over\n")
+        if start is not None and start.trial != self.trial:
+            start = None
+        self._forget_after(-1 if start is None else start.epoch)
+        return start
+
+    def _forget_after(self, epoch: int) -> None:
+        """Take up curve and best value as they stood at the resumed epoch."""
+        kept = [line for line in _points(self.home / "curves.jsonl") if line["epoch"] <= epoch]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_text(self.home / "curves.jsonl", text)
+        self._seconds = sum(line["seconds"] for line in kept)
+        for line in kept:
+            if line["value"] is not None and self.workplace.better(line["value"], self._best):
+                self._best = line["value"]
+
+    def _keep(self, report: "EpochReport") -> None:
+        """Write the curve's point and the best weights."""
+        self._epoch = report.epoch
+        self._last = report
+        self._seconds += time.monotonic() - self._started
+        self._started = time.monotonic()
+        with (self.home / "curves.jsonl").open("a") as file:
+            file.write(json.dumps(_point(report, self.workplace.every_batch)) + "\n")
+        if report.diverged:
+            return
+        if self.workplace.better(report.value, self._best):
+            self._best = report.value
+            report.snapshot().save(self.home / "best.npz", weights_only=True)
+
+    def _save_resume_state(self) -> None:
+        """Now and then, before another epoch: the last one is in the journal by then, so that a
+        resumed trial never starts beyond what the record knows.
+        """
+        if self._last is None:
+            return
+        if time.monotonic() - self._saved > max(RESUME_EVERY_S, self._saving_s / RESUME_SHARE):
+            began = time.monotonic()
+            self._last.snapshot().save(self.home / "resume.npz")
+            self._saved = time.monotonic()
+            self._saving_s = self._saved - began
+
+    def _hand_over(self) -> None:
+        """Have the driver's node hold what this trial has written so far."""
+        if self._folder is not None:
+            self._folder.hand_over()
+
+    def _leave_in_time(self) -> None:
+        """End this process where its node will end, its trial saved: another one takes it up.
+
+        To Ray the actor has died, and so no other trial is given to it either.
+        """
+        if not self.workplace.on_cluster or time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = time.monotonic()
+        if here_is_leaving():
+            if self._last is not None:
+                self._last.snapshot().save(self.home / "resume.npz")
+            self._hand_over()
+            sys.stderr.write("this node is about to go: the trial goes on elsewhere\n")
+            ray.actor.exit_actor()
+
+    def _result(self, report: "EpochReport") -> dict[str, Any]:
+        from tlsearch.training.runtime import gpu_names
+
+        done = report.diverged or report.last
+        return {
+            "epoch": report.epoch,
+            "value": report.value,
+            "diverged": report.diverged,
+            "gave_up": report.last and report.epoch < self.trial.epochs,
+            "failure": None,
+            "failure_at": None,
+            "fatal": False,
+            "seconds": self._seconds,
+            "trained_parameters": report.trained_parameters,
+            "trained_share": report.work.trained_share,
+            "work": json.dumps(asdict(report.work)),  # Ray flattens what is nested
+            "machine": machine(gpu_names()),
+            "threads": self.workplace.cpus,
+            "done": done,
+        }
+
+    def _failed(self, text: str, where: str, fatal: bool) -> dict[str, Any]:
+        with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+            sys.stderr.write(text + "\n")
+        return {
+            "epoch": self._epoch,
+            "value": float("nan"),
+            "diverged": False,
+            "failure": text.strip(),
+            "failure_at": where,
+            "fatal": fatal,
+            "seconds": self._seconds + time.monotonic() - self._started,
+            "done": True,
+        }
+
+    def _end(self) -> None:
+        self._last = None
+        with contextlib.suppress(AttributeError):
+            self._epochs.close()  # type: ignore[attr-defined]
+
+
+class PausingActor(TrialActor):
+    """An actor whose trials may be taken up again after any epoch, on any other actor.
+
+    It saves the resume state of a trial that leaves its slot before it is done.
+    """
+
+    _resumable = False
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and report it."""
+        result = super().step()
+        self._resumable = not result["done"]
+        return result
+
+    def _end(self) -> None:
+        if self._resumable and self._last is not None:
+            self._last.snapshot().save(self.home / "resume.npz")
+        self._resumable = False
+        super()._end()
+
+
+def _point(report: "EpochReport", every_batch: bool) -> dict[str, Any]:
+    """A line of the learning curve; what is not a number is null."""
+    numbers = {
+        "value": report.value,
+        "train_loss": report.train_loss,
+        "train_value": report.train_value,
+        "train_accuracy": report.train_accuracy,
+        "validation_loss": report.validation_loss,
+        "validation_accuracy": report.validation_accuracy,
+        "seconds": round(report.seconds, 4),
+    }
+    finite = {name: _finite(x) for name, x in numbers.items()}
+    point: dict[str, Any] = {"epoch": report.epoch, **finite}
+    if every_batch:
+        point["batch_losses"] = [_finite(round(x, 5)) for x in report.batches.losses]
+        point["batch_accuracies"] = [_finite(round(x, 5)) for x in report.batches.accuracies]
+    return point
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _points(path: Path) -> list[dict[str, Any]]:
+    """The points of a learning curve, but for a last line that was torn."""
+    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def _log_to(path: Path) -> None:
+    """Send this process's output, that of native code too, to the trial's log from now on."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)

@@ -1,0 +1,64 @@
+"""The images of a search, ready before its first trial; and what forbids the search on them."""
+
+from pathlib import Path
+from typing import Any
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES, WEIGHTS
+from tlsearch.config.schema import SearchConfig
+from tlsearch.data.sources import ImageData, prepare
+from tlsearch.results.live.events import DataRead, DataReading, Listen
+
+
+def read_images(config: SearchConfig, listen: Listen) -> ImageData:
+    """Prepare the images and refuse what must not be searched on them; DataError, ConfigError."""
+    listen(DataReading(config.data.kind))
+    data = prepared(config)
+    listen(DataRead(len(data.classes), _sizes(data)))
+    _refuse_leakage(config, data)
+    return data
+
+
+def prepared(config: SearchConfig) -> ImageData:
+    """The images as trials take them: decoded, split, audited."""
+    if config.data.kind != "tfds":
+        return prepare(config.data, config.cache_path)
+    from tlsearch.search.cluster.ray_session import connect, in_worker
+
+    with connect(config.resources):  # TFDS imports TensorFlow, which the driver never does
+        return in_worker(prepare, config.data, config.cache_path)
+
+
+def require_weight_files(config: SearchConfig) -> None:
+    """Raise ConfigError where the space names weights that are not there."""
+    files = [name for name in config.space.weights.values if name not in WEIGHTS]
+    problems = [f"space.weights: {n}: no such weight file" for n in files if not Path(n).is_file()]
+    if "shipped" in config.space.weights.values:
+        bare = [n for n in config.space.backbone.values if BACKBONES[n].shipped is None]
+        problems += [f"space.weights: {n} ships no weights, use imagenet or default" for n in bare]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
+    """A backbone pretrained on CIFAR-10 has seen CIFAR-10: its scores there mean nothing."""
+    if frozenset(data.classes) != CIFAR10_CLASSES:
+        return
+    seen = [n for n in config.space.backbone.values if BACKBONES[n].trained_on == "cifar10 train"]
+    if seen:
+        raise ConfigError(
+            [f"space.backbone: {', '.join(seen)} was pretrained on CIFAR-10, which this data is"]
+        )
+
+
+def describe(data: ImageData) -> dict[str, Any]:
+    """What study.yaml says of the data."""
+    return {
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "images": _sizes(data),
+    }
+
+
+def _sizes(data: ImageData) -> dict[str, int]:
+    return {split: len(rows) for split, rows in data.splits.items()}

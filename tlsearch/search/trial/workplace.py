@@ -1,0 +1,105 @@
+"""Where a study's trials train: its images, its features, CPUs and GPUs of one trial; no Ray."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlsearch.config.catalog import Direction
+from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.data.sources import ImageData
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.search.cluster.node_checks import versions
+
+if TYPE_CHECKING:
+    from tlsearch.features import Fetch
+    from tlsearch.search.cluster.trial_transfer import Handover
+    from tlsearch.training.checkpoint import Checkpoint
+    from tlsearch.training.trial import EpochReport
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What all trials of a study share, sent once to every actor; `cpus` are threads a trial,
+    `gpus` below one is the share of a GPU's memory that it may take. `fetch` has the images where
+    a node does not share the driver's cache, `peers` have features that this node lacks, and
+    `handover` is how the files of trials reach a driver whose directory the nodes do not share.
+    `versions` is what the driver runs, empty where there is one node only. With `every_batch` the
+    learning curves hold each batch of an epoch too.
+    """
+
+    data: ImageData
+    study: Path
+    cache: Path
+    cache_bytes: int
+    cuts: tuple[Unfrozen, ...]
+    direction: Direction
+    cpus: int
+    every_batch: bool = False
+    gpus: float = 0
+    fetch: Callable[[Path], None] | None = None
+    handover: "Handover | None" = None
+    peers: "Fetch | None" = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether trials may train on other nodes than the driver's."""
+        return self.fetch is not None
+
+    @property
+    def shared_file(self) -> Path | None:
+        """What every node must see; None where trials' files are handed over to the driver."""
+        return None if self.handover else StudyDirectory(self.study).study_file
+
+    def train(
+        self, trial: TrialConfig, start: "Checkpoint | None" = None
+    ) -> Iterator["EpochReport"]:
+        """The epochs of one trial in this process, within its threads, those after `start` where
+        it is given; imports TensorFlow.
+        """
+        if self.fetch is not None:
+            self.fetch(self.data.images_path)
+        from tlsearch.training.runtime import limit_threads
+
+        limit_threads(self.cpus, self.gpus)
+        from tlsearch.features import FeatureStore
+        from tlsearch.training.epoch.executor import shared_executor
+        from tlsearch.training.trial import train
+
+        store = FeatureStore(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
+        yield from train(trial, self.data, store, start, shared_executor(self.cuts))
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether a value of the metric is the better one."""
+        if than is None:
+            return True
+        return value > than if self.direction == "max" else value < than
+
+
+def workplace(
+    config: SearchConfig,
+    data: ImageData,
+    study: Path,
+    fetch: Callable[[Path], None] | None = None,
+    handover: "Handover | None" = None,
+    peers: "Fetch | None" = None,
+) -> Workplace:
+    """The workplace of a search, whose directory is `study`."""
+    return Workplace(
+        data=data,
+        study=study,
+        cache=config.cache_path,
+        cache_bytes=int(config.cache_gb * 1e9),
+        cuts=config.space.cuts(),
+        direction=config.direction,
+        cpus=config.resources.cpus_per_trial,
+        every_batch=config.history == "batch",
+        gpus=config.resources.gpus_per_trial,
+        fetch=fetch,
+        handover=handover,
+        peers=peers,
+        versions=versions() if fetch else {},
+    )

@@ -1,0 +1,102 @@
+"""Pictures and predictions that a report shows, kept in the study so that it needs no data."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tlsearch.base.files import whole_file, write_json
+from tlsearch.bundle.evaluate import measure
+from tlsearch.data.listing import SPLITS
+from tlsearch.data.sources import ImageData
+
+THUMBNAIL_PX = 112
+SAMPLES_PER_CLASS = 3
+SHOWN = 12
+
+
+def write_data(folder: Path, data: ImageData) -> None:
+    """Write data.json: how many images of each class each split holds, and samples of them."""
+    labels = data.split_labels("train")
+    samples = {}
+    for place, name in enumerate(data.classes):
+        rows = _spread(np.flatnonzero(labels == place), SAMPLES_PER_CLASS)
+        pictures = data.images("train")[rows]
+        names = [f"samples/{place}_{number}.jpg" for number in range(len(rows))]
+        for file, pixels in zip(names, pictures, strict=True):
+            _thumbnail(folder / file, pixels)
+        samples[name] = names
+    counts = {split: _counts(data, data.split_labels(split)) for split in SPLITS}
+    about = {"classes": list(data.classes), "images": counts, "duplicates": data.duplicates}
+    write_json(folder / "data.json", {**about, "samples": samples})
+
+
+def write_winner(folder: Path, data: ImageData, trial: int, probabilities: NDArray[Any]) -> None:
+    """Write winner.json: how the winner did on validation, its worst mistakes, and a sample.
+
+    `probabilities`: (n, classes), in the order of the validation split.
+    """
+    labels = data.split_labels("validation")
+    guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(guess != labels)
+    mistakes = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
+    chosen = {"mistakes": mistakes, "predictions": _spread(np.arange(len(labels)), SHOWN)}
+    shown = {
+        kind: _described(folder, kind, rows, data, probabilities) for kind, rows in chosen.items()
+    }
+    write_json(
+        folder / "winner.json",
+        {
+            "trial": trial,
+            "split": "validation",
+            "evaluation": measure(labels, probabilities, data.classes).to_json(),
+            "mistakes": shown["mistakes"],
+            "samples": shown["predictions"],
+        },
+    )
+
+
+def write_test(folder: Path, trial: int, evaluation: dict[str, Any]) -> None:
+    """Write test.json: how the winner did on the test split, without a look at its pictures."""
+    write_json(folder / "test.json", {"trial": trial, "split": "test", "evaluation": evaluation})
+
+
+def _described(
+    folder: Path, kind: str, rows: NDArray[np.int64], data: ImageData, probabilities: NDArray[Any]
+) -> list[dict[str, Any]]:
+    """Pictures of some validation images with what they show and what they were called."""
+    labels, images = data.split_labels("validation"), data.images("validation")
+    found = []
+    for number, row in enumerate(rows):
+        file = f"{kind}/{number:02d}.jpg"
+        _thumbnail(folder / file, images[rows[number : number + 1]][0])
+        place = int(probabilities[row].argmax())
+        found.append(
+            {
+                "picture": file,
+                "shown": data.classes[labels[row]],
+                "called": data.classes[place],
+                "probability": float(probabilities[row, place]),
+            }
+        )
+    return found
+
+
+def _counts(data: ImageData, labels: NDArray[np.int32]) -> dict[str, int]:
+    counts = np.bincount(labels, minlength=len(data.classes))
+    return dict(zip(data.classes, counts.tolist(), strict=True))
+
+
+def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of some rows, evenly apart."""
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows)))
+    return rows[places.round().astype(np.int64)]
+
+
+def _thumbnail(path: Path, pixels: NDArray[Any]) -> None:
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    with whole_file(path) as file:
+        image.save(file, "JPEG", quality=85)

@@ -1,0 +1,130 @@
+"""The end of a search: export the winner, evaluate it once on the test split, tidy up."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tlsearch.base.errors import TlsearchError
+from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.bundle.manifest import read_manifest
+from tlsearch.config.schema import SearchConfig
+from tlsearch.data.sources import ImageData
+from tlsearch.results.rank.confirmation import Winner, winner
+from tlsearch.results.rank.leaderboard import keep_for_export
+from tlsearch.results.rank.standings import KEPT_TRIALS
+from tlsearch.results.record.directory import StudyDirectory, versions
+from tlsearch.results.record.journal import StudyRecord, note, read, tested
+from tlsearch.search.cluster.ray_session import in_worker
+from tlsearch.search.winner.artifacts import write_test, write_winner
+
+TEST_SCORE = "test score, evaluated once"
+EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
+
+
+def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
+    """Export the winner to `best/` and note its test score, if a trial was ranked.
+
+    Once the test score of a winner is noted, it is not evaluated again. All winners that saw the
+    test split are noted: a study that is extended may have several.
+    """
+    record = read(home.journal_file)
+    won = winner(record)
+    if won is None:
+        return
+    exported = record.facts.get(EXPORTED) == won.to_json()
+    if exported and _formats(home.best) == set(config.export):
+        return
+    known = next((test for test in tested(record) if _is_of(test, won)), None)
+    request = export_request(config, home, data, won, config.export, home.best)
+    evaluated, made = in_worker(
+        _score_and_export, request, known and known["value"], config.resources.cpus_per_trial
+    )
+    test = known or _tested_now(home, won, evaluated)
+    tests = tested(record)
+    note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
+    if isinstance(made, TlsearchError):
+        raise made
+    write_winner(home.artifacts, data, won.trial, made)
+    note(home.journal_file, {EXPORTED: won.to_json()})
+
+
+def _tested_now(home: StudyDirectory, won: Winner, evaluated: dict[str, Any]) -> dict[str, Any]:
+    """What is noted of a winner's first sight of the test split; the whole of it is a file."""
+    found = evaluated.pop("evaluation")
+    write_test(home.artifacts, won.trial, found)
+    return {**won.to_json(), **evaluated, "images": found["images"], "scores": found["scores"]}
+
+
+def _is_of(test: Mapping[str, Any], won: Winner) -> bool:
+    return {name: test.get(name) for name in won.to_json()} == won.to_json()
+
+
+def _formats(bundle: Path) -> set[str]:
+    """The formats of a bundle, none where it is not there or not whole."""
+    try:
+        return {artifact.format for artifact in read_manifest(bundle).artifacts}
+    except TlsearchError:
+        return set()
+
+
+def export_request(
+    config: SearchConfig,
+    home: StudyDirectory,
+    data: ImageData,
+    won: Winner,
+    formats: tuple[str, ...],
+    out: Path,
+) -> ExportRequest:
+    """What the exporter needs to know of a study; the test score only where it was evaluated."""
+    known = [test["value"] for test in tested(read(home.journal_file)) if _is_of(test, won)]
+    return ExportRequest(
+        checkpoint=home.trial(won.trial) / won.weights,
+        data=data,
+        pictures_from=config.data,
+        formats=formats,
+        out=out,
+        versions=versions(),
+        scores={TEST_SCORE: known[0]} if known else {},
+    )
+
+
+def _score_and_export(
+    request: ExportRequest, score: float | None, cpus: int
+) -> tuple[dict[str, Any], NDArray[Any] | TlsearchError]:
+    """The test score with all that belongs to it, evaluated unless it is known; and, once the
+    bundle is in its place, what the network predicts for the validation split, or why there is no
+    bundle.
+    """
+    from tlsearch.training.runtime import limit_threads
+
+    limit_threads(cpus)
+    from tlsearch.training.export.exporter import export_bundle
+    from tlsearch.training.export.whole_model import test_score
+
+    evaluated = test_score(request.checkpoint, request.data) if score is None else {"value": score}
+    try:
+        exported = export_bundle(replace(request, scores={TEST_SCORE: evaluated["value"]}))
+    except TlsearchError as error:  # the split was seen all the same, and that is noted
+        return evaluated, error
+    return evaluated, exported.validation
+
+
+def drop_ended(home: StudyDirectory, ended: int, dropped: int | None) -> None:
+    """Forget the resume state of a trial that ended, and the weights that its end made needless."""
+    (home.trial(ended) / "resume.npz").unlink(missing_ok=True)
+    if dropped is not None:
+        (home.trial(dropped) / "best.npz").unlink(missing_ok=True)
+
+
+def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:
+    """Keep the weights of the best trials alone, and the resume state of unfinished ones."""
+    kept = set(keep_for_export(record, KEPT_TRIALS))
+    for trial in record.trials:
+        if trial.state == "unfinished":
+            continue
+        (home.trial(trial.number) / "resume.npz").unlink(missing_ok=True)
+        if trial.number not in kept:
+            (home.trial(trial.number) / "best.npz").unlink(missing_ok=True)

@@ -1,0 +1,229 @@
+"""Content-addressed arrays on disk: open them, or compute them once under a lock."""
+
+import functools
+import hashlib
+import logging
+import shutil
+import time
+import tokenize
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from tlsearch.base.files import whole_file
+from tlsearch.store.entries import About, checksum, entries, remove, to_evict, touch, write_about
+from tlsearch.store.shards import ArraySpec, Block, Pass, abandoned, partial_bytes
+
+log = logging.getLogger(__name__)
+
+Blocks = Iterable[NDArray[Any]]
+Prepare = Callable[[tuple[int, ...]], Block]
+SHARD_ROWS = 128
+# What NumPy raises of a file that is no array, or a part of one.
+DAMAGED = (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError)
+POLL_S = 0.05
+
+
+class NoRoomError(Exception):
+    """The arrays asked for are larger than the budget of the store."""
+
+
+class ArrayStore:
+    """A folder of `.npy` files named by key; an array is there whole or not at all.
+
+    Many processes may ask for one key: `open` lets the first compute it while the others wait,
+    `open_together` shares the work between them. `budget_bytes` bounds what `open_together` keeps.
+    """
+
+    def __init__(self, root: Path, budget_bytes: int | None = None) -> None:
+        self.root = root
+        self.budget_bytes = budget_bytes
+
+    def path(self, key: str) -> Path:
+        """Where the array of this key is, or would be."""
+        return self.root / f"{key}.npy"
+
+    def open(
+        self,
+        key: str,
+        rows: int,
+        make: Callable[[], Blocks],
+        what: Mapping[str, Any] | None = None,
+    ) -> NDArray[Any]:
+        """The array of this key, memory-mapped and read-only, computed by `make` if need be.
+
+        `make` yields blocks whose lengths add up to `rows`. A damaged file is computed again,
+        with one warning. `what` is noted beside it.
+        """
+        found = self._map(key, rows, logging.DEBUG)
+        if found is not None:
+            return found
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self._locked(key):
+            found = self._map(key, rows, logging.WARNING)
+            if found is None:
+                began = time.monotonic()
+                digest = write_blocks(self.path(key), rows, make())
+                found = self._map(key, rows, logging.WARNING)
+                assert found is not None, f"{self.path(key)} was written and cannot be read"
+                seconds = round(time.monotonic() - began, 3)
+                about = About(
+                    found.shape, str(found.dtype), seconds, rows, checksum([digest]), what or {}
+                )
+                write_about(self.path(key), about)
+        return found
+
+    def open_together(
+        self, specs: Sequence[ArraySpec], prepare: Prepare, shard_rows: int = SHARD_ROWS
+    ) -> list[NDArray[Any]]:
+        """Arrays of equal length, memory-mapped; those that are missing are made in one pass.
+
+        `prepare` is told the places of the missing ones, once and only where there is work, and
+        gives a function of (start, stop) whose answer is one block of these rows for each of them.
+        Processes that ask for the same at one time share the shards of the pass. Raises
+        NoRoomError where the budget cannot hold them, OSError where the disk cannot.
+        """
+        while True:
+            found = [self._found(spec) for spec in specs]
+            missing = tuple(place for place, array in enumerate(found) if array is None)
+            if not missing:
+                return [array for array in found if array is not None]
+            asked = {spec.key for spec in specs}
+            work = Pass(self.root, [specs[place] for place in missing], shard_rows)
+            with work.joined():
+                self._share(work, asked, _once(functools.partial(prepare, missing)))
+
+    def _share(self, work: Pass, asked: set[str], block: Block) -> None:
+        """Work at a pass with whoever else does, until its arrays are there."""
+        while not self._all_there(work):
+            if work.lacking():
+                self._allocate(work, asked)
+            elif work.work(block):
+                continue
+            elif work.complete():
+                self._settle(work)
+            else:
+                time.sleep(POLL_S)
+        with work.lock:
+            if self._all_there(work):
+                work.clear()
+
+    def _all_there(self, work: Pass) -> bool:
+        return all(self.path(spec.key).exists() for spec in work.specs)
+
+    def _allocate(self, work: Pass, asked: set[str]) -> None:
+        with work.lock, FileLock(self.root / "budget.lock"):
+            if not self._all_there(work):
+                self._make_room(
+                    sum(work.specs[place].file_bytes for place in work.lacking()), asked
+                )
+                work.allocate()
+
+    def _make_room(self, wanted_bytes: int, asked: set[str]) -> None:
+        """Evict what was not used for longest; what is asked for and what is being made stays."""
+        if self.budget_bytes is None:
+            return
+        held = entries(self.root)
+        total = wanted_bytes + sum(entry.bytes for entry in held)
+        if total + partial_bytes(self.root) > self.budget_bytes:
+            for folder in abandoned(self.root):
+                shutil.rmtree(folder, ignore_errors=True)
+        kept = sum(entry.bytes for entry in held if entry.key in asked) + partial_bytes(self.root)
+        free = [entry for entry in held if entry.key not in asked]
+        evicted = to_evict(free, wanted_bytes, self.budget_bytes - kept)
+        if evicted is None:
+            raise NoRoomError(f"{wanted_bytes} bytes do not fit into {self.budget_bytes}")
+        for entry in evicted:
+            with self._locked(entry.key):
+                remove(entry.path)
+
+    def _settle(self, work: Pass) -> None:
+        """Give the arrays of a complete pass their names; what is there by then stays."""
+        with work.lock:
+            if self._all_there(work) or work.lacking() or not work.intact():
+                return
+            for place, spec in enumerate(work.specs):
+                with self._locked(spec.key):
+                    if not self.path(spec.key).exists():
+                        write_about(self.path(spec.key), work.about(place))
+                        work.partial(place).replace(self.path(spec.key))
+                        touch(self.path(spec.key))
+
+    def _found(self, spec: ArraySpec) -> NDArray[Any] | None:
+        """An array that is there; one that is damaged is taken away, with one warning."""
+        found = self._map(spec.key, spec, logging.DEBUG)
+        if found is None and self.path(spec.key).exists():
+            with self._locked(spec.key):
+                found = self._map(spec.key, spec, logging.WARNING)
+                if found is None:
+                    remove(self.path(spec.key))
+        return found
+
+    def _locked(self, key: str) -> FileLock:
+        return FileLock(self.root / f"{key}.lock")
+
+    def _map(self, key: str, expected: int | ArraySpec, level: int) -> NDArray[Any] | None:
+        path = self.path(key)
+        try:
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            return None
+        except DAMAGED as error:
+            log.log(level, "%s is damaged (%s): computing it again", path, error)
+            return None
+        wrong = _unlike(array, expected)
+        if wrong:
+            log.log(level, "%s: %s: computing it again", path, wrong)
+            return None
+        touch(path)
+        return array
+
+
+def _unlike(array: NDArray[Any], expected: int | ArraySpec) -> str:
+    """What is wrong with an array that was found; "" where nothing is."""
+    if isinstance(expected, int):
+        if len(array) == expected:
+            return ""
+        return f"found {len(array)} rows, expected {expected}"
+    dtype = np.dtype(expected.dtype)
+    if array.shape == expected.shape and array.dtype == dtype:
+        return ""
+    return f"found {array.shape} {array.dtype}, expected {expected.shape} {dtype}"
+
+
+def _once(prepare: Callable[[], Block]) -> Block:
+    """The block function that `prepare` gives, had at its first use."""
+    prepared: list[Block] = []
+
+    def block(start: int, stop: int) -> Sequence[NDArray[Any]]:
+        if not prepared:
+            prepared.append(prepare())
+        return prepared[0](start, stop)
+
+    return block
+
+
+def write_blocks(path: Path, rows: int, blocks: Blocks) -> str:
+    """Write blocks, one after another, as one `.npy` array of `rows` rows; the digest of them."""
+    written, running = 0, hashlib.blake2b(digest_size=16)
+    with whole_file(path) as file:
+        for block in _contiguous(blocks):
+            if written == 0:
+                shape = (rows, *block.shape[1:])
+                file.write(ArraySpec(path.stem, shape, str(block.dtype)).header)
+            file.write(block.data)
+            running.update(block.data)
+            written += len(block)
+        if written != rows:
+            raise ValueError(f"{path}: the blocks hold {written} rows, expected {rows}")
+    return running.hexdigest()
+
+
+def _contiguous(blocks: Blocks) -> Iterator[NDArray[Any]]:
+    for block in blocks:
+        if len(block):
+            yield np.ascontiguousarray(block)

@@ -1,0 +1,142 @@
+"""What lies in a folder of arrays: entries with what is said of them, and which of them must go."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tlsearch.base.files import write_json
+
+CHUNK_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class About:
+    """What an entry's sidecar says: what it holds, how long it took, and its checksum.
+
+    `checksum` is over the digests of its shards of `shard_rows` rows, so that processes which made
+    a shard each need not read the whole again.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    seconds: float
+    shard_rows: int
+    checksum: str
+    what: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array on disk: its bytes, when it was last opened (seconds since 1970), what it is."""
+
+    path: Path
+    bytes: int
+    last_used: float
+    about: About | None
+
+    @property
+    def key(self) -> str:
+        """The name under which it is asked for."""
+        return self.path.stem
+
+
+def entries(root: Path) -> list[Entry]:
+    """All whole entries of a folder, least recently used first; none where there is no folder."""
+    found = [entry for path in root.glob("*.npy") if (entry := _entry(path)) is not None]
+    return sorted(found, key=lambda entry: (entry.last_used, entry.key))
+
+
+def _entry(path: Path) -> Entry | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:  # evicted since it was listed
+        return None
+    return Entry(path, stat.st_size, stat.st_mtime, read_about(path))
+
+
+def to_evict(
+    held: Sequence[Entry], wanted_bytes: int, budget_bytes: int
+) -> tuple[Entry, ...] | None:
+    """Which entries make room for `wanted_bytes`, least recently used first; None: it cannot fit.
+
+    No more than needed: none where there is room already.
+    """
+    if wanted_bytes > budget_bytes:
+        return None
+    total = sum(entry.bytes for entry in held)
+    evicted = []
+    for entry in sorted(held, key=lambda entry: (entry.last_used, entry.key)):
+        if total + wanted_bytes <= budget_bytes:
+            break
+        evicted.append(entry)
+        total -= entry.bytes
+    return tuple(evicted)
+
+
+def touch(path: Path) -> None:
+    """Note that an entry was opened; mounts without access times keep this one."""
+    with contextlib.suppress(OSError):  # a cache that may only be read serves as well
+        os.utime(path)
+
+
+def remove(path: Path) -> None:
+    """Take an entry and its sidecar away; who has it mapped reads on."""
+    path.unlink(missing_ok=True)
+    sidecar(path).unlink(missing_ok=True)
+
+
+def sidecar(path: Path) -> Path:
+    """Where it is said what an entry is."""
+    return path.with_suffix(".json")
+
+
+def write_about(path: Path, about: About) -> None:
+    """Write an entry's sidecar."""
+    write_json(sidecar(path), asdict(about))
+
+
+def read_about(path: Path) -> About | None:
+    """What the sidecar says; None where there is none that can be read."""
+    try:
+        raw = json.loads(sidecar(path).read_text(encoding="utf-8"))
+        return About(**raw | {"shape": tuple(raw["shape"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def digest(blocks: Iterable[NDArray[Any]]) -> str:
+    """A digest of contiguous blocks, one after another."""
+    running = hashlib.blake2b(digest_size=16)
+    for block in blocks:
+        running.update(block.data)
+    return running.hexdigest()
+
+
+def checksum(shard_digests: Sequence[str]) -> str:
+    """The checksum of an entry from the digests of its shards."""
+    return hashlib.blake2b("\0".join(shard_digests).encode(), digest_size=16).hexdigest()
+
+
+def array_checksum(array: NDArray[Any], shard_rows: int) -> str:
+    """The checksum of a whole array, read once from its beginning to its end."""
+    starts = range(0, len(array), shard_rows)
+    return checksum([digest(_chunks(array[start : start + shard_rows])) for start in starts])
+
+
+def _chunks(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    step = max(1, CHUNK_BYTES * len(rows) // max(rows.nbytes, 1))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def age_s(entry: Entry) -> float:
+    """Seconds since an entry was last opened."""
+    return max(0.0, time.time() - entry.last_used)

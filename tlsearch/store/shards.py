@@ -1,0 +1,266 @@
+"""One pass over rows that makes several arrays, its shards of rows shared between processes."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from tlsearch.base.files import whole_file, write_json
+from tlsearch.store.entries import About, checksum, digest
+
+Block = Callable[[int, int], Sequence[NDArray[Any]]]
+_FORMAT = "1"  # a part of a pass's name: other versions' partial files are never taken up
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """An array that is asked for: its key, shape (rows first), dtype, and what to say of it."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    what: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def header(self) -> bytes:
+        """The beginning of its `.npy` file."""
+        text = io.BytesIO()
+        descr = np.lib.format.dtype_to_descr(np.dtype(self.dtype))
+        header = {"descr": descr, "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(text, header)
+        return text.getvalue()
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of its `.npy` file."""
+        return len(self.header) + self.shape[0] * self.row_bytes
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """What the marker of a done shard says."""
+
+    digests: list[str]  # of its rows, one an array
+    seconds: float
+
+
+class Pass:
+    """The partial files, locks and markers of one set of arrays of equal length, in one folder.
+
+    A shard is done when its marker is there, and the marker comes after its data is on the disk.
+    Locks are the operating system's, so a killed process leaves its shard to the others.
+    """
+
+    def __init__(self, root: Path, specs: Sequence[ArraySpec], shard_rows: int) -> None:
+        self.specs, self.shard_rows, self.rows = specs, shard_rows, specs[0].shape[0]
+        asked = [(spec.key, spec.shape, spec.dtype) for spec in specs]
+        name = hashlib.blake2b(repr((_FORMAT, asked, shard_rows)).encode(), digest_size=16)
+        self.folder = root / f"{name.hexdigest()}.pass"
+        self.lock = FileLock(self.folder.with_suffix(".passlock"))
+        self._shards: dict[int, _Shard] = {}
+
+    def partial(self, place: int) -> Path:
+        """The file that becomes the array of this place."""
+        return self.folder / f"{place}.npy"
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        """While it is open, others can tell that somebody works at this pass."""
+        worker = self._worker()
+        try:
+            yield
+        finally:
+            Path(worker.lock_file).unlink(missing_ok=True)
+            worker.release()
+            with contextlib.suppress(OSError, Timeout):  # others' files are in it
+                self.folder.rmdir()
+                with self.lock.acquire(timeout=0):
+                    Path(self.lock.lock_file).unlink()
+
+    def _worker(self) -> FileLock:
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / f"{uuid.uuid4().hex}.worker")
+            with contextlib.suppress(FileNotFoundError):  # the last one just tidied up
+                lock.acquire()
+                return lock
+
+    def lacking(self) -> list[int]:
+        """The places whose partial file is not there, or not as it must be."""
+        return [place for place, spec in enumerate(self.specs) if not self._sound(place, spec)]
+
+    def _sound(self, place: int, spec: ArraySpec) -> bool:
+        try:
+            with self.partial(place).open("rb") as file:
+                header = file.read(len(spec.header))
+                return header == spec.header and os.fstat(file.fileno()).st_size == spec.file_bytes
+        except FileNotFoundError:
+            return False
+
+    def allocate(self) -> None:
+        """Reserve the disk that partial files need, or OSError; only under the pass's lock."""
+        lacking = self.lacking()
+        try:
+            for place in lacking:
+                self._reserve(self.partial(place), self.specs[place])
+        except OSError as error:
+            for place in lacking:
+                self.partial(place).unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(self.folder.parent)) from error
+
+    def _reserve(self, path: Path, spec: ArraySpec) -> None:
+        with whole_file(path) as file:
+            file.write(spec.header)
+            file.flush()
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, spec.file_bytes)
+            else:
+                file.truncate(spec.file_bytes)
+
+    def work(self, block: Block) -> bool:
+        """Make one shard that nobody is at; False where others are at all that remain."""
+        for shard in range(self._shard_count):
+            if self._done(shard):
+                continue
+            try:
+                held = FileLock(self.folder / f"{shard}.shardlock").acquire(timeout=0)
+            except (Timeout, FileNotFoundError):  # another has it, or the pass is over
+                continue
+            with held:
+                if not self._done(shard):
+                    self._make(shard, block)
+                    return True
+        return False
+
+    def complete(self) -> bool:
+        """Whether every shard is done."""
+        return all(self._done(shard) for shard in range(self._shard_count))
+
+    def intact(self) -> bool:
+        """Whether a complete pass's rows are those that were written; only under its lock.
+
+        Shards of which they are not, as in partial files that were damaged, are to do again.
+        """
+        arrays = [np.load(self.partial(p), mmap_mode="r") for p in range(len(self.specs))]
+        spoilt = [shard for shard in self._shards if not self._intact(shard, arrays)]
+        for shard in spoilt:
+            self._marker(shard).unlink(missing_ok=True)
+            del self._shards[shard]
+        return not spoilt
+
+    def _intact(self, shard: int, arrays: Sequence[NDArray[Any]]) -> bool:
+        start = shard * self.shard_rows
+        rows = slice(start, start + self.shard_rows)
+        return [digest([array[rows]]) for array in arrays] == self._shards[shard].digests
+
+    def about(self, place: int) -> About:
+        """What to say of the array of this place once the pass is complete."""
+        spec, shards = self.specs[place], [self._shards[s] for s in range(self._shard_count)]
+        return About(
+            shape=spec.shape,
+            dtype=str(np.dtype(spec.dtype)),
+            seconds=round(sum(shard.seconds for shard in shards), 3),
+            shard_rows=self.shard_rows,
+            checksum=checksum([shard.digests[place] for shard in shards]),
+            what=spec.what,
+        )
+
+    def clear(self) -> None:
+        """Take away partial files, markers and locks. Only under the pass's lock."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        Path(self.lock.lock_file).unlink(missing_ok=True)
+
+    @property
+    def _shard_count(self) -> int:
+        return -(-self.rows // self.shard_rows)
+
+    def _marker(self, shard: int) -> Path:
+        return self.folder / f"{shard}.done"
+
+    def _done(self, shard: int) -> bool:
+        if shard not in self._shards:
+            found = self._read(shard)
+            if found is None:
+                return False
+            self._shards[shard] = found
+        return True
+
+    def _read(self, shard: int) -> _Shard | None:
+        try:
+            found = _Shard(**json.loads(self._marker(shard).read_text(encoding="utf-8")))
+            return found if len(found.digests) == len(self.specs) else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _make(self, shard: int, block: Block) -> None:
+        start = shard * self.shard_rows
+        stop = min(start + self.shard_rows, self.rows)
+        began = time.monotonic()
+        blocks = [np.ascontiguousarray(array) for array in block(start, stop)]
+        seconds = time.monotonic() - began
+        for spec, array in zip(self.specs, blocks, strict=True):
+            _check(spec, array, stop - start)
+        done = _Shard([digest([array]) for array in blocks], seconds)
+        with contextlib.suppress(FileNotFoundError):  # passes for other sets have made it all
+            for place, array in enumerate(blocks):
+                self._write(place, start, array)
+            write_json(self._marker(shard), asdict(done))
+
+    def _write(self, place: int, start: int, array: NDArray[Any]) -> None:
+        """Put rows into their place; they are on the disk when this ends."""
+        spec = self.specs[place]
+        with self.partial(place).open("r+b") as file:
+            file.seek(len(spec.header) + start * spec.row_bytes)
+            file.write(array.data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def abandoned(root: Path) -> Iterator[Path]:
+    """Folders of passes that nobody works at any more."""
+    for folder in sorted(root.glob("*.pass")):
+        if all(_free(worker) for worker in folder.glob("*.worker")):
+            yield folder
+
+
+def partial_bytes(root: Path) -> int:
+    """What all partial files of a folder take, whole as they will be."""
+    total = 0
+    for path in root.glob("*.pass/*.npy"):
+        with contextlib.suppress(FileNotFoundError):  # it has its name meanwhile
+            total += path.stat().st_size
+    return total
+
+
+def _free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except (Timeout, FileNotFoundError) as error:
+        return isinstance(error, FileNotFoundError)
+
+
+def _check(spec: ArraySpec, array: NDArray[Any], rows: int) -> None:
+    expected = (rows, *spec.shape[1:])
+    if array.shape != expected or array.dtype != np.dtype(spec.dtype):
+        raise ValueError(
+            f"{spec.key}: the block is {array.shape} {array.dtype}, "
+            f"expected {expected} {np.dtype(spec.dtype)}"
+        )

@@ -1,0 +1,110 @@
+"""What a process keeps between trials: networks, compiled epochs, arrays in memory."""
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.data.sources import Rows
+from tlsearch.training.epoch.loop import Array, Loop, row_bytes
+from tlsearch.training.epoch.optimizer import Optimizer
+from tlsearch.training.network.backbone import NETWORKS, load_backbone
+from tlsearch.training.network.head import Head
+from tlsearch.training.network.model import Network, Unfreezing
+
+T = TypeVar("T")
+
+RESIDENT_BYTES = 2 * 2**30
+HEADS = 32
+PASSES = 16
+
+
+class Recent(Generic[T]):
+    """Values by key, the least recently used given up where their sizes pass a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T], size: int = 1) -> T:
+        """The value of this key, made where it is missing."""
+        if key not in self._values:
+            while self._values and self._held() + size > self._limit:
+                self._values.popitem(last=False)
+            self._values[key] = make(), size
+        self._values.move_to_end(key)
+        return self._values[key][0]
+
+    def _held(self) -> int:
+        return sum(size for _, size in self._values.values())
+
+
+class Executor:
+    """One warm process. Trials run in it one after another; each begins as if it were the first.
+
+    `cuts` are the numbers of unfrozen layers that the study's other trials ask for: one pass of a
+    backbone yields the features of all of them.
+    """
+
+    def __init__(self, cuts: tuple[Unfrozen, ...] = ()) -> None:
+        self.cuts = cuts
+        self.warm_ups: Recent[Any] = Recent(HEADS)
+        self.passes: Recent[Any] = Recent(PASSES)
+        self._networks: Recent[Network] = Recent(NETWORKS)
+        self._heads: Recent[Head] = Recent(HEADS)
+        self._loops: Recent[Loop] = Recent(4 * NETWORKS)
+        self._resident: Recent[Any] = Recent(RESIDENT_BYTES)
+
+    def network(self, trial: TrialConfig, classes: int) -> Network:
+        """The network of this trial's shape, begun for it."""
+        unfreezing = Unfreezing.of(trial)
+        name = (trial.backbone, trial.weights, trial.image_px, trial.pooling)
+
+        def make() -> Network:
+            backbone = load_backbone(*name)
+            head = self._head(int(backbone.pooled.shape[-1]), trial.head_units, classes)
+            return Network(backbone, unfreezing, head)
+
+        network = self._networks.get((name, unfreezing, trial.head_units, classes), make)
+        network.begin(trial)
+        return network
+
+    def loop(
+        self,
+        owner: Network | Head,
+        rows: Any,
+        optimizer: str,
+        pieces: int = 1,
+    ) -> Loop:
+        """The compiled epoch of a network, or of a head alone, over rows like these."""
+
+        def make() -> Loop:
+            moving = Optimizer(optimizer, owner.trainable_variables())
+            return Loop(owner.logits, rows, moving, pieces)
+
+        key = (owner, tuple(rows.shape[1:]), tf.as_dtype(rows.dtype), optimizer, pieces)
+        return self._loops.get(key, make)
+
+    def hold(self, key: Hashable, rows: Array) -> Any:
+        """These rows as a tensor in memory where they fit, else as they are.
+
+        Rows that are computed when they are asked for stay so.
+        """
+        size = len(rows) * row_bytes(rows)
+        if size > RESIDENT_BYTES // 2 or not isinstance(rows, np.ndarray | Rows):
+            return rows
+        return self._resident.get(key, lambda: tf.constant(rows[:]), size)
+
+    def _head(self, width: int, units: tuple[int, ...], classes: int) -> Head:
+        return self._heads.get((width, units, classes), lambda: Head(width, units, classes))
+
+
+@functools.lru_cache(maxsize=1)
+def shared_executor(cuts: tuple[Unfrozen, ...] = ()) -> Executor:
+    """The one of this process, for the study that it works at."""
+    return Executor(cuts)

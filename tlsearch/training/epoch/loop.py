@@ -1,0 +1,216 @@
+"""The compiled epoch: one graph runs all steps over arrays in memory, for trial after trial."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tlsearch.training.epoch.optimizer import Optimizer
+
+BLOCK_BYTES = 256 * 2**20
+# Bytes of input to one step of evaluation: 16 images of 224 pixels, about what a cache likes.
+EVAL_BYTES = 16 * 224 * 224 * 3
+
+
+class Array(Protocol):
+    """Rows in memory, on disk, or computed when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
+
+    @property
+    def dtype(self) -> Any:
+        """Of one number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: Any, /) -> Any: ...
+
+
+# (rows as float32, training, seed of two integers) -> logits (n, classes)
+Forward = Callable[[Any, bool, Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What an epoch's steps gave, in their order, dropout active.
+
+    `loss` is the mean over the epoch, `losses`, (steps,), that over each step's images;
+    `probabilities`, (n, classes), are of the images just before the step that they were part of.
+    """
+
+    loss: float
+    losses: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
+class Loop:
+    """Training and prediction of one function over arrays that may not fit in memory.
+
+    Each of both is traced once, whatever trial follows: learning rate, weight decay, smoothing,
+    batch size and seed are tensors. `rows` shows the shape and type of what it is given,
+    `optimizer` holds the variables that train. `pieces` > 1 takes a step's gradient in so many
+    parts, for less memory.
+    """
+
+    def __init__(self, forward: Forward, rows: Any, optimizer: Optimizer, pieces: int = 1) -> None:
+        self.optimizer = optimizer
+        self._smoothing = tf.Variable(0.0, trainable=False)
+        self._weights = tf.Variable(tf.ones(1), trainable=False, shape=(None,))
+        self._forward = forward
+        self._pieces = pieces
+        self._train = self._compiled_training(_any_number_of(rows))
+        self._predict = compiled_prediction(
+            lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)), rows
+        )
+
+    def begin(
+        self,
+        learning_rate: float,
+        weight_decay: float,
+        smoothing: float = 0.0,
+        class_weights: NDArray[Any] | None = None,
+    ) -> None:
+        """Forget the last trial; take this one's rates, and what an image of each class counts."""
+        self.optimizer.begin(learning_rate, weight_decay)
+        self._smoothing.assign(smoothing)
+        self._weights.assign(np.ones(1, np.float32) if class_weights is None else class_weights)
+
+    def train(
+        self, rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, seed: int
+    ) -> Steps:
+        """One epoch over `rows[order]`; losses are NaN once it diverged.
+
+        `rows` is an array or a tensor; what is on disk is read a block at a time.
+        """
+        blocks = [
+            self._train(x, y, places, batch, (seed, offset))
+            for offset, x, y, places in _blocks(rows, labels, order.astype(np.int32), batch)
+        ]
+        totals, losses, probabilities = zip(*blocks, strict=True)
+        return Steps(
+            sum(float(total) for total in totals) / len(order),
+            np.concatenate(losses),
+            np.concatenate(probabilities),
+        )
+
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """Class probabilities, (n, classes) float32, in the order of the rows."""
+        return run_blocks(self._predict, rows)
+
+    def _compiled_training(self, rows: tf.TensorSpec) -> Any:
+        whole = tf.TensorSpec((None,), tf.int32)
+        scalar, pair = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
+
+        @tf.function(input_signature=[rows, whole, whole, scalar, pair], jit_compile=False)
+        def train(features: Any, labels: Any, order: Any, batch: Any, seed: Any) -> Any:
+            total = tf.constant(0.0)
+            losses, said = _growing(()), _growing((None, None))
+            for start in tf.range(0, tf.shape(order)[0], batch):
+                rows = order[start : start + batch]
+                x, y = tf.gather(features, rows), tf.gather(labels, rows)
+                loss, logits = self._step(x, y, seed + tf.stack([0, start]))
+                total += loss
+                losses = losses.write(start // batch, loss / tf.cast(tf.size(y), tf.float32))
+                said = said.write(start // batch, tf.nn.softmax(logits))
+            return total, losses.stack(), said.concat()
+
+        return train
+
+    def _step(self, x: Any, y: Any, seed: Any) -> Any:
+        """One step of the optimizer; the sum of the losses before it, and the logits."""
+        if self._pieces == 1:
+            loss, logits, gradients = self._gradients(x, y, seed)
+        else:
+            loss, logits, gradients = self._in_pieces(x, y, seed)
+        count = tf.cast(tf.shape(y)[0], tf.float32)
+        self.optimizer.apply([gradient / count for gradient in gradients])
+        return loss, logits
+
+    def _gradients(self, x: Any, y: Any, seed: Any) -> tuple[Any, Any, list[Any]]:
+        """Loss and gradients, summed over the rows, and the logits between them."""
+        with tf.GradientTape() as tape:
+            logits = self._forward(tf.cast(x, tf.float32), True, seed)
+            loss = tf.reduce_sum(self._losses(logits, y))
+        return loss, logits, tape.gradient(loss, self.optimizer.variables)
+
+    def _losses(self, logits: Any, y: Any) -> Any:
+        classes, share = logits.shape[-1], self._smoothing
+        wanted = tf.one_hot(y, classes) * (1.0 - share) + share / classes
+        weight = tf.gather(self._weights, tf.minimum(y, tf.size(self._weights) - 1))
+        return weight * tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
+
+    def _in_pieces(self, x: Any, y: Any, seed: Any) -> tuple[Any, Any, list[Any]]:
+        """The same, a part of the rows after another."""
+        size = (tf.shape(y)[0] + self._pieces - 1) // self._pieces
+        loss, said = tf.constant(0.0), _growing((None, None))
+        sums = [tf.zeros(variable.shape) for variable in self.optimizer.variables]
+        for begin in tf.range(0, tf.shape(y)[0], size):
+            part = slice(begin, begin + size)
+            more, logits, gradients = self._gradients(x[part], y[part], seed + tf.stack([0, begin]))
+            loss += more
+            said = said.write(begin // size, logits)
+            sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
+        return loss, said.concat(), sums
+
+
+def _growing(shape: tuple[int | None, ...]) -> tf.TensorArray:
+    """Where a graph puts something of this shape at each step."""
+    return tf.TensorArray(
+        tf.float32, size=0, dynamic_size=True, element_shape=shape, infer_shape=False
+    )
+
+
+_NO_SEED = (0, 0)
+
+
+def compiled_prediction(function: Callable[[Any], Any], rows: Any) -> Any:
+    """`function` of float32 rows as one graph for any number of rows like these."""
+
+    @tf.function(input_signature=[_any_number_of(rows)], jit_compile=False)
+    def predict(x: Any) -> Any:
+        return function(tf.cast(x, tf.float32))
+
+    return predict
+
+
+def _any_number_of(rows: Any) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *rows.shape[1:]), rows.dtype)
+
+
+def row_bytes(rows: Any) -> int:
+    """Bytes of one row of an array or a tensor."""
+    size: int = tf.as_dtype(rows.dtype).size
+    return max(1, int(np.prod(rows.shape[1:])) * size)
+
+
+def rows_per_step(rows: Any) -> int:
+    """How many rows evaluation takes at a time."""
+    return max(16, EVAL_BYTES // row_bytes(rows))
+
+
+def run_blocks(predict: Any, rows: Any) -> NDArray[Any]:
+    """Apply a compiled function to all rows, some at a time, and join what it gives."""
+    step = rows_per_step(rows)
+    blocks = [predict(rows[i : i + step]) for i in range(0, len(rows), step)]
+    return np.concatenate([np.asarray(block) for block in blocks])
+
+
+def _blocks(
+    rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int
+) -> Iterator[tuple[int, Any, NDArray[Any], NDArray[Any]]]:
+    """(offset, rows, labels, order in them): a tensor whole, an array in blocks of whole batches
+    that fit into `BLOCK_BYTES`.
+    """
+    if tf.is_tensor(rows):
+        yield 0, rows, labels, order
+        return
+    size = max(1, BLOCK_BYTES // (row_bytes(rows) * batch)) * batch
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        places = np.arange(len(chosen), dtype=np.int32)
+        yield start, rows[chosen], labels[chosen], places

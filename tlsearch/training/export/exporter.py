@@ -1,0 +1,230 @@
+"""A finished trial -> a bundle: its model in each format, every file reloaded and compared."""
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.base.files import write_json, write_text
+from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.bundle.manifest import MANIFEST, Artifact, Manifest, sha256, size
+from tlsearch.bundle.metrics import accuracy
+from tlsearch.bundle.open_bundle import LABELS
+from tlsearch.bundle.reload_check import BATCH, Checked, check_in_clean_process
+from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, ExportFormat
+from tlsearch.data.decode import read_pixels
+from tlsearch.data.sources import ImageData, original_pictures
+from tlsearch.training.checkpoint import load_checkpoint
+from tlsearch.training.epoch.loop import run_blocks
+from tlsearch.training.export.formats import Exportable, write
+from tlsearch.training.export.model_card import model_card
+from tlsearch.training.export.whole_model import (
+    any_size_model,
+    restore,
+    square_model,
+    trial_probabilities,
+)
+from tlsearch.training.network.model import Network
+
+CALIBRATION_IMAGES = 200
+RESIZE = "to a square of image_px, proportions not kept, bilinear, antialiased"
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """What an export wrote, and the trained network's probabilities on the validation split."""
+
+    manifest: Manifest
+    validation: NDArray[Any]
+
+
+def export_bundle(request: ExportRequest) -> Exported:
+    """Write a bundle folder; it appears whole, and only if every file in it passed.
+
+    Each file is reloaded in a clean process and predicts the original pictures of the validation
+    split; RecordError names the file and the link of the chain that broke.
+    """
+    _refuse_foreign(request.out)
+    with _beside(request.out) as folder:
+        bundle = Path(folder) / "bundle"
+        bundle.mkdir()
+        exported = _fill(bundle, Path(folder) / "pictures", request)
+        _replace(bundle, request.out)
+    return exported
+
+
+def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Exported:
+    checkpoint = load_checkpoint(request.checkpoint)
+    network = restore(checkpoint, len(request.data.classes))
+    model = _exportable(network, checkpoint.trial, request.data)
+    pictures = original_pictures(request.pictures_from, request.data.splits["validation"], scratch)
+    references = _References(network, model, request.data, pictures)
+    artifacts = [_artifact(bundle, form, model, references, request) for form in request.formats]
+    manifest = _manifest(checkpoint.trial, references, artifacts, request)
+    manifest.write(bundle)
+    write_json(bundle / LABELS, list(request.data.classes))
+    card = model_card(checkpoint.trial, manifest, references.labels, references.squares, request)
+    write_text(bundle / "model_card.md", card)
+    return Exported(manifest, references.squares)
+
+
+class _References:
+    """What the trained network itself says of the validation pictures: what files must agree with.
+
+    By squares as in training, and by the resize that any-size files hold inside.
+    """
+
+    def __init__(
+        self, network: Network, model: Exportable, data: ImageData, pictures: Sequence[Path]
+    ) -> None:
+        self.pictures = pictures
+        self.labels = data.split_labels("validation")
+        self.squares = trial_probabilities(network, data, "validation")
+        self.accuracy = accuracy(self.labels, self.squares)
+        self._model = model
+        self._any_size: NDArray[Any] | None = None
+
+    def of(self, form: ExportFormat) -> NDArray[Any]:
+        """Probabilities, (n, classes), that a file of this format must give."""
+        if not form.any_size:
+            return self.squares
+        if self._any_size is None:
+            self._any_size = self._by_the_resize_inside()
+        return self._any_size
+
+    def _by_the_resize_inside(self) -> NDArray[Any]:
+        inside = self._model.any_size.get_layer("resize")
+        resized = [inside(read_pixels(p)[None].astype(np.float32))[0] for p in self.pictures]
+        return run_blocks(lambda x: self._model.square(x, training=False), np.stack(resized))
+
+
+def _exportable(network: Network, trial: Any, data: ImageData) -> Exportable:
+    train = data.images("train")
+    rows = np.linspace(0, len(train) - 1, min(CALIBRATION_IMAGES, len(train))).astype(np.int64)
+    return Exportable(
+        any_size=any_size_model(network, trial),
+        square=square_model(network, trial),
+        labels=data.classes,
+        calibration=train[rows],
+    )
+
+
+def _artifact(
+    bundle: Path, name: str, model: Exportable, references: _References, request: ExportRequest
+) -> Artifact:
+    form = EXPORT_FORMATS[name]
+    path = bundle / form.file
+    write(name, model, path)
+    checked = _check(path, form, references.pictures, model, request.timed)
+    expected, found = references.of(form), checked.probabilities
+    if not np.isfinite(found).all():
+        raise RecordError(f"{form.file}: predicts what are no numbers: the conversion broke it")
+    artifact = Artifact(
+        format=name,
+        path=form.file,
+        bytes=size(path),
+        sha256=sha256(path),
+        parity=float(np.abs(expected - found).max()),
+        agreement=float((expected.argmax(axis=1) == found.argmax(axis=1)).mean()),
+        accuracy=accuracy(references.labels, found),
+        latency_ms=checked.latency_ms,
+    )
+    otherwise = int((references.squares.argmax(axis=1) != found.argmax(axis=1)).sum())
+    require_sound(artifact, references.accuracy, len(found), otherwise)
+    return artifact
+
+
+def _check(
+    path: Path, form: ExportFormat, pictures: Sequence[Path], model: Exportable, timed: bool
+) -> Checked:
+    """Predict in one clean process; if `timed`, time batches there and again on one thread."""
+    image_px, cores = int(model.square.input_shape[1]), os.cpu_count() or 1
+    batches = (1, BATCH) if timed else ()
+    checked = check_in_clean_process(path, form, pictures, image_px, cores, batches)
+    latency = {f"batch {b}, {cores} threads": ms for b, ms in checked.latency_ms.items()}
+    if timed:
+        alone = check_in_clean_process(path, form, (), image_px, 1, batches)
+        latency |= {f"batch {b}, 1 thread": ms for b, ms in alone.latency_ms.items()}
+    return Checked(checked.probabilities, latency)
+
+
+def require_sound(artifact: Artifact, trained: float, pictures: int, otherwise: int = 0) -> None:
+    """Raise RecordError where a file is not the trained model, naming the link that broke.
+
+    `otherwise` pictures are called another class than in the search. Were that a coin's work, right
+    and wrong would differ by at most two standard deviations, twice the root of their number.
+    """
+    form = artifact.row
+    if form.tolerance is not None and not artifact.parity <= form.tolerance:
+        raise RecordError(
+            f"{form.file}: the reloaded file differs from the network in memory by "
+            f"{artifact.parity:.2g} in probability (allowed {form.tolerance:g}): the conversion to "
+            f"{form.name} broke it; nothing was exported"
+        )
+    allowed = max(form.accuracy_loss, max(1.0, 2 * math.sqrt(otherwise)) / pictures) + 1e-9
+    if abs(trained - artifact.accuracy) > allowed:
+        link = "the resize inside it" if form.any_size else "the rounding of its weights"
+        raise RecordError(
+            f"{form.file}: accuracy {artifact.accuracy:.4f} on {pictures} pictures, but "
+            f"{trained:.4f} in the search (allowed difference {allowed:.4f}): {link} broke it; "
+            "nothing was exported"
+        )
+
+
+def _manifest(
+    trial: Any, references: _References, artifacts: Sequence[Artifact], request: ExportRequest
+) -> Manifest:
+    row = BACKBONES[trial.backbone]
+    known = trial.weights in ("default", "imagenet", "shipped")
+    return Manifest(
+        labels=request.data.classes,
+        classes=dict(request.pictures_from.classes or {}),
+        image_px=trial.image_px,
+        input="image: (n, height, width, 3) RGB, 0 ... 255; squares of image_px where not any size",
+        output="probabilities: (n, classes) float32, in the order of labels",
+        resize=RESIZE,
+        trained_accuracy=references.accuracy,
+        pictures=len(references.pictures),
+        backbone=trial.backbone,
+        weights=trial.weights,
+        weights_licence=row.licence if known else "that of the weights you gave",
+        data_fingerprint=request.data.fingerprint,
+        versions=request.versions,
+        artifacts=tuple(artifacts),
+    )
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Only an older bundle, or nothing, gives way to a new one."""
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise ConfigError([f"--out: {out} exists and is not a bundle; give another place"])
+
+
+def _beside(out: Path) -> "tempfile.TemporaryDirectory[str]":
+    """A scratch folder on the same disk, so that what is finished can be moved by name."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
+
+
+def _replace(bundle: Path, out: Path) -> None:
+    """Put the finished folder in its place; an older one gives way."""
+    if out.exists():
+        old = bundle.with_name("old")
+        os.replace(out, old)
+    os.replace(bundle, out)
+
+
+def export_file(request: ExportRequest) -> Exported:
+    """Export one `.keras` file, verified as in a bundle, without the rest of the bundle."""
+    with _beside(request.out) as folder:
+        bundle = Path(folder)
+        exported = _fill(bundle, bundle / "pictures", request)
+        os.replace(bundle / exported.manifest.artifact("keras").path, request.out)
+    return exported

@@ -1,0 +1,132 @@
+"""A trained network written in each export format, by one function a format."""
+
+import importlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.bundle.open_bundle import LABELS
+from tlsearch.config.catalog import EXPORT_FORMATS
+
+
+@dataclass(frozen=True, eq=False)
+class Exportable:
+    """What the writers write: the network for any size and for squares, its labels, and training
+    images (n, px, px, 3) uint8 by which integer formats are calibrated.
+    """
+
+    any_size: keras.Model
+    square: keras.Model
+    labels: Sequence[str]
+    calibration: NDArray[Any]
+
+
+def write(form: str, model: Exportable, path: Path) -> None:
+    """Write one format at `path`; ConfigError where what it needs is not installed."""
+    try:
+        WRITERS[form](model, path)
+    except ImportError as error:
+        extra = EXPORT_FORMATS[form].extra
+        raise ConfigError(
+            [f"{form} needs {error.name}: pip install 'tlsearch[{extra}]'"]
+        ) from error
+
+
+def _keras(model: Exportable, path: Path) -> None:
+    model.any_size.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(LABELS, json.dumps(list(model.labels)))
+
+
+def _saved_model(model: Exportable, path: Path) -> None:
+    _save_signature(model.any_size, path)
+
+
+def _litert(model: Exportable, path: Path) -> None:
+    _convert(model, path, lambda converter: None)
+
+
+def _litert_float16(model: Exportable, path: Path) -> None:
+    def halve(converter: Any) -> None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+
+    _convert(model, path, halve)
+
+
+def _litert_int8(model: Exportable, path: Path) -> None:
+    """Weights and activations as 8-bit integers; takes uint8 pixels, gives float probabilities."""
+
+    def quantise(converter: Any) -> None:
+        images = model.calibration.astype(np.float32)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+        converter.inference_output_type = tf.float32
+
+    _convert(model, path, quantise)
+
+
+def _onnx(model: Exportable, path: Path) -> None:
+    importlib.import_module("tf2onnx")
+    onnx = importlib.import_module("onnx")
+    model.square(model.calibration[:1])  # Keras exports no model that was never called
+    model.square.export(path, format="onnx", verbose=False)
+    graph = onnx.load(path)
+    _name_output(graph.graph, "probabilities")
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
+def _name_output(graph: Any, name: str) -> None:
+    """Rename a graph's only output, which the converter calls after its last operation."""
+    (output,) = graph.output
+    for node in graph.node:
+        node.output[:] = [name if x == output.name else x for x in node.output]
+        node.input[:] = [name if x == output.name else x for x in node.input]
+    output.name = name
+    for tensor in (*graph.input, output):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+def _convert(model: Exportable, path: Path, settle: Callable[[Any], None]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _save_signature(model.square, Path(folder))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        settle(converter)
+        path.write_bytes(converter.convert())
+
+
+def _save_signature(model: keras.Model, path: Path) -> None:
+    """A SavedModel whose signature takes `image` and gives `probabilities`."""
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
+
+    @tf.function(input_signature=[spec], jit_compile=False)
+    def serve(image: Any) -> dict[str, Any]:
+        return {"probabilities": model(image, training=False)}
+
+    module = tf.Module()
+    module.tracked = [variable.value for variable in model.variables]  # Keras' own are not tracked
+    module.serve = serve
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+
+
+WRITERS: dict[str, Callable[[Exportable, Path], None]] = {
+    "keras": _keras,
+    "saved_model": _saved_model,
+    "litert": _litert,
+    "litert_float16": _litert_float16,
+    "litert_int8": _litert_int8,
+    "onnx": _onnx,
+}

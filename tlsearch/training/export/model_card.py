@@ -1,0 +1,90 @@
+"""model_card.md: what a model was made from, how good it is, and what it is not for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tlsearch.base.markdown import escape, markdown_table
+from tlsearch.bundle.evaluate import confusion
+from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.bundle.manifest import Artifact, Manifest
+from tlsearch.config.trial_config import TrialConfig
+
+
+def model_card(
+    trial: TrialConfig,
+    manifest: Manifest,
+    labels: NDArray[Any],
+    probabilities: NDArray[Any],
+    request: ExportRequest,
+) -> str:
+    """The card as Markdown; `labels` (n,) and `probabilities` (n, classes) are of validation."""
+    sections = (
+        _heading(manifest),
+        _data(manifest, request),
+        _scores(manifest, request),
+        _confusion(manifest.labels, labels, probabilities.argmax(axis=1)),
+        _files(manifest.artifacts),
+        _configuration(trial),
+        _use(manifest),
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def _heading(manifest: Manifest) -> str:
+    names = ", ".join(map(escape, manifest.labels))
+    return f"# Image classifier\n\nTells {len(manifest.labels)} classes apart: {names}."
+
+
+def _data(manifest: Manifest, request: ExportRequest) -> str:
+    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in request.data.splits.items())
+    return (
+        f"## Data\n\nImages: {sizes}. Fingerprint of pictures, labels and splits: "
+        f"`{manifest.data_fingerprint}`."
+    )
+
+
+def _scores(manifest: Manifest, request: ExportRequest) -> str:
+    rows = [("validation accuracy", manifest.trained_accuracy), *request.scores.items()]
+    return "## Scores\n\n" + _table(
+        ("score", "value"), [(name, f"{value:.4f}") for name, value in rows]
+    )
+
+
+def _confusion(names: Sequence[str], labels: NDArray[Any], guess: NDArray[Any]) -> str:
+    counts = confusion(labels, guess, len(names))
+    body = [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
+    return (
+        "## Confusion on the validation split\n\nRows are what the pictures show, columns what "
+        "the model says.\n\n" + _table(("", *names), body)
+    )
+
+
+def _files(artifacts: Sequence[Artifact]) -> str:
+    columns = ("format", "file", "MB", "largest probability difference", "accuracy")
+    body = [
+        (a.format, a.path, f"{a.bytes / 1e6:.2f}", f"{a.parity:.1e}", f"{a.accuracy:.4f}")
+        for a in artifacts
+    ]
+    return "## Files\n\n" + _table(columns, body)
+
+
+def _configuration(trial: TrialConfig) -> str:
+    body = [(name, str(value)) for name, value in trial.to_json().items()]
+    return "## Configuration\n\n" + _table(("key", "value"), body)
+
+
+def _use(manifest: Manifest) -> str:
+    return (
+        "## Intended use and limits\n\n"
+        "For pictures like those it was trained on: it always names one of its classes, also for a "
+        "picture of none of them, and its probabilities are not calibrated. The validation score "
+        "chose this model among others and is therefore optimistic; trust the test score. "
+        f"Pretrained weights: {manifest.backbone} ({manifest.weights}), licence "
+        f"{manifest.weights_licence}."
+    )
+
+
+def _table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    return "\n".join(markdown_table(columns, body))

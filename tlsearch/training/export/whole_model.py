@@ -1,0 +1,70 @@
+"""The trained network with its preprocessing inside, as one Keras model."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from numpy.typing import NDArray
+
+from tlsearch.bundle.evaluate import measure
+from tlsearch.bundle.metrics import bootstrap, score
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.data.listing import Split
+from tlsearch.data.sources import ImageData
+from tlsearch.training.checkpoint import Checkpoint, load_checkpoint
+from tlsearch.training.epoch.executor import shared_executor
+from tlsearch.training.epoch.loop import compiled_prediction, run_blocks
+from tlsearch.training.network.model import Network
+
+
+def restore(checkpoint: Checkpoint, classes: int) -> Network:
+    """The network of a trial with the weights of its best epoch."""
+    trial = checkpoint.trial
+    network = shared_executor().network(trial, classes)
+    network.restore(checkpoint.arrays)
+    return network
+
+
+def any_size_model(network: Network, trial: TrialConfig) -> keras.Model:
+    """RGB 0-255 of any size, (n, height, width, 3) -> probabilities, (n, classes)."""
+    inputs = keras.Input((None, None, 3), name="image")
+    px = trial.image_px
+    resize = keras.layers.Resizing(px, px, antialias=True, name="resize", dtype="float32")
+    return keras.Model(inputs, _probabilities(network, resize(inputs)), name="tlsearch")
+
+
+def square_model(network: Network, trial: TrialConfig) -> keras.Model:
+    """RGB 0-255 of the trained size, (n, image_px, image_px, 3) -> probabilities, (n, classes)."""
+    inputs = keras.Input((trial.image_px, trial.image_px, 3), name="image")
+    return keras.Model(inputs, _probabilities(network, inputs), name="tlsearch")
+
+
+def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDArray[Any]:
+    """What the trial itself predicts, by its own way: prefix, then suffix and head."""
+    images, sections = data.images(split), network.sections
+
+    def predict(x: Any) -> Any:
+        shown = network.backbone.preprocess(x)
+        features = x if sections.from_images else sections.prefix(shown, training=False)
+        return keras.ops.softmax(network.logits(features, training=False, seed=None))
+
+    return run_blocks(compiled_prediction(predict, images), images)
+
+
+def test_score(checkpoint_path: Path, data: ImageData) -> dict[str, Any]:
+    """A trial's metric on the test split, with the weights of its best epoch: `value`; the ends of
+    its bootstrap interval, `low` and `high`, where it has one; and the whole `evaluation`.
+    """
+    checkpoint = load_checkpoint(checkpoint_path)
+    network = restore(checkpoint, len(data.classes))
+    probabilities = trial_probabilities(network, data, "test")
+    metric, labels = checkpoint.trial.metric, data.split_labels("test")
+    interval = bootstrap(metric, labels, probabilities)
+    ends = {} if interval is None else {"low": interval[0], "high": interval[1]}
+    evaluation = measure(labels, probabilities, data.classes).to_json()
+    return {"value": score(metric, labels, probabilities), **ends, "evaluation": evaluation}
+
+
+def _probabilities(network: Network, images: Any) -> Any:
+    logits = network.head.model(network.sections.pool(network.backbone.preprocess(images)))
+    return keras.layers.Activation("softmax", name="probabilities")(logits)

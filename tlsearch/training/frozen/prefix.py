@@ -1,0 +1,222 @@
+"""Run the frozen prefix once over a split, into the feature store."""
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.data.listing import Split
+from tlsearch.data.sources import ImageData
+from tlsearch.features import (
+    Activation,
+    FeatureKey,
+    FeatureStore,
+    split_digest,
+    worth_keeping,
+)
+from tlsearch.pace import POOLED
+from tlsearch.store.arrays import Prepare
+from tlsearch.store.shards import Block
+from tlsearch.training.epoch.executor import Executor
+from tlsearch.training.epoch.loop import Array, compiled_prediction, rows_per_step
+from tlsearch.training.frozen.computed_rows import Computed
+from tlsearch.training.frozen.views import DRAWN, View
+from tlsearch.training.network.backbone import LoadedBackbone
+from tlsearch.training.network.multiply_adds import forward
+
+log = logging.getLogger(__name__)
+
+
+class Features:
+    """What the trials of one backbone take from the images: pooled vectors, activations at cuts."""
+
+    def __init__(
+        self,
+        trial: TrialConfig,
+        backbone: LoadedBackbone,
+        data: ImageData,
+        store: FeatureStore,
+        executor: Executor,
+    ) -> None:
+        self._trial, self._backbone, self._data = trial, backbone, data
+        self._store, self._executor = store, executor
+        self._opened: dict[tuple[Split, int | None], dict[str, NDArray[Any]]] = {}
+        self.multiply_adds = 0  # that prefixes took, in this process for this trial
+        self._cuts = self._distinct_cuts()
+
+    def images(self, split: Split, view: int | None) -> Array:
+        """The images of a split, as a view shows them; (n, height, width, 3) uint8."""
+        images = self._data.images(split)
+        if view is None:
+            return images
+        return View(images, self._trial.augment, self._trial.view_seed, view)
+
+    def pooled(self, split: Split, view: int | None = None) -> NDArray[Any]:
+        """Pooled output of the untouched backbone, (n, width): what warm-up trains on."""
+        return np.asarray(self._at(POOLED, split, view)[:])
+
+    def at_cut(self, split: Split, view: int | None = None) -> Array:
+        """Activations at the trial's cut, (n, ...); the images where nothing is frozen.
+
+        Memory-mapped where the store keeps them, else computed as they are asked for.
+        """
+        sections = self._backbone.sections(self._trial.prefix_ends_at)
+        if sections.from_images:
+            return self.images(split, view)
+        return self._at(sections.name, split, view)
+
+    def _at(self, cut: str, split: Split, view: int | None) -> Array:
+        kept = self._open(split, view).get(cut)
+        if kept is not None:
+            return kept
+        run, images = self._run([cut]), self.images(split, view)
+        shape = tuple(self._cuts[cut].output.shape[1:])
+        return Computed(images, lambda few: run(few)[0], shape, np.dtype(self._store.dtype))
+
+    def key(self, cut: str, split: Split, view: int | None) -> FeatureKey:
+        """All that the activations at a cut depend on."""
+        trial, row = self._trial, self._backbone.row
+        shown = "" if view is None else f"{DRAWN} {trial.augment} {trial.view_seed} {view}"
+        return FeatureKey(
+            weights=f"{row.build} {self._backbone.digest}",
+            cut=f"{cut} {trial.pooling}" if cut == POOLED else cut,
+            preprocess=row.preprocess,
+            image_px=trial.image_px,
+            dtype=self._store.dtype,
+            images=split_digest(self._data, split),
+            view=shown,
+        )
+
+    def _distinct_cuts(self) -> dict[str, keras.Model]:
+        """Prefixes by name of every cut that trials of the study ask for, the pooled one first."""
+        asked = sorted(self._asked(), key=str)
+        sections = [self._backbone.sections(layers) for layers in (0, *asked)]
+        return {s.name: s.prefix for s in sections if not s.from_images}
+
+    def _asked(self) -> set[Unfrozen]:
+        """The numbers of unfrozen layers that trials of the study have."""
+        return {self._trial.prefix_ends_at, *self._executor.cuts}
+
+    def _wanted(self, split: Split, view: int | None) -> list[str]:
+        """The cuts that trials take of this view. Heads alone train on every view of the pooled
+        vectors, warm-up on its own, and where there is neither nobody asks for them.
+        """
+        warmed = self._trial.warm_up_epochs and view in (None, self._trial.view(1))
+        return [name for name in self._cuts if name != POOLED or warmed or 0 in self._asked()]
+
+    def _open(self, split: Split, view: int | None) -> dict[str, NDArray[Any]]:
+        if (split, view) not in self._opened:
+            self._opened[split, view] = self._from_store(split, view)
+        return self._opened[split, view]
+
+    def _from_store(self, split: Split, view: int | None) -> dict[str, NDArray[Any]]:
+        """What the store holds or takes: all cuts, else the trial's own, else nothing."""
+        own = self._backbone.sections(self._trial.prefix_ends_at).name
+        wanted = self._wanted(split, view)
+        everything = [name for name in wanted if self._worth_keeping(name, split, view)]
+        for names in (everything, [n for n in everything if n in (POOLED, own)]):
+            arrays = self._together(names, split, view) if names else None
+            if arrays is not None:
+                return dict(zip(names, arrays, strict=True))
+        return {}
+
+    def _together(
+        self, names: Sequence[str], split: Split, view: int | None
+    ) -> list[NDArray[Any]] | None:
+        images = self.images(split, view)
+        asked = [
+            Activation(self.key(name, split, view), tuple(self._cuts[name].output.shape[1:]))
+            for name in names
+        ]
+        return self._store.open_together(asked, len(images), self._pass(names, images))
+
+    def _pass(self, names: Sequence[str], images: Array) -> Prepare:
+        """One pass over images that gives the activations at the cuts that are missing."""
+
+        def prepare(missing: tuple[int, ...]) -> Block:
+            run = self._run([names[place] for place in missing])
+            return lambda start, stop: run(images[start:stop])
+
+        return prepare
+
+    def _run(self, names: Sequence[str]) -> Callable[[NDArray[Any]], list[NDArray[Any]]]:
+        """Images -> activations at these cuts, a few images at a time."""
+        price = max(forward(self._cuts[name].layers) for name in names)
+
+        def run(images: NDArray[Any]) -> list[NDArray[Any]]:
+            self.multiply_adds += len(images) * price
+            compiled, step = self._compiled(names, images), rows_per_step(images)
+            parts = [compiled(images[i : i + step]) for i in range(0, len(images), step)]
+            return [np.concatenate(list(map(np.asarray, cut))) for cut in zip(*parts, strict=True)]
+
+        return run
+
+    def _compiled(self, names: Sequence[str], images: Array) -> Any:
+        """The pass to these cuts as one graph: images -> one array each."""
+        outputs = [self._cuts[name].output for name in names]
+        make = functools.partial(frozen_pass, self._backbone, outputs, images)
+        return self._executor.passes.get((self._backbone, tuple(names)), make)
+
+    def _worth_keeping(self, name: str, split: Split, view: int | None) -> bool:
+        """Whether this cut is on disk already, or is cheaper to read than to compute."""
+        if name == POOLED or self._store.holds(self.key(name, split, view)):
+            return True
+        prefix = self._cuts[name]
+        share = forward(prefix.layers) / max(1, forward(self._backbone.model.layers))
+        size = int(np.prod(prefix.output.shape[1:])) * np.dtype(self._store.dtype).itemsize
+        images = self.images(split, view)
+        seconds = self._seconds_per_image(images) * share + self._seconds_to_show(images)
+        disk = self._executor.passes.get("disk", self._store.measure_disk)
+        keep = worth_keeping(seconds, size, self._trial.epochs, disk)
+        log.info(
+            "%s at %s: %.2g s and %d bytes an image: %s",
+            self._backbone.row.name, name, seconds, size, "kept" if keep else "recomputed",
+        )  # fmt: skip
+        return keep
+
+    def _seconds_per_image(self, images: Array) -> float:
+        """What the whole backbone takes for an image on this machine, measured once."""
+
+        def measure() -> float:
+            few, run = images[: rows_per_step(images)], self._compiled(list(self._cuts), images)
+            return _second_time(lambda: run(few)) / max(1, len(few))
+
+        seconds: float = self._executor.passes.get((self._backbone, "seconds"), measure)
+        return seconds
+
+    def _seconds_to_show(self, images: Array) -> float:
+        """What augmenting an image takes, measured once; nothing where it is shown as it is."""
+        if not isinstance(images, View):
+            return 0.0
+        count = rows_per_step(images)
+        key = (images.augment, images.shape[1:], "seconds")
+        measure = functools.partial(_second_time, lambda: images[:count])
+        seconds: float = self._executor.passes.get(key, measure)
+        return seconds / max(1, min(count, len(images)))
+
+
+def frozen_pass(backbone: LoadedBackbone, outputs: Sequence[Any], images: Array) -> Any:
+    """One graph from any number of images like these to the activations at some outputs of the
+    frozen backbone, one array each.
+    """
+    part = keras.Model(backbone.model.input, outputs)
+
+    def run(x: Any) -> Any:
+        return keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x)))
+
+    return compiled_prediction(run, images)
+
+
+def _second_time(run: Callable[[], object]) -> float:
+    """Seconds that a call takes once it has been made before, as what is compiled is then there."""
+    run()
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began

@@ -1,0 +1,93 @@
+"""Where a network can be cut in two: the points at which everything later hangs on one tensor."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+
+from tlsearch.pace import POOLED
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A single-tensor point: layers up to and including `index` are the frozen prefix.
+
+    `name` is the layer whose output crosses it; `whole` where that is the network's input, so
+    that nothing is frozen before it.
+    """
+
+    name: str
+    index: int
+    tensor: Any
+    whole: bool
+
+
+def cut_points(model: keras.Model) -> list[Cut]:
+    """Every point at which one tensor alone feeds all later layers, from the input on."""
+    layers = model.layers
+    index = {id(layer): i for i, layer in enumerate(layers)}
+    last_use = _last_use(model, index)
+    cuts: list[Cut] = []
+    crossing: set[int] = set()
+    for i in range(len(layers)):
+        crossing = {source for source in (*crossing, i) if last_use.get(source, -1) > i}
+        if len(crossing) == 1:
+            (source,) = crossing
+            tensor = layers[source].output
+            cuts.append(Cut(layers[source].name, i, tensor, whole=source == 0))
+    return cuts
+
+
+def choose_cut(model: keras.Model, unfrozen_layers: int | Literal["all"]) -> Cut:
+    """The deepest cut point at or before the first of the last `unfrozen_layers` layers."""
+    total = len(model.layers)
+    first = 0 if unfrozen_layers == "all" else max(0, total - unfrozen_layers)
+    points = cut_points(model)
+    return max((cut for cut in points if cut.index < max(first, 1)), key=lambda cut: cut.index)
+
+
+@dataclass(frozen=True, eq=False)
+class Sections:
+    """A backbone cut in two. `prefix` ends at `name`; `suffix`, None where the whole backbone is
+    frozen, goes on to the pooled vector; `pool` is the whole way from input to pooled vector.
+    """
+
+    name: str
+    prefix: keras.Model
+    suffix: keras.Model | None
+    pool: keras.Model
+    from_images: bool
+
+
+def cut_in_two(model: keras.Model, pooled: Any, unfrozen_layers: int | Literal["all"]) -> Sections:
+    """The sections of a trial; `pooled` is the pooled vector behind the model's output.
+
+    Building them adds nodes to the shared layers: a backbone keeps those that it has built.
+    """
+    pool = keras.Model(model.input, pooled, name="pooled_backbone")
+    if unfrozen_layers == 0:
+        return Sections(POOLED, pool, None, pool, from_images=False)
+    cut = choose_cut(model, unfrozen_layers)
+    prefix = keras.Model(model.input, cut.tensor, name="prefix")
+    suffix = keras.Model(cut.tensor, pooled, name="suffix")
+    return Sections(cut.name, prefix, suffix, pool, from_images=cut.whole)
+
+
+def trainable_layers(model: keras.Model, unfrozen_layers: int | Literal["all"]) -> list[Any]:
+    """The last N Keras layers of the network, as the field counts them; all of them for "all"."""
+    layers = list(model.layers)
+    return layers if unfrozen_layers == "all" else layers[max(0, len(layers) - unfrozen_layers) :]
+
+
+def _last_use(model: keras.Model, index: dict[int, int]) -> dict[int, int]:
+    """Layer index -> index of the last layer that reads its output (the output counts as one)."""
+    last: dict[int, int] = {}
+    for i, layer in enumerate(model.layers):
+        for node in layer._inbound_nodes:
+            for tensor in node.input_tensors:
+                source = index.get(id(tensor._keras_history.operation))
+                if source is not None:
+                    last[source] = max(last.get(source, -1), i)
+    output = index[id(model.outputs[0]._keras_history.operation)]
+    last[output] = len(model.layers)
+    return last

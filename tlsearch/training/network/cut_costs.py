@@ -1,0 +1,36 @@
+"""Where a backbone can be cut in two, and what each cut leaves to train."""
+
+import math
+from dataclasses import dataclass
+
+from tlsearch.config.catalog import BACKBONES
+from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.cut import cut_points
+from tlsearch.training.network.multiply_adds import forward
+
+
+@dataclass(frozen=True)
+class CutCost:
+    """A cut behind the layer `cut`, which serves up to so many `unfrozen_layers`.
+
+    `values` are the numbers of an image that cross it, at the size that the network was made for;
+    `multiply_adds` lie behind it, `share` of all.
+    """
+
+    cut: str
+    unfrozen_layers: int
+    values: int
+    multiply_adds: int
+    share: float
+
+
+def cut_costs(name: str) -> list[CutCost]:
+    """Every cut of a row of the catalogue, the deepest first; its weights are not needed."""
+    model = load_backbone(name, "none", BACKBONES[name].image_px).model
+    layers, found = list(model.layers), []
+    for point in reversed(cut_points(model)):
+        behind = forward(layers[point.index + 1 :])
+        values = math.prod(point.tensor.shape[1:])
+        left = len(layers) - 1 - point.index
+        found.append(CutCost(point.name, left, values, behind, behind / forward(layers)))
+    return found

@@ -1,0 +1,83 @@
+"""The head: dense layers with dropout after each, from the pooled vector to logits."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.training.seeds import derive
+
+
+class Head:
+    """A head of one shape, begun anew for every trial that has this shape.
+
+    `model` is the head as Keras knows it: what validates, and what is exported. Training walks
+    through its layers with a dropout rate that is a variable, so that another rate needs no other
+    graph, and with masks that are a function of the seed given to each step.
+    """
+
+    def __init__(self, width: int, units: tuple[int, ...], classes: int) -> None:
+        self.model = build_head(width, units, classes)
+        self._rate = tf.Variable(0.0, trainable=False)
+
+    def begin(self, trial: TrialConfig) -> None:
+        """Take a trial's dropout rate and its first weights, a function of its seed."""
+        self._rate.assign(trial.dropout)
+        dense = (layer for layer in self.model.layers if isinstance(layer, keras.layers.Dense))
+        for place, layer in enumerate(dense):
+            first = keras.initializers.GlorotUniform(seed=derive(trial.seed, "head", place))
+            layer.kernel.assign(first(layer.kernel.shape))
+            layer.bias.assign(tf.zeros(layer.bias.shape))
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = trial.dropout
+
+    @contextlib.contextmanager
+    def undropped(self) -> Iterator[None]:
+        """While it is open, training drops nothing: warm-up is one recipe for all trials."""
+        rate = self._rate.numpy()
+        self._rate.assign(0.0)
+        try:
+            yield
+        finally:
+            self._rate.assign(rate)
+
+    def trainable_variables(self) -> list[Any]:
+        """Kernels and biases of its layers."""
+        return list(self.model.trainable_variables)
+
+    def logits(self, pooled: Any, training: bool, seed: Any) -> Any:
+        """Pooled vectors (n, width) -> (n, classes); `seed`, two integers, decides the masks."""
+        if not training:
+            return self.model(pooled, training=False)
+        for place, layer in enumerate(self.model.layers[1:]):
+            if isinstance(layer, keras.layers.Dropout):
+                pooled = self._dropped(pooled, seed + tf.constant((0, place << 24), tf.int32))
+            else:
+                pooled = layer(pooled)
+        return pooled
+
+    def _dropped(self, x: Any, seed: Any) -> Any:
+        rate = self._rate
+
+        def dropped() -> Any:
+            kept = tf.random.stateless_uniform(tf.shape(x), seed) >= rate
+            return tf.where(kept, x / (1.0 - rate), 0.0)
+
+        return tf.cond(rate > 0.0, dropped, lambda: x)
+
+
+def build_head(width: int, units: tuple[int, ...], classes: int) -> keras.Model:
+    """Pooled vector (n, width) -> logits (n, classes) as a chain of Keras layers."""
+    inputs = keras.Input((width,), name="pooled")
+    x = inputs
+    for place, wide in enumerate(units):
+        x = keras.layers.Dense(wide, activation="relu", name=f"dense_{place}")(x)
+        x = keras.layers.Dropout(0.0, seed=0, name=f"dropout_{place}")(x)
+    if not units:
+        x = keras.layers.Dropout(0.0, seed=0, name="dropout")(x)
+    outputs = keras.layers.Dense(classes, name="logits")(x)
+    return keras.Model(inputs, outputs, name="head")

@@ -1,0 +1,123 @@
+"""The network of a trial: frozen prefix, trained suffix, head; and which of it moves."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.training.network.backbone import LoadedBackbone
+from tlsearch.training.network.cut import trainable_layers
+from tlsearch.training.network.head import Head
+from tlsearch.training.seeds import derive
+
+Arrays = dict[str, NDArray[Any]]
+
+# Of BatchNorm that trains: Keras' .99 and .999 leave useless statistics after a short training.
+BATCH_NORM_MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Unfreezing:
+    """Which of a backbone trains, and behind which of its last layers the prefix ends."""
+
+    layers: int | Literal["all"]
+    cut_at: int | Literal["all"]
+    batch_norm: bool
+
+    @classmethod
+    def of(cls, trial: TrialConfig) -> "Unfreezing":
+        """As a trial asks for it; with everything frozen BatchNorm is none of its business."""
+        return cls(
+            trial.unfrozen_layers, trial.prefix_ends_at, trial.train_batch_norm and not trial.frozen
+        )
+
+
+class Network:
+    """Backbone + cut + head of one shape, begun anew for every trial that has this shape.
+
+    The prefix maps preprocessed images to the features that are kept (pooled where the whole
+    backbone is frozen), the suffix maps those to the pooled vector, the head that to logits.
+    Trainability is set here, before any optimizer is built and any graph is traced.
+    """
+
+    def __init__(self, backbone: LoadedBackbone, unfreezing: Unfreezing, head: Head) -> None:
+        self.backbone = backbone
+        self.head = head
+        self.sections = backbone.sections(unfreezing.cut_at)
+        self._unfreezing = unfreezing
+        self._last = trainable_layers(backbone.model, unfreezing.layers)
+        self._trained = [x for x in self._last if x.variables and self._may_train(x)]
+        layers = enumerate(backbone.model.layers)
+        self._dropouts = {n: x for n, x in layers if isinstance(x, keras.layers.Dropout)}
+
+    def begin(self, trial: TrialConfig) -> None:
+        """Undo what an earlier trial did, and take this one's head."""
+        self.backbone.reset()
+        self.backbone.lend([*self._trained, *self._dropouts.values()])
+        self._unfreeze()
+        self.head.begin(trial)
+
+    def logits(self, features: Any, training: bool, seed: Any) -> Any:
+        """Features at the cut (images where nothing is frozen) -> logits, (n, classes)."""
+        if self.sections.from_images:
+            features = self.backbone.preprocess(features)
+        if self.sections.suffix is not None:
+            features = self.sections.suffix(features, training=training)
+        return self.head.logits(features, training, seed)
+
+    def trainable_variables(self) -> list[Any]:
+        """What the trial's own phase trains: the unfrozen layers and the head."""
+        unfrozen = [v for layer in self._trained for v in layer.trainable_variables]
+        return [*unfrozen, *self.head.trainable_variables()]
+
+    def reseed(self, seed: int, epoch: int) -> None:
+        """Set the backbone's dropout from (seed, epoch), so that history does not matter."""
+        for place, layer in self._dropouts.items():
+            if layer.rate > 0:
+                state = derive(seed, "dropout", epoch, place)
+                layer.seed_generator.state.assign([state, 0])
+
+    def changed(self) -> Arrays:
+        """Every variable that a trial can change, by name: all that its weights are."""
+        return {name: variable.numpy() for name, variable in self._changing().items()}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Put variables back as `changed` gave them; other entries are ignored."""
+        for name, variable in self._changing().items():
+            variable.assign(arrays[name])
+
+    def _changing(self) -> dict[str, Any]:
+        layers = [*self._trained, *self.head.model.layers]
+        return {
+            f"model/{layer.name}/{place}": variable
+            for layer in layers
+            for place, variable in enumerate(layer.variables)
+            if "seed_generator" not in variable.path
+        }
+
+    def _unfreeze(self) -> None:
+        """Train the last layers, BatchNorm only on request; what is frozen drops nothing out."""
+        for layer in self._trained:
+            layer.trainable = True
+            if _is_batch_norm(layer):
+                layer.momentum = BATCH_NORM_MOMENTUM
+        moving = {layer.name for layer in self._last}
+        for layer in self._dropouts.values():
+            # A frozen Dropout stays active under training=True, so its rate is what freezes it.
+            if layer.name not in moving:
+                layer.rate = 0.0
+
+    def _may_train(self, layer: Any) -> bool:
+        return self._unfreezing.batch_norm or not _is_batch_norm(layer)
+
+
+def _is_batch_norm(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization)
+
+
+def parameter_count(variables: list[Any]) -> int:
+    """How many numbers these variables hold."""
+    return sum(int(np.prod(variable.shape)) for variable in variables)
