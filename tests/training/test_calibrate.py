@@ -7,7 +7,7 @@ import pytest
 
 from tlsearch.pace import Pace
 from tlsearch.training import calibrate
-from tlsearch.training.calibrate import Calibration, measure
+from tlsearch.training.calibrate import CalibrationRequest, measure
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.model import parameter_count
@@ -19,7 +19,7 @@ CUTS = (0, 15, "all")
 
 
 def asked(*backbones):
-    return Calibration(backbones, 32, CUTS, 10, (), "adamw", "float16", 1, {}, time.time())
+    return CalibrationRequest(backbones, 32, CUTS, 10, (), "adamw", "float16", 1, {}, time.time())
 
 
 @pytest.fixture(scope="module")

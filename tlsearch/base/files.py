@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+# The installed package: its code, and the files that travel with it.
+PACKAGE = Path(__file__).parents[1]
+
 # What reading a damaged `.npz` raises.
 DAMAGED_ARCHIVE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 

@@ -1,10 +1,11 @@
 """Tables of what can be named in a search space: backbones, optimizers, metrics. No TensorFlow."""
 
-import importlib.resources
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from tlsearch.base.files import PACKAGE
 
 Preprocess = Literal["tf", "caffe", "torch", "none"]
 Direction = Literal["max", "min"]
@@ -47,7 +48,7 @@ class Backbone:
 
 def weights_folder() -> Path:
     """The folder of weights pretrained by this project."""
-    return Path(str(importlib.resources.files("tlsearch"))) / "weights"
+    return PACKAGE / "weights"
 
 
 def _family(

@@ -1,6 +1,5 @@
 """Search space YAML -> SearchConfig, with every mistake of the file named by its line."""
 
-import importlib.resources
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from tlsearch.base.errors import ConfigError
+from tlsearch.base.files import PACKAGE
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.dimension import Range
 from tlsearch.config.scheduler import KINDS
@@ -207,8 +207,7 @@ def find_space(space: str | Path) -> Path:
 
 def shipped_spaces() -> dict[str, Path]:
     """Name -> file of the search spaces that travel with the package."""
-    package = Path(str(importlib.resources.files("tlsearch")))
-    folders = (package / "search_spaces", package.parent / "search_spaces")
+    folders = (PACKAGE / "search_spaces", PACKAGE.parent / "search_spaces")
     files = [file for folder in folders if folder.is_dir() for file in folder.glob("*.yaml")]
     return {file.stem: file for file in sorted(files)}
 

@@ -34,7 +34,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationRequest:
     """What to measure: backbones with their weights random, since only time matters."""
 
     backbones: tuple[str, ...]
@@ -49,7 +49,7 @@ class Calibration:
     began: float
 
 
-def measure(asked: Calibration) -> dict[str, Any]:
+def measure(asked: CalibrationRequest) -> dict[str, Any]:
     """The paces by backbone, what the process needed to start, and its memory, as plain values."""
     started = time.time() - asked.began
     limit_threads(asked.threads)
@@ -69,7 +69,7 @@ def measure(asked: Calibration) -> dict[str, Any]:
     }
 
 
-def _showing(asked: Calibration) -> float:
+def _showing(asked: CalibrationRequest) -> float:
     """Seconds to augment an image."""
     augment = Augment(**asked.augment)
     if augment.nothing:
@@ -79,7 +79,7 @@ def _showing(asked: Calibration) -> float:
     return _first_and_steady(lambda: view[:], len(view))[1]
 
 
-def _pace(name: str, asked: Calibration, like: Pace | None) -> Pace:
+def _pace(name: str, asked: CalibrationRequest, like: Pace | None) -> Pace:
     """One backbone's, measured, or `like` another by multiply-adds."""
     executor = Executor(asked.cuts)
     began = time.perf_counter()
@@ -96,7 +96,7 @@ def _scaled_pass(like: Pace, whole: int) -> tuple[float, float]:
     return like.trace_s, like.pass_s * whole / max(1, like.multiply_adds)
 
 
-def _pass(backbone: LoadedBackbone, asked: Calibration) -> tuple[float, float]:
+def _pass(backbone: LoadedBackbone, asked: CalibrationRequest) -> tuple[float, float]:
     """Seconds before the first frozen pass to every cut, and of one image afterwards."""
     sections = [backbone.sections(cut) for cut in asked.cuts]
     outputs = [s.prefix.output for s in sections if not s.from_images]
@@ -107,7 +107,12 @@ def _pass(backbone: LoadedBackbone, asked: Calibration) -> tuple[float, float]:
 
 
 def _suffix(
-    name: str, asked: Calibration, cut: Unfrozen, executor: Executor, whole: int, like: Pace | None
+    name: str,
+    asked: CalibrationRequest,
+    cut: Unfrozen,
+    executor: Executor,
+    whole: int,
+    like: Pace | None,
 ) -> Suffix:
     network = executor.network(_trial(name, asked, cut), asked.classes)
     sections, price = network.sections, Price.of(network)
@@ -139,7 +144,9 @@ def _scaled(counted: Suffix, like: Suffix) -> Suffix:
     )
 
 
-def _timed(counted: Suffix, network: Network, executor: Executor, asked: Calibration) -> Suffix:
+def _timed(
+    counted: Suffix, network: Network, executor: Executor, asked: CalibrationRequest
+) -> Suffix:
     """With what a step of training takes, and a prediction."""
     prefix, count = network.sections.prefix, _count(counted.cost, BATCH)
     shape = (prefix.input if counted.from_images else prefix.output).shape[1:]
@@ -157,7 +164,7 @@ def _step(loop: Loop, rows: Any) -> Callable[[], Any]:
     return lambda: loop.train(rows, labels, order, len(rows), 0)
 
 
-def _trial(name: str, asked: Calibration, cut: Unfrozen) -> TrialConfig:
+def _trial(name: str, asked: CalibrationRequest, cut: Unfrozen) -> TrialConfig:
     return TrialConfig(
         backbone=name,
         weights="none",
@@ -191,9 +198,9 @@ def _random(shape: Sequence[int | None], dtype: str) -> Any:
     return numbers if dtype == "uint8" else (numbers / 256).astype(dtype)
 
 
-def _read(plain: dict[str, Any]) -> Calibration:
+def _read(plain: dict[str, Any]) -> CalibrationRequest:
     tuples = {key: tuple(plain[key]) for key in ("backbones", "cuts", "head_units")}
-    return Calibration(**{**plain, **tuples})
+    return CalibrationRequest(**{**plain, **tuples})
 
 
 if __name__ == "__main__":

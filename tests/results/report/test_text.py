@@ -156,7 +156,9 @@ WIDE: dict[str, Any] = {**ABOUT, "data": {"images": {"validation": 100}}}
 
 
 def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
-    grid = readable(RECORD, "accuracy", RankingContext(100, exported=2, latency_ms=1.25, bytes=1000))
+    grid = readable(
+        RECORD, "accuracy", RankingContext(100, exported=2, latency_ms=1.25, bytes=1000)
+    )
     leader = dict(zip(grid.columns, grid.body[0], strict=True))
     assert (leader["95 %"], leader["latency ms"], leader["bytes"]) == (
         "0.796-0.926",

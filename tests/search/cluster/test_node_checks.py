@@ -90,10 +90,9 @@ def test_another_version_is_a_problem_with_both_numbers():
 
 def test_a_checkout_that_was_edited_is_another_version(tmp_path, monkeypatch):
     before = node_checks._code_digest()
-    room = tmp_path / "search" / "cluster"
-    room.mkdir(parents=True)
-    (room / "a.py").write_text("1")
-    monkeypatch.setattr(node_checks, "__file__", str(room / "node_checks.py"))
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "a.py").write_text("1")
+    monkeypatch.setattr(node_checks, "PACKAGE", tmp_path)
     assert node_checks._code_digest() != before
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import tlsearch
 from tlsearch.base.errors import ConfigError
+from tlsearch.base.files import PACKAGE
 from tlsearch.config.catalog import WEIGHTS
 from tlsearch.config.load import dump, shipped_spaces
 from tlsearch.config.schema import SearchConfig
@@ -90,9 +90,8 @@ def _remedy(key: str) -> str:
 
 def pack(folder: Path, config: SearchConfig | None) -> None:
     """Fill a folder with this package, as it is installed here, and the resolved space."""
-    package = Path(tlsearch.__file__).parent
     junk = shutil.ignore_patterns("__pycache__", "*.pyc")
-    shutil.copytree(package, folder / "tlsearch", ignore=junk)
+    shutil.copytree(PACKAGE, folder / "tlsearch", ignore=junk)
     _pack_spaces(folder / "tlsearch" / "search_spaces")
     _pack_version(folder)
     if config is not None:

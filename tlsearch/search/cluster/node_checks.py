@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tlsearch.base.errors import ClusterError
+from tlsearch.base.files import PACKAGE
 from tlsearch.base.gpus import limit_mib, memory_mib
 
 SAME = ("tlsearch", "ray", "tensorflow", "keras", "numpy")
@@ -148,10 +149,9 @@ def versions() -> dict[str, str]:
 
 
 def _code_digest() -> str:
-    root = Path(__file__).parents[2]
     digest = hashlib.blake2b(digest_size=3)
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
     return digest.hexdigest()
 
 
