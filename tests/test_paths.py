@@ -85,6 +85,13 @@ def test_files_named_in_a_readme_exist(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_files_named_in_the_map_of_the_code_exist() -> None:
+    named = re.findall(r"`([\w./]+(?:\.py|\.j2|/))`", (PACKAGE / "README.md").read_text())
+    assert len(named) > 50
+    found = {path for path in named if (ROOT / path).exists() or any(PACKAGE.rglob(path))}
+    assert {*named} - found == set()
+
+
 def test_the_wheel_holds_the_package_and_the_search_spaces(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
