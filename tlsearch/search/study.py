@@ -33,8 +33,8 @@ def run(config: SearchConfig, directory: Place | None = None, listen: Listen = l
     Raises ConfigError where a study is already there, DataError or StorageError before the first
     trial, StudyError where no trial succeeds. A search that the user or an error cuts short is
     ranked and returned, with `ended_by` set; so is one that could not be sent to its bucket.
-    `listen` hears each event of `results.live.events`, whose text is its line (`listen=print` prints
-    them); what it raises is warned of and goes no further.
+    `listen` hears each event of `results.live.events`, whose text is its line (`listen=print`
+    prints them); what it raises is warned of and goes no further.
     """
     config = config.anchored()
     require_weight_files(config)
