@@ -14,7 +14,7 @@ from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
-from tlsearch.results.rank.leaderboard import ranked
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import TrialRecord, newest_name, open_storage
 from tlsearch.results.report.text import render
 from tlsearch.search.handle import Study

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from tlsearch.base.machine import machine
-from tlsearch.results.rank.leaderboard import ranked
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import STUDY_NAME, TrialRecord, open_storage, read
 

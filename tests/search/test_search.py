@@ -97,7 +97,7 @@ def test_its_record_is_whole(finished, shell):
 
 def test_the_best_trial_is_the_exported_one(finished, shell):
     study = Study(shell.root / "study")
-    facts, best = study.record().facts, study.best()
+    facts, best = study.record().facts, study.winner()
     assert facts["test"]["trial"] == best.number
     manifest = read_manifest(shell.root / "study" / "best")
     assert manifest.trained_accuracy == best.best("max")[1]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsearch.config.dataset import Data
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 
 
@@ -12,6 +13,7 @@ class ExportRequest:
     """What to export and where to; `pictures_from` is the data as the user named it.
 
     `timed` measures the latency of every file; `scores` (name -> value) go into the model card.
+    `refined_from` is the trial whose weights were trained on, where the checkpoint is a refinement.
     """
 
     checkpoint: Path
@@ -22,3 +24,4 @@ class ExportRequest:
     versions: dict[str, str]
     scores: dict[str, float]
     timed: bool = False
+    refined_from: TrialConfig | None = None

@@ -18,6 +18,15 @@ def rate_name(unfrozen_layers: object) -> str:
     return head_lr if unfrozen_layers == 0 else fine_tune_lr
 
 
+def first_ranked_epoch(unfrozen_layers: object) -> int:
+    """The first epoch whose value counts for a trial.
+
+    Epoch 0 is the head after warm-up. All trials with its backbone and head share it, so it counts
+    only for those that train the head alone.
+    """
+    return 0 if unfrozen_layers == 0 else 1
+
+
 class TrialConfig(Frozen):
     """One configuration to train; hashable; training is equal where `effective` is.
 
@@ -61,6 +70,10 @@ class TrialConfig(Frozen):
     def frozen(self) -> bool:
         """Whether the whole backbone stays as it was, so that only the head trains."""
         return self.unfrozen_layers == 0
+
+    def ranks(self, epoch: int) -> bool:
+        """Whether the value of an epoch counts for this trial."""
+        return epoch >= first_ranked_epoch(self.unfrozen_layers)
 
     @property
     def prefix_ends_at(self) -> Unfrozen:

@@ -11,7 +11,7 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.rank.confirmation import Winner, winner
 from tlsearch.results.rank.context import ranking_context
-from tlsearch.results.rank.leaderboard import ranked, table
+from tlsearch.results.rank.leaderboard import table
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
 from tlsearch.results.remote.copies import fetched, more
@@ -47,9 +47,14 @@ class Study:
         record = self.record()
         return table(record, ranking_context(record, self.about, self.home.best))
 
-    def best(self) -> TrialRecord | None:
-        """The best trial, None before the first report."""
-        return next(iter(ranked(self.record())), None)
+    def winner(self) -> TrialRecord | None:
+        """The trial that is exported and tested: the confirmed one; until then the best so far.
+
+        None before the first value.
+        """
+        record = self.record()
+        won = winner(record)
+        return None if won is None else record.trials[won.trial]
 
     def weights(self, trial: int | None = None) -> Path:
         """The kept weights of a trial, the winner's by default; RecordError where none are."""

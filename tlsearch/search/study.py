@@ -98,7 +98,7 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
     listen(ended_event(config, home, ending))
     study = Study(home, ending.interrupted or ending.error)
     write_report(home, study.record(), study.about)
-    if study.best() is None and ending.interrupted is None:
+    if study.winner() is None and ending.interrupted is None:
         lost = StudyError(f"{home.place}: no trial succeeded; see the logs under trials/")
         raise ending.error or lost
     return study

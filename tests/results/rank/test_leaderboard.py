@@ -18,11 +18,11 @@ from tlsearch.results.rank.leaderboard import (
     COLUMN_HELP,
     COLUMNS,
     CONFIG_COLUMNS,
-    keep_for_export,
-    ranked,
+    leading,
     rows,
     table,
 )
+from tlsearch.results.rank.standings import keep_for_export, ranked
 from tlsearch.results.record.journal import State, StudyRecord, TrialRecord
 
 UNSOUND = ("diverged", "failed")
@@ -175,3 +175,42 @@ def test_a_missing_or_foreign_manifest_measures_nothing(
 def test_every_column_has_its_meaning() -> None:
     assert tuple(COLUMN_HELP) == COLUMNS
     assert all((text and text[0].islower()) or text[0].isdigit() for text in COLUMN_HELP.values())
+
+
+HEAD, LAYERS = {"unfrozen_layers": 0}, {"unfrozen_layers": 15}
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "best"),
+    [
+        (LAYERS, {0: 0.94, 1: 0.6, 2: 0.46}, (1, 0.6)),
+        (LAYERS, {0: 0.94}, None),
+        (HEAD, {0: 0.94, 1: 0.6}, (0, 0.94)),
+        (HEAD, {0: 0.5, 1: 0.6}, (1, 0.6)),
+    ],
+)
+def test_the_warm_up_counts_for_trials_of_the_head_alone(config, values, best) -> None:
+    assert TrialRecord(0, "finished", config, values).best("max") == best
+
+
+def test_a_trial_that_only_became_worse_than_its_warm_up_ranks_by_what_it_did() -> None:
+    collapsed = TrialRecord(0, "stopped", LAYERS, {0: 0.94, 1: 0.6}, "stopped at epoch 1")
+    better = TrialRecord(1, "finished", LAYERS, {0: 0.94, 1: 0.95}, "trained to the last epoch")
+    first, second = rows(StudyRecord("max", (collapsed, better)))
+    assert (first["trial"], second["trial"], second["metric"]) == (1, 0, 0.6)
+    assert second["reason"] == "stopped at epoch 1; warm-up was better (0.9400)"
+    assert first["reason"] == "trained to the last epoch"
+
+
+def test_one_row_is_the_winners_once_it_is_decided() -> None:
+    trials = tuple(TrialRecord(n, "finished", LAYERS, {1: 0.9 - n / 10}) for n in range(3))
+    run = {"trial": 1, "seed": 7, "value": 0.8, "epoch": 1, "seconds": 1.0}
+    undecided, decided = (
+        rows(StudyRecord("max", trials)),
+        rows(StudyRecord("max", trials, {"confirmation": [run]})),
+    )
+    assert [row["winner"] for row in undecided] == [None] * 3
+    assert [row["winner"] for row in decided] == [False, True, False]
+    assert leading(undecided)["trial"] == 0
+    assert leading(decided)["trial"] == 1
+    assert leading([]) is None

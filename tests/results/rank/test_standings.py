@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.results.rank.leaderboard import keep_for_export, ranked
-from tlsearch.results.rank.standings import Standings
+from tlsearch.results.rank.standings import Standings, keep_for_export, ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 KEEP = 2

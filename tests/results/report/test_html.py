@@ -281,7 +281,7 @@ def test_the_front_is_what_no_other_trial_beats_in_both(
     found: list[tuple[float, float]], direction: Any
 ) -> None:
     trials = tuple(
-        TrialRecord(n, "finished", {}, {0: value}, seconds=seconds)
+        TrialRecord(n, "finished", {}, {1: value}, seconds=seconds)
         for n, (seconds, value) in enumerate(found)
     )
     sign = 1 if direction == "max" else -1

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,11 @@ def test_markdown_reads_as_a_table() -> None:
 
 | rank | trial | state | accuracy | epoch | seconds | backbone | unfrozen | head | lr | trained |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| 1 | 2 | finished | 0.8750 | 1/1 | 7.0 | photos | all | none | 0.0001 | 4242 |
+| 1* | 2 | finished | 0.8750 | 1/1 | 7.0 | photos | all | none | 0.0001 | 4242 |
 | 2 | 0 | finished | 0.7500 | 2/2 | 3.2 | strokes | 0 | 64 | 0.001 | 650 |
 | - | 1 | failed | - | -/0 | 0.0 | photos | all | none | 0.0001 | - |
 
+- *: the winner, which is exported and tested
 - most frequent class: 0.5000 validation accuracy
 - test accuracy of trial 2, evaluated once: 0.8000 on 40 images
 """
@@ -167,7 +169,8 @@ def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
     )
     assert "tie" not in grid.columns  # the other one is clearly worse
     assert explain(grid) == [
-        "95 %: the interval that the number of validation images allows (Wilson)"
+        "95 %: the interval that the number of validation images allows (Wilson)",
+        "*: the winner, which is exported and tested",
     ]
     tied = readable(RECORD, "accuracy", RankingContext(10))
     assert [row[tied.columns.index("tie")] for row in tied.body] == ["=", "=", ""]
@@ -196,3 +199,25 @@ def test_parquet_reads_back(tmp_path: Path) -> None:
     assert frame["unfrozen_layers"].tolist() == ["all", "0", "all"]
     write_parquet(tmp_path / "y.parquet", RECORD, RankingContext(), Selection(("rank",), top=1))
     assert pd.read_parquet(tmp_path / "y.parquet")["rank"].tolist() == [1]
+
+
+def test_a_warm_up_that_beats_every_trial_is_told() -> None:
+    layers = {"backbone": "strokes", "unfrozen_layers": 15, "head_units": [64]}
+    trials = (
+        TrialRecord(0, "finished", layers, {0: 0.94, 1: 0.6}),
+        TrialRecord(1, "finished", layers, {0: 0.90, 1: 0.93}),
+    )
+    assert summary(StudyRecord("max", trials), ABOUT)[0] == (
+        "warm-up alone: 0.9400 (strokes, head 64), better than every trial; add 0 to "
+        "space.unfrozen_layers, so that trials of the head alone carry it"
+    )
+    assert summary(StudyRecord("max", trials[1:]), ABOUT) == []
+
+
+def test_the_winner_is_marked_and_the_mark_explained() -> None:
+    grid = readable(RECORD, "accuracy")  # its test split was evaluated
+    assert [row[0] for row in grid.body] == ["1*", "2", "-"]
+    assert explain(grid)[-1] == "*: the winner, which is exported and tested"
+    grid = readable(replace(RECORD, facts={}), "accuracy")
+    assert [row[0] for row in grid.body] == ["1", "2", "-"]
+    assert not any(line.startswith("*") for line in explain(grid))

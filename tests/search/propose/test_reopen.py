@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tlsearch.config.load import parse
-from tlsearch.results.rank.leaderboard import ranked
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import mend, newest_name, note, open_storage, read
 from tlsearch.search.propose.outcome import RETRIES
 from tlsearch.search.propose.reopen import opened

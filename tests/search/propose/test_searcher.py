@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from tlsearch.config.load import parse
-from tlsearch.results.rank.leaderboard import ranked
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import read
 from tlsearch.search.ending import Ending
 from tlsearch.search.propose.outcome import RETRIES

@@ -3,8 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsearch.results.rank.leaderboard import ranked
-from tlsearch.results.rank.standings import KEPT_TRIALS
+from tlsearch.results.rank.standings import KEPT_TRIALS, ranked
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.search.winner.finish import drop_ended, drop_weights

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from tlsearch.config.trial_config import first_ranked_epoch
 from tlsearch.results.live.events import (
     EpochReported,
     Event,
@@ -47,9 +48,13 @@ def ended(trials: Iterable[TrialRecord]) -> int:
 
 @dataclass
 class Running:
-    """A trial at work: `epoch` None until its first report; `rung` the last rung it reached."""
+    """A trial at work: `epoch` None until its first report; `rung` the last rung it reached.
+
+    Epochs before `first` do not count for it.
+    """
 
     what: str
+    first: int = 1
     epoch: int | None = None
     value: float | None = None
     rung: int | None = None
@@ -81,7 +86,8 @@ class Progress:
                 self.forecast = str(event)
             case TrialBegan():
                 self._names[event.trial] = what(event.config)
-                self.running[event.trial] = Running(what(event.config))
+                first = first_ranked_epoch(event.config.get("unfrozen_layers"))
+                self.running[event.trial] = Running(what(event.config), first)
             case EpochReported():
                 self._note(event)
             case TrialEnded():
@@ -95,7 +101,8 @@ class Progress:
         trial = self.running.setdefault(event.trial, Running(""))
         trial.epoch, trial.value = event.epoch, event.value
         trial.rung = event.epoch if event.rung else trial.rung
-        if self.best is None or self._better(event.value, self.best[1]):
+        counts = event.epoch >= trial.first
+        if counts and (self.best is None or self._better(event.value, self.best[1])):
             self.best = (event.trial, event.value, trial.what)
 
     def _end(self, event: TrialEnded) -> None:

@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
-from statistics import mean, stdev
+from statistics import NormalDist, mean, stdev, variance
 from typing import Any
 
 from tlsearch.config.catalog import Direction
-from tlsearch.results.rank.leaderboard import ranked
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord
 
 RUNS = "confirmation"  # the fact that holds the runs
-SHARE = 0.3  # of the search's own time, at most
-FRESH_SHARE = 2 / 3  # of that; the rest refines the winner
+EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
+NOT_REFINED = "not_refined"  # the fact that says why the winner was not refined
+SHARE = 0.3  # of the search's own time, for what comes after the first fresh seed
+FRESH_SHARE = 2 / 3  # of that, for more seeds; the rest refines the winner
 
 
 def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
@@ -49,12 +51,21 @@ class Run:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A trial's score over fresh seeds: mean and standard error (None for a single one)."""
+    """A trial's score on the seeds that all candidates share: mean and standard error.
+
+    `values` maps each shared seed to the value there, None where the run diverged. `error` is None
+    where fewer than two seeds have a value.
+    """
 
     trial: int
     mean: float
     error: float | None
-    runs: tuple[Run, ...]
+    values: Mapping[int, float | None]
+
+    @property
+    def diverged(self) -> int:
+        """On how many shared seeds training diverged."""
+        return sum(value is None for value in self.values.values())
 
 
 def runs_of(facts: Mapping[str, Any]) -> tuple[Run, ...]:
@@ -63,20 +74,34 @@ def runs_of(facts: Mapping[str, Any]) -> tuple[Run, ...]:
 
 
 def confirmed(runs: Iterable[Run], direction: Direction) -> list[Confirmed]:
-    """Confirmed trials, best mean first; a trial with fewer seeds than others comes after them."""
-    fresh: dict[int, list[Run]] = {}
+    """The candidates, best first: by the mean over the seeds that all of them were trained on.
+
+    A candidate that diverged on a shared seed comes after those that did not.
+    """
+    fresh: dict[int, dict[int, float | None]] = {}
     for run in runs:
-        if not run.refined and run.value is not None:
-            fresh.setdefault(run.trial, []).append(run)
-    found = [_confirmed(trial, own) for trial, own in fresh.items()]
+        if not run.refined:
+            fresh.setdefault(run.trial, {})[run.seed] = run.value
+    seeds = _shared(fresh.values())
+    found = [_confirmed(trial, {seed: own[seed] for seed in seeds}) for trial, own in fresh.items()]
     sign = -1 if direction == "max" else 1
-    return sorted(found, key=lambda one: (-len(one.runs), sign * one.mean, one.trial))
+    sound = (one for one in found if one is not None)
+    return sorted(sound, key=lambda one: (one.diverged, sign * one.mean, one.trial))
 
 
-def _confirmed(trial: int, runs: Sequence[Run]) -> Confirmed:
-    values = [run.value for run in runs if run.value is not None]
-    error = stdev(values) / sqrt(len(values)) if len(values) > 1 else None
-    return Confirmed(trial, mean(values), error, tuple(runs))
+def _shared(candidates: Iterable[Mapping[int, float | None]]) -> list[int]:
+    """The seeds on which every candidate was trained, ascending."""
+    kept = [set(own) for own in candidates]
+    return sorted(set.intersection(*kept)) if kept else []
+
+
+def _confirmed(trial: int, values: Mapping[int, float | None]) -> Confirmed | None:
+    """None where no shared seed gave a value."""
+    sound = [value for value in values.values() if value is not None]
+    if not sound:
+        return None
+    error = stdev(sound) / sqrt(len(sound)) if len(sound) > 1 else None
+    return Confirmed(trial, mean(sound), error, values)
 
 
 def chosen(runs: Sequence[Run], direction: Direction) -> Run | None:
@@ -87,6 +112,35 @@ def chosen(runs: Sequence[Run], direction: Direction) -> Run | None:
     sign = 1 if direction == "max" else -1
     own = [run for run in runs if run.trial == order[0].trial and run.value is not None]
     return max(own, key=lambda run: (sign * (run.value or 0.0), not run.refined, -run.seed))
+
+
+def certainty(order: Sequence[Confirmed], images: int | None) -> float | None:
+    """The probability that the first of `order` is better than the second; None where unknown.
+
+    By a normal approximation. The variance of their difference is what the seeds show (pooled over
+    the candidates) and, for a share of `images` validation images, the binomial one. The latter
+    takes the two as measured on separate images, so the probability is a cautious one.
+    """
+    if len(order) < 2 or order[1].diverged:
+        return None
+    first, second = order[:2]
+    spread = _variance_of_seeds(order)
+    if spread is None and not images:
+        return None
+    chance = 0.0
+    if images:
+        chance = sum(one.mean * (1 - one.mean) / images for one in (first, second))
+    total = chance + 2 * (spread or 0.0) / len(first.values)
+    if total == 0:
+        return None
+    return NormalDist().cdf(abs(first.mean - second.mean) / sqrt(total))
+
+
+def _variance_of_seeds(order: Sequence[Confirmed]) -> float | None:
+    """How much a value varies with the seed, pooled over the candidates; None for single seeds."""
+    values = [[v for v in one.values.values() if v is not None] for one in order]
+    known = [variance(own) for own in values if len(own) > 1]
+    return mean(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -110,29 +164,58 @@ def winner(record: StudyRecord) -> Winner | None:
     return None if best is None else Winner(best.number)
 
 
-def lines(record: StudyRecord) -> list[str]:
-    """What a report says of the confirmation, a sentence a trial."""
+def decided(record: StudyRecord) -> Winner | None:
+    """The winner of a search that has come so far: confirmed, tested or exported; else None."""
+    return winner(record) if {RUNS, EXPORTED, "test"} & {*record.facts} else None
+
+
+def lines(record: StudyRecord, images: int | None = None) -> list[str]:
+    """What a report says of the confirmation, a sentence per trial, and how sure the choice is.
+
+    `images` counts the validation images where the metric is a share of them.
+    """
+    order = confirmed(runs_of(record.facts), record.direction)
     searched = {trial.number: trial.best(record.direction) for trial in record.trials}
-    found = []
-    for one in confirmed(runs_of(record.facts), record.direction):
-        best = searched.get(one.trial)
-        before = "" if best is None else f" (the search saw {best[1]:.4f})"
-        spread = "" if one.error is None else f" ± {one.error:.4f}"
-        seeds = "seed" if len(one.runs) == 1 else "seeds"
-        found.append(
-            f"trial {one.trial} confirmed: {one.mean:.4f}{spread} on {len(one.runs)} fresh "
-            f"{seeds}{before}"
-        )
-    return [*found, *_refinements(record)]
+    found = [_line(one, searched.get(one.trial)) for one in order]
+    return [*found, *_choice(order, images), *_refinements(record)]
+
+
+def _line(one: Confirmed, searched: tuple[int, float] | None) -> str:
+    before = "" if searched is None else f" (the search saw {searched[1]:.4f})"
+    spread = "" if one.error is None else f" ± {one.error:.4f}"
+    diverged = f"; diverged on {one.diverged} of them" if one.diverged else ""
+    return (
+        f"trial {one.trial} confirmed: {one.mean:.4f}{spread} on "
+        f"{_seeds(len(one.values))}{before}{diverged}"
+    )
+
+
+def _choice(order: Sequence[Confirmed], images: int | None) -> list[str]:
+    """By how much the winner leads, and how sure that is."""
+    if len(order) < 2:
+        return []
+    first, second = order[:2]
+    sure = certainty(order, images)
+    told = "" if sure is None else f"; it is the better one with a probability of {sure:.0%}"
+    single = " (one seed does not show how much seeds matter)" if len(first.values) == 1 else ""
+    return [
+        f"trial {first.trial} is chosen: {abs(first.mean - second.mean):.4f} ahead of trial "
+        f"{second.trial} on the same {_seeds(len(first.values))}{told}{single}"
+    ]
+
+
+def _seeds(count: int) -> str:
+    return f"{count} fresh {'seed' if count == 1 else 'seeds'}"
 
 
 def _refinements(record: StudyRecord) -> list[str]:
     runs = runs_of(record.facts)
     exported = chosen(runs, record.direction)
+    told = record.facts.get(NOT_REFINED)
     return [
         "refined with online augmentation: "
         + ("no value" if run.value is None else f"{run.value:.4f}")
         + (", kept" if run == exported else ", not better, not kept")
         for run in runs
         if run.refined
-    ]
+    ] + ([f"not refined: {told}"] if told else [])

@@ -1,11 +1,13 @@
 """The record of a study -> its trials, ranked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.catalog import Direction
 from tlsearch.config.spelling import spell
+from tlsearch.results.rank.confirmation import Winner, decided
 from tlsearch.results.rank.context import RankingContext
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ CONFIG_COLUMNS = (
 )
 # Every column of a leaderboard and what it means; `report --columns help` prints it.
 COLUMN_HELP: dict[str, str] = {
-    "rank": "place by the metric at each trial's best epoch; equal values by trial number",
+    "rank": "place by the metric at each trial's best epoch; equal values by trial number. "
+    "Epoch 0, the head after warm-up, counts only for trials that train the head alone",
     "trial": "the trial's number, as in trials/<number>",
     "state": "finished, stopped early, diverged, failed, or unfinished (running or cut short)",
     "metric": "the study's metric on the validation split, at the trial's best epoch",
@@ -42,6 +45,8 @@ COLUMN_HELP: dict[str, str] = {
     "high": "upper end of that interval",
     "tied": "true where the leader's value lies in this trial's interval, or equals its value: "
     "this validation split cannot tell the two apart",
+    "winner": "true for the trial that is confirmed, exported and tested; none while nothing is "
+    "decided",
     "best_epoch": "the epoch of that value, the earliest of equals; 0 is after the head's warm-up",
     "epochs": "the last epoch reported",
     "seconds": "time that the trial took, in seconds, waiting for a slot not counted",
@@ -72,22 +77,6 @@ COLUMN_HELP: dict[str, str] = {
 COLUMNS = tuple(COLUMN_HELP)
 
 
-def ranked(record: StudyRecord) -> list[TrialRecord]:
-    """Trials that reported a sound value, best first; the value is that of the best epoch.
-
-    Equal values rank by trial number. Diverged and failed trials are not ranked.
-    """
-    sign = -1 if record.direction == "max" else 1
-    sound = [t for t in record.trials if t.values and t.state not in ("diverged", "failed")]
-
-    def place(trial: TrialRecord) -> tuple[float, int]:
-        best = trial.best(record.direction)
-        assert best is not None, "only trials with values are ranked"
-        return sign * best[1], trial.number
-
-    return sorted(sound, key=place)
-
-
 def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[str, Any]]:
     """One plain row a trial, ranked ones first, then the rest by number, rank None."""
     order = ranked(record)
@@ -95,10 +84,17 @@ def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[st
     rest = [t for t in record.trials if t.number not in ranks and t.state != "waiting"]
     leader = order[0].best(record.direction) if order else None
     top = None if leader is None else leader[1]
+    won = decided(record)
     return [
-        _row(trial, ranks.get(trial.number), record.direction, context, top)
+        _row(trial, ranks.get(trial.number), record.direction, context, top, won)
         for trial in (*order, *rest)
     ]
+
+
+def leading(table: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The row that a study is told by: the winner's, before there is one the first; else None."""
+    won = [row for row in table if row["winner"]]
+    return next(iter(won or [row for row in table if row["rank"] == 1]), None)
 
 
 def table(record: StudyRecord, context: RankingContext = NOTHING) -> "pd.DataFrame":
@@ -109,16 +105,7 @@ def table(record: StudyRecord, context: RankingContext = NOTHING) -> "pd.DataFra
     whole = ("rank", "best_epoch", "seed", "trained_parameters", "bytes")
     real = ("metric", "low", "high", "trained_share", "latency_ms")
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64")
-    return frame.astype({**kinds, "tied": "boolean"})
-
-
-def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
-    """The numbers of the trials whose weights are worth their disk: the best `count` that ended.
-
-    One that still runs may yet diverge, and must not push another out before.
-    """
-    ended = [trial for trial in ranked(record) if trial.state != "unfinished"]
-    return [trial.number for trial in ended[:count]]
+    return frame.astype({**kinds, "tied": "boolean", "winner": "boolean"})
 
 
 def _row(
@@ -127,6 +114,7 @@ def _row(
     direction: Direction,
     context: RankingContext,
     top: float | None,
+    won: Winner | None,
 ) -> dict[str, Any]:
     epoch, value = trial.best(direction) or (None, None)
     low, high = (None if value is None else context.interval(value)) or (None, None)
@@ -139,6 +127,7 @@ def _row(
         "low": low,
         "high": high,
         "tied": None if rank is None else _tied(value, low, high, top),
+        "winner": None if won is None else trial.number == won.trial,
         "best_epoch": epoch,
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
@@ -148,9 +137,17 @@ def _row(
         "trained_share": trial.trained_share,
         "latency_ms": context.latency_ms if exported else None,
         "bytes": context.bytes if exported else None,
-        "reason": trial.reason,
+        "reason": _reason(trial, direction),
         "log": f"trials/{trial.number:05d}/log",
     }
+
+
+def _reason(trial: TrialRecord, direction: Direction) -> str:
+    """Why the trial ended, and whether it only became worse than its warm-up."""
+    before = trial.better_warm_up(direction)
+    if before is None:
+        return trial.reason
+    return "; ".join(filter(None, (trial.reason, f"warm-up was better ({before:.4f})")))
 
 
 def _tied(

@@ -1,6 +1,7 @@
-"""Who leads a study, kept up to date from trial to trial without looking at all of them again."""
+"""The order of a study's trials: of a whole record, and kept up to date from trial to trial."""
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tlsearch.config.catalog import Direction
@@ -11,9 +12,32 @@ KEPT_TRIALS = 5  # the best that ended, whose weights are worth their disk
 Place = tuple[float, int]  # the smaller the better: the value, negated where more is better; number
 
 
+def ranked(record: StudyRecord) -> list[TrialRecord]:
+    """Trials with a sound value, best first; the value is that of the best epoch that counts.
+
+    Equal values rank by trial number. Diverged and failed trials are not ranked.
+    """
+    sign = -1 if record.direction == "max" else 1
+    places = [
+        (sign * best[1], trial.number, trial)
+        for trial in record.trials
+        if trial.state not in ("diverged", "failed") and (best := trial.best(record.direction))
+    ]
+    return [trial for _, _, trial in sorted(places, key=lambda place: place[:2])]
+
+
+def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
+    """The numbers of the trials whose weights are worth their disk: the best `count` that ended.
+
+    One that still runs may yet diverge, and must not push another out before.
+    """
+    ended = [trial for trial in ranked(record) if trial.state != "unfinished"]
+    return [trial.number for trial in ended[:count]]
+
+
 @dataclass
 class Standings:
-    """What `leaderboard.ranked` and `keep_for_export` would say of the study as it stands.
+    """What `ranked` and `keep_for_export` would say of the study as it stands.
 
     `ended` counts the trials that came to an end; `dropped` is the one that the last end put out of
     the best `keep`, or kept from coming in, None where all of them still are the best.
@@ -33,12 +57,12 @@ class Standings:
         for trial in record.trials:
             if trial.state not in ("waiting", "unfinished"):
                 found.end(trial)
-            for value in trial.values.values() if trial.state == "unfinished" else ():
+            for value in trial.ranked_values.values() if trial.state == "unfinished" else ():
                 found.report(trial.number, value)
         return found
 
     def report(self, number: int, value: float) -> None:
-        """A trial at work reported a value."""
+        """A trial at work reported a value that counts for it."""
         place = (self._sign * value, number)
         self._open[number] = min(place, self._open.get(number, place))
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tlsearch.base.errors import RecordError
 from tlsearch.config.catalog import Direction
+from tlsearch.config.trial_config import first_ranked_epoch
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +62,25 @@ class TrialRecord:
         """The last epoch reported; 0 where only the warm-up was, or nothing."""
         return max(self.values, default=0)
 
+    @property
+    def ranked_values(self) -> dict[int, float]:
+        """The values that count for this trial, by epoch; see `first_ranked_epoch`."""
+        first = first_ranked_epoch(self.config.get("unfrozen_layers"))
+        return {epoch: value for epoch, value in self.values.items() if epoch >= first}
+
     def best(self, direction: Direction) -> tuple[int, float] | None:
-        """The best epoch and its value (the earliest of equals), None before the first report."""
-        if not self.values:
-            return None
+        """The best epoch that counts and its value (the earliest of equals), None before it."""
         sign = -1 if direction == "max" else 1
-        return min(self.values.items(), key=lambda item: (sign * item[1], item[0]))
+        order = sorted(self.ranked_values.items(), key=lambda item: (sign * item[1], item[0]))
+        return order[0] if order else None
+
+    def better_warm_up(self, direction: Direction) -> float | None:
+        """The warm-up's value where no epoch that counts was better; None elsewhere."""
+        best, before = self.best(direction), self.values.get(0)
+        if best is None or before is None or best[0] == 0:
+            return None
+        worse = best[1] < before if direction == "max" else best[1] > before
+        return before if worse else None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.location import Place
 from tlsearch.results.rank.context import ranking_context
-from tlsearch.results.rank.leaderboard import rows
+from tlsearch.results.rank.leaderboard import leading, rows
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import read
 from tlsearch.results.remote.copies import fetched
@@ -48,7 +48,8 @@ def study_rows(directories: Sequence[Place]) -> list[dict[str, Any]]:
 def _row(home: StudyDirectory) -> dict[str, Any]:
     about, record = home.read_about(), read(home.journal_file)
     table = rows(record, ranking_context(record, about, home.best))
-    leader = table[0] if table and table[0]["rank"] == 1 else {}
+    leader = leading(table) or {}
+    test = record.facts.get("test", {})
     return {
         "study": about["config"]["name"],
         "metric": about["config"]["metric"],
@@ -57,7 +58,7 @@ def _row(home: StudyDirectory) -> dict[str, Any]:
         "best": leader.get("metric"),
         "low": leader.get("low"),
         "high": leader.get("high"),
-        "test": record.facts.get("test", {}).get("value"),
+        "test": test.get("value") if test.get("trial") == leader.get("trial") else None,
         "seconds": round(sum(row["seconds"] for row in table), 2),
         "trial": leader.get("trial"),
         "what": _what(leader) if leader else None,

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tlsearch.results.rank import confirmation
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.importance import LEAST_TRIALS, importances
-from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, ranked, rows
+from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, leading, rows
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord, tested
 from tlsearch.results.report import glossary, plots
 from tlsearch.results.report.forecast_line import forecast_line
@@ -67,7 +69,7 @@ def _results(
         "trials": _trials(record, table, artifacts),
     }
     return {
-        "headline": _headline(record, table),
+        "headline": _headline(record, about, table),
         "board": _board(table, metric),
         "page": _json(page),
         "slices": sorted(plots.slices(record, metric)),
@@ -123,6 +125,7 @@ def _environment() -> "Environment":
         "confusions": _confusions,
         "pictures": _pictures,
         "counts": _counts,
+        "capitalize_first": lambda line: line[:1].upper() + line[1:],
     }
     return environment
 
@@ -161,11 +164,13 @@ def _finite(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def _headline(record: StudyRecord, table: Table) -> dict[str, Any]:
+def _headline(record: StudyRecord, about: Mapping[str, Any], table: Table) -> dict[str, Any]:
     states = [trial.state for trial in record.trials if trial.state != "waiting"]
+    best, test = leading(table), record.facts.get("test")
     return {
-        "best": table[0] if ranked(record) else None,
-        "test": record.facts.get("test"),
+        "best": best,
+        "test": test if best and test and test["trial"] == best["trial"] else None,
+        "confirmation": confirmation.lines(record, ranking_context(record, about).counted),
         "tested": len(tested(record)),
         "baselines": baseline_rows(record),
         "forecast": forecast_line(record),

@@ -6,7 +6,8 @@ from typing import Any
 
 from tlsearch.config.scheduler import rungs
 from tlsearch.results.rank.importance import is_range, parameters
-from tlsearch.results.rank.leaderboard import ranked, rows
+from tlsearch.results.rank.leaderboard import rows
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 Figure = dict[str, Any]

@@ -52,6 +52,7 @@ LEAST_FIRST = (
     "95 %",
     "state",
 )
+WINNER = "*"  # behind the winner's rank
 _OPTIONAL = ("95 %", "tie", "trained", "share", "latency ms", "bytes")
 
 
@@ -97,7 +98,7 @@ def _any(table: Sequence[Mapping[str, str]], name: str) -> bool:
 def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
     value, low = row["metric"], row["low"]
     return {
-        "rank": cell(row["rank"]),
+        "rank": cell(row["rank"]) + (WINNER if row["winner"] else ""),
         "trial": str(row["trial"]),
         "state": str(row["state"]),
         metric: "-" if value is None else f"{value:.4f}",

@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 from tlsearch.base.files import whole_file
 from tlsearch.base.markdown import markdown_table
+from tlsearch.config.spelling import spell
 from tlsearch.results.rank import confirmation
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord, tested
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
-from tlsearch.results.report.readable_table import Grid, readable
+from tlsearch.results.report.readable_table import WINNER, Grid, readable
 from tlsearch.results.report.readable_table import cell as cell
 from tlsearch.results.report.selection import Row, Selection
 
@@ -63,7 +65,8 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     """What a reader wants to know beside the table, a sentence a line."""
     metric = about["config"]["metric"]
     lines = [f"{name}: {value:.4f} validation {metric}" for name, value in baseline_rows(record)]
-    lines += confirmation.lines(record)
+    lines += _warm_up_lines(record)
+    lines += confirmation.lines(record, ranking_context(record, about).counted)
     test = record.facts.get("test")
     if test is not None:
         lines.append(
@@ -75,6 +78,24 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     if winners > 1:
         lines.append(f"the test split was evaluated for {winners} winners")
     return [*lines, *(line for line in (work_line(record), forecast_line(record)) if line)]
+
+
+def _warm_up_lines(record: StudyRecord) -> list[str]:
+    """That a warm-up alone was better than the best trial, where it was."""
+    order = ranked(record)
+    leader = order[0].best(record.direction) if order else None
+    found = [(value, trial) for trial in order if (value := trial.better_warm_up(record.direction))]
+    if not found or leader is None:
+        return []
+    best = max if record.direction == "max" else min
+    value, trial = best(found, key=lambda pair: pair[0])
+    if best(value, leader[1]) == leader[1]:
+        return []
+    head = spell(trial.config.get("head_units", []))
+    return [
+        f"warm-up alone: {value:.4f} ({trial.config.get('backbone')}, head {head}), better than "
+        "every trial; add 0 to space.unfrozen_layers, so that trials of the head alone carry it"
+    ]
 
 
 def _other_scores(test: Mapping[str, Any], metric: str) -> list[str]:
@@ -137,6 +158,8 @@ def explain(grid: Grid) -> list[str]:
         found.append("95 %: the interval that the number of validation images allows (Wilson)")
     if "tie" in grid.columns:
         found.append("=: the validation split cannot tell this trial from the leader")
+    if any(row[0].endswith(WINNER) for row in grid.body if grid.columns[0] == "rank"):
+        found.append("*: the winner, which is exported and tested")
     return found
 
 

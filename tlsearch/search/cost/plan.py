@@ -1,5 +1,7 @@
-"""What a search will cost, from what its machine takes for a step: arithmetic, nothing else."""
+"""What a search will cost, import math
+from what its machine takes for a step: arithmetic, nothing else."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -80,8 +82,7 @@ def plan(config: SearchConfig, calibration: Calibration, survey: Survey, slots: 
     seconds = costs.seconds(trained)
     work = seconds.prefixes + seconds.tracing + seconds.training
     wall_s = seconds.start + max(work / slots, costs.longest_trial())
-    shared = FRESH_SHARE / slots + 1 - FRESH_SHARE  # the refinement is one run
-    confirm_s = seconds.start + SHARE * work * shared if config.confirm else 0.0
+    confirm_s = seconds.start + costs.confirming(work) if config.confirm else 0.0
     budget = search_budget(config.time_budget, 0.0, config.confirm > 0)
     return Plan(
         trials=config.trials,
@@ -142,6 +143,16 @@ class _Costs:
         passes = _mean(self._pass(kept) for kept in self._networks)
         epochs = self._config.epochs * self._epoch() + self._warm_up() + TRIAL_S
         return self._tracing(1) + passes / min(self._slots, len(self._networks)) + epochs
+
+    def confirming(self, work_s: float) -> float:
+        """The longer of a round of all candidates and the share that several rounds may take; then
+        the refinement, which is one run, where the study augments.
+        """
+        refining = 0.0 if self._config.augment.nothing else (1 - FRESH_SHARE) * SHARE * work_s
+        whole_s = self._config.epochs * self._epoch() + self._warm_up() + TRIAL_S
+        candidates = min(self._config.confirm, self._config.trials)
+        a_round = math.ceil(candidates / self._slots) * whole_s
+        return max(a_round, FRESH_SHARE * SHARE * work_s / self._slots) + refining
 
     def study_bytes(self) -> int:
         """The changed weights of the trials that are kept, were they the largest."""

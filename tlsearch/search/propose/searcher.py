@@ -200,7 +200,8 @@ class TruthfulSearch(OptunaSearch):
         epoch, value = result[TIME_ATTR], result[METRIC]
         if sound and epoch not in known:
             trial.report(value, epoch)
-            self._standings.report(trial.number, value)
+            if self._tried[trial.number].ranks(epoch):
+                self._standings.report(trial.number, value)
             self._listen(EpochReported(trial.number, epoch, value, epoch in self._rungs))
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:

@@ -86,7 +86,8 @@ class ExplainedMedian(FIFOScheduler):
 
     def _decide(self, number: int, epoch: int, means: list[float]) -> Decision:
         best = max if self._direction == "max" else min
-        value, median = best(self.values[number].values()), float(np.median(means))
+        own = [value for at, value in self.values[number].items() if at > 0]  # not the warm-up's
+        value, median = best(own), float(np.median(means))
         return Decision(
             trial=number,
             epoch=epoch,

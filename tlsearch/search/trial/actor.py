@@ -144,8 +144,12 @@ class TrialActor(tune.Trainable):
         write_text(self.home / "curves.jsonl", text)
         self._seconds = sum(line["seconds"] for line in kept)
         for line in kept:
-            if line["value"] is not None and self.workplace.better(line["value"], self._best):
+            if line["value"] is not None and self._leads(line["epoch"], line["value"]):
                 self._best = line["value"]
+
+    def _leads(self, epoch: int, value: float) -> bool:
+        """Whether an epoch is the trial's best so far of those that count for it."""
+        return self.trial.ranks(epoch) and self.workplace.better(value, self._best)
 
     def _keep(self, report: "EpochReport") -> None:
         """Write the curve's point and the best weights."""
@@ -157,7 +161,7 @@ class TrialActor(tune.Trainable):
             file.write(json.dumps(_point(report, self.workplace.every_batch)) + "\n")
         if report.diverged:
             return
-        if self.workplace.better(report.value, self._best):
+        if self._leads(report.epoch, report.value):
             self._best = report.value
             report.snapshot().save(self.home / "best.npz", weights_only=True)
 

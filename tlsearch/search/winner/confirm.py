@@ -1,16 +1,23 @@
 """The winner confirmed: the best trials trained again, whole, on fresh seeds; then refined."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlsearch.config.augmentation import Augment
-from tlsearch.config.catalog import AUGMENTATIONS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig, rate_name
 from tlsearch.results.live.events import ConfirmedOnce, Confirming, Listen
-from tlsearch.results.rank.confirmation import FRESH_SHARE, RUNS, SHARE, Run, chosen, runs_of
-from tlsearch.results.rank.leaderboard import ranked
+from tlsearch.results.rank.confirmation import (
+    FRESH_SHARE,
+    NOT_REFINED,
+    RUNS,
+    SHARE,
+    Run,
+    chosen,
+    runs_of,
+)
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord, note, read
 from tlsearch.search.cluster.ray_session import as_completed
@@ -51,9 +58,7 @@ def confirm(
     """Confirm the best trials and refine the winner, as far as the time allows; each run is noted
     as it ends, and those that were noted are not trained again.
     """
-    record = read(home.journal_file)
-    allowed_s = allowance(config, record, ending.spent_s, slots, gone(config, record))
-    wanted = within(jobs(config, record), allowed_s, at_least=owed(config, record, ending.spent_s))
+    wanted = due(config, read(home.journal_file), ending.spent_s, slots)
     if wanted:
         listen(Confirming(len({job.number for job in wanted}), len(wanted)))
     keep = _keeper(home, ending, listen)
@@ -62,20 +67,49 @@ def confirm(
     _refine(config, home, place, ending, keep)
 
 
-def allowance(
-    config: SearchConfig, record: StudyRecord, spent_s: float, slots: int, gone_s: float = 0.0
-) -> float:
-    """Seconds of slots that fresh seeds may take: a share of what the trials took, less `gone_s`
-    that were taken before, within the study's budget; half as much is left to refine the winner.
+def due(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -> list[PlannedRun]:
+    """The runs that are still to be trained, in whole rounds: a round is one seed for every
+    candidate, so that candidates are compared on the same seeds.
+
+    The first round is due whatever it takes. Another one is due where all rounds so far fit into a
+    share of what the trials took. A time budget may cut the first round to its best candidates.
     """
-    share = SHARE * FRESH_SHARE * sum(trial.seconds for trial in record.trials)
-    share = max(0.0, share - gone_s)
-    if config.time_budget is None:
-        return share
-    return max(0.0, min(share, (config.time_budget - spent_s) * slots))
+    left_s = _left_s(config, spent_s, slots)
+    if left_s <= 0:
+        return []
+    first, *more = rounds(config, record)
+    taken = within(first, left_s, at_least=0 if runs_of(record.facts) else 1)
+    used_s = done_s(config, record) + _expected_s(first)
+    for another in more if len(taken) == len(first) else ():
+        used_s += _expected_s(another)
+        if used_s > share_s(record, FRESH_SHARE) or _expected_s([*taken, *another]) > left_s:
+            break
+        taken += another
+    return taken
 
 
-def gone(config: SearchConfig, record: StudyRecord) -> float:
+def rounds(config: SearchConfig, record: StudyRecord) -> list[list[PlannedRun]]:
+    """Per fresh seed, the candidates that have not been trained on it, best first."""
+    done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}
+    top = _distinct(ranked(record))[: config.confirm]
+    return [
+        [
+            PlannedRun(
+                trial.number, _with_seed(trial, seed), _whole_s(trial, record, config.epochs)
+            )
+            for trial in top
+            if (trial.number, seed) not in done
+        ]
+        for seed in fresh_seeds(config.seed)
+    ]
+
+
+def share_s(record: StudyRecord, part: float) -> float:
+    """A part of the seconds of slots that confirming may take beyond its first round."""
+    return SHARE * part * sum(trial.seconds for trial in record.trials)
+
+
+def done_s(config: SearchConfig, record: StudyRecord) -> float:
     """What the confirmed runs were expected to take: the same share fits the same runs, whether one
     driver trained them or several.
     """
@@ -83,16 +117,13 @@ def gone(config: SearchConfig, record: StudyRecord) -> float:
     return sum(_whole_s(record.trials[run.trial], record, config.epochs) for run in runs)
 
 
-def jobs(config: SearchConfig, record: StudyRecord) -> list[PlannedRun]:
-    """What is still to be trained: the top trials on each fresh seed, seed after seed."""
-    done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}
-    top = _distinct(ranked(record))[: config.confirm]
-    return [
-        PlannedRun(trial.number, _with_seed(trial, seed), _whole_s(trial, record, config.epochs))
-        for seed in fresh_seeds(config.seed)
-        for trial in top
-        if (trial.number, seed) not in done
-    ]
+def _left_s(config: SearchConfig, spent_s: float, slots: int) -> float:
+    """Seconds of slots that the study's budget leaves; infinite without a budget."""
+    return math.inf if config.time_budget is None else (config.time_budget - spent_s) * slots
+
+
+def _expected_s(runs: Iterable[PlannedRun]) -> float:
+    return sum(run.expected_s for run in runs)
 
 
 def _distinct(order: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -108,18 +139,8 @@ def fresh_seeds(seed: int) -> list[int]:
     return [replica_seed(seed, FRESH + number) for number in range(SEEDS)]
 
 
-def owed(config: SearchConfig, record: StudyRecord, spent_s: float) -> int:
-    """How many runs there must be, whatever they take: one, until the best trial has one, unless
-    the study's own time is up.
-    """
-    if config.time_budget is not None and spent_s >= config.time_budget:
-        return 0
-    confirmed = {run.trial for run in runs_of(record.facts)}
-    return 0 if any(trial.number in confirmed for trial in ranked(record)[:1]) else 1
-
-
-def within(wanted: Sequence[PlannedRun], allowed_s: float, at_least: int = 1) -> list[PlannedRun]:
-    """The first jobs that fit into the time, by what their trials took; `at_least` as many."""
+def within(wanted: Sequence[PlannedRun], allowed_s: float, at_least: int) -> list[PlannedRun]:
+    """The first runs that fit into the time, by what their trials took; `at_least` as many."""
     taken: list[PlannedRun] = []
     used_s = 0.0
     for job in wanted:
@@ -177,33 +198,56 @@ def _refine(
     ending: Ending,
     keep: Callable[[Run], None],
 ) -> None:
-    """Train the best run of the winner on with an online view an epoch, if that was not done."""
+    """Train the best run of the winner on with an online view per epoch, if the study augments,
+    that was not done, and at least one epoch fits into the time for it.
+    """
     record = read(home.journal_file)
-    best = chosen(runs_of(record.facts), config.direction)
-    if best is None or best.refined or ending.cut_short:
+    runs = runs_of(record.facts)
+    best = chosen(runs, config.direction)
+    if best is None or ending.cut_short or config.augment.nothing:
         return
-    if any(run.refined and run.trial == best.trial for run in runs_of(record.facts)):
+    if any(run.refined and run.trial == best.trial for run in runs):
         return
-    limit_s = allowance(config, record, ending.spent_s, slots=1) / 2
-    if limit_s <= 0:  # it would be broken off in its first epoch
+    limit_s = min(share_s(record, 1 - FRESH_SHARE), _left_s(config, ending.spent_s, slots=1))
+    train, validation = (len(place.data.splits[split]) for split in ("train", "validation"))
+    epoch_s = online_epoch_s(record, record.trials[best.trial], train, validation)
+    if epoch_s > limit_s:
+        told = f"one epoch would take about {epoch_s:.1f} s, and {max(0.0, limit_s):.1f} s are left"
+        note(home.journal_file, {NOT_REFINED: told})
         return
-    trial = refinement(TrialConfig(**record.trials[best.trial].config), best.seed)
-    start = home.trial(best.trial) / best.weights
-    job = PlannedRun(best.trial, trial, start=start, limit_s=limit_s)
+    trial = TrialConfig(**record.trials[best.trial].config)
+    job = PlannedRun(
+        best.trial,
+        refinement(trial, best.seed, int(limit_s / epoch_s)),
+        start=home.trial(best.trial) / best.weights,
+        limit_s=limit_s,
+    )
     for run in _trained([job], config, place, 1, ending):
         keep(run)
 
 
-def refinement(trial: TrialConfig, seed: int) -> TrialConfig:
+def online_epoch_s(record: StudyRecord, trial: TrialRecord, train: int, validation: int) -> float:
+    """What an epoch of a trial is expected to take where each needs a pass of the frozen part over
+    the `train` images: the trial's own epoch, and the pass at the best speed that a trial reached.
+    """
+    own_s = trial.seconds / max(1, trial.epochs + 1)
+    speeds = [t.work["done"] / t.seconds for t in record.trials if t.work and t.seconds]
+    if trial.work is None or not any(speeds):
+        return own_s
+    config = TrialConfig(**trial.config)
+    views = len({config.view(epoch) for epoch in range(1, trial.epochs + 1)})
+    image = float(trial.work["prefix_pass"]) / max(1, train * views + validation)
+    return float(own_s + train * image / max(speeds))
+
+
+def refinement(trial: TrialConfig, seed: int, most_epochs: int) -> TrialConfig:
     """The same trial for half as many epochs, at a tenth of its rate, every epoch a new view."""
-    augment = Augment(**AUGMENTATIONS["light"]) if trial.augment.nothing else trial.augment
     return trial.model_copy(
         update={
             "seed": seed,
-            "augment": augment,
             "views": 0,
             "view_seed": seed,  # not the views that the trials of the study have seen
-            "epochs": max(1, trial.epochs // 2),
+            "epochs": max(1, min(trial.epochs // 2, most_epochs)),
             rate_name(trial.unfrozen_layers): trial.learning_rate * REFINED_RATE,
         }
     )
@@ -218,8 +262,9 @@ def train_handed_over(job: PlannedRun, place: Workplace) -> Run:
 
 
 def train_again(job: PlannedRun, place: Workplace, folder: Path) -> Run:
-    """Train a job to its end in this process and keep its best weights; without a value where it
-    diverged, or had no time for one epoch.
+    """Train a job in this process and keep its best weights; without a value where it diverged.
+
+    With a limit it ends after the epoch that another one like it would exceed the limit with.
     """
     from tlsearch.training.checkpoint import load_checkpoint
 
@@ -229,9 +274,11 @@ def train_again(job: PlannedRun, place: Workplace, folder: Path) -> Run:
     best, seconds = Run(job.number, job.trial.seed, None, 0, 0.0, job.refines), 0.0
     for report in place.train(job.trial, start):
         seconds += report.seconds
-        if report.diverged or (job.limit_s is not None and seconds > job.limit_s):
+        if report.diverged:
             break
-        if place.better(report.value, best.value):
+        if job.trial.ranks(report.epoch) and place.better(report.value, best.value):
             best = replace(best, value=report.value, epoch=report.epoch)
             report.snapshot().save(folder / best.weights, weights_only=True)
+        if job.limit_s is not None and seconds + report.seconds > job.limit_s:
+            break
     return replace(best, seconds=round(seconds, 2))

@@ -11,17 +11,16 @@ from tlsearch.base.errors import TlsearchError
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.rank.confirmation import Winner, winner
-from tlsearch.results.rank.leaderboard import keep_for_export
-from tlsearch.results.rank.standings import KEPT_TRIALS
+from tlsearch.results.rank.confirmation import EXPORTED, Winner, runs_of, winner
+from tlsearch.results.rank.standings import KEPT_TRIALS, keep_for_export
 from tlsearch.results.record.directory import StudyDirectory, versions
 from tlsearch.results.record.journal import StudyRecord, note, read, tested
 from tlsearch.search.cluster.ray_session import in_worker
 from tlsearch.search.winner.artifacts import write_test, write_winner
 
 TEST_SCORE = "test score, evaluated once"
-EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
 
 
 def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
@@ -79,7 +78,8 @@ def export_request(
     out: Path,
 ) -> ExportRequest:
     """What the exporter needs to know of a study; the test score only where it was evaluated."""
-    known = [test["value"] for test in tested(read(home.journal_file)) if _is_of(test, won)]
+    record = read(home.journal_file)
+    known = [test["value"] for test in tested(record) if _is_of(test, won)]
     return ExportRequest(
         checkpoint=home.trial(won.trial) / won.weights,
         data=data,
@@ -88,7 +88,18 @@ def export_request(
         out=out,
         versions=versions(),
         scores={TEST_SCORE: known[0]} if known else {},
+        refined_from=_first_phase(record, won),
     )
+
+
+def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
+    """What a refined winner was before: its trial, on the seed whose run was refined."""
+    runs = (r for r in runs_of(record.facts) if (r.trial, r.weights) == (won.trial, won.weights))
+    run = next(runs, None)
+    if run is None or not run.refined:
+        return None
+    trial = TrialConfig(**record.trials[won.trial].config)
+    return trial.model_copy(update={"seed": run.seed})
 
 
 def _score_and_export(

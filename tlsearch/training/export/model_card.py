@@ -1,6 +1,6 @@
 """model_card.md: what a model was made from, how good it is, and what it is not for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ def model_card(
         _scores(manifest, request),
         _confusion(manifest.labels, labels, probabilities.argmax(axis=1)),
         _files(manifest.artifacts),
-        _configuration(trial),
+        _configuration(trial, request.refined_from),
         _use(manifest),
     )
     return "\n\n".join(sections) + "\n"
@@ -70,9 +70,21 @@ def _files(artifacts: Sequence[Artifact]) -> str:
     return "## Files\n\n" + _table(columns, body)
 
 
-def _configuration(trial: TrialConfig) -> str:
-    body = [(name, str(value)) for name, value in trial.to_json().items()]
-    return "## Configuration\n\n" + _table(("key", "value"), body)
+def _configuration(trial: TrialConfig, refined_from: TrialConfig | None) -> str:
+    """The configuration of the trial; of a refined one, of both phases of its training."""
+    if refined_from is None:
+        return "## Configuration\n\n" + _keys(trial.to_json())
+    before, after = refined_from.to_json(), trial.to_json()
+    changed = {name: value for name, value in after.items() if value != before[name]}
+    return (
+        f"## Configuration\n\n{_keys(before)}\n\n### Refinement\n\nThe best weights of that "
+        "training were trained on, with a new augmented view in every epoch and:\n\n"
+        + _keys(changed)
+    )
+
+
+def _keys(values: Mapping[str, Any]) -> str:
+    return _table(("key", "value"), [(name, str(value)) for name, value in values.items()])
 
 
 def _use(manifest: Manifest) -> str:
