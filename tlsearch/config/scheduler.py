@@ -81,10 +81,13 @@ Scheduler = Annotated[
 
 
 def rungs(first: int, reduction: int, epochs: int) -> tuple[int, ...]:
-    """The rungs' epochs, ascending: first, first * reduction, ..., up to the last epoch."""
+    """The rungs' epochs, ascending: first, first * reduction, ..., up to the last epoch.
+
+    A trial shorter than the first rung is compared at its last epoch; 0 epochs have no rung.
+    """
     found = []
     epoch = min(first, epochs)
-    while epoch <= epochs:
+    while 0 < epoch <= epochs:
         found.append(epoch)
         epoch *= reduction
     return tuple(found)

@@ -295,6 +295,12 @@ def test_the_front_is_what_no_other_trial_beats_in_both(
     assert {t.number for t in front} == unbeaten
 
 
+def test_a_study_that_knows_the_warm_up_alone_has_a_page(tmp_path: Path) -> None:
+    for config in ({"unfrozen_layers": 0}, {"unfrozen_layers": 15}):
+        record = StudyRecord("max", (TrialRecord(0, "unfinished", config, {0: 0.5}),))
+        assert "trial 0" in render_html(record, ABOUT, tmp_path).lower()
+
+
 def test_rungs_are_marked() -> None:
     record = StudyRecord("max", (TrialRecord(0, "finished", {}, dict.fromkeys(range(10), 0.5)),))
     layout = learning_curves(record, "accuracy", {"first_rung": 2, "reduction": 2})["layout"]
