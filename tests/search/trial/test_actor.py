@@ -85,6 +85,26 @@ def test_an_actor_killed_anywhere_leaves_a_trial_that_ends_as_it_would_have(
     assert [point["epoch"] for point in curve(workplace)] == list(range(EPOCHS + 1))
 
 
+@pytest.mark.parametrize("damage", [b"\xff", b"{}\n", b'{"epoch": "x"}\n'])
+def test_a_damaged_curve_is_never_held_against_the_trial(begin, workplace, damage):
+    unbroken = begin()
+    expected = [unbroken.step()["value"] for _ in range(EPOCHS + 1)]
+    (workplace.study / "trials" / "00000" / "resume.npz").unlink()
+    first = begin()
+    for _ in range(3):
+        first.step()
+    path = workplace.study / "trials" / "00000" / "curves.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], damage + lines[1], *lines[2:]]))
+    again = begin()
+    results = [again.step()]
+    while not results[-1]["done"]:
+        results.append(again.step())
+    assert {result["failure"] for result in results} == {None}
+    assert results[-1]["value"] == expected[-1]
+    assert [point["value"] for point in curve(workplace)] == expected
+
+
 def test_what_was_saved_is_never_ahead_of_what_was_reported(begin):
     actor = begin()
     reported = [actor.step()["epoch"] for _ in range(3)]

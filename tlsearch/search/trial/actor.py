@@ -134,8 +134,14 @@ class TrialActor(tune.Trainable):
                 sys.stderr.write(f"{error}: starting over\n")
         if start is not None and start.trial != self.trial:
             start = None
+        if start is not None and not {*range(start.epoch + 1)} <= self._known_epochs():
+            sys.stderr.write("curves.jsonl lacks an epoch, or is damaged: starting over\n")
+            start = None
         self._forget_after(-1 if start is None else start.epoch)
         return start
+
+    def _known_epochs(self) -> set[int]:
+        return {line["epoch"] for line in _points(self.home / "curves.jsonl")}
 
     def _forget_after(self, epoch: int) -> None:
         """Take up curve and best value as they stood at the resumed epoch."""
@@ -283,9 +289,20 @@ def _finite(number: float) -> float | None:
 
 
 def _points(path: Path) -> list[dict[str, Any]]:
-    """The points of a learning curve, but for a last line that was torn."""
-    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    """The points of a learning curve, without lines that are torn or damaged."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    return [point for line in lines if (point := _read_point(line)) is not None]
+
+
+def _read_point(line: bytes) -> dict[str, Any] | None:
+    """A point with what a resumed trial takes from it; None where the line is damaged."""
+    try:
+        point = json.loads(line)
+        known = {"epoch": int(point["epoch"]), "seconds": float(point["seconds"])}
+        value = None if point["value"] is None else float(point["value"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return {**point, **known, "value": value}
 
 
 def _log_to(path: Path) -> None:
