@@ -18,7 +18,14 @@ DAMAGED_ARCHIVE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file to write; it takes its name only when the block ends without an error."""
+    """A binary file to write; it takes its name only when the block ends without an error.
+
+    A device or a pipe is written into: a file in its place would be of no use to anybody.
+    """
+    if is_special(path):
+        with path.open("wb") as file:
+            yield file
+        return
     path = path.resolve()  # a link stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -33,6 +40,11 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def is_special(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a folder, as `/dev/null`."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def write_text(path: Path, text: str) -> None:
