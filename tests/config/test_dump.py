@@ -34,7 +34,7 @@ spaces = st.fixed_dictionaries(
     optional={
         "backbone": some(st.sampled_from(sorted(BACKBONES))),
         "weights": some(names),
-        "unfrozen_layers": some(st.integers(0, 99) | st.just("all")),
+        "unfrozen_layers": some(st.integers(12, 99) | st.sampled_from([0, "all"])),
         "head_units": st.lists(st.lists(st.integers(1, 99), max_size=2), min_size=1, max_size=1),
         "dropout": some(st.floats(0, 0.9).map(abs)) | ranges(0.1, 0.9),
         "head_lr": some(rates) | ranges(1e-6, 9),

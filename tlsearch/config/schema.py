@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -77,6 +78,9 @@ def _plain_baseline(raw: Any) -> Any:
     return raw
 
 
+# In pydantic's context: the configuration is that of a study which ran before.
+RECORDED = "recorded"
+
 Baseline = Annotated[dict[str, Any], BeforeValidator(_plain_baseline)]
 
 
@@ -132,8 +136,13 @@ class SearchConfig(Frozen):
         )
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> "SearchConfig":
+    def _parts_fit(self, info: ValidationInfo) -> "SearchConfig":
         problems = _images_too_small(self)
+        if not (info.context or {}).get(RECORDED):  # an older version took what trains nothing
+            problems += [
+                _mistake(("space", "unfrozen_layers", *at), why)
+                for at, why in self.space.untrained()
+            ]
         for index, baseline in enumerate(self.baselines):
             for key, why in _outside(baseline, self.space).items():
                 problems.append(_mistake(("baselines", index, key), why))

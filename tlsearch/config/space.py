@@ -1,5 +1,6 @@
 """The dimensions of a search: what varies from trial to trial."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PositiveInt, Tag
@@ -80,6 +81,50 @@ class Space(Frozen):
         low, high = int(layers.low), int(layers.high)
         steps = min(CUTS_OF_A_RANGE - 1, high - low)
         return tuple(low + -(-(high - low) * i // steps) for i in range(steps + 1))
+
+    def trained(self, unfrozen: Unfrozen, backbone: str, batch_norm: bool) -> Unfrozen:
+        """How many layers a trial unfreezes where the space proposes so many: of a range, the next
+        value at which something trains, since the last layers of a network hold no weights.
+        """
+        layers = self.unfrozen_layers
+        if unfrozen in (0, "all") or not isinstance(layers, Range):
+            return unfrozen
+        least, step = BACKBONES[backbone].anatomy.least(batch_norm), int(layers.step or 1)
+        return next(
+            (n for n in range(int(unfrozen), int(layers.high) + 1, step) if n >= least), unfrozen
+        )
+
+    def untrained(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Where the space asks for so few layers that a backbone trains none of them, and why."""
+        least = {name: self._least(name) for name in self.backbone.values}
+        for at, found in self._depths():
+            frozen = [name for name in least if 0 < found < least[name]]
+            if frozen:
+                last = f"last {found} layers" if found > 1 else "last layer"
+                yield (
+                    at,
+                    (
+                        f"found {found}, but nothing trains in the {last} of {', '.join(frozen)}: "
+                        f"expected 0 for the head alone, or {max(least.values())} and more"
+                    ),
+                )
+
+    def _least(self, backbone: str) -> int:
+        """How many layers train something in every trial of a backbone."""
+        return BACKBONES[backbone].anatomy.least(all(self.train_batch_norm.values))
+
+    def _depths(self) -> Iterator[tuple[tuple[str | int, ...], int]]:
+        """Every number of layers that must train something, and where it is written: of a range
+        that begins at 0 the last, since `trained` reads the others upwards.
+        """
+        layers = self.unfrozen_layers
+        if isinstance(layers, Range):
+            low, high, step = int(layers.low), int(layers.high), int(layers.step or 1)
+            yield (("low",), low) if low else (("high",), high - (high - low) % step)
+            return
+        for place, value in enumerate(layers.values):
+            if value != "all":
+                yield (place,), value
 
     def cut_for(self, unfrozen: Unfrozen) -> Unfrozen:
         """The one of `cuts` that a trial with so many unfrozen layers uses."""

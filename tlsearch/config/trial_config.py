@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from tlsearch.config.anatomy import Anatomy
 from tlsearch.config.augmentation import Augment
+from tlsearch.config.catalog import BACKBONES, SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
 from tlsearch.config.dimension import Frozen, Unfrozen, Units
 
 RATES = ("head_lr", "fine_tune_lr")
@@ -83,7 +85,9 @@ class TrialConfig(Frozen):
 
     @property
     def effective(self) -> "TrialConfig":
-        """The same training with what it does not use at its default: equal ones train alike."""
+        """The same training with what it does not use at its default, and with one spelling where
+        there are several: equal ones train alike, to the last bit.
+        """
         unused = [name for name in RATES if name != rate_name(self.unfrozen_layers)]
         if self.frozen:
             unused.append("train_batch_norm")
@@ -92,7 +96,32 @@ class TrialConfig(Frozen):
         if self.augment.nothing:
             unused += ["views", "view_seed"]
         defaults = {name: type(self).model_fields[name].default for name in unused}
-        return self.model_copy(update=defaults)
+        return self.model_copy(update={**defaults, **self._respelled()})
+
+    def _respelled(self) -> dict[str, Any]:
+        """What stands for all values that train as this trial's do."""
+        acts = SCHEDULE_ACTS.get(self.schedule, 1) <= self.epochs
+        found: dict[str, Any] = {
+            "optimizer": SAME_OPTIMIZER.get(self.optimizer, self.optimizer),
+            "schedule": self.schedule if acts else "constant",
+        }
+        row = BACKBONES.get(self.backbone)
+        if row is None:  # of another version's catalogue
+            return found
+        found["backbone"], found["weights"] = plainest(row, self.weights)
+        if self.pooling == "flatten" and self.image_px <= row.single_px:
+            found["pooling"] = "gap"
+        return found if self.frozen else {**found, **self._simplest_depth(row.anatomy)}
+
+    def _simplest_depth(self, anatomy: Anatomy) -> dict[str, Any]:
+        """The depth that stands for all at which the same layers train behind the same cut."""
+        batch_norm = self.train_batch_norm and anatomy.has_batch_norm(self.unfrozen_layers)
+        layers, cut = anatomy.simplest(self.unfrozen_layers, self.prefix_ends_at, batch_norm)
+        return {
+            "unfrozen_layers": layers,
+            "cut_layers": None if cut == layers else cut,
+            "train_batch_norm": batch_norm,
+        }
 
     @property
     def digest(self) -> str:

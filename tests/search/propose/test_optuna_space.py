@@ -184,6 +184,41 @@ def test_a_space_holds_what_it_could_propose(change: dict[str, Any], held: bool)
     assert (parameters_of(trial, parse(WIDE).space) is not None) == held
 
 
+@pytest.mark.parametrize(
+    ("backbone", "layers", "batch_norm", "found"),
+    [
+        ("strokes", "{low: 0, high: 6}", "false", {0: 0, 1: 3, 2: 3, 3: 3, 6: 6}),
+        ("strokes", "{low: 0, high: 6}", "true", {0: 0, 1: 2, 2: 2, 3: 3}),
+        ("strokes", "{low: 0, high: 6, step: 2}", "false", {0: 0, 2: 4, 4: 4}),
+        ("resnet50", "{low: 0, high: 6}", "false", {0: 0, 1: 4, 3: 4, 5: 5}),
+        ("strokes", "[0, 15]", "false", {0: 0, 15: 15}),
+    ],
+)
+def test_a_range_is_read_upwards_to_layers_that_train(
+    backbone: str, layers: str, batch_norm: str, found: dict[int, int]
+) -> None:
+    settings = (
+        f"space.backbone={backbone}",
+        f"space.unfrozen_layers={layers}",
+        f"space.train_batch_norm={batch_norm}",
+    )
+    config = parse(SMALL, settings=settings)
+    for proposed, trained in found.items():
+        asked = {"unfrozen_layers": proposed, "fine_tune_lr": 1e-4}
+        point = place(config, lambda name, kind, asked=asked: asked[name])
+        assert (point.trial.unfrozen_layers, point.parameters["unfrozen_layers"]) == (trained,) * 2
+        assert parameters_of(point.trial, config.space) == point.parameters
+
+
+def test_of_two_names_of_one_training_one_is_trained(tmp_path: Path) -> None:
+    settings = ["space.backbone=strokes", "space.fine_tune_lr=1e-3"]
+    config = parse(SMALL, settings=[*settings, "space.optimizer=[adam, adamw]"])
+    search = TruthfulSearch(config, tmp_path / "journal.log", lambda trial, record: None)
+    trials = train(search, 3)
+    assert len({trial.effective for trial in trials[:2]}) == 2
+    assert [trial.seed == 0 for trial in trials] == [True, True, False]
+
+
 @pytest.mark.parametrize("value", ["all", None, "strange"])
 def test_a_range_holds_no_words(value: Any) -> None:
     space = parse(SMALL, settings=["space.unfrozen_layers={low: 0, high: 20}"]).space

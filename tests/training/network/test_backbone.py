@@ -8,7 +8,7 @@ import pytest
 from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.training.network.backbone import load_backbone, preprocessing
-from tlsearch.training.network.cut import cut_points
+from tlsearch.training.network.cut import choose_cut, cut_points, trainable_layers
 from tlsearch.training.network.multiply_adds import forward
 
 pytestmark = pytest.mark.training
@@ -36,6 +36,42 @@ def backbone(row):
 
 def test_the_row_tells_the_number_of_layers(row, backbone):
     assert len(backbone.model.layers) == row.layers
+
+
+def test_the_row_tells_what_each_layer_is_and_where_the_network_can_be_cut(row, backbone):
+    cuts = {cut.index for cut in cut_points(backbone.model)}
+    letters = "".join(
+        letter(layer).upper() if place in cuts else letter(layer)
+        for place, layer in enumerate(backbone.model.layers)
+    )
+    assert letters == row.anatomy.letters
+
+
+def letter(layer):
+    kinds = {keras.layers.BatchNormalization: "b", keras.layers.Dropout: "d"}
+    return kinds.get(type(layer), "w" if layer.trainable_variables else "o")
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_depths_are_alike_exactly_where_they_train_the_same(row, backbone, batch_norm):
+    deepest = row.layers - 2  # see Anatomy.simplest
+    near_ends = {*range(1, 40), *range(row.layers - 9, deepest)}
+    for unfrozen in sorted(near_ends | {*range(40, deepest, 11)}):
+        trained = [what_trains(backbone.model, n, batch_norm) for n in (unfrozen, unfrozen + 1)]
+        found = [row.anatomy.simplest(n, n, batch_norm) for n in (unfrozen, unfrozen + 1)]
+        assert (found[0] == found[1]) == (trained[0] == trained[1]), unfrozen
+        assert bool(trained[0][1]) == (unfrozen >= row.anatomy.least(batch_norm))
+    beyond = [what_trains(backbone.model, n, batch_norm) for n in (row.layers, 10_000, "all")]
+    assert beyond[0] == beyond[1] == beyond[2]
+
+
+def what_trains(model, unfrozen, batch_norm):
+    """The cut, the names of layers that train, and those of dropouts that are active."""
+    last = trainable_layers(model, unfrozen)
+    spared = () if batch_norm else (keras.layers.BatchNormalization,)
+    moving = [x.name for x in last if x.trainable_variables and not isinstance(x, spared)]
+    dropouts = [x.name for x in last if isinstance(x, keras.layers.Dropout)]
+    return choose_cut(model, unfrozen).name, moving, dropouts
 
 
 def test_the_row_tells_what_the_network_costs(row, backbone):

@@ -85,8 +85,17 @@ def place(config: SearchConfig, ask: Ask) -> Point:
     for name in Space.model_fields:
         if name not in RATES:
             choose(name)
+    _train_something(config.space, chosen, asked)
     choose(rate_name(chosen["unfrozen_layers"]))
     return Point(asked, trial_config(config, chosen))
+
+
+def _train_something(space: Space, chosen: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Take the next number of layers where the proposed one trains nothing, and tell Optuna so."""
+    name, proposed = "unfrozen_layers", chosen["unfrozen_layers"]
+    trained = space.trained(proposed, chosen["backbone"], chosen["train_batch_norm"])
+    if trained != proposed:
+        chosen[name] = asked[name] = trained
 
 
 def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig:
