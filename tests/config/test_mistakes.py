@@ -261,6 +261,54 @@ def test_last_layers_of_which_one_trains_are_taken(space: str) -> None:
     parse(f"data: {{kind: digits, image_px: 80}}\nspace: {{{space}}}")
 
 
+@pytest.mark.parametrize(
+    ("space", "problem"),
+    [
+        (
+            "unfrozen_blocks: [0, 1], unfrozen_layers: 15",
+            "space.unfrozen_blocks: expected either unfrozen_layers or unfrozen_blocks, found both",
+        ),
+        (
+            "unfrozen_blocks: [1, 18, all]",
+            "space.unfrozen_blocks[1]: found 18, but mobilenet_v2 has 17 inverted residual blocks: "
+            "expected 17 at most, or all",
+        ),
+        (
+            "unfrozen_blocks: 12, backbone: [resnet50, densenet121, inception_v3]",
+            "space.unfrozen_blocks: found 12, but densenet121 has 4 dense blocks, "
+            "inception_v3 has 11 inception blocks: expected 4 at most, or all",
+        ),
+        (
+            "unfrozen_blocks: {low: 0, high: 20, step: 2}",
+            "space.unfrozen_blocks.high: found 20, but mobilenet_v2 has 17 inverted residual "
+            "blocks: expected 17 at most, or all",
+        ),
+        (
+            "unfrozen_blocks: -1",
+            "space.unfrozen_blocks: found -1, expected a whole number >= 0, or all",
+        ),
+    ],
+)
+def test_blocks_that_cannot_be_say_why(space: str, problem: str) -> None:
+    data = "data: {kind: digits, image_px: 80}\n"
+    assert problems(f"{data}space: {{{space}}}") == [f"pets.yaml:2: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("space", "baseline", "other"),
+    [
+        ("unfrozen_blocks: [0, 2]", "unfrozen_layers: 15", "unfrozen_blocks"),
+        ("unfrozen_layers: [0, 15]", "unfrozen_blocks: 2", "unfrozen_layers"),
+    ],
+)
+def test_a_baseline_counts_as_its_space_does(space: str, baseline: str, other: str) -> None:
+    key, value = baseline.split(": ")
+    assert problems(f"{DIGITS}space: {{{space}}}\nbaselines: [{{{baseline}}}]") == [
+        f"pets.yaml:3: baselines[0].{key}: found {value}, but the space has {other}: "
+        f"say it in {other}"
+    ]
+
+
 def test_a_study_that_began_with_layers_that_train_nothing_can_be_opened() -> None:
     values = {"data": {"kind": "digits"}, "space": {"unfrozen_layers": [0, 1, 2]}}
     config = from_mapping(values, recorded=True)

@@ -49,6 +49,10 @@ class Anatomy:
         """How many blocks there are."""
         return len(self.block_layers) - 1
 
+    def last_layers(self, blocks: LastLayers) -> LastLayers:
+        """How many last layers so many blocks are, with everything after them."""
+        return "all" if blocks == "all" else self.block_layers[blocks]
+
     def least(self, batch_norm: bool = False) -> int:
         """The smallest number of last layers of which one trains."""
         return self.layers - max(map(self.letters.lower().rfind, _trainable(batch_norm)))

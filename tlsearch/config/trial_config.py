@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tlsearch.config.anatomy import Anatomy
 from tlsearch.config.augmentation import Augment
@@ -12,12 +13,21 @@ from tlsearch.config.catalog import BACKBONES, SAME_OPTIMIZER, SCHEDULE_ACTS, pl
 from tlsearch.config.dimension import Frozen, Unfrozen, Units
 
 RATES = ("head_lr", "fine_tune_lr")
+DEPTHS = ("unfrozen_layers", "unfrozen_blocks")  # of which a space has one
 
 
 def rate_name(unfrozen_layers: object) -> str:
     """Which of the two rates a trial uses: the head's where nothing is unfrozen."""
     head_lr, fine_tune_lr = RATES
     return head_lr if unfrozen_layers == 0 else fine_tune_lr
+
+
+def depth_label(config: Mapping[str, Any]) -> Any:
+    """How deep a configuration asks to unfreeze, as it was asked: 15, "3 blocks", "all"."""
+    blocks = config.get("unfrozen_blocks")
+    if blocks is None:
+        return config.get("unfrozen_layers")
+    return blocks if blocks == "all" else f"{blocks} block{'' if blocks == 1 else 's'}"
 
 
 class TrialConfig(Frozen):
@@ -27,6 +37,8 @@ class TrialConfig(Frozen):
     new one for every epoch. They follow from `view_seed`, the study's, so that trials with other
     seeds share them. Without augmentation there is one view, the images themselves.
     `early_stopping` ends a trial after so many epochs without a better value.
+    `unfrozen_blocks` is the request where it was in blocks: `unfrozen_layers`, what trains, follows
+    from it where it is not given.
     `cut_layers`, where given, is at least `unfrozen_layers`: the frozen prefix ends as if so many
     layers were unfrozen, at a cut that it shares with other trials.
     """
@@ -34,6 +46,7 @@ class TrialConfig(Frozen):
     backbone: str
     weights: str = "default"
     unfrozen_layers: Unfrozen = 0
+    unfrozen_blocks: Unfrozen | None = None
     cut_layers: Unfrozen | None = None
     train_batch_norm: bool = False
     pooling: str = "gap"
@@ -58,6 +71,15 @@ class TrialConfig(Frozen):
     views: int = Field(default=0, ge=0)
     view_seed: int = 0
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_as_layers(cls, raw: Any) -> Any:
+        blocks = raw.get("unfrozen_blocks")
+        if blocks is None or "unfrozen_layers" in raw:
+            return raw
+        layers = BACKBONES[raw["backbone"]].anatomy.last_layers(blocks)
+        return {**raw, "unfrozen_layers": layers}
 
     @property
     def frozen(self) -> bool:
@@ -89,6 +111,7 @@ class TrialConfig(Frozen):
         there are several: equal ones train alike, to the last bit.
         """
         unused = [name for name in RATES if name != rate_name(self.unfrozen_layers)]
+        unused.append("unfrozen_blocks")  # `unfrozen_layers` says it
         if self.frozen:
             unused.append("train_batch_norm")
         if self.warm_up_epochs == 0:

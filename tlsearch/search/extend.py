@@ -10,7 +10,7 @@ import yaml
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import dump, parse
-from tlsearch.config.schema import SearchConfig
+from tlsearch.config.schema import SearchConfig, outside
 from tlsearch.results.record.directory import versions
 
 # What may differ between trials that are ranked together, or concerns no trial at all.
@@ -102,8 +102,7 @@ def _set(config: SearchConfig, settings: list[str]) -> SearchConfig:
     changed = parse(dump(bare), "study.yaml", settings, recorded=recorded)
     if changed.baselines:
         return changed
-    space = changed.space
-    held = [b for b in config.baselines if all(getattr(space, k).admits(v) for k, v in b.items())]
+    held = [baseline for baseline in config.baselines if not outside(baseline, changed.space)]
     return changed.model_copy(update={"baselines": tuple(held)})
 
 

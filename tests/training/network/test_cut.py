@@ -95,3 +95,13 @@ def test_every_cut_is_listed_with_what_it_serves_and_leaves(backbone):
     for one, deeper in zip(found[1:], found, strict=False):
         for unfrozen in (deeper.unfrozen_layers + 1, one.unfrozen_layers):
             assert choose_cut(backbone.model, unfrozen).name == one.cut
+
+
+def test_a_cut_before_a_block_serves_that_block(backbone):
+    anatomy, found = backbone.row.anatomy, cut_costs(backbone.row.name)
+    reached = {cut.unfrozen_layers: cut.unfrozen_blocks for cut in found}
+    for blocks, layers in enumerate(anatomy.block_layers):
+        assert reached[layers] == blocks
+        assert (
+            blocks == 0 or choose_cut(backbone.model, layers).index == anatomy.layers - layers - 1
+        )

@@ -1,6 +1,6 @@
 """The record of a study -> its trials, ranked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.catalog import Direction
@@ -18,6 +18,7 @@ CONFIG_COLUMNS = (
     "backbone",
     "weights",
     "unfrozen_layers",
+    "unfrozen_blocks",
     "train_batch_norm",
     "pooling",
     "head_units",
@@ -47,7 +48,10 @@ COLUMN_HELP: dict[str, str] = {
     "seconds": "time that the trial took, in seconds, waiting for a slot not counted",
     "backbone": "the pretrained network",
     "weights": "the pretrained weights that it began with",
-    "unfrozen_layers": "how many of the backbone's last layers were trained, or all",
+    "unfrozen_layers": "how many of the backbone's last layers were trained, or all; nothing where "
+    "the space counts in blocks",
+    "unfrozen_blocks": "how many of the backbone's last blocks were trained, with everything after "
+    "them, or all; nothing where the space counts in layers",
     "train_batch_norm": "whether batch normalisation layers were trained with them",
     "pooling": "how the backbone's last feature map became a vector",
     "head_units": "widths of the head's dense layers before the last; none: no such layer",
@@ -142,7 +146,7 @@ def _row(
         "best_epoch": epoch,
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
-        **{name: spell(trial.config.get(name)) for name in CONFIG_COLUMNS},
+        **_configured(trial.config),
         "seed": trial.config.get("seed"),
         "trained_parameters": trial.trained_parameters,
         "trained_share": trial.trained_share,
@@ -151,6 +155,12 @@ def _row(
         "reason": trial.reason,
         "log": f"trials/{trial.number:05d}/log",
     }
+
+
+def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for; layers that only follow from blocks were not."""
+    asked = {name: spell(config.get(name)) for name in CONFIG_COLUMNS}
+    return asked if asked["unfrozen_blocks"] is None else {**asked, "unfrozen_layers": None}
 
 
 def _tied(
