@@ -171,13 +171,13 @@ ANATOMIES: dict[str, Anatomy] = {
     ),
     "MobileNetV3Small": Anatomy(
         _INVERTED,
-        "OOWBO OWBOowoWOOWB WBOOWBOWB wbowbowbO WBOOWBOowoWOOWB wbowboowowoowbO*2 WBOWBOowoWOOWB "
-        "wbowboowowoowbO WBOOWBOowoWOOWB wbowboowowoowbO wbowboowowoowbOWBO",
+        "OOWBO OWBOowowoOWB WBOOWBOWB wbowbowbO WBOOWBOowowoOWB wbowboowowoowbO*2 WBOWBOowowoOWB "
+        "wbowboowowoowbO WBOOWBOowowoOWB wbowboowowoowbO wbowboowowoowbOWBO",
     ),
     "MobileNetV3Large": Anatomy(
         _INVERTED,
-        "OOWBO wbowbO WBOOWBOWB wbowbowbO WBOOWBOowoWOOWB wbowboowowoowbO*2 WBOOWBOWB wbowbowbO*3 "
-        "WBOWBOowoWOOWB wbowboowowoowbO WBOOWBOowoWOOWB wbowboowowoowbO wbowboowowoowbOWBO",
+        "OOWBO wbowbO WBOOWBOWB wbowbowbO WBOOWBOowowoOWB wbowboowowoowbO*2 WBOOWBOWB wbowbowbO*3 "
+        "WBOWBOowowoOWB wbowboowowoowbO WBOOWBOowowoOWB wbowboowowoowbO wbowboowowoowbOWBO",
     ),
     "MobileNetV3Minimalistic": Anatomy(
         _INVERTED,

@@ -133,6 +133,7 @@ def test_it_has_cut_points_from_input_to_output(row, backbone):
     assert cuts[0].whole
     assert cuts[0].index == 0
     assert cuts[-1].index == row.layers - 1
+    assert [cut.name for cut in cuts] == [backbone.model.layers[cut.index].name for cut in cuts]
     assert len(cuts) > 10
 
 
