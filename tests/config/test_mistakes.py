@@ -284,6 +284,11 @@ def test_last_layers_of_which_one_trains_are_taken(space: str) -> None:
             "blocks: expected 17 at most, or all",
         ),
         (
+            "unfrozen_blocks: {low: 0, high: 5, step: 4}, backbone: densenet121",
+            "space.unfrozen_blocks.high: found 5, but densenet121 has 4 dense blocks: "
+            "expected 4 at most, or all",
+        ),
+        (
             "unfrozen_blocks: -1",
             "space.unfrozen_blocks: found -1, expected a whole number >= 0, or all",
         ),

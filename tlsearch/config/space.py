@@ -46,6 +46,9 @@ BatchSizes = Annotated[
     within(1, 4096, True),
 ]
 
+Where = tuple[str | int, ...]  # within a dimension
+Written = tuple[Where, int]
+Problem = tuple[Where, str]
 
 CUTS_OF_A_RANGE = 6
 
@@ -124,36 +127,39 @@ class Space(Frozen):
             (n for n in range(int(unfrozen), int(layers.high) + 1, step) if n >= least), unfrozen
         )
 
-    def misfits(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def misfits(self) -> Iterator[Problem]:
         """Where the space asks for more blocks than a backbone has, or for layers too, and why."""
         if self.unfrozen_blocks is None:
             return
         if self.unfrozen_layers is not None:
             yield (), "expected either unfrozen_layers or unfrozen_blocks, found both"
         known = {name: BACKBONES[name].anatomy for name in self.backbone.values}
-        for at, found in _written(self.unfrozen_blocks, last=True):
+        for at, found in _numbers(self.unfrozen_blocks):
             short = [f"{n} has {a.blocks} {a.block}s" for n, a in known.items() if found > a.blocks]
             if short:
                 most = min(anatomy.blocks for anatomy in known.values())
                 yield at, f"found {found}, but {', '.join(short)}: expected {most} at most, or all"
 
-    def untrained(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def untrained(self) -> Iterator[Problem]:
         """Where the space asks for so few layers that a backbone trains none of them, and why."""
-        if self.unfrozen_layers is None:
-            return
         least = {name: self._least(name) for name in self.backbone.values}
-        from_0 = isinstance(self.unfrozen_layers, Range) and self.unfrozen_layers.low == 0
-        for at, found in _written(self.unfrozen_layers, last=from_0):
+        for at, found in self._needed():
             frozen = [name for name in least if 0 < found < least[name]]
             if frozen:
                 last = f"last {found} layers" if found > 1 else "last layer"
-                yield (
-                    at,
-                    (
-                        f"found {found}, but nothing trains in the {last} of {', '.join(frozen)}: "
-                        f"expected 0 for the head alone, or {max(least.values())} and more"
-                    ),
-                )
+                why = f"nothing trains in the {last} of {', '.join(frozen)}"
+                hint = f"expected 0 for the head alone, or {max(least.values())} and more"
+                yield at, f"found {found}, but {why}: {hint}"
+
+    def _needed(self) -> Iterator[Written]:
+        """The numbers of layers of which one must train, and where they are written: of a range
+        from 0 its last value, since `trained` reads the others upwards.
+        """
+        layers = self.unfrozen_layers
+        if isinstance(layers, Range) and layers.low == 0:
+            yield ("high",), int(layers.high - layers.high % (layers.step or 1))
+        elif layers is not None:
+            yield from _numbers(layers)
 
     def _least(self, backbone: str) -> int:
         """How many layers train something in every trial of a backbone."""
@@ -177,15 +183,11 @@ def _spread(depth: Choices[Unfrozen] | Range) -> tuple[Unfrozen, ...]:
     return tuple(low + -(-(high - low) * i // steps) for i in range(steps + 1))
 
 
-def _written(
-    depth: Choices[Unfrozen] | Range, last: bool
-) -> Iterator[tuple[tuple[str | int, ...], int]]:
-    """Numbers of a dimension, and where each is written: all choices; of a range the first value,
-    or the `last`.
-    """
+def _numbers(depth: Choices[Unfrozen] | Range) -> Iterator[Written]:
+    """The numbers of a dimension, and where each is written."""
     if isinstance(depth, Range):
-        low, high, step = int(depth.low), int(depth.high), int(depth.step or 1)
-        yield (("high",), high - (high - low) % step) if last else (("low",), low)
+        yield ("low",), int(depth.low)
+        yield ("high",), int(depth.high)
         return
     for place, value in enumerate(depth.values):
         if value != "all":
