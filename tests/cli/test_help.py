@@ -115,6 +115,9 @@ def test_backbones_as_json_hold_what_the_catalogue_holds(say: Callable[..., Said
     for row in rows:
         for key in ("image_px", "min_px", "layers", "multiply_adds", "parameters", "licence"):
             assert row[key] == getattr(BACKBONES[row["name"]], key)
+        anatomy = BACKBONES[row["name"]].anatomy
+        assert (row["blocks"], row["first_trainable"]) == (anatomy.blocks, anatomy.least())
+        assert tuple(row["block_layers"]) == anatomy.block_layers[1:]
 
 
 def test_report_prints_the_leaderboard(study: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tlsearch.config.catalog import BACKBONES, METRICS, OPTIMIZERS
+from tlsearch.config.dimension import Choices
 from tlsearch.config.load import dump, from_mapping, parse
 
 DIGITS = "data: {kind: digits, image_px: 48}\n"
@@ -34,7 +35,7 @@ spaces = st.fixed_dictionaries(
     optional={
         "backbone": some(st.sampled_from(sorted(BACKBONES))),
         "weights": some(names),
-        "unfrozen_layers": some(st.integers(0, 99) | st.just("all")),
+        "unfrozen_layers": some(st.integers(12, 99) | st.sampled_from([0, "all"])),
         "head_units": st.lists(st.lists(st.integers(1, 99), max_size=2), min_size=1, max_size=1),
         "dropout": some(st.floats(0, 0.9).map(abs)) | ranges(0.1, 0.9),
         "head_lr": some(rates) | ranges(1e-6, 9),
@@ -74,6 +75,18 @@ def test_a_search_is_read_back_as_dumped(plain: dict[str, Any]) -> None:
     config = from_mapping(plain)
     assert parse(dump(config)) == config
     assert parse(dump(parse(dump(config)))) == config
+
+
+def test_blocks_are_read_back_as_dumped() -> None:
+    config = parse(f"{DIGITS}space: {{unfrozen_blocks: [0, 3, all]}}")
+    assert config.space.unfrozen_layers is None
+    assert "unfrozen_layers" not in dump(config)
+    assert parse(dump(config)) == config
+
+
+def test_a_space_without_blocks_is_dumped_as_before() -> None:
+    assert "unfrozen_blocks" not in dump(parse(DIGITS))
+    assert parse(DIGITS).space.unfrozen_layers == Choices(values=(0,))
 
 
 def test_a_baseline_is_read_back_as_dumped() -> None:

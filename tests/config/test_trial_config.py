@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.config.trial_config import TrialConfig
+from tlsearch.config.trial_config import TrialConfig, depth_label
 
 trials = st.builds(
     TrialConfig,
@@ -65,6 +65,28 @@ def test_hash_follows_equality_and_digest_what_trains(one: TrialConfig, other: T
     assert one.effective.effective == one.effective
 
 
+def test_blocks_become_layers_where_the_trial_is_made() -> None:
+    trial = TrialConfig(backbone="resnet50", unfrozen_blocks=2, fine_tune_lr=1e-3)
+    assert (trial.unfrozen_layers, trial.frozen, trial.learning_rate) == (20, False, 1e-3)
+    assert TrialConfig(backbone="resnet50", unfrozen_blocks=0).frozen
+    assert TrialConfig(backbone="resnet50", unfrozen_blocks="all").unfrozen_layers == "all"
+
+
+@pytest.mark.parametrize(
+    ("config", "label"),
+    [
+        ({"unfrozen_layers": 15}, 15),
+        ({"unfrozen_layers": 15, "unfrozen_blocks": None}, 15),
+        ({"unfrozen_layers": 11, "unfrozen_blocks": 1}, "1 block"),
+        ({"unfrozen_layers": 32, "unfrozen_blocks": 3}, "3 blocks"),
+        ({"unfrozen_layers": "all", "unfrozen_blocks": "all"}, "all"),
+        ({}, None),
+    ],
+)
+def test_a_depth_is_told_as_it_was_asked_for(config: dict[str, Any], label: Any) -> None:
+    assert depth_label(config) == label
+
+
 @given(trials)
 def test_a_trial_is_read_back_from_json(trial: TrialConfig) -> None:
     again = TrialConfig(**json.loads(json.dumps(trial.to_json())))
@@ -72,7 +94,7 @@ def test_a_trial_is_read_back_from_json(trial: TrialConfig) -> None:
     assert (again.digest, hash(again)) == (trial.digest, hash(trial))
 
 
-@pytest.mark.parametrize("field", TrialConfig.model_fields)
+@pytest.mark.parametrize("field", {*TrialConfig.model_fields} - {"unfrozen_blocks"})
 def test_every_field_changes_the_digest_where_it_is_used(field: str) -> None:
     other = OTHER.get(field, not getattr(BASE, field))  # what is not in the table is a switch
     trial = WHERE_IT_MATTERS.get(field, BASE)

@@ -148,6 +148,14 @@ def test_baselines_that_a_narrower_space_lacks_are_dropped() -> None:
     assert found.baselines == ({"unfrozen_layers": 15},)
 
 
+def test_a_study_that_began_with_layers_that_train_nothing_goes_on() -> None:
+    space = {"backbone": ["strokes"], "unfrozen_layers": [0, 2]}
+    old = from_mapping({"data": {"kind": "digits"}, "space": space}, recorded=True)
+    assert extended(old, Extension(trials="+5", time="5m")).trials == old.trials + 5
+    with pytest.raises(ConfigError, match="nothing trains in the last 2 layers of strokes"):
+        extended(CONFIG, settings("space.unfrozen_layers=[0, 2]"))
+
+
 def test_an_entry_of_the_history_says_when_and_what() -> None:
     found = extended(CONFIG, Extension("+10", "+5m", ("space.backbone=strokes",)), 20, 700)
     told = entry(CONFIG, found, 20)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tlsearch.config.catalog import BACKBONES
 from tlsearch.pace import Pace
 from tlsearch.training import calibrate
 from tlsearch.training.calibrate import CalibrationRequest, measure
@@ -19,7 +20,8 @@ CUTS = (0, 15, "all")
 
 
 def asked(*backbones):
-    return CalibrationRequest(backbones, 32, CUTS, 10, (), "adamw", "float16", 1, {}, time.time())
+    cuts = dict.fromkeys(backbones, CUTS)
+    return CalibrationRequest(backbones, 32, cuts, 10, (), "adamw", "float16", 1, {}, time.time())
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,18 @@ def test_others_are_scaled_by_multiply_adds(strokes):
     ratio = larger.multiply_adds / strokes.multiply_adds
     assert ratio > 1
     assert larger.pass_s == pytest.approx(strokes.pass_s * ratio)
+    load_backbone.cache_clear()
+
+
+def test_blocks_are_measured_at_each_backbones_own_cuts(strokes):
+    names = ("strokes", "mobilenet")
+    cuts = {name: (0, BACKBONES[name].anatomy.last_layers(1)) for name in names}
+    request = replace(asked(*names), cuts=cuts)
+    measured = calibrate._pace("strokes", request, None)
+    scaled = calibrate._pace("mobilenet", request, measured)
+    assert [suffix.unfrozen for suffix in measured.suffixes] == [0, 11]
+    assert [suffix.unfrozen for suffix in scaled.suffixes] == [0, 6]
+    assert scaled.suffix(6).cut == "conv_pw_12_relu"
     load_backbone.cache_clear()
 
 

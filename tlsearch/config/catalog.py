@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlsearch.base.files import PACKAGE
+from tlsearch.config.anatomy import ANATOMIES, Anatomy
 
 Preprocess = Literal["tf", "caffe", "torch", "none"]
 Direction = Literal["max", "min"]
@@ -18,7 +19,8 @@ class Backbone:
     `build` and `reference` are "module:attribute"; `reference` is Keras' own preprocessing
     function for this network, which ours must equal. `image_px` is the size it was made for, at
     which it takes `multiply_adds`, `min_px` the least it can be built for; `parameters` counts all,
-    BatchNorm's statistics too. `licence` is that of the pretrained weights.
+    BatchNorm's statistics too. Up to `single_px` its last feature map has one place only.
+    `licence` is that of the pretrained weights.
     """
 
     name: str
@@ -26,10 +28,12 @@ class Backbone:
     preprocess: Preprocess
     reference: str
     layers: int
+    anatomy: Anatomy
     multiply_adds: int
     parameters: int
     image_px: int = 224
     min_px: int = 32
+    single_px: int = 32
     options: dict[str, float | bool] = field(default_factory=dict)
     shipped: str | None = None
     trained_on: str = "imagenet"
@@ -56,6 +60,7 @@ def _family(
     preprocess: Preprocess,
     licence: str = "Apache-2.0",
     min_px: int = 32,
+    single_px: int = 32,
     home: str | None = None,
 ) -> Callable[..., Backbone]:
     """Rows of one module of Keras' applications, which holds their preprocessing function.
@@ -71,6 +76,7 @@ def _family(
         multiply_adds: int,
         parameters: int,
         layers: int,
+        anatomy: str | None = None,
         **more: Any,
     ) -> Backbone:
         return Backbone(
@@ -79,10 +85,12 @@ def _family(
             preprocess=preprocess,
             reference=f"{place}:preprocess_input",
             layers=layers,
+            anatomy=ANATOMIES[anatomy or function],
             multiply_adds=multiply_adds,
             parameters=parameters,
             image_px=image_px,
             min_px=min_px,
+            single_px=single_px,
             licence=licence,
             **more,
         )
@@ -100,8 +108,8 @@ _efficientnet_v2 = _family("efficientnet_v2", "none")
 _resnet = _family("resnet", "caffe", "MIT")
 _resnet_v2 = _family("resnet_v2", "tf", "BSD")
 _densenet = _family("densenet", "torch", "BSD-3-Clause")
-_inception_v3 = _family("inception_v3", "tf", min_px=75)
-_xception = _family("xception", "tf", "MIT", min_px=71)
+_inception_v3 = _family("inception_v3", "tf", min_px=75, single_px=106)
+_xception = _family("xception", "tf", "MIT", min_px=71, single_px=0)
 
 
 def _shipped(source: str, trained_on: str) -> Backbone:
@@ -148,6 +156,7 @@ _ROWS = (
     _mobilenet_v3("mobilenet_v3_large", "MobileNetV3Large", 224, 214_080_960, 2_996_352, 187),
     _mobilenet_v3(
         *("mobilenet_v3_minimalistic", "MobileNetV3Large", 224, 206_627_904, 1_437_608, 139),
+        anatomy="MobileNetV3Minimalistic",
         options={"minimalistic": True},
     ),
     _efficientnet_v2("efficientnet_v2_b0", "EfficientNetV2B0", 224, 716_806_176, 5_919_312, 270),
@@ -171,6 +180,16 @@ BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
 def backbones() -> tuple[Backbone, ...]:
     """Every backbone that a search space can name."""
     return tuple(BACKBONES.values())
+
+
+def plainest(row: Backbone, weights: str) -> tuple[str, str]:
+    """The names of a backbone and its weights that stand for all that are the same network."""
+    weights = row.default_weights if weights == "default" else weights
+    if weights == "shipped":
+        return row.name, weights
+    made = (row.build, row.options, None)
+    alike = (other for other in _ROWS if (other.build, other.options, other.shipped) == made)
+    return next(alike, row).name, weights
 
 
 # Class names of CIFAR-10: data with exactly these classes is taken to be CIFAR-10, whatever its
@@ -243,11 +262,15 @@ POOLINGS = ("gap", "gap_max", "flatten")
 # How the learning rate goes on: as it is, down to 0 along a cosine, or a fifth of it whenever the
 # validation loss has not fallen for two epochs.
 SCHEDULES = ("constant", "cosine", "reduce_on_plateau")
+# The first epoch whose rate a schedule can change: a shorter trial trains as with "constant".
+SCHEDULE_ACTS = {"constant": 1, "cosine": 2, "reduce_on_plateau": 4}
 
 # How much an image counts in training: all alike, or as much more as its class is rarer.
 CLASS_WEIGHTS = ("none", "balanced")
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+# Two names of one optimizer: weight decay is decoupled in all of them.
+SAME_OPTIMIZER = {"adam": "adamw"}
 
 # Metric name -> which way is better. Computed on the validation split after every epoch.
 METRICS: dict[str, Direction] = {

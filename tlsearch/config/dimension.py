@@ -138,8 +138,10 @@ def whole_or(word: str, least: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-# How many of the backbone's last layers train.
+# How many of the backbone's last layers, or blocks, train.
 Unfrozen = Annotated[int | Literal["all"], whole_or("all", 0)]
+# Backbones, each with the numbers of unfrozen layers at which its frozen prefix may end.
+Cuts = tuple[tuple[str, tuple[Unfrozen, ...]], ...]
 
 
 def within(low: float, high: float, whole: bool = False) -> AfterValidator:

@@ -13,7 +13,7 @@ from tlsearch.base.files import PACKAGE
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.dimension import Range
 from tlsearch.config.scheduler import KINDS
-from tlsearch.config.schema import Resources, SearchConfig
+from tlsearch.config.schema import RECORDED, Resources, SearchConfig
 from tlsearch.config.space import Space
 from tlsearch.config.spelling import did_you_mean
 
@@ -164,9 +164,16 @@ def load(space: str | Path, settings: Sequence[str] = ()) -> SearchConfig:
 
 
 def parse(
-    text: str, source: str = "<text>", settings: Sequence[str] = (), name: str = "study"
+    text: str,
+    source: str = "<text>",
+    settings: Sequence[str] = (),
+    name: str = "study",
+    recorded: bool = False,
 ) -> SearchConfig:
-    """Check a search space given as YAML text; `name` is the study's where the text has none."""
+    """Check a search space given as YAML text; `name` is the study's where the text has none.
+
+    `recorded` also takes what only older versions took, so that their studies can be opened.
+    """
     document = Document(source)
     plain = document.read(text)
     plain = {} if plain is None else plain
@@ -175,7 +182,7 @@ def parse(
     for setting in settings:
         document.override(plain, setting)
     try:
-        config = SearchConfig.model_validate({"name": name, **plain})
+        config = SearchConfig.model_validate({"name": name, **plain}, context={RECORDED: recorded})
     except ValidationError as error:
         document.problems += _explain(error, document, plain)
     if document.problems:
@@ -183,9 +190,12 @@ def parse(
     return config
 
 
-def from_mapping(values: Mapping[str, Any], source: str = "<values>") -> SearchConfig:
-    """Check a search space given as plain Python values."""
-    return parse(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False), source)
+def from_mapping(
+    values: Mapping[str, Any], source: str = "<values>", recorded: bool = False
+) -> SearchConfig:
+    """Check a search space given as plain Python values; `recorded` as for `parse`."""
+    text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
+    return parse(text, source, recorded=recorded)
 
 
 def dump(config: SearchConfig) -> str:

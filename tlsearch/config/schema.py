@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -22,6 +23,7 @@ from tlsearch.config.location import Place, as_place, is_url, problem
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
 from tlsearch.config.spelling import one_of
+from tlsearch.config.trial_config import DEPTHS
 
 FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
@@ -76,6 +78,9 @@ def _plain_baseline(raw: Any) -> Any:
         return {**raw, "head_units": tuple(units) if isinstance(units, list) else units}
     return raw
 
+
+# In pydantic's context: the configuration is that of a study which ran before.
+RECORDED = "recorded"
 
 Baseline = Annotated[dict[str, Any], BeforeValidator(_plain_baseline)]
 
@@ -132,10 +137,18 @@ class SearchConfig(Frozen):
         )
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> "SearchConfig":
+    def _parts_fit(self, info: ValidationInfo) -> "SearchConfig":
         problems = _images_too_small(self)
+        problems += [
+            _mistake(("space", "unfrozen_blocks", *at), why) for at, why in self.space.misfits()
+        ]
+        if not (info.context or {}).get(RECORDED):  # an older version took what trains nothing
+            problems += [
+                _mistake(("space", "unfrozen_layers", *at), why)
+                for at, why in self.space.untrained()
+            ]
         for index, baseline in enumerate(self.baselines):
-            for key, why in _outside(baseline, self.space).items():
+            for key, why in outside(baseline, self.space).items():
                 problems.append(_mistake(("baselines", index, key), why))
         if problems:
             raise ValidationError.from_exception_data("SearchConfig", problems)
@@ -160,13 +173,16 @@ def _images_too_small(config: SearchConfig) -> list[InitErrorDetails]:
     ]
 
 
-def _outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
+def outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
     """What of a baseline the space does not contain; Optuna would drop it without a word."""
     problems = {}
     for key, value in baseline.items():
         if key not in Space.model_fields:
             problems[key] = one_of(Space.model_fields, "key").why(key)
-        elif not getattr(space, key).admits(value):
+        elif key not in space.given:
+            (other,) = {*DEPTHS} - {key}
+            problems[key] = f"found {value!r}, but the space has {other}: say it in {other}"
+        elif not space.given[key].admits(value):
             problems[key] = f"found {value!r}, which is not in space.{key}"
     return problems
 

@@ -1,8 +1,9 @@
 """The dimensions of a search: what varies from trial to trial."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt, Tag
+from pydantic import BeforeValidator, Field, PositiveInt, Tag, model_validator
 
 from tlsearch.config.catalog import BACKBONES, CLASS_WEIGHTS, OPTIMIZERS, POOLINGS, SCHEDULES
 from tlsearch.config.dimension import (
@@ -18,6 +19,7 @@ from tlsearch.config.dimension import (
     within,
 )
 from tlsearch.config.spelling import one_of
+from tlsearch.config.trial_config import DEPTHS, depth_label
 
 Rate = Annotated[float, Field(gt=0, le=10)]
 Name = Annotated[str, BeforeValidator(one_of(BACKBONES, "backbone"))]
@@ -34,7 +36,7 @@ Rates = Annotated[
 Fractions = Annotated[
     Annotated[Choices[Fraction], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 0.99)
 ]
-UnfrozenLayers = Annotated[
+Depths = Annotated[
     Annotated[Choices[Unfrozen], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 9999, True)
 ]
 BatchSizes = Annotated[
@@ -44,16 +46,24 @@ BatchSizes = Annotated[
     within(1, 4096, True),
 ]
 
+Where = tuple[str | int, ...]  # within a dimension
+Written = tuple[Where, int]
+Problem = tuple[Where, str]
 
 CUTS_OF_A_RANGE = 6
 
 
 class Space(Frozen):
-    """The dimensions of the search; each a constant, a list of choices, or a range."""
+    """The dimensions of the search; each a constant, a list of choices, or a range.
+
+    How deep trials unfreeze is given in layers or in blocks, and the other is None; where neither
+    is given, nothing is unfrozen.
+    """
 
     backbone: Annotated[Choices[Name], LISTED] = Choices(values=("mobilenet_v2",))
     weights: Annotated[Choices[str], LISTED] = Choices(values=("default",))
-    unfrozen_layers: UnfrozenLayers = Choices(values=(0,))
+    unfrozen_layers: Depths | None = None
+    unfrozen_blocks: Depths | None = None
     train_batch_norm: Annotated[Choices[bool], LISTED] = Choices(values=(False,))
     pooling: Annotated[Choices[PoolingName], LISTED] = Choices(values=("gap",))
     head_units: Annotated[Choices[Units], LISTED] = Choices(values=((),))
@@ -67,23 +77,118 @@ class Space(Frozen):
     label_smoothing: Fractions = Choices(values=(0.0,))
     batch_size: BatchSizes = Choices(values=(32,))
 
-    def cuts(self) -> tuple[Unfrozen, ...]:
-        """The numbers of unfrozen layers at which a frozen prefix may end, fewest first.
+    @model_validator(mode="before")
+    @classmethod
+    def _frozen_by_default(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and all(raw.get(name) is None for name in DEPTHS):
+            return {**raw, "unfrozen_layers": 0}
+        return raw
+
+    @property
+    def given(self) -> dict[str, Choices[Any] | Range]:
+        """The dimensions by name, but the one for depth that is not given."""
+        every = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {name: dimension for name, dimension in every if dimension is not None}
+
+    def cuts(self, backbone: str) -> tuple[Unfrozen, ...]:
+        """The numbers of unfrozen layers at which a backbone's frozen prefix may end, fewest first.
 
         All choices; of a range `CUTS_OF_A_RANGE` values, both ends among them: a trial between two
         is cut at the larger one and trains no more layers for it.
         """
-        layers = self.unfrozen_layers
-        if isinstance(layers, Choices):
-            whole = sorted(value for value in layers.values if value != "all")
-            return (*whole, "all") if "all" in layers.values else tuple(whole)
-        low, high = int(layers.low), int(layers.high)
-        steps = min(CUTS_OF_A_RANGE - 1, high - low)
-        return tuple(low + -(-(high - low) * i // steps) for i in range(steps + 1))
+        if self.unfrozen_blocks is None:
+            return _spread(self._depth)
+        anatomy = BACKBONES[backbone].anatomy
+        return tuple(anatomy.last_layers(blocks) for blocks in _spread(self._depth))
 
-    def cut_for(self, unfrozen: Unfrozen) -> Unfrozen:
+    @property
+    def _depth(self) -> Choices[Unfrozen] | Range:
+        """How deep trials unfreeze, in layers or in blocks."""
+        depth = self.unfrozen_blocks or self.unfrozen_layers
+        assert depth is not None, "one of them is given"
+        return depth
+
+    def label(self, backbone: str, cut: Unfrozen) -> str:
+        """One of a backbone's cuts in the words of the space: 15, "3 blocks", "all"."""
+        if self.unfrozen_blocks is None or cut == "all":
+            return str(cut)
+        blocks = BACKBONES[backbone].anatomy.block_layers.index(cut)
+        return str(depth_label({"unfrozen_blocks": blocks}))
+
+    def trained(self, unfrozen: Unfrozen, backbone: str, batch_norm: bool) -> Unfrozen:
+        """How many layers a trial unfreezes where the space proposes so many: of a range, the next
+        value at which something trains, since the last layers of a network hold no weights.
+        """
+        layers = self.unfrozen_layers
+        if unfrozen == 0 or not isinstance(layers, Range):
+            return unfrozen
+        least, step = BACKBONES[backbone].anatomy.least(batch_norm), int(layers.step or 1)
+        return next(
+            (n for n in range(int(unfrozen), int(layers.high) + 1, step) if n >= least), unfrozen
+        )
+
+    def misfits(self) -> Iterator[Problem]:
+        """Where the space asks for more blocks than a backbone has, or for layers too, and why."""
+        if self.unfrozen_blocks is None:
+            return
+        if self.unfrozen_layers is not None:
+            yield (), "expected either unfrozen_layers or unfrozen_blocks, found both"
+        known = {name: BACKBONES[name].anatomy for name in self.backbone.values}
+        for at, found in _numbers(self.unfrozen_blocks):
+            short = [f"{n} has {a.blocks} {a.block}s" for n, a in known.items() if found > a.blocks]
+            if short:
+                most = min(anatomy.blocks for anatomy in known.values())
+                yield at, f"found {found}, but {', '.join(short)}: expected {most} at most, or all"
+
+    def untrained(self) -> Iterator[Problem]:
+        """Where the space asks for so few layers that a backbone trains none of them, and why."""
+        least = {name: self._least(name) for name in self.backbone.values}
+        for at, found in self._needed():
+            frozen = [name for name in least if 0 < found < least[name]]
+            if frozen:
+                last = f"last {found} layers" if found > 1 else "last layer"
+                why = f"nothing trains in the {last} of {', '.join(frozen)}"
+                hint = f"expected 0 for the head alone, or {max(least.values())} and more"
+                yield at, f"found {found}, but {why}: {hint}"
+
+    def _needed(self) -> Iterator[Written]:
+        """The numbers of layers of which one must train, and where they are written: of a range
+        from 0 its last value, since `trained` reads the others upwards.
+        """
+        layers = self.unfrozen_layers
+        if isinstance(layers, Range) and layers.low == 0:
+            yield ("high",), int(layers.high - layers.high % (layers.step or 1))
+        elif layers is not None:
+            yield from _numbers(layers)
+
+    def _least(self, backbone: str) -> int:
+        """How many layers train something in every trial of a backbone."""
+        return BACKBONES[backbone].anatomy.least(all(self.train_batch_norm.values))
+
+    def cut_for(self, unfrozen: Unfrozen, backbone: str) -> Unfrozen:
         """The one of `cuts` that a trial with so many unfrozen layers uses."""
         if not isinstance(unfrozen, int) or unfrozen == 0:
             return unfrozen
-        deeper = (cut for cut in self.cuts() if isinstance(cut, int) and cut >= unfrozen)
+        deeper = (cut for cut in self.cuts(backbone) if isinstance(cut, int) and cut >= unfrozen)
         return next(deeper, unfrozen)
+
+
+def _spread(depth: Choices[Unfrozen] | Range) -> tuple[Unfrozen, ...]:
+    """All choices, fewest first; of a range `CUTS_OF_A_RANGE` values at most."""
+    if isinstance(depth, Choices):
+        whole = sorted(value for value in depth.values if value != "all")
+        return (*whole, "all") if "all" in depth.values else tuple(whole)
+    low, high = int(depth.low), int(depth.high)
+    steps = min(CUTS_OF_A_RANGE - 1, high - low)
+    return tuple(low + -(-(high - low) * i // steps) for i in range(steps + 1))
+
+
+def _numbers(depth: Choices[Unfrozen] | Range) -> Iterator[Written]:
+    """The numbers of a dimension, and where each is written."""
+    if isinstance(depth, Range):
+        yield ("low",), int(depth.low)
+        yield ("high",), int(depth.high)
+        return
+    for place, value in enumerate(depth.values):
+        if value != "all":
+            yield (place,), value

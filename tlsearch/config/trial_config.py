@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from tlsearch.config.anatomy import Anatomy
 from tlsearch.config.augmentation import Augment
+from tlsearch.config.catalog import BACKBONES, SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
 from tlsearch.config.dimension import Frozen, Unfrozen, Units
 
 RATES = ("head_lr", "fine_tune_lr")
+DEPTHS = ("unfrozen_layers", "unfrozen_blocks")  # of which a space has one
 
 
 def rate_name(unfrozen_layers: object) -> str:
@@ -27,6 +31,14 @@ def first_ranked_epoch(unfrozen_layers: object) -> int:
     return 0 if unfrozen_layers == 0 else 1
 
 
+def depth_label(config: Mapping[str, Any]) -> Any:
+    """How deep a configuration asks to unfreeze, as it was asked: 15, "3 blocks", "all"."""
+    blocks = config.get("unfrozen_blocks")
+    if blocks is None:
+        return config.get("unfrozen_layers")
+    return blocks if blocks == "all" else f"{blocks} block{'' if blocks == 1 else 's'}"
+
+
 class TrialConfig(Frozen):
     """One configuration to train; hashable; training is equal where `effective` is.
 
@@ -34,6 +46,8 @@ class TrialConfig(Frozen):
     new one for every epoch. They follow from `view_seed`, the study's, so that trials with other
     seeds share them. Without augmentation there is one view, the images themselves.
     `early_stopping` ends a trial after so many epochs without a better value.
+    `unfrozen_blocks` is the request where it was in blocks: `unfrozen_layers`, what trains, follows
+    from it where it is not given.
     `cut_layers`, where given, is at least `unfrozen_layers`: the frozen prefix ends as if so many
     layers were unfrozen, at a cut that it shares with other trials.
     """
@@ -41,6 +55,7 @@ class TrialConfig(Frozen):
     backbone: str
     weights: str = "default"
     unfrozen_layers: Unfrozen = 0
+    unfrozen_blocks: Unfrozen | None = None
     cut_layers: Unfrozen | None = None
     train_batch_norm: bool = False
     pooling: str = "gap"
@@ -65,6 +80,15 @@ class TrialConfig(Frozen):
     views: int = Field(default=0, ge=0)
     view_seed: int = 0
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_as_layers(cls, raw: Any) -> Any:
+        blocks = raw.get("unfrozen_blocks")
+        if blocks is None or "unfrozen_layers" in raw:
+            return raw
+        layers = BACKBONES[raw["backbone"]].anatomy.last_layers(blocks)
+        return {**raw, "unfrozen_layers": layers}
 
     @property
     def frozen(self) -> bool:
@@ -96,8 +120,11 @@ class TrialConfig(Frozen):
 
     @property
     def effective(self) -> "TrialConfig":
-        """The same training with what it does not use at its default: equal ones train alike."""
+        """The same training with what it does not use at its default, and with one spelling where
+        there are several: equal ones train alike, to the last bit.
+        """
         unused = [name for name in RATES if name != rate_name(self.unfrozen_layers)]
+        unused.append("unfrozen_blocks")  # `unfrozen_layers` says it
         if self.frozen:
             unused.append("train_batch_norm")
         if self.warm_up_epochs == 0:
@@ -105,7 +132,32 @@ class TrialConfig(Frozen):
         if self.augment.nothing:
             unused += ["views", "view_seed"]
         defaults = {name: type(self).model_fields[name].default for name in unused}
-        return self.model_copy(update=defaults)
+        return self.model_copy(update={**defaults, **self._respelled()})
+
+    def _respelled(self) -> dict[str, Any]:
+        """What stands for all values that train as this trial's do."""
+        acts = SCHEDULE_ACTS.get(self.schedule, 1) <= self.epochs
+        found: dict[str, Any] = {
+            "optimizer": SAME_OPTIMIZER.get(self.optimizer, self.optimizer),
+            "schedule": self.schedule if acts else "constant",
+        }
+        row = BACKBONES.get(self.backbone)
+        if row is None:  # of another version's catalogue
+            return found
+        found["backbone"], found["weights"] = plainest(row, self.weights)
+        if self.pooling == "flatten" and self.image_px <= row.single_px:
+            found["pooling"] = "gap"
+        return found if self.frozen else {**found, **self._simplest_depth(row.anatomy)}
+
+    def _simplest_depth(self, anatomy: Anatomy) -> dict[str, Any]:
+        """The depth that stands for all at which the same layers train behind the same cut."""
+        batch_norm = self.train_batch_norm and anatomy.has_batch_norm(self.unfrozen_layers)
+        layers, cut = anatomy.simplest(self.unfrozen_layers, self.prefix_ends_at, batch_norm)
+        return {
+            "unfrozen_layers": layers,
+            "cut_layers": None if cut == layers else cut,
+            "train_batch_norm": batch_norm,
+        }
 
     @property
     def digest(self) -> str:

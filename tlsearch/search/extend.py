@@ -10,7 +10,7 @@ import yaml
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import dump, parse
-from tlsearch.config.schema import SearchConfig
+from tlsearch.config.schema import SearchConfig, outside
 from tlsearch.results.record.directory import versions
 
 # What may differ between trials that are ranked together, or concerns no trial at all.
@@ -98,11 +98,11 @@ def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, 
 def _set(config: SearchConfig, settings: list[str]) -> SearchConfig:
     """The configuration with some keys set, and with the baselines that its space still holds."""
     bare = config.model_copy(update={"baselines": ()})
-    changed = parse(dump(bare), "study.yaml", settings)
+    recorded = any(config.space.untrained())  # as an older version began it
+    changed = parse(dump(bare), "study.yaml", settings, recorded=recorded)
     if changed.baselines:
         return changed
-    space = changed.space
-    held = [b for b in config.baselines if all(getattr(space, k).admits(v) for k, v in b.items())]
+    held = [baseline for baseline in config.baselines if not outside(baseline, changed.space)]
     return changed.model_copy(update={"baselines": tuple(held)})
 
 
@@ -139,7 +139,8 @@ def _trials(text: str, before: int) -> int:
 def _time(config: SearchConfig, text: str, spent_s: float) -> float:
     """The whole budget in seconds."""
     try:
-        given = parse(dump(config), "study.yaml", [f"time_budget={text.removeprefix('+')}"])
+        setting = f"time_budget={text.removeprefix('+')}"
+        given = parse(dump(config), "study.yaml", [setting], recorded=True)
     except ConfigError as error:
         problems = [
             line.replace("--set time_budget: time_budget", "--time") for line in error.problems

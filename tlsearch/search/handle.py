@@ -36,7 +36,7 @@ class Study:
     @property
     def config(self) -> SearchConfig:
         """The search as it ran."""
-        return from_mapping(self.about["config"], str(self.home.study_file))
+        return from_mapping(self.about["config"], str(self.home.study_file), recorded=True)
 
     def record(self) -> StudyRecord:
         """Everything that the journal holds."""

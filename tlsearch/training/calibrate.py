@@ -7,7 +7,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ class CalibrationRequest:
 
     backbones: tuple[str, ...]
     image_px: int
-    cuts: tuple[Unfrozen, ...]
+    cuts: Mapping[str, tuple[Unfrozen, ...]]
     classes: int
     head_units: tuple[int, ...]
     optimizer: str
@@ -81,12 +81,17 @@ def _showing(asked: CalibrationRequest) -> float:
 
 def _pace(name: str, asked: CalibrationRequest, like: Pace | None) -> Pace:
     """One backbone's, measured, or `like` another by multiply-adds."""
-    executor = Executor(asked.cuts)
+    cuts = asked.cuts[name]
+    executor = Executor(((name, cuts),))
     began = time.perf_counter()
     backbone = load_backbone(name, "none", asked.image_px)
     built_s = time.perf_counter() - began
     whole = forward(backbone.model.layers)
-    suffixes = [_suffix(name, asked, cut, executor, whole, like) for cut in asked.cuts]
+    likes = [None] * len(cuts) if like is None else like.suffixes
+    suffixes = [
+        _suffix(name, asked, cut, executor, whole, other)
+        for cut, other in zip(cuts, likes, strict=True)
+    ]
     first, steady = _pass(backbone, asked) if like is None else _scaled_pass(like, whole)
     load_backbone.cache_clear()
     return Pace(whole, steady, first + built_s, tuple(suffixes))
@@ -98,7 +103,7 @@ def _scaled_pass(like: Pace, whole: int) -> tuple[float, float]:
 
 def _pass(backbone: LoadedBackbone, asked: CalibrationRequest) -> tuple[float, float]:
     """Seconds before the first frozen pass to every cut, and of one image afterwards."""
-    sections = [backbone.sections(cut) for cut in asked.cuts]
+    sections = [backbone.sections(cut) for cut in asked.cuts[backbone.row.name]]
     outputs = [s.prefix.output for s in sections if not s.from_images]
     count = _count(forward(backbone.model.layers), EVAL_BYTES // (3 * asked.image_px**2))
     images = _random((count, asked.image_px, asked.image_px, 3), "uint8")
@@ -112,7 +117,7 @@ def _suffix(
     cut: Unfrozen,
     executor: Executor,
     whole: int,
-    like: Pace | None,
+    like: Suffix | None,
 ) -> Suffix:
     network = executor.network(_trial(name, asked, cut), asked.classes)
     sections, price = network.sections, Price.of(network)
@@ -130,7 +135,7 @@ def _suffix(
         trace_s=0.0,
     )
     if like is not None:
-        return _scaled(counted, like.suffix(cut))
+        return _scaled(counted, like)
     return _timed(counted, network, executor, asked)
 
 
@@ -199,8 +204,9 @@ def _random(shape: Sequence[int | None], dtype: str) -> Any:
 
 
 def _read(plain: dict[str, Any]) -> CalibrationRequest:
-    tuples = {key: tuple(plain[key]) for key in ("backbones", "cuts", "head_units")}
-    return CalibrationRequest(**{**plain, **tuples})
+    tuples = {key: tuple(plain[key]) for key in ("backbones", "head_units")}
+    cuts = {name: tuple(found) for name, found in plain["cuts"].items()}
+    return CalibrationRequest(**{**plain, **tuples, "cuts": cuts})
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ SAID = [
         "no forecast: `tlsearch plan` makes one, and later searches of the kind show it",
     ),
     (TrialBegan(17, CONFIG), "trial 17 began: strokes unfrozen 15"),
+    (TrialBegan(4, {**CONFIG, "unfrozen_blocks": 3}), "trial 4 began: strokes unfrozen 3 blocks"),
     (EpochReported(17, 6, 0.874, True), "trial 17 epoch 6: 0.8740"),
     (
         ENDED,

@@ -208,8 +208,8 @@ def test_a_warm_up_that_beats_every_trial_is_told() -> None:
         TrialRecord(1, "finished", layers, {0: 0.90, 1: 0.93}),
     )
     assert summary(StudyRecord("max", trials), ABOUT)[0] == (
-        "warm-up alone: 0.9400 (strokes, head 64), better than every trial; add 0 to "
-        "space.unfrozen_layers, so that trials of the head alone carry it"
+        "warm-up alone: 0.9400 (strokes, head 64), better than every trial; with 0 among its "
+        "depths the search would try the head alone"
     )
     assert summary(StudyRecord("max", trials[1:]), ABOUT) == []
 

@@ -179,3 +179,29 @@ def test_no_more_kinds_than_there_are_nor_than_draws(kinds, draws):
 def test_a_pace_reads_what_was_written_of_it():
     pace = replace(machine().paces["strokes"], pass_s=0.25)
     assert Pace.of(json.loads(json.dumps(asdict(pace)))) == pace
+
+
+def test_blocks_are_planned_at_each_backbones_own_layers():
+    blocks = {"backbone": ["strokes", "densenet121"], "unfrozen_blocks": [1, 2]}
+    search, whole = config(space=blocks), machine()
+    ends = {"strokes": (0, 11, 20), "densenet121": (0, 114, 286)}
+    paces = {
+        name: replace(
+            whole.paces["strokes"],
+            suffixes=tuple(
+                replace(suffix(0, share, 1e-3), unfrozen=end, cut="pool" if end == 0 else str(end))
+                for end, share in zip(layers, (1.0, 0.8, 0.6), strict=True)
+            ),
+        )
+        for name, layers in ends.items()
+    }
+    made = plan(search, replace(whole, paces=paces), SURVEY, 2)
+    assert [(k.backbone, k.unfrozen, k.asked) for k in made.features] == [
+        ("strokes", 0, "0 blocks"),
+        ("strokes", 11, "1 block"),
+        ("strokes", 20, "2 blocks"),
+        ("densenet121", 0, "0 blocks"),
+        ("densenet121", 114, "1 block"),
+        ("densenet121", 286, "2 blocks"),
+    ]
+    assert made.wall_s > 0

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.leaderboard import rows
@@ -182,6 +183,120 @@ def test_parameters_lead_to_the_configuration_and_back(random: Any) -> None:
 def test_a_space_holds_what_it_could_propose(change: dict[str, Any], held: bool) -> None:
     trial = TrialConfig(**{"backbone": "strokes", "head_lr": 1e-3, **change})
     assert (parameters_of(trial, parse(WIDE).space) is not None) == held
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layers", "batch_norm", "found"),
+    [
+        ("strokes", "{low: 0, high: 6}", "false", {0: 0, 1: 3, 2: 3, 3: 3, 6: 6}),
+        ("strokes", "{low: 0, high: 6}", "true", {0: 0, 1: 2, 2: 2, 3: 3}),
+        ("strokes", "{low: 0, high: 6, step: 2}", "false", {0: 0, 2: 4, 4: 4}),
+        ("resnet50", "{low: 0, high: 6}", "false", {0: 0, 1: 4, 3: 4, 5: 5}),
+        ("strokes", "[0, 15]", "false", {0: 0, 15: 15}),
+    ],
+)
+def test_a_range_is_read_upwards_to_layers_that_train(
+    backbone: str, layers: str, batch_norm: str, found: dict[int, int]
+) -> None:
+    settings = (
+        f"space.backbone={backbone}",
+        f"space.unfrozen_layers={layers}",
+        f"space.train_batch_norm={batch_norm}",
+    )
+    config = parse(SMALL, settings=settings)
+    for proposed, trained in found.items():
+        asked = {"unfrozen_layers": proposed, "fine_tune_lr": 1e-4}
+        point = place(config, lambda name, kind, asked=asked: asked[name])
+        assert (point.trial.unfrozen_layers, point.parameters["unfrozen_layers"]) == (trained,) * 2
+        assert parameters_of(point.trial, config.space) == point.parameters
+
+
+BLOCKS = """
+data: {kind: digits}
+space:
+  backbone: [strokes, resnet50, densenet121]
+  unfrozen_blocks: [0, 1, 3, all]
+"""
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layers"),
+    [
+        ("strokes", {0: 0, 1: 11, 3: 29, "all": "all"}),
+        ("resnet50", {0: 0, 1: 10, 3: 32, "all": "all"}),
+        ("densenet121", {0: 0, 1: 114, 3: 374, "all": "all"}),
+    ],
+)
+def test_blocks_are_as_many_layers_as_the_backbone_has_in_them(
+    backbone: str, layers: dict[Any, Any]
+) -> None:
+    config = parse(BLOCKS)
+    assert config.space.cuts(backbone) == tuple(layers.values())
+    for blocks, last in layers.items():
+        asked = {"backbone": backbone, "unfrozen_blocks": blocks, "head_lr": 0.1} | {
+            "fine_tune_lr": 1e-3
+        }
+        point = place(config, lambda name, kind, asked=asked: asked[name])
+        trial = point.trial
+        assert (trial.unfrozen_blocks, trial.unfrozen_layers, trial.cut_layers) == (
+            blocks,
+            last,
+            None,
+        )
+        assert (trial.head_lr is None, trial.fine_tune_lr is None) == (blocks != 0, blocks == 0)
+        assert "unfrozen_layers" not in point.parameters
+        again = TrialConfig(**json.loads(json.dumps(trial.to_json())))
+        assert again == trial
+        assert parameters_of(again, config.space) == point.parameters
+        layered = TrialConfig(
+            **{**trial.to_json(), "unfrozen_blocks": None, "unfrozen_layers": last}
+        )
+        assert layered.digest == trial.digest
+
+
+def test_a_range_of_blocks_shares_cuts() -> None:
+    config = parse(BLOCKS, settings=["space.unfrozen_blocks={low: 0, high: 4}"])
+    wide = parse(
+        BLOCKS, settings=["space.backbone=resnet50", "space.unfrozen_blocks={low: 0, high: 16}"]
+    )
+    assert config.space.cuts("densenet121") == (0, 114, 286, 374, 420)
+    assert wide.space.cuts("resnet50") == tuple(
+        BACKBONES["resnet50"].anatomy.last_layers(n) for n in (0, 4, 7, 10, 13, 16)
+    )
+    asked = {"unfrozen_blocks": 5, "fine_tune_lr": 1e-3}
+    trial = place(wide, lambda name, kind: asked[name]).trial
+    layers = [BACKBONES["resnet50"].anatomy.last_layers(n) for n in (5, 7)]
+    assert [trial.unfrozen_layers, trial.cut_layers] == layers
+
+
+def test_a_search_over_blocks_is_recorded_and_goes_on(tmp_path: Path) -> None:
+    train(searcher(tmp_path, BLOCKS), 5)
+    again = searcher(tmp_path, BLOCKS)
+    assert again.study.study_name == "tlsearch"
+    table = rows(read(tmp_path / "journal.log"))
+    assert {row["unfrozen_blocks"] for row in table} <= {0, 1, 3, "all"}
+    assert {row["unfrozen_layers"] for row in table} == {None}
+    grid = readable(read(tmp_path / "journal.log"), "accuracy")
+    shown = {row[grid.columns.index("unfrozen")] for row in grid.body}
+    assert shown <= {"0 blocks", "1 block", "3 blocks", "all"}
+
+
+def test_a_search_goes_on_in_blocks(tmp_path: Path) -> None:
+    """The space changed from layers to blocks: its old trials stay in the record."""
+    train(searcher(tmp_path), 3)
+    blocks = SMALL.replace("unfrozen_layers: [0, 15]", "unfrozen_blocks: [0, 2]")
+    again = searcher(tmp_path, blocks)
+    suggested = again.suggest("next")
+    assert (suggested["number"], suggested["trial"]["unfrozen_blocks"] in (0, 2)) == (3, True)
+
+
+def test_of_two_names_of_one_training_one_is_trained(tmp_path: Path) -> None:
+    settings = ["space.backbone=strokes", "space.fine_tune_lr=1e-3"]
+    config = parse(SMALL, settings=[*settings, "space.optimizer=[adam, adamw]"])
+    search = TruthfulSearch(config, tmp_path / "journal.log", lambda trial, record: None)
+    trials = train(search, 3)
+    assert len({trial.effective for trial in trials[:2]}) == 2
+    assert [trial.seed == 0 for trial in trials] == [True, True, False]
 
 
 @pytest.mark.parametrize("value", ["all", None, "strange"])

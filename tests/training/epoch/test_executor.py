@@ -11,7 +11,7 @@ pytestmark = pytest.mark.training
 
 
 def test_a_new_trial_of_a_known_shape_traces_nothing(small_trial, digits, store):
-    executor = Executor((0, 20))
+    executor = Executor((("strokes", (0, 20)),))
     for unfrozen in (0, 20):
         rate = "head_lr" if unfrozen == 0 else "fine_tune_lr"
         list(train(small_trial(unfrozen, batch_size=16), digits, store, None, executor))

@@ -45,7 +45,7 @@ def test_half_precision_ranks_twelve_trials_as_single_precision_does(small_trial
 
 
 def features(trial, digits, store, cuts=()):
-    executor = Executor(cuts)
+    executor = Executor(((trial.backbone, cuts),))
     backbone = executor.network(trial, 10).backbone
     return Features(trial, backbone, digits, store, executor)
 

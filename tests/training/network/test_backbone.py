@@ -8,7 +8,7 @@ import pytest
 from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.training.network.backbone import load_backbone, preprocessing
-from tlsearch.training.network.cut import cut_points
+from tlsearch.training.network.cut import cut_points, trainable_layers
 from tlsearch.training.network.multiply_adds import forward
 
 pytestmark = pytest.mark.training
@@ -38,6 +38,83 @@ def test_the_row_tells_the_number_of_layers(row, backbone):
     assert len(backbone.model.layers) == row.layers
 
 
+def test_the_row_tells_what_each_layer_is_and_where_the_network_can_be_cut(row, backbone):
+    cuts = {cut.index for cut in cut_points(backbone.model)}
+    letters = "".join(
+        letter(layer).upper() if place in cuts else letter(layer)
+        for place, layer in enumerate(backbone.model.layers)
+    )
+    assert letters == row.anatomy.letters
+
+
+def letter(layer):
+    kinds = {keras.layers.BatchNormalization: "b", keras.layers.Dropout: "d"}
+    return kinds.get(type(layer), "w" if layer.trainable_variables else "o")
+
+
+# What the layers of a block are called, or the layer that ends one; a DenseNet's dense block is a
+# stage of many.
+BLOCK_NAMES = {
+    "mobilenet_v2": r"(expanded_conv|block_\d+)_",
+    "mobilenet_v3": r"(expanded_conv(?:_\d+)?)_",
+    "mobilenet": r"conv_(?:pad|dw|pw)_(\d+)",
+    "efficientnet": r"(block\d[a-z])_",
+    "efficientnet_v2": r"(block\d[a-z])_",
+    "resnet": r"(conv\d_block\d+)_",
+    "resnet_v2": r"(conv\d_block\d+)_",
+    "densenet": r"(conv\d)_block\d+_",
+    "xception": r"(block\d+)_",
+}
+INCEPTION_BLOCK = r"mixed\d+"
+
+
+def test_blocks_begin_where_keras_names_them(row, backbone):
+    names = [layer.name for layer in backbone.model.layers]
+    layers = row.anatomy.block_layers[1:]
+    begins = [row.layers - count for count in reversed(layers)]
+    family = row.reference.split(":")[0].rpartition(".")[2]
+    if family == "inception_v3":
+        ends = [place for place, name in enumerate(names) if re.fullmatch(INCEPTION_BLOCK, name)]
+        assert begins[1:] == [place + 1 for place in ends[:-1]]
+        assert len(ends) == len(begins)
+    else:
+        first = {}
+        for place, name in enumerate(names):
+            if found := re.match(BLOCK_NAMES[family], name):
+                first.setdefault(found[1], place)
+        assert begins == list(first.values())
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_depths_are_alike_exactly_where_they_train_the_same(row, backbone, batch_norm):
+    trains = what_trains(backbone.model, batch_norm)
+    deepest = row.layers - 2  # see Anatomy.simplest
+    for unfrozen in range(1, deepest):
+        one, other = trains(unfrozen), trains(unfrozen + 1)
+        found = [row.anatomy.simplest(n, n, batch_norm) for n in (unfrozen, unfrozen + 1)]
+        assert (found[0] == found[1]) == (one == other), unfrozen
+        assert bool(one[1]) == (unfrozen >= row.anatomy.least(batch_norm))
+    assert trains(row.layers) == trains(10_000) == trains("all")
+    assert row.anatomy.simplest(row.layers, row.layers) == row.anatomy.simplest("all", "all")
+
+
+def what_trains(model, batch_norm):
+    """Depth -> the cut, and how many layers train and how many dropouts are active; of two depths
+    the deeper one has all that the other has.
+    """
+    cuts, dropout = [cut.index for cut in cut_points(model)], keras.layers.Dropout
+    spared = () if batch_norm else (keras.layers.BatchNormalization,)
+    trains = [bool(x.trainable_variables) and not isinstance(x, spared) for x in model.layers]
+    drops = [isinstance(layer, dropout) for layer in model.layers]
+
+    def of(unfrozen):
+        first = len(trains) - len(trainable_layers(model, unfrozen))
+        cut = max(index for index in cuts if index < max(first, 1))
+        return cut, sum(trains[first:]), sum(drops[first:])
+
+    return of
+
+
 def test_the_row_tells_what_the_network_costs(row, backbone):
     assert forward(backbone.model.layers) == row.multiply_adds
     assert backbone.model.count_params() == row.parameters
@@ -56,6 +133,7 @@ def test_it_has_cut_points_from_input_to_output(row, backbone):
     assert cuts[0].whole
     assert cuts[0].index == 0
     assert cuts[-1].index == row.layers - 1
+    assert [cut.name for cut in cuts] == [backbone.model.layers[cut.index].name for cut in cuts]
     assert len(cuts) > 10
 
 

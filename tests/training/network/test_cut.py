@@ -26,6 +26,26 @@ def backbone(request):
     return load_backbone(request.param, "none", BACKBONES[request.param].min_px)
 
 
+def test_the_last_feature_map_of_the_smallest_images_has_one_place(backbone):
+    one = backbone.row.min_px <= backbone.row.single_px
+    assert (tuple(backbone.model.output.shape[1:3]) == (1, 1)) == one
+
+
+@pytest.mark.parametrize(
+    ("name", "px", "places"),
+    [
+        ("mobilenet_v2_035", 33, 2),
+        ("resnet50", 33, 2),
+        ("inception_v3", 106, 1),
+        ("inception_v3", 107, 2),
+        ("xception", 71, 3),
+    ],
+)
+def test_the_last_feature_map_has_one_place_up_to_a_size(name, px, places):
+    assert load_backbone(name, "none", px).model.output.shape[1] == places
+    assert (px <= BACKBONES[name].single_px) == (places == 1)
+
+
 @pytest.mark.parametrize("unfrozen", DEPTHS)
 def test_prefix_then_suffix_is_the_whole_network(backbone, unfrozen):
     shape = (2, *backbone.model.input_shape[1:])
@@ -75,3 +95,13 @@ def test_every_cut_is_listed_with_what_it_serves_and_leaves(backbone):
     for one, deeper in zip(found[1:], found, strict=False):
         for unfrozen in (deeper.unfrozen_layers + 1, one.unfrozen_layers):
             assert choose_cut(backbone.model, unfrozen).name == one.cut
+
+
+def test_a_cut_before_a_block_serves_that_block(backbone):
+    anatomy, found = backbone.row.anatomy, cut_costs(backbone.row.name)
+    reached = {cut.unfrozen_layers: cut.unfrozen_blocks for cut in found}
+    for blocks, layers in enumerate(anatomy.block_layers):
+        assert reached[layers] == blocks
+        assert (
+            blocks == 0 or choose_cut(backbone.model, layers).index == anatomy.layers - layers - 1
+        )

@@ -21,7 +21,14 @@ def print_backbones(form: Literal["table", "json"]) -> None:
         print_table(COLUMNS, [_cells(row) for row in backbones()], ("layers", "weights", "input"))
 
 
-CUT_COLUMNS = ("cut", "up to unfrozen", "values an image", "mult-adds behind", "share")
+CUT_COLUMNS = (
+    "cut",
+    "up to layers",
+    "up to blocks",
+    "values an image",
+    "mult-adds behind",
+    "share",
+)
 
 
 def print_cuts(name: str, form: Literal["table", "json"]) -> None:
@@ -42,12 +49,23 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
         print(json.dumps([asdict(cut) for cut in found], indent=2))
     else:
         print_table(CUT_COLUMNS, [_cut_cells(cut) for cut in found])
+        print(_blocks_told(BACKBONES[name]))
+
+
+def _blocks_told(row: Backbone) -> str:
+    """What the blocks of a backbone are, and how few layers train nothing."""
+    anatomy = row.anatomy
+    return (
+        f"{anatomy.blocks} {anatomy.block}s; the last {anatomy.least()} layers are the fewest of "
+        "which one trains"
+    )
 
 
 def _cut_cells(cut: "CutCost") -> list[str]:
     return [
         cut.cut,
         str(cut.unfrozen_layers),
+        str(cut.unfrozen_blocks),
         str(cut.values),
         f"{cut.multiply_adds / 1e6:.1f} M",
         f"{cut.share:.1%}",
@@ -60,6 +78,10 @@ def _plain(row: Backbone) -> dict[str, Any]:
         "image_px": row.image_px,
         "min_px": row.min_px,
         "layers": row.layers,
+        "blocks": row.anatomy.blocks,
+        "block": row.anatomy.block,
+        "block_layers": row.anatomy.block_layers[1:],
+        "first_trainable": row.anatomy.least(),
         "multiply_adds": row.multiply_adds,
         "parameters": row.parameters,
         "preprocessing": _preprocessing(row),

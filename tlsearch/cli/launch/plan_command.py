@@ -81,9 +81,7 @@ def _show_features(made: "Plan") -> None:
     from tlsearch.cli.tables import print_table
     from tlsearch.results.report.forecast_line import size
 
-    body = [
-        [k.backbone, str(k.unfrozen), k.cut, size(k.bytes), k.choice, k.why] for k in made.features
-    ]
+    body = [[k.backbone, k.asked, k.cut, size(k.bytes), k.choice, k.why] for k in made.features]
     print_table(["backbone", "unfrozen", "cut", "size", "store", "because"], body)
     views = made.features[0].views
     print(f"{views} view{'s'[: views - 1]} of the training images, and the validation images\n")

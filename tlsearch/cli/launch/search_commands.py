@@ -143,8 +143,8 @@ def backbones(
     `px` is the size that each was made for, `min` the least; multiply-adds are of one image of
     `px`, parameters those without the top. `input` is the preprocessing that comes with it: tf
     (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. Of one backbone: at
-    which layers its frozen part can end, for how many unfrozen layers each serves, how many numbers
-    of an image are kept there, and the multiply-adds that are left to train.
+    which layers its frozen part can end, for how many unfrozen layers and blocks each serves, how
+    many numbers of an image are kept there, and the multiply-adds that are left to train.
     """
     from tlsearch.cli.launch.backbone_table import print_backbones, print_cuts
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tlsearch.config.trial_config import depth_label
 from tlsearch.results.record.journal import State
 
 log = logging.getLogger(__name__)
@@ -223,7 +224,7 @@ Listen = Callable[[Event], object]
 
 def what(config: Mapping[str, Any]) -> str:
     """A configuration in a few words."""
-    return f"{config.get('backbone')} unfrozen {config.get('unfrozen_layers')}"
+    return f"{config.get('backbone')} unfrozen {depth_label(config)}"
 
 
 def plain(event: Event) -> dict[str, Any]:

@@ -20,6 +20,7 @@ CONFIG_COLUMNS = (
     "backbone",
     "weights",
     "unfrozen_layers",
+    "unfrozen_blocks",
     "train_batch_norm",
     "pooling",
     "head_units",
@@ -52,7 +53,10 @@ COLUMN_HELP: dict[str, str] = {
     "seconds": "time that the trial took, in seconds, waiting for a slot not counted",
     "backbone": "the pretrained network",
     "weights": "the pretrained weights that it began with",
-    "unfrozen_layers": "how many of the backbone's last layers were trained, or all",
+    "unfrozen_layers": "how many of the backbone's last layers were trained, or all; nothing where "
+    "the space counts in blocks",
+    "unfrozen_blocks": "how many of the backbone's last blocks were trained, with everything after "
+    "them, or all; nothing where the space counts in layers",
     "train_batch_norm": "whether batch normalisation layers were trained with them",
     "pooling": "how the backbone's last feature map became a vector",
     "head_units": "widths of the head's dense layers before the last; none: no such layer",
@@ -131,7 +135,7 @@ def _row(
         "best_epoch": epoch,
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
-        **{name: spell(trial.config.get(name)) for name in CONFIG_COLUMNS},
+        **_configured(trial.config),
         "seed": trial.config.get("seed"),
         "trained_parameters": trial.trained_parameters,
         "trained_share": trial.trained_share,
@@ -148,6 +152,12 @@ def _reason(trial: TrialRecord, direction: Direction) -> str:
     if before is None:
         return trial.reason
     return "; ".join(filter(None, (trial.reason, f"warm-up was better ({before:.4f})")))
+
+
+def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for; layers that only follow from blocks were not."""
+    asked = {name: spell(config.get(name)) for name in CONFIG_COLUMNS}
+    return asked if asked["unfrozen_blocks"] is None else {**asked, "unfrozen_layers": None}
 
 
 def _tied(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.location import Place
+from tlsearch.config.trial_config import depth_label
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import leading, rows
 from tlsearch.results.record.directory import StudyDirectory
@@ -87,6 +88,4 @@ def _score(value: float | None) -> str:
 def _what(row: Mapping[str, Any]) -> str:
     rate = row["head_lr"] if row["fine_tune_lr"] is None else row["fine_tune_lr"]
     shown = f"{rate:.3g}" if isinstance(rate, float) else cell(rate)
-    return (
-        f"{row['backbone']} unfrozen {row['unfrozen_layers']} head {row['head_units']} lr {shown}"
-    )
+    return f"{row['backbone']} unfrozen {depth_label(row)} head {row['head_units']} lr {shown}"

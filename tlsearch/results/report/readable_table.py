@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tlsearch.config.trial_config import RATES
+from tlsearch.config.trial_config import DEPTHS, RATES, depth_label
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.leaderboard import COLUMNS, NOTHING, rows
 from tlsearch.results.record.journal import StudyRecord
@@ -14,7 +14,7 @@ from tlsearch.results.report.selection import Row, Selection
 _VARIED = {
     "backbone": ("backbone",),
     "weights": ("weights",),
-    "unfrozen": ("unfrozen_layers",),
+    "unfrozen": DEPTHS,
     "batch norm": ("train_batch_norm",),
     "pooling": ("pooling",),
     "head": ("head_units",),
@@ -80,9 +80,7 @@ def readable(
     table = view.of(everything)
     if view.columns:
         return Grid(list(view.columns), [[cell(row[c]) for c in view.columns] for row in table])
-    varied = [
-        name for name, keys in _VARIED.items() if len({_first(r, keys) for r in everything}) > 1
-    ]
+    varied = [name for name in _VARIED if len({_told(row, name) for row in everything}) > 1]
     whole = [_cells(row, metric, varied) for row in table]
     names = list(_cells(dict.fromkeys(COLUMNS), metric, varied))
     shown = [name for name in names if name not in _OPTIONAL or _any(whole, name)]
@@ -106,7 +104,7 @@ def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
         "tie": "=" if row["tied"] else "",
         "epoch": f"{cell(row['best_epoch'])}/{row['epochs']}",
         "seconds": f"{row['seconds'] or 0:.1f}",
-        **{name: _short(_first(row, _VARIED[name])) for name in varied},
+        **{name: _short(_told(row, name)) for name in varied},
         "trained": _short(row["trained_parameters"]),
         "share": _percent(row["trained_share"]),
         "latency ms": _short(row["latency_ms"]),
@@ -116,6 +114,10 @@ def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
+
+
+def _told(row: Row, name: str) -> Any:
+    return depth_label(row) if name == "unfrozen" else _first(row, _VARIED[name])
 
 
 def _first(row: Row, keys: Sequence[str]) -> Any:

@@ -94,7 +94,7 @@ def _warm_up_lines(record: StudyRecord) -> list[str]:
     head = spell(trial.config.get("head_units", []))
     return [
         f"warm-up alone: {value:.4f} ({trial.config.get('backbone')}, head {head}), better than "
-        "every trial; add 0 to space.unfrozen_layers, so that trials of the head alone carry it"
+        "every trial; with 0 among its depths the search would try the head alone"
     ]
 
 

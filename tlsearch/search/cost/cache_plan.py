@@ -17,6 +17,7 @@ class Kept:
     """What the store does with the activations of a backbone at a cut, and why: `no room` in
     `cache_gb`, the `cheaper` of both, or "to warm up" the head of every trial on them.
 
+    It is the cut of `unfrozen` layers, `asked` for as the space says it.
     `views` are those of the training images; what is kept, the validation images with it, takes
     `bytes` on disk.
     """
@@ -24,6 +25,7 @@ class Kept:
     backbone: str
     weights: str
     unfrozen: Unfrozen
+    asked: str
     cut: str
     views: int
     bytes: int
@@ -63,10 +65,18 @@ def _wished(
 ) -> Iterator[Kept]:
     """What would be kept without a budget."""
     pace, item = machine.paces[name], np.dtype(config.feature_dtype).itemsize
-    for suffix in map(pace.suffix, cuts(config)):
-        size, rows = suffix.numbers * item, _rows(config, suffix.unfrozen, images)
+    for suffix in map(pace.suffix, cuts(config, name)):
+        size, rows = suffix.numbers * item, _rows(config, name, suffix.unfrozen, images)
         row = Kept(
-            name, weights, suffix.unfrozen, suffix.cut, views_of(config), rows * size, "kept", ""
+            name,
+            weights,
+            suffix.unfrozen,
+            config.space.label(name, suffix.unfrozen),
+            suffix.cut,
+            views_of(config),
+            rows * size,
+            "kept",
+            "",
         )
         seconds = pace.pass_s * suffix.share + machine.show_s
         if suffix.from_images:
@@ -81,9 +91,9 @@ def _wished(
             yield replace(row, choice="recomputed", why="cheaper")
 
 
-def _rows(config: SearchConfig, unfrozen: Unfrozen, images: Mapping[str, int]) -> int:
+def _rows(config: SearchConfig, name: str, unfrozen: Unfrozen, images: Mapping[str, int]) -> int:
     """How many rows trials take at a cut: of every view, of one where only the warm-up does."""
-    if unfrozen in config.space.cuts():
+    if unfrozen in config.space.cuts(name):
         return images["train"] * views_of(config) + images["validation"]
     return images["train"] + images["validation"] if config.warm_up_epochs else 0
 

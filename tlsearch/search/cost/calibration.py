@@ -42,9 +42,9 @@ class Calibration:
     show_s: float = 0.0
 
 
-def cuts(config: SearchConfig) -> tuple[Unfrozen, ...]:
-    """Every cut that trials ask for, the pooled one first: all heads warm up there."""
-    return tuple(dict.fromkeys((0, *config.space.cuts())))
+def cuts(config: SearchConfig, backbone: str) -> tuple[Unfrozen, ...]:
+    """Every cut that a backbone's trials ask for, the pooled one first: all heads warm up there."""
+    return tuple(dict.fromkeys((0, *config.space.cuts(backbone))))
 
 
 def remembered(config: SearchConfig, classes: int) -> Calibration | None:
@@ -88,7 +88,7 @@ def _measured(config: SearchConfig, classes: int) -> dict[str, Any]:
     asked = {
         "backbones": space.backbone.values,
         "image_px": config.data.image_px,
-        "cuts": cuts(config),
+        "cuts": {name: cuts(config, name) for name in space.backbone.values},
         "classes": classes,
         "head_units": space.head_units.values[0],
         "optimizer": space.optimizer.values[0],
@@ -116,7 +116,7 @@ def _key(config: SearchConfig, backbone: str, classes: int) -> str:
     """All that a measurement depends on, as a short name."""
     space = config.space
     parts = [
-        backbone, config.data.image_px, cuts(config), classes, space.head_units.values[0],
+        backbone, config.data.image_px, cuts(config, backbone), classes, space.head_units.values[0],
         space.optimizer.values[0], config.feature_dtype, config.resources.cpus_per_trial,
         config.augment.model_dump(),
         cpu_name(), os.cpu_count(), sorted(versions().items()),

@@ -116,7 +116,6 @@ class _Costs:
         self._train, self._validation = survey.images["train"], survey.images["validation"]
         self.features = choices(config, calibration, survey.images)
         self._heads = len(config.space.head_units.values)
-        asked = set(config.space.cuts())
         self._kinds = [
             (
                 calibration.paces[kept.backbone],
@@ -124,7 +123,7 @@ class _Costs:
                 kept,
             )
             for kept in self.features
-            if kept.unfrozen in asked
+            if kept.unfrozen in config.space.cuts(kept.backbone)
         ]
         self._networks = [kept for kept in self.features if kept.cut == POOLED]
 
@@ -206,7 +205,7 @@ class _Costs:
             return once * pace.pass_s
         name = (pooled.backbone, pooled.weights)
         mine = [k for k in self.features if (k.backbone, k.weights) == name and k.kept]
-        asked = self._config.space.cuts()
+        asked = self._config.space.cuts(pooled.backbone)
         deepest = max(
             (pace.suffix(k.unfrozen).share for k in mine if k.unfrozen in asked), default=0
         )

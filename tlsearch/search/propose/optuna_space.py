@@ -18,10 +18,10 @@ from tlsearch.config.dimension import Choices, Range
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.space import Space
 from tlsearch.config.spelling import spell
-from tlsearch.config.trial_config import RATES, TrialConfig, rate_name
+from tlsearch.config.trial_config import DEPTHS, RATES, TrialConfig, rate_name
 from tlsearch.search.propose.duplicates import Tried
 
-WHOLE = ("unfrozen_layers", "batch_size")
+WHOLE = (*DEPTHS, "batch_size")
 
 LEARNED_DRAWS = 10  # TPE may insist on a point; then draws that know nothing have their turn
 UNIFORM_DRAWS = 100
@@ -41,8 +41,12 @@ class Point:
     replica_of: int | None = None
 
 
-def distribution(name: str, dimension: Choices[Any] | Range) -> BaseDistribution | None:
-    """A dimension as Optuna names it; None for a constant, which Optuna is not asked for."""
+def distribution(name: str, dimension: Choices[Any] | Range | None) -> BaseDistribution | None:
+    """A dimension as Optuna names it; None for a constant, which Optuna is not asked for, and for
+    one that the space does not give.
+    """
+    if dimension is None:
+        return None
     if isinstance(dimension, Choices):
         names = [spell(value) for value in dimension.values]
         return None if dimension.constant else CategoricalDistribution(names)
@@ -62,9 +66,9 @@ def holds(found: BaseDistribution, value: Any) -> bool:
 
 def used(space: Space, unfrozen_layers: object) -> Iterator[tuple[str, Choices[Any] | Range]]:
     """The dimensions of a trial, by name: of the two rates only the one that it trains with."""
-    for name in Space.model_fields:
+    for name, dimension in space.given.items():
         if name not in RATES or name == rate_name(unfrozen_layers):
-            yield name, getattr(space, name)
+            yield name, dimension
 
 
 def place(config: SearchConfig, ask: Ask) -> Point:
@@ -82,20 +86,28 @@ def place(config: SearchConfig, ask: Ask) -> Point:
         named = isinstance(dimension, Choices)
         chosen[name] = {spell(v): v for v in dimension.values}[value] if named else value
 
-    for name in Space.model_fields:
+    for name in config.space.given:
         if name not in RATES:
             choose(name)
-    choose(rate_name(chosen["unfrozen_layers"]))
+    _train_something(config.space, chosen, asked)
+    choose(rate_name(next(chosen[name] for name in DEPTHS if name in chosen)))
     return Point(asked, trial_config(config, chosen))
+
+
+def _train_something(space: Space, chosen: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Take the next number of layers where the proposed one trains nothing, and tell Optuna so."""
+    name = "unfrozen_layers"
+    if name not in chosen:
+        return
+    trained = space.trained(chosen[name], chosen["backbone"], chosen["train_batch_norm"])
+    if trained != chosen[name]:
+        chosen[name] = asked[name] = trained
 
 
 def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig:
     """A point of the space with all that the study fixes: the whole truth of a trial."""
-    unfrozen = chosen["unfrozen_layers"]
-    cut = config.space.cut_for(unfrozen)
-    return TrialConfig(
+    trial = TrialConfig(
         **chosen,
-        cut_layers=None if cut == unfrozen else cut,
         image_px=config.data.image_px,
         epochs=config.epochs,
         early_stopping=config.early_stopping,
@@ -108,6 +120,8 @@ def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig
         view_seed=config.seed,
         seed=config.seed,
     )
+    cut = config.space.cut_for(trial.unfrozen_layers, trial.backbone)
+    return trial.model_copy(update={} if cut == trial.unfrozen_layers else {"cut_layers": cut})
 
 
 def as_parameters(baseline: Mapping[str, Any], config: SearchConfig) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def opened(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
 
     The space is noted last, so that a driver killed in between leaves the study before as it was.
     """
-    space = config.space.model_dump(mode="json")
+    space = config.space.model_dump(mode="json", exclude_none=True)
     name = newest_name(storage)
     if name is None:
         study = _begun(config, storage)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsearch.config.catalog import Direction
-from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.dimension import Cuts
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -34,7 +34,7 @@ class Workplace:
     study: Path
     cache: Path
     cache_bytes: int
-    cuts: tuple[Unfrozen, ...]
+    cuts: Cuts
     direction: Direction
     cpus: int
     every_batch: bool = False
@@ -93,7 +93,7 @@ def workplace(
         study=study,
         cache=config.cache_path,
         cache_bytes=int(config.cache_gb * 1e9),
-        cuts=config.space.cuts(),
+        cuts=tuple((name, config.space.cuts(name)) for name in config.space.backbone.values),
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
         every_batch=config.history == "batch",

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.dimension import Cuts, Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import Rows
 from tlsearch.training.epoch.loop import Array, Loop, row_bytes
@@ -47,18 +47,22 @@ class Recent(Generic[T]):
 class Executor:
     """One warm process. Trials run in it one after another; each begins as if it were the first.
 
-    `cuts` are the numbers of unfrozen layers that the study's other trials ask for: one pass of a
-    backbone yields the features of all of them.
+    `cuts` are, for each backbone, the numbers of unfrozen layers that the study's other trials ask
+    for: one pass of a backbone yields the features of all of them.
     """
 
-    def __init__(self, cuts: tuple[Unfrozen, ...] = ()) -> None:
-        self.cuts = cuts
+    def __init__(self, cuts: Cuts = ()) -> None:
+        self._cuts = dict(cuts)
         self.warm_ups: Recent[Any] = Recent(HEADS)
         self.passes: Recent[Any] = Recent(PASSES)
         self._networks: Recent[Network] = Recent(NETWORKS)
         self._heads: Recent[Head] = Recent(HEADS)
         self._loops: Recent[Loop] = Recent(4 * NETWORKS)
         self._resident: Recent[Any] = Recent(RESIDENT_BYTES)
+
+    def cuts(self, backbone: str) -> tuple[Unfrozen, ...]:
+        """What trials of this backbone ask for."""
+        return self._cuts.get(backbone, ())
 
     def network(self, trial: TrialConfig, classes: int) -> Network:
         """The network of this trial's shape, begun for it."""
@@ -105,6 +109,6 @@ class Executor:
 
 
 @functools.lru_cache(maxsize=1)
-def shared_executor(cuts: tuple[Unfrozen, ...] = ()) -> Executor:
+def shared_executor(cuts: Cuts = ()) -> Executor:
     """The one of this process, for the study that it works at."""
     return Executor(cuts)

@@ -102,7 +102,7 @@ class Features:
 
     def _asked(self) -> set[Unfrozen]:
         """The numbers of unfrozen layers that trials of the study have."""
-        return {self._trial.prefix_ends_at, *self._executor.cuts}
+        return {self._trial.prefix_ends_at, *self._executor.cuts(self._trial.backbone)}
 
     def _wanted(self, split: Split, view: int | None) -> list[str]:
         """The cuts that trials take of this view. Heads alone train on every view of the pooled

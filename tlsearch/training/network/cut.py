@@ -31,10 +31,8 @@ def cut_points(model: keras.Model) -> list[Cut]:
     crossing: set[int] = set()
     for i in range(len(layers)):
         crossing = {source for source in (*crossing, i) if last_use.get(source, -1) > i}
-        if len(crossing) == 1:
-            (source,) = crossing
-            tensor = layers[source].output
-            cuts.append(Cut(layers[source].name, i, tensor, whole=source == 0))
+        if crossing == {i}:  # where it is an earlier layer, that one is the point
+            cuts.append(Cut(layers[i].name, i, layers[i].output, whole=i == 0))
     return cuts
 
 

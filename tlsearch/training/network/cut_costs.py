@@ -1,6 +1,7 @@
 """Where a backbone can be cut in two, and what each cut leaves to train."""
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from tlsearch.config.catalog import BACKBONES
@@ -11,7 +12,8 @@ from tlsearch.training.network.multiply_adds import forward
 
 @dataclass(frozen=True)
 class CutCost:
-    """A cut behind the layer `cut`, which serves up to so many `unfrozen_layers`.
+    """A cut behind the layer `cut`, which serves up to so many `unfrozen_layers`, and up to so many
+    `unfrozen_blocks`.
 
     `values` are the numbers of an image that cross it, at the size that the network was made for;
     `multiply_adds` lie behind it, `share` of all.
@@ -19,6 +21,7 @@ class CutCost:
 
     cut: str
     unfrozen_layers: int
+    unfrozen_blocks: int
     values: int
     multiply_adds: int
     share: float
@@ -32,5 +35,7 @@ def cut_costs(name: str) -> list[CutCost]:
         behind = forward(layers[point.index + 1 :])
         values = math.prod(point.tensor.shape[1:])
         left = len(layers) - 1 - point.index
-        found.append(CutCost(point.name, left, values, behind, behind / forward(layers)))
+        blocks = bisect_right(BACKBONES[name].anatomy.block_layers, left) - 1
+        share = behind / forward(layers)
+        found.append(CutCost(point.name, left, blocks, values, behind, share))
     return found

@@ -1,0 +1,219 @@
+"""The layers of every network, in order: which can train, where a network can be cut, its blocks.
+
+A contract test compares them with Keras (`tests/training/network/test_backbone.py`), so that depth
+can be checked and planned without TensorFlow.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+LastLayers = int | Literal["all"]
+
+WEIGHTS, BATCH_NORM, DROPOUT = "w", "b", "d"
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A network's layers as letters, and what its blocks are called.
+
+    One letter a layer: `w` holds weights that can train, `b` is a BatchNorm, `d` a dropout, `o`
+    any other. A capital letter marks a layer behind which the network can be cut: everything later
+    hangs on its output alone. The first word is the stem, each further word a block with what
+    follows it; `word*3` is three such blocks.
+    """
+
+    block: str
+    words: str
+
+    @cached_property
+    def letters(self) -> str:
+        """All layers, from the input on."""
+        return "".join(self._blocks)
+
+    @cached_property
+    def block_layers(self) -> tuple[int, ...]:
+        """How many last layers the last 0, 1, 2, ... blocks take, with everything after them."""
+        counts = [0]
+        for word in reversed(self._blocks[1:]):
+            counts.append(counts[-1] + len(word))
+        return tuple(counts)
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are, the input among them."""
+        return len(self.letters)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return len(self.block_layers) - 1
+
+    def last_layers(self, blocks: LastLayers) -> LastLayers:
+        """How many last layers so many blocks are, with everything after them."""
+        return "all" if blocks == "all" else self.block_layers[blocks]
+
+    def least(self, batch_norm: bool = False) -> int:
+        """The smallest number of last layers of which one trains."""
+        return self.layers - max(map(self.letters.lower().rfind, _trainable(batch_norm)))
+
+    def has_batch_norm(self, unfrozen: LastLayers) -> bool:
+        """Whether a BatchNorm is among the last layers."""
+        return BATCH_NORM in self._last(unfrozen)
+
+    def simplest(
+        self, unfrozen: LastLayers, cut_layers: LastLayers, batch_norm: bool = False
+    ) -> tuple[LastLayers, LastLayers]:
+        """The numbers of unfrozen layers and of layers behind the cut that stand for all that train
+        the same: the same layers train, the same dropouts are active, the cut is the same.
+
+        One layer less than all is not taken for all: Keras adds a layer behind the input to some
+        networks with ImageNet weights.
+        """
+        active = _trainable(batch_norm) + DROPOUT
+        last = self._last(unfrozen)
+        fewest = len(last) - min(
+            (place for place, letter in enumerate(last) if letter in active),
+            default=len(last) - 1,
+        )
+        if len(self._last(cut_layers)) == self.layers:
+            return fewest, "all"
+        return fewest, max(fewest, self._fewest_behind(cut_layers))
+
+    @cached_property
+    def _blocks(self) -> tuple[str, ...]:
+        """The stem, and each block."""
+        parts = (word.partition("*") for word in self.words.split())
+        return tuple(word for word, _, times in parts for _ in range(int(times or 1)))
+
+    def _last(self, count: LastLayers) -> str:
+        """The kinds of the last layers."""
+        first = 0 if count == "all" else max(0, self.layers - count)
+        return self.letters[first:].lower()
+
+    def _fewest_behind(self, cut_layers: LastLayers) -> int:
+        """The fewest unfrozen layers that are cut where so many are."""
+        first = self.layers - len(self._last(cut_layers))
+        points = (place for place, letter in enumerate(self.letters) if letter.isupper())
+        return self.layers - next(place for place in points if place >= max(first, 1))
+
+
+def _trainable(batch_norm: bool) -> str:
+    return WEIGHTS + BATCH_NORM if batch_norm else WEIGHTS
+
+
+_SEPARABLE = "separable block"
+_INVERTED = "inverted residual block"
+_RESIDUAL = "residual block"
+_DENSE = "dense block"
+
+
+def _efficientnet(fifth: int, sixth: int, seventh: int) -> Anatomy:
+    """EfficientNet B1 to B3, by how many blocks their last large stages repeat."""
+    return Anatomy(
+        _INVERTED,
+        "OOOOWBO WBOoowwOWB wbooowwowbdO WBOOWBOoowwOWB wbowbooowwowbdO*2 WBOOWBOoowwOWB "
+        f"wbowbooowwowbdO*2 WBOOWBOoowwOWB wbowbooowwowbdO*{fifth} WBOWBOoowwOWB "
+        f"wbowbooowwowbdO*{sixth} WBOOWBOoowwOWB wbowbooowwowbdO*{seventh} WBOWBOoowwOWB "
+        "wbowbooowwowbdOWBO",
+    )
+
+
+def _efficientnet_v2(first: str, fused: int, fourth: int, fifth: int, sixth: int) -> Anatomy:
+    """EfficientNetV2 by its stem with the first stage, and by how many blocks a stage repeats."""
+    return Anatomy(
+        _INVERTED,
+        f"{first} WBOWB wbowbdO*{fused} WBOWB wbowbdO*{fused} WBOWBOoowwOWB "
+        f"wbowbooowwowbdO*{fourth} WBOWBOoowwOWB wbowbooowwowbdO*{fifth} WBOWBOoowwOWB "
+        f"wbowbooowwowbdO*{sixth} wbowbooowwowbdOWBO",
+    )
+
+
+def _resnet(third: int, fourth: int) -> Anatomy:
+    """ResNet by how many blocks its two middle stages repeat."""
+    return Anatomy(
+        _RESIDUAL,
+        f"OOWBOOO wbowbowwbbOO wbowbowbOO*2 wbowbowwbbOO wbowbowbOO*{third} wbowbowwbbOO "
+        f"wbowbowbOO*{fourth} wbowbowwbbOO wbowbowbOO*2",
+    )
+
+
+def _resnet_v2(third: int, fourth: int) -> Anatomy:
+    """ResNetV2 by how many blocks its two middle stages repeat."""
+    return Anatomy(
+        _RESIDUAL,
+        "OOWOO BOwboowbowwO bowboowbowO bowboowboowO BOwboowbowwO "
+        f"bowboowbowO*{third} bowboowboowO BOwboowbowwO bowboowbowO*{fourth} bowboowboowO "
+        "BOwboowbowwO bowboowbowO bowboowbowOBO",
+    )
+
+
+def _densenet(third: int, fourth: int) -> Anatomy:
+    """DenseNet by how many layers of its last two dense blocks are like the one before."""
+    one, transition = "bowbowO", "bowbowOBOWO"
+    return Anatomy(
+        _DENSE,
+        f"OOWBOOO {one * 5}{transition} {one * 11}{transition} {one * third}{transition} "
+        f"{one * fourth}bowbowOBO",
+    )
+
+
+# By the name of the Keras function that builds the network.
+ANATOMIES: dict[str, Anatomy] = {
+    "MobileNet": Anatomy(
+        _SEPARABLE,
+        "OWBO WBOWBO OWBOWBO WBOWBO OWBOWBO WBOWBO OWBOWBO WBOWBO*5 OWBOWBO WBOWBO",
+    ),
+    "MobileNetV2": Anatomy(
+        _INVERTED,
+        "OWBO WBOWB WBOOWBOWB wbowbowbO WBOOWBOWB wbowbowbO*2 WBOOWBOWB wbowbowbO*3 WBOWBOWB "
+        "wbowbowbO*2 WBOOWBOWB wbowbowbO*2 WBOWBOWBWBO",
+    ),
+    "MobileNetV3Small": Anatomy(
+        _INVERTED,
+        "OOWBO OWBOowowoOWB WBOOWBOWB wbowbowbO WBOOWBOowowoOWB wbowboowowoowbO*2 WBOWBOowowoOWB "
+        "wbowboowowoowbO WBOOWBOowowoOWB wbowboowowoowbO wbowboowowoowbOWBO",
+    ),
+    "MobileNetV3Large": Anatomy(
+        _INVERTED,
+        "OOWBO wbowbO WBOOWBOWB wbowbowbO WBOOWBOowowoOWB wbowboowowoowbO*2 WBOOWBOWB wbowbowbO*3 "
+        "WBOWBOowowoOWB wbowboowowoowbO WBOOWBOowowoOWB wbowboowowoowbO wbowboowowoowbOWBO",
+    ),
+    "MobileNetV3Minimalistic": Anatomy(
+        _INVERTED,
+        "OOWBO wbowbO WBOOWBOWB wbowbowbO WBOOWBOWB wbowbowbO*2 WBOOWBOWB wbowbowbO*3 WBOWBOWB "
+        "wbowbowbO WBOOWBOWB wbowbowbO wbowbowbOWBO",
+    ),
+    "EfficientNetB0": Anatomy(
+        _INVERTED,
+        "OOOOWBO WBOoowwOWB WBOOWBOoowwOWB wbowbooowwowbdO WBOOWBOoowwOWB wbowbooowwowbdO "
+        "WBOOWBOoowwOWB wbowbooowwowbdO*2 WBOWBOoowwOWB wbowbooowwowbdO*2 WBOOWBOoowwOWB "
+        "wbowbooowwowbdO*3 WBOWBOoowwOWBWBO",
+    ),
+    "EfficientNetB1": _efficientnet(3, 3, 4),
+    "EfficientNetB2": _efficientnet(3, 3, 4),
+    "EfficientNetB3": _efficientnet(4, 4, 5),
+    "EfficientNetV2B0": _efficientnet_v2("OOOWBO WBO", 1, 2, 4, 6),
+    "EfficientNetV2B1": _efficientnet_v2("OOOWBO WBO wbodO", 2, 3, 5, 7),
+    "EfficientNetV2B2": _efficientnet_v2("OOOWBO WBO wbodO", 2, 3, 5, 8),
+    "EfficientNetV2B3": _efficientnet_v2("OOOWBO WBO wbodO", 2, 4, 6, 10),
+    "EfficientNetV2S": _efficientnet_v2("OOWBO wboO wbodO", 3, 5, 8, 13),
+    "ResNet50": _resnet(3, 5),
+    "ResNet101": _resnet(3, 22),
+    "ResNet152": _resnet(7, 35),
+    "ResNet50V2": _resnet_v2(2, 4),
+    "ResNet101V2": _resnet_v2(2, 21),
+    "ResNet152V2": _resnet_v2(6, 34),
+    "DenseNet121": _densenet(23, 15),
+    "DenseNet169": _densenet(31, 31),
+    "DenseNet201": _densenet(47, 31),
+    "InceptionV3": Anatomy(
+        "inception block",
+        "OWBOWBOWBOOWBOWBOO wbowwbbooowwwwbbbbooooO*3 wbowbowwbboooO "
+        "wbowbowwbboowwbbooowwwwbbbbooooO*4 wbowbowwbboowwbboooO wbowwbboowwwwowbbbbwboooobooooO*2",
+    ),
+    "Xception": Anatomy(
+        _SEPARABLE,
+        "O WBOWBO wbowbwobO owbowbwobO*2 owbowbowbO*8 owbowbwobO WBOWBO",
+    ),
+}
