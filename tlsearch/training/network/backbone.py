@@ -1,12 +1,14 @@
 """A pretrained network in memory: built, loaded, with its own preprocessing in front."""
 
+import contextlib
 import functools
 import hashlib
 import importlib
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +17,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 from filelock import FileLock
+from keras.src.utils import file_utils
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import BACKBONES, Backbone, Preprocess
 from tlsearch.pace import POOLED
 from tlsearch.training.network.cut import Sections, cut_in_two
+from tlsearch.training.network.identity import network_digest
 
 # Statistics of ImageNet as the networks of each convention were trained with them, in RGB order.
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
@@ -105,7 +109,7 @@ def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") 
             for kind, attribute in _CHANGEABLE
             if isinstance(layer, kind)
         ),
-        digest=_digest(model),
+        digest=network_digest(model),
         pooled=pool(model.output, pooling),
     )
 
@@ -147,8 +151,9 @@ def _to_centred_bgr() -> keras.layers.Layer:
 
 def _build(row: Backbone, weights: str, image_px: int) -> keras.Model:
     module, function = row.build.split(":")
+    builder = getattr(importlib.import_module(module), function)
     build = functools.partial(
-        getattr(importlib.import_module(module), function),
+        builder,
         include_top=False,
         input_shape=(image_px, image_px, 3),
         **row.options,
@@ -158,9 +163,10 @@ def _build(row: Backbone, weights: str, image_px: int) -> keras.Model:
         return build(weights=None)
     if weights == "imagenet":
         return _imagenet(row, build)
-    model = build(weights=None)
-    _read_file(model, row.shipped_path if weights == "shipped" else Path(weights))
-    return model
+    path = row.shipped_path if weights == "shipped" else Path(weights)
+    if path is None or not path.is_file():
+        raise WeightsError(f"{path}: no such weight file (use a path, imagenet, default or none)")
+    return _from_file(build, path, _is_official(builder, path))
 
 
 def _name_by_place(model: keras.Model) -> None:
@@ -188,19 +194,39 @@ def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.M
         ) from error
 
 
-def _read_file(model: keras.Model, path: Path | None) -> None:
-    if path is None or not path.is_file():
-        raise WeightsError(f"{path}: no such weight file (use a path, imagenet, default or none)")
+def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bool) -> keras.Model:
+    """The network of a weight file; an official file's is the one that Keras builds for it.
+
+    Keras gives EfficientNet B0 to B3 one more layer for its own weights, and asks for them by name.
+    """
     try:
+        if official:
+            with _downloaded_to(path):
+                return build(weights="imagenet")
+        model = build(weights=None)
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
-        raise WeightsError(f"{path}: does not hold weights of {model.name} ({error})") from error
+        name = build.func.__name__
+        raise WeightsError(f"{path}: does not hold weights of {name} ({error})") from error
+    return model
 
 
-def _digest(model: keras.Model) -> str:
-    """Of all that the network computes from, so not of the seeds that Keras draws for dropout."""
-    digest = hashlib.blake2b(digest_size=16)
-    for variable in model.variables:
-        if "seed_generator" not in variable.path:
-            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
-    return digest.hexdigest()
+def _is_official(builder: Callable[..., keras.Model], path: Path) -> bool:
+    """Whether Keras publishes this very file for networks like this one, by its MD5."""
+    published = getattr(sys.modules[builder.__module__], "WEIGHTS_HASHES", {})
+    if not published:
+        return False
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    return any(found in hashes for hashes in published.values())
+
+
+@contextlib.contextmanager
+def _downloaded_to(path: Path) -> Iterator[None]:
+    """While it is open, a file that Keras would download is this one."""
+    before = file_utils.get_file
+    file_utils.get_file = lambda *asked, **more: str(path)
+    try:
+        yield
+    finally:
+        file_utils.get_file = before
