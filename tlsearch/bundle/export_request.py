@@ -1,6 +1,7 @@
 """What to export: named by a search, carried out where TensorFlow may be imported."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsearch.config.dataset import Data
@@ -11,7 +12,8 @@ from tlsearch.data.sources import ImageData
 class ExportRequest:
     """What to export and where to; `pictures_from` is the data as the user named it.
 
-    `timed` measures the latency of every file; `scores` (name -> value) go into the model card.
+    `timed` measures the latency of every file; `scores` (name -> value) go into the model card;
+    `recorded` maps epochs to the metric that the study recorded for them.
     """
 
     checkpoint: Path
@@ -22,3 +24,4 @@ class ExportRequest:
     versions: dict[str, str]
     scores: dict[str, float]
     timed: bool = False
+    recorded: Mapping[int, float] = field(default_factory=dict)

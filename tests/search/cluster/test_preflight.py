@@ -10,6 +10,7 @@ import pytest
 from small_cluster import Nodes
 
 from tlsearch.base.errors import ClusterError
+from tlsearch.bundle.manifest import sha256
 from tlsearch.config.load import parse
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster import preflight
@@ -98,7 +99,7 @@ def test_the_question_names_what_no_node_is_sent(tmp_path):
     more = f"space: {{weights: [default, '{weights}']}}\n"
     config = parse(SPACE.format(cache=tmp_path / "cache", more=more))
     question = question_of(config, StudyDirectory(tmp_path / "study"))
-    assert question.files == {weights: 2}
+    assert question.files == {weights: sha256(weights)}
     assert question.study == tmp_path / "study"
 
 

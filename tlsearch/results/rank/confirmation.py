@@ -110,6 +110,17 @@ def winner(record: StudyRecord) -> Winner | None:
     return None if best is None else Winner(best.number)
 
 
+def recorded_values(record: StudyRecord, won: Winner) -> Mapping[int, float]:
+    """Epoch -> the metric that the journal holds for kept weights: of a trial, or of the run that
+    trained it again.
+    """
+    again = [run for run in runs_of(record.facts) if run.trial == won.trial]
+    own = [run for run in again if run.weights == won.weights]
+    if own:
+        return {run.epoch: run.value for run in own if run.value is not None}
+    return record.trials[won.trial].values
+
+
 def lines(record: StudyRecord) -> list[str]:
     """What a report says of the confirmation, a sentence a trial."""
     searched = {trial.number: trial.best(record.direction) for trial in record.trials}

@@ -26,13 +26,17 @@ REFINED_RATE = 0.1  # of the trial's own learning rate
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run to train: its configuration, what it begins from, and its seconds at most."""
+    """A run to train: its configuration, what it begins from, and its seconds at most.
+
+    `network` is the digest of the pretrained network that its trial had, where it is known.
+    """
 
     number: int
     trial: TrialConfig
     expected_s: float = 0.0
     start: Path | None = None
     limit_s: float | None = None
+    network: str | None = None
 
     @property
     def refines(self) -> bool:
@@ -88,7 +92,12 @@ def jobs(config: SearchConfig, record: StudyRecord) -> list[PlannedRun]:
     done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}
     top = _distinct(ranked(record))[: config.confirm]
     return [
-        PlannedRun(trial.number, _with_seed(trial, seed), _whole_s(trial, record, config.epochs))
+        PlannedRun(
+            trial.number,
+            _with_seed(trial, seed),
+            _whole_s(trial, record, config.epochs),
+            network=trial.network,
+        )
         for seed in fresh_seeds(config.seed)
         for trial in top
         if (trial.number, seed) not in done
@@ -187,9 +196,10 @@ def _refine(
     limit_s = allowance(config, record, ending.spent_s, slots=1) / 2
     if limit_s <= 0:  # it would be broken off in its first epoch
         return
-    trial = refinement(TrialConfig(**record.trials[best.trial].config), best.seed)
+    won = record.trials[best.trial]
+    trial = refinement(TrialConfig(**won.config), best.seed)
     start = home.trial(best.trial) / best.weights
-    job = PlannedRun(best.trial, trial, start=start, limit_s=limit_s)
+    job = PlannedRun(best.trial, trial, start=start, limit_s=limit_s, network=won.network)
     for run in _trained([job], config, place, 1, ending):
         keep(run)
 
@@ -227,7 +237,7 @@ def train_again(job: PlannedRun, place: Workplace, folder: Path) -> Run:
     if job.start is not None:
         start = replace(load_checkpoint(job.start), trial=job.trial, epoch=0)
     best, seconds = Run(job.number, job.trial.seed, None, 0, 0.0, job.refines), 0.0
-    for report in place.train(job.trial, start):
+    for report in place.train(job.trial, start, job.network):
         seconds += report.seconds
         if report.diverged or (job.limit_s is not None and seconds > job.limit_s):
             break

@@ -12,7 +12,7 @@ from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.rank.confirmation import Winner, winner
+from tlsearch.results.rank.confirmation import Winner, recorded_values, winner
 from tlsearch.results.rank.leaderboard import keep_for_export
 from tlsearch.results.rank.standings import KEPT_TRIALS
 from tlsearch.results.record.directory import StudyDirectory, versions
@@ -79,7 +79,8 @@ def export_request(
     out: Path,
 ) -> ExportRequest:
     """What the exporter needs to know of a study; the test score only where it was evaluated."""
-    known = [test["value"] for test in tested(read(home.journal_file)) if _is_of(test, won)]
+    record = read(home.journal_file)
+    known = [test["value"] for test in tested(record) if _is_of(test, won)]
     return ExportRequest(
         checkpoint=home.trial(won.trial) / won.weights,
         data=data,
@@ -88,6 +89,7 @@ def export_request(
         out=out,
         versions=versions(),
         scores={TEST_SCORE: known[0]} if known else {},
+        recorded=recorded_values(record, won),
     )
 
 

@@ -18,10 +18,14 @@ from tlsearch.training.network.model import Network
 
 
 def restore(checkpoint: Checkpoint, classes: int) -> Network:
-    """The network of a trial with the weights of its best epoch."""
-    trial = checkpoint.trial
-    network = shared_executor().network(trial, classes)
-    network.restore(checkpoint.arrays)
+    """The network of a trial with the weights of its best epoch.
+
+    WeightsError where those belong to other pretrained weights than are there now, RecordError
+    where they do not fit.
+    """
+    network = shared_executor().network(checkpoint.trial, classes)
+    checkpoint.require_for(network.backbone)
+    checkpoint.fitted(network.restore)
     return network
 
 

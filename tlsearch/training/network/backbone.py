@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import logging
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ from keras.src.utils import file_utils
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import WeightsError
-from tlsearch.config.catalog import BACKBONES, Backbone, Preprocess
+from tlsearch.config.catalog import BACKBONES, PUT_BACK, Backbone, Preprocess
 from tlsearch.pace import POOLED
 from tlsearch.training.network.cut import Sections, cut_in_two
 from tlsearch.training.network.identity import network_digest
@@ -31,9 +32,12 @@ _CAFFE_MEAN = (123.68, 116.779, 103.939)
 _TORCH_MEAN = np.array((0.485, 0.456, 0.406))
 _TORCH_STD = np.array((0.229, 0.224, 0.225))
 
+log = logging.getLogger(__name__)
+
 _CHANGEABLE = ((keras.layers.Dropout, "rate"), (keras.layers.BatchNormalization, "momentum"))
 
 
+DIGITS = 12  # of a digest, for people
 NETWORKS = 16  # that a process keeps, with the backbones that are parts of them
 
 
@@ -42,10 +46,12 @@ class LoadedBackbone:
     """A backbone without top: `preprocess` takes RGB 0-255, `model` what that gives.
 
     `pristine` holds the value of every variable, by its `id`, and `settings` every layer attribute
-    that a trial may change, as loaded, so that one process can serve many trials.
+    that a trial may change, as loaded, so that one process can serve many trials. `weights` says
+    which ones were asked for, `digest` which network that gave.
     """
 
     row: Backbone
+    weights: str
     preprocess: keras.Model
     model: keras.Model
     pristine: dict[int, NDArray[Any]]
@@ -73,6 +79,31 @@ class LoadedBackbone:
         )
         return part.stateless_call(trained, others, inputs, training=False)[0]
 
+    def require(self, recorded: str) -> None:
+        """Raise WeightsError unless this is the network whose digest was recorded.
+
+        Random weights are compared with a warning alone: another processor rounds them otherwise.
+        """
+        if recorded == self.digest:
+            return
+        problem = (
+            f"{self.row.name}: its pretrained network is not the one that the study was trained "
+            f"with: recorded {recorded[:DIGITS]}, found {self.digest[:DIGITS]} in {self._place}"
+        )
+        if self.weights == "none":
+            log.warning("%s", problem)
+            return
+        raise WeightsError(f"{problem}; {PUT_BACK}")
+
+    @property
+    def _place(self) -> str:
+        """Where the weights are, for people."""
+        if self.weights == "none":
+            return "random weights"
+        if self.weights == "imagenet":
+            return str(_downloads())
+        return str(self.row.shipped_path if self.weights == "shipped" else self.weights)
+
     def lend(self, layers: Iterable[Any]) -> None:
         """Let a trial change the variables of these layers, until the next `reset`."""
         self._lent.extend(variable for layer in layers for variable in layer.variables)
@@ -96,10 +127,12 @@ def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") 
     the download that failed.
     """
     row = BACKBONES[name]
-    model = _build(row, row.default_weights if weights == "default" else weights, image_px)
+    meant = row.default_weights if weights == "default" else weights
+    model = _build(row, meant, image_px)
     _name_by_place(model)
     return LoadedBackbone(
         row=row,
+        weights=meant,
         preprocess=preprocessing(row.preprocess, image_px),
         model=model,
         pristine={id(variable): variable.numpy() for variable in model.variables},
@@ -183,15 +216,19 @@ def _name_by_place(model: keras.Model) -> None:
 
 def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.Model:
     """Keras downloads to the final path without a lock: one process of a machine at a time."""
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     try:
         with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
             return build(weights="imagenet")
     except Exception as error:  # urllib, ssl, h5py: whatever kept the file from coming whole
         raise WeightsError(
-            f"{row.name}: its ImageNet weights are not under {home / 'models'} and could not be "
+            f"{row.name}: its ImageNet weights are not under {_downloads()} and could not be "
             f"downloaded ({error}); copy them there, set KERAS_HOME, or use a shipped backbone"
         ) from error
+
+
+def _downloads() -> Path:
+    """The folder that Keras keeps downloaded weights in."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
 
 
 def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bool) -> keras.Model:
