@@ -273,7 +273,7 @@ def test_other_images_are_refused(home, true_values):
 @pytest.mark.training
 def test_other_pretrained_weights_are_refused(home, true_values):
     row = write_row(home, HEAD, true_values, network="0" * 32)
-    with pytest.raises(WeightsError, match="strokes: .*recorded 000000000000, found"):
+    with pytest.raises(WeightsError, match=r"strokes: .*recorded 000000000000, found"):
         replay(row, 0)
 
 

@@ -280,10 +280,23 @@ def test_pictures_on_the_edge_may_fall_otherwise_as_a_coin_does(otherwise, worse
 
 def test_the_test_score_is_the_trials_own_metric(trained):
     request, _ = trained
-    found = score_of_test(request.checkpoint, request.data)
+    found = score_of_test(request.checkpoint, request.data, {})
     assert 0.5 <= found["low"] <= found["value"] <= found["high"] <= 1.0
     assert found["evaluation"]["scores"]["accuracy"] == found["value"]
     assert np.sum(found["evaluation"]["confusion"]) == found["evaluation"]["images"] == 18
+
+
+def test_weights_that_score_otherwise_than_recorded_never_see_the_test_split(trained, monkeypatch):
+    request, _ = trained
+    seen = []
+    images = type(request.data).images
+    monkeypatch.setattr(
+        type(request.data), "images", lambda data, split: seen.append(split) or images(data, split)
+    )
+    epoch = load_checkpoint(request.checkpoint).epoch
+    with pytest.raises(RecordError, match="on the validation split, but the journal says"):
+        score_of_test(request.checkpoint, request.data, {epoch: 0.1})
+    assert set(seen) == {"validation"}
 
 
 def test_a_missing_package_is_named_with_the_extra(trained, tmp_path, monkeypatch):

@@ -106,7 +106,10 @@ def _score_and_export(
     from tlsearch.training.export.exporter import export_bundle
     from tlsearch.training.export.whole_model import test_score
 
-    evaluated = test_score(request.checkpoint, request.data) if score is None else {"value": score}
+    if score is None:
+        evaluated = test_score(request.checkpoint, request.data, request.recorded)
+    else:
+        evaluated = {"value": score}
     try:
         exported = export_bundle(replace(request, scores={TEST_SCORE: evaluated["value"]}))
     except TlsearchError as error:  # the split was seen all the same, and that is noted
