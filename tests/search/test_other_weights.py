@@ -1,22 +1,21 @@
 """A weight file that is replaced after the search: every way on refuses it, each in its words."""
 
 import shutil
-from dataclasses import replace
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import yaml
 
-from tlsearch.base.errors import RecordError, WeightsError
+from tlsearch.base.errors import WeightsError
 from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
 from tlsearch.results.record.journal import read
 from tlsearch.search.extend import Extension
-from tlsearch.search.handle import Study, export
-from tlsearch.search.replay import replay
+from tlsearch.search.handle import Study
 from tlsearch.search.study import resume, run
-from tlsearch.search.winner.confirm import PlannedRun, train_again
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training]
 
@@ -89,34 +88,28 @@ def test_where_the_journal_alone_tells_it_the_next_trial_refuses_them(study):
     assert not any(trial.values for trial in read(study / "journal.log").trials[len(before) :])
 
 
+def tlsearch(*words):
+    """Run a command in a process of its own: (exit code, stderr)."""
+    command = [sys.executable, "-m", "tlsearch.cli.main", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stderr
+
+
 def test_an_export_refuses_them(study, tmp_path):
-    with pytest.raises(WeightsError, match="strokes: its pretrained network is not the one"):
-        export(Study(study), tmp_path / "bundle")
+    code, said = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
+    assert code == 3
+    assert "strokes: its pretrained network is not the one" in said
+    assert "Traceback" not in said
     assert not (tmp_path / "bundle").exists()
 
 
-def test_an_export_of_an_earlier_study_compares_the_score_with_the_journals(
-    study, tmp_path, caplog
-):
+def test_an_export_of_an_earlier_study_compares_the_score_with_the_journals(study, tmp_path):
     forgotten(study, checkpoints=True)
-    with pytest.raises(RecordError, match=r"on the validation split, but the journal says"):
-        export(Study(study), tmp_path / "bundle")
-    assert caplog.text.count("does not say which pretrained weights") == 1
-
-
-def test_a_confirmation_refuses_them(study, tmp_path):
-    from tlsearch.search.trial.prepared_images import prepared
-    from tlsearch.search.trial.workplace import workplace
-
-    found = Study(study)
-    best = found.best()
-    place = replace(workplace(found.config, prepared(found.config), study), cpus=1)
-    (trial,) = {t.number: t for t in found.record().trials if t.number == best.number}.values()
-    from tlsearch.config.trial_config import TrialConfig
-
-    job = PlannedRun(trial.number, TrialConfig(**trial.config), network=trial.network)
-    with pytest.raises(WeightsError, match="strokes: its pretrained network is not the one"):
-        train_again(job, place, tmp_path)
+    code, said = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
+    assert code == 4
+    assert "on the validation split, but the journal says" in said
+    assert said.count("does not say which pretrained weights") == 1
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_search_that_confirms_ends_with_the_refusal(study):
@@ -127,8 +120,9 @@ def test_a_search_that_confirms_ends_with_the_refusal(study):
 
 
 def test_a_replay_refuses_them(study):
-    with pytest.raises(WeightsError, match="strokes: its pretrained network is not the one"):
-        replay(Study(study), 0)
+    code, said = tlsearch("replay", study, 0)
+    assert code == 3
+    assert "strokes: its pretrained network is not the one" in said
 
 
 def test_with_the_original_file_everything_goes_on(study, own, tmp_path):
