@@ -1,5 +1,6 @@
 """A weight file that is replaced after the search: every way on refuses it, each in its words."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -59,9 +60,9 @@ def forgotten(study, checkpoints):
     for path in study.glob("trials/*/best.npz") if checkpoints else ():
         with np.load(path) as file:
             arrays = dict(file)
-        told = yaml.safe_load(str(arrays.pop("about")))
+        told = json.loads(str(arrays.pop("about")))
         del told["network"]
-        np.savez(path, about=np.array(yaml.safe_dump(told, default_flow_style=True)), **arrays)
+        np.savez(path, about=np.array(json.dumps(told)), **arrays)
 
 
 def test_the_study_its_trials_and_its_model_say_which_weights_they_have(study, own):
