@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.base.errors import ConfigError, RecordError, WeightsError
 from tlsearch.base.machine import machine
 from tlsearch.cli.main import main
 from tlsearch.cli.read.replay_command import as_json, verdict
@@ -268,6 +268,21 @@ def test_other_images_are_refused(home, true_values):
     study.about["data"]["fingerprint"] = "another"
     with pytest.raises(RecordError, match="are not those that the study began with"):
         replay(study, 0)
+
+
+@pytest.mark.training
+def test_other_pretrained_weights_are_refused(home, true_values):
+    row = write_row(home, HEAD, true_values, network="0" * 32)
+    with pytest.raises(WeightsError, match=r"strokes: .*recorded 000000000000, found"):
+        replay(row, 0)
+
+
+@pytest.mark.training
+def test_a_trial_that_does_not_say_its_weights_is_replayed_with_one_warning(
+    home, true_values, caplog
+):
+    replay(write_row(home, HEAD, true_values), 0)
+    assert caplog.text.count("does not say which pretrained weights") == 1
 
 
 @pytest.mark.training

@@ -1,6 +1,7 @@
 """What to export: named by a search, carried out where TensorFlow may be imported."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsearch.config.dataset import Data
@@ -12,8 +13,9 @@ from tlsearch.data.sources import ImageData
 class ExportRequest:
     """What to export and where to; `pictures_from` is the data as the user named it.
 
-    `timed` measures the latency of every file; `scores` (name -> value) go into the model card.
-    `refined_from` is the trial whose weights were trained on, where the checkpoint is a refinement.
+    `timed` measures the latency of every file; `scores` (name -> value) go into the model card;
+    `recorded` maps epochs to the metric that the study recorded for them. `refined_from` is the
+    trial whose weights were trained on, where the checkpoint is a refinement.
     """
 
     checkpoint: Path
@@ -25,3 +27,4 @@ class ExportRequest:
     scores: dict[str, float]
     timed: bool = False
     refined_from: TrialConfig | None = None
+    recorded: Mapping[int, float] = field(default_factory=dict)

@@ -41,7 +41,8 @@ class Artifact(_Plain):
 
 class Manifest(_Plain):
     """A whole bundle. `resize` says how pictures become the squares that fixed-size files take;
-    `classes` is the map of class names, from what was found to labels, that the search was given.
+    `classes` is the map of class names, from what was found to labels, that the search was given;
+    `network` the digest of the pretrained network, before training.
     """
 
     labels: tuple[str, ...]
@@ -55,6 +56,7 @@ class Manifest(_Plain):
     backbone: str
     weights: str
     weights_licence: str
+    network: str | None = None
     data_fingerprint: str
     versions: dict[str, str]
     artifacts: tuple[Artifact, ...]

@@ -256,6 +256,12 @@ AUGMENTATIONS: dict[str, dict[str, float | str]] = {
 # Names of weights; anything else is the path of a file.
 WEIGHTS = ("default", "imagenet", "shipped", "none")
 
+# What to do where a study finds other weights than it was trained with.
+PUT_BACK = (
+    "put the original weights back (of shipped ones: install the version that study.yaml names), "
+    "or start another study with these"
+)
+
 # How a feature map becomes a vector: the mean over places, mean and maximum, or every value.
 POOLINGS = ("gap", "gap_max", "flatten")
 

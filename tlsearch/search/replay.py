@@ -19,6 +19,7 @@ from tlsearch.results.record.journal import State, TrialRecord
 from tlsearch.results.remote.copies import more
 from tlsearch.results.report.page_files import Artifacts
 from tlsearch.search.handle import Study, require_same_images
+from tlsearch.search.trial.weight_files import warn_of_unknown_weights
 from tlsearch.search.trial.workplace import Workplace, workplace
 
 if TYPE_CHECKING:
@@ -100,14 +101,19 @@ def replay(
 
     Imports TensorFlow, which must not have begun with other threads; writes nothing but features
     into the cache. `heard` is told each epoch. Raises ConfigError where there is no such trial or
-    it reported nothing, RecordError where the record is damaged or the images are others.
+    it reported nothing, RecordError where the record is damaged or the images are others,
+    WeightsError where the pretrained weights are others.
     """
     row = _row(study, number)
     trial, place = _configuration(study, row), _place(study.config, study, row)
+    if row.network is None:
+        warn_of_unknown_weights(study.home)
     differs, gpus = _differences(study, row)
     more(study.home, f"trials/{study.home.trial(number).name}/curves.jsonl")
     halves = _recorded(study, row)
-    pairs, end, failure = _again(_until(_epochs(place, trial), _last(row)), halves, heard)
+    pairs, end, failure = _again(
+        _until(_epochs(place, trial, row.network), _last(row)), halves, heard
+    )
     return Replay(
         trial=number,
         state=row.state,
@@ -122,8 +128,8 @@ def replay(
     )
 
 
-def _epochs(place: Workplace, trial: TrialConfig) -> Iterator["EpochReport"]:
-    yield from place.train(trial)
+def _epochs(place: Workplace, trial: TrialConfig, network: str | None) -> Iterator["EpochReport"]:
+    yield from place.train(trial, network=network)
 
 
 def _again(

@@ -12,13 +12,14 @@ from tlsearch.results.live.progress import trial_ended
 from tlsearch.results.rank.confirmation import search_budget
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import SPENT, TrialRecord, note
+from tlsearch.results.record.journal import SPENT, TrialRecord, networks, note, read
 from tlsearch.results.remote.driver import LocalStudy, working
 from tlsearch.results.report.report_folder import write_report
 from tlsearch.search.announce import began, ended_event, listeners, so_far
 from tlsearch.search.extend import NOTHING, Extension, entry, extended, plain
 from tlsearch.search.handle import Study, require_same_images
 from tlsearch.search.trial.prepared_images import describe, read_images, require_weight_files
+from tlsearch.search.trial.weight_files import file_digests, require_same_files
 from tlsearch.search.winner.artifacts import write_data
 
 if TYPE_CHECKING:
@@ -53,13 +54,15 @@ def resume(directory: Place, listen: Listen = log.info, wish: Extension = NOTHIN
     """Go on with a study: finished trials stay, unfinished ones continue, the rest is run.
 
     `wish` extends it, finished or not. Raises ConfigError for what would set old and new trials
-    apart, RecordError where another driver is at work or the images are others.
+    apart, RecordError where another driver is at work or the images are others, WeightsError where
+    the pretrained weights are others.
     """
     with working(directory, new=False) as work:
         study = Study(work.home)
         config = extended(study.config, wish, *so_far(work.home))
         if config != study.config:
             require_weight_files(config)
+        require_same_files(work.home, study.about, config)
         with work.mirrored(config.sync_s):
             listen = listeners(config, work.home, listen)
             data = read_images(config, listen)
@@ -91,6 +94,7 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
         listen(began(config, home, slots))
         with forecasted(config, home, data, slots, ending, listen):
             _run(config, home, data, ending, listen)
+        _note_networks(home)
         _note_baselines(config, home, data)
         if not ending.cut_short:
             _finish(config, home, data, ending, listen)
@@ -110,14 +114,29 @@ def _begin(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
     """
     if not home.study_file.exists():
         write_data(home.artifacts, data)
-        home.write_about(plain(config), data=describe(data))
+        weights = {"files": file_digests(config)}
+        home.write_about(plain(config), data=describe(data), weights=weights)
         return
     study = Study(home)
     if config != study.config:
         told = study.about.get("extended", [])
         kept = {k: v for k, v in study.about.items() if k not in ("config", "extended")}
         history = [*told, entry(study.config, config, so_far(home)[0])]
+        if "files" in (weights := kept.get("weights", {})):
+            files = {**file_digests(config), **weights["files"]}
+            kept["weights"] = {**weights, "files": files}
         home.write_about(plain(config), **kept, extended=history)
+
+
+def _note_networks(home: StudyDirectory) -> None:
+    """Tell in study.yaml, too, which pretrained networks the trials found."""
+    about = Study(home).about
+    found = networks(read(home.journal_file).trials) if home.journal_file.is_file() else {}
+    told = {" ".join(name): digest for name, digest in found.items()}
+    known = about.get("weights", {})
+    if told and told != known.get("networks"):
+        kept = {k: v for k, v in about.items() if k not in ("config", "weights")}
+        home.write_about(about["config"], **kept, weights={**known, "networks": told})
 
 
 def _run(

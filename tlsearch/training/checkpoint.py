@@ -1,6 +1,8 @@
 """All that a resumed epoch depends on, in one file of plain arrays (no pickle)."""
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,23 +11,56 @@ import numpy as np
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
 from tlsearch.config.trial_config import TrialConfig
+from tlsearch.training.network.backbone import LoadedBackbone
 from tlsearch.training.network.model import Arrays
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of a trial after `epoch`: changed variables ("model/...") and the optimizer's."""
+    """The state of a trial after `epoch`: changed variables ("model/...") and the optimizer's.
+
+    `network` is the digest of the pretrained network that they belong to, None where an earlier
+    version wrote none; `path` the file that they were read from.
+    """
 
     trial: TrialConfig
     epoch: int
     arrays: Arrays
+    network: str | None = None
+    path: Path | None = None
 
     def save(self, path: Path, weights_only: bool = False) -> None:
         """Write whole, or not at all; `weights_only` leaves the optimizer's state out."""
         kept = {k: v for k, v in self.arrays.items() if k.startswith("model/") or not weights_only}
-        about = json.dumps({"trial": self.trial.to_json(), "epoch": self.epoch})
+        told = {"trial": self.trial.to_json(), "epoch": self.epoch, "network": self.network}
+        about = json.dumps(told)
         with whole_file(path) as file:
             np.savez(file, about=np.array(about), **kept)  # type: ignore[arg-type]
+
+    def require_for(self, backbone: LoadedBackbone) -> None:
+        """Raise WeightsError where it belongs to another pretrained network than this one; warn
+        where it does not say which.
+        """
+        if self.network is not None:
+            backbone.require(self.network)
+            return
+        log.warning(
+            "%s: does not say which pretrained weights it belongs to (an earlier version wrote "
+            "it): whether those of %s were changed cannot be checked",
+            *(self.path, backbone.row.name),
+        )
+
+    def fitted(self, put_back: Callable[[Arrays], object]) -> None:
+        """Hand its arrays over; a RecordError names the file that they do not fit from."""
+        try:
+            put_back(self.arrays)
+        except RecordError as error:
+            raise RecordError(
+                f"{self.path}: does not hold the weights of its own configuration ({error}): "
+                "damaged, or changed since it was written; restore the file, or delete it"
+            ) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -34,8 +69,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop("about")))
-        return Checkpoint(TrialConfig(**about["trial"]), int(about["epoch"]), arrays)
+        trial, network = TrialConfig(**about["trial"]), about.get("network")
+        return Checkpoint(trial, int(about["epoch"]), arrays, network, path)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; this trial's weights were not kept") from None
-    except DAMAGED_ARCHIVE as error:
+    except (*DAMAGED_ARCHIVE, TypeError, AttributeError) as error:  # JSON of another shape
         raise RecordError(f"{path}: not a checkpoint, or damaged ({error})") from error

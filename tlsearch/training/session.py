@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.errors import RecordError
 from tlsearch.bundle.metrics import Labels
 from tlsearch.config.catalog import METRICS
 from tlsearch.config.trial_config import TrialConfig
@@ -20,7 +21,7 @@ from tlsearch.training.epoch.history import Trained, trained
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.schedule import gave_up, rate_factor
 from tlsearch.training.frozen.prefix import Features
-from tlsearch.training.network.model import Arrays, parameter_count
+from tlsearch.training.network.model import Arrays, parameter_count, put_back
 from tlsearch.training.seeds import derive
 from tlsearch.training.work_done import Price, Work
 
@@ -40,7 +41,10 @@ class WarmedUp:
 
 
 class Session:
-    """One trial in a warm process; `pieces` > 1 takes each step in so many parts."""
+    """One trial in a warm process; `pieces` > 1 takes each step in so many parts.
+
+    Raises WeightsError where `recorded` is not the digest of its pretrained network.
+    """
 
     def __init__(
         self,
@@ -49,12 +53,15 @@ class Session:
         store: FeatureStore,
         executor: Executor,
         pieces: int = 1,
+        recorded: str | None = None,
     ) -> None:
         self.trial = trial
         self.validation_labels = data.split_labels("validation")
         self._labels = data.split_labels("train")
         self._executor = executor
         self._network = executor.network(trial, len(data.classes))
+        if recorded is not None:
+            self._network.backbone.require(recorded)
         self._features = Features(trial, self._network.backbone, data, store, executor)
         self._price = Price.of(self._network)
         self._variables = self._network.trainable_variables()
@@ -100,6 +107,11 @@ class Session:
         values = [value for _, value in self._history]
         return gave_up(values, self.trial.early_stopping, METRICS[self.trial.metric] == "max")
 
+    @property
+    def network(self) -> str:
+        """The digest of its pretrained network, as it was before any training."""
+        return self._network.backbone.digest
+
     def work(self, epoch: int) -> Work:
         """What the trial has computed so far, and the least that it had to."""
         train, validation = len(self._labels), len(self.validation_labels)
@@ -123,12 +135,20 @@ class Session:
         return {**self._network.changed(), **optimizer, HISTORY: np.array(self._history)}
 
     def restore(self, start: Checkpoint) -> None:
-        """Take up where a checkpoint left off; one of weights alone begins with a new optimizer."""
-        self._network.restore(start.arrays)
-        for place, variable in self._optimizer_state():
-            if (name := f"optimizer/{place}") in start.arrays:
-                variable.assign(start.arrays[name])
-        known = start.arrays.get(HISTORY, np.empty((0, 2)))
+        """Take up where a checkpoint left off; one of weights alone begins with a new optimizer.
+
+        WeightsError where it belongs to other pretrained weights, RecordError where it is damaged.
+        """
+        start.require_for(self._network.backbone)
+        start.fitted(self._put_back)
+
+    def _put_back(self, arrays: Arrays) -> None:
+        known = arrays.get(HISTORY, np.empty((0, 2)))
+        if known.size % 2:
+            raise RecordError(f"{HISTORY}: found {known.shape}, expected pairs")
+        self._network.restore(arrays)
+        named = {f"optimizer/{place}": variable for place, variable in self._optimizer_state()}
+        put_back(arrays, {name: v for name, v in named.items() if name in arrays})
         self._history = [(float(loss), float(value)) for loss, value in known.reshape(-1, 2)]
 
     def _optimizer_state(self) -> Iterator[tuple[int, Any]]:

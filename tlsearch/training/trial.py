@@ -28,7 +28,8 @@ class EpochReport:
     `train_loss`, `train_value` and `train_accuracy` are of the epoch's own steps, dropout active;
     NaN for epoch 0 without warm-up. `batches` are those steps one by one. `work` is what it took;
     `last` whether the trial ends with it, by its number of epochs or its own early stopping.
-    `snapshot()` copies the state that a resumed trial starts from.
+    `network` is the digest of the pretrained network; `snapshot()` copies the state that a resumed
+    trial starts from.
     """
 
     epoch: int
@@ -40,6 +41,7 @@ class EpochReport:
     validation_accuracy: float
     seconds: float
     trained_parameters: int
+    network: str
     work: Work
     last: bool
     batches: Batches = field(repr=False)
@@ -58,25 +60,27 @@ def train(
     store: FeatureStore,
     start: Checkpoint | None = None,
     executor: Executor | None = None,
+    recorded: str | None = None,
 ) -> Iterator[EpochReport]:
     """Train one configuration, yielding after each epoch; closing the iterator stops it cleanly.
 
     With `start` the epochs after the checkpoint's are trained, and are those of an unbroken run.
     `executor` is what the process keeps between trials; one at a time may run in it. A trial for
     which memory does not suffice begins again with its steps taken in two halves, then raises
-    OutOfMemoryError.
+    OutOfMemoryError. `recorded` is the digest that the pretrained network must have, where one is
+    known; WeightsError where it has another.
     """
     executor = executor or shared_executor()
     reported = -1
     try:
-        for report in _epochs(Session(trial, data, store, executor), start):
+        for report in _epochs(Session(trial, data, store, executor, recorded=recorded), start):
             yield report
             reported = report.epoch
         return
     except tf.errors.ResourceExhaustedError:
         pass  # what the session held is freed behind this block
     try:
-        halves = Session(trial, data, store, executor, pieces=2)
+        halves = Session(trial, data, store, executor, pieces=2, recorded=recorded)
         for report in _epochs(halves, start):
             if report.epoch > reported:
                 yield report
@@ -120,6 +124,7 @@ def _report(
         validation_accuracy=accuracy(labels, probabilities),
         seconds=time.perf_counter() - begun,
         trained_parameters=session.trained_parameters,
+        network=session.network,
         work=session.work(epoch),
-        snapshot=lambda: Checkpoint(trial, epoch, session.arrays()),
+        snapshot=lambda: Checkpoint(trial, epoch, session.arrays(), session.network),
     )

@@ -1,6 +1,7 @@
 """What a node answers before the first trial, and what is made of it; without Ray."""
 
 import json
+import re
 
 import pytest
 
@@ -45,9 +46,11 @@ def test_a_node_that_sees_everything_is_sound_and_leaves_its_marker(question):
 
 
 def test_weight_files_that_are_not_there_or_others_are_named(question, tmp_path):
-    (tmp_path / "own.h5").write_bytes(b"other weights")
+    held = question.files[tmp_path / "own.h5"][:12]
+    (tmp_path / "own.h5").write_bytes(b"WEIGHTS")  # as many bytes
     found = look(question, "n1", gpus=False)
-    assert found.unreadable == {tmp_path / "own.h5": "13 bytes, not 7"}
+    (why,) = found.unreadable.values()
+    assert re.fullmatch(rf"SHA-256 [0-9a-f]{{12}}, not {held}", why)
     assert checks(judge(NEEDS, "n1", 0, found)).count("weights") == 1
     (tmp_path / "own.h5").unlink()
     assert "No such file" in look(question, "n1", gpus=False).unreadable[tmp_path / "own.h5"]

@@ -10,10 +10,11 @@ import pytest
 from small_cluster import Nodes
 
 from tlsearch.base.errors import ClusterError
+from tlsearch.bundle.manifest import sha256
 from tlsearch.config.load import parse
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster import preflight
-from tlsearch.search.cluster.node_checks import look
+from tlsearch.search.cluster.node_checks import Problem, look
 from tlsearch.search.cluster.nodes import Node
 from tlsearch.search.cluster.preflight import question_of, require_ready
 
@@ -98,7 +99,7 @@ def test_the_question_names_what_no_node_is_sent(tmp_path):
     more = f"space: {{weights: [default, '{weights}']}}\n"
     config = parse(SPACE.format(cache=tmp_path / "cache", more=more))
     question = question_of(config, StudyDirectory(tmp_path / "study"))
-    assert question.files == {weights: 2}
+    assert question.files == {weights: sha256(weights)}
     assert question.study == tmp_path / "study"
 
 
@@ -117,12 +118,24 @@ def test_only_weights_that_may_have_to_be_downloaded_are_loaded(
 
     def on_every(asked, timeout_s):
         calls.update(asked)
-        return dict.fromkeys(asked, "")
+        return {node: {} for node in asked}
 
     monkeypatch.setattr(preflight, "on_every", on_every)
     config = parse(SPACE.format(cache=tmp_path, more=f"space: {space}"))
-    assert list(preflight._weights_missing(config, [Node("n", "n", {"CPU": 1})])) == []
+    assert list(preflight._weights_amiss(config, [Node("n", "n", {"CPU": 1})])) == []
     assert [arguments[1] for arguments in calls.values()] == ([expected] if expected else [])
+
+
+def test_nodes_with_other_imagenet_weights_or_none_are_named(tmp_path, monkeypatch):
+    answers = {"a": {"mobilenet_v2": "1" * 32}, "b": {"mobilenet_v2": "2" * 32}, "c": "no network"}
+    nodes = [Node(name, name, {"CPU": 1}) for name in answers]
+    found = {node: answers[node.name] for node in nodes}
+    monkeypatch.setattr(preflight, "on_every", lambda asked, timeout_s: found)
+    config = parse(SPACE.format(cache=tmp_path, more="space: {backbone: mobilenet_v2}"))
+    assert list(preflight._weights_amiss(config, nodes)) == [
+        Problem("b", "weights", "mobilenet_v2 222222222222", "111111111111, as on a"),
+        Problem("c", "weights", "no network", "ImageNet's weights"),
+    ]
 
 
 DRIVER = """

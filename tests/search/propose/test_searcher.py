@@ -267,3 +267,27 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(tmp_path, monkeypatch):
         records.append([dataclasses.replace(t, started=None, ended=None) for t in found.trials])
         assert found.facts == {"spent_s": 0}
     assert records[0] == records[1]
+
+
+def test_later_trials_of_a_backbone_must_have_the_network_that_the_first_one_found(search, record):
+    """Both baselines have the default weights, of `photos` and of `strokes`."""
+    first = search()
+    assert "network" not in first.suggest("a")
+    first.on_trial_result("a", result(1, network="p" * 32))
+    assert "network" not in first.suggest("b")
+    first.on_trial_result("b", result(1, network="s" * 32))
+    networks = {"photos": "p" * 32, "strokes": "s" * 32}
+    later = first.suggest("c")
+    assert later["network"] == networks[later["trial"]["backbone"]]
+    assert [trial.network for trial in record().trials] == ["p" * 32, "s" * 32, None]
+    again = search()
+    proposed = [again.suggest(name) for name in "abcd"]
+    assert all(one["network"] == networks[one["trial"]["backbone"]] for one in proposed)
+
+
+def test_a_trial_that_reported_before_networks_were_noted_is_not_given_one(search, record):
+    searcher = search()
+    searcher.suggest("a")
+    searcher.on_trial_result("a", result(1))
+    searcher.on_trial_result("a", result(2, network="p" * 32))
+    assert record().trials[0].network is None

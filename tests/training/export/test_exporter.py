@@ -19,6 +19,7 @@ from tlsearch.bundle.reload_check import check_in_clean_process
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import prepare
+from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export import exporter as exporting
 from tlsearch.training.export import formats
 from tlsearch.training.export.exporter import export_bundle, export_file, require_sound
@@ -66,6 +67,23 @@ def trained(small_trial, source, cache, store, tmp_path_factory):
         scores={"test score": 0.5},
     )
     return request, last.value
+
+
+def test_the_manifest_says_which_pretrained_network_it_came_from(bundle, trained):
+    network = load_checkpoint(trained[0].checkpoint).network
+    assert network is not None
+    assert bundle[0].network == network
+
+
+def test_weights_that_score_otherwise_than_recorded_are_not_exported(trained, tmp_path):
+    request, value = trained
+    epoch = load_checkpoint(request.checkpoint).epoch
+    other = replace(request, formats=("keras",), out=tmp_path / "bundle", recorded={epoch: 0.1})
+    told = rf"best\.npz: accuracy {value:.4f} on the validation split, but the journal says 0\.1000"
+    with pytest.raises(RecordError, match=told):
+        export_bundle(other)
+    assert not list(tmp_path.iterdir())
+    export_bundle(replace(other, recorded={epoch: value}))
 
 
 @pytest.fixture(scope="module")
@@ -262,10 +280,23 @@ def test_pictures_on_the_edge_may_fall_otherwise_as_a_coin_does(otherwise, worse
 
 def test_the_test_score_is_the_trials_own_metric(trained):
     request, _ = trained
-    found = score_of_test(request.checkpoint, request.data)
+    found = score_of_test(request.checkpoint, request.data, {})
     assert 0.5 <= found["low"] <= found["value"] <= found["high"] <= 1.0
     assert found["evaluation"]["scores"]["accuracy"] == found["value"]
     assert np.sum(found["evaluation"]["confusion"]) == found["evaluation"]["images"] == 18
+
+
+def test_weights_that_score_otherwise_than_recorded_never_see_the_test_split(trained, monkeypatch):
+    request, _ = trained
+    seen = []
+    images = type(request.data).images
+    monkeypatch.setattr(
+        type(request.data), "images", lambda data, split: seen.append(split) or images(data, split)
+    )
+    epoch = load_checkpoint(request.checkpoint).epoch
+    with pytest.raises(RecordError, match="on the validation split, but the journal says"):
+        score_of_test(request.checkpoint, request.data, {epoch: 0.1})
+    assert set(seen) == {"validation"}
 
 
 def test_a_missing_package_is_named_with_the_extra(trained, tmp_path, monkeypatch):

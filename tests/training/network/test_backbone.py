@@ -9,6 +9,7 @@ from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.training.network.backbone import load_backbone, preprocessing
 from tlsearch.training.network.cut import cut_points, trainable_layers
+from tlsearch.training.network.identity import DECISIVE
 from tlsearch.training.network.multiply_adds import forward
 
 pytestmark = pytest.mark.training
@@ -126,6 +127,19 @@ def test_no_layer_is_named_by_how_many_this_process_made_before(backbone):
     assert not numbered
     assert names[0] == "input_layer_at_0"
     assert len(set(names)) == len(names)
+
+
+# Settings of layers that do not decide what a network computes once its weights are loaded.
+_OF_NO_ACCOUNT = (
+    r".*_(initializer|regularizer|constraint)|renorm.*|synchronized|momentum|name|trainable|dtype"
+    r"|batch_shape|sparse|ragged|optional|seed|noise_shape|mean|variance|adaptation_.*"
+)
+
+
+def test_every_setting_of_its_layers_is_known_to_decide_or_not_to(backbone):
+    found = {name for layer in backbone.model.layers for name in layer.get_config()}
+    unknown = {name for name in found - DECISIVE if not re.fullmatch(_OF_NO_ACCOUNT, name)}
+    assert not unknown, "add them to DECISIVE if they decide what a network computes"
 
 
 def test_it_has_cut_points_from_input_to_output(row, backbone):

@@ -169,6 +169,17 @@ def decided(record: StudyRecord) -> Winner | None:
     return winner(record) if {RUNS, EXPORTED, "test"} & {*record.facts} else None
 
 
+def recorded_values(record: StudyRecord, won: Winner) -> Mapping[int, float]:
+    """Epoch -> the metric that the journal holds for kept weights: of a trial, or of the run that
+    trained it again.
+    """
+    again = [run for run in runs_of(record.facts) if run.trial == won.trial]
+    own = [run for run in again if run.weights == won.weights]
+    if own:
+        return {run.epoch: run.value for run in own if run.value is not None}
+    return record.trials[won.trial].values
+
+
 def lines(record: StudyRecord, images: int | None = None) -> list[str]:
     """What a report says of the confirmation, a sentence per trial, and how sure the choice is.
 

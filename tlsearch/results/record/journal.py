@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ STUDY_NAME = (
     "tlsearch"  # the first; where its space was changed, tlsearch-2, tlsearch-3, ... follow
 )
 SPACE = "space"  # the attribute that holds an Optuna study's search space, and makes it whole
+NETWORK = "network"  # the note that holds the digest of a trial's pretrained network
 SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
 
 # What Optuna raises on lines that it did not write.
@@ -39,7 +40,7 @@ class TrialRecord:
 
     `trained_share` is the share of multiply-adds that trained, `work` what the
     trial computed (see `training.work_done`), `worker` the host and process, `machine` and
-    `threads` what computed it.
+    `threads` what computed it, `network` the digest of its pretrained network.
     """
 
     number: int
@@ -54,6 +55,7 @@ class TrialRecord:
     worker: str = ""
     machine: str = ""
     threads: int | None = None
+    network: str | None = None
     started: datetime | None = None
     ended: datetime | None = None
 
@@ -97,6 +99,20 @@ def tested(record: StudyRecord) -> list[dict[str, Any]]:
     last = record.facts.get("test")
     before: list[dict[str, Any]] = record.facts.get("tests", [])
     return before or ([] if last is None else [last])
+
+
+def networks(trials: Iterable[TrialRecord]) -> dict[tuple[str, str], str]:
+    """The digest of each pretrained network, by backbone and weights, as the first trial found."""
+    found: dict[tuple[str, str], str] = {}
+    for trial in trials:
+        if trial.network is not None:
+            found.setdefault(network_name(trial.config), trial.network)
+    return found
+
+
+def network_name(trial: Mapping[str, Any]) -> tuple[str, str]:
+    """Backbone and weights of a configuration: what a pretrained network is asked for by."""
+    return trial["backbone"], trial.get("weights", "default")
 
 
 class _DriverHolds(BaseJournalFileLock):
@@ -201,6 +217,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         worker=notes.get("worker", ""),
         machine=notes.get("machine", ""),
         threads=notes.get("threads"),
+        network=notes.get(NETWORK),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )

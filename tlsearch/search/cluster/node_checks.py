@@ -1,7 +1,6 @@
 """What a node must have before the first trial, what one answered, and what is wrong with that."""
 
 import hashlib
-import os
 import platform
 import shutil
 import uuid
@@ -14,22 +13,25 @@ from pathlib import Path
 from tlsearch.base.errors import ClusterError
 from tlsearch.base.files import PACKAGE
 from tlsearch.base.gpus import limit_mib, memory_mib
+from tlsearch.bundle.manifest import sha256
 
 SAME = ("tlsearch", "ray", "tensorflow", "keras", "numpy")
 LEAST_CACHE_BYTES = 2**30
 MARKER = ".preflight"
+DIGITS = 12  # of a digest, for people
 SHARED = "the study's directory, shared by all nodes"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What every node is asked to look for; sizes in bytes, paths as the driver names them.
+    """What every node is asked to look for: files by path, as the driver names them, with the
+    SHA-256 of what they hold.
 
     `marker` is a file that the driver wrote into the study's directory, with `token` in it; every
     node reads it and writes one of its own beside it. Without `study` nodes need not share one.
     """
 
-    files: Mapping[Path, int]
+    files: Mapping[Path, str]
     study: Path | None
     cache: Path
     token: str
@@ -79,8 +81,8 @@ class Needs:
 
 def asked(files: Iterable[Path], study: Path | None, cache: Path) -> Question:
     """The question of a study, whose files are those that the driver sees."""
-    sizes = {path: path.stat().st_size for path in files}
-    return Question(sizes, study, cache, uuid.uuid4().hex)
+    held = {path: sha256(path) for path in files}
+    return Question(held, study, cache, uuid.uuid4().hex)
 
 
 def look(question: Question, node: str, gpus: bool) -> Found:
@@ -156,16 +158,14 @@ def _code_digest() -> str:
 
 
 def _unreadable(question: Question) -> Iterator[tuple[Path, str]]:
-    for path, size in question.files.items():
+    for path, held in question.files.items():
         try:
-            with path.open("rb") as file:
-                file.read(1)
-                there = os.fstat(file.fileno()).st_size
+            there = sha256(path)
         except OSError as error:
             yield path, error.strerror or type(error).__name__
         else:
-            if there != size:
-                yield path, f"{there} bytes, not {size}"
+            if there != held:
+                yield path, f"SHA-256 {there[:DIGITS]}, not {held[:DIGITS]}"
 
 
 def _exchange(question: Question, node: str) -> str:

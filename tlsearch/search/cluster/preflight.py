@@ -11,6 +11,7 @@ from tlsearch.config.catalog import BACKBONES, WEIGHTS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.node_checks import (
+    DIGITS,
     SHARED,
     Found,
     Needs,
@@ -38,7 +39,7 @@ def require_ready(config: SearchConfig, home: StudyDirectory) -> None:
         return
     problems = list(_looked_at(config, home, nodes))
     if not problems:
-        problems = list(_weights_missing(config, nodes))
+        problems = list(_weights_amiss(config, nodes))
     if problems:
         raise ClusterError(table(problems, len(nodes)))
 
@@ -94,15 +95,24 @@ def _unseen(question: Question, node: Node, answer: Found) -> Iterator[Problem]:
     yield Problem(node.name, "storage", wrote, SHARED)
 
 
-def _weights_missing(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Problem]:
-    """Have every node load ImageNet's weights, which downloads them where they are not there."""
+def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Problem]:
+    """Have every node load ImageNet's weights, which downloads them where they are not there; all
+    must have the same.
+    """
     names = [name for name in config.space.backbone.values if _from_imagenet(config, name)]
     if not names:
         return
     calls = dict.fromkeys(nodes, (_loaded, names, config.data.image_px))
+    first: dict[str, tuple[str, str]] = {}
     for node, answer in on_every(calls, DOWNLOAD_S).items():
-        if answer:
-            yield Problem(node.name, "weights", str(answer), "ImageNet's weights")
+        if isinstance(answer, str):
+            yield Problem(node.name, "weights", answer, "ImageNet's weights")
+            continue
+        for name, found in answer.items():
+            where, digest = first.setdefault(name, (node.name, found))
+            if found != digest:
+                expected = f"{digest[:DIGITS]}, as on {where}"
+                yield Problem(node.name, "weights", f"{name} {found[:DIGITS]}", expected)
 
 
 def _from_imagenet(config: SearchConfig, name: str) -> bool:
@@ -110,18 +120,16 @@ def _from_imagenet(config: SearchConfig, name: str) -> bool:
     return "imagenet" in {default if w == "default" else w for w in config.space.weights.values}
 
 
-def _loaded(names: Sequence[str], image_px: int) -> str:
-    """Load the weights of some backbones in this process; "" or why that failed."""
+def _loaded(names: Sequence[str], image_px: int) -> dict[str, str] | str:
+    """Load the weights of some backbones in this process; their digests, or why that failed."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no trial's GPU is touched
     from tlsearch.base.errors import WeightsError
     from tlsearch.training.network.backbone import load_backbone
 
     try:
-        for name in names:
-            load_backbone(name, "imagenet", image_px)
+        return {name: load_backbone(name, "imagenet", image_px).digest for name in names}
     except WeightsError as error:
         return str(error)
-    return ""
 
 
 def on_every(

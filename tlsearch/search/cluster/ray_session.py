@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from tlsearch.base.errors import ClusterError, TlsearchError
+from tlsearch.base.errors import ClusterError, TlsearchError, WeightsError
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.address import require_near
 from tlsearch.search.cluster.capacity import Amounts, at_a_time, fit
@@ -78,24 +78,29 @@ def as_completed(
 ) -> Iterator[T]:
     """Results of calls in Ray workers, `slots` at a time, each when it is there.
 
-    A call that fails is logged and left out; those that remain are given up once `stop` says so.
+    A call that fails is logged and left out, but for one that finds other pretrained weights: its
+    WeightsError is raised. Those that remain are given up then, and once `stop` says so.
     """
     import ray
 
     task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
     later = deque(calls)
     waiting: list[Any] = []
-    while (waiting or later) and not stop():
-        while later and len(waiting) < slots:
-            waiting.append(task(function).remote(*later.popleft()))
-        ready, waiting = ray.wait(waiting, timeout=0.2)
-        for one in ready:
-            try:
-                yield ray.get(one)
-            except ray.exceptions.RayError as error:
-                log.warning("a run failed and is left out: %s", error)
-    for one in waiting:
-        ray.cancel(one, force=True)
+    try:
+        while (waiting or later) and not stop():
+            while later and len(waiting) < slots:
+                waiting.append(task(function).remote(*later.popleft()))
+            ready, waiting = ray.wait(waiting, timeout=0.2)
+            for one in ready:
+                try:
+                    yield ray.get(one)
+                except ray.exceptions.RayError as error:
+                    if isinstance(cause := getattr(error, "cause", None), WeightsError):
+                        raise cause from None
+                    log.warning("a run failed and is left out: %s", error)
+    finally:
+        for one in waiting:
+            ray.cancel(one, force=True)
 
 
 def in_worker(function: Callable[..., T], *arguments: Any) -> T:

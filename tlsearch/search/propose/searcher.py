@@ -19,9 +19,12 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.live.events import EpochReported, Listen, TrialBegan
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import (
+    NETWORK,
     StudyRecord,
     TrialRecord,
     mend,
+    network_name,
+    networks,
     open_storage,
     read_trial,
 )
@@ -90,6 +93,7 @@ class TruthfulSearch(OptunaSearch):
         self._tried = Tried((t.number, tried) for t in known if (tried := _recorded(t)))
         self._began = sum(t.state != TrialState.WAITING for t in known)
         self._standings = Standings.of(self.record())
+        self._networks = networks(self.record().trials)
         self._window = Window(self.study)
         if not known:
             enqueue_baselines(self.study, config)
@@ -123,7 +127,9 @@ class TruthfulSearch(OptunaSearch):
             self._tried.add(trial.number, self._propose(trial))
         proposal = self._tried[trial.number].to_json()
         self._listen(TrialBegan(trial.number, proposal))
-        return {"number": trial.number, "trial": proposal}
+        network = self._networks.get(network_name(proposal))
+        known = {} if network is None else {NETWORK: network}
+        return {"number": trial.number, "trial": proposal, **known}
 
     def _next(self) -> Trial:
         """A trial that was cut short or lost, else a new one."""
@@ -199,10 +205,19 @@ class TruthfulSearch(OptunaSearch):
         sound = result.get("failure") is None and not result.get("diverged")
         epoch, value = result[TIME_ATTR], result[METRIC]
         if sound and epoch not in known:
+            self._note_network(trial, result.get(NETWORK))
             trial.report(value, epoch)
             if self._tried[trial.number].ranks(epoch):
                 self._standings.report(trial.number, value)
             self._listen(EpochReported(trial.number, epoch, value, epoch in self._rungs))
+
+    def _note_network(self, trial: Trial, network: str | None) -> None:
+        """Note which pretrained network a trial has; later trials of its backbone must have it."""
+        frozen = self._frozen(trial)
+        if network is None or NETWORK in frozen.user_attrs or frozen.intermediate_values:
+            return
+        trial.set_user_attr(NETWORK, network)
+        self._networks.setdefault(network_name(self._tried[trial.number].to_json()), network)
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
         notes = {"outcome": outcome.state, "reason": outcome.reason}

@@ -97,6 +97,7 @@ class TrialActor(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         self.trial = TrialConfig(**config["trial"])
         self._number: int = config["number"]
+        self._network: str | None = config.get("network")
         self._folder: TrialFolder | None = None
         self._seconds = 0.0
         self._epoch = 0
@@ -120,7 +121,7 @@ class TrialActor(tune.Trainable):
             require_here(place.shared_file, place.versions)
             with folder.home.trial_locked(self._number):
                 folder.fetch("resume.npz", "curves.jsonl")
-                yield from place.train(self.trial, self._resume_state())
+                yield from place.train(self.trial, self._resume_state(), self._network)
 
     def _resume_state(self) -> "Checkpoint | None":
         from tlsearch.base.errors import RecordError
@@ -216,6 +217,7 @@ class TrialActor(tune.Trainable):
             "failure_at": None,
             "fatal": False,
             "seconds": self._seconds,
+            "network": report.network,
             "trained_parameters": report.trained_parameters,
             "trained_share": report.work.trained_share,
             "work": json.dumps(asdict(report.work)),  # Ray flattens what is nested

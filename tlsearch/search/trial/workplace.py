@@ -55,10 +55,14 @@ class Workplace:
         return None if self.handover else StudyDirectory(self.study).study_file
 
     def train(
-        self, trial: TrialConfig, start: "Checkpoint | None" = None
+        self,
+        trial: TrialConfig,
+        start: "Checkpoint | None" = None,
+        network: str | None = None,
     ) -> Iterator["EpochReport"]:
         """The epochs of one trial in this process, within its threads, those after `start` where
-        it is given; imports TensorFlow.
+        it is given; imports TensorFlow. Raises WeightsError where `network`, the digest that the
+        study has recorded, is not that of the pretrained network.
         """
         if self.fetch is not None:
             self.fetch(self.data.images_path)
@@ -70,7 +74,7 @@ class Workplace:
         from tlsearch.training.trial import train
 
         store = FeatureStore(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
-        yield from train(trial, self.data, store, start, shared_executor(self.cuts))
+        yield from train(trial, self.data, store, start, shared_executor(self.cuts), network)
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the metric is the better one."""

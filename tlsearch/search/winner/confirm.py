@@ -33,13 +33,17 @@ REFINED_RATE = 0.1  # of the trial's own learning rate
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run to train: its configuration, what it begins from, and its seconds at most."""
+    """A run to train: its configuration, what it begins from, and its seconds at most.
+
+    `network` is the digest of the pretrained network that its trial had, where it is known.
+    """
 
     number: int
     trial: TrialConfig
     expected_s: float = 0.0
     start: Path | None = None
     limit_s: float | None = None
+    network: str | None = None
 
     @property
     def refines(self) -> bool:
@@ -95,7 +99,10 @@ def rounds(config: SearchConfig, record: StudyRecord) -> list[list[PlannedRun]]:
     return [
         [
             PlannedRun(
-                trial.number, _with_seed(trial, seed), _whole_s(trial, record, config.epochs)
+                trial.number,
+                _with_seed(trial, seed),
+                _whole_s(trial, record, config.epochs),
+                network=trial.network,
             )
             for trial in top
             if (trial.number, seed) not in done
@@ -215,12 +222,13 @@ def _refine(
         told = f"one epoch would take about {epoch_s:.1f} s, and {max(0.0, limit_s):.1f} s are left"
         note(home.journal_file, {NOT_REFINED: told})
         return
-    trial = TrialConfig(**record.trials[best.trial].config)
+    won = record.trials[best.trial]
     job = PlannedRun(
         best.trial,
-        refinement(trial, best.seed, int(limit_s / epoch_s)),
+        refinement(TrialConfig(**won.config), best.seed, int(limit_s / epoch_s)),
         start=home.trial(best.trial) / best.weights,
         limit_s=limit_s,
+        network=won.network,
     )
     for run in _trained([job], config, place, 1, ending):
         keep(run)
@@ -272,7 +280,7 @@ def train_again(job: PlannedRun, place: Workplace, folder: Path) -> Run:
     if job.start is not None:
         start = replace(load_checkpoint(job.start), trial=job.trial, epoch=0)
     best, seconds = Run(job.number, job.trial.seed, None, 0, 0.0, job.refines), 0.0
-    for report in place.train(job.trial, start):
+    for report in place.train(job.trial, start, job.network):
         seconds += report.seconds
         if report.diverged:
             break

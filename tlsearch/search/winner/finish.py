@@ -13,7 +13,13 @@ from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.rank.confirmation import EXPORTED, Winner, runs_of, winner
+from tlsearch.results.rank.confirmation import (
+    EXPORTED,
+    Winner,
+    recorded_values,
+    runs_of,
+    winner,
+)
 from tlsearch.results.rank.standings import KEPT_TRIALS, keep_for_export
 from tlsearch.results.record.directory import StudyDirectory, versions
 from tlsearch.results.record.journal import StudyRecord, note, read, tested
@@ -89,6 +95,7 @@ def export_request(
         versions=versions(),
         scores={TEST_SCORE: known[0]} if known else {},
         refined_from=_first_phase(record, won),
+        recorded=recorded_values(record, won),
     )
 
 
@@ -115,7 +122,10 @@ def _score_and_export(
     from tlsearch.training.export.exporter import export_bundle
     from tlsearch.training.export.whole_model import test_score
 
-    evaluated = test_score(request.checkpoint, request.data) if score is None else {"value": score}
+    if score is None:
+        evaluated = test_score(request.checkpoint, request.data, request.recorded)
+    else:
+        evaluated = {"value": score}
     try:
         exported = export_bundle(replace(request, scores={TEST_SCORE: evaluated["value"]}))
     except TlsearchError as error:  # the split was seen all the same, and that is noted

@@ -23,6 +23,7 @@ from tlsearch.data.decode import read_pixels
 from tlsearch.data.sources import ImageData, original_pictures
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.epoch.loop import run_blocks
+from tlsearch.training.export.as_recorded import require_as_recorded
 from tlsearch.training.export.formats import Exportable, write
 from tlsearch.training.export.model_card import model_card
 from tlsearch.training.export.whole_model import (
@@ -66,8 +67,9 @@ def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Exported:
     model = _exportable(network, checkpoint.trial, request.data)
     pictures = original_pictures(request.pictures_from, request.data.splits["validation"], scratch)
     references = _References(network, model, request.data, pictures)
+    require_as_recorded(checkpoint, references.labels, references.squares, request.recorded)
     artifacts = [_artifact(bundle, form, model, references, request) for form in request.formats]
-    manifest = _manifest(checkpoint.trial, references, artifacts, request)
+    manifest = _manifest(checkpoint.trial, network, references, artifacts, request)
     manifest.write(bundle)
     write_json(bundle / LABELS, list(request.data.classes))
     card = model_card(checkpoint.trial, manifest, references.labels, references.squares, request)
@@ -179,7 +181,11 @@ def require_sound(artifact: Artifact, trained: float, pictures: int, otherwise: 
 
 
 def _manifest(
-    trial: Any, references: _References, artifacts: Sequence[Artifact], request: ExportRequest
+    trial: Any,
+    network: Network,
+    references: _References,
+    artifacts: Sequence[Artifact],
+    request: ExportRequest,
 ) -> Manifest:
     row = BACKBONES[trial.backbone]
     known = trial.weights in ("default", "imagenet", "shipped")
@@ -195,6 +201,7 @@ def _manifest(
         backbone=trial.backbone,
         weights=trial.weights,
         weights_licence=row.licence if known else "that of the weights you gave",
+        network=network.backbone.digest,
         data_fingerprint=request.data.fingerprint,
         versions=request.versions,
         artifacts=tuple(artifacts),

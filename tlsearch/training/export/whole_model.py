@@ -1,5 +1,6 @@
 """The trained network with its preprocessing inside, as one Keras model."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ from tlsearch.data.sources import ImageData
 from tlsearch.training.checkpoint import Checkpoint, load_checkpoint
 from tlsearch.training.epoch.executor import shared_executor
 from tlsearch.training.epoch.loop import compiled_prediction, run_blocks
+from tlsearch.training.export.as_recorded import require_as_recorded
 from tlsearch.training.network.model import Network
 
 
 def restore(checkpoint: Checkpoint, classes: int) -> Network:
-    """The network of a trial with the weights of its best epoch."""
-    trial = checkpoint.trial
-    network = shared_executor().network(trial, classes)
-    network.restore(checkpoint.arrays)
+    """The network of a trial with the weights of its best epoch.
+
+    WeightsError where those belong to other pretrained weights than are there now, RecordError
+    where they do not fit.
+    """
+    network = shared_executor().network(checkpoint.trial, classes)
+    checkpoint.require_for(network.backbone)
+    checkpoint.fitted(network.restore)
     return network
 
 
@@ -40,7 +46,10 @@ def square_model(network: Network, trial: TrialConfig) -> keras.Model:
 
 
 def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDArray[Any]:
-    """What the trial itself predicts, by its own way: prefix, then suffix and head."""
+    """What the trial itself predicts, by its own way: prefix, then suffix and head.
+
+    One graph serves every split, with the weights that the network has when it is called.
+    """
     images, sections = data.images(split), network.sections
 
     def predict(x: Any) -> Any:
@@ -48,15 +57,27 @@ def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDAr
         features = x if sections.from_images else sections.prefix(shown, training=False)
         return keras.ops.softmax(network.logits(features, training=False, seed=None))
 
-    return run_blocks(compiled_prediction(predict, images), images)
+    key = (network, "from images to probabilities")
+    compiled = shared_executor().passes.get(key, lambda: compiled_prediction(predict, images))
+    return run_blocks(compiled, images)
 
 
-def test_score(checkpoint_path: Path, data: ImageData) -> dict[str, Any]:
+def test_score(
+    checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]
+) -> dict[str, Any]:
     """A trial's metric on the test split, with the weights of its best epoch: `value`; the ends of
     its bootstrap interval, `low` and `high`, where it has one; and the whole `evaluation`.
+
+    RecordError, before the test split is seen, where they do not score on validation as `recorded`.
     """
     checkpoint = load_checkpoint(checkpoint_path)
     network = restore(checkpoint, len(data.classes))
+    if recorded:
+        known, seen = (
+            data.split_labels("validation"),
+            trial_probabilities(network, data, "validation"),
+        )
+        require_as_recorded(checkpoint, known, seen, recorded)
     probabilities = trial_probabilities(network, data, "test")
     metric, labels = checkpoint.trial.metric, data.split_labels("test")
     interval = bootstrap(metric, labels, probabilities)

@@ -1,12 +1,15 @@
 """A pretrained network in memory: built, loaded, with its own preprocessing in front."""
 
+import contextlib
 import functools
 import hashlib
 import importlib
+import logging
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,21 +18,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 from filelock import FileLock
+from keras.src.utils import file_utils
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import WeightsError
-from tlsearch.config.catalog import BACKBONES, Backbone, Preprocess
+from tlsearch.config.catalog import BACKBONES, PUT_BACK, Backbone, Preprocess
 from tlsearch.pace import POOLED
 from tlsearch.training.network.cut import Sections, cut_in_two
+from tlsearch.training.network.identity import network_digest
 
 # Statistics of ImageNet as the networks of each convention were trained with them, in RGB order.
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
 _TORCH_MEAN = np.array((0.485, 0.456, 0.406))
 _TORCH_STD = np.array((0.229, 0.224, 0.225))
 
+log = logging.getLogger(__name__)
+
 _CHANGEABLE = ((keras.layers.Dropout, "rate"), (keras.layers.BatchNormalization, "momentum"))
 
 
+DIGITS = 12  # of a digest, for people
 NETWORKS = 16  # that a process keeps, with the backbones that are parts of them
 
 
@@ -38,10 +46,12 @@ class LoadedBackbone:
     """A backbone without top: `preprocess` takes RGB 0-255, `model` what that gives.
 
     `pristine` holds the value of every variable, by its `id`, and `settings` every layer attribute
-    that a trial may change, as loaded, so that one process can serve many trials.
+    that a trial may change, as loaded, so that one process can serve many trials. `weights` says
+    which ones were asked for, `digest` which network that gave.
     """
 
     row: Backbone
+    weights: str
     preprocess: keras.Model
     model: keras.Model
     pristine: dict[int, NDArray[Any]]
@@ -69,6 +79,31 @@ class LoadedBackbone:
         )
         return part.stateless_call(trained, others, inputs, training=False)[0]
 
+    def require(self, recorded: str) -> None:
+        """Raise WeightsError unless this is the network whose digest was recorded.
+
+        Random weights are compared with a warning alone: another processor rounds them otherwise.
+        """
+        if recorded == self.digest:
+            return
+        problem = (
+            f"{self.row.name}: its pretrained network is not the one that the study was trained "
+            f"with: recorded {recorded[:DIGITS]}, found {self.digest[:DIGITS]} in {self._place}"
+        )
+        if self.weights == "none":
+            log.warning("%s", problem)
+            return
+        raise WeightsError(f"{problem}; {PUT_BACK}")
+
+    @property
+    def _place(self) -> str:
+        """Where the weights are, for people."""
+        if self.weights == "none":
+            return "random weights"
+        if self.weights == "imagenet":
+            return str(_downloads())
+        return str(self.row.shipped_path if self.weights == "shipped" else self.weights)
+
     def lend(self, layers: Iterable[Any]) -> None:
         """Let a trial change the variables of these layers, until the next `reset`."""
         self._lent.extend(variable for layer in layers for variable in layer.variables)
@@ -92,10 +127,12 @@ def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") 
     the download that failed.
     """
     row = BACKBONES[name]
-    model = _build(row, row.default_weights if weights == "default" else weights, image_px)
+    meant = row.default_weights if weights == "default" else weights
+    model = _build(row, meant, image_px)
     _name_by_place(model)
     return LoadedBackbone(
         row=row,
+        weights=meant,
         preprocess=preprocessing(row.preprocess, image_px),
         model=model,
         pristine={id(variable): variable.numpy() for variable in model.variables},
@@ -105,7 +142,7 @@ def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") 
             for kind, attribute in _CHANGEABLE
             if isinstance(layer, kind)
         ),
-        digest=_digest(model),
+        digest=network_digest(model),
         pooled=pool(model.output, pooling),
     )
 
@@ -147,8 +184,9 @@ def _to_centred_bgr() -> keras.layers.Layer:
 
 def _build(row: Backbone, weights: str, image_px: int) -> keras.Model:
     module, function = row.build.split(":")
+    builder = getattr(importlib.import_module(module), function)
     build = functools.partial(
-        getattr(importlib.import_module(module), function),
+        builder,
         include_top=False,
         input_shape=(image_px, image_px, 3),
         **row.options,
@@ -158,9 +196,10 @@ def _build(row: Backbone, weights: str, image_px: int) -> keras.Model:
         return build(weights=None)
     if weights == "imagenet":
         return _imagenet(row, build)
-    model = build(weights=None)
-    _read_file(model, row.shipped_path if weights == "shipped" else Path(weights))
-    return model
+    path = row.shipped_path if weights == "shipped" else Path(weights)
+    if path is None or not path.is_file():
+        raise WeightsError(f"{path}: no such weight file (use a path, imagenet, default or none)")
+    return _from_file(build, path, _is_official(builder, path))
 
 
 def _name_by_place(model: keras.Model) -> None:
@@ -177,30 +216,54 @@ def _name_by_place(model: keras.Model) -> None:
 
 def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.Model:
     """Keras downloads to the final path without a lock: one process of a machine at a time."""
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     try:
         with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
             return build(weights="imagenet")
     except Exception as error:  # urllib, ssl, h5py: whatever kept the file from coming whole
         raise WeightsError(
-            f"{row.name}: its ImageNet weights are not under {home / 'models'} and could not be "
+            f"{row.name}: its ImageNet weights are not under {_downloads()} and could not be "
             f"downloaded ({error}); copy them there, set KERAS_HOME, or use a shipped backbone"
         ) from error
 
 
-def _read_file(model: keras.Model, path: Path | None) -> None:
-    if path is None or not path.is_file():
-        raise WeightsError(f"{path}: no such weight file (use a path, imagenet, default or none)")
+def _downloads() -> Path:
+    """The folder that Keras keeps downloaded weights in."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+
+
+def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bool) -> keras.Model:
+    """The network of a weight file; an official file's is the one that Keras builds for it.
+
+    Keras gives EfficientNet B0 to B3 one more layer for its own weights, and asks for them by name.
+    """
     try:
+        if official:
+            with _downloaded_to(path):
+                return build(weights="imagenet")
+        model = build(weights=None)
         model.load_weights(path)
     except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
-        raise WeightsError(f"{path}: does not hold weights of {model.name} ({error})") from error
+        name = build.func.__name__
+        raise WeightsError(f"{path}: does not hold weights of {name} ({error})") from error
+    return model
 
 
-def _digest(model: keras.Model) -> str:
-    """Of all that the network computes from, so not of the seeds that Keras draws for dropout."""
-    digest = hashlib.blake2b(digest_size=16)
-    for variable in model.variables:
-        if "seed_generator" not in variable.path:
-            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
-    return digest.hexdigest()
+def _is_official(builder: Callable[..., keras.Model], path: Path) -> bool:
+    """Whether Keras publishes this very file for networks like this one, by its MD5."""
+    published = getattr(sys.modules[builder.__module__], "WEIGHTS_HASHES", {})
+    if not published:
+        return False
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    return any(found in hashes for hashes in published.values())
+
+
+@contextlib.contextmanager
+def _downloaded_to(path: Path) -> Iterator[None]:
+    """While it is open, a file that Keras would download is this one."""
+    before = file_utils.get_file
+    file_utils.get_file = lambda *asked, **more: str(path)
+    try:
+        yield
+    finally:
+        file_utils.get_file = before

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.errors import RecordError
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.network.backbone import LoadedBackbone
 from tlsearch.training.network.cut import trainable_layers
@@ -85,9 +86,11 @@ class Network:
         return {name: variable.numpy() for name, variable in self._changing().items()}
 
     def restore(self, arrays: Arrays) -> None:
-        """Put variables back as `changed` gave them; other entries are ignored."""
-        for name, variable in self._changing().items():
-            variable.assign(arrays[name])
+        """Put variables back as `changed` gave them; other entries are ignored.
+
+        Raises RecordError, before any of them is changed, where one is missing or does not fit.
+        """
+        put_back(arrays, self._changing())
 
     def _changing(self) -> dict[str, Any]:
         layers = [*self._trained, *self.head.model.layers]
@@ -112,6 +115,16 @@ class Network:
 
     def _may_train(self, layer: Any) -> bool:
         return self._unfreezing.batch_norm or not _is_batch_norm(layer)
+
+
+def put_back(arrays: Arrays, variables: dict[str, Any]) -> None:
+    """Assign arrays to variables by name; RecordError where one is missing or does not fit."""
+    for name, variable in variables.items():
+        found = tuple(arrays[name].shape) if name in arrays else "nothing"
+        if found != tuple(variable.shape):
+            raise RecordError(f"{name}: found {found}, expected {tuple(variable.shape)}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
 
 
 def _is_batch_norm(layer: Any) -> bool:

@@ -1,0 +1,136 @@
+"""A weight file that is replaced after the search: every way on refuses it, each in its words."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from tlsearch.base.errors import WeightsError
+from tlsearch.bundle.manifest import read_manifest
+from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.load import parse
+from tlsearch.results.record.journal import read
+from tlsearch.search.extend import Extension
+from tlsearch.search.handle import Study
+from tlsearch.search.study import resume, run
+
+pytestmark = [pytest.mark.cluster, pytest.mark.training]
+
+SPACE = """
+data: {kind: digits, image_px: 32, splits: {train: 100, validation: 60, test: 60}}
+space: {backbone: strokes, unfrozen_layers: [0, 3], head_lr: 1e-2, fine_tune_lr: 1e-3}
+epochs: 4
+warm_up_lr: 1e-2
+trials: 2
+confirm: 0
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    return tmp_path_factory.mktemp("own") / "own.weights.h5"
+
+
+@pytest.fixture(scope="module")
+def finished(own, tmp_path_factory):
+    """A study on the user's own weight file, which is replaced once it has ended."""
+    root = tmp_path_factory.mktemp("studies")
+    shutil.copyfile(BACKBONES["strokes"].shipped_path, own)
+    config = parse(SPACE, settings=[f"space.weights={own}", f"cache={root / 'cache'}"])
+    run(config, root / "study")
+    shutil.copyfile(BACKBONES["photos"].shipped_path, own)
+    return root / "study"
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "study")
+    return tmp_path / "study"
+
+
+def forgotten(study, checkpoints):
+    """The study as an earlier version would have written it."""
+    about = yaml.safe_load((study / "study.yaml").read_text())
+    del about["weights"]
+    (study / "study.yaml").write_text(yaml.safe_dump(about))
+    for path in study.glob("trials/*/best.npz") if checkpoints else ():
+        with np.load(path) as file:
+            arrays = dict(file)
+        told = json.loads(str(arrays.pop("about")))
+        del told["network"]
+        np.savez(path, about=np.array(json.dumps(told)), **arrays)
+
+
+def test_the_study_its_trials_and_its_model_say_which_weights_they_have(study, own):
+    about = Study(study).about
+    (network,) = about["weights"]["networks"].values()
+    assert set(about["weights"]["files"]) == {str(own)}
+    assert {trial.network for trial in Study(study).record().trials} == {network}
+    assert read_manifest(study / "best").network == network
+
+
+def test_a_resumed_search_refuses_them_before_its_first_trial(study):
+    before = (study / "journal.log").read_bytes()
+    with pytest.raises(WeightsError, match=r"own\.weights\.h5: these are not the pretrained weigh"):
+        resume(study, wish=Extension(trials="+1"))
+    assert (study / "journal.log").read_bytes() == before
+
+
+def test_where_the_journal_alone_tells_it_the_next_trial_refuses_them(study):
+    forgotten(study, checkpoints=False)
+    before = read(study / "journal.log").trials
+    ended = resume(study, wish=Extension(trials="+1"))
+    assert isinstance(ended.ended_by, WeightsError)
+    assert "strokes: its pretrained network is not the one" in str(ended.ended_by)
+    assert not any(trial.values for trial in read(study / "journal.log").trials[len(before) :])
+
+
+def tlsearch(*words):
+    """Run a command in a process of its own: (exit code, stderr)."""
+    command = [sys.executable, "-m", "tlsearch.cli.main", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stderr
+
+
+def test_an_export_refuses_them(study, tmp_path):
+    code, said = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
+    assert code == 3
+    assert "strokes: its pretrained network is not the one" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_export_of_an_earlier_study_compares_the_score_with_the_journals(study, tmp_path):
+    forgotten(study, checkpoints=True)
+    code, said = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
+    assert code == 4
+    assert "on the validation split, but the journal says" in said
+    assert said.count("does not say which pretrained weights") == 1
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_search_that_confirms_ends_with_the_refusal(study):
+    forgotten(study, checkpoints=False)
+    ended = resume(study, wish=Extension(settings=("confirm=1",)))
+    assert isinstance(ended.ended_by, WeightsError)
+    assert "confirmation" not in ended.record().facts
+
+
+def test_a_replay_refuses_them(study):
+    code, said = tlsearch("replay", study, 0)
+    assert code == 3
+    assert "strokes: its pretrained network is not the one" in said
+
+
+def test_with_the_original_file_everything_goes_on(study, own, tmp_path):
+    shutil.copyfile(BACKBONES["strokes"].shipped_path, own)
+    try:
+        ended = resume(study, wish=Extension(trials="+1"))
+        assert ended.ended_by is None
+        assert [trial.state for trial in ended.record().trials] == ["finished"] * 3
+    finally:
+        shutil.copyfile(BACKBONES["photos"].shipped_path, own)

@@ -1,0 +1,74 @@
+"""The weight files of a search space: what they held when the study began, and whether they do."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlsearch.base.errors import WeightsError
+from tlsearch.bundle.manifest import sha256
+from tlsearch.config.catalog import BACKBONES, PUT_BACK, WEIGHTS
+from tlsearch.config.schema import SearchConfig
+from tlsearch.results.record.directory import StudyDirectory
+
+DIGITS = 12  # of a digest, for people
+
+log = logging.getLogger(__name__)
+
+
+def weight_files(config: SearchConfig) -> dict[str, Path]:
+    """Every weight file that a trial may read and that is known before the first one, by name.
+
+    A file that the user gave is named by its path, a shipped one by its backbone: it lies elsewhere
+    on another machine. Keras alone knows the files that it downloads.
+    """
+    named = config.space.weights.values
+    rows = [BACKBONES[name] for name in config.space.backbone.values]
+    found = {name: Path(name) for name in named if name not in WEIGHTS}
+    if {"default", "shipped"} & set(named):
+        found |= {f"{row.name} (shipped)": row.shipped_path for row in rows if row.shipped_path}
+    return found
+
+
+def file_digests(config: SearchConfig) -> dict[str, str]:
+    """What study.yaml says of the weight files: the SHA-256 of each, by name."""
+    return {name: sha256(path) for name, path in weight_files(config).items()}
+
+
+def require_same_files(
+    home: StudyDirectory, about: Mapping[str, Any], config: SearchConfig
+) -> None:
+    """Raise WeightsError where a weight file holds something else than when the study began, or is
+    gone; warn where an earlier version of tlsearch did not write down what they held.
+    """
+    recorded = about.get("weights", {}).get("files")
+    if recorded is None:
+        warn_of_unknown_weights(home)
+        return
+    for name, path in weight_files(config).items():
+        if name in recorded:
+            _require(name, path, recorded[name], home)
+
+
+def warn_of_unknown_weights(home: StudyDirectory) -> None:
+    """Say that a study does not tell which pretrained weights it was trained with."""
+    log.warning(
+        "%s: does not say which pretrained weights it was trained with (an earlier version wrote "
+        "it): whether they were changed since cannot be checked",
+        home.shown(home.study_file),
+    )
+
+
+def _require(name: str, path: Path, recorded: str, home: StudyDirectory) -> None:
+    if not path.is_file():
+        found = "no such file"
+    else:
+        digest = sha256(path)
+        if digest == recorded:
+            return
+        found = digest[:DIGITS]
+    raise WeightsError(
+        f"{name}: these are not the pretrained weights that the study was trained with: "
+        f"{home.shown(home.study_file)} recorded SHA-256 {recorded[:DIGITS]}, found {found} in "
+        f"{path}; {PUT_BACK}"
+    )

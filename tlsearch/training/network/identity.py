@@ -1,0 +1,67 @@
+"""Which network it is: one digest of its weights, its layers, and how they are connected."""
+
+import hashlib
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+# Settings of a layer that decide what it computes. Those that concern training alone, names,
+# seeds and the size of images are left out, and so is what a later version of Keras may add.
+DECISIVE = frozenset(
+    (
+        *("activation", "axis", "center", "cropping", "data_format", "depth_multiplier"),
+        *("dilation_rate", "epsilon", "filters", "groups", "invert", "keepdims", "kernel_size"),
+        *("max_value", "negative_slope", "offset", "padding", "pool_size", "rate", "scale"),
+        *("strides", "target_shape", "threshold", "use_bias"),
+    )
+)
+
+
+def network_digest(model: keras.Model) -> str:
+    """A digest of all that the network computes from, the same in every process.
+
+    Keras draws new seeds for dropout in each process; they are no part of it.
+    """
+    digest = hashlib.blake2b(json.dumps(_architecture(model)).encode(), digest_size=16)
+    for variable in model.variables:
+        if "seed_generator" not in variable.path:
+            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _architecture(model: keras.Model) -> list[Any]:
+    """Each operation in order: its kind, its settings, and what it reads, by place."""
+    places = {id(operation): place for place, operation in enumerate(model.operations)}
+    return [
+        [type(operation).__name__, _settings(operation), _read(operation, places)]
+        for operation in model.operations
+    ]
+
+
+def _settings(operation: Any) -> dict[str, Any]:
+    if not isinstance(operation, keras.layers.Layer):
+        return {}  # an operation of `keras.ops` has its settings among its arguments
+    known = operation.get_config()
+    return {name: known[name] for name in sorted(DECISIVE & known.keys())}
+
+
+def _read(operation: Any, places: dict[int, int]) -> list[Any]:
+    """The arguments of an operation: another one's output as [its place, which], else the value."""
+    nodes = operation._inbound_nodes
+    given = [[node.arguments.args, node.arguments.kwargs] for node in nodes if node.input_tensors]
+    return [
+        _source(value, places) if isinstance(value, keras.KerasTensor) else _plain(value)
+        for value in keras.tree.flatten(given)
+        if value is not None
+    ]
+
+
+def _source(tensor: Any, places: dict[int, int]) -> list[int | None]:
+    history = tensor._keras_history
+    return [places.get(id(history.operation)), history.tensor_index]
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str) else np.asarray(value).tolist()
