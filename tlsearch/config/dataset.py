@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -107,8 +107,8 @@ ClassName = Annotated[str, StringConstraints(min_length=1)]
 
 # 1: a share takes the pictures in its part of [0, 1) alone; 16-bit pictures lose their lower byte.
 # 2: a class that a share leaves nearly empty is filled; 16-bit pictures are scaled by their depth.
-FIRST_RULES = 1
-LATEST_RULES = 2
+FIRST_RULES: Final = 1
+LATEST_RULES: Final = 2
 
 
 class Data(Frozen):

@@ -103,7 +103,7 @@ def test_a_link_to_nowhere_is_named(image_folder: ImageFolder) -> None:
     root = image_folder({"cat": 1, "dog": 1})
     (root / "cat/gone.png").symlink_to(root / "nowhere.png")
     with pytest.raises(DataError, match=r"gone.png: cannot be read \(No such file or directory\)"):
-        list_folder(root)
+        prepare(Data(path=root, image_px=8), root.parent / "cache")
 
 
 @pytest.mark.parametrize(
