@@ -6,7 +6,6 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlsearch.base.errors import DataError
-from tlsearch.data.depth import ALONE, Bits, all_full, deep_values, eight_bits
+from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.mistakes import all_wrong
 from tlsearch.store.arrays import ArrayStore
@@ -118,27 +117,21 @@ def read_pixels(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> NDArr
     except Image.DecompressionBombError as error:
         raise DataError(f"{picture}: refused, too many pixels ({error})") from error
     except ODD as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+        plain = getattr(error, "strerror", None) or error
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else plain
         raise DataError(f"{picture}: cannot be read ({reason})") from error
 
 
 def _pixels(picture: Picture | BinaryIO, bits: Bits | None) -> NDArray[Any]:
-    deep = None if bits is None else deep_values(picture)
-    if bits is None or deep is None:
-        assert not isinstance(picture, np.ndarray), "pixels have 8 or 16 bits"
-        with Image.open(_from_start(picture)) as image:
+    if isinstance(picture, np.ndarray):
+        return eight_bits(UNSTATED, picture, bits or ALONE, "a picture")
+    with Image.open(picture) as image:
+        deep = None if bits is None else deep_values(image, picture)
+        if bits is None or deep is None:
             return np.asarray(_upper_byte(ImageOps.exif_transpose(image)).convert("RGB"))
     stated, values = deep
-    grey_or_colour = eight_bits(stated, values, bits, picture)
-    if grey_or_colour.ndim == 3:
-        return grey_or_colour
-    return np.repeat(grey_or_colour[:, :, None], 3, axis=2)
-
-
-def _from_start(picture: Path | BinaryIO) -> Path | BinaryIO:
-    if not isinstance(picture, Path):
-        picture.seek(0)
-    return picture
+    pixels = eight_bits(stated, values, bits, picture)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
 def _upper_byte(image: Image.Image) -> Image.Image:

@@ -51,21 +51,27 @@ def _all_depths(pictures: Iterator[Picture]) -> Iterator[tuple[int, int]]:
 
 
 def _depth_of(picture: Picture) -> tuple[int, int]:
+    if isinstance(picture, np.ndarray):
+        return (
+            (UNSTATED, int(picture.max(initial=0))) if picture.dtype == np.uint16 else (SHALLOW, 0)
+        )
     try:
-        found = deep_values(picture) if _may_be_deep(picture) else None
+        found = _deep_file(picture)
     except Exception:  # Pillow's decoders raise many kinds; decoding tells of it
         found = None
-    if found is None:
-        return SHALLOW, 0
-    stated, values = found
-    return stated, int(values.max(initial=0))
+    return (SHALLOW, 0) if found is None else (found[0], int(found[1].max(initial=0)))
 
 
-def _may_be_deep(picture: Picture) -> bool:
+def _deep_file(path: Path) -> tuple[int, Values] | None:
+    if not _may_be_deep(path):
+        return None
+    with Image.open(path) as image:
+        return deep_values(image, path)
+
+
+def _may_be_deep(path: Path) -> bool:
     """Whether it has a depth to find out, told by its first bytes: PNG of 16 bits, any TIFF."""
-    if isinstance(picture, np.ndarray):
-        return picture.dtype == np.uint16
-    with picture.open("rb") as file:
+    with path.open("rb") as file:
         head = file.read(25)
     return head[:4] in _TIFFS or (head[:8] == _PNG and head[24:] == bytes([FULL]))
 
@@ -104,27 +110,29 @@ def depth_note(found: Values, bits: Bits) -> str:
     return f"pictures of 16 bits: {', '.join(parts)}" if parts else ""
 
 
-def deep_values(picture: Picture | BinaryIO) -> tuple[int, Values] | None:
+def deep_values(image: Image.Image, picture: Path | BinaryIO) -> tuple[int, Values] | None:
     """The depth that a picture of 16 bits states, and its values, (height, width) or (height,
-    width, 3), turned as its EXIF says; None for any other picture.
+    width, 3), turned as its EXIF says; None for any other picture. `image` is `picture` opened.
     """
-    if isinstance(picture, np.ndarray):
-        return (UNSTATED, picture) if picture.dtype == np.uint16 else None
-    with Image.open(picture) as image:
-        kind = _kind(image)
-        if kind is None:
-            return None
-        stated = _stated(image)
-        if kind == "grey":
-            return stated, np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
-        if kind == "LA;16B":  # four bytes a pixel: grey, then alpha
-            raw = _as(image, {kind: "RGBA"})
-            return stated, raw[..., 0].astype(np.uint16) << 8 | raw[..., 1]
-        upper = np.asarray(ImageOps.exif_transpose(image))[..., :3].astype(np.uint16)
+    kind = _kind(image)
+    if kind is None:
+        return None
+    stated = _stated(image)
+    if kind == "grey":
+        return stated, np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+    if kind == "LA;16B":  # four bytes a pixel: grey, then alpha
+        raw = _unpacked_as(image, "RGBA")
+        return stated, _sixteen(raw[..., 0], raw[..., 1])
+    upper = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
     if not isinstance(picture, Path):
         picture.seek(0)
-    with Image.open(picture) as image:
-        return stated, upper << 8 | _as(image, {kind: _lower_bytes(kind)})[..., :3]
+    with Image.open(picture) as again:
+        lower = _unpacked_as(again, _lower_bytes(kind))
+    return stated, _sixteen(upper, lower)[..., :3]
+
+
+def _sixteen(upper: Values, lower: Values) -> Values:
+    return np.asarray(upper << 8 | lower, np.uint16)
 
 
 def _kind(image: Image.Image) -> str | None:
@@ -146,14 +154,10 @@ def _lower_bytes(mode: str) -> str:
     return mode[:-1] + ("B" if little else "L")
 
 
-def _as(image: Any, modes: Mapping[str, str]) -> NDArray[Any]:
-    """The pixels unpacked by another raw mode."""
+def _unpacked_as(image: Any, mode: str) -> Values:
+    """The pixels as another raw mode reads them."""
     image.tile = [
-        tile._replace(
-            args=(modes[_raw_mode(tile.args)], *tile.args[1:])
-            if isinstance(tile.args, tuple)
-            else modes[tile.args]
-        )
+        tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
         for tile in image.tile
     ]
     return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)

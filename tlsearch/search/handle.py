@@ -2,9 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlsearch.base.errors import RecordError, TlsearchError
+from tlsearch.config.dataset import FIRST_RULES
 from tlsearch.config.load import from_mapping
 from tlsearch.config.location import Place
 from tlsearch.config.schema import SearchConfig
@@ -35,8 +36,10 @@ class Study:
 
     @property
     def config(self) -> SearchConfig:
-        """The search as it ran."""
-        return from_mapping(self.about["config"], str(self.home.study_file))
+        """The search as it ran, its pictures split and scaled by the rules that it began with."""
+        values: dict[str, Any] = self.about["config"]
+        data = {"rules": FIRST_RULES, **values["data"]}  # a study without a version had the first
+        return from_mapping({**values, "data": data}, str(self.home.study_file))
 
     def record(self) -> StudyRecord:
         """Everything that the journal holds."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tlsearch.base.errors import DataError
-from tlsearch.config.dataset import SPLIT_NAMES
+from tlsearch.config.dataset import SPLIT_NAMES, Data
 from tlsearch.data.kinds.folder import list_folder
+from tlsearch.data.sources import prepare
 
 ImageFolder = Callable[[dict[str, int]], Path]
 

@@ -71,10 +71,23 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
             f"{_between(test)} on {test['images']} images"
         )
         lines += _other_scores(test, metric)
+    lines += _left_out(about)
     winners = len(tested(record))
     if winners > 1:
         lines.append(f"the test split was evaluated for {winners} winners")
     return [*lines, *(line for line in (work_line(record), forecast_line(record)) if line)]
+
+
+def _left_out(about: Mapping[str, Any]) -> list[str]:
+    """The unreadable pictures that the study left out: how many, and the first of them."""
+    lost = about.get("data", {}).get("unreadable")
+    if not lost:
+        return []
+    more = lost["pictures"] - len(lost["first"])
+    named = "; ".join(lost["first"]) + (
+        f" and {more} more, see artifacts/data.json" if more else ""
+    )
+    return [f"unreadable pictures, left out: {lost['pictures']} ({named})"]
 
 
 def _other_scores(test: Mapping[str, Any], metric: str) -> list[str]:
