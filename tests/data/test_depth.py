@@ -116,6 +116,31 @@ def test_colours_of_a_tiff_too(tmp_path: Path, order: str, packed: bool) -> None
     np.testing.assert_array_equal(read_pixels(tmp_path / "scan.tif"), expected)
 
 
+def palette_tiff(colours: NDArray[np.uint16]) -> bytes:
+    """A TIFF of 2 x 2 pixels 0 ... 3 and the colours, (4, 3), that they stand for."""
+    table = np.zeros((3, 256), np.uint16)
+    table[:, :4] = colours.T
+    tags = {258: [8], 262: [3], 320: table.ravel().tolist()}
+    return raw_tiff(bytes(range(4)), (2, 2), tags)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_palette_of_eight_bits_in_sixteen_is_no_black(tmp_path: Path, bits: int) -> None:
+    shades = np.arange(12, dtype=np.uint16).reshape(4, 3) * 20
+    path = tmp_path / "map.tif"
+    path.write_bytes(palette_tiff(shades << (bits - 8)))
+    np.testing.assert_array_equal(read_pixels(path).reshape(4, 3), shades)
+
+
+@pytest.mark.parametrize("most", [255, 4095, 65535])
+def test_a_portable_greymap_says_its_largest_value(tmp_path: Path, most: int) -> None:
+    grey = np.linspace(0, most, 256).round().reshape(16, 16)
+    body = grey.astype(">u2" if most > 255 else "u1").tobytes()
+    (tmp_path / "scan.pgm").write_bytes(f"P5 16 16 {most}\n".encode() + body)
+    found = read_pixels(tmp_path / "scan.pgm")[..., 0].astype(int)
+    assert np.abs(found - grey * 255 / most).max() <= 1
+
+
 def test_samples_spread_over_sixteen_bits_as_png_wants_them_stay_as_they_are(
     tmp_path: Path,
 ) -> None:

@@ -25,9 +25,11 @@ Values = NDArray[np.uint16]
 ALONE: Bits = MappingProxyType({})
 UNSTATED = 0
 FULL = 16
+FULL_WHITE = 65535
 SHALLOW = 255  # in place of a stated depth: a picture of 8 bits or fewer, or one that nobody reads
 
 _BLOCK = 1024
+_COLOUR_MAP = 320  # of TIFF
 _BITS_PER_SAMPLE, _MAX_SAMPLE, _SAMPLE_MAX = 258, 281, 341  # tags of TIFF
 _PNG, _TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SCALED = ("PPM", "JPEG2000")  # Pillow spreads their values over all 16 bits
@@ -120,6 +122,9 @@ def deep_values(image: Image.Image, picture: Path | BinaryIO) -> tuple[int, Valu
     stated = _stated(image)
     if kind == "grey":
         return stated, np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+    if kind == "palette":
+        colours = np.array(image.tag_v2[_COLOUR_MAP], np.uint16)  # type: ignore[attr-defined]
+        return 8, colours.reshape(3, -1).T[np.asarray(ImageOps.exif_transpose(image))]
     if kind == "LA;16B":  # four bytes a pixel: grey, then alpha
         raw = _unpacked_as(image, "RGBA")
         return stated, _sixteen(raw[..., 0], raw[..., 1])
@@ -136,9 +141,16 @@ def _sixteen(upper: Values, lower: Values) -> Values:
 
 
 def _kind(image: Image.Image) -> str | None:
-    """`grey`, or the raw mode of colours whose lower bytes Pillow drops; None for 8 bits."""
+    """`grey`; `palette` whose 16-bit colours hold 8 bits; the raw mode of colours whose lower bytes
+    Pillow drops; None for what Pillow reads whole.
+    """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in (*_SCALED, "PNG")):
         return "grey"
+    if (
+        image.mode == "P"
+        and max(getattr(image, "tag_v2", {}).get(_COLOUR_MAP, (FULL_WHITE,))) < 256
+    ):
+        return "palette"
     modes = {_raw_mode(tile.args) for tile in getattr(image, "tile", ())}
     mode = modes.pop() if len(modes) == 1 else ""
     return mode if mode == "LA;16B" or re.fullmatch(r"RGB[AX]?;16[BLN]", mode) else None
