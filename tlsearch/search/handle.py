@@ -38,7 +38,10 @@ class Study:
     def config(self) -> SearchConfig:
         """The search as it ran, its pictures split and scaled by the rules that it began with."""
         values: dict[str, Any] = self.about["config"]
-        data = {"rules": FIRST_RULES, **values["data"]}  # a study without a version had the first
+        data = {
+            "rules": FIRST_RULES,
+            **values.get("data", {}),
+        }  # a study without a version had the first
         return from_mapping({**values, "data": data}, str(self.home.study_file))
 
     def record(self) -> StudyRecord:
