@@ -2,10 +2,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn import metrics as sk
 
+from tlsearch.bundle import evaluate as evaluating
+from tlsearch.bundle import predict as predicting
 from tlsearch.bundle.evaluate import measure
-from tlsearch.config.catalog import METRICS
+from tlsearch.bundle.open_bundle import OpenModel
+from tlsearch.config.catalog import EXPORT_FORMATS, METRICS
+from tlsearch.data.depth import UNSTATED
 from tlsearch.results.report.glossary import SCORES
 
 
@@ -38,6 +43,25 @@ def test_top_k_is_told_where_it_can_miss(classes, tops):
     values = [found.scores[name] for name in ("accuracy", *told)]
     assert values == sorted(values)
     assert values[-1] < 1
+
+
+def test_prediction_and_evaluation_see_sixteen_bits_as_training_did(tmp_path, monkeypatch):
+    for name, shade in (("dark", 1000), ("light", 3000)):
+        (tmp_path / name).mkdir()
+        grey = np.full((8, 8), shade, np.uint16)
+        Image.fromarray(grey).save(tmp_path / name / "0.png")
+
+    def brightness(images):
+        light = images.reshape(len(images), -1).mean(axis=1) / 255
+        return np.stack([1 - light, light], axis=1)
+
+    model = OpenModel(("dark", "light"), EXPORT_FORMATS["onnx"], 8, brightness, bits={UNSTATED: 12})
+    for module in (evaluating, predicting):
+        monkeypatch.setattr(module, "open_model", lambda *asked: model)
+    assert evaluating.evaluate(tmp_path, tmp_path).scores["accuracy"] == 1
+    found = [*predicting.predict_files(tmp_path, [tmp_path / "light/0.png"])]
+    label, probability = found[0].ranking[0]
+    assert (label, probability) == ("light", pytest.approx((3000 >> 4) / 255))
 
 
 def test_every_score_has_a_definition():

@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -36,6 +37,16 @@ def test_it_reads_back_as_written(tmp_path):
     assert read_manifest(tmp_path) == manifest
     assert manifest.artifact(None).format == "keras"
     assert manifest.artifact("onnx").path == "model.onnx"
+
+
+def test_a_manifest_of_before_says_nothing_of_sixteen_bits(tmp_path):
+    manifest = manifest_of(artifact_of("model.keras")).model_copy(update={"bits": {0: 12}})
+    manifest.write(tmp_path)
+    assert read_manifest(tmp_path).bits == {0: 12}
+    text = (tmp_path / "manifest.json").read_text()
+    old = {key: value for key, value in json.loads(text).items() if key != "bits"}
+    (tmp_path / "manifest.json").write_text(json.dumps(old))
+    assert read_manifest(tmp_path).bits is None
 
 
 def test_a_format_that_is_not_there_is_named_with_those_that_are():

@@ -51,6 +51,16 @@ def test_pictures_of_other_modes_too(client, mode):
     assert answer.json()["classes"][0]["label"] == "dark"
 
 
+@pytest.mark.parametrize(("bits", "light"), [({0: 12}, 1.0), (None, 15 / 255)])
+def test_a_picture_of_sixteen_bits_is_seen_as_in_training(bits, light):
+    model = OpenModel(("dark", "light"), EXPORT_FORMATS["onnx"], 8, brightness, bits=bits)
+    file = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(file, "PNG")
+    answer = TestClient(build_app(model)).post("/predict?top=2", content=file.getvalue())
+    found = {c["label"]: c["probability"] for c in answer.json()["classes"]}
+    assert found["light"] == pytest.approx(light)
+
+
 def test_top_limits_the_labels(client):
     answer = client.post("/predict?top=1", content=encoded(0))
     assert [c["label"] for c in answer.json()["classes"]] == ["dark"]

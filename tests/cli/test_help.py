@@ -97,6 +97,22 @@ def test_validate_reads_the_images_where_asked(
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
+def test_validate_tells_what_was_left_out_and_moved(
+    say: Callable[..., Said], image_folder: ImageFolder, tmp_path: Path
+) -> None:
+    root = image_folder({"cat": 30, "dog": 30})
+    (root / "dog/7.png").write_bytes(b"")
+    space = tmp_path / "pets.yaml"
+    space.write_text(
+        f"data: {{path: {root}, image_px: 32, unreadable: skip, splits: {{validation: 0.01}}}}\n"
+        f"cache: {tmp_path}/cache\n"
+    )
+    code, text, _ = say("validate", space, "--data")
+    assert code == 0
+    assert "unreadable, left out: 1\n  dog/7.png: cannot be read (not an image)\n" in text
+    assert "moved to validation to fill small classes: 10 (cat 5, dog 5)\n" in text
+
+
 def test_backbones_lists_every_row_on_a_line() -> None:
     lines = in_a_process("backbones").splitlines()
     assert [line.split()[0] for line in lines[2:]] == list(BACKBONES)

@@ -121,7 +121,7 @@ def test_unreadable_images_are_named_all_at_once(image_folder: ImageFolder) -> N
     with pytest.raises(DataError) as refused:
         ready(root)
     assert str(refused.value).splitlines() == [f"{p}: cannot be read (not an image)" for p in bad]
-    assert not list(root.parent.rglob("*.npy"))
+    assert not list(root.parent.rglob("images/*.npy"))
 
 
 def test_a_changed_file_is_decoded_again_and_another_is_not(

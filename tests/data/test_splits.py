@@ -1,5 +1,7 @@
 """Laws of the splits: each example's place is its own, whatever stands around it."""
 
+import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Splits
 from tlsearch.data.listing import SPLITS, Example, Split
-from tlsearch.data.splits import assign, position
+from tlsearch.data.splits import assign, divide, position
 
 CLASSES = ("cat", "dog")
 
@@ -146,3 +148,92 @@ def test_a_class_of_three_images_has_one_in_every_split(each: int, salt: int) ->
 
 def test_a_name_that_is_no_text_has_its_place_too() -> None:
     assert 0 <= position("cat/\udcff.png") < 1
+
+
+FEW = Splits()  # 15 % for validation and for test
+
+
+def few(salt: int, each: int, classes: int = 5) -> list[Example]:
+    return [Example(f"{salt}/{label}/{i}", label) for label in range(classes) for i in range(each)]
+
+
+def sizes(examples: list[Example], rows: Any) -> list[int]:
+    return np.bincount([examples[i].label for i in rows]).tolist()
+
+
+@given(st.integers(0, 10**6))
+def test_a_share_leaves_no_class_of_thirty_nearly_empty(salt: int) -> None:
+    examples = few(salt, 30)
+    found = assign(examples, FEW, "abcde")
+    for split in ("validation", "test"):
+        assert min(sizes(examples, found[split])) >= 5
+    assert min(sizes(examples, found["train"])) >= 10
+
+
+@given(st.integers(0, 10**6), st.integers(12, 40))
+def test_train_lends_only_while_it_keeps_twice_as_many(salt: int, each: int) -> None:
+    examples = few(salt, each, 2)
+    found = divide(examples, FEW, CLASSES)
+    for label in (0, 1):
+        has = {split: sizes(examples, found.rows[split])[label] for split in SPLITS}
+        lent = {s: sizes(examples, [*rows, 0, -1])[label] - 1 for s, rows in found.moved.items()}
+        train = has["train"] + lent["test"]
+        assert has["validation"] >= 5 or train - 1 < 2 * (has["validation"] + 1)
+        assert not lent["validation"] or (has["validation"] <= 5 and train >= 2 * has["validation"])
+        assert not lent["test"] > 1 or (has["test"] <= 5 and has["train"] >= 2 * has["test"])
+
+
+@given(st.integers(0, 10**6), st.integers(20, 40))
+def test_only_pictures_of_train_move_and_the_nearest_first(salt: int, each: int) -> None:
+    examples = few(salt, each, 2)
+    found = divide(examples, Splits(validation=0.1, test=0.1), CLASSES)
+    places = np.array([position(example.key) for example in examples])
+    labels = np.array([example.label for example in examples])
+    for split, low, high in (("test", 0.0, 0.1), ("validation", 0.1, 0.2)):
+        drawn = np.flatnonzero((places >= low) & (places < high))
+        moved = found.moved[split]
+        np.testing.assert_array_equal(found.rows[split], np.union1d(drawn, moved))
+        assert not np.isin(moved, drawn).any()
+        assert (places[moved] >= 0.2).all()
+    taken = np.concatenate(list(found.moved.values()))
+    for label in (0, 1):
+        stayed = places[found.rows["train"]][labels[found.rows["train"]] == label]
+        assert places[taken][labels[taken] == label].max(initial=0) < stayed.min(initial=1)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 40))
+def test_what_the_thresholds_put_into_a_split_stays_there_when_a_class_grows(
+    salt: int, new: int
+) -> None:
+    small = few(salt, 14, 2)
+    drawn = divide(small, FEW, CLASSES)
+    grown = [*few(salt + 1, new, 2), *small]
+    after = keys(grown, FEW)
+    for split in ("validation", "test"):
+        kept = np.setdiff1d(drawn.rows[split], drawn.moved[split])
+        assert {small[i].key for i in kept} <= after[split]
+
+
+def test_the_first_rules_draw_as_they_did() -> None:
+    digest = hashlib.blake2b(digest_size=8)
+    for salt, each in itertools.product(range(40), (3, 7, 12, 30)):
+        found = divide(few(salt, each, 2), FEW, CLASSES, rules=1)
+        assert not found.moved
+        for split in SPLITS:
+            digest.update(f"{split} {found.rows[split].tolist()}".encode())
+    assert digest.hexdigest() == "06057ee87494f102"
+
+
+def test_a_share_cut_from_train_folders_is_filled_too() -> None:
+    examples = [Example(f"{label}/{i}", label, "train") for label in (0, 1) for i in range(40)]
+    examples += [Example(f"t/{label}/{i}", label, "test") for label in (0, 1) for i in range(2)]
+    found = divide(examples, Splits(validation=0.02), CLASSES)
+    assert sizes(examples, found.rows["validation"]) == [5, 5]
+    assert sizes(examples, found.rows["test"]) == [2, 2]
+
+
+def test_counts_are_not_filled() -> None:
+    examples = few(3, 40, 2)
+    found = divide(examples, Splits(validation=4, test=6), CLASSES)
+    assert (len(found.rows["validation"]), len(found.rows["test"])) == (4, 6)
+    assert not any(len(rows) for rows in found.moved.values())

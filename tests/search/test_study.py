@@ -8,9 +8,10 @@ from tlsearch.config.load import parse
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.search.extend import Extension, extended
-from tlsearch.search.handle import Study
+from tlsearch.search.extend import Extension, extended, plain
+from tlsearch.search.handle import Study, require_same_images
 from tlsearch.search.study import _begin
+from tlsearch.search.trial.prepared_images import describe, prepared
 
 SPACE = "data: {kind: digits, image_px: 32, splits: {train: 40, validation: 40, test: 40}}"
 
@@ -54,3 +55,34 @@ def test_a_study_that_only_goes_on_is_not_written_again(
     written = home.study_file.stat().st_mtime_ns
     _begin(Study(home.root).config, home, data)
     assert home.study_file.stat().st_mtime_ns == written
+
+
+SHARES = "data: {kind: digits, image_px: 32, splits: {validation: 0.02, test: 0.02}}"
+BY_SHARES = "266c12a15d420edfd3bdb001f981aad0"  # the fingerprint that 0.1.0 wrote of them
+
+
+def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_with(
+    tmp_path: Path,
+) -> None:
+    config = parse(SHARES, settings=[f"cache={tmp_path / 'cache'}"]).anchored()
+    home, values = StudyDirectory(tmp_path / "study"), plain(config)
+    for key in ("rules", "unreadable"):
+        del values["data"][key]
+    home.write_about(values, data={"fingerprint": BY_SHARES})
+    study = Study(home.root)
+    data = prepared(study.config)
+    require_same_images(study, data)
+    assert not data.moved
+    again = extended(study.config, Extension(trials="+5"))
+    _begin(again, home, data)
+    assert home.read_about()["config"]["data"]["rules"] == 1
+    assert Study(home.root).config == again
+
+
+def test_a_new_study_notes_the_version_of_its_rules(tmp_path: Path) -> None:
+    config = parse(SHARES, settings=[f"cache={tmp_path / 'cache'}"]).anchored()
+    home, data = StudyDirectory(tmp_path / "study"), prepared(config)
+    _begin(config, home, data)
+    assert home.read_about()["config"]["data"]["rules"] == 2
+    assert data.fingerprint == describe(data)["fingerprint"] != BY_SHARES
+    require_same_images(Study(home.root), prepared(Study(home.root).config))

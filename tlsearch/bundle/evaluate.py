@@ -12,7 +12,6 @@ from tlsearch.bundle.metrics import calibration_error, score, top_k_accuracy
 from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.config.catalog import METRICS
 from tlsearch.data.classes import renamed_again
-from tlsearch.data.decode import read_pixels
 from tlsearch.data.kinds.folder import list_raw_folder
 from tlsearch.data.listing import Listing
 
@@ -114,4 +113,4 @@ def _places(listing: Listing, model: OpenModel) -> list[int]:
 def _probabilities(listing: Listing, model: OpenModel) -> NDArray[Any]:
     files = [picture for picture in listing.pictures() if isinstance(picture, Path)]
     batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
-    return np.concatenate([model([read_pixels(file) for file in batch]) for batch in batches])
+    return np.concatenate([model([model.read(file) for file in batch]) for batch in batches])

@@ -42,11 +42,14 @@ class Artifact(_Plain):
 class Manifest(_Plain):
     """A whole bundle. `resize` says how pictures become the squares that fixed-size files take;
     `classes` is the map of class names, from what was found to labels, that the search was given;
-    `network` the digest of the pretrained network, before training.
+    `network` the digest of the pretrained network, before training. `bits` maps the depth that a
+    picture of 16 bits states (0: none) to the depth at which it was read in training; without it
+    only the upper byte counts, as in bundles of before.
     """
 
     labels: tuple[str, ...]
     classes: dict[str, str] = {}
+    bits: dict[int, int] | None = None
     image_px: int
     input: str
     output: str

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,19 @@ from tlsearch.bundle import runtimes
 from tlsearch.bundle.manifest import MANIFEST, locate, read_manifest
 from tlsearch.bundle.runtimes import Predict
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
-from tlsearch.data.decode import resize
+from tlsearch.data.decode import read_pixels, resize
+from tlsearch.data.depth import Bits
 
 LABELS = "labels.json"
+BITS = "bits.json"  # in a `.keras` file, beside its labels
 
 
 @dataclass(frozen=True)
 class OpenModel:
     """A loaded model with the labels of its outputs and the way pictures reach it.
 
-    `renames` maps names, or patterns, of classes as they were found to labels.
+    `renames` maps names, or patterns, of classes as they were found to labels. `bits` says at which
+    depth it sees pictures of 16 bits: as in training.
     """
 
     labels: tuple[str, ...]
@@ -32,6 +35,13 @@ class OpenModel:
     image_px: int
     run: Predict
     renames: Mapping[str, str] = field(default_factory=dict)
+    bits: Bits | None = None
+
+    def read(self, picture: Path | BinaryIO) -> NDArray[Any]:
+        """A picture's pixels, (height, width, 3) uint8, as the model learned to see them; else
+        DataError.
+        """
+        return read_pixels(picture, self.bits)
 
     def __call__(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Probabilities, (n, classes), of pictures (height, width, 3) uint8 of any sizes.
@@ -71,7 +81,9 @@ def _from_bundle(bundle: Path, form: str | None, verify: bool) -> OpenModel:
     artifact = manifest.artifact(form)
     file = locate(bundle, artifact, verify)
     run = runtimes.load(file, artifact.row)
-    return OpenModel(manifest.labels, artifact.row, manifest.image_px, run, manifest.classes)
+    return OpenModel(
+        manifest.labels, artifact.row, manifest.image_px, run, manifest.classes, manifest.bits
+    )
 
 
 def _from_lone_file(path: Path) -> OpenModel:
@@ -79,7 +91,16 @@ def _from_lone_file(path: Path) -> OpenModel:
     try:
         with zipfile.ZipFile(path) as archive:
             labels = tuple(json.loads(archive.read(LABELS)))
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+            known = json.loads(archive.read(BITS)) if BITS in archive.namelist() else None
+            bits = known and {int(stated): int(depth) for stated, depth in known.items()}
+    except (
+        zipfile.BadZipFile,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OSError,
+    ) as error:
         raise RecordError(f"{path}: not a model exported by tlsearch ({error})") from error
     form = EXPORT_FORMATS["keras"]
-    return OpenModel(labels, form, 0, runtimes.load(path, form))
+    return OpenModel(labels, form, 0, runtimes.load(path, form), bits=bits)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import DataError
 from tlsearch.bundle.open_bundle import OpenModel, open_model
-from tlsearch.data.decode import read_pixels
 from tlsearch.data.kinds.folder import image_files as folder_files
 
 BATCH = 32
@@ -67,7 +66,7 @@ def _predict_batch(model: OpenModel, files: list[Path], top: int) -> Iterator[Pr
     errors: dict[Path, str] = {}
     for file in files:
         try:
-            pixels[file] = read_pixels(file)
+            pixels[file] = model.read(file)
         except DataError as error:
             errors[file] = str(error)
     found = dict(zip(pixels, model(list(pixels.values())), strict=True))

@@ -26,7 +26,7 @@ from tlsearch.base.files import write_json
 from tlsearch.bundle import runtimes
 from tlsearch.bundle.open_bundle import OpenModel
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
-from tlsearch.data.decode import read_pixels
+from tlsearch.data.depth import Bits
 
 BATCH = 32
 RUNS = 50
@@ -48,8 +48,12 @@ def check_in_clean_process(
     image_px: int,
     threads: int,
     time_batches: Sequence[int] = (),
+    bits: Bits | None = None,
 ) -> Checked:
-    """Predict picture files with an artifact in a process of its own, and time batches of it."""
+    """Predict picture files with an artifact in a process of its own, and time batches of it.
+
+    `bits` says at which depth pictures of 16 bits are read.
+    """
     with tempfile.TemporaryDirectory() as folder:
         request = {
             "file": str(file.absolute()),
@@ -58,6 +62,7 @@ def check_in_clean_process(
             "image_px": image_px,
             "threads": threads,
             "time_batches": list(time_batches),
+            "bits": None if bits is None else list(bits.items()),
             "out": folder,
         }
         write_json(Path(folder) / "request.json", request)
@@ -84,10 +89,11 @@ def main(request_file: str) -> None:
     request = json.loads(Path(request_file).read_text())
     form, out = EXPORT_FORMATS[request["format"]], Path(request["out"])
     run = runtimes.load(Path(request["file"]), form, request["threads"])
-    model = OpenModel((), form, request["image_px"], run)
+    bits = None if request["bits"] is None else dict(request["bits"])
+    model = OpenModel((), form, request["image_px"], run, bits=bits)
     pictures = [Path(path) for path in request["pictures"]]
     batches = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
-    found = [model([read_pixels(path) for path in batch]) for batch in batches]
+    found = [model([model.read(path) for path in batch]) for batch in batches]
     np.save(out / "probabilities.npy", np.concatenate(found) if found else np.empty((0, 0)))
     px = request["image_px"]
     latency = {str(size): _median_ms(run, size, px) for size in request["time_batches"]}

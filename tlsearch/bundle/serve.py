@@ -11,7 +11,6 @@ from PIL import Image
 from tlsearch.base.errors import ConfigError, DataError
 from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.bundle.predict import ranking
-from tlsearch.data.decode import read_pixels
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -83,14 +82,14 @@ async def read_body(request: Any) -> bytes:
 
 def label(model: OpenModel, body: bytes, top: int, lock: threading.Lock) -> list[dict[str, Any]]:
     """The most probable classes of one encoded picture; RefusedError where it is none."""
-    pixels = decode_body(body)
+    pixels = decode_body(model, body)
     with lock:
         row = model([pixels])[0]
     found = ranking(row, model.labels, max(1, top))
     return [{"label": name, "probability": probability} for name, probability in found]
 
 
-def decode_body(body: bytes) -> np.ndarray[Any, Any]:
+def decode_body(model: OpenModel, body: bytes) -> np.ndarray[Any, Any]:
     """An encoded picture as pixels, its size looked at before it is unpacked."""
     try:
         with Image.open(io.BytesIO(body), formats=FORMATS) as image:
@@ -102,6 +101,6 @@ def decode_body(body: bytes) -> np.ndarray[Any, Any]:
     if width * height > MAX_PIXELS:
         raise RefusedError(413, f"too many pixels: {width} x {height}, at most {MAX_PIXELS}")
     try:
-        return read_pixels(io.BytesIO(body))
+        return model.read(io.BytesIO(body))
     except DataError as error:
         raise RefusedError(422, "a picture that cannot be decoded: truncated or damaged") from error

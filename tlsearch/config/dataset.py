@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -105,6 +105,11 @@ def _split_name(raw: Any) -> Any:
 SplitName = Annotated[Literal["train", "validation", "test"], BeforeValidator(_split_name)]
 ClassName = Annotated[str, StringConstraints(min_length=1)]
 
+# 1: a share takes the pictures in its part of [0, 1) alone; 16-bit pictures lose their lower byte.
+# 2: a class that a share leaves nearly empty is filled; 16-bit pictures are scaled by their depth.
+FIRST_RULES: Final = 1
+LATEST_RULES: Final = 2
+
 
 class Data(Frozen):
     """Which images, under which class names, and in which splits.
@@ -112,7 +117,9 @@ class Data(Frozen):
     `kind` is a row of SOURCES. `root` is what the paths of a CSV start from, itself from the CSV's
     folder. `classes` maps names or shell-style patterns of classes as found to class names; with
     `strict_classes` it must name them all. `use` are the splits to take of those that the data
-    names; `pool` throws what is taken together and splits it anew.
+    names; `pool` throws what is taken together and splits it anew. `unreadable` pictures are an
+    error, or left out before splitting. `rules` is the version of the rules by which pictures are
+    split and scaled; a study keeps the version that it began with.
     """
 
     kind: Annotated[str, BeforeValidator(one_of(SOURCES, "kind of data"))] = "folder"
@@ -126,6 +133,8 @@ class Data(Frozen):
     image_px: Annotated[int, Field(ge=8, le=1024)] = 224
     splits: Splits = Splits()
     duplicates: Literal["drop", "keep", "error"] = "drop"
+    unreadable: Literal["error", "skip"] = "error"
+    rules: Literal[1, 2] = LATEST_RULES
 
     @field_validator("classes", mode="before")
     @classmethod

@@ -84,10 +84,12 @@ def audit(
     hashes: Hashes,
     splits: dict[Split, Indices],
     duplicates: Literal["drop", "keep", "error"],
+    readable: NDArray[np.bool_] | None = None,
 ) -> Audit:
     """Look for equal and nearly equal pictures; DataError where `duplicates` says so.
 
-    Equal pictures leave train with "drop"; near ones are counted and always kept.
+    Equal pictures leave train with "drop"; near ones are counted and always kept. Images that are
+    not `readable` are in no split.
     """
     same = find_duplicates(hashes, splits)
     if same.any and duplicates == "error":
@@ -100,10 +102,10 @@ def audit(
         kept = "all kept: scores there are better than on pictures taken apart"
         findings.append(f"{near}{_named(listing, near.example)}; {kept}")
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
-    if twice := find_contradictions(hashes, labels):
-        findings.append(
-            f"the same picture under two labels: {len(twice)}{_named(listing, twice[0])}"
-        )
+    rows = np.arange(len(hashes)) if readable is None else np.flatnonzero(readable)
+    if twice := find_contradictions(hashes[rows], labels[rows]):
+        first = int(rows[twice[0][0]]), int(rows[twice[0][1]])
+        findings.append(f"the same picture under two labels: {len(twice)}{_named(listing, first)}")
     return Audit(tuple(findings), train)
 
 

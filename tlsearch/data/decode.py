@@ -2,8 +2,10 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,25 +13,87 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlsearch.base.errors import DataError
+from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.mistakes import all_wrong
 from tlsearch.store.arrays import ArrayStore
 
 BLOCK = 256
+# What Pillow raises of damaged pictures and odd EXIF, an UnidentifiedImageError being an OSError.
+ODD = (OSError, ValueError, SyntaxError, TypeError, AttributeError, struct.error)
+
+# Told the images of a listing that failed, by their rows, once all were tried.
+Failed = Callable[[dict[int, DataError]], None]
 
 
-def decode(listing: Listing, image_px: int, store: ArrayStore) -> NDArray[Any]:
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """All images of a listing under their key, (n, px, px, 3) uint8, and which of them could be
+    read, (n,) bool; the others are black.
+    """
+
+    key: str
+    images: NDArray[Any]
+    readable: NDArray[np.bool_]
+
+
+def decode(
+    listing: Listing, image_px: int, store: ArrayStore, bits: Bits | None = ALONE
+) -> NDArray[Any]:
     """All images, (n, image_px, image_px, 3) uint8, in the order of the listing.
 
     Resized without keeping proportions, bilinear and antialiased, as the exported model does.
     Raises DataError naming every picture that cannot be read (of very many the first).
     """
+    return _opened(listing, image_px, store, bits, decoded_key(listing, image_px, bits), _refuse)
+
+
+def decode_readable(
+    listing: Listing, image_px: int, store: ArrayStore, masks: ArrayStore, bits: Bits | None
+) -> Decoded:
+    """All images that can be read; which these are is kept in `masks`."""
+    rows, whole = len(listing.examples), decoded_key(listing, image_px, bits)
+    if store.path(whole).is_file():
+        return Decoded(whole, decode(listing, image_px, store, bits), np.ones(rows, bool))
+    key = partial_key(whole)
+
+    def note(failed: dict[int, DataError]) -> None:
+        masks.open(key, rows, lambda: [~np.isin(np.arange(rows), [*failed])])
+
+    images = _opened(listing, image_px, store, bits, key, note)
+    readable = masks.open(key, rows, lambda: [_try_all(listing, bits)])
+    return Decoded(key, images, np.asarray(readable))
+
+
+def _opened(
+    listing: Listing, image_px: int, store: ArrayStore, bits: Bits | None, key: str, failed: Failed
+) -> NDArray[Any]:
+    def prepare(picture: Picture) -> NDArray[Any]:
+        return resize(read_pixels(picture, bits), image_px)
+
     return store.open(
-        listing_key(listing, image_px),
+        key,
         len(listing.examples),
-        lambda: _blocks(listing, lambda picture: resize(read_pixels(picture), image_px)),
+        lambda: _blocks(listing, image_px, prepare, failed),
         {"source": listing.source, "image_px": image_px},
     )
+
+
+def decoded_key(listing: Listing, image_px: int, bits: Bits | None) -> str:
+    """The name of the decoded array: `listing_key`, and how pictures of 16 bits were read where
+    that is not as it always was.
+    """
+    key = listing_key(listing, image_px)
+    return key if bits is None or all_full(bits) else _digest(f"{key} {sorted(bits.items())}")
+
+
+def partial_key(key: str) -> str:
+    """The name of a decoded array that may lack pictures, from that of the whole one."""
+    return _digest(f"{key} without what cannot be read")
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def listing_key(listing: Listing, image_px: int) -> str:
@@ -41,21 +105,36 @@ def listing_key(listing: Listing, image_px: int) -> str:
     return digest.hexdigest()
 
 
-def read_pixels(picture: Picture | BinaryIO) -> NDArray[Any]:
-    """One picture as (height, width, 3) uint8, turned as its EXIF says; else DataError."""
-    if isinstance(picture, np.ndarray):
+def read_pixels(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> NDArray[Any]:
+    """One picture as (height, width, 3) uint8, turned as its EXIF says; else DataError.
+
+    `bits` says at which depth a picture of 16 bits is read.
+    """
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8:
         return picture
     try:
-        with Image.open(picture) as image:
-            return np.asarray(_eight_bits(ImageOps.exif_transpose(image)).convert("RGB"))
+        return _pixels(picture, bits)
     except Image.DecompressionBombError as error:
         raise DataError(f"{picture}: refused, too many pixels ({error})") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+    except ODD as error:
+        plain = getattr(error, "strerror", None) or error
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else plain
         raise DataError(f"{picture}: cannot be read ({reason})") from error
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _pixels(picture: Picture | BinaryIO, bits: Bits | None) -> NDArray[Any]:
+    if isinstance(picture, np.ndarray):
+        return eight_bits(UNSTATED, picture, bits or ALONE, "a picture")
+    with Image.open(picture) as image:
+        deep = None if bits is None else deep_values(image, picture)
+        if bits is None or deep is None:
+            return np.asarray(_upper_byte(ImageOps.exif_transpose(image)).convert("RGB"))
+    stated, values = deep
+    pixels = eight_bits(stated, values, bits, picture)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+
+
+def _upper_byte(image: Image.Image) -> Image.Image:
     """Grey of 16 bits as 8: Pillow's own conversion clips all above 255 to white."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -78,22 +157,51 @@ def content_hashes(images: NDArray[Any]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
-def _blocks(listing: Listing, prepare: Callable[[Picture], NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    def attempt(picture: Picture) -> NDArray[Any] | DataError:
-        try:
-            return prepare(picture)
-        except DataError as error:
-            return error
-
-    failures: list[DataError] = []
+def _blocks(
+    listing: Listing, image_px: int, prepare: Callable[[Picture], NDArray[Any]], failed: Failed
+) -> Iterator[NDArray[Any]]:
+    """The images in blocks, a black one for each that fails; `failed` is told of those."""
+    black = np.zeros((image_px, image_px, 3), np.uint8)
+    failures: dict[int, DataError] = {}
+    rows = itertools.count()
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         pictures = listing.pictures()
         while batch := list(itertools.islice(pictures, BLOCK)):
-            done = list(pool.map(attempt, batch))
-            failures += [item for item in done if isinstance(item, DataError)]
-            yield np.stack([item for item in done if not isinstance(item, DataError)] or [_NOTHING])
-    if failures:
-        raise all_wrong(failures)
+            done = list(pool.map(lambda picture: _attempt(prepare, picture), batch))
+            tried = zip(done, rows, strict=False)  # in this order no row is lost between batches
+            failures |= {row: item for item, row in tried if isinstance(item, DataError)}
+            yield np.stack([black if isinstance(item, DataError) else item for item in done])
+    failed(failures)
 
 
-_NOTHING = np.zeros((1, 1, 3), np.uint8)
+def _attempt(
+    prepare: Callable[[Picture], NDArray[Any]], picture: Picture
+) -> NDArray[Any] | DataError:
+    try:
+        return prepare(picture)
+    except DataError as error:
+        return error
+
+
+def _refuse(failed: dict[int, DataError]) -> None:
+    if failed:
+        raise all_wrong(list(failed.values()))
+
+
+def _try_all(listing: Listing, bits: Bits | None) -> NDArray[np.bool_]:
+    """Which pictures can be read, found out anew where the cache has lost it."""
+    tried = (_attempt(lambda one: read_pixels(one, bits), one) for one in listing.pictures())
+    return np.array([not isinstance(one, DataError) for one in tried])
+
+
+def reasons(listing: Listing, readable: NDArray[np.bool_], bits: Bits | None) -> Sequence[str]:
+    """What is wrong with each picture that cannot be read, under its key."""
+    if readable.all():
+        return ()
+    found = []
+    for row, picture in enumerate(listing.pictures()):
+        if not readable[row]:
+            tried = _attempt(lambda one: read_pixels(one, bits), picture)
+            told = str(tried) if isinstance(tried, DataError) else ": could not be read before"
+            found.append(f"{listing.examples[row].key}{told.removeprefix(str(picture))}")
+    return found

@@ -45,11 +45,13 @@ def file_at(path: Path, holds: str) -> Path:
 
 
 def file_version(file: Path) -> str:
-    """What changes when a file does: its size and time; DataError where it cannot be read."""
+    """What changes when a file does: its size and time; "" for one that is not there, a link to
+    nowhere, of which decoding tells.
+    """
     try:
         stat = file.stat()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    except OSError:
+        return ""
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 

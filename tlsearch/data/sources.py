@@ -3,7 +3,8 @@
 import hashlib
 import importlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlsearch.base.errors import DataError
-from tlsearch.config.dataset import SOURCES, Data
+from tlsearch.config.dataset import FIRST_RULES, SOURCES, Data
 from tlsearch.data.audit import audit
 from tlsearch.data.classes import renamed, require_classes
-from tlsearch.data.decode import content_hashes, decode, listing_key
+from tlsearch.data.decode import (
+    Decoded,
+    content_hashes,
+    decode,
+    decode_readable,
+    decoded_key,
+    listing_key,
+    partial_key,
+    read_pixels,
+    reasons,
+)
+from tlsearch.data.depth import ALONE, Bits, Values, bits_of, depth_note, depths
 from tlsearch.data.listing import Listing, Split, only, pooled
-from tlsearch.data.splits import Indices, assign
+from tlsearch.data.remarks import counted, filled_note, left_out_note, require_readable
+from tlsearch.data.splits import Division, Indices, divide
 from tlsearch.store.arrays import ArrayStore
 
 log = logging.getLogger(__name__)
@@ -53,6 +66,9 @@ class ImageData:
 
     `labels`: (n,) int32. `hashes`: (n,) uint64, of the pixels. `fingerprint` names the pictures and
     their split, whatever the machine. `duplicates` says what the audit found, "" where nothing.
+    `unreadable` are the pictures left out, each with its reason; they are in no split. `moved` is
+    split -> class -> how many pictures fill it up there, `notes` what else there is to say, and
+    `bits` how pictures of 16 bits were read.
     """
 
     images_path: Path
@@ -62,6 +78,10 @@ class ImageData:
     splits: dict[Split, Indices]
     fingerprint: str
     duplicates: str = ""
+    unreadable: tuple[str, ...] = ()
+    moved: Mapping[Split, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    bits: Bits | None = None
 
     def images(self, split: Split) -> Rows:
         """The images of a split, (n, image_px, image_px, 3) uint8, left on disk until asked for."""
@@ -91,7 +111,9 @@ def list_source(data: Data) -> Listing:
     return listing
 
 
-def original_pictures(data: Data, rows: Indices, scratch: Path) -> list[Path]:
+def original_pictures(
+    data: Data, rows: Indices, scratch: Path, bits: Bits | None = ALONE
+) -> list[Path]:
     """The files of some examples as they were before decoding, in the order of the listing.
 
     A source that has no files gets lossless ones written under `scratch`.
@@ -100,46 +122,109 @@ def original_pictures(data: Data, rows: Indices, scratch: Path) -> list[Path]:
     paths = []
     for row, picture in enumerate(list_source(data).pictures()):
         if row in wanted:
-            paths.append(picture if isinstance(picture, Path) else _as_file(picture, scratch, row))
+            file = picture if isinstance(picture, Path) else scratch / f"{row:07d}.png"
+            if not isinstance(picture, Path):
+                scratch.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(read_pixels(picture, bits)).save(file)
+            paths.append(file)
     return paths
-
-
-def _as_file(pixels: NDArray[Any], scratch: Path, row: int) -> Path:
-    scratch.mkdir(parents=True, exist_ok=True)
-    path = scratch / f"{row:07d}.png"
-    Image.fromarray(pixels).save(path)
-    return path
 
 
 def prepare(data: Data, cache: Path) -> ImageData:
     """List, decode (once a data set, under `cache`), split and audit; all data errors come here."""
     listing = list_source(data)
-    splits = assign(listing.examples, data.splits, listing.classes)
-    store = ArrayStore(cache / "images")
-    images = decode(listing, data.image_px, store)
-    hashes = _hashes(listing, data.image_px, images, ArrayStore(cache / "hashes"))
-    found = audit(listing, images, hashes, splits, data.duplicates)
-    for finding in found.findings:
+    bits, of_depth = _bits(listing, data, cache)
+    decoded = _decoded(listing, data, cache, bits)
+    unreadable = tuple(reasons(listing, decoded.readable, bits))
+    require_readable(listing, decoded.readable, unreadable)
+    division = _divided(listing, data, decoded.readable)
+    moved = counted(listing, division.moved)
+    notes = [*filter(None, (left_out_note(unreadable, listing), of_depth, filled_note(moved)))]
+    hashes = _hashes(decoded, ArrayStore(cache / "hashes"))
+    found = audit(listing, decoded.images, hashes, division.rows, data.duplicates, decoded.readable)
+    for finding in (*notes, *found.findings):
         log.warning(finding)
-    splits["train"] = found.train
+    splits = division.rows | {"train": found.train}
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
     _require_classes(listing.classes, labels[splits["train"]])
     return ImageData(
-        images_path=store.path(listing_key(listing, data.image_px)),
+        images_path=ArrayStore(cache / "images").path(decoded.key),
         classes=listing.classes,
         labels=labels,
         hashes=hashes,
         splits=splits,
         fingerprint=_fingerprint(listing.classes, hashes, labels, splits),
         duplicates="; ".join(found.findings),
+        unreadable=unreadable,
+        moved=moved,
+        notes=tuple(notes),
+        bits=bits,
     )
 
 
-def _hashes(
-    listing: Listing, image_px: int, images: NDArray[Any], store: ArrayStore
-) -> NDArray[np.uint64]:
-    key = listing_key(listing, image_px)
-    return np.asarray(store.open(key, len(images), lambda: [content_hashes(images)]))
+def known_splits(data: Data, cache: Path) -> tuple[Listing, dict[Split, Indices], bool]:
+    """The listing, its splits as far as they are known without decoding, and whether it is decoded
+    already: which pictures cannot be read, decoding tells.
+    """
+    listing = list_source(data)
+    readable = _known_readable(listing, data, cache)
+    known = np.ones(len(listing.examples), bool) if readable is None else readable
+    return listing, _divided(listing, data, known).rows, readable is not None
+
+
+def _known_readable(listing: Listing, data: Data, cache: Path) -> NDArray[np.bool_] | None:
+    """Which pictures can be read, None where they are not decoded yet."""
+    kept, bits = ArrayStore(cache / "depths").path(listing_key(listing, 0)), ALONE
+    if data.rules > FIRST_RULES and kept.is_file():
+        bits = bits_of(np.load(kept, allow_pickle=False))
+    whole = decoded_key(listing, data.image_px, bits)
+    store, masks = ArrayStore(cache / "images"), ArrayStore(cache / "readable")
+    if store.path(whole).is_file():
+        return np.ones(len(listing.examples), bool)
+    key = partial_key(whole)
+    there = store.path(key).is_file() and masks.path(key).is_file()
+    if data.unreadable == "error" or not there:
+        return None
+    return np.asarray(np.load(masks.path(key), allow_pickle=False))
+
+
+def _bits(listing: Listing, data: Data, cache: Path) -> tuple[Bits | None, str]:
+    """How pictures of 16 bits are read, decided once a data set; and what there is to say of it."""
+    if data.rules == FIRST_RULES:
+        return None, ""
+    store = ArrayStore(cache / "depths")
+    found: Values = np.asarray(
+        store.open(listing_key(listing, 0), len(listing.examples), lambda: [depths(listing)])
+    )
+    bits = bits_of(found)
+    return bits, depth_note(found, bits)
+
+
+def _decoded(listing: Listing, data: Data, cache: Path, bits: Bits | None) -> Decoded:
+    store = ArrayStore(cache / "images")
+    if data.unreadable == "skip":
+        masks = ArrayStore(cache / "readable")
+        return decode_readable(listing, data.image_px, store, masks, bits)
+    images = decode(listing, data.image_px, store, bits)
+    return Decoded(
+        decoded_key(listing, data.image_px, bits), images, np.ones(len(images), dtype=bool)
+    )
+
+
+def _divided(listing: Listing, data: Data, readable: NDArray[np.bool_]) -> Division:
+    """The splits of the pictures that can be read, by their rows in the listing."""
+    rows = np.flatnonzero(readable)
+    examples = [listing.examples[row] for row in rows.tolist()]
+    found = divide(examples, data.splits, listing.classes, data.rules)
+    return Division(
+        {split: rows[places] for split, places in found.rows.items()},
+        {split: rows[places] for split, places in found.moved.items()},
+    )
+
+
+def _hashes(decoded: Decoded, store: ArrayStore) -> NDArray[np.uint64]:
+    images = decoded.images
+    return np.asarray(store.open(decoded.key, len(images), lambda: [content_hashes(images)]))
 
 
 def _require_classes(classes: tuple[str, ...], train_labels: NDArray[np.int32]) -> None:

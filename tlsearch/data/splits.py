@@ -2,37 +2,59 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import DataError
-from tlsearch.config.dataset import Part, Splits
+from tlsearch.config.dataset import FIRST_RULES, LATEST_RULES, Part, Splits
 from tlsearch.data.listing import SPLITS, Example, Split
 
+LEAST = 5  # pictures of a class that a share is filled up to
+KEPT = 2  # times as many of the class stay with the split that lends them
+
 Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """Split name -> sorted indices of its examples, and those of them that fill a small class."""
+
+    rows: dict[Split, Indices]
+    moved: dict[Split, Indices]
 
 
 def assign(
-    examples: Sequence[Example], splits: Splits, classes: Sequence[str]
+    examples: Sequence[Example], splits: Splits, classes: Sequence[str], rules: int = LATEST_RULES
 ) -> dict[Split, Indices]:
-    """Split name -> sorted indices of its examples; together they hold each example at most once.
+    """Split name -> sorted indices of its examples; `divide` has the rules."""
+    return divide(examples, splits, classes, rules).rows
+
+
+def divide(
+    examples: Sequence[Example], splits: Splits, classes: Sequence[str], rules: int = LATEST_RULES
+) -> Division:
+    """Deal the examples out to the splits, each to one at most.
 
     A share takes the examples whose hash falls into its part of [0, 1): an old example never moves
-    when new ones come, except that a class so small that a share drew none of it lends it one. A
-    count is spread over the classes in proportion and takes the smallest hashes. Splits that the
-    data names itself are kept; what it does not name is cut from train. Raises DataError where a
-    split would lack a class or a count is too large.
+    when new ones come. Where validation or test would hold fewer than 5 pictures of a class, train
+    lends it the nearest by hash, as long as train keeps twice as many of the class as that split
+    has; a class so small that a split still has none lends it one. The first rules know only the
+    latter. A count is spread over the classes in proportion and takes the smallest hashes. Splits
+    that the data names itself are kept; what it does not name is cut from train. Raises DataError
+    where a split would lack a class or a count is too large.
     """
     given = _given(examples)
     if given and "train" not in given:
         raise DataError(f"the data names the splits {', '.join(given)}, but no train split")
     pool = given.pop("train", np.arange(len(examples)))
     wanted = {split: getattr(splits, split) for split in SPLITS if split not in given}
-    drawn = _draw(examples, pool, wanted if given else _all_parts(splits))
+    drawn, moved = _draw(examples, pool, wanted if given else _all_parts(splits), rules)
     result = {split: np.sort((drawn | given)[split]) for split in SPLITS}
     _check(examples, result, classes)
-    return result
+    return Division(result, moved)
 
 
 def position(key: str) -> float:
@@ -59,17 +81,21 @@ def _all_parts(splits: Splits) -> dict[Split, Part]:
 
 
 def _draw(
-    examples: Sequence[Example], pool: Indices, parts: dict[Split, Part]
-) -> dict[Split, Indices]:
-    """Deal the pool out: shares first, then counts in the order test, validation, train."""
+    examples: Sequence[Example], pool: Indices, parts: dict[Split, Part], rules: int
+) -> tuple[dict[Split, Indices], dict[Split, Indices]]:
+    """Deal the pool out: shares first, then counts in the order test, validation, train. Also what
+    of it fills small classes.
+    """
     places = np.array([position(examples[i].key) for i in pool])
     labels = np.array([examples[i].label for i in pool])
     free = np.ones(len(pool), dtype=bool)
-    taken: dict[Split, NDArray[np.bool_]] = {}
+    taken: dict[Split, Mask] = {}
     start = 0.0
+    distances: dict[Split, NDArray[np.float64]] = {}
     for split, part in _test_first(parts):
         if isinstance(part, float):
             taken[split] = (places >= start) & (places < start + part)
+            distances[split] = np.maximum(start - places, places - (start + part))
             start += part
             free &= ~taken[split]
     for split, part in _test_first(parts):
@@ -79,15 +105,36 @@ def _draw(
     for split, part in parts.items():
         if part == "rest":
             taken[split] = free
+            distances[split] = start - places
     shared = {split: mask for split, mask in taken.items() if not isinstance(parts[split], int)}
+    before = {split: mask.copy() for split, mask in shared.items()}
     for label in np.unique(labels):
+        if rules > FIRST_RULES:
+            _fill(shared, labels == label, distances)
         _give_each_one(shared, labels == label, places)
-    return {split: pool[mask] for split, mask in taken.items()}
+    moved = {split: np.sort(pool[shared[split] & ~before[split]]) for split in shared}
+    return {
+        split: pool[mask] for split, mask in taken.items()
+    }, moved if rules > FIRST_RULES else {}
 
 
-def _give_each_one(
-    taken: dict[Split, NDArray[np.bool_]], of_class: NDArray[np.bool_], places: NDArray[np.float64]
+def _fill(
+    taken: dict[Split, Mask], of_class: Mask, distances: dict[Split, NDArray[np.float64]]
 ) -> None:
+    """Validation, then test: a class of which it has few gets the nearest ones of train."""
+    lent = taken.get("train")
+    for split in ("validation", "test"):
+        if lent is None or split not in taken:
+            continue
+        mask = taken[split]
+        has, kept = int((mask & of_class).sum()), int((lent & of_class).sum())
+        wanted = sum(KEPT * (has + n) <= kept - n for n in range(1, LEAST - has + 1))
+        candidates = np.flatnonzero(lent & of_class)
+        nearest = candidates[np.argsort(distances[split][candidates], kind="stable")[:wanted]]
+        lent[nearest], mask[nearest] = False, True
+
+
+def _give_each_one(taken: dict[Split, Mask], of_class: Mask, places: NDArray[np.float64]) -> None:
     """A class so small that a split drew none of it: its largest split gives that one its first."""
     for mask in taken.values():
         largest = max(taken.values(), key=lambda other: int((other & of_class).sum()))

@@ -2,9 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlsearch.base.errors import RecordError, TlsearchError
+from tlsearch.config.dataset import FIRST_RULES
 from tlsearch.config.load import from_mapping
 from tlsearch.config.location import Place
 from tlsearch.config.schema import SearchConfig
@@ -35,8 +36,11 @@ class Study:
 
     @property
     def config(self) -> SearchConfig:
-        """The search as it ran."""
-        return from_mapping(self.about["config"], str(self.home.study_file), recorded=True)
+        """The search as it ran, its pictures split and scaled by the rules that it began with."""
+        values: dict[str, Any] = self.about["config"]
+        # a study that names no version of the rules had the first
+        data = {"rules": FIRST_RULES, **values.get("data", {})}
+        return from_mapping({**values, "data": data}, str(self.home.study_file), recorded=True)
 
     def record(self) -> StudyRecord:
         """Everything that the journal holds."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tlsearch.base.errors import DataError
-from tlsearch.config.dataset import SPLIT_NAMES
+from tlsearch.config.dataset import SPLIT_NAMES, Data
 from tlsearch.data.kinds.folder import list_folder
+from tlsearch.data.sources import prepare
 
 ImageFolder = Callable[[dict[str, int]], Path]
 
@@ -103,7 +104,7 @@ def test_a_link_to_nowhere_is_named(image_folder: ImageFolder) -> None:
     root = image_folder({"cat": 1, "dog": 1})
     (root / "cat/gone.png").symlink_to(root / "nowhere.png")
     with pytest.raises(DataError, match=r"gone.png: cannot be read \(No such file or directory\)"):
-        list_folder(root)
+        prepare(Data(path=root, image_px=8), root.parent / "cache")
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,11 @@ def builder_class():
         VERSION = tfds.core.Version("1.0.0")
         parts = ("train", "test")
         channels = 3
+        dtype = np.uint8
 
         def _info(self):
-            image = tfds.features.Image(shape=(None, None, self.channels))
+            shape = (None, None, self.channels)
+            image = tfds.features.Image(shape=shape, dtype=self.dtype, encoding_format="png")
             label = tfds.features.ClassLabel(names=LABELS)
             features = tfds.features.FeaturesDict({"image": image, "label": label})
             return self.dataset_info_from_configs(features=features)
@@ -42,7 +44,7 @@ def builder_class():
 
         def _generate_examples(self, part):
             for number in range(6):
-                image = picture(part, number, self.channels)
+                image = picture(part, number, self.channels).astype(self.dtype)
                 yield number, {"image": image, "label": LABELS[number % 2]}
 
     return Pets
@@ -129,3 +131,20 @@ def test_a_set_without_labels_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds, "builder", lambda name: builder)
     with pytest.raises(DataError, match="expected the features image and label"):
         list_tfds("dummy")
+
+
+def test_pixels_of_sixteen_bits_are_scaled_by_their_range(found, tmp_path):
+    found(dtype=np.uint16, channels=1)
+    data = Data(kind="tfds", name="pets", image_px=8, splits=Splits(validation=4))
+    ready = prepare(data, tmp_path / "cache")
+    assert ready.bits == {0: 8}
+    files = original_pictures(data, ready.splits["validation"], tmp_path / "files", ready.bits)
+    squares = np.stack([resize(read_pixels(file), 8) for file in files])
+    np.testing.assert_array_equal(squares, ready.images("validation")[:])
+    assert squares.max() > 128
+
+
+def test_pixels_without_a_known_range_are_refused(found):
+    found(dtype=np.float32, channels=1)
+    with pytest.raises(DataError, match="expected pixels of uint8 or uint16, found float32"):
+        list_tfds("pets")

@@ -106,6 +106,19 @@ def write_artifacts(study_folder: Path, text: str, picture: str = "samples/0.png
     (folder / "test.json").write_text(json.dumps(tested))
 
 
+def test_unreadable_pictures_are_listed_in_part(tmp_path: Path) -> None:
+    write_artifacts(tmp_path, "cat")
+    file = tmp_path / "artifacts" / "data.json"
+    lost = [f"cat/{n:03d}.png: <broken>" for n in range(203)]
+    more = {"unreadable": lost, "notes": ["203 of 210 pictures & more"]}
+    file.write_text(json.dumps(json.loads(file.read_text()) | more))
+    page = render_html(study(), ABOUT, tmp_path)
+    assert "Unreadable pictures, left out: 203" in page
+    assert "<p>203 of 210 pictures &amp; more</p>" in page
+    assert page.count(".png: &lt;broken&gt;</li>") == 200
+    assert "3 more stand in artifacts/data.json" in page
+
+
 def elements(text: str, folder: Path) -> list[str]:
     write_artifacts(folder, text)
     about = {**ABOUT, "versions": {text: text}}

@@ -37,6 +37,17 @@ RECORD = StudyRecord(
 )
 
 
+def test_unreadable_pictures_are_counted_and_named() -> None:
+    lost = {"pictures": 5, "first": ["a.png: cannot be read (x)", "b.png: cannot be read (y)"]}
+    about = {**ABOUT, "data": {**ABOUT["data"], "unreadable": lost}}
+    said = [line for line in summary(RECORD, about) if line.startswith("unreadable")]
+    assert said == [
+        "unreadable pictures, left out: 5 (a.png: cannot be read (x); b.png: cannot be read (y) "
+        "and 3 more, see artifacts/data.json)"
+    ]
+    assert not any("unreadable" in line for line in summary(RECORD, ABOUT))
+
+
 def test_json_has_the_keys_that_scripts_read() -> None:
     document = json.loads(render(RECORD, ABOUT, "json"))
     assert document["study"] == {

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.contact_sheet import contact_sheet
 from tlsearch.data.sources import prepare
 from tlsearch.results.report.page_files import Artifacts
+from tlsearch.search.trial.prepared_images import describe
 from tlsearch.search.winner.artifacts import write_data, write_test, write_winner
 
 
@@ -32,6 +34,20 @@ def test_the_data_is_counted_by_split_and_class_and_sampled(data, tmp_path):
         assert len(files) == 3
         for file in files:
             assert Image.open(tmp_path / file).size == (16, 16)
+
+
+def test_what_was_left_out_and_moved_is_told(data, tmp_path):
+    found = dataclasses.replace(
+        data, unreadable=("a.png: cannot be read",), moved={"test": {"3": 2}}, notes=("a note",)
+    )
+    write_data(tmp_path / "artifacts", found)
+    about = json.loads((tmp_path / "artifacts" / "data.json").read_text())
+    assert about["unreadable"] == ["a.png: cannot be read"]
+    assert about["moved"] == {"test": {"3": 2}}
+    shown = Artifacts(tmp_path).data()
+    assert (shown.unreadable, shown.notes) == (("a.png: cannot be read",), ("a note",))
+    assert describe(found)["unreadable"] == {"pictures": 1, "first": ["a.png: cannot be read"]}
+    assert "unreadable" not in describe(data)
 
 
 def test_mistakes_are_the_surest_ones_first(data, tmp_path):

@@ -169,7 +169,7 @@ def test_an_epoch_on_new_views_is_expected_to_take_its_own_time_and_a_pass():
 def test_a_finished_epoch_is_kept_where_the_next_one_would_come_too_late(tmp_path):
     saved = []
 
-    def epochs(trial, start):
+    def epochs(trial, start, network):
         for epoch in range(1, 5):
             yield SimpleNamespace(
                 epoch=epoch,

@@ -91,6 +91,35 @@ def bundle(trained):
     return export_bundle(trained[0]).manifest, trained[0].out
 
 
+def test_pictures_of_sixteen_bits_are_seen_by_a_bundle_as_in_training(
+    small_trial, cache, store, tmp_path
+):
+    root, rng = tmp_path / "scans", np.random.default_rng(1)
+    for name, most in (("clear", 4095), ("dark", 900)):
+        (root / name).mkdir(parents=True)
+        for number in range(24):
+            grey = rng.integers(0, most, (32, 32), dtype=np.uint16)
+            Image.fromarray(grey).save(root / name / f"{number:02d}.png")
+    source = Data(path=root, image_px=32, splits=Splits(train=24, validation=12, test=12))
+    data = prepare(source, cache)
+    *_, last = train(small_trial("all", dropout=0.0, epochs=4, batch_size=8), data, store)
+    last.snapshot().save(tmp_path / "best.npz", weights_only=True)
+    request = ExportRequest(
+        tmp_path / "best.npz", data, source, ("keras", "litert"), tmp_path / "bundle", {}, {}
+    )
+    manifest = export_bundle(request).manifest
+    assert manifest.bits == {0: 12}
+    assert all(artifact.parity < 1e-3 for artifact in manifest.artifacts)
+    lone = shutil.copy(tmp_path / "bundle" / "model.keras", tmp_path / "lone.keras")
+    files = [file for name in ("clear", "dark") for file in sorted((root / name).iterdir())]
+    for model in (tmp_path / "bundle", lone):
+        guesses = [found.ranking[0][0] for found in predict_files(model, files)]
+        right = np.mean(
+            [guess == file.parent.name for guess, file in zip(guesses, files, strict=True)]
+        )
+        assert evaluate(model, root).scores["accuracy"] == pytest.approx(right)
+
+
 def test_every_file_scores_what_the_trial_scored(bundle, trained):
     manifest, _ = bundle
     assert manifest.trained_accuracy == pytest.approx(trained[1], abs=1e-9)

@@ -24,6 +24,12 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
     body = [[name, *map(str, of)] for name, *of in zip(data.classes, *of_each, strict=True)]
     body.append(["all", *(str(count.sum()) for count in of_each)])
     print_table(["class", *data.splits], body)
+    if data.unreadable:
+        print(f"unreadable, left out: {len(data.unreadable)}")
+        print("\n".join(f"  {picture}" for picture in data.unreadable))
+    for split, of in data.moved.items():
+        named = ", ".join(f"{name} {count}" for name, count in of.items())
+        print(f"moved to {split} to fill small classes: {sum(of.values())} ({named})")
     if samples is not None:
         from tlsearch.base.files import whole_file
         from tlsearch.data.contact_sheet import contact_sheet

@@ -20,6 +20,9 @@ def list_tfds(name: str) -> Listing:
     features = builder.info.features
     if features is None or not {"image", "label"} <= set(features):
         raise DataError(f"tfds {name}: expected the features image and label, found {features}")
+    dtype = np.dtype(features["image"].np_dtype)
+    if dtype not in (np.uint8, np.uint16):
+        raise DataError(f"tfds {name}: expected pixels of uint8 or uint16, found {dtype}")
     parts = sorted(builder.info.splits)
     examples = [
         Example(f"{part}/{index:07d}", int(row["label"]), _split(part, parts))

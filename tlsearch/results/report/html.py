@@ -33,6 +33,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 CONFUSION_CLASSES = 25  # a larger table is read as a list of its most frequent confusions
 CONFUSIONS = 30
+UNREADABLE = 200  # pictures that the page names
 
 
 def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> str:
@@ -54,6 +55,7 @@ def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> 
             "tested": artifacts.test(),
             "exports": artifacts.exports(),
             "picture": artifacts.picture,
+            "unreadable_shown": UNREADABLE,
         }
     )
 

@@ -29,11 +29,15 @@ class _Read(BaseModel):
 
 
 class DataAudit(_Read):
-    """artifacts/data.json: how many pictures each split holds of each class, and some of them."""
+    """artifacts/data.json: how many pictures each split holds of each class, and some of them;
+    sentences on what was found, and the unreadable pictures that were left out.
+    """
 
     classes: tuple[str, ...]
     images: dict[str, dict[str, int]]
     duplicates: str = ""
+    notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
     samples: dict[str, tuple[str, ...]] = {}
 
 

@@ -74,6 +74,7 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
             f"{_between(test)} on {test['images']} images"
         )
         lines += _other_scores(test, metric)
+    lines += _left_out(about)
     winners = len(tested(record))
     if winners > 1:
         lines.append(f"the test split was evaluated for {winners} winners")
@@ -96,6 +97,18 @@ def _warm_up_lines(record: StudyRecord) -> list[str]:
         f"warm-up alone: {value:.4f} ({trial.config.get('backbone')}, head {head}), better than "
         "every trial; with 0 among its depths the search would try the head alone"
     ]
+
+
+def _left_out(about: Mapping[str, Any]) -> list[str]:
+    """The unreadable pictures that the study left out: how many, and the first of them."""
+    lost = about.get("data", {}).get("unreadable")
+    if not lost:
+        return []
+    more = lost["pictures"] - len(lost["first"])
+    named = "; ".join(lost["first"]) + (
+        f" and {more} more, see artifacts/data.json" if more else ""
+    )
+    return [f"unreadable pictures, left out: {lost['pictures']} ({named})"]
 
 
 def _other_scores(test: Mapping[str, Any], metric: str) -> list[str]:

@@ -5,14 +5,13 @@ import os
 import time
 from pathlib import Path
 
+from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Data
 from tlsearch.config.schema import SearchConfig
-from tlsearch.data.decode import listing_key, read_pixels, resize
+from tlsearch.data.decode import read_pixels, resize
 from tlsearch.data.listing import Listing
-from tlsearch.data.sources import ImageData, list_source
-from tlsearch.data.splits import assign
+from tlsearch.data.sources import ImageData, known_splits
 from tlsearch.search.cost.plan import Survey
-from tlsearch.store.arrays import ArrayStore
 
 SAMPLE = 16  # pictures that are decoded to see how long one takes
 
@@ -29,13 +28,11 @@ def survey(config: SearchConfig) -> Survey:
 
 def surveyed(data: Data, cache: Path) -> Survey:
     """The same in this process."""
-    listing = list_source(data)
-    splits = assign(listing.examples, data.splits, listing.classes)
-    there = ArrayStore(cache / "images").path(listing_key(listing, data.image_px)).is_file()
+    listing, splits, there = known_splits(data, cache)
     return Survey(
         classes=len(listing.classes),
         images={split: len(rows) for split, rows in splits.items()},
-        decode_s=0.0 if there else len(listing.examples) * _decode_s(listing, data.image_px),
+        decode_s=0.0 if there else len(listing.examples) * _decode_s(listing, data),
     )
 
 
@@ -44,10 +41,14 @@ def of_read(data: ImageData) -> Survey:
     return Survey(len(data.classes), {split: len(rows) for split, rows in data.splits.items()}, 0.0)
 
 
-def _decode_s(listing: Listing, image_px: int) -> float:
+def _decode_s(listing: Listing, data: Data) -> float:
     """Seconds a picture, where every core decodes."""
     began, count = time.perf_counter(), 0
     for picture in itertools.islice(listing.pictures(), SAMPLE):
-        resize(read_pixels(picture), image_px)
+        try:
+            resize(read_pixels(picture), data.image_px)
+        except DataError:
+            if data.unreadable == "error":
+                raise
         count += 1
     return (time.perf_counter() - began) / max(1, count) / (os.cpu_count() or 1)

@@ -9,6 +9,8 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.results.live.events import DataRead, DataReading, Listen
 
+NAMED = 3  # unreadable pictures that study.yaml names; artifacts/data.json names them all
+
 
 def read_images(config: SearchConfig, listen: Listen) -> ImageData:
     """Prepare the images and refuse what must not be searched on them; DataError, ConfigError."""
@@ -53,10 +55,12 @@ def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
 
 def describe(data: ImageData) -> dict[str, Any]:
     """What study.yaml says of the data."""
+    lost = {"pictures": len(data.unreadable), "first": list(data.unreadable[:NAMED])}
     return {
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
         "images": _sizes(data),
+        **({"unreadable": lost} if data.unreadable else {}),
     }
 
 

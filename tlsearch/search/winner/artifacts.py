@@ -18,7 +18,9 @@ SHOWN = 12
 
 
 def write_data(folder: Path, data: ImageData) -> None:
-    """Write data.json: how many images of each class each split holds, and samples of them."""
+    """Write data.json: how many images of each class each split holds, samples of them, and what
+    was found: pictures left out as unreadable, and moved to fill a small class.
+    """
     labels = data.split_labels("train")
     samples = {}
     for place, name in enumerate(data.classes):
@@ -29,7 +31,14 @@ def write_data(folder: Path, data: ImageData) -> None:
             _thumbnail(folder / file, pixels)
         samples[name] = names
     counts = {split: _counts(data, data.split_labels(split)) for split in SPLITS}
-    about = {"classes": list(data.classes), "images": counts, "duplicates": data.duplicates}
+    about = {
+        "classes": list(data.classes),
+        "images": counts,
+        "duplicates": data.duplicates,
+        "notes": list(data.notes),
+        "moved": {split: dict(of) for split, of in data.moved.items()},
+        "unreadable": list(data.unreadable),
+    }
     write_json(folder / "data.json", {**about, "samples": samples})
 
 

@@ -65,7 +65,9 @@ def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Exported:
     checkpoint = load_checkpoint(request.checkpoint)
     network = restore(checkpoint, len(request.data.classes))
     model = _exportable(network, checkpoint.trial, request.data)
-    pictures = original_pictures(request.pictures_from, request.data.splits["validation"], scratch)
+    pictures = original_pictures(
+        request.pictures_from, request.data.splits["validation"], scratch, request.data.bits
+    )
     references = _References(network, model, request.data, pictures)
     require_as_recorded(checkpoint, references.labels, references.squares, request.recorded)
     artifacts = [_artifact(bundle, form, model, references, request) for form in request.formats]
@@ -90,6 +92,7 @@ class _References:
         self.labels = data.split_labels("validation")
         self.squares = trial_probabilities(network, data, "validation")
         self.accuracy = accuracy(self.labels, self.squares)
+        self.bits = data.bits
         self._model = model
         self._any_size: NDArray[Any] | None = None
 
@@ -101,9 +104,12 @@ class _References:
             self._any_size = self._by_the_resize_inside()
         return self._any_size
 
+    def _read(self, picture: Path) -> NDArray[Any]:
+        return read_pixels(picture, self.bits).astype(np.float32)
+
     def _by_the_resize_inside(self) -> NDArray[Any]:
         inside = self._model.any_size.get_layer("resize")
-        resized = [inside(read_pixels(p)[None].astype(np.float32))[0] for p in self.pictures]
+        resized = [inside(self._read(p)[None])[0] for p in self.pictures]
         return run_blocks(lambda x: self._model.square(x, training=False), np.stack(resized))
 
 
@@ -115,6 +121,7 @@ def _exportable(network: Network, trial: Any, data: ImageData) -> Exportable:
         square=square_model(network, trial),
         labels=data.classes,
         calibration=train[rows],
+        bits=data.bits,
     )
 
 
@@ -124,7 +131,7 @@ def _artifact(
     form = EXPORT_FORMATS[name]
     path = bundle / form.file
     write(name, model, path)
-    checked = _check(path, form, references.pictures, model, request.timed)
+    checked = _check(path, form, references, model, request.timed)
     expected, found = references.of(form), checked.probabilities
     if not np.isfinite(found).all():
         raise RecordError(f"{form.file}: predicts what are no numbers: the conversion broke it")
@@ -144,12 +151,13 @@ def _artifact(
 
 
 def _check(
-    path: Path, form: ExportFormat, pictures: Sequence[Path], model: Exportable, timed: bool
+    path: Path, form: ExportFormat, references: _References, model: Exportable, timed: bool
 ) -> Checked:
     """Predict in one clean process; if `timed`, time batches there and again on one thread."""
     image_px, cores = int(model.square.input_shape[1]), os.cpu_count() or 1
     batches = (1, BATCH) if timed else ()
-    checked = check_in_clean_process(path, form, pictures, image_px, cores, batches)
+    pictures, bits = references.pictures, references.bits
+    checked = check_in_clean_process(path, form, pictures, image_px, cores, batches, bits)
     latency = {f"batch {b}, {cores} threads": ms for b, ms in checked.latency_ms.items()}
     if timed:
         alone = check_in_clean_process(path, form, (), image_px, 1, batches)
@@ -192,6 +200,7 @@ def _manifest(
     return Manifest(
         labels=request.data.classes,
         classes=dict(request.pictures_from.classes or {}),
+        bits=None if request.data.bits is None else dict(request.data.bits),
         image_px=trial.image_px,
         input="image: (n, height, width, 3) RGB, 0 ... 255; squares of image_px where not any size",
         output="probabilities: (n, classes) float32, in the order of labels",

@@ -15,20 +15,23 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.bundle.open_bundle import LABELS
+from tlsearch.bundle.open_bundle import BITS, LABELS
 from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.data.depth import Bits
 
 
 @dataclass(frozen=True, eq=False)
 class Exportable:
     """What the writers write: the network for any size and for squares, its labels, and training
-    images (n, px, px, 3) uint8 by which integer formats are calibrated.
+    images (n, px, px, 3) uint8 by which integer formats are calibrated. `bits` says at which depth
+    pictures of 16 bits were read.
     """
 
     any_size: keras.Model
     square: keras.Model
     labels: Sequence[str]
     calibration: NDArray[Any]
+    bits: Bits | None = None
 
 
 def write(form: str, model: Exportable, path: Path) -> None:
@@ -46,6 +49,8 @@ def _keras(model: Exportable, path: Path) -> None:
     model.any_size.save(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(LABELS, json.dumps(list(model.labels)))
+        if model.bits is not None:
+            archive.writestr(BITS, json.dumps(dict(model.bits)))
 
 
 def _saved_model(model: Exportable, path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.data.decode import decode
+from tlsearch.data.depth import bits_of, depths
 from tlsearch.data.kinds.folder import list_folder
 from tlsearch.data.kinds.tfds import list_tfds
 from tlsearch.data.listing import Listing
@@ -41,7 +42,8 @@ def load_source(source: str, image_px: int, seed: int) -> SourceTask:
 
 def _photographs(listing: Listing, image_px: int) -> SourceTask:
     with tempfile.TemporaryDirectory() as folder:
-        decoded = decode(listing, image_px, ArrayStore(Path(folder)))
+        bits = bits_of(depths(listing))
+        decoded = decode(listing, image_px, ArrayStore(Path(folder)), bits)
         train = [i for i, e in enumerate(listing.examples) if e.split in (None, "train")]
         labels = np.array([listing.examples[i].label for i in train], dtype=np.int32)
         return SourceTask(np.asarray(decoded[train]), labels, mirror=True)

@@ -1,0 +1,136 @@
+"""Pictures that nobody can read: refused, or left out before splitting and told of."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import Data, Splits
+from tlsearch.data.sources import ImageData, known_splits, list_source, original_pictures, prepare
+
+ImageFolder = Callable[[dict[str, int]], Path]
+SHARES = Splits(validation=0.3, test=0.3)  # enough that no class is filled
+BAD = ("cat/07.png", "cat/11.png", "dog/03.png", "dog/30.png")
+
+
+@pytest.fixture
+def pets(image_folder: ImageFolder) -> Path:
+    root = image_folder({"cat": 40, "dog": 40})
+    for path in root.glob("*/?.png"):
+        path.rename(path.with_name(f"0{path.name}"))
+    return root
+
+
+def spoil(root: Path, names: tuple[str, ...] = BAD) -> None:
+    for name in names:
+        (root / name).write_bytes(b"<html>404</html>")
+
+
+def ready(root: Path, cache: str = "cache", **keys: Any) -> ImageData:
+    data = Data(path=root, image_px=8, splits=SHARES, **{"unreadable": "skip", **keys})
+    return prepare(data, root.parent / cache)
+
+
+def keys_of(root: Path, data: ImageData) -> dict[str, set[str]]:
+    examples = list_source(Data(path=root)).examples
+    return {split: {examples[row].key for row in rows} for split, rows in data.splits.items()}
+
+
+def test_they_are_left_out_and_no_other_picture_moves(
+    pets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = keys_of(pets, ready(pets))
+    spoil(pets)
+    data = ready(pets)
+    assert keys_of(pets, data) == {split: keys - {*BAD} for split, keys in before.items()}
+    assert data.unreadable == tuple(f"{name}: cannot be read (not an image)" for name in BAD)
+    said = (
+        "4 of 80 pictures cannot be read and are left out: "
+        f"{'; '.join(data.unreadable[:3])} and 1 more"
+    )
+    assert data.notes == (said,)
+    assert caplog.messages == [said]
+
+
+def test_they_are_left_out_of_the_audit(pets: Path) -> None:
+    spoil(pets)
+    assert ready(pets).duplicates == ""  # though a cat and a dog are the same black picture
+
+
+def test_what_is_remembered_is_what_was_found(pets: Path) -> None:
+    spoil(pets)
+    first, again = ready(pets), ready(pets)
+    assert again.images_path == first.images_path
+    assert again.unreadable == first.unreadable
+    assert again.fingerprint == first.fingerprint
+    for path in (pets.parent / "cache" / "readable").iterdir():
+        path.unlink()
+    assert ready(pets).fingerprint == first.fingerprint
+
+
+def test_a_whole_set_is_decoded_once_whatever_the_key_says(pets: Path) -> None:
+    strict = ready(pets, unreadable="error")
+    assert ready(pets).images_path == strict.images_path
+    assert ready(pets).fingerprint == strict.fingerprint
+
+
+def test_a_picture_that_is_mended_is_taken_in(pets: Path) -> None:
+    whole = ready(pets).fingerprint
+    kept = (pets / BAD[0]).read_bytes()
+    spoil(pets, BAD[:1])
+    assert ready(pets).fingerprint != whole
+    (pets / BAD[0]).write_bytes(kept)
+    assert ready(pets).fingerprint == whole
+    assert not ready(pets).unreadable
+
+
+def test_a_link_to_nowhere_is_left_out(pets: Path) -> None:
+    (pets / "cat/gone.png").symlink_to(pets / "nowhere.png")
+    assert ready(pets).unreadable == ("cat/gone.png: cannot be read (No such file or directory)",)
+
+
+def test_original_pictures_are_those_of_the_splits(pets: Path) -> None:
+    spoil(pets)
+    data = ready(pets)
+    rows = data.splits["validation"]
+    files = original_pictures(Data(path=pets), rows, pets.parent / "scratch")
+    examples = list_source(Data(path=pets)).examples
+    assert files == [pets / examples[row].key for row in rows]
+    assert not {*files} & {pets / name for name in BAD}
+
+
+@pytest.mark.parametrize("spoiled", ["class", "half"])
+def test_too_many_are_an_error_still(pets: Path, spoiled: str) -> None:
+    cats = [f"cat/{path.name}" for path in sorted((pets / "cat").iterdir())]
+    names = cats if spoiled == "class" else [*cats[:-1], "dog/03.png", "dog/07.png"]
+    spoil(pets, tuple(names))
+    with pytest.raises(DataError) as refused:
+        ready(pets)
+    first, second, *_ = str(refused.value).splitlines()
+    what = {"class": "that leaves no picture of cat", "half": "that is more than half of them"}
+    assert first == (
+        f"{pets}: {len(names)} of 80 pictures cannot be read; {what[spoiled]}, too little to leave "
+        "them out (data.unreadable: skip)"
+    )
+    assert second == "cat/00.png: cannot be read (not an image)"
+
+
+def test_the_default_refuses(pets: Path) -> None:
+    spoil(pets)
+    with pytest.raises(DataError, match=r"cat/07\.png: cannot be read"):
+        ready(pets, unreadable="error")
+
+
+def test_what_a_plan_knows_without_decoding(pets: Path) -> None:
+    spoil(pets)
+    data = Data(path=pets, image_px=8, splits=SHARES, unreadable="skip")
+    cache = pets.parent / "cache"
+    assert known_splits(data, cache)[2] is False
+    found = prepare(data, cache)
+    _, splits, decoded = known_splits(data, cache)
+    assert decoded
+    for split, rows in splits.items():
+        np.testing.assert_array_equal(rows, found.splits[split])

@@ -1,0 +1,236 @@
+"""Pictures of 16 bits: the depth that each states, and the depth at which a data set is read."""
+
+import itertools
+import logging
+import re
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from tlsearch.data.listing import Listing, Picture
+
+# The depth that a picture of 16 bits states (0: none) -> the depth at which it is read. A picture
+# whose statement is not here is judged alone. None keeps the upper byte whatever a picture states.
+Bits = Mapping[int, int]
+Values = NDArray[np.uint16]
+
+ALONE: Bits = MappingProxyType({})
+UNSTATED = 0
+FULL = 16
+FULL_WHITE = 65535
+SHALLOW = 255  # in place of a stated depth: a picture of 8 bits or fewer, or one that nobody reads
+
+_BLOCK = 1024
+_COLOUR_MAP = 320  # of TIFF
+_BITS_PER_SAMPLE, _MAX_SAMPLE, _SAMPLE_MAX = 258, 281, 341  # tags of TIFF
+_PNG, _TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SCALED = ("PPM", "JPEG2000")  # Pillow spreads their values over all 16 bits
+
+log = logging.getLogger(__name__)
+
+
+def depths(listing: Listing) -> Values:
+    """What each picture states and its largest value, (n, 2): what `bits_of` decides by."""
+    pictures = listing.pictures()
+    first = list(itertools.islice(pictures, 1))
+    if first and isinstance(first[0], np.ndarray) and first[0].dtype == np.uint8:
+        return np.tile(np.array((SHALLOW, 0), np.uint16), (len(listing.examples), 1))
+    return np.array(list(_all_depths(itertools.chain(first, pictures))), np.uint16).reshape(-1, 2)
+
+
+def _all_depths(pictures: Iterator[Picture]) -> Iterator[tuple[int, int]]:
+    with ThreadPoolExecutor() as pool:
+        while block := list(itertools.islice(pictures, _BLOCK)):
+            yield from pool.map(_depth_of, block)
+
+
+def _depth_of(picture: Picture) -> tuple[int, int]:
+    if isinstance(picture, np.ndarray):
+        return (
+            (UNSTATED, int(picture.max(initial=0))) if picture.dtype == np.uint16 else (SHALLOW, 0)
+        )
+    try:
+        found = _deep_file(picture)
+    except Exception:  # Pillow's decoders raise many kinds; decoding tells of it
+        found = None
+    return (SHALLOW, 0) if found is None else (found[0], int(found[1].max(initial=0)))
+
+
+def _deep_file(path: Path) -> tuple[int, Values] | None:
+    if not _may_be_deep(path):
+        return None
+    with Image.open(path) as image:
+        return deep_values(image, path)
+
+
+def _may_be_deep(path: Path) -> bool:
+    """Whether it has a depth to find out, told by its first bytes: PNG of 16 bits, any TIFF."""
+    with path.open("rb") as file:
+        head = file.read(25)
+    return head[:4] in _TIFFS or (head[:8] == _PNG and head[24:] == bytes([FULL]))
+
+
+def bits_of(found: Values) -> dict[int, int]:
+    """Stated depth -> depth at which the pictures of a data set are read; {} without deep ones.
+
+    Those that state none: the least depth that holds the largest value of them all. Those that
+    state 12 bits, say: 12, unless one has a larger value; then they are spread over all 16 bits, as
+    PNG wants it.
+    """
+    stated = sorted({*found[:, 0].tolist()} - {SHALLOW})
+    return {bits: _read_at(bits, int(found[found[:, 0] == bits, 1].max())) for bits in stated}
+
+
+def _read_at(stated: int, largest: int) -> int:
+    if stated == UNSTATED:
+        return max(1, largest.bit_length())
+    return stated if largest < 1 << stated else FULL
+
+
+def all_full(bits: Bits | None) -> bool:
+    """Whether pictures are read as they were when 16 bits were the only depth."""
+    return bits is None or set(bits.values()) <= {FULL}
+
+
+def depth_note(found: Values, bits: Bits) -> str:
+    """A sentence on the pictures that are read at another depth than 16 bits, "" without any."""
+    parts = []
+    for stated in (stated for stated in bits if bits[stated] != FULL):
+        rows = found[:, 0] == stated
+        claim = "state no depth" if stated == UNSTATED else f"state {stated} bits"
+        why = f" (the largest value of them all is {found[rows, 1].max()})"
+        read = f"{rows.sum()} {claim} and are read as {bits[stated]} bits"
+        parts.append(read + (why if stated == UNSTATED else ""))
+    return f"pictures of 16 bits: {', '.join(parts)}" if parts else ""
+
+
+def deep_values(image: Image.Image, picture: Path | BinaryIO) -> tuple[int, Values] | None:
+    """The depth that a picture of 16 bits states, and its values, (height, width) or (height,
+    width, 3), turned as its EXIF says; None for any other picture. `image` is `picture` opened.
+    """
+    kind = _kind(image)
+    if kind is None:
+        return None
+    stated = _stated(image)
+    if kind == "grey":
+        return stated, np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+    if kind == "palette":
+        colours = np.array(image.tag_v2[_COLOUR_MAP], np.uint16)  # type: ignore[attr-defined]
+        return 8, colours.reshape(3, -1).T[np.asarray(ImageOps.exif_transpose(image))]
+    if kind == "LA;16B":  # four bytes a pixel: grey, then alpha
+        raw = _unpacked_as(image, "RGBA")
+        return stated, _sixteen(raw[..., 0], raw[..., 1])
+    upper = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+    if not isinstance(picture, Path):
+        picture.seek(0)
+    with Image.open(picture) as again:
+        lower = _unpacked_as(again, _lower_bytes(kind))
+    return stated, _sixteen(upper, lower)[..., :3]
+
+
+def _sixteen(upper: Values, lower: Values) -> Values:
+    return np.asarray(upper << 8 | lower, np.uint16)
+
+
+def _kind(image: Image.Image) -> str | None:
+    """`grey`; `palette` whose 16-bit colours hold 8 bits; the raw mode of colours whose lower bytes
+    Pillow drops; None for what Pillow reads whole.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in (*_SCALED, "PNG")):
+        return "grey"
+    if (
+        image.mode == "P"
+        and max(getattr(image, "tag_v2", {}).get(_COLOUR_MAP, (FULL_WHITE,))) < 256
+    ):
+        return "palette"
+    modes = {_raw_mode(tile.args) for tile in getattr(image, "tile", ())}
+    mode = modes.pop() if len(modes) == 1 else ""
+    return mode if mode == "LA;16B" or re.fullmatch(r"RGB[AX]?;16[BLN]", mode) else None
+
+
+def _raw_mode(args: Any) -> str:
+    return str(args[0] if isinstance(args, tuple) and args else args)
+
+
+def _lower_bytes(mode: str) -> str:
+    """The raw mode of the other byte order: its upper bytes are the lower ones of this."""
+    little = mode[-1] == "L" or (mode[-1] == "N" and sys.byteorder == "little")
+    return mode[:-1] + ("B" if little else "L")
+
+
+def _unpacked_as(image: Any, mode: str) -> Values:
+    """The pixels as another raw mode reads them."""
+    image.tile = [
+        tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
+        for tile in image.tile
+    ]
+    return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+
+
+def _stated(image: Any) -> int:
+    """The depth that a file of 16 bits states, UNSTATED where it states none."""
+    if image.format in _SCALED:
+        return FULL
+    if image.format == "PNG":
+        return _significant_bits(image.fp)
+    tags = getattr(image, "tag_v2", {})
+    if (held := max(tags.get(_BITS_PER_SAMPLE, (FULL,)))) < FULL:
+        return int(held)
+    for tag in (_MAX_SAMPLE, _SAMPLE_MAX):
+        said = tags.get(tag, ())
+        largest = int(max(said if isinstance(said, tuple) else (said,), default=0))
+        if largest > 1 and (largest + 1).bit_count() == 1:  # else what one picture happens to hold
+            return min(largest.bit_length(), FULL)
+    return UNSTATED
+
+
+def _significant_bits(file: BinaryIO) -> int:
+    """What PNG's chunk sBIT says, without an alpha's; the file stays where it is."""
+    place, found = file.tell(), UNSTATED
+    file.seek(len(_PNG))
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"sBIT" and length <= 4:
+            said = file.read(length)
+            found = max(said[: 1 if length < 3 else 3], default=UNSTATED)
+        if kind in (b"sBIT", b"IDAT"):
+            break
+        file.seek(length + 4, 1)
+    file.seek(place)
+    return found if found <= FULL else UNSTATED
+
+
+def eight_bits(stated: int, values: Values, bits: Bits, name: object = "") -> NDArray[np.uint8]:
+    """The values as 0 ... 255; what is above the depth at which they are read is white."""
+    largest = int(values.max(initial=0))
+    depth = bits.get(stated)
+    if depth is None:
+        depth = FULL if stated == UNSTATED else _read_at(stated, largest)
+        if stated == UNSTATED and largest.bit_length() < FULL:
+            _tell_of_dark(name, largest)
+    top = (1 << depth) - 1
+    held = np.minimum(values, top)
+    return (held >> (depth - 8) if depth >= 8 else held * np.uint16(255) // top).astype(np.uint8)
+
+
+_told: list[object] = []
+
+
+def _tell_of_dark(name: object, largest: int) -> None:
+    """Warn once a process of a lone picture whose depth nobody knows."""
+    if not _told:
+        _told.append(name)
+        log.warning(
+            "%s: a picture of 16 bits that states no depth, with no value above %d; read as 16 "
+            "bits, so it is dark if fewer were meant; later ones are not told of",
+            name,
+            largest,
+        )

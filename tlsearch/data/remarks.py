@@ -1,0 +1,63 @@
+"""What there is to say of pictures that were left out, or moved to another split."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.data.listing import Listing, Split
+from tlsearch.data.mistakes import all_wrong
+from tlsearch.data.splits import LEAST, Indices
+
+
+def require_readable(
+    listing: Listing, readable: NDArray[np.bool_], unreadable: Sequence[str]
+) -> None:
+    """Raise DataError where too little is left: no picture of a class, or less than half of all."""
+    left = {e.label for e, can in zip(listing.examples, readable, strict=True) if can}
+    gone = [name for label, name in enumerate(listing.classes) if label not in left]
+    if not gone and 2 * len(unreadable) <= len(readable):
+        return
+    what = f"no picture of {', '.join(gone)}" if gone else "more than half of them"
+    raise all_wrong(
+        [
+            f"{listing.source}: {len(unreadable)} of {len(readable)} pictures cannot be read; "
+            f"{'that leaves ' if gone else 'that is '}{what}, too little to leave them out "
+            "(data.unreadable: skip)",
+            *unreadable,
+        ]
+    )
+
+
+def counted(listing: Listing, moved: Mapping[Split, Indices]) -> dict[Split, dict[str, int]]:
+    """Split -> class -> how many of its pictures these are."""
+    found: dict[Split, dict[str, int]] = {}
+    for split, rows in moved.items():
+        names = [listing.classes[listing.examples[row].label] for row in rows.tolist()]
+        if names:
+            found[split] = {name: names.count(name) for name in sorted({*names})}
+    return found
+
+
+def filled_note(moved: Mapping[Split, Mapping[str, int]]) -> str:
+    """A sentence on the pictures that fill small classes, "" without any."""
+    parts = [
+        f"{sum(of.values())} to {split} ({_listed([f'{name} {n}' for name, n in of.items()])})"
+        for split, of in moved.items()
+    ]
+    if not parts:
+        return ""
+    return f"small classes: pictures moved so that a split holds {LEAST}: {', '.join(parts)}"
+
+
+def left_out_note(unreadable: Sequence[str], listing: Listing) -> str:
+    """A sentence on the pictures that are left out, "" without any."""
+    if not unreadable:
+        return ""
+    count = f"{len(unreadable)} of {len(listing.examples)} pictures"
+    return f"{count} cannot be read and are left out: {_listed(unreadable, '; ', 3)}"
+
+
+def _listed(items: Sequence[str], between: str = ", ", most: int = 10) -> str:
+    rest = len(items) - most
+    return between.join(items[:most]) + (f" and {rest} more" if rest > 0 else "")
