@@ -13,6 +13,7 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.predictions import PREDICTIONS, load_predictions
 from tlsearch.search.trial import actor as module
 from tlsearch.search.trial.actor import TrialActor
 from tlsearch.search.trial.workplace import Workplace
@@ -83,6 +84,18 @@ def test_an_actor_killed_anywhere_leaves_a_trial_that_ends_as_it_would_have(
             break
     assert [reported[epoch] for epoch in range(EPOCHS + 1)] == expected
     assert [point["epoch"] for point in curve(workplace)] == list(range(EPOCHS + 1))
+
+
+def test_what_the_best_epoch_predicts_is_kept_beside_its_weights(begin, workplace):
+    from tlsearch.training.checkpoint import load_checkpoint
+
+    actor = begin()
+    values = [actor.step()["value"] for _ in range(EPOCHS + 1)]
+    home = workplace.study / "trials" / "00000"
+    found = load_predictions(home / PREDICTIONS)
+    assert found.epoch == load_checkpoint(home / "best.npz").epoch
+    assert (found.shown == found.called).mean() == values[found.epoch]
+    assert found.shown.tolist() == workplace.data.split_labels("validation").tolist()
 
 
 def test_what_was_saved_is_never_ahead_of_what_was_reported(begin):

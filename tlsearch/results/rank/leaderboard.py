@@ -1,6 +1,6 @@
 """The record of a study -> its trials, ranked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.catalog import Direction
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTHING = RankingContext()
+SIGNIFICANT = 0.05  # a smaller p-value tells two trials apart
 
 # What a trial's row shows of its configuration.
 CONFIG_COLUMNS = (
@@ -40,8 +41,12 @@ COLUMN_HELP: dict[str, str] = {
     "low": "lower end of the metric's 95 % interval (Wilson; accuracy only), from the number of "
     "validation images",
     "high": "upper end of that interval",
-    "tied": "true where the leader's value lies in this trial's interval, or equals its value: "
-    "this validation split cannot tell the two apart",
+    "tied": "true where this validation split cannot tell the trial from the leader: p_value is at "
+    "least 0.05; or, without a p_value, the leader's value lies in this trial's interval or equals "
+    "its value, as if the two were scored on different images",
+    "p_value": "for the trial's difference from the leader, from what both predicted on the same "
+    "validation images: McNemar's exact test for accuracy, swaps at random for balanced accuracy "
+    "and macro F1; none for other metrics, and where predictions were not kept",
     "best_epoch": "the epoch of that value, the earliest of equals; 0 is after the head's warm-up",
     "epochs": "the last epoch reported",
     "seconds": "time that the trial took, in seconds, waiting for a slot not counted",
@@ -95,8 +100,9 @@ def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[st
     rest = [t for t in record.trials if t.number not in ranks and t.state != "waiting"]
     leader = order[0].best(record.direction) if order else None
     top = None if leader is None else leader[1]
+    paired = context.p_values(order, record.direction)
     return [
-        _row(trial, ranks.get(trial.number), record.direction, context, top)
+        _row(trial, ranks.get(trial.number), record.direction, context, top, paired)
         for trial in (*order, *rest)
     ]
 
@@ -107,7 +113,7 @@ def table(record: StudyRecord, context: RankingContext = NOTHING) -> "pd.DataFra
 
     frame = pd.DataFrame(rows(record, context), columns=list(COLUMNS))
     whole = ("rank", "best_epoch", "seed", "trained_parameters", "bytes")
-    real = ("metric", "low", "high", "trained_share", "latency_ms")
+    real = ("metric", "low", "high", "p_value", "trained_share", "latency_ms")
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64")
     return frame.astype({**kinds, "tied": "boolean"})
 
@@ -127,10 +133,11 @@ def _row(
     direction: Direction,
     context: RankingContext,
     top: float | None,
+    paired: Mapping[int, float],
 ) -> dict[str, Any]:
     epoch, value = trial.best(direction) or (None, None)
     low, high = (None if value is None else context.interval(value)) or (None, None)
-    exported = trial.number == context.exported
+    exported, p_value = trial.number == context.exported, paired.get(trial.number)
     return {
         "rank": rank,
         "trial": trial.number,
@@ -138,7 +145,8 @@ def _row(
         "metric": value,
         "low": low,
         "high": high,
-        "tied": None if rank is None else _tied(value, low, high, top),
+        "tied": None if rank is None else _tied(value, low, high, top, p_value),
+        "p_value": p_value,
         "best_epoch": epoch,
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
@@ -154,9 +162,15 @@ def _row(
 
 
 def _tied(
-    value: float | None, low: float | None, high: float | None, top: float | None
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    top: float | None,
+    p_value: float | None,
 ) -> bool | None:
     """Whether the leader's value `top` cannot be told from this one."""
+    if p_value is not None:
+        return p_value >= SIGNIFICANT
     if low is None or high is None or top is None:
         return value == top
     return low <= top <= high
