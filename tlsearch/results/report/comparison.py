@@ -10,6 +10,7 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import read
 from tlsearch.results.remote.copies import fetched
 from tlsearch.results.report.readable_table import Grid, cell
+from tlsearch.results.report.text import last_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def study_rows(directories: Sequence[Place]) -> list[dict[str, Any]]:
 
 def _row(home: StudyDirectory) -> dict[str, Any]:
     about, record = home.read_about(), read(home.journal_file)
-    table = rows(record, ranking_context(record, about, home.best))
+    table, test = rows(record, ranking_context(record, about, home.best)), last_test(record, about)
     leader = table[0] if table and table[0]["rank"] == 1 else {}
     return {
         "study": about["config"]["name"],
@@ -57,7 +58,8 @@ def _row(home: StudyDirectory) -> dict[str, Any]:
         "best": leader.get("metric"),
         "low": leader.get("low"),
         "high": leader.get("high"),
-        "test": record.facts.get("test", {}).get("value"),
+        "test": None if test is None else test["value"],
+        "test_metric": None if test is None else test["metric"],
         "seconds": round(sum(row["seconds"] for row in table), 2),
         "trial": leader.get("trial"),
         "what": _what(leader) if leader else None,
@@ -72,7 +74,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['ended']}/{cell(row['planned'])}",
         _score(row["best"]),
         "-" if row["low"] is None else f"{row['low']:.3f}-{row['high']:.3f}",
-        _score(row["test"]),
+        _score(row["test"]) if row["test"] is None else f"{row['test_metric']} {row['test']:.4f}",
         f"{row['seconds']:.0f}",
         cell(row["what"]),
         row["where"],

@@ -19,7 +19,7 @@ from tlsearch.results.report import glossary, plots
 from tlsearch.results.report.forecast_line import forecast_line
 from tlsearch.results.report.page_files import Artifacts, DataAudit, ShownPrediction, WinnerOnSplit
 from tlsearch.results.report.readable_table import cell
-from tlsearch.results.report.text import baseline_rows
+from tlsearch.results.report.text import baseline_rows, last_test
 from tlsearch.results.report.timeline import timeline
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _results(
         "trials": _trials(record, table, artifacts),
     }
     return {
-        "headline": _headline(record, table),
+        "headline": _headline(record, table) | {"test": last_test(record, about)},
         "board": _board(table, metric),
         "page": _json(page),
         "slices": sorted(plots.slices(record, metric)),
@@ -165,7 +165,6 @@ def _headline(record: StudyRecord, table: Table) -> dict[str, Any]:
     states = [trial.state for trial in record.trials if trial.state != "waiting"]
     return {
         "best": table[0] if ranked(record) else None,
-        "test": record.facts.get("test"),
         "tested": len(tested(record)),
         "baselines": baseline_rows(record),
         "forecast": forecast_line(record),
