@@ -25,10 +25,3 @@ MACRO: dict[str, Callable[[Counts, Counts, Counts], float]] = {
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
 }
-
-
-def macro_score(metric: str, shown: NDArray[Any], called: NDArray[Any], classes: int) -> float:
-    """A metric of `MACRO`; `shown` and `called` are a class per image."""
-    right = np.bincount(shown[shown == called], minlength=classes)
-    counts = [np.bincount(rows, minlength=classes) for rows in (shown, called)]
-    return MACRO[metric](counts[0], counts[1], right)

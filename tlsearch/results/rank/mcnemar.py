@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.results.rank.macro import MACRO, macro_score
+from tlsearch.results.rank.macro import MACRO
 
 ROUNDS = 1000
 LEAST_ROUNDS = 200
@@ -39,16 +39,25 @@ def _swapped(metric: str, shown: Classes, first: Classes, second: Classes) -> fl
     """The approximate randomisation test (Yeh 2000, arXiv:cs/0008005): how often the difference is
     as great where each image's two predictions change places at random, by a fixed seed.
     """
-    apart = np.flatnonzero(first != second)
-    rounds = max(LEAST_ROUNDS, min(ROUNDS, DRAWN // max(1, len(apart))))
-    rng, classes = np.random.default_rng(0), int(max(map(np.max, (shown, first, second)))) + 1
+    apart, classes = first != second, int(max(map(np.max, (shown, first, second)))) + 1
+    rounds = max(LEAST_ROUNDS, min(ROUNDS, DRAWN // max(1, int(apart.sum()))))
+    rng, one, other, truth = np.random.default_rng(0), first[apart], second[apart], shown[apart]
+    every = np.bincount(shown, minlength=classes)
+    alike = _called_and_right(first[~apart], shown[~apart], classes)
+    both = sum(_called_and_right(called, truth, classes) for called in (one, other))
 
-    def difference(swap: NDArray[np.bool_]) -> float:
-        one, other = first.copy(), second.copy()
-        one[apart[swap]], other[apart[swap]] = second[apart[swap]], first[apart[swap]]
-        values = (macro_score(metric, shown, called, classes) for called in (one, other))
+    def difference(called: Classes) -> float:
+        drawn = _called_and_right(called, truth, classes)
+        values = (MACRO[metric](every, *(alike + part)) for part in (drawn, both - drawn))
         return abs(next(values) - next(values))
 
-    found = difference(np.zeros(len(apart), bool)) - 1e-12  # of equals some differ in the last bit
-    hits = sum(difference(rng.random(len(apart)) < 0.5) >= found for _ in range(rounds))
+    found = difference(one) - 1e-12  # of equal ones some differ in the last bit
+    swaps = (rng.random(len(one)) < 0.5 for _ in range(rounds))
+    hits = sum(difference(np.where(swap, one, other)) >= found for swap in swaps)
     return (hits + 1) / (rounds + 1)
+
+
+def _called_and_right(called: Classes, shown: Classes, classes: int) -> NDArray[np.int64]:
+    """How often each class was called, and rightly so, (2, classes)."""
+    rows = called, called[called == shown]
+    return np.stack([np.bincount(row, minlength=classes) for row in rows])
