@@ -2,7 +2,7 @@
 
 `finished` ended and was confirmed; the driver of `interrupted` was killed while trial 1 trained,
 which left its resume state. Each is kept without what can be made again, with the leaderboard that
-0.1.0 printed of it.
+0.1.0 printed of it, and the keys that later versions added: `metric` of a test score, `p_value`.
 """
 
 import json

@@ -19,7 +19,7 @@ from tlsearch.config.load import load, parse
 from tlsearch.data.sources import list_source
 from tlsearch.results.rank.leaderboard import COLUMN_HELP
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import STUDY_NAME, open_storage
+from tlsearch.results.record.journal import STUDY_NAME, note, open_storage
 
 ImageFolder = Callable[[dict[str, int]], Path]
 Said = tuple[int, str, str]
@@ -195,6 +195,15 @@ def test_studies_are_compared_a_line_each(say: Callable[..., Said], study: Path)
     ] * 2
     _, out, _ = say("compare", study, "--format", "md")
     assert out.startswith("| study | metric |")
+
+
+@pytest.mark.parametrize(("named", "shown"), [({}, "accuracy"), ({"metric": "auc"}, "auc")])
+def test_a_compared_test_score_names_its_metric(
+    say: Callable[..., Said], study: Path, named: dict[str, str], shown: str
+) -> None:
+    note(StudyDirectory(study).journal_file, {"test": {"trial": 0, "value": 0.5, **named}})
+    _, out, _ = say("compare", study, "--format", "md")
+    assert out.splitlines()[2].split(" | ")[5] == f"{shown} 0.5000"
 
 
 def test_what_does_not_compare_is_said(

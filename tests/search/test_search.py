@@ -99,9 +99,16 @@ def test_the_best_trial_is_the_exported_one(finished, shell):
     study = Study(shell.root / "study")
     facts, best = study.record().facts, study.winner()
     assert facts["test"]["trial"] == best.number
+    assert facts["test"]["metric"] == study.config.metric
     manifest = read_manifest(shell.root / "study" / "best")
     assert manifest.trained_accuracy == best.best("max")[1]
     assert [artifact.format for artifact in manifest.artifacts] == ["keras", "litert"]
+
+
+def test_trials_are_compared_with_the_leader_image_by_image(finished, shell):
+    paired = Study(shell.root / "study").leaderboard()["p_value"]
+    assert paired.isna().tolist() == [True, False, False, False, False]
+    assert paired[1:].between(0, 1).all()
 
 
 def test_ray_is_quiet_and_nothing_is_left_behind(finished, shell):

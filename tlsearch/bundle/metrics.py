@@ -9,13 +9,18 @@ Labels = NDArray[np.int32]
 Probabilities = NDArray[Any]
 
 CALIBRATION_BINS = 15
-BOOTSTRAP_ROUNDS = 1000
 
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
     """Mean cross-entropy in nats; probabilities (n, classes) are clipped at 1e-7."""
+    return float(image_losses(labels, probabilities).mean())
+
+
+def image_losses(labels: Labels, probabilities: Probabilities) -> NDArray[Any]:
+    """Cross-entropy of each image, (n,), whose mean is the log loss."""
     chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean())
+    losses: NDArray[Any] = -np.log(np.clip(chosen, 1e-7, 1.0))
+    return losses
 
 
 def accuracy(labels: Labels, probabilities: Probabilities) -> float:
@@ -76,21 +81,3 @@ def _auc(labels: Labels, probabilities: Probabilities) -> float:
     if probabilities.shape[1] == 2:
         return float(roc_auc_score(labels, probabilities[:, 1]))
     return float(roc_auc_score(labels, probabilities, multi_class="ovr"))
-
-
-def bootstrap(
-    metric: str, labels: Labels, probabilities: NDArray[np.float32], rounds: int = BOOTSTRAP_ROUNDS
-) -> tuple[float, float] | None:
-    """The 95 % percentile interval of a metric, whichever it is (Efron 1979), by a fixed seed.
-
-    `labels` (n,), `probabilities` (n, classes); images are drawn with replacement. Draws in which
-    the metric is not defined, for want of a class, are left out; None where none remains.
-    """
-    rng, count = np.random.default_rng(0), len(labels)
-    drawn = (rng.integers(0, count, count) for _ in range(rounds))
-    values = np.array([score(metric, labels[rows], probabilities[rows]) for rows in drawn])
-    defined = values[np.isfinite(values)]
-    if not len(defined):
-        return None
-    low, high = np.percentile(defined, (2.5, 97.5))
-    return float(low), float(high)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import OutOfMemoryError
-from tlsearch.bundle.metrics import accuracy, log_loss, score
+from tlsearch.bundle.metrics import log_loss, score
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore
@@ -28,8 +28,8 @@ class EpochReport:
     `train_loss`, `train_value` and `train_accuracy` are of the epoch's own steps, dropout active;
     NaN for epoch 0 without warm-up. `batches` are those steps one by one. `work` is what it took;
     `last` whether the trial ends with it, by its number of epochs or its own early stopping.
-    `network` is the digest of the pretrained network; `snapshot()` copies the state that a resumed
-    trial starts from.
+    `called` is the class that each validation image was called, (images,). `network` is the digest
+    of the pretrained network; `snapshot()` copies the state that a resumed trial starts from.
     """
 
     epoch: int
@@ -45,6 +45,7 @@ class EpochReport:
     work: Work
     last: bool
     batches: Batches = field(repr=False)
+    called: NDArray[np.int64] = field(compare=False, repr=False)
     snapshot: Callable[[], Checkpoint] = field(compare=False, repr=False)
 
     @property
@@ -109,6 +110,7 @@ def _report(
     session: Session, epoch: int, seen: Trained, probabilities: NDArray[np.float32], begun: float
 ) -> EpochReport:
     labels, trial = session.validation_labels, session.trial
+    called = probabilities.argmax(axis=1)
     value = score(trial.metric, labels, probabilities)
     validation_loss = log_loss(labels, probabilities)
     gave_up = epoch > 0 and session.note(validation_loss, value)
@@ -121,7 +123,8 @@ def _report(
         batches=seen.batches,
         validation_loss=validation_loss,
         last=epoch >= trial.epochs or gave_up,
-        validation_accuracy=accuracy(labels, probabilities),
+        validation_accuracy=float((called == labels).mean()),
+        called=called,
         seconds=time.perf_counter() - begun,
         trained_parameters=session.trained_parameters,
         network=session.network,

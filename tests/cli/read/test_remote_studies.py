@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import optuna
 import pytest
 
 from tlsearch.cli.main import main
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import STUDY_NAME, open_storage
+from tlsearch.results.record.predictions import PREDICTIONS, Predictions
 from tlsearch.results.remote import bucket
 
 
@@ -56,6 +58,25 @@ def test_studies_here_and_there_are_compared(home, say, tmp_path):
     code, text, _ = say("compare", home.root, url, "--format", "md")
     assert code == 0
     assert [line.split("|")[-2].strip() for line in text.splitlines()[2:]] == [str(home.root), url]
+
+
+def test_trials_there_are_compared_image_by_image_too(home, say, tmp_path):
+    journal = optuna.load_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME)
+    trial = journal.ask()
+    trial.set_user_attr("config", json.dumps({"backbone": "photos"}))
+    trial.report(0.5, 1)
+    journal.tell(trial, 0.5)
+    for number, right in enumerate((30, 20)):
+        called = (np.arange(40) >= right).astype(int)
+        Predictions(1, np.zeros(40, int), called).save(home.trial(number) / PREDICTIONS)
+    url = f"file://{tmp_path}/shared/pets"
+    say("upload", home.root, url)
+    code, text, error = say("report", url, "--columns", "trial,p_value,tied", "--format", "csv")
+    assert (code, error) == (0, "")
+    leader, other = text.splitlines()[1:]
+    assert leader == "0,,True"
+    assert other.startswith("1,0.00195")
+    assert other.endswith(",False")
 
 
 def test_a_study_that_went_on_here_may_be_sent_again_and_no_older_one(home, say, tmp_path):

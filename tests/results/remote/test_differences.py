@@ -95,3 +95,10 @@ def test_no_report_takes_weights():
     assert not any(of_page(name) or of_table(name) for name in weights)
     assert of_page("trials/00001/curves.jsonl")
     assert not of_table("trials/00001/curves.jsonl")
+
+
+def test_what_the_best_trials_predicted_is_sent_and_every_report_takes_it():
+    name = "trials/00001/predictions.npz"
+    assert travels(name)
+    assert of_table(name)
+    assert of_page(name)

@@ -222,6 +222,15 @@ def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
         assert (told in page.text) == (count == 2)
 
 
+@pytest.mark.parametrize(("named", "shown"), [({}, "accuracy"), ({"metric": "auc"}, "auc")])
+def test_the_card_of_the_test_score_names_its_metric(
+    named: dict[str, str], shown: str, tmp_path: Path
+) -> None:
+    facts = {"test": {"trial": 0, "value": 0.5, "images": 40, **named}}
+    page = Page(render_html(StudyRecord("max", (trial(0),), facts), ABOUT, tmp_path))
+    assert f"Test {shown}" in page.text
+
+
 def test_confusion_is_shown_for_each_split_that_was_measured(tmp_path: Path) -> None:
     write_artifacts(tmp_path, "cat")
     for splits in (["validation", "test"], ["validation"]):

@@ -16,7 +16,7 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.readable_table import cell, readable
 from tlsearch.results.report.report_folder import write_report
 from tlsearch.results.report.selection import Selection
-from tlsearch.results.report.text import explain, render, summary, write_parquet
+from tlsearch.results.report.text import explain, last_test, render, summary, write_parquet
 
 ABOUT: dict[str, Any] = {
     "config": {"name": "pets", "metric": "accuracy"},
@@ -56,8 +56,8 @@ def test_json_has_the_keys_that_scripts_read() -> None:
         "direction": "max",
         "data": ABOUT["data"],
         "versions": ABOUT["versions"],
-        "test": {"trial": 2, "value": 0.8, "images": 40},
-        "tests": [{"trial": 2, "value": 0.8, "images": 40}],
+        "test": {"metric": "accuracy", "trial": 2, "value": 0.8, "images": 40},
+        "tests": [{"metric": "accuracy", "trial": 2, "value": 0.8, "images": 40}],
         "work_ratio": None,
         "forecast": None,
     }
@@ -141,8 +141,47 @@ def test_a_test_split_that_several_winners_saw_is_told() -> None:
     facts = {**RECORD.facts, "tests": [first, second]}
     record = StudyRecord("max", RECORD.trials, facts)
     assert summary(record, ABOUT) == [*once, "the test split was evaluated for 2 winners"]
-    assert json.loads(render(record, ABOUT, "json"))["study"]["tests"] == [first, second]
+    assert json.loads(render(record, ABOUT, "json"))["study"]["tests"] == [
+        {"metric": "accuracy", **test} for test in (first, second)
+    ]
     assert not any("winners" in line for line in once)
+
+
+FULL = {
+    "metric": "macro_f1",
+    "trial": 2,
+    "value": 0.8,
+    "low": 0.7,
+    "high": 0.9,
+    "interval": "bootstrap",
+    "rounds": 1000,
+    "images": 40,
+    "scores": {"accuracy": 0.75, "macro_f1": 0.8},
+}
+
+
+def test_a_test_score_names_its_metric_and_how_its_interval_was_made() -> None:
+    record = StudyRecord("max", RECORD.trials, {"test": FULL})
+    assert summary(record, ABOUT) == [
+        "test macro_f1 of trial 2, evaluated once: 0.8000 (0.7000 to 0.9000, bootstrap of 1000 "
+        "rounds) on 40 images",
+        "test accuracy 0.7500",
+    ]
+    wilson = {**FULL, "metric": "accuracy", "interval": "Wilson"}
+    del wilson["rounds"]
+    line = summary(StudyRecord("max", RECORD.trials, {"test": wilson}), ABOUT)[0]
+    assert "evaluated once: 0.8000 (0.7000 to 0.9000, Wilson) on" in line
+    assert json.loads(render(record, ABOUT, "json"))["study"]["test"] == FULL
+
+
+def test_a_test_score_of_an_earlier_journal_has_the_metric_of_its_study() -> None:
+    old = {key: FULL[key] for key in ("trial", "value", "low", "high", "images")}
+    record = StudyRecord("max", RECORD.trials, {"test": old})
+    assert summary(record, ABOUT) == [
+        "test accuracy of trial 2, evaluated once: 0.8000 (0.7000 to 0.9000) on 40 images"
+    ]
+    assert last_test(record, ABOUT) == {"metric": "accuracy", **old}
+    assert last_test(StudyRecord("max", ()), ABOUT) is None
 
 
 def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:
@@ -184,8 +223,8 @@ def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
         "*: the winner, which is exported and tested",
     ]
     tied = readable(RECORD, "accuracy", RankingContext(10))
-    assert [row[tied.columns.index("tie")] for row in tied.body] == ["=", "=", ""]
-    assert explain(tied)[1] == "=: the validation split cannot tell this trial from the leader"
+    assert [row[tied.columns.index("tie")] for row in tied.body] == ["=", "~", ""]
+    assert [line[0] for line in explain(tied)[1:]] == ["=", "~", "*"]
 
 
 def test_a_view_cuts_every_text_format() -> None:

@@ -72,6 +72,6 @@ def test_trials_on_another_node_leave_everything_with_the_driver(tmp_path, scrat
     assert len(trials) == 2
     for trial in trials:
         files = {path.name for path in StudyDirectory(shared).trial(trial.number).iterdir()}
-        assert {"best.npz", "curves.jsonl", "log"} <= files
+        assert {"best.npz", "predictions.npz", "curves.jsonl", "log"} <= files
     assert list(shared.glob("trials/*/confirmed-*.npz"))
     assert list(scratch.glob("tlsearch-trial-*")) == []

@@ -13,6 +13,7 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.predictions import PREDICTIONS, load_predictions
 from tlsearch.search.trial import actor as module
 from tlsearch.search.trial.actor import TrialActor
 from tlsearch.search.trial.workplace import Workplace
@@ -103,6 +104,18 @@ def test_a_damaged_curve_is_never_held_against_the_trial(begin, workplace, damag
     assert {result["failure"] for result in results} == {None}
     assert results[-1]["value"] == expected[-1]
     assert [point["value"] for point in curve(workplace)] == expected
+
+
+def test_what_the_best_epoch_predicts_is_kept_beside_its_weights(begin, workplace):
+    from tlsearch.training.checkpoint import load_checkpoint
+
+    actor = begin()
+    values = [actor.step()["value"] for _ in range(EPOCHS + 1)]
+    home = workplace.study / "trials" / "00000"
+    found = load_predictions(home / PREDICTIONS)
+    assert found.epoch == load_checkpoint(home / "best.npz").epoch
+    assert (found.shown == found.called).mean() == values[found.epoch]
+    assert found.shown.tolist() == workplace.data.split_labels("validation").tolist()
 
 
 def test_what_was_saved_is_never_ahead_of_what_was_reported(begin):

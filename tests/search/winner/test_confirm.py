@@ -215,6 +215,9 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(tmp_path, monkeyp
     assert ("### Refinement" in card) == study.weights().name.startswith("refined-")
     assert study.weights().name == facts["test"]["weights"]
     assert facts["test"]["low"] <= facts["test"]["value"] <= facts["test"]["high"]
+    assert (facts["test"]["metric"], facts["test"]["interval"]) == ("accuracy", "Wilson")
+    card = (tmp_path / "study/best/model_card.md").read_text()
+    assert f"| test accuracy, evaluated once | {facts['test']['value']:.4f} |" in card
     assert (tmp_path / "study/best/model.keras").is_file()
     resume(tmp_path / "study", listen=told.append)
     assert read(study.home.journal_file).facts["confirmation"] == facts["confirmation"]

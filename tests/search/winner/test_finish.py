@@ -21,7 +21,7 @@ def test_weights_of_the_best_stay_and_resume_states_of_the_unfinished(tmp_path_f
     )
     for trial in record.trials:
         home.trial(trial.number).mkdir(parents=True)
-        for name in ("best.npz", "resume.npz", "log"):
+        for name in ("best.npz", "predictions.npz", "resume.npz", "log"):
             (home.trial(trial.number) / name).touch()
     drop_weights(home, record)
     unfinished = {t.number for t in record.trials if t.state == "unfinished"}
@@ -30,6 +30,7 @@ def test_weights_of_the_best_stay_and_resume_states_of_the_unfinished(tmp_path_f
     assert _holding(home, record, "best.npz") >= best
     assert len(_holding(home, record, "best.npz") - unfinished) <= KEPT_TRIALS
     assert len(_holding(home, record, "log")) == len(drawn)
+    assert _holding(home, record, "predictions.npz") == _holding(home, record, "best.npz")
 
 
 def test_what_an_end_makes_needless_is_forgotten_and_nothing_else(tmp_path):
@@ -37,12 +38,13 @@ def test_what_an_end_makes_needless_is_forgotten_and_nothing_else(tmp_path):
     record = StudyRecord("max", tuple(TrialRecord(n, "stopped", {}, {1: 0.5}) for n in range(3)))
     for trial in record.trials:
         home.trial(trial.number).mkdir(parents=True)
-        for name in ("best.npz", "resume.npz"):
+        for name in ("best.npz", "predictions.npz", "resume.npz"):
             (home.trial(trial.number) / name).touch()
     drop_ended(home, 1, None)
     assert _holding(home, record, "best.npz") == {0, 1, 2}
     drop_ended(home, 1, 0)
     assert _holding(home, record, "best.npz") == {1, 2}
+    assert _holding(home, record, "predictions.npz") == {1, 2}
     assert _holding(home, record, "resume.npz") == {0, 2}
 
 

@@ -19,6 +19,7 @@ from tlsearch.bundle.reload_check import check_in_clean_process
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import prepare
+from tlsearch.results.rank.interval import wilson
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export import exporter as exporting
 from tlsearch.training.export import formats
@@ -310,7 +311,8 @@ def test_pictures_on_the_edge_may_fall_otherwise_as_a_coin_does(otherwise, worse
 def test_the_test_score_is_the_trials_own_metric(trained):
     request, _ = trained
     found = score_of_test(request.checkpoint, request.data, {})
-    assert 0.5 <= found["low"] <= found["value"] <= found["high"] <= 1.0
+    assert (found["metric"], found["interval"]) == ("accuracy", "Wilson")
+    assert (found["low"], found["high"]) == wilson(found["value"], 18)
     assert found["evaluation"]["scores"]["accuracy"] == found["value"]
     assert np.sum(found["evaluation"]["confusion"]) == found["evaluation"]["images"] == 18
 

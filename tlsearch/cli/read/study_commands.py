@@ -40,7 +40,8 @@ def report(
     """Show the ranked trials of a study, also while it runs or after a crash.
 
     Trials rank by the metric at their best epoch. 95 % is Wilson's interval of an accuracy, from
-    the number of validation images; = marks trials that it cannot tell from the leader.
+    the number of validation images; = marks trials that the validation split cannot tell from the
+    leader, ~ those of which only the intervals say so.
     `--columns help` lists every column with its meaning.
     """
     from tlsearch.cli.read.study_tables import print_columns, show, write

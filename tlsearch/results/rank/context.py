@@ -1,13 +1,15 @@
 """What a ranking needs besides the journal: the validation split's size, the exported files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlsearch.config.catalog import Direction
+from tlsearch.results.rank.against_leader import p_values
 from tlsearch.results.rank.interval import wilson
-from tlsearch.results.record.journal import StudyRecord
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -15,12 +17,19 @@ class RankingContext:
     """`counted`: the images whose share the metric is, None where it is no share of images.
 
     `exported` is the trial whose model was measured; its latency is that of one image.
+    `study` is the directory that holds what the best trials predicted, in `metric`'s study.
     """
 
     counted: int | None = None
     exported: int | None = None
     latency_ms: float | None = None
     bytes: int | None = None
+    metric: str = ""
+    study: Path | None = None
+
+    def p_values(self, order: Sequence[TrialRecord], direction: Direction) -> dict[int, float]:
+        """Trial -> p-value against the leader of ranked trials, of those that can be paired."""
+        return {} if self.study is None else p_values(self.study, self.metric, order, direction)
 
     def interval(self, value: float) -> tuple[float, float] | None:
         """The 95 % interval of a metric's value, where the metric has one."""
@@ -30,15 +39,17 @@ class RankingContext:
 def ranking_context(
     record: StudyRecord, about: Mapping[str, Any], best: Path | None = None
 ) -> RankingContext:
-    """Gather it from study.yaml's content and the bundle of the exported trial, `best`."""
-    counted = None
-    if about["config"]["metric"] == "accuracy":
+    """Gather it from study.yaml's content, the bundle of the exported trial, `best`, and the study
+    directory around that.
+    """
+    counted, metric = None, about["config"]["metric"]
+    if metric == "accuracy":
         counted = about.get("data", {}).get("images", {}).get("validation")
     trial = record.facts.get("test", {}).get("trial")
-    if trial is None or best is None:
+    if best is None:
         return RankingContext(counted)
-    latency_ms, size = _measured(best / "manifest.json")
-    return RankingContext(counted, trial, latency_ms, size)
+    measured = (None, None) if trial is None else _measured(best / "manifest.json")
+    return RankingContext(counted, trial, *measured, metric, best.parent)
 
 
 def _measured(manifest: Path) -> tuple[float | None, int | None]:

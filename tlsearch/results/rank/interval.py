@@ -1,6 +1,7 @@
 """How far a score measured on n images can be trusted."""
 
-from math import sqrt
+from collections.abc import Sequence
+from math import hypot, sqrt
 
 Z_95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
@@ -11,3 +12,11 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     middle = (share + spread / 2) / (1 + spread)
     half = Z_95 / (1 + spread) * sqrt(share * (1 - share) / count + spread / (4 * count))
     return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
+
+
+def least_mean(counts: Sequence[int]) -> float:
+    """The lower end of the 95 % interval of a mean of independent shares, all of them 1 and each
+    measured on its count of images, from Wilson's interval of each share (Zou, Huang and Zhang
+    2009, Computational Statistics and Data Analysis 53:1080).
+    """
+    return 1 - hypot(*(1 - wilson(1.0, count)[0] for count in counts)) / len(counts)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTHING = RankingContext()
+SIGNIFICANT = 0.05  # a smaller p-value tells two trials apart
 
 # What a trial's row shows of its configuration.
 CONFIG_COLUMNS = (
@@ -44,8 +45,12 @@ COLUMN_HELP: dict[str, str] = {
     "low": "lower end of the metric's 95 % interval (Wilson; accuracy only), from the number of "
     "validation images",
     "high": "upper end of that interval",
-    "tied": "true where the leader's value lies in this trial's interval, or equals its value: "
-    "this validation split cannot tell the two apart",
+    "tied": "true where this validation split cannot tell the trial from the leader: p_value is at "
+    "least 0.05; or, without a p_value, the leader's value lies in this trial's interval or equals "
+    "its value, as if the two were scored on different images",
+    "p_value": "for the trial's difference from the leader, from what both predicted on the same "
+    "validation images: McNemar's exact test for accuracy, swaps at random for balanced accuracy "
+    "and macro F1; none for other metrics, and where predictions were not kept",
     "winner": "true for the trial that is confirmed, exported and tested; none while nothing is "
     "decided",
     "best_epoch": "the epoch of that value, the earliest of equals; 0 is after the head's warm-up",
@@ -88,9 +93,9 @@ def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[st
     rest = [t for t in record.trials if t.number not in ranks and t.state != "waiting"]
     leader = order[0].best(record.direction) if order else None
     top = None if leader is None else leader[1]
-    won = decided(record)
+    won, paired = decided(record), context.p_values(order, record.direction)
     return [
-        _row(trial, ranks.get(trial.number), record.direction, context, top, won)
+        _row(trial, ranks.get(trial.number), record.direction, context, top, won, paired)
         for trial in (*order, *rest)
     ]
 
@@ -107,7 +112,7 @@ def table(record: StudyRecord, context: RankingContext = NOTHING) -> "pd.DataFra
 
     frame = pd.DataFrame(rows(record, context), columns=list(COLUMNS))
     whole = ("rank", "best_epoch", "seed", "trained_parameters", "bytes")
-    real = ("metric", "low", "high", "trained_share", "latency_ms")
+    real = ("metric", "low", "high", "p_value", "trained_share", "latency_ms")
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64")
     return frame.astype({**kinds, "tied": "boolean", "winner": "boolean"})
 
@@ -119,10 +124,11 @@ def _row(
     context: RankingContext,
     top: float | None,
     won: Winner | None,
+    paired: Mapping[int, float],
 ) -> dict[str, Any]:
     epoch, value = trial.best(direction) or (None, None)
     low, high = (None if value is None else context.interval(value)) or (None, None)
-    exported = trial.number == context.exported
+    exported, p_value = trial.number == context.exported, paired.get(trial.number)
     return {
         "rank": rank,
         "trial": trial.number,
@@ -130,7 +136,8 @@ def _row(
         "metric": value,
         "low": low,
         "high": high,
-        "tied": None if rank is None else _tied(value, low, high, top),
+        "tied": None if rank is None else _tied(value, low, high, top, p_value),
+        "p_value": p_value,
         "winner": None if won is None else trial.number == won.trial,
         "best_epoch": epoch,
         "epochs": trial.epochs,
@@ -161,9 +168,15 @@ def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tied(
-    value: float | None, low: float | None, high: float | None, top: float | None
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    top: float | None,
+    p_value: float | None,
 ) -> bool | None:
     """Whether the leader's value `top` cannot be told from this one."""
+    if p_value is not None:
+        return p_value >= SIGNIFICANT
     if low is None or high is None or top is None:
         return value == top
     return low <= top <= high

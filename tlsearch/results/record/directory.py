@@ -44,7 +44,9 @@ class StudyDirectory:
         return "/".join((self.url, *path.relative_to(self.root).parts))
 
     def trial(self, number: int) -> Path:
-        """The folder of one trial: `log`, `curves.jsonl`, `best.npz`, `resume.npz`."""
+        """The folder of one trial: `log`, `curves.jsonl`, `best.npz`, `resume.npz`, and what the
+        best epoch predicts, `predictions.npz`.
+        """
         return self.trials / f"{number:05d}"
 
     def require(self) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from tlsearch.results.record.predictions import PREDICTIONS
+
 Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
 Names = Callable[[str], bool]
 
@@ -29,7 +31,7 @@ def travels(name: str) -> bool:
 
 def of_table(name: str) -> bool:
     """Whether the ranked table is made from it."""
-    return name in (ABOUT, JOURNAL, "best/manifest.json")
+    return name in (ABOUT, JOURNAL, "best/manifest.json") or name.endswith(f"/{PREDICTIONS}")
 
 
 def of_page(name: str) -> bool:

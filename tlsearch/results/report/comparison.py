@@ -11,6 +11,7 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import read
 from tlsearch.results.remote.copies import fetched
 from tlsearch.results.report.readable_table import Grid, cell
+from tlsearch.results.report.text import last_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,9 @@ def _row(home: StudyDirectory) -> dict[str, Any]:
     about, record = home.read_about(), read(home.journal_file)
     table = rows(record, ranking_context(record, about, home.best))
     leader = leading(table) or {}
-    test = record.facts.get("test", {})
+    test = last_test(record, about)
+    if test is not None and test["trial"] != leader.get("trial"):
+        test = None  # of an earlier winner
     return {
         "study": about["config"]["name"],
         "metric": about["config"]["metric"],
@@ -59,7 +62,8 @@ def _row(home: StudyDirectory) -> dict[str, Any]:
         "best": leader.get("metric"),
         "low": leader.get("low"),
         "high": leader.get("high"),
-        "test": test.get("value") if test.get("trial") == leader.get("trial") else None,
+        "test": None if test is None else test["value"],
+        "test_metric": None if test is None else test["metric"],
         "seconds": round(sum(row["seconds"] for row in table), 2),
         "trial": leader.get("trial"),
         "what": _what(leader) if leader else None,
@@ -74,7 +78,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['ended']}/{cell(row['planned'])}",
         _score(row["best"]),
         "-" if row["low"] is None else f"{row['low']:.3f}-{row['high']:.3f}",
-        _score(row["test"]),
+        _score(row["test"]) if row["test"] is None else f"{row['test_metric']} {row['test']:.4f}",
         f"{row['seconds']:.0f}",
         cell(row["what"]),
         row["where"],

@@ -21,7 +21,7 @@ from tlsearch.results.report import glossary, plots
 from tlsearch.results.report.forecast_line import forecast_line
 from tlsearch.results.report.page_files import Artifacts, DataAudit, ShownPrediction, WinnerOnSplit
 from tlsearch.results.report.readable_table import cell
-from tlsearch.results.report.text import baseline_rows
+from tlsearch.results.report.text import baseline_rows, last_test
 from tlsearch.results.report.timeline import timeline
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _finite(value: Any) -> Any:
 
 def _headline(record: StudyRecord, about: Mapping[str, Any], table: Table) -> dict[str, Any]:
     states = [trial.state for trial in record.trials if trial.state != "waiting"]
-    best, test = leading(table), record.facts.get("test")
+    best, test = leading(table), last_test(record, about)
     return {
         "best": best,
         "test": test if best and test and test["trial"] == best["trial"] else None,

@@ -101,7 +101,7 @@ def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
         "state": str(row["state"]),
         metric: "-" if value is None else f"{value:.4f}",
         "95 %": "-" if low is None else f"{low:.3f}-{row['high']:.3f}",
-        "tie": "=" if row["tied"] else "",
+        "tie": _tie(row),
         "epoch": f"{cell(row['best_epoch'])}/{row['epochs']}",
         "seconds": f"{row['seconds'] or 0:.1f}",
         **{name: _short(_told(row, name)) for name in varied},
@@ -110,6 +110,14 @@ def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
         "latency ms": _short(row["latency_ms"]),
         "bytes": cell(row["bytes"]),
     }
+
+
+def _tie(row: Row) -> str:
+    """`~` where a tie follows from intervals alone, as if the images were different ones."""
+    if not row["tied"]:
+        return ""
+    guessed = row["rank"] != 1 and row["p_value"] is None and row["low"] is not None
+    return "~" if guessed else "="
 
 
 def _percent(share: float | None) -> str:

@@ -22,6 +22,12 @@ from tlsearch.results.report.selection import Row, Selection
 
 TextFormat = Literal["csv", "json", "md"]
 
+TIES = {
+    "=": "=: the validation split cannot tell this trial from the leader",
+    "~": "~: perhaps the same, by intervals alone: what this trial or the leader predicted was not "
+    "kept, so that they cannot be compared image by image",
+}
+
 
 def render(
     record: StudyRecord,
@@ -67,13 +73,13 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     lines = [f"{name}: {value:.4f} validation {metric}" for name, value in baseline_rows(record)]
     lines += _warm_up_lines(record)
     lines += confirmation.lines(record, ranking_context(record, about).counted)
-    test = record.facts.get("test")
+    test = last_test(record, about)
     if test is not None:
         lines.append(
-            f"test {metric} of trial {test['trial']}, evaluated once: {test['value']:.4f}"
+            f"test {test['metric']} of trial {test['trial']}, evaluated once: {test['value']:.4f}"
             f"{_between(test)} on {test['images']} images"
         )
-        lines += _other_scores(test, metric)
+        lines += _other_scores(test)
     lines += _left_out(about)
     winners = len(tested(record))
     if winners > 1:
@@ -111,18 +117,34 @@ def _left_out(about: Mapping[str, Any]) -> list[str]:
     return [f"unreadable pictures, left out: {lost['pictures']} ({named})"]
 
 
-def _other_scores(test: Mapping[str, Any], metric: str) -> list[str]:
-    """What else was context in the same look at the test split."""
+def last_test(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The newest test score, its metric by name; None before there is one."""
+    test = record.facts.get("test")
+    return None if test is None else _named(test, about)
+
+
+def _named(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    """A test score with its metric: an earlier journal does not name it, and a study has one."""
+    return {"metric": about["config"]["metric"], **test}
+
+
+def _other_scores(test: Mapping[str, Any]) -> list[str]:
+    """What else was measured in the same look at the test split."""
     told = [
         f"{name.replace('_', ' ')} {value:.4f}"
         for name, value in test.get("scores", {}).items()
-        if name != metric
+        if name != test["metric"]
     ]
     return [f"test {', '.join(told)}"] if told else []
 
 
 def _between(test: Mapping[str, Any]) -> str:
-    return f" ({test['low']:.4f} to {test['high']:.4f})" if "low" in test else ""
+    """The interval and how it came about, which an earlier journal does not say."""
+    if "low" not in test:
+        return ""
+    rounds = f" of {test['rounds']} rounds" if "rounds" in test else ""
+    method = f", {test['interval']}{rounds}" if "interval" in test else ""
+    return f" ({test['low']:.4f} to {test['high']:.4f}{method})"
 
 
 def _csv(table: Iterable[Row], columns: Sequence[str]) -> str:
@@ -143,8 +165,8 @@ def _document(
             "direction": record.direction,
             "data": about.get("data", {}),
             "versions": about.get("versions", {}),
-            "test": record.facts.get("test"),
-            "tests": tested(record),
+            "test": last_test(record, about),
+            "tests": [_named(test, about) for test in tested(record)],
             "work_ratio": work_ratio(record.trials),
             "forecast": record.facts.get(FORECAST),
         },
@@ -170,7 +192,8 @@ def explain(grid: Grid) -> list[str]:
     if "95 %" in grid.columns:
         found.append("95 %: the interval that the number of validation images allows (Wilson)")
     if "tie" in grid.columns:
-        found.append("=: the validation split cannot tell this trial from the leader")
+        marks = {row[grid.columns.index("tie")] for row in grid.body}
+        found += [text for mark, text in TIES.items() if mark in marks]
     if any(row[0].endswith(WINNER) for row in grid.body if grid.columns[0] == "rank"):
         found.append("*: the winner, which is exported and tested")
     return found

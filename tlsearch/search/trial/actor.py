@@ -19,6 +19,7 @@ from tlsearch.base.errors import OutOfMemoryError, TlsearchError
 from tlsearch.base.files import write_text
 from tlsearch.base.machine import machine
 from tlsearch.config.trial_config import TrialConfig
+from tlsearch.results.record.predictions import PREDICTIONS, Predictions
 from tlsearch.search.cluster.node_checks import require_here
 from tlsearch.search.cluster.nodes import LOOK_EVERY_S, here_is_leaving
 from tlsearch.search.cluster.trial_transfer import TrialFolder, trial_folder
@@ -159,7 +160,7 @@ class TrialActor(tune.Trainable):
         return self.trial.ranks(epoch) and self.workplace.better(value, self._best)
 
     def _keep(self, report: "EpochReport") -> None:
-        """Write the curve's point and the best weights."""
+        """Write the curve's point, the best weights, and what they call the validation images."""
         self._epoch = report.epoch
         self._last = report
         self._seconds += time.monotonic() - self._started
@@ -171,6 +172,8 @@ class TrialActor(tune.Trainable):
         if self._leads(report.epoch, report.value):
             self._best = report.value
             report.snapshot().save(self.home / "best.npz", weights_only=True)
+            shown = self.workplace.data.split_labels("validation")
+            Predictions(report.epoch, shown, report.called).save(self.home / PREDICTIONS)
 
     def _save_resume_state(self) -> None:
         """Now and then, before another epoch: the last one is in the journal by then, so that a

@@ -23,10 +23,9 @@ from tlsearch.results.rank.confirmation import (
 from tlsearch.results.rank.standings import KEPT_TRIALS, keep_for_export
 from tlsearch.results.record.directory import StudyDirectory, versions
 from tlsearch.results.record.journal import StudyRecord, note, read, tested
+from tlsearch.results.record.predictions import PREDICTIONS
 from tlsearch.search.cluster.ray_session import in_worker
 from tlsearch.search.winner.artifacts import write_test, write_winner
-
-TEST_SCORE = "test score, evaluated once"
 
 
 def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
@@ -44,9 +43,8 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
         return
     known = next((test for test in tested(record) if _is_of(test, won)), None)
     request = export_request(config, home, data, won, config.export, home.best)
-    evaluated, made = in_worker(
-        _score_and_export, request, known and known["value"], config.resources.cpus_per_trial
-    )
+    cpus, value = config.resources.cpus_per_trial, known and known["value"]
+    evaluated, made = in_worker(_score_and_export, request, config.metric, value, cpus)
     test = known or _tested_now(home, won, evaluated)
     tests = tested(record)
     note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
@@ -93,7 +91,7 @@ def export_request(
         formats=formats,
         out=out,
         versions=versions(),
-        scores={TEST_SCORE: known[0]} if known else {},
+        scores={_test_score(config.metric): known[0]} if known else {},
         refined_from=_first_phase(record, won),
         recorded=recorded_values(record, won),
     )
@@ -109,8 +107,13 @@ def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
     return trial.model_copy(update={"seed": run.seed})
 
 
+def _test_score(metric: str) -> str:
+    """What the model card calls the test score."""
+    return f"test {metric}, evaluated once"
+
+
 def _score_and_export(
-    request: ExportRequest, score: float | None, cpus: int
+    request: ExportRequest, metric: str, score: float | None, cpus: int
 ) -> tuple[dict[str, Any], NDArray[Any] | TlsearchError]:
     """The test score with all that belongs to it, evaluated unless it is known; and, once the
     bundle is in its place, what the network predicts for the validation split, or why there is no
@@ -127,25 +130,35 @@ def _score_and_export(
     else:
         evaluated = {"value": score}
     try:
-        exported = export_bundle(replace(request, scores={TEST_SCORE: evaluated["value"]}))
+        scores = {_test_score(metric): evaluated["value"]}
+        exported = export_bundle(replace(request, scores=scores))
     except TlsearchError as error:  # the split was seen all the same, and that is noted
         return evaluated, error
     return evaluated, exported.validation
 
 
 def drop_ended(home: StudyDirectory, ended: int, dropped: int | None) -> None:
-    """Forget the resume state of a trial that ended, and the weights that its end made needless."""
+    """Forget the resume state of a trial that ended, and the weights and predictions that its end
+    made needless.
+    """
     (home.trial(ended) / "resume.npz").unlink(missing_ok=True)
     if dropped is not None:
-        (home.trial(dropped) / "best.npz").unlink(missing_ok=True)
+        _drop_best(home, dropped)
 
 
 def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:
-    """Keep the weights of the best trials alone, and the resume state of unfinished ones."""
+    """Keep weights and predictions of the best trials alone, and the resume state of unfinished
+    ones.
+    """
     kept = set(keep_for_export(record, KEPT_TRIALS))
     for trial in record.trials:
         if trial.state == "unfinished":
             continue
         (home.trial(trial.number) / "resume.npz").unlink(missing_ok=True)
         if trial.number not in kept:
-            (home.trial(trial.number) / "best.npz").unlink(missing_ok=True)
+            _drop_best(home, trial.number)
+
+
+def _drop_best(home: StudyDirectory, number: int) -> None:
+    for name in ("best.npz", PREDICTIONS):
+        (home.trial(number) / name).unlink(missing_ok=True)

@@ -8,7 +8,8 @@ import keras
 from numpy.typing import NDArray
 
 from tlsearch.bundle.evaluate import measure
-from tlsearch.bundle.metrics import bootstrap, score
+from tlsearch.bundle.metrics import score
+from tlsearch.bundle.score_interval import score_interval
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
@@ -65,8 +66,8 @@ def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDAr
 def test_score(
     checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]
 ) -> dict[str, Any]:
-    """A trial's metric on the test split, with the weights of its best epoch: `value`; the ends of
-    its bootstrap interval, `low` and `high`, where it has one; and the whole `evaluation`.
+    """A trial's `metric` on the test split, with the weights of its best epoch: `value`; its
+    interval, `low` to `high`, with the method, where it has one; and the whole `evaluation`.
 
     RecordError, before the test split is seen, where they do not score on validation as `recorded`.
     """
@@ -80,10 +81,11 @@ def test_score(
         require_as_recorded(checkpoint, known, seen, recorded)
     probabilities = trial_probabilities(network, data, "test")
     metric, labels = checkpoint.trial.metric, data.split_labels("test")
-    interval = bootstrap(metric, labels, probabilities)
-    ends = {} if interval is None else {"low": interval[0], "high": interval[1]}
+    value = score(metric, labels, probabilities)
+    interval = score_interval(metric, labels, probabilities)
+    ends = {} if interval is None else interval.to_json()
     evaluation = measure(labels, probabilities, data.classes).to_json()
-    return {"value": score(metric, labels, probabilities), **ends, "evaluation": evaluation}
+    return {"metric": metric, "value": value, **ends, "evaluation": evaluation}
 
 
 def _probabilities(network: Network, images: Any) -> Any:

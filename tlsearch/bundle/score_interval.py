@@ -1,0 +1,112 @@
+"""How far a score measured on labelled images can be trusted, whatever the metric."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.bundle.auc_interval import auc_interval
+from tlsearch.bundle.metrics import Labels, Probabilities, accuracy, image_losses
+from tlsearch.results.rank.interval import least_mean, wilson
+from tlsearch.results.rank.macro import MACRO
+
+ROUNDS = 1000
+LEAST_ROUNDS = 200
+DRAWN = 10**8  # numbers that a bootstrap draws at most, unless the least rounds need more
+
+
+@dataclass(frozen=True)
+class ScoreInterval:
+    """A 95 % interval, the name of its method, and the rounds of a bootstrap."""
+
+    low: float
+    high: float
+    method: str
+    rounds: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as a test score is noted: `low`, `high`, `interval`, `rounds`."""
+        ends = {"low": self.low, "high": self.high, "interval": self.method}
+        return ends if self.rounds is None else {**ends, "rounds": self.rounds}
+
+
+def score_interval(
+    metric: str, labels: Labels, probabilities: Probabilities, rounds: int | None = None
+) -> ScoreInterval | None:
+    """The interval of a catalogue metric; None where it has none, for want of images or spread.
+
+    Accuracy: Wilson. AUC: DeLong, and Newcombe where it is perfect. The others: the percentile
+    bootstrap (Efron 1979) by a fixed seed, of `rounds` rounds (by default as many of 1,000 as the
+    images allow), and Wilson per class where a macro average is perfect.
+    """
+    if not np.isfinite(probabilities).all():
+        return None
+    if metric == "accuracy":
+        return ScoreInterval(*wilson(accuracy(labels, probabilities), len(labels)), "Wilson")
+    if metric == "auc":
+        found = auc_interval(labels, probabilities)
+        return None if found is None else ScoreInterval(*found)
+    if metric in MACRO:
+        return _of_macro(metric, labels, probabilities.argmax(axis=1), rounds)
+    return _of_loss(image_losses(labels, probabilities), rounds)
+
+
+def allowed_rounds(size: int) -> int:
+    """The rounds of a bootstrap that draws `size` numbers in each."""
+    return max(LEAST_ROUNDS, min(ROUNDS, DRAWN // max(1, size)))
+
+
+def _of_macro(
+    metric: str, labels: Labels, called: NDArray[Any], rounds: int | None
+) -> ScoreInterval | None:
+    """Of a perfect score every round draws the same; its interval is that of the mean recall, since
+    to first order a mistake costs macro F1 as much as balanced accuracy.
+    """
+    if (labels == called).all():
+        shown = np.unique(labels, return_counts=True)[1].tolist()
+        return ScoreInterval(least_mean(shown), 1.0, "Wilson per class")
+    cells, images = np.unique(np.stack((labels, called)), axis=1, return_counts=True)
+    rounds, value = rounds or allowed_rounds(len(images)), _of_cells(metric, cells, images)
+    values = np.fromiter(_redrawn(metric, cells, images, rounds), float, rounds)
+    if metric == "macro_f1":
+        # F1 is no mean: with few images per class the draws lie below the score as far as the score
+        # lies below the truth (Efron 1981 corrects as much).
+        values += 2 * (value - values.mean())
+    return _percentiles(np.clip(values, 0, 1), value)
+
+
+def _redrawn(
+    metric: str, cells: NDArray[Any], images: NDArray[np.int64], rounds: int
+) -> Iterator[float]:
+    """The score in each round: to draw images with replacement is to draw the confusion's cells
+    from a multinomial distribution.
+    """
+    rng, count = np.random.default_rng(0), int(images.sum())
+    for _ in range(rounds):
+        yield _of_cells(metric, cells, rng.multinomial(count, images / count))
+
+
+def _of_cells(metric: str, cells: NDArray[Any], images: NDArray[np.int64]) -> float:
+    """A macro average from the cells of a confusion, (2, cells), and the images in each."""
+    shown, called = cells
+    classes, right = int(cells.max()) + 1, shown == called
+    found = (shown, images), (called, images), (shown[right], images[right])
+    counts = [np.bincount(rows, weights, classes) for rows, weights in found]
+    return MACRO[metric](*counts)
+
+
+def _of_loss(losses: NDArray[np.float64], rounds: int | None) -> ScoreInterval | None:
+    rng, count = np.random.default_rng(0), len(losses)
+    rounds = rounds or allowed_rounds(count)
+    means = (float(losses[rng.integers(0, count, count)].mean()) for _ in range(rounds))
+    return _percentiles(np.fromiter(means, float, rounds), float(losses.mean()))
+
+
+def _percentiles(values: NDArray[np.float64], score: float) -> ScoreInterval | None:
+    low, high = np.percentile(values, (2.5, 97.5))
+    if low == high:  # every round drew the same: the images hold no spread to go by
+        return None
+    ends = min(score, float(low)), max(score, float(high))
+    return ScoreInterval(*ends, "bootstrap", len(values))

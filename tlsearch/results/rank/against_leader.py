@@ -1,0 +1,92 @@
+"""The best trials of a study compared with its leader, image by image."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from tlsearch.base.errors import RecordError
+from tlsearch.config.catalog import Direction
+from tlsearch.results.rank.mcnemar import paired_p
+from tlsearch.results.rank.standings import KEPT_TRIALS
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import TrialRecord
+from tlsearch.results.record.predictions import PREDICTIONS, Predictions, load_predictions
+
+log = logging.getLogger(__name__)
+
+
+def p_values(
+    study: Path, metric: str, order: Sequence[TrialRecord], direction: Direction
+) -> dict[int, float]:
+    """Trial -> p-value for its difference from the first of `order`, ranked trials; without those
+    whose predictions were not kept or do not fit, and empty for a metric that they do not say.
+
+    A damaged file, or one that is missing where other trials have theirs, is warned of once.
+    """
+    kept = {trial.number: _predictions(study, trial, direction) for trial in _with_weights(order)}
+    there = {number: one for number, one in kept.items() if one is not None}
+    _tell_missing(study, kept, order)
+    if not order or order[0].number not in there:
+        return {}
+    leader, found = there[order[0].number], {}
+    for number, one in there.items():
+        if number == order[0].number or not _alike(study, number, leader, one):
+            continue
+        if (p := paired_p(metric, leader.shown, leader.called, one.called)) is not None:
+            found[number] = p
+    return found
+
+
+def _with_weights(order: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those whose weights and predictions are kept: the best that ended, and all at work."""
+    ended = [trial for trial in order if trial.state != "unfinished"][:KEPT_TRIALS]
+    return [*ended, *(trial for trial in order if trial.state == "unfinished")]
+
+
+def _predictions(study: Path, trial: TrialRecord, direction: Direction) -> Predictions | None:
+    """What a trial's best epoch predicted, if the file is there, sound, and of that epoch."""
+    path = StudyDirectory(study).trial(trial.number) / PREDICTIONS
+    try:
+        found = load_predictions(path)
+    except RecordError as error:
+        _warn(f"{error}; the trial is compared with the leader as if on other images")
+        return None
+    best = trial.best(direction)
+    if found is None or best is None or found.epoch == best[0]:
+        return found
+    if trial.state != "unfinished":  # else the journal has not heard of it yet
+        _warn(f"{path}: of epoch {found.epoch}, expected epoch {best[0]}, the best; left out")
+    return None
+
+
+def _tell_missing(
+    study: Path, kept: Mapping[int, Predictions | None], order: Sequence[TrialRecord]
+) -> None:
+    """Warn of trials without a file where others have theirs; a study of before has none."""
+    home = StudyDirectory(study)
+    files = {number: (home.trial(number) / PREDICTIONS).exists() for number in kept}
+    ended = {trial.number for trial in order if trial.state != "unfinished"}
+    lost = sorted(number for number, there in files.items() if not there and number in ended)
+    if lost and any(files.values()):
+        names = ", ".join(map(str, lost))
+        _warn(
+            f"{study}: no {PREDICTIONS} of trial {names}, expected for the best {KEPT_TRIALS} that "
+            "ended; compared with the leader as if on other images"
+        )
+
+
+def _alike(study: Path, number: int, leader: Predictions, other: Predictions) -> bool:
+    """Whether both trials saw the same images, in the same order, as far as their classes say."""
+    if np.array_equal(leader.shown, other.shown):
+        return True
+    _warn(f"{study}: trial {number} and the leader were scored on different images; not paired")
+    return False
+
+
+@cache
+def _warn(text: str) -> None:
+    """Once in a process: a report is made in several forms, and drawn again while it is watched."""
+    log.warning("%s", text)

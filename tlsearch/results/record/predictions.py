@@ -1,0 +1,73 @@
+"""What a trial's best epoch called each validation image, kept beside its weights."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.base.errors import RecordError
+from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
+
+PREDICTIONS = "predictions.npz"  # in the trial's folder
+
+# What a flipped bit makes the reader of an archive raise beside that.
+_DAMAGE = (
+    *DAMAGED_ARCHIVE,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The class that each validation image shows and the one that it was called, (images,) each,
+    by the place of the class in the data's order; after `epoch`.
+    """
+
+    epoch: int
+    shown: NDArray[Any]
+    called: NDArray[Any]
+
+    def save(self, path: Path) -> None:
+        """Write whole, or not at all, in the narrowest type that holds the classes."""
+        with whole_file(path) as file:
+            np.savez(
+                file,
+                epoch=np.array(self.epoch),
+                shown=_narrow(self.shown),
+                called=_narrow(self.called),
+            )
+
+
+def load_predictions(path: Path) -> Predictions | None:
+    """Read what a trial predicted, None where it was not kept; RecordError where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = Predictions(int(file["epoch"]), file["shown"], file["called"])
+    except FileNotFoundError:
+        return None
+    except _DAMAGE as error:
+        raise RecordError(f"{path}: not predictions, or damaged ({error})") from error
+    if not (_is_classes(found.shown) and _is_classes(found.called)):
+        raise RecordError(f"{path}: not predictions (expected the places of classes)")
+    if len(found.shown) != len(found.called):
+        raise RecordError(
+            f"{path}: damaged ({len(found.shown)} images, {len(found.called)} predictions)"
+        )
+    return found
+
+
+def _narrow(classes: NDArray[Any]) -> NDArray[Any]:
+    return classes.astype(np.min_scalar_type(int(classes.max(initial=0))))
+
+
+def _is_classes(found: NDArray[Any]) -> bool:
+    return found.ndim == 1 and len(found) > 0 and found.dtype.kind == "u"
