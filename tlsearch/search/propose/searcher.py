@@ -92,8 +92,9 @@ class TruthfulSearch(OptunaSearch):
         self._losses: defaultdict[int, list[float]] = defaultdict(list)
         self._tried = Tried((t.number, tried) for t in known if (tried := _recorded(t)))
         self._began = sum(t.state != TrialState.WAITING for t in known)
-        self._standings = Standings.of(self.record())
-        self._networks = networks(self.record().trials)
+        record = self.record()
+        self._standings = Standings.of(record)
+        self._networks = networks(record.trials)
         self._window = Window(self.study)
         if not known:
             enqueue_baselines(self.study, config)
@@ -205,7 +206,8 @@ class TruthfulSearch(OptunaSearch):
         sound = result.get("failure") is None and not result.get("diverged")
         epoch, value = result[TIME_ATTR], result[METRIC]
         if sound and epoch not in known:
-            self._note_network(trial, result.get(NETWORK))
+            if not known:
+                self._note_network(trial, result.get(NETWORK))
             trial.report(value, epoch)
             if self._tried[trial.number].ranks(epoch):
                 self._standings.report(trial.number, value)
@@ -213,11 +215,9 @@ class TruthfulSearch(OptunaSearch):
 
     def _note_network(self, trial: Trial, network: str | None) -> None:
         """Note which pretrained network a trial has; later trials of its backbone must have it."""
-        frozen = self._frozen(trial)
-        if network is None or NETWORK in frozen.user_attrs or frozen.intermediate_values:
-            return
-        trial.set_user_attr(NETWORK, network)
-        self._networks.setdefault(network_name(self._tried[trial.number].to_json()), network)
+        if network is not None:
+            trial.set_user_attr(NETWORK, network)
+            self._networks.setdefault(network_name(self._tried[trial.number].to_json()), network)
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
         notes = {"outcome": outcome.state, "reason": outcome.reason}
