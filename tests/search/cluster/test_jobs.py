@@ -214,7 +214,7 @@ def test_a_finished_job_can_be_looked_at_again(resumed, left, head):
 
 
 def test_the_package_travelled(resumed, head):
-    assert [*(head.root / "ray").rglob("working_dir_files/*/tlsearch/search/jobs.py")]
+    assert [*(head.root / "ray").rglob("working_dir_files/*/tlsearch/search/cluster/jobs.py")]
 
 
 def test_a_driver_on_the_head_joins_it(head):
