@@ -133,8 +133,10 @@ def signature_outputs(form, path):
     return interpreter.get_signature_list()["serving_default"]["outputs"]
 
 
-def test_evaluation_of_the_bundle_counts_every_picture(bundle, folder):
-    found = evaluate(bundle[1], folder)
+@pytest.mark.parametrize("form", list(EXPORT_FORMATS))
+def test_evaluation_of_the_bundle_counts_every_picture(bundle, folder, form):
+    found = evaluate(bundle[1], folder, form)
+    assert all(np.isfinite(value) for value in found.scores.values())
     assert found.images == 72
     assert np.sum(found.confusion) == 72
     assert found.scores["accuracy"] == pytest.approx(np.trace(found.confusion) / 72)
