@@ -1,9 +1,18 @@
+import json
 import os
 
 import pytest
 
 from tlsearch.base.errors import RecordError
-from tlsearch.bundle.manifest import Artifact, Manifest, locate, read_manifest, sha256, size
+from tlsearch.bundle.manifest import (
+    Artifact,
+    Manifest,
+    incomplete,
+    locate,
+    read_manifest,
+    sha256,
+    size,
+)
 
 
 def manifest_of(*artifacts):
@@ -36,6 +45,24 @@ def test_it_reads_back_as_written(tmp_path):
     assert read_manifest(tmp_path) == manifest
     assert manifest.artifact(None).format == "keras"
     assert manifest.artifact("onnx").path == "model.onnx"
+
+
+def test_a_manifest_from_before_formats_were_left_out_is_read(tmp_path):
+    manifest = manifest_of(artifact_of("model.keras"))
+    plain = json.loads(manifest.model_dump_json())
+    del plain["left_out"]
+    (tmp_path / "manifest.json").write_text(json.dumps(plain))
+    assert read_manifest(tmp_path) == manifest
+
+
+def test_a_bundle_that_lacks_a_format_says_why():
+    assert incomplete({}) is None
+    error = incomplete({"onnx": "too new", "litert": "too old"})
+    assert error.exit_code == 4
+    assert str(error).splitlines() == [
+        "left out of the bundle: onnx: too new",
+        "left out of the bundle: litert: too old",
+    ]
 
 
 def test_a_format_that_is_not_there_is_named_with_those_that_are():

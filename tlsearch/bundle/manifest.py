@@ -1,7 +1,7 @@
 """manifest.json: what a bundle holds, and what each file was measured to be."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -41,7 +41,8 @@ class Artifact(_Plain):
 
 class Manifest(_Plain):
     """A whole bundle. `resize` says how pictures become the squares that fixed-size files take;
-    `classes` is the map of class names, from what was found to labels, that the search was given.
+    `classes` is the map of class names, from what was found to labels, that the search was given;
+    `left_out` maps each format that was asked for and failed to the reason.
     """
 
     labels: tuple[str, ...]
@@ -58,6 +59,7 @@ class Manifest(_Plain):
     data_fingerprint: str
     versions: dict[str, str]
     artifacts: tuple[Artifact, ...]
+    left_out: dict[str, str] = {}
 
     def write(self, bundle: Path) -> None:
         """Write it into the bundle, whole."""
@@ -70,6 +72,12 @@ class Manifest(_Plain):
                 return artifact
         held = ", ".join(artifact.format for artifact in self.artifacts)
         raise RecordError(f"no {form} in this bundle, which holds: {held}")
+
+
+def incomplete(left_out: Mapping[str, str]) -> RecordError | None:
+    """What to end with where formats were left out of a bundle, None where none was."""
+    lines = [f"left out of the bundle: {name}: {why}" for name, why in left_out.items()]
+    return RecordError("\n".join(lines)) if lines else None
 
 
 def read_manifest(bundle: Path) -> Manifest:

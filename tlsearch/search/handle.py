@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import RecordError, TlsearchError
+from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.load import from_mapping
 from tlsearch.config.location import Place
 from tlsearch.config.schema import SearchConfig
@@ -13,7 +14,7 @@ from tlsearch.results.rank.confirmation import Winner, winner
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import ranked, table
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
+from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord, read
 from tlsearch.results.remote.copies import fetched, more
 from tlsearch.search.trial.prepared_images import prepared
 
@@ -31,7 +32,7 @@ class Study:
     ) -> None:
         self.home = directory if isinstance(directory, StudyDirectory) else fetched(directory)
         self.about = self.home.read_about()
-        self.ended_by = ended_by  # why the run that made this object was cut short, if it was
+        self.ended_by = ended_by  # why the run that made this object is not whole, if it is not
 
     @property
     def config(self) -> SearchConfig:
@@ -50,6 +51,19 @@ class Study:
     def best(self) -> TrialRecord | None:
         """The best trial, None before the first report."""
         return next(iter(ranked(self.record())), None)
+
+    def model(self) -> Path | None:
+        """The winner's first exported file; None where the winner was not exported."""
+        record = self.record()
+        won = winner(record)
+        exported = won is not None and record.facts.get(EXPORTED) == won.to_json()
+        if not exported or not self.home.best.is_dir():
+            return None
+        return self.home.best / read_manifest(self.home.best).artifact(None).path
+
+    def left_out(self) -> dict[str, str]:
+        """The formats that the exported model lacks, each with the reason."""
+        return dict(self.record().facts.get(LEFT_OUT, {}))
 
     def weights(self, trial: int | None = None) -> Path:
         """The kept weights of a trial, the winner's by default; RecordError where none are."""

@@ -24,6 +24,8 @@ STUDY_NAME = (
     "tlsearch"  # the first; where its space was changed, tlsearch-2, tlsearch-3, ... follow
 )
 SPACE = "space"  # the attribute that holds an Optuna study's search space, and makes it whole
+EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
+LEFT_OUT = "left_out"  # the fact that holds which formats are not in it, with the reasons
 SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
 
 # What Optuna raises on lines that it did not write.

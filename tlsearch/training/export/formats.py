@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tlsearch.base.errors import ConfigError
+from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.bundle.open_bundle import LABELS
 from tlsearch.config.catalog import EXPORT_FORMATS
 
@@ -34,13 +34,22 @@ class Exportable:
 
 
 def write(form: str, model: Exportable, path: Path) -> None:
-    """Write one format at `path`; ConfigError where what it needs is not installed."""
+    """Write one format at `path`; ConfigError where what it needs is not installed, RecordError
+    where the conversion fails.
+    """
     try:
         WRITERS[form](model, path)
     except ImportError as error:
         extra = EXPORT_FORMATS[form].extra
         raise ConfigError(
             [f"{form} needs {error.name}: pip install 'tlsearch[{extra}]'"]
+        ) from error
+    except OSError:  # a full disk is no fault of the format
+        raise
+    except Exception as error:  # each converter has its own kinds for a network it does not take
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise RecordError(
+            f"{path.name}: the conversion to {form} failed ({type(error).__name__}: {reason})"
         ) from error
 
 
