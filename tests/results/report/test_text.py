@@ -128,8 +128,17 @@ def test_a_test_split_that_several_winners_saw_is_told() -> None:
     facts = {**RECORD.facts, "tests": [first, second]}
     record = StudyRecord("max", RECORD.trials, facts)
     assert summary(record, ABOUT) == [*once, "the test split was evaluated for 2 winners"]
+
     assert json.loads(render(record, ABOUT, "json"))["study"]["tests"] == [first, second]
     assert not any("winners" in line for line in once)
+
+
+def test_formats_that_the_exported_model_lacks_are_told_with_the_reason() -> None:
+    facts = {**RECORD.facts, "left_out": {"onnx": "too new"}}
+    told = summary(StudyRecord("max", RECORD.trials, facts), ABOUT)
+    assert [line for line in told if line not in summary(RECORD, ABOUT)] == [
+        "left out of the exported model: onnx: too new"
+    ]
 
 
 def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def _artifacts(
 
 
 def _no_bundle(failed: Mapping[str, TlsearchError]) -> TlsearchError:
-    """That nothing was exported, with the exit code of the first reason."""
+    """That nothing was exported, and why; a ConfigError where only packages are missing."""
     lines = [f"nothing was exported: {name}: {why}" for name, why in _reasons(failed).items()]
     if all(isinstance(error, ConfigError) for error in failed.values()):
         return ConfigError(lines)
