@@ -4,7 +4,15 @@ import os
 import pytest
 
 from tlsearch.base.errors import RecordError
-from tlsearch.bundle.manifest import Artifact, Manifest, locate, read_manifest, sha256, size
+from tlsearch.bundle.manifest import (
+    Artifact,
+    Manifest,
+    incomplete,
+    locate,
+    read_manifest,
+    sha256,
+    size,
+)
 
 
 def manifest_of(*artifacts):
@@ -47,6 +55,24 @@ def test_a_manifest_of_before_says_nothing_of_sixteen_bits(tmp_path):
     old = {key: value for key, value in json.loads(text).items() if key != "bits"}
     (tmp_path / "manifest.json").write_text(json.dumps(old))
     assert read_manifest(tmp_path).bits is None
+
+
+def test_a_manifest_from_before_formats_were_left_out_is_read(tmp_path):
+    manifest = manifest_of(artifact_of("model.keras"))
+    plain = json.loads(manifest.model_dump_json())
+    del plain["left_out"]
+    (tmp_path / "manifest.json").write_text(json.dumps(plain))
+    assert read_manifest(tmp_path) == manifest
+
+
+def test_a_bundle_that_lacks_a_format_says_why():
+    assert incomplete({}) is None
+    error = incomplete({"onnx": "too new", "litert": "too old"})
+    assert error.exit_code == 4
+    assert str(error).splitlines() == [
+        "left out of the bundle: onnx: too new",
+        "left out of the bundle: litert: too old",
+    ]
 
 
 def test_a_format_that_is_not_there_is_named_with_those_that_are():

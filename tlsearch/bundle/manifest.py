@@ -1,7 +1,7 @@
 """manifest.json: what a bundle holds, and what each file was measured to be."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -44,7 +44,8 @@ class Manifest(_Plain):
     `classes` is the map of class names, from what was found to labels, that the search was given;
     `network` the digest of the pretrained network, before training. `bits` maps the depth that a
     picture of 16 bits states (0: none) to the depth at which it was read in training; without it
-    only the upper byte counts, as in bundles of before.
+    only the upper byte counts, as in bundles of before. `left_out` maps each format that was asked
+    for and failed to the reason.
     """
 
     labels: tuple[str, ...]
@@ -63,6 +64,7 @@ class Manifest(_Plain):
     data_fingerprint: str
     versions: dict[str, str]
     artifacts: tuple[Artifact, ...]
+    left_out: dict[str, str] = {}
 
     def write(self, bundle: Path) -> None:
         """Write it into the bundle, whole."""
@@ -75,6 +77,12 @@ class Manifest(_Plain):
                 return artifact
         held = ", ".join(artifact.format for artifact in self.artifacts)
         raise RecordError(f"no {form} in this bundle, which holds: {held}")
+
+
+def incomplete(left_out: Mapping[str, str]) -> RecordError | None:
+    """What to end with where formats were left out of a bundle, None where none was."""
+    lines = [f"left out of the bundle: {name}: {why}" for name, why in left_out.items()]
+    return RecordError("\n".join(lines)) if lines else None
 
 
 def read_manifest(bundle: Path) -> Manifest:

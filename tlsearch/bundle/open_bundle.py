@@ -47,15 +47,23 @@ class OpenModel:
         """Probabilities, (n, classes), of pictures (height, width, 3) uint8 of any sizes.
 
         A file that takes any size gets each picture as it is; one that takes squares gets them
-        resized as in training. Squares of the right size share a batch.
+        resized as in training. Squares of the right size share a batch. Each row sums to 1, also
+        where the file rounds its probabilities.
         """
         if not pictures:
             return np.empty((0, len(self.labels)), np.float32)
         if self.form.any_size and any(p.shape != pictures[0].shape for p in pictures):
-            return np.concatenate([self.run(picture[None]) for picture in pictures])
+            return _sum_to_one(np.concatenate([self.run(picture[None]) for picture in pictures]))
         if not self.form.any_size:
             pictures = [resize(picture, self.image_px) for picture in pictures]
-        return self.run(np.stack(pictures))
+        return _sum_to_one(self.run(np.stack(pictures)))
+
+
+def _sum_to_one(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows, (n, classes), scaled to a sum of 1; one that was rounded to zeros prefers no class."""
+    totals = rows.sum(axis=1, keepdims=True)
+    empty = totals == 0
+    return np.where(empty, 1 / rows.shape[1], rows / np.where(empty, 1, totals)).astype(rows.dtype)
 
 
 def open_model(path: Path, form: str | None = None, verify: bool = True) -> OpenModel:

@@ -81,7 +81,8 @@ def _run_child(request: Path, file: Path) -> None:
     )
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise RecordError(f"{file}: cannot be used in a clean process ({reason})")
+        reason = reason.replace(str(file.absolute()), file.name)  # which stands in a scratch folder
+        raise RecordError(f"{file.name}: cannot be used in a clean process ({reason})")
 
 
 def main(request_file: str) -> None:

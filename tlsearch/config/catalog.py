@@ -205,8 +205,8 @@ class ExportFormat:
 
     `any_size`: takes pictures of any size and resizes inside; else squares of `image_px`.
     `tolerance`: the largest difference of a probability from the trained network's, None where
-    rounding of weights is the point. `accuracy_loss`: the largest change of accuracy, as a share;
-    one image is always allowed.
+    rounding of weights is the point. `accuracy_loss`: how much accuracy the file may lose, as a
+    share, None where `tolerance` says all; one image is always allowed, two where it resizes.
     `extra`: what to install for it beyond tlsearch itself.
     """
 
@@ -214,15 +214,15 @@ class ExportFormat:
     file: str
     any_size: bool
     tolerance: float | None
-    accuracy_loss: float = 0.001
+    accuracy_loss: float | None = None
     extra: str | None = None
 
 
 EXPORT_FORMATS: dict[str, ExportFormat] = {
     row.name: row
     for row in (
-        ExportFormat("keras", "model.keras", any_size=True, tolerance=1e-4),
-        ExportFormat("saved_model", "saved_model", any_size=True, tolerance=1e-4),
+        ExportFormat("keras", "model.keras", any_size=True, tolerance=1e-4, accuracy_loss=0.01),
+        ExportFormat("saved_model", "saved_model", True, tolerance=1e-4, accuracy_loss=0.01),
         ExportFormat("litert", "model.tflite", any_size=False, tolerance=1e-4),
         ExportFormat("litert_float16", "model_float16.tflite", False, None, accuracy_loss=0.005),
         ExportFormat("litert_int8", "model_int8.tflite", False, None, accuracy_loss=0.01),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.base.errors import RecordError, TlsearchError
+from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.dataset import FIRST_RULES
 from tlsearch.config.load import from_mapping
 from tlsearch.config.location import Place
@@ -14,7 +15,7 @@ from tlsearch.results.rank.confirmation import Winner, winner
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import table
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
+from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord, read
 from tlsearch.results.remote.copies import fetched, more
 from tlsearch.search.trial.prepared_images import prepared
 
@@ -32,7 +33,7 @@ class Study:
     ) -> None:
         self.home = directory if isinstance(directory, StudyDirectory) else fetched(directory)
         self.about = self.home.read_about()
-        self.ended_by = ended_by  # why the run that made this object was cut short, if it was
+        self.ended_by = ended_by  # why the run that made this object is not whole, if it is not
 
     @property
     def config(self) -> SearchConfig:
@@ -59,6 +60,19 @@ class Study:
         record = self.record()
         won = winner(record)
         return None if won is None else record.trials[won.trial]
+
+    def model(self) -> Path | None:
+        """The winner's first exported file; None where the winner was not exported."""
+        record = self.record()
+        won = winner(record)
+        exported = won is not None and record.facts.get(EXPORTED) == won.to_json()
+        if not exported or not self.home.best.is_dir():
+            return None
+        return self.home.best / read_manifest(self.home.best).artifact(None).path
+
+    def left_out(self) -> dict[str, str]:
+        """The formats that the exported model lacks, each with the reason."""
+        return dict(self.record().facts.get(LEFT_OUT, {}))
 
     def weights(self, trial: int | None = None) -> Path:
         """The kept weights of a trial, the winner's by default; RecordError where none are."""

@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import StudyError, TlsearchError
+from tlsearch.bundle.manifest import incomplete
 from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
@@ -33,7 +34,8 @@ def run(config: SearchConfig, directory: Place | None = None, listen: Listen = l
 
     Raises ConfigError where a study is already there, DataError or StorageError before the first
     trial, StudyError where no trial succeeds. A search that the user or an error cuts short is
-    ranked and returned, with `ended_by` set; so is one that could not be sent to its bucket.
+    ranked and returned, with `ended_by` set; so is one that could not be sent to its bucket, and
+    one whose exported model lacks a format.
     `listen` hears each event of `results.live.events`, whose text is its line (`listen=print`
     prints them); what it raises is warned of and goes no further.
     """
@@ -101,6 +103,7 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
         note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
     listen(ended_event(config, home, ending))
     study = Study(home, ending.interrupted or ending.error)
+    study.ended_by = study.ended_by or incomplete(study.left_out())
     write_report(home, study.record(), study.about)
     if study.winner() is None and ending.interrupted is None:
         lost = StudyError(f"{home.place}: no trial succeeded; see the logs under trials/")

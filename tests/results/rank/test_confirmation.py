@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.results.rank.confirmation import (
-    EXPORTED,
     NOT_REFINED,
     Confirmed,
     Run,
@@ -23,7 +22,7 @@ from tlsearch.results.rank.confirmation import (
     winner,
 )
 from tlsearch.results.rank.confirmation import RUNS as RUNS_FACT
-from tlsearch.results.record.journal import StudyRecord, TrialRecord
+from tlsearch.results.record.journal import EXPORTED, StudyRecord, TrialRecord
 
 RUNS = (
     Run(1, 7, 0.90, 3, 1.0),

@@ -213,6 +213,17 @@ def test_a_study_that_has_hardly_begun_has_a_page(record: StudyRecord, tmp_path:
     assert len(page.with_tag("section")) == len(SECTIONS)
 
 
+def test_formats_that_were_left_out_are_told_with_the_reason(tmp_path: Path) -> None:
+    bundle = {"artifacts": [{"format": "keras", "bytes": 1}], "left_out": {"onnx": "p < .05"}}
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "manifest.json").write_text(json.dumps(bundle))
+    page = render_html(study(2), ABOUT, tmp_path)
+    assert "<p>Left out: onnx: p &lt; .05</p>" in page
+    del bundle["left_out"]
+    (tmp_path / "best" / "manifest.json").write_text(json.dumps(bundle))
+    assert "Left out" not in render_html(study(2), ABOUT, tmp_path)
+
+
 def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
     tests = [{"trial": n, "value": 0.5, "images": 40} for n in range(2)]
     told = "the test split was evaluated for 2 winners"

@@ -184,6 +184,14 @@ def test_a_test_score_of_an_earlier_journal_has_the_metric_of_its_study() -> Non
     assert last_test(StudyRecord("max", ()), ABOUT) is None
 
 
+def test_formats_that_the_exported_model_lacks_are_told_with_the_reason() -> None:
+    facts = {**RECORD.facts, "left_out": {"onnx": "too new"}}
+    told = summary(StudyRecord("max", RECORD.trials, facts), ABOUT)
+    assert [line for line in told if line not in summary(RECORD, ABOUT)] == [
+        "left out of the exported model: onnx: too new"
+    ]
+
+
 def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:
     home = StudyDirectory(tmp_path)
     home.write_about(ABOUT["config"])

@@ -155,15 +155,17 @@ def backbones(
 
 
 def _finish(study: "Study") -> None:
-    """Show what came of the search; one that was cut short then ends with its own exit code."""
+    """Show what came of the search; one that is not whole then ends with its own exit code."""
     from tlsearch.cli.read.study_tables import show
 
     home = study.home
     show(home)
     print(f"report: {home.shown(home.report)}")
+    model = study.model()
+    if model is not None:
+        print(f"model:  {home.shown(model)}")
     if study.ended_by is not None:
         raise study.ended_by
-    print(f"model:  {home.shown(home.best / 'model.keras')}")
 
 
 COMMANDS = (run, resume, validate, init, backbones)

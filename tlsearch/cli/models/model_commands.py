@@ -32,7 +32,11 @@ def export(
         bool, typer.Option("--timed/--no-timed", help="Measure the latency of every file.")
     ] = True,
 ) -> None:
-    """Write a trial's trained model in several formats, each reloaded and compared."""
+    """Write a trial's trained model in several formats, each reloaded and compared.
+
+    A format that fails is left out and named; the exit code is 4 then.
+    """
+    from tlsearch.bundle.manifest import incomplete
     from tlsearch.cli.models.bundle_tables import parse_formats, parse_trial, print_manifest
     from tlsearch.config.location import as_place
     from tlsearch.search.handle import Study, export
@@ -42,6 +46,9 @@ def export(
     manifest = export(study, out, number, chosen, timed and out.suffix != ".keras")
     print_manifest(manifest)
     print(out)
+    error = incomplete(manifest.left_out)
+    if error is not None:
+        raise error
 
 
 def predict(

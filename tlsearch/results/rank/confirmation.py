@@ -8,10 +8,9 @@ from typing import Any
 
 from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.standings import ranked
-from tlsearch.results.record.journal import StudyRecord
+from tlsearch.results.record.journal import EXPORTED, StudyRecord
 
 RUNS = "confirmation"  # the fact that holds the runs
-EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
 NOT_REFINED = "not_refined"  # the fact that says why the winner was not refined
 SHARE = 0.3  # of the search's own time, for what comes after the first fresh seed
 FRESH_SHARE = 2 / 3  # of that, for more seeds; the rest refines the winner

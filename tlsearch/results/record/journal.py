@@ -26,6 +26,8 @@ STUDY_NAME = (
 )
 SPACE = "space"  # the attribute that holds an Optuna study's search space, and makes it whole
 NETWORK = "network"  # the note that holds the digest of a trial's pretrained network
+EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
+LEFT_OUT = "left_out"  # the fact that holds which formats are not in it, with the reasons
 SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
 
 # What Optuna raises on lines that it did not write.

@@ -95,6 +95,7 @@ class Exports(_Read):
     """best/manifest.json, as far as the page shows it."""
 
     artifacts: tuple[ExportedFile, ...] = ()
+    left_out: dict[str, str] = {}
 
 
 Part = TypeVar("Part", bound=BaseModel)

@@ -14,7 +14,7 @@ from tlsearch.results.rank import confirmation
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
 from tlsearch.results.rank.standings import ranked
-from tlsearch.results.record.journal import StudyRecord, TrialRecord, tested
+from tlsearch.results.record.journal import LEFT_OUT, StudyRecord, TrialRecord, tested
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
 from tlsearch.results.report.readable_table import WINNER, Grid, readable
 from tlsearch.results.report.readable_table import cell as cell
@@ -84,6 +84,8 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     winners = len(tested(record))
     if winners > 1:
         lines.append(f"the test split was evaluated for {winners} winners")
+    for name, why in record.facts.get(LEFT_OUT, {}).items():
+        lines.append(f"left out of the exported model: {name}: {why}")
     return [*lines, *(line for line in (work_line(record), forecast_line(record)) if line)]
 
 

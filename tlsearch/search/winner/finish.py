@@ -14,7 +14,6 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.rank.confirmation import (
-    EXPORTED,
     Winner,
     recorded_values,
     runs_of,
@@ -22,7 +21,7 @@ from tlsearch.results.rank.confirmation import (
 )
 from tlsearch.results.rank.standings import KEPT_TRIALS, keep_for_export
 from tlsearch.results.record.directory import StudyDirectory, versions
-from tlsearch.results.record.journal import StudyRecord, note, read, tested
+from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, note, read, tested
 from tlsearch.results.record.predictions import PREDICTIONS
 from tlsearch.search.cluster.ray_session import in_worker
 from tlsearch.search.winner.artifacts import write_test, write_winner
@@ -30,6 +29,7 @@ from tlsearch.search.winner.artifacts import write_test, write_winner
 
 def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
     """Export the winner to `best/` and note its test score, if a trial was ranked.
+    Formats that had to be left out of the bundle are noted; a later `resume` tries them again.
 
     Once the test score of a winner is noted, it is not evaluated again. All winners that saw the
     test split are noted: a study that is extended may have several.
@@ -40,6 +40,7 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
         return
     exported = record.facts.get(EXPORTED) == won.to_json()
     if exported and _formats(home.best) == set(config.export):
+        _note_left_out(home, record, {})
         return
     known = next((test for test in tested(record) if _is_of(test, won)), None)
     request = export_request(config, home, data, won, config.export, home.best)
@@ -50,8 +51,16 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
     note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
     if isinstance(made, TlsearchError):
         raise made
-    write_winner(home.artifacts, data, won.trial, made)
+    validation, left_out = made
+    write_winner(home.artifacts, data, won.trial, validation)
     note(home.journal_file, {EXPORTED: won.to_json()})
+    _note_left_out(home, record, left_out)
+
+
+def _note_left_out(home: StudyDirectory, record: StudyRecord, left_out: dict[str, str]) -> None:
+    """Note the formats that are not in the bundle, with the reasons, where that is news."""
+    if left_out != record.facts.get(LEFT_OUT, {}):
+        note(home.journal_file, {LEFT_OUT: left_out})
 
 
 def _tested_now(home: StudyDirectory, won: Winner, evaluated: dict[str, Any]) -> dict[str, Any]:
@@ -114,10 +123,10 @@ def _test_score(metric: str) -> str:
 
 def _score_and_export(
     request: ExportRequest, metric: str, score: float | None, cpus: int
-) -> tuple[dict[str, Any], NDArray[Any] | TlsearchError]:
+) -> tuple[dict[str, Any], tuple[NDArray[Any], dict[str, str]] | TlsearchError]:
     """The test score with all that belongs to it, evaluated unless it is known; and, once the
-    bundle is in its place, what the network predicts for the validation split, or why there is no
-    bundle.
+    bundle is in its place, what the network predicts for the validation split and which formats
+    were left out, or why there is no bundle.
     """
     from tlsearch.training.runtime import limit_threads
 
@@ -134,7 +143,7 @@ def _score_and_export(
         exported = export_bundle(replace(request, scores=scores))
     except TlsearchError as error:  # the split was seen all the same, and that is noted
         return evaluated, error
-    return evaluated, exported.validation
+    return evaluated, (exported.validation, exported.manifest.left_out)
 
 
 def drop_ended(home: StudyDirectory, ended: int, dropped: int | None) -> None:

@@ -1,9 +1,9 @@
 """A finished trial -> a bundle: its model in each format, every file reloaded and compared."""
 
-import math
 import os
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
 from tlsearch.base.files import write_json, write_text
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import MANIFEST, Artifact, Manifest, sha256, size
@@ -26,6 +26,7 @@ from tlsearch.training.epoch.loop import run_blocks
 from tlsearch.training.export.as_recorded import require_as_recorded
 from tlsearch.training.export.formats import Exportable, write
 from tlsearch.training.export.model_card import model_card
+from tlsearch.training.export.soundness import Changes, require_finite, require_sound
 from tlsearch.training.export.whole_model import (
     any_size_model,
     restore,
@@ -47,10 +48,12 @@ class Exported:
 
 
 def export_bundle(request: ExportRequest) -> Exported:
-    """Write a bundle folder; it appears whole, and only if every file in it passed.
+    """Write a bundle folder; it appears whole, and holds only files that passed.
 
     Each file is reloaded in a clean process and predicts the original pictures of the validation
-    split; RecordError names the file and the link of the chain that broke.
+    split. A format that fails is left out, and the manifest says why. Where none passes there is no
+    bundle, and RecordError names each file and the link of the chain that broke; ConfigError where
+    only packages are missing.
     """
     _refuse_foreign(request.out)
     with _beside(request.out) as folder:
@@ -70,8 +73,9 @@ def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Exported:
     )
     references = _References(network, model, request.data, pictures)
     require_as_recorded(checkpoint, references.labels, references.squares, request.recorded)
-    artifacts = [_artifact(bundle, form, model, references, request) for form in request.formats]
+    artifacts, failed = _artifacts(bundle, model, references, request)
     manifest = _manifest(checkpoint.trial, network, references, artifacts, request)
+    manifest = manifest.model_copy(update={"left_out": _reasons(failed)})
     manifest.write(bundle)
     write_json(bundle / LABELS, list(request.data.classes))
     card = model_card(checkpoint.trial, manifest, references.labels, references.squares, request)
@@ -125,6 +129,43 @@ def _exportable(network: Network, trial: Any, data: ImageData) -> Exportable:
     )
 
 
+def _artifacts(
+    bundle: Path, model: Exportable, references: _References, request: ExportRequest
+) -> tuple[list[Artifact], dict[str, TlsearchError]]:
+    """The files that passed, and why each other format did not; its error where none passed."""
+    passed: list[Artifact] = []
+    failed: dict[str, TlsearchError] = {}
+    for name in request.formats:
+        try:
+            passed.append(_artifact(bundle, name, model, references, request))
+        except (ConfigError, RecordError) as error:
+            failed[name] = error
+            _remove(bundle / EXPORT_FORMATS[name].file)
+    if not passed:
+        raise _no_bundle(failed)
+    return passed, failed
+
+
+def _no_bundle(failed: Mapping[str, TlsearchError]) -> TlsearchError:
+    """That nothing was exported, and why; a ConfigError where only packages are missing."""
+    lines = [f"nothing was exported: {name}: {why}" for name, why in _reasons(failed).items()]
+    if all(isinstance(error, ConfigError) for error in failed.values()):
+        return ConfigError(lines)
+    return RecordError("\n".join(lines))
+
+
+def _reasons(failed: Mapping[str, TlsearchError]) -> dict[str, str]:
+    return {name: str(error) for name, error in failed.items()}
+
+
+def _remove(path: Path) -> None:
+    """Whatever a conversion that failed left there: a file, a folder, or nothing."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _artifact(
     bundle: Path, name: str, model: Exportable, references: _References, request: ExportRequest
 ) -> Artifact:
@@ -133,8 +174,7 @@ def _artifact(
     write(name, model, path)
     checked = _check(path, form, references, model, request.timed)
     expected, found = references.of(form), checked.probabilities
-    if not np.isfinite(found).all():
-        raise RecordError(f"{form.file}: predicts what are no numbers: the conversion broke it")
+    require_finite(form, found)
     artifact = Artifact(
         format=name,
         path=form.file,
@@ -145,8 +185,7 @@ def _artifact(
         accuracy=accuracy(references.labels, found),
         latency_ms=checked.latency_ms,
     )
-    otherwise = int((references.squares.argmax(axis=1) != found.argmax(axis=1)).sum())
-    require_sound(artifact, references.accuracy, len(found), otherwise)
+    require_sound(artifact, Changes.between(references.labels, references.squares, found))
     return artifact
 
 
@@ -163,29 +202,6 @@ def _check(
         alone = check_in_clean_process(path, form, (), image_px, 1, batches)
         latency |= {f"batch {b}, 1 thread": ms for b, ms in alone.latency_ms.items()}
     return Checked(checked.probabilities, latency)
-
-
-def require_sound(artifact: Artifact, trained: float, pictures: int, otherwise: int = 0) -> None:
-    """Raise RecordError where a file is not the trained model, naming the link that broke.
-
-    `otherwise` pictures are called another class than in the search. Were that a coin's work, right
-    and wrong would differ by at most two standard deviations, twice the root of their number.
-    """
-    form = artifact.row
-    if form.tolerance is not None and not artifact.parity <= form.tolerance:
-        raise RecordError(
-            f"{form.file}: the reloaded file differs from the network in memory by "
-            f"{artifact.parity:.2g} in probability (allowed {form.tolerance:g}): the conversion to "
-            f"{form.name} broke it; nothing was exported"
-        )
-    allowed = max(form.accuracy_loss, max(1.0, 2 * math.sqrt(otherwise)) / pictures) + 1e-9
-    if abs(trained - artifact.accuracy) > allowed:
-        link = "the resize inside it" if form.any_size else "the rounding of its weights"
-        raise RecordError(
-            f"{form.file}: accuracy {artifact.accuracy:.4f} on {pictures} pictures, but "
-            f"{trained:.4f} in the search (allowed difference {allowed:.4f}): {link} broke it; "
-            "nothing was exported"
-        )
 
 
 def _manifest(

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tlsearch.base.errors import ConfigError
+from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.bundle.open_bundle import BITS, LABELS
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.data.depth import Bits
@@ -35,13 +37,22 @@ class Exportable:
 
 
 def write(form: str, model: Exportable, path: Path) -> None:
-    """Write one format at `path`; ConfigError where what it needs is not installed."""
+    """Write one format at `path`; ConfigError where what it needs is not installed, RecordError
+    where the conversion fails.
+    """
     try:
         WRITERS[form](model, path)
     except ImportError as error:
         extra = EXPORT_FORMATS[form].extra
         raise ConfigError(
             [f"{form} needs {error.name}: pip install 'tlsearch[{extra}]'"]
+        ) from error
+    except OSError:  # a full disk is no fault of the format
+        raise
+    except Exception as error:  # each converter has its own kinds for a network it does not take
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise RecordError(
+            f"{path.name}: the conversion to {form} failed ({type(error).__name__}: {reason})"
         ) from error
 
 
@@ -84,25 +95,18 @@ def _litert_int8(model: Exportable, path: Path) -> None:
 
 
 def _onnx(model: Exportable, path: Path) -> None:
-    importlib.import_module("tf2onnx")
+    tf2onnx = importlib.import_module("tf2onnx")
     onnx = importlib.import_module("onnx")
-    model.square(model.calibration[:1])  # Keras exports no model that was never called
-    model.square.export(path, format="onnx", verbose=False)
-    graph = onnx.load(path)
-    _name_output(graph.graph, "probabilities")
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # a skipped optimisation: a traceback
+    signature = _image(model.square)
+    # tf2onnx takes captured constants, such as the mean of Normalization, for inputs: freeze them.
+    frozen = convert_variables_to_constants_v2(_signature(model.square).get_concrete_function())
+    serve = tf.function(lambda image: {"probabilities": frozen(image)[0]}, [signature])
+    graph, _ = tf2onnx.convert.from_function(serve, [signature])
+    for tensor in (*graph.graph.input, *graph.graph.output):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
-
-
-def _name_output(graph: Any, name: str) -> None:
-    """Rename a graph's only output, which the converter calls after its last operation."""
-    (output,) = graph.output
-    for node in graph.node:
-        node.output[:] = [name if x == output.name else x for x in node.output]
-        node.input[:] = [name if x == output.name else x for x in node.input]
-    output.name = name
-    for tensor in (*graph.input, output):
-        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
 def _convert(model: Exportable, path: Path, settle: Callable[[Any], None]) -> None:
@@ -115,16 +119,24 @@ def _convert(model: Exportable, path: Path, settle: Callable[[Any], None]) -> No
 
 def _save_signature(model: keras.Model, path: Path) -> None:
     """A SavedModel whose signature takes `image` and gives `probabilities`."""
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
+    module = tf.Module()
+    module.tracked = [variable.value for variable in model.variables]  # Keras' own are not tracked
+    module.serve = _signature(model)
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serve})
 
-    @tf.function(input_signature=[spec], jit_compile=False)
+
+def _signature(model: keras.Model) -> Any:
+    """A function of TensorFlow that takes `image` and gives `probabilities`."""
+
+    @tf.function(input_signature=[_image(model)], jit_compile=False)
     def serve(image: Any) -> dict[str, Any]:
         return {"probabilities": model(image, training=False)}
 
-    module = tf.Module()
-    module.tracked = [variable.value for variable in model.variables]  # Keras' own are not tracked
-    module.serve = serve
-    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+    return serve
+
+
+def _image(model: keras.Model) -> Any:
+    return tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
 
 
 WRITERS: dict[str, Callable[[Exportable, Path], None]] = {

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.bundle.evaluate import confusion
 from tlsearch.bundle.export_request import ExportRequest
-from tlsearch.bundle.manifest import Artifact, Manifest
+from tlsearch.bundle.manifest import Manifest
 from tlsearch.config.trial_config import TrialConfig
 
 
@@ -25,7 +25,7 @@ def model_card(
         _data(manifest, request),
         _scores(manifest, request),
         _confusion(manifest.labels, labels, probabilities.argmax(axis=1)),
-        _files(manifest.artifacts),
+        _files(manifest),
         _configuration(trial, request.refined_from),
         _use(manifest),
     )
@@ -61,13 +61,14 @@ def _confusion(names: Sequence[str], labels: NDArray[Any], guess: NDArray[Any]) 
     )
 
 
-def _files(artifacts: Sequence[Artifact]) -> str:
+def _files(manifest: Manifest) -> str:
     columns = ("format", "file", "MB", "largest probability difference", "accuracy")
     body = [
         (a.format, a.path, f"{a.bytes / 1e6:.2f}", f"{a.parity:.1e}", f"{a.accuracy:.4f}")
-        for a in artifacts
+        for a in manifest.artifacts
     ]
-    return "## Files\n\n" + _table(columns, body)
+    left_out = [f"\n\nLeft out: {name}: {escape(why)}" for name, why in manifest.left_out.items()]
+    return "## Files\n\n" + _table(columns, body) + "".join(left_out)
 
 
 def _configuration(trial: TrialConfig, refined_from: TrialConfig | None) -> str:

@@ -1,0 +1,115 @@
+"""Kinds of networks in the formats of the catalogue: written, loaded, compared with themselves.
+
+All families in all formats take minutes: `tests/benchmarks/exports.py` writes them. Here are the
+smallest network of every kind of preprocessing, which is ours by three conventions or layers inside
+a network, in all formats where it is small, in LiteRT and ONNX where it is large.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from keras.layers import BatchNormalization
+
+from tlsearch.bundle import runtimes
+from tlsearch.bundle.open_bundle import OpenModel
+from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.training.epoch.executor import shared_executor
+from tlsearch.training.export.formats import Exportable, write
+from tlsearch.training.export.whole_model import any_size_model, square_model
+
+pytestmark = pytest.mark.training
+
+LABELS = ("a", "b", "c")
+PICTURES = 12
+SMALL = 5_000_000  # parameters
+
+
+def smallest(kind):
+    """The smallest network of each kind, smallest first."""
+    rows = sorted(BACKBONES.values(), key=lambda row: -row.parameters)
+    return [row.name for row in reversed({kind(row): row for row in rows}.values())]
+
+
+FAMILIES = smallest(lambda row: row.reference)
+KINDS = smallest(lambda row: row.reference if row.preprocess == "none" else row.preprocess)
+HERE = [
+    (name, form)
+    for name in KINDS
+    for form in EXPORT_FORMATS
+    if BACKBONES[name].parameters < SMALL or form in ("litert", "onnx")
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network with random weights that tells pictures apart, and what it says of them."""
+
+    model: Exportable
+    pictures: np.ndarray
+    expected: np.ndarray
+
+
+@functools.lru_cache(maxsize=1)
+def subject(name):
+    """At the least size that the network can be built for."""
+    row = BACKBONES[name]
+    trial = TrialConfig(backbone=name, weights="none", image_px=max(32, row.min_px), head_lr=1e-3)
+    network = shared_executor().network(trial, len(LABELS))
+    pictures = shades(trial.image_px)
+    square = square_model(network, trial)
+    spread(network, pictures)
+    model = Exportable(any_size_model(network, trial), square, LABELS, pictures)
+    return Subject(model, pictures, np.asarray(square(pictures.astype(np.float32))))
+
+
+def shades(image_px):
+    """Noise around colours that differ from picture to picture, (n, px, px, 3) uint8."""
+    rng = np.random.default_rng(0)
+    colours = rng.uniform(0, 255, (PICTURES, 1, 1, 3))
+    noise = rng.normal(0, 30, (PICTURES, image_px, image_px, 3))
+    return (colours + noise).clip(0, 255).astype(np.uint8)
+
+
+def spread(network, pictures):
+    """Make random weights tell pictures apart: BatchNorm learns its statistics from them, and the
+    head follows the directions in which their features differ most.
+    """
+    shown = network.backbone.preprocess(pictures.astype(np.float32))
+    layers = [x for x in network.backbone.model.layers if isinstance(x, BatchNormalization)]
+    network.backbone.lend(layers)  # the next trial of this process gets the network as it was
+    for layer in layers:
+        layer.trainable, layer.momentum = True, 0.0
+    network.backbone.model(shown, training=True)
+    for layer in layers:
+        layer.trainable = False
+    features = np.asarray(network.sections.pool(shown))
+    mean = features.mean(axis=0)
+    axes = np.linalg.svd(features - mean)[2][:2]
+    scale = 1 / ((features - mean) @ axes.T).std(axis=0)
+    kernel = (axes.T * scale) @ np.array([[1, 0, -1], [0.5, -1, 0.5]])
+    network.head.model.get_layer("logits").set_weights([kernel, -mean @ kernel])
+
+
+def written(name, form, folder):
+    """What a network's file of one format says of its pictures, and what it should say."""
+    row, one = EXPORT_FORMATS[form], subject(name)
+    path = folder / row.file
+    write(form, one.model, path)
+    model = OpenModel(LABELS, row, one.pictures.shape[1], runtimes.load(path, row))
+    return model(list(one.pictures)), one.expected
+
+
+@pytest.mark.parametrize(("name", "form"), HERE)
+def test_a_file_says_what_its_network_says(name, form, tmp_path):
+    found, expected = written(name, form, tmp_path)
+    assert found.shape == expected.shape == (PICTURES, len(LABELS))
+    assert expected.std(axis=0).min() > 0.1  # it tells the pictures apart
+    agreement = (found.argmax(axis=1) == expected.argmax(axis=1)).mean()
+    if EXPORT_FORMATS[form].tolerance is None:
+        assert agreement >= 0.5  # a third by chance; a network of random weights bears little
+    else:
+        assert np.abs(found - expected).max() <= 1e-3  # which random weights amplify
+        assert agreement == 1

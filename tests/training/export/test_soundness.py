@@ -1,0 +1,99 @@
+"""Which files are the trained model, by counts of pictures alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsearch.base.errors import RecordError
+from tlsearch.bundle.manifest import Artifact
+from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.training.export.soundness import Changes, require_sound
+
+
+def artifact(form, parity=0.0):
+    plain = {"bytes": 1, "sha256": "", "agreement": 1.0, "accuracy": 0.78}
+    return Artifact(format=form, path="x", parity=parity, **plain)
+
+
+def passes(form, pictures, worse, better=0, parity=0.0):
+    try:
+        require_sound(artifact(form, parity), Changes(pictures, worse, better))
+    except RecordError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("form", "changes", "link"),
+    [
+        ("keras", Changes(1000, 12, 0), "the resize inside it broke it"),
+        ("litert_int8", Changes(1000, 12, 0), "the rounding of its weights broke it"),
+        ("litert_float16", Changes(1000, 12, 0), "the rounding of its weights broke it"),
+    ],
+)
+def test_the_link_that_broke_is_named(form, changes, link):
+    with pytest.raises(RecordError, match=link):
+        require_sound(artifact(form), changes)
+
+
+@pytest.mark.parametrize("form", ["keras", "saved_model", "litert", "onnx"])
+def test_a_file_that_computes_something_else_is_refused_whatever_it_scores(form):
+    with pytest.raises(RecordError, match=f"the conversion to {form} broke it"):
+        require_sound(artifact(form, parity=2e-4), Changes(1000))
+    assert passes(form, 1000, 0, parity=1e-4)
+
+
+def test_an_int8_file_that_is_eight_points_worse_is_refused_and_says_so():
+    """MobileNetV3Small on 100 pictures: 0.86 became 0.78."""
+    with pytest.raises(RecordError) as refused:
+        require_sound(artifact("litert_int8", parity=0.7), Changes(100, worse=11, better=3))
+    told = str(refused.value)
+    assert "accuracy 0.7800 on 100 pictures, but 0.8600 in the search" in told
+    assert "11 became wrong and 3 right" in told
+
+
+@pytest.mark.parametrize(
+    ("form", "pictures", "lost"),
+    [
+        ("litert_int8", 50, 1),
+        ("litert_int8", 1000, 4),  # 1 point would be 10, but 5 of 5 are significant
+        ("litert_float16", 150, 1),
+        ("litert_float16", 1000, 4),
+        ("keras", 72, 2),
+        ("keras", 1000, 4),
+    ],
+)
+def test_so_many_pictures_may_be_lost_and_no_more(form, pictures, lost):
+    assert passes(form, pictures, lost)
+    assert not passes(form, pictures, lost + 1)
+
+
+def test_a_loss_counts_however_many_pictures_became_right_instead():
+    assert passes("litert_int8", 1000, worse=40, better=30)
+    assert not passes("litert_int8", 1000, worse=41, better=30)
+    assert not passes("litert_float16", 1000, worse=40, better=30)
+
+
+rounding = st.sampled_from([row.name for row in EXPORT_FORMATS.values() if row.tolerance is None])
+
+
+@given(rounding, st.integers(1, 200), st.integers(0, 200), st.integers(0, 200))
+def test_a_gain_is_no_fault(form, pictures, one, other):
+    worse, better = sorted((one, other))
+    assert passes(form, max(pictures, worse + better), worse, better)
+
+
+@given(rounding, st.integers(1, 60), st.integers(0, 60))
+def test_a_file_that_fails_fails_with_one_more_picture_lost(form, worse, better):
+    if not passes(form, 200, worse, better):
+        assert not passes(form, 200, worse + 1, better)
+
+
+def test_changes_count_pictures_by_who_is_right():
+    labels = np.array([0, 0, 1, 1, 2])
+    trained = np.eye(3)[[0, 0, 1, 0, 1]]
+    found = np.eye(3)[[0, 1, 2, 1, 0]]
+    changes = Changes.between(labels, trained, found)
+    assert changes == Changes(5, worse=2, better=1)
+    assert changes.loss == pytest.approx(0.2)
