@@ -8,6 +8,7 @@ from tlsearch.bundle.manifest import (
     Artifact,
     Manifest,
     incomplete,
+    is_replaceable,
     locate,
     read_manifest,
     sha256,
@@ -146,3 +147,32 @@ def test_the_digest_of_a_folder_sees_contents_and_names(tmp_path):
     (tmp_path / "b" / "deep" / "file").write_bytes(b"xyz!")
     (tmp_path / "c" / "deep" / "file").rename(tmp_path / "c" / "deep" / "other")
     assert len({sha256(tmp_path / name) for name in ("a", "b", "c")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "replaceable"),
+    [
+        ({}, True),
+        ({"manifest.json": "ours", "labels.json": "[]", "model.keras": ""}, True),
+        ({"manifest.json": "ours"}, True),
+        ({"manifest.json": "{", "labels.json": "[]"}, True),
+        ({"manifest.json": '{"manifest_version": 3}'}, False),  # of a browser's extension
+        ({"manifest.json": '{"manifest_version": 3}', "thesis.txt": "years of work"}, False),
+        ({"manifest.json": "ours", "labels.json": "[]", "thesis.txt": "years of work"}, False),
+        ({"thesis.txt": "years of work"}, False),
+    ],
+)
+def test_a_folder_gives_way_to_a_bundle_only_where_nothing_is_lost(tmp_path, files, replaceable):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name, text in files.items():
+        (out / name).write_text(text)
+    if files.get("manifest.json") == "ours":
+        manifest_of(artifact_of("model.keras")).write(out)
+    assert is_replaceable(out) is replaceable
+
+
+def test_a_file_gives_no_way_to_a_bundle_and_nothing_does(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert not is_replaceable(tmp_path / "thesis.txt")
+    assert is_replaceable(tmp_path / "not there")

@@ -11,6 +11,10 @@ from tlsearch.base.files import write_text
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 
 MANIFEST = "manifest.json"
+LABELS = "labels.json"
+CARD = "model_card.md"
+# Everything that a bundle may hold, by name.
+FILES = frozenset((MANIFEST, LABELS, CARD, *(form.file for form in EXPORT_FORMATS.values())))
 
 
 class _Plain(BaseModel):
@@ -99,6 +103,23 @@ def read_manifest(bundle: Path) -> Manifest:
     if unknown:
         raise RecordError(f"{path}: formats that this version does not know: {', '.join(unknown)}")
     return manifest
+
+
+def is_replaceable(out: Path) -> bool:
+    """Whether nothing is lost where a new bundle takes this place: nothing is there, an empty
+    folder, or a bundle and no other file. A damaged manifest beside labels is a bundle's.
+    """
+    if not out.exists():
+        return True
+    if not out.is_dir() or not {entry.name for entry in out.iterdir()} <= FILES:
+        return False
+    if (out / LABELS).is_file() or not any(out.iterdir()):
+        return True
+    try:
+        read_manifest(out)
+    except RecordError:
+        return False
+    return True
 
 
 def locate(bundle: Path, artifact: Artifact, verify: bool = True) -> Path:

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError
 from tlsearch.bundle import runtimes
-from tlsearch.bundle.manifest import MANIFEST, locate, read_manifest
+from tlsearch.bundle.manifest import LABELS, MANIFEST, locate, read_manifest
 from tlsearch.bundle.runtimes import Predict
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.data.decode import read_pixels, resize
 from tlsearch.data.depth import Bits
 
-LABELS = "labels.json"
 BITS = "bits.json"  # in a `.keras` file, beside its labels
 
 

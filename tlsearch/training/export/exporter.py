@@ -12,11 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
-from tlsearch.base.files import write_json, write_text
+from tlsearch.base.files import is_special, write_json, write_text
 from tlsearch.bundle.export_request import ExportRequest
-from tlsearch.bundle.manifest import MANIFEST, Artifact, Manifest, sha256, size
+from tlsearch.bundle.manifest import (
+    CARD,
+    LABELS,
+    Artifact,
+    Manifest,
+    is_replaceable,
+    sha256,
+    size,
+)
 from tlsearch.bundle.metrics import accuracy
-from tlsearch.bundle.open_bundle import LABELS
 from tlsearch.bundle.reload_check import BATCH, Checked, check_in_clean_process
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, ExportFormat
 from tlsearch.data.decode import read_pixels
@@ -79,7 +86,7 @@ def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Exported:
     manifest.write(bundle)
     write_json(bundle / LABELS, list(request.data.classes))
     card = model_card(checkpoint.trial, manifest, references.labels, references.squares, request)
-    write_text(bundle / "model_card.md", card)
+    write_text(bundle / CARD, card)
     return Exported(manifest, references.squares)
 
 
@@ -235,8 +242,13 @@ def _manifest(
 
 def _refuse_foreign(out: Path) -> None:
     """Only an older bundle, or nothing, gives way to a new one."""
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise ConfigError([f"--out: {out} exists and is not a bundle; give another place"])
+    if not is_replaceable(out):
+        raise ConfigError(
+            [
+                f"--out: {out} exists and is not a bundle, or holds other files too, which would "
+                "be lost; give another place"
+            ]
+        )
 
 
 def _beside(out: Path) -> "tempfile.TemporaryDirectory[str]":
@@ -253,10 +265,18 @@ def _replace(bundle: Path, out: Path) -> None:
     os.replace(bundle, out)
 
 
+def _put(file: Path, out: Path) -> None:
+    """Give a finished file its name; what is no file there, as a pipe, is written into."""
+    if is_special(out):
+        shutil.copyfile(file, out)
+    else:
+        os.replace(file, out)
+
+
 def export_file(request: ExportRequest) -> Exported:
     """Export one `.keras` file, verified as in a bundle, without the rest of the bundle."""
     with _beside(request.out) as folder:
         bundle = Path(folder)
         exported = _fill(bundle, bundle / "pictures", request)
-        os.replace(bundle / exported.manifest.artifact("keras").path, request.out)
+        _put(bundle / exported.manifest.artifact("keras").path, request.out)
     return exported

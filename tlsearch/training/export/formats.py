@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tlsearch.base.errors import ConfigError, RecordError
-from tlsearch.bundle.open_bundle import BITS, LABELS
+from tlsearch.bundle.manifest import LABELS
+from tlsearch.bundle.open_bundle import BITS
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.data.depth import Bits
 
