@@ -29,7 +29,9 @@ def workplace(tmp_path):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "study.yaml").write_text("")
     data = prepare(Data(kind="digits", image_px=32, splits=splits), tmp_path / "cache")
-    return Workplace(data, tmp_path / "study", tmp_path / "cache", 10**9, (0,), "max", 1)
+    return Workplace(
+        data, tmp_path / "study", tmp_path / "cache", 10**9, (("strokes", (0,)),), "max", 1
+    )
 
 
 @pytest.fixture

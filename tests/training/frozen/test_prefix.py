@@ -36,7 +36,7 @@ def test_half_precision_ranks_twelve_trials_as_single_precision_does(small_trial
         for n in (0, 15, 40)
         for rate in rates
     ]
-    executor, orders = Executor((0, 15, 40)), []
+    executor, orders = Executor((("strokes", (0, 15, 40)),)), []
     for dtype in ("float16", "float32"):
         store = FeatureStore(cache, dtype)
         losses = [list(train(t, digits, store, None, executor))[-1].validation_loss for t in trials]
