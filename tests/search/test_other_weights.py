@@ -131,6 +131,8 @@ def test_with_the_original_file_everything_goes_on(study, own, tmp_path):
     try:
         ended = resume(study, wish=Extension(trials="+1"))
         assert ended.ended_by is None
-        assert [trial.state for trial in ended.record().trials] == ["finished"] * 3
+        assert [trial.state in ("finished", "stopped") for trial in ended.record().trials] == [
+            True
+        ] * 3
     finally:
         shutil.copyfile(BACKBONES["photos"].shipped_path, own)
