@@ -2,7 +2,7 @@
 
 All families in all formats take minutes: `tests/benchmarks/exports.py` writes them. Here are the
 smallest network of every kind of preprocessing, which is ours by three conventions or layers inside
-a network, in all formats where it is small, in LiteRT and ONNX where it is large.
+a network, in all formats where it is small, in ONNX where it is large.
 """
 
 import functools
@@ -39,7 +39,7 @@ HERE = [
     (name, form)
     for name in KINDS
     for form in EXPORT_FORMATS
-    if BACKBONES[name].parameters < SMALL or form in ("litert", "onnx")
+    if BACKBONES[name].parameters < SMALL or form == "onnx"
 ]
 
 
