@@ -20,7 +20,8 @@ from tlsearch.results.rank.confirmation import (
 from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
 from tlsearch.search.propose.optuna_space import replica_seed
 from tlsearch.search.winner import confirm as confirm_module
-from tlsearch.search.winner.confirm import (
+from tlsearch.search.winner.confirm import train_again
+from tlsearch.search.winner.rounds import (
     SEEDS,
     PlannedRun,
     due,
@@ -28,7 +29,6 @@ from tlsearch.search.winner.confirm import (
     online_epoch_s,
     refinement,
     rounds,
-    train_again,
     within,
 )
 
@@ -199,9 +199,9 @@ confirm: 2
 @pytest.mark.cluster
 def test_a_search_confirms_refines_and_exports_its_winner_once(tmp_path, monkeypatch):
     from tlsearch.search.study import resume, run
-    from tlsearch.search.winner import confirm
+    from tlsearch.search.winner import rounds
 
-    monkeypatch.setattr(confirm, "SHARE", 100.0)
+    monkeypatch.setattr(rounds, "SHARE", 100.0)
     config = parse(SPACE).model_copy(update={"cache": tmp_path / "cache"})
     told = []
     study = run(config, tmp_path / "study", listen=told.append)
