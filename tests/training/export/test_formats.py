@@ -28,7 +28,7 @@ SMALL = 5_000_000  # parameters
 
 
 def smallest(kind):
-    """The smallest network of each kind, smallest first."""
+    """The smallest network of each kind."""
     rows = sorted(BACKBONES.values(), key=lambda row: -row.parameters)
     return [row.name for row in reversed({kind(row): row for row in rows}.values())]
 
