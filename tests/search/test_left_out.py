@@ -15,8 +15,8 @@ data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 1
 space: {backbone: strokes, unfrozen_layers: 0, head_lr: 1e-2}
 epochs: 2
 trials: 1
-max_concurrent: 1
 confirm: 0
+resources: {max_concurrent: 1}
 export: [keras, onnx]
 """
 MISSING = "raise ModuleNotFoundError(\"No module named 'tf2onnx'\", name='tf2onnx')"
@@ -61,7 +61,7 @@ def ran(root):
 def test_the_study_is_reported_and_keeps_the_formats_that_passed(root, ran):
     assert ran.returncode == 4, ran.stderr
     assert f"left out of the exported model: {REASON}" in ran.stdout
-    assert "model:  study/best/model.keras" in ran.stdout
+    assert f"model:  {root}/study/best/model.keras" in ran.stdout
     assert f"error: left out of the bundle: {REASON}" in ran.stderr
     assert formats(root / "study" / "best") == (["keras"], ["onnx"])
     assert REASON in (root / "study" / "report" / "leaderboard.md").read_text()

@@ -18,5 +18,9 @@ def least_mean(counts: Sequence[int]) -> float:
     """The lower end of the 95 % interval of a mean of independent shares, all of them 1 and each
     measured on its count of images, from Wilson's interval of each share (Zou, Huang and Zhang
     2009, Computational Statistics and Data Analysis 53:1080).
+
+    With one or two images per share that is surer than all images together can be: then their
+    interval counts.
     """
-    return 1 - hypot(*(1 - wilson(1.0, count)[0] for count in counts)) / len(counts)
+    apart = 1 - hypot(*(1 - wilson(1.0, count)[0] for count in counts)) / len(counts)
+    return min(apart, wilson(1.0, sum(counts))[0])
