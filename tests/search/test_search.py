@@ -78,7 +78,9 @@ def finished(shell):
 def test_a_search_ends_with_a_ranked_table(finished):
     lines = finished.out.splitlines()
     assert lines[0].split()[:4] == ["rank", "trial", "state", "accuracy"]
-    assert [line.split()[0] for line in lines[2:7]] == list("12345")
+    ranks = [line.split()[0] for line in lines[2:7]]
+    assert [rank.rstrip("*") for rank in ranks] == list("12345")
+    assert sum(rank.endswith("*") for rank in ranks) == 1  # the winner
     assert "majority class: 0.1" in finished.out
     assert "test accuracy of trial" in finished.out
 
