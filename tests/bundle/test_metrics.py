@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from tlsearch.bundle.metrics import accuracy, calibration_error, mcnemar, score, top_k_accuracy
+from tlsearch.bundle.metrics import accuracy, calibration_error, score, top_k_accuracy
 from tlsearch.config.catalog import METRICS
 
 
@@ -91,19 +90,3 @@ def test_what_is_not_finite_has_no_score(metric):
     assert np.isnan(score(metric, labels, probabilities))
     assert np.isnan(top_k_accuracy(labels, probabilities, 2))
     assert np.isnan(calibration_error(labels, probabilities))
-
-
-@given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_is_the_binomial_test_of_scipy(worse, better):
-    both = worse + better
-    theirs = binomtest(worse, both, alternative="greater").pvalue if both else 1.0
-    assert mcnemar(worse, better) == pytest.approx(theirs)
-
-
-def test_mcnemar_sees_the_direction_and_bears_any_count():
-    assert mcnemar(0, 0) == 1.0
-    assert mcnemar(4, 0) == 0.0625
-    assert mcnemar(5, 0) == 0.03125
-    assert mcnemar(0, 5) == 1.0
-    assert 0.49 < mcnemar(10_000, 10_000) < 0.51
-    assert mcnemar(20_000, 10_000) < 1e-300

@@ -1,6 +1,5 @@
 """Scores of predicted probabilities against labels, by the names that a search space uses."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -82,17 +81,3 @@ def _auc(labels: Labels, probabilities: Probabilities) -> float:
     if probabilities.shape[1] == 2:
         return float(roc_auc_score(labels, probabilities[:, 1]))
     return float(roc_auc_score(labels, probabilities, multi_class="ovr"))
-
-
-def mcnemar(worse: int, better: int) -> float:
-    """The chance of at least so many changes for the worse, were either direction equally likely.
-
-    McNemar's test (1947), exact and one-sided: `worse` counts the images that only the first of two
-    models calls right, `better` those that only the second does.
-    """
-    both = worse + better
-    ways = total = math.comb(both, worse)
-    for k in range(worse, both):  # from C(both, k) to C(both, k + 1)
-        ways = ways * (both - k) // (k + 1)
-        total += ways
-    return total / (1 << both)

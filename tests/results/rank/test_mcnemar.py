@@ -1,7 +1,5 @@
 """Paired tests: exact where they are, symmetric, and of the size that they claim."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from tlsearch.results.rank.macro import MACRO
-from tlsearch.results.rank.mcnemar import mcnemar, paired_p
+from tlsearch.results.rank.mcnemar import mcnemar, mcnemar_worse, paired_p
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 few = st.integers(0, 400)
@@ -28,11 +26,25 @@ def test_mcnemar_does_not_mind_which_comes_first(b: int, c: int) -> None:
     assert 0 < mcnemar(b, c) <= 1
 
 
-def test_mcnemar_of_many_images_is_still_exact_and_quick() -> None:
-    began = time.process_time()
+def test_mcnemar_of_many_images_is_still_exact() -> None:
     assert mcnemar(24_600, 25_400) == pytest.approx(binomtest(24_600, 50_000).pvalue, rel=1e-6)
     assert mcnemar(0, 50_000) == 0
-    assert time.process_time() - began < 3
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_one_sided_it_is_the_binomial_test_of_scipy(worse, better):
+    both = worse + better
+    theirs = binomtest(worse, both, alternative="greater").pvalue if both else 1.0
+    assert mcnemar_worse(worse, better) == pytest.approx(theirs)
+
+
+def test_one_sided_it_sees_the_direction_and_bears_any_count():
+    assert mcnemar_worse(0, 0) == 1.0
+    assert mcnemar_worse(4, 0) == pytest.approx(0.0625)
+    assert mcnemar_worse(5, 0) == pytest.approx(0.03125)
+    assert mcnemar_worse(0, 5) == pytest.approx(1)
+    assert 0.49 < mcnemar_worse(10_000, 10_000) < 0.51
+    assert mcnemar_worse(20_000, 10_000) < 1e-300
 
 
 def test_eleven_images_that_the_leader_alone_gets_right_tell_it_apart() -> None:
@@ -97,10 +109,8 @@ def test_macro_scores_are_those_of_scikit_learn(seed: int, metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_fifty_thousand_images_of_a_thousand_classes_take_less_than_seconds(metric: str) -> None:
+def test_fifty_thousand_images_of_a_thousand_classes_are_compared(metric: str) -> None:
     rng = np.random.default_rng(0)
     shown = (np.arange(50_000) % 1000).astype(np.uint16)
     guesses = [np.where(rng.random(50_000) < 0.8, shown, 7).astype(np.uint16) for _ in "ab"]
-    began = time.process_time()
-    assert paired_p(metric, shown, *guesses) is not None
-    assert time.process_time() - began < 2
+    assert 0 < paired_p(metric, shown, *guesses) <= 1

@@ -19,10 +19,21 @@ def mcnemar(first_alone: int, second_alone: int) -> float:
     """The exact two-sided p-value of McNemar's test (1947): `first_alone` images that only the
     first classifier got right, `second_alone` only the second.
     """
-    count, least = first_alone + second_alone, min(first_alone, second_alone)
+    return min(1.0, 2 * _at_most(min(first_alone, second_alone), first_alone + second_alone))
+
+
+def mcnemar_worse(worse: int, better: int) -> float:
+    """The exact one-sided p-value of McNemar's test: how probable at least so many images `worse`
+    are, were a change for the better as likely.
+    """
+    return _at_most(better, worse + better)
+
+
+def _at_most(most: int, count: int) -> float:
+    """The probability of at most so many heads in `count` throws of a fair coin."""
     whole = lgamma(count + 1) - count * log(2)
-    tail = fsum(exp(whole - lgamma(k + 1) - lgamma(count - k + 1)) for k in range(least + 1))
-    return min(1.0, 2 * tail)
+    every = (exp(whole - lgamma(k + 1) - lgamma(count - k + 1)) for k in range(most + 1))
+    return min(1.0, fsum(every))
 
 
 def paired_p(metric: str, shown: Classes, first: Classes, second: Classes) -> float | None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError
 from tlsearch.bundle.manifest import Artifact
-from tlsearch.bundle.metrics import mcnemar
 from tlsearch.config.catalog import ExportFormat
+from tlsearch.results.rank.mcnemar import mcnemar_worse
 
 SIGNIFICANT = 0.05
 
@@ -54,7 +54,7 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
     if form.accuracy_loss is None:
         return
     allowed = max(form.accuracy_loss, _spared(form) / changes.pictures)
-    chance = mcnemar(changes.worse, changes.better)
+    chance = mcnemar_worse(changes.worse, changes.better)
     if changes.loss > allowed + 1e-9 or chance < SIGNIFICANT:
         link = "the resize inside it" if form.any_size else "the rounding of its weights"
         raise RecordError(
