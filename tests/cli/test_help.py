@@ -324,6 +324,11 @@ def test_a_piped_table_has_a_line_a_row(capsys: pytest.CaptureFixture[str]) -> N
     assert len(lines) == 2 + 5
 
 
+def test_a_marked_rank_stands_among_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["rank"], [["1*"], ["2"], ["10"]])
+    assert capsys.readouterr().out.splitlines()[2:] == ["  1*", "   2", "  10"]
+
+
 def test_cells_are_text_and_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["name"], [["[red]x[/red]"], ["[/]"]])
     assert "[red]x[/red]" in capsys.readouterr().out

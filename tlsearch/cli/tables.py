@@ -72,5 +72,5 @@ def too_wide(
 
 def _is_number(cell: str) -> bool:
     return cell in ("-", "") or (
-        cell.replace("/", "").replace(".", "").replace("e-", "").removesuffix("%").isdigit()
+        cell.replace("/", "").replace(".", "").replace("e-", "").rstrip("%*").isdigit()
     )
