@@ -168,15 +168,20 @@ def decided(record: StudyRecord) -> Winner | None:
     return winner(record) if {RUNS, EXPORTED, "test"} & {*record.facts} else None
 
 
+def run_of(record: StudyRecord, won: Winner) -> Run | None:
+    """The run that trained kept weights; None where they are those of the search itself."""
+    runs = (r for r in runs_of(record.facts) if (r.trial, r.weights) == (won.trial, won.weights))
+    return next(runs, None)
+
+
 def recorded_values(record: StudyRecord, won: Winner) -> Mapping[int, float]:
     """Epoch -> the metric that the journal holds for kept weights: of a trial, or of the run that
     trained it again.
     """
-    again = [run for run in runs_of(record.facts) if run.trial == won.trial]
-    own = [run for run in again if run.weights == won.weights]
-    if own:
-        return {run.epoch: run.value for run in own if run.value is not None}
-    return record.trials[won.trial].values
+    run = run_of(record, won)
+    if run is None:
+        return record.trials[won.trial].values
+    return {} if run.value is None else {run.epoch: run.value}
 
 
 def lines(record: StudyRecord, images: int | None = None) -> list[str]:

@@ -10,8 +10,7 @@ from tlsearch.bundle.manifest import sha256
 from tlsearch.config.catalog import BACKBONES, PUT_BACK, WEIGHTS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
-
-DIGITS = 12  # of a digest, for people
+from tlsearch.search.cluster.node_checks import DIGITS
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from tlsearch.data.sources import ImageData
 from tlsearch.results.rank.confirmation import (
     Winner,
     recorded_values,
-    runs_of,
+    run_of,
     winner,
 )
 from tlsearch.results.rank.standings import KEPT_TRIALS, keep_for_export
@@ -108,8 +108,7 @@ def export_request(
 
 def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
     """What a refined winner was before: its trial, on the seed whose run was refined."""
-    runs = (r for r in runs_of(record.facts) if (r.trial, r.weights) == (won.trial, won.weights))
-    run = next(runs, None)
+    run = run_of(record, won)
     if run is None or not run.refined:
         return None
     trial = TrialConfig(**record.trials[won.trial].config)
