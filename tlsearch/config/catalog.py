@@ -256,6 +256,7 @@ AUGMENTATIONS: dict[str, dict[str, float | str]] = {
 # Names of weights; anything else is the path of a file.
 WEIGHTS = ("default", "imagenet", "shipped", "none")
 
+DIGEST_DIGITS = 12  # of a digest, as messages show it
 # What to do where a study finds other weights than it was trained with.
 PUT_BACK = (
     "put the original weights back (of shipped ones: install the version that study.yaml names), "

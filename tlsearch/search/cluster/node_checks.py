@@ -14,11 +14,11 @@ from tlsearch.base.errors import ClusterError
 from tlsearch.base.files import PACKAGE
 from tlsearch.base.gpus import limit_mib, memory_mib
 from tlsearch.bundle.manifest import sha256
+from tlsearch.config.catalog import DIGEST_DIGITS
 
 SAME = ("tlsearch", "ray", "tensorflow", "keras", "numpy")
 LEAST_CACHE_BYTES = 2**30
 MARKER = ".preflight"
-DIGITS = 12  # of a digest, for people
 SHARED = "the study's directory, shared by all nodes"
 
 
@@ -165,7 +165,7 @@ def _unreadable(question: Question) -> Iterator[tuple[Path, str]]:
             yield path, error.strerror or type(error).__name__
         else:
             if there != held:
-                yield path, f"SHA-256 {there[:DIGITS]}, not {held[:DIGITS]}"
+                yield path, f"SHA-256 {there[:DIGEST_DIGITS]}, not {held[:DIGEST_DIGITS]}"
 
 
 def _exchange(question: Question, node: str) -> str:

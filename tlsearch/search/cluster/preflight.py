@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.base.errors import ClusterError
-from tlsearch.config.catalog import BACKBONES, WEIGHTS
+from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, WEIGHTS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.node_checks import (
-    DIGITS,
     SHARED,
     Found,
     Needs,
@@ -111,8 +110,8 @@ def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Prob
         for name, found in answer.items():
             where, digest = first.setdefault(name, (node.name, found))
             if found != digest:
-                expected = f"{digest[:DIGITS]}, as on {where}"
-                yield Problem(node.name, "weights", f"{name} {found[:DIGITS]}", expected)
+                expected = f"{digest[:DIGEST_DIGITS]}, as on {where}"
+                yield Problem(node.name, "weights", f"{name} {found[:DIGEST_DIGITS]}", expected)
 
 
 def _from_imagenet(config: SearchConfig, name: str) -> bool:

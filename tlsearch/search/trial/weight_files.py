@@ -7,10 +7,9 @@ from typing import Any
 
 from tlsearch.base.errors import WeightsError
 from tlsearch.bundle.manifest import sha256
-from tlsearch.config.catalog import BACKBONES, PUT_BACK, WEIGHTS
+from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, PUT_BACK, WEIGHTS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.search.cluster.node_checks import DIGITS
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +64,9 @@ def _require(name: str, path: Path, recorded: str, home: StudyDirectory) -> None
         digest = sha256(path)
         if digest == recorded:
             return
-        found = digest[:DIGITS]
+        found = digest[:DIGEST_DIGITS]
     raise WeightsError(
         f"{name}: these are not the pretrained weights that the study was trained with: "
-        f"{home.shown(home.study_file)} recorded SHA-256 {recorded[:DIGITS]}, found {found} in "
-        f"{path}; {PUT_BACK}"
+        f"{home.shown(home.study_file)} recorded SHA-256 {recorded[:DIGEST_DIGITS]}, found {found} "
+        f"in {path}; {PUT_BACK}"
     )

@@ -22,7 +22,7 @@ from keras.src.utils import file_utils
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import WeightsError
-from tlsearch.config.catalog import BACKBONES, PUT_BACK, Backbone, Preprocess
+from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, PUT_BACK, Backbone, Preprocess
 from tlsearch.pace import POOLED
 from tlsearch.training.network.cut import Sections, cut_in_two
 from tlsearch.training.network.identity import network_digest
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 _CHANGEABLE = ((keras.layers.Dropout, "rate"), (keras.layers.BatchNormalization, "momentum"))
 
 
-DIGITS = 12  # of a digest, for people
 NETWORKS = 16  # that a process keeps, with the backbones that are parts of them
 
 
@@ -88,7 +87,8 @@ class LoadedBackbone:
             return
         problem = (
             f"{self.row.name}: its pretrained network is not the one that the study was trained "
-            f"with: recorded {recorded[:DIGITS]}, found {self.digest[:DIGITS]} in {self._place}"
+            f"with: recorded {recorded[:DIGEST_DIGITS]}, found {self.digest[:DIGEST_DIGITS]} "
+            f"in {self._place}"
         )
         if self.weights == "none":
             log.warning("%s", problem)
