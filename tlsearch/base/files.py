@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from tlsearch.base.errors import ConfigError
+
 # The installed package: its code, and the files that travel with it.
 PACKAGE = Path(__file__).parents[1]
 
@@ -40,6 +42,14 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def absolute(path: Path) -> Path:
+    """An absolute path, with `~` expanded; ConfigError where `~NAME` names no user."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:  # also where ~ alone is not known
+        raise ConfigError([f"found {path}, but there is no home directory for ~ in it"]) from None
 
 
 def is_special(path: Path) -> bool:

@@ -130,8 +130,9 @@ def _limits(to: float | None, older: str | None, everything: bool) -> float | No
 def _folder(cache: Path) -> Path:
     """The cache folder, which need not be there where it is the default; else DataError."""
     from tlsearch.base.errors import DataError
+    from tlsearch.base.files import absolute
 
-    path = cache.expanduser().absolute()
+    path = absolute(cache)
     if str(cache) != DEFAULT and not path.is_dir():
         raise DataError(f"{path}: no such folder; expected a cache, as `cache` of a search names")
     return path

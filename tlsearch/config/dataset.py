@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from tlsearch.config.dimension import Frozen
+from tlsearch.config.location import LocalPath
 from tlsearch.config.spelling import one_of
 
 
@@ -123,9 +123,9 @@ class Data(Frozen):
     """
 
     kind: Annotated[str, BeforeValidator(one_of(SOURCES, "kind of data"))] = "folder"
-    path: Path | None = None
+    path: LocalPath | None = None
     name: str | None = None
-    root: Path | None = None
+    root: LocalPath | None = None
     classes: Mapping[str, ClassName] | None = None
     strict_classes: bool = False
     use: Annotated[tuple[SplitName, ...], Field(min_length=1)] | None = None

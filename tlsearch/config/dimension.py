@@ -17,11 +17,13 @@ from pydantic import (
 
 T = TypeVar("T")
 
+MOST_STEPS = 10**6  # of one range
+
 
 class Frozen(BaseModel):
     """A checked value that does not change; unknown keys are mistakes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Choices(Frozen, Generic[T]):
@@ -67,6 +69,10 @@ class Range(Frozen):
             raise ValueError("step and log cannot be combined: leave one out")
         if self.step is not None and self.step > (self.high - self.low) * (1 + 1e-9):
             raise ValueError(f"step must fit between low and high, found {self.step:g}")
+        if self.step is not None and self.step * MOST_STEPS < self.high - self.low:
+            raise ValueError(
+                f"found step {self.step:g}, expected at most {MOST_STEPS:g} steps from low to high"
+            )
         return self
 
     def admits(self, value: object) -> bool:

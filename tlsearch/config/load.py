@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.files import PACKAGE
+from tlsearch.base.yaml_text import NotYamlError, PlainLoader, composed, read_text
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.dimension import Range
 from tlsearch.config.scheduler import KINDS
@@ -18,6 +20,8 @@ from tlsearch.config.space import Space
 from tlsearch.config.spelling import did_you_mean
 
 Key = tuple[str | int, ...]
+MERGE = "tag:yaml.org,2002:merge"
+MOST_EXPLAINED = 1000  # wrong values of one file
 
 # Which keys each mapping of the file has, for did-you-mean.
 _SECTIONS: dict[str, Iterable[str]] = {
@@ -29,8 +33,8 @@ _SECTIONS: dict[str, Iterable[str]] = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-3 as a number, as people write it."""
+class _Loader(PlainLoader):
+    """YAML that reads 1e-3 as a number, as people write it."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -51,6 +55,7 @@ _EXPECTED = {
     "dict_type": "keys and values",
     "float_parsing": "a number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "greater_than": "a number > {gt:g}",
     "greater_than_equal": "a number >= {ge:g}",
     "int_from_float": "a whole number",
@@ -74,44 +79,80 @@ class Document:
         self.source = source
         self.where: dict[Key, str] = {}
         self.problems: list[str] = []
+        self._odd: set[Key] = set()  # values that do not fit their own tags, told already
 
     def read(self, text: str) -> Any:
         """The document as plain values, None if empty; a text that is not YAML: ConfigError."""
         try:
-            loader = _Loader(text)
-            node = loader.get_single_node()
+            loader, node = composed(text, _Loader)
             return None if node is None else self._plain(loader, node, ())
-        except yaml.reader.ReaderError as error:
-            line, why = text.count("\n", 0, error.position) + 1, f"{error.reason}"
-        except yaml.MarkedYAMLError as error:
+        except NotYamlError as error:
+            line, why = error.line, error.why
+        except yaml.MarkedYAMLError as error:  # a tag that nothing constructs
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             why = str(error.problem)
-        except RecursionError:
-            line, why = 1, "nested too deeply, or within itself"
         raise ConfigError([f"{self.source}:{line}: not YAML: {why}"])
 
     def _plain(self, loader: _Loader, node: yaml.Node, at: Key) -> Any:
-        self.where[at] = f"{self.source}:{node.start_mark.line + 1}"
+        self.where[at] = self._line(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(loader, node, at)
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(loader, item, (*at, i)) for i, item in enumerate(node.value)]
+        return self._scalar(loader, node, at)
+
+    def _scalar(self, loader: _Loader, node: yaml.Node, at: Key) -> Any:
         try:
             return loader.construct_object(node)
-        except ValueError as error:  # a date or an explicit tag that its text does not fit
-            self.problems.append(f"{self.where[at]}: {_dotted(at)}: found {node.value}: {error}")
+        except ValueError as error:  # its text does not fit its tag, or is no such date
+            self._odd.add(at)
+            found = f"found {node.value or repr('')}: {error}"
+            self.problems.append(f"{self._line(node)}: {_told(at)}{found}")
             return node.value
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, at: Key) -> dict[str, Any]:
+        """Its own keys, then those of `<<` that it does not have."""
         plain: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(loader.construct_object(key_node))
+            if key_node.tag == MERGE:
+                continue
+            key = self._key(loader, key_node, at)
             value = self._plain(loader, value_node, (*at, key))
-            self.where[(*at, key)] = line = f"{self.source}:{key_node.start_mark.line + 1}"
+            self.where[(*at, key)] = self._line(key_node)
             if key in plain:
-                self.problems.append(f"{line}: {_dotted((*at, key))}: written twice")
+                line = self._line(key_node)
+                self.problems.append(f"{line}: {_told((*at, key))}written twice")
             plain[key] = value
+        for key_node, value_node in node.value:
+            if key_node.tag == MERGE:
+                self._take_in(loader, value_node, plain, at)
         return plain
+
+    def _take_in(self, loader: _Loader, node: yaml.Node, plain: dict[str, Any], at: Key) -> None:
+        """Add the keys of a merged mapping, or of a list of them, the first of which counts."""
+        merged = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        for one in merged:
+            if not isinstance(one, yaml.MappingNode):
+                self.problems.append(
+                    f"{self._line(one)}: {_told((*at, '<<'))}expected a mapping, or a list of "
+                    "mappings, such as *NAME where &NAME marks one"
+                )
+                continue
+            outer, self.where = self.where, {}
+            for key, value in self._mapping(loader, one, at).items():
+                plain.setdefault(key, value)
+            for place, line in self.where.items():
+                outer.setdefault(place, line)
+            self.where = outer
+
+    def _key(self, loader: _Loader, node: yaml.Node, at: Key) -> str:
+        if isinstance(node, yaml.ScalarNode):
+            return str(self._scalar(loader, node, at))
+        self.problems.append(f"{self._line(node)}: {_told(at)}expected text as a key")
+        return "?"
+
+    def _line(self, node: yaml.Node) -> str:
+        return f"{self.source}:{node.start_mark.line + 1}"
 
     def override(self, plain: Any, setting: str) -> None:
         """Apply one `--set KEY=VALUE`; VALUE is read as YAML, KEY is dotted."""
@@ -127,6 +168,7 @@ class Document:
             self.problems += error.problems
             return
         self.problems += patch.problems
+        self._odd |= {(*path, *at) for at in patch._odd}
         for name in reversed(path):
             leaf = {name: leaf}
         self._merge(plain, leaf, path, f"--set {key}")
@@ -143,6 +185,10 @@ class Document:
             del self.where[old]
         self.where[path] = origin
 
+    def told(self, at: Key) -> bool:
+        """Whether a value at this key, or one around it, is a problem by itself."""
+        return any(at[:depth] in self._odd for depth in range(len(at) + 1))
+
     def locate(self, at: Key) -> str:
         """Where a value, or the nearest thing around it, was written."""
         while at not in self.where and at:
@@ -157,8 +203,8 @@ def load(space: str | Path, settings: Sequence[str] = ()) -> SearchConfig:
     """
     path = find_space(space)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise ConfigError([f"{space}: cannot be read ({error})"]) from error
     return parse(text, str(space), settings, name=path.stem)
 
@@ -224,12 +270,12 @@ def shipped_spaces() -> dict[str, Path]:
 
 def _explain(error: ValidationError, document: Document, plain: Any) -> list[str]:
     lines = []
-    for detail in error.errors():
+    for detail in islice(error.errors(include_url=False), MOST_EXPLAINED):
         if detail["type"] == "too_short" and detail["input"]:
             continue  # what was wrong with its values is told already
         at = _as_written(detail, plain)
-        where, key = document.locate(at), _dotted(at)
-        lines.append(f"{where}: {key + ': ' if key else ''}{_reason(detail, at)}")
+        if not document.told(at):
+            lines.append(f"{document.locate(at)}: {_told(at)}{_reason(detail, at)}")
     return lines
 
 
@@ -267,6 +313,10 @@ def _known(detail: Any, at: Key) -> Iterable[str]:
     if at[0] == "scheduler":
         return KINDS[detail["loc"][1]].model_fields
     return _SECTIONS.get(_dotted(at[:-1]), Range.model_fields)
+
+
+def _told(at: Key) -> str:
+    return f"{_dotted(at)}: " if at else ""
 
 
 def _dotted(at: Key) -> str:

@@ -1,7 +1,15 @@
 """Where studies lie: a folder of this machine, or the URL of a bucket or a shared folder."""
 
+import os
+import re
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.base.shown_text import masked
 
 Place = Path | str  # a URL is a str: as a Path it would lose a slash
 
@@ -11,6 +19,7 @@ SCHEMES = {
     "gs": "Google Cloud Storage",
     "file": "a shared folder",
 }
+ELSEWHERE = "give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a profile"
 EXPECTED = "s3://BUCKET/PATH, gs://BUCKET/PATH or file:///PATH"
 
 
@@ -31,11 +40,45 @@ def within(folder: Place, name: str) -> Place:
 
 def problem(url: str) -> str | None:
     """Why no study can lie at a URL; None where one can."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES:
-        return f"found {url}, expected {EXPECTED}"
+    found = f"found {masked(url)}"
+    if has_user(url):
+        return f"{found}, with credentials in it: {ELSEWHERE}"
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket that opens no address
+        return f"{found}, expected {EXPECTED}"
+    if parts.scheme not in SCHEMES or ":" in parts.netloc:
+        return f"{found}, expected {EXPECTED}"
     named = parts.path.strip("/") if parts.scheme == "file" else parts.netloc
     outside = parts.scheme == "file" and parts.netloc
     if not named or outside or parts.query or parts.fragment or ".." in parts.path.split("/"):
-        return f"found {url}, expected {EXPECTED}"
+        return f"{found}, expected {EXPECTED}"
     return None
+
+
+def has_user(url: str) -> bool:
+    """Whether a URL holds a user's name or a password, which would be written into records."""
+    return bool(re.match(r"[^/]*://([^/@]*@|[^/@]*:[^@]*@)", url))
+
+
+def local(path: Path) -> Path:
+    """The path itself; ValueError for a URL, and where `~NAME` names no user."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise ValueError(f"found {masked(str(path))}, expected a path of this machine, not a URL")
+    try:
+        path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"found {path}, but there is no home directory for ~ in it") from None
+    return path
+
+
+LocalPath = Annotated[Path, AfterValidator(local)]
+
+
+def endpoint() -> tuple[str, str]:
+    """Scheme and host of AWS_ENDPOINT_URL, "" where there is none; ConfigError with credentials."""
+    url = os.environ.get("AWS_ENDPOINT_URL", "")
+    if has_user(url):
+        raise ConfigError([f"AWS_ENDPOINT_URL: found {url}, with credentials in it: {ELSEWHERE}"])
+    scheme, _, host = url.rpartition("://")
+    return scheme, host.strip("/")

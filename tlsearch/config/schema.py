@@ -15,11 +15,12 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from tlsearch.base.files import absolute
 from tlsearch.config.augmentation import Augment, Augmentation
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS, Direction
 from tlsearch.config.dataset import Data
 from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
-from tlsearch.config.location import Place, as_place, is_url, problem
+from tlsearch.config.location import LocalPath, Place, is_url, local, problem
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
 from tlsearch.config.spelling import one_of
@@ -38,8 +39,8 @@ def _share_or_whole(gpus: float) -> float:
 class Resources(Frozen):
     """What one trial gets, and how many run at a time (`auto`: as many as fit)."""
 
-    cpus_per_trial: PositiveInt = 1
-    gpus_per_trial: Annotated[float, Field(ge=0), AfterValidator(_share_or_whole)] = 0
+    cpus_per_trial: Annotated[int, Field(gt=0, le=65536)] = 1
+    gpus_per_trial: Annotated[float, Field(ge=0, le=1024), AfterValidator(_share_or_whole)] = 0
     max_concurrent: Annotated[int | Literal["auto"], whole_or("auto", 1)] = "auto"
 
 
@@ -60,7 +61,7 @@ def _place(raw: Any) -> Any:
     wrong = problem(raw) if isinstance(raw, str) and is_url(raw) else None
     if wrong is not None:
         raise ValueError(f"{wrong}, or a folder")
-    return as_place(raw)
+    return raw if is_url(raw) else local(Path(raw))
 
 
 def _file_name(name: str) -> str:
@@ -82,6 +83,7 @@ def _plain_baseline(raw: Any) -> Any:
 # In pydantic's context: the configuration is that of a study which ran before.
 RECORDED = "recorded"
 
+Seconds = Field(gt=0, le=1e9)
 Baseline = Annotated[dict[str, Any], BeforeValidator(_plain_baseline)]
 
 
@@ -99,17 +101,17 @@ class SearchConfig(Frozen):
     warm_up_lr: Rate = 1e-3  # 1e-2 leaves a head too sure of itself to fine-tune from
     scheduler: Scheduler = Asha()
     trials: PositiveInt = 20
-    time_budget: Annotated[float, BeforeValidator(_seconds), Field(gt=0)] | None = None  # seconds
+    time_budget: Annotated[float, BeforeValidator(_seconds), Seconds] | None = None
     metric: MetricName = "accuracy"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     resources: Resources = Resources()
     storage: Annotated[Place, BeforeValidator(_place)] = Path("runs")
-    sync_s: Annotated[float, Field(gt=0)] = 30  # between uploads of a study in a bucket
+    sync_s: Annotated[float, Field(gt=0, le=86400)] = 30  # between uploads of a study in a bucket
     augment: Augmentation = Augment()
     views: Annotated[int | Literal["online"], whole_or("online", 1)] = 8
     feature_dtype: Literal["float16", "float32"] = "float16"
-    cache: Path = Path("~/.cache/tlsearch")
-    cache_gb: Annotated[float, Field(ge=0)] = 20  # of features; 0 recomputes them in every epoch
+    cache: LocalPath = Path("~/.cache/tlsearch")
+    cache_gb: Annotated[float, Field(ge=0, le=1e9)] = 20  # of features; 0 recomputes in every epoch
     history: Literal["epoch", "batch"] = "epoch"  # what a learning curve has a point of
     tensorboard: bool = False  # write learning curves as TensorBoard event files too
     export: Annotated[tuple[FormatName, ...], Field(min_length=1)] = ("keras",)
@@ -122,11 +124,11 @@ class SearchConfig(Frozen):
     @property
     def cache_path(self) -> Path:
         """The cache directory, with `~` expanded; shared by all studies."""
-        return _absolute(self.cache)
+        return absolute(self.cache)
 
     def anchored(self) -> "SearchConfig":
         """The same search with absolute paths, so that it means the same from anywhere."""
-        path = self.data.path and _absolute(self.data.path)
+        path = self.data.path and absolute(self.data.path)
         weights = tuple(_anchor_weights(name) for name in self.space.weights.values)
         return self.model_copy(
             update={
@@ -155,12 +157,8 @@ class SearchConfig(Frozen):
         return self
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
 def _anchor_weights(name: str) -> str:
-    return name if name in WEIGHTS else str(_absolute(Path(name)))
+    return name if name in WEIGHTS else str(absolute(Path(name)))
 
 
 def _images_too_small(config: SearchConfig) -> list[InitErrorDetails]:

@@ -1,9 +1,10 @@
 """The dimensions of a search: what varies from trial to trial."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Tag, model_validator
 
 from tlsearch.config.catalog import BACKBONES, CLASS_WEIGHTS, OPTIMIZERS, POOLINGS, SCHEDULES
 from tlsearch.config.dimension import (
@@ -18,6 +19,7 @@ from tlsearch.config.dimension import (
     Units,
     within,
 )
+from tlsearch.config.location import local
 from tlsearch.config.spelling import one_of
 from tlsearch.config.trial_config import DEPTHS, depth_label
 
@@ -27,6 +29,7 @@ OptimizerName = Annotated[str, BeforeValidator(one_of(OPTIMIZERS, "optimizer"))]
 PoolingName = Annotated[str, BeforeValidator(one_of(POOLINGS, "pooling"))]
 ScheduleName = Annotated[str, BeforeValidator(one_of(SCHEDULES, "schedule"))]
 WeightsName = Annotated[str, BeforeValidator(one_of(CLASS_WEIGHTS, "weighting"))]
+Weights = Annotated[str, AfterValidator(lambda name: local(Path(name)) and name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 # A dimension of numbers is a list of choices or a range, told apart by how it is written.
@@ -61,7 +64,7 @@ class Space(Frozen):
     """
 
     backbone: Annotated[Choices[Name], LISTED] = Choices(values=("mobilenet_v2",))
-    weights: Annotated[Choices[str], LISTED] = Choices(values=("default",))
+    weights: Annotated[Choices[Weights], LISTED] = Choices(values=("default",))
     unfrozen_layers: Depths | None = None
     unfrozen_blocks: Depths | None = None
     train_batch_norm: Annotated[Choices[bool], LISTED] = Choices(values=(False,))

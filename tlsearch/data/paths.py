@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tlsearch.base.errors import DataError
+from tlsearch.base.files import absolute
 
 _UNTAR = 'mkdir -p "{folder}" && tar -xf "{path}" -C "{folder}"'
 
@@ -24,7 +25,7 @@ _UNPACK = {
 
 def folder_at(path: Path, holds: str) -> Path:
     """The folder, as an absolute path; DataError where it is none."""
-    path = path.expanduser().absolute()
+    path = absolute(path)
     if path.is_file():
         raise DataError(f"{path}: {_not_a_folder(path, holds)}")
     if not path.is_dir():
@@ -34,7 +35,7 @@ def folder_at(path: Path, holds: str) -> Path:
 
 def file_at(path: Path, holds: str) -> Path:
     """The file, as an absolute path; DataError where it is none."""
-    path = path.expanduser().absolute()
+    path = absolute(path)
     if path.is_dir():
         raise DataError(f"{path}: a folder; expected a file that holds {holds}")
     if not path.is_file():

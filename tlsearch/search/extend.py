@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
+from tlsearch.base import yaml_text
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import dump, parse
 from tlsearch.config.schema import SearchConfig, outside
@@ -154,7 +153,7 @@ def _time(config: SearchConfig, text: str, spent_s: float) -> float:
 
 def plain(config: SearchConfig) -> dict[str, Any]:
     """A configuration as the plain values that study.yaml holds."""
-    values: dict[str, Any] = yaml.safe_load(dump(config))
+    values: dict[str, Any] = yaml_text.plain(dump(config))
     return values
 
 

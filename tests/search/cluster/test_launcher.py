@@ -114,3 +114,25 @@ def test_ray_fills_in_the_version_that_is_installed():
     refused, filled = by_ray(yaml.safe_load(OWN.read_text()))
     assert refused == []
     assert f"=={metadata.version('ray')}" in filled["setup_commands"][0]
+
+
+def test_an_unknown_key_hides_no_mistake_that_ray_stops_over(tmp_path):
+    text = OWN.read_text().replace("head_node_type: head", "head_node_type: hd\nuser: me")
+    told = problems(tmp_path, text)
+    assert told[0] == "c.yaml: found `head_node_type` must be one of `available_node_types`., " + (
+        "expected what `ray up` takes: see Ray's message"
+    )
+    assert told[1].startswith(f"c.yaml:{line_of(text, 'user: me')}: user: found an unknown key")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1: x", "c.yaml:1: 1: found 1, expected text as a key"),
+        ("max_workers: !!int ''", "c.yaml:1: max_workers: found '': not a value of type int"),
+        ("a: &a [*a]", "c.yaml:1: not YAML: nested too deeply, or within itself"),
+        ("max_workers: .inf", "inf is not of type 'integer'"),
+    ],
+)
+def test_a_launcher_file_that_means_harm_is_a_line(tmp_path, text, words):
+    assert words in "\n".join(problems(tmp_path, text))

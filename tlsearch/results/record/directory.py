@@ -11,8 +11,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from tlsearch.base.errors import ConfigError, RecordError
-from tlsearch.base.files import write_text
+from tlsearch.base.files import absolute, write_text
 from tlsearch.base.machine import machine
+from tlsearch.base.yaml_text import plain, read_text
 
 PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seconds
@@ -22,7 +23,7 @@ class StudyDirectory:
     """Paths of one study; see the README's table of the study directory."""
 
     def __init__(self, root: Path, url: str | None = None) -> None:
-        self.root = root.expanduser().absolute()
+        self.root = absolute(root)
         self.url = url  # where the study is, if this is a local copy of one in a bucket
         self.study_file = self.root / "study.yaml"
         self.journal_file = self.root / "journal.log"
@@ -113,8 +114,8 @@ class StudyDirectory:
         """Read study.yaml; raises RecordError where it is missing or damaged."""
         self.require()
         try:
-            about = yaml.safe_load(self.study_file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            about = plain(read_text(self.study_file))
+        except ValueError as error:
             raise RecordError(f"{self.study_file}: damaged ({error})") from error
         if not (isinstance(about, dict) and _is_config(about.get("config"))):
             raise RecordError(f"{self.study_file}: damaged (no config in it)")

@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from tlsearch.base.errors import ConfigError, StorageError
 from tlsearch.base.files import whole_file
-from tlsearch.config.location import problem
+from tlsearch.config.location import endpoint, problem
 from tlsearch.results.remote.differences import Stamp
 
 T = TypeVar("T")
@@ -129,8 +129,8 @@ class Bucket:
         raise AssertionError("the last try returns or raises")
 
     def _error(self, why: str) -> StorageError:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", "not set")
-        check = _CHECKS[self.scheme].format(endpoint=endpoint)
+        at = os.environ.get("AWS_ENDPOINT_URL", "not set")
+        check = _CHECKS[self.scheme].format(endpoint=at)
         return StorageError(f"{self.url}: the storage cannot be used ({why}); check {check}")
 
 
@@ -139,14 +139,14 @@ def _stamp(info: Any) -> Stamp:
 
 
 def _s3(bucket: str, tries: int) -> Any:
-    scheme, _, host = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
+    scheme, host = endpoint()
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None:
         region = "us-east-1" if host else fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(
         region=region,
         scheme=scheme or "https",
-        endpoint_override=host.rstrip("/") or None,
+        endpoint_override=host or None,
         allow_delayed_open=True,  # a small file is one request
         connect_timeout=CONNECT_S,
         request_timeout=REQUEST_S,

@@ -1,6 +1,5 @@
 """Local copies of studies in a bucket: one to work in, one to read from."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -8,7 +7,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from tlsearch.base.errors import RecordError
-from tlsearch.config.location import Place, is_url
+from tlsearch.config.location import Place, endpoint, is_url
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.remote.differences import ABOUT, JOURNAL, Names, of_table
 
@@ -30,8 +29,8 @@ def read_copy(url: str) -> Path:
 
 def _copy(kind: str, url: str) -> Path:
     parts = urlsplit(url.rstrip("/"))
-    host = os.environ.get("AWS_ENDPOINT_URL", "") if parts.scheme == "s3" else ""
-    middle = [host.rpartition("://")[2].strip("/")] if host else []
+    host = endpoint()[1] if parts.scheme == "s3" else ""
+    middle = [host] if host else []
     named = [*middle, *f"{parts.netloc}{parts.path}".strip("/").split("/")]
     return COPIES.expanduser().joinpath(kind, parts.scheme, *named)
 

@@ -1,15 +1,16 @@
 """A file of Ray's cluster launcher, checked offline: Ray's own schema, then what bites."""
 
+import copy
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tlsearch.base import yaml_text
 from tlsearch.base.errors import ConfigError
+from tlsearch.base.yaml_text import NotYamlError, read_text
 from tlsearch.config.load import Document, Key
 from tlsearch.config.schema import Resources
 from tlsearch.config.spelling import did_you_mean
@@ -47,26 +48,58 @@ def by_ray(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]
 
     logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it tells what it fills in
     try:
-        prepared = prepare_config(plain)
-        if not found:
-            validate_config(prepared)
+        prepared = prepare_config(_without(plain, [one.at for one in found]))
+        validate_config(prepared)
     except Exception as error:  # assertions, ValueError, KeyError, click's own: as Ray likes
         why = str(error) or type(error).__name__
         return [*found, Mistake((), why, "what `ray up` takes", "see Ray's message")], None
     return found, {**prepared, **plain}  # its merged commands would be told twice
 
 
+def _without(plain: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
+    """A configuration without some of its keys, told already, over which Ray would stop."""
+    left = copy.deepcopy(plain)
+    for *above, last in keys:
+        part: Any = left
+        for key in above:
+            part = part[key]
+        del part[last]
+    return left
+
+
 def _read(file: Path, document: Document) -> dict[str, Any]:
     """The file as plain values; ConfigError where it is no YAML of keys and values."""
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
         raise ConfigError([f"{file}: cannot be read ({error})"]) from error
     document.read(text)
-    plain = yaml.safe_load(text)  # as Ray reads it
+    if document.problems:  # values that do not fit their tags, which Ray's reader fails on
+        raise ConfigError(document.problems)
+    try:
+        plain = yaml_text.plain(text)  # as Ray reads it
+    except NotYamlError as error:
+        raise ConfigError([f"{file}:{error.line}: not YAML: {error.why}"]) from error
     if not isinstance(plain, dict):
         raise ConfigError([f"{file}:1: expected keys and values, found {type(plain).__name__}"])
+    odd = [
+        f"{document.locate(at)}: {'.'.join(map(str, at))}: found {at[-1]!r}, expected text as a key"
+        for at in _odd_keys(plain)
+    ]
+    if odd:
+        raise ConfigError(odd)
     return plain
+
+
+def _odd_keys(plain: Any, at: Key = ()) -> Iterator[Key]:
+    """Keys that are not text, such as a number or a date."""
+    if isinstance(plain, dict):
+        yield from ((*at, key) for key in plain if not isinstance(key, str))
+        for key, value in plain.items():
+            yield from _odd_keys(value, (*at, key))
+    elif isinstance(plain, list):
+        for place, value in enumerate(plain):
+            yield from _odd_keys(value, (*at, place))
 
 
 def _schema_errors(plain: dict[str, Any]) -> Iterator[Any]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tlsearch.base.yaml_text import plain, read_text
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.capacity import at_a_time, fit, most
 
@@ -137,7 +136,7 @@ def grown(resources: Resources, launched: Path = LAUNCHED) -> int:
 def _read(path: Path) -> Mapping[str, Any]:
     """The launcher's configuration; empty where the cluster was started in another way."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        found = plain(read_text(path))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
