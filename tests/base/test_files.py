@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsearch.base.files import whole_file, write_json, write_text
+from tlsearch.base.files import private_file, whole_file, write_json, write_text
 
 
 @settings(deadline=None, max_examples=10)
@@ -93,3 +93,22 @@ def test_what_is_no_file_is_written_into_and_stays_what_it_is(tmp_path: Path) ->
     reader.join()
     assert heard == [b"new"]
     assert pipe.is_fifo()
+
+
+def test_a_private_file_is_its_owners_alone_from_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "token"
+    private_file(file, "a")
+    private_file(file, "b")
+    assert file.read_text() == "a"
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_private_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    tmp_path.chmod(0o755)
+    file.write_text("a")
+    file.chmod(0o644)
+    private_file(file, "b")
+    assert (file.stat().st_mode & 0o777, tmp_path.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert file.read_text() == "a"

@@ -57,6 +57,25 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def private_file(path: Path, text: str) -> None:
+    """A file that its owner alone can read, in a folder that its owner alone can open.
+
+    One that is there keeps its text; what others could read or open is closed to them.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    if not path.exists():
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            with contextlib.suppress(FileExistsError):  # of a process that began as this one did
+                os.link(temporary, path)
+        finally:
+            os.unlink(temporary)
+    path.chmod(0o600)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file, UTF-8."""
     with whole_file(path) as file:

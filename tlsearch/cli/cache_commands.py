@@ -1,7 +1,6 @@
 """Commands about the cache: what it holds, whether that is sound, what may go."""
 
 import json
-import math
 import re
 import time
 from collections.abc import Sequence
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from tlsearch.cli.say import answer, say
 
 if TYPE_CHECKING:
     from tlsearch.store.caches import Held
@@ -25,6 +26,7 @@ Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="The cache f
 Format = Annotated[
     Literal["table", "json"], typer.Option("--format", help="How to print what was found.")
 ]
+MOST_GB = 1e9  # as of `cache_gb`
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -44,8 +46,8 @@ def ls(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
         columns = ["kind", "what", "rows", "size", "made in", "last used"]
         print_table(columns, [_cells(one) for one in found], ["made in", "kind"])
     for kind, part in _by_kind(found).items():
-        print(f"{kind}: {_size(_total(part))} in {len(part)} {_arrays(part)}")
-    print(f"{cache}: {_size(_total(found))}")
+        say(f"{kind}: {_size(_total(part))} in {len(part)} {_arrays(part)}")
+    say(f"{cache}: {_size(_total(found))}")
 
 
 @app.command()
@@ -71,12 +73,12 @@ def verify(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
         _print_json(checked=len(found), unknown=unknown, damaged=damaged, stale=stale)
     else:
         for record in damaged:
-            print(f"removed {record['path']} ({record['what']}): {record['fault']}")
-        print(f"{len(found)} {_arrays(found)} read, {len(damaged)} damaged and removed")
+            say(f"removed {record['path']} ({record['what']}): {record['fault']}")
+        say(f"{len(found)} {_arrays(found)} read, {len(damaged)} damaged and removed")
         if unknown:
-            print(f"{unknown} can be opened, but nothing says what their checksum is")
+            say(f"{unknown} can be opened, but nothing says what their checksum is")
         if stale:
-            print(f"{len(stale)} partial files and locks of dead processes removed")
+            say(f"{len(stale)} partial files and locks of dead processes removed")
     raise typer.Exit(RecordError.exit_code if damaged else 0)
 
 
@@ -107,8 +109,8 @@ def prune(
         _print_json(freed=_rows(freed), freed_bytes=_total(freed), kept_bytes=kept, stale=stale)
         return
     for one in freed:
-        print(f"removed {one.kind}: {one.said} ({_size(one.entry.bytes)})")
-    print(f"freed {_size(_total(freed))}, kept {_size(kept)} in {cache}")
+        say(f"removed {one.kind}: {one.said} ({_size(one.entry.bytes)})")
+    say(f"freed {_size(_total(freed))}, kept {_size(kept)} in {cache}")
 
 
 def _limits(to: float | None, older: str | None, everything: bool) -> float | None:
@@ -117,7 +119,7 @@ def _limits(to: float | None, older: str | None, everything: bool) -> float | No
 
     if (to is not None) + (older is not None) + everything != 1:
         raise ConfigError(["say what may go: one of --to GB, --older AGE, --all"])
-    if to is not None and not math.isfinite(to):
+    if to is not None and not to <= MOST_GB:
         raise ConfigError([f"--to: found {to}, expected a number of GB"])
     if older is None:
         return None
@@ -188,4 +190,4 @@ def _size(count: int) -> str:
 
 
 def _print_json(**values: object) -> None:
-    print(json.dumps(values, indent=2))
+    answer(json.dumps(values, indent=2) + "\n")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlsearch.cli.options import Set, Space
+from tlsearch.cli.say import answer, say, tell
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,9 +67,9 @@ def submit(
     cluster = Cluster(address)
     job = cluster.submit(shipment)
     if no_follow:
-        print(job)
+        say(job)
     else:
-        typer.echo(f"job {job}, study {shipment.place}\n{_ways_on(cluster, job)}", err=True)
+        tell(f"job {job}, study {shipment.place}\n{_ways_on(cluster, job)}\n", err=True)
         _follow(cluster, job)
 
 
@@ -94,7 +95,7 @@ def status(
         _follow(cluster, job)
     else:
         _print_jobs([cluster.job(job)])
-        print(*cluster.log(job).splitlines()[-LAST_LINES:], sep="\n")
+        tell("".join(f"{line}\n" for line in cluster.log(job).splitlines()[-LAST_LINES:]))
 
 
 def stop(
@@ -116,7 +117,7 @@ def stop(
     ended = cluster.ended(job, wait)
     if not ended.over:
         raise ClusterError(f"{job} has not ended after {wait:g} s\n{_ways_on(cluster, job)}")
-    print(f"{job}: {ended.state.lower()}" if was_running else f"{job} had ended: {ended.state}")
+    say(f"{job}: {ended.state.lower()}" if was_running else f"{job} had ended: {ended.state}")
 
 
 @app.command()
@@ -138,9 +139,9 @@ def check(
 
     trial = load(space, set_ or []).resources if space is not None else Resources()
     found = checked(file, trial)
-    print(f"{file}: no mistakes found")
+    say(f"{file}: no mistakes found")
     for line in found:
-        print(line)
+        say(line)
 
 
 @app.command()
@@ -167,7 +168,7 @@ def manifest(
     if not kuberay:
         raise ConfigError(["say which manifest: --kuberay is the one there is"])
     worker = Worker(at_most=workers, gpus=gpus, cpus=cpus, memory=memory)
-    print(rayjob(load(space, set_ or []), study, image, worker), end="")
+    answer(rayjob(load(space, set_ or []), study, image, worker))
 
 
 def _follow(cluster: "Cluster", job: str) -> None:
@@ -176,7 +177,7 @@ def _follow(cluster: "Cluster", job: str) -> None:
 
     try:
         for text in cluster.follow(job):
-            print(text, end="", flush=True)
+            tell(text)
         ended = cluster.job(job)
     except KeyboardInterrupt:
         raise SearchInterruptedError(

@@ -1,5 +1,6 @@
 """The command line: argv -> one call -> exit code."""
 
+import io
 import logging
 import os
 import sys
@@ -8,10 +9,12 @@ from typing import Any
 import typer
 
 from tlsearch.base.errors import DataError, SearchInterruptedError, TlsearchError
+from tlsearch.base.shown_text import masked, printable
 from tlsearch.cli import cache_commands, cluster_commands
 from tlsearch.cli.launch import plan_command, search_commands
 from tlsearch.cli.models import model_commands
 from tlsearch.cli.read import replay_command, study_commands
+from tlsearch.cli.say import say, tell
 
 app = typer.Typer(
     name="tlsearch",
@@ -39,17 +42,37 @@ app.add_typer(cluster_commands.app)
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
 
+class _Shown(logging.Formatter):
+    """A log's line as `tell` prints it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(masked(super().format(record)), keep="\n\t")
+
+
+def _require_folder() -> None:
+    """Raise DataError where the working directory was deleted: no relative path means anything."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DataError("the working directory was deleted; change to one that is there") from None
+
+
 def main() -> int:
     """Run the command line; a user's mistake is a message and an exit code, never a traceback."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    log = logging.StreamHandler()
+    log.setFormatter(_Shown("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[log], level=logging.WARNING)
     try:
+        _require_folder()
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except TlsearchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}\n", err=True)
         return error.exit_code
     except _UsageError as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        tell(shown.getvalue(), err=True)
         return int(error.exit_code)
     except BrokenPipeError:  # the reader of our output had enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,10 +80,10 @@ def main() -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        say(f"error: {error.filename}: {error.strerror}", err=True)
         return DataError.exit_code
     if code == SearchInterruptedError.exit_code:  # typer ends so on Ctrl-C, without a word
-        print("error: interrupted", file=sys.stderr)
+        say("error: interrupted", err=True)
     return code if isinstance(code, int) else 0
 
 

@@ -1,8 +1,21 @@
 """Arguments and options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def on_this_machine(path: Path | None) -> Path | None:
+    """The path that an option names; ConfigError for a URL, which would become a folder's name."""
+    from tlsearch.base.errors import ConfigError
+    from tlsearch.config.location import local
+
+    try:
+        return None if path is None else local(path)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
+
 
 Set = Annotated[
     list[str] | None,

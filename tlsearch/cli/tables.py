@@ -4,6 +4,9 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from tlsearch.base.shown_text import printable
+from tlsearch.cli.say import say
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -27,7 +30,7 @@ def print_table(
     text = "\n".join(line.rstrip() for line in captured.get().splitlines())
     sys.stdout.write(text.strip("\n") + "\n")
     if dropped:
-        print(f"too wide to show: {', '.join(dropped)}")
+        say(f"too wide to show: {', '.join(dropped)}")
 
 
 def rich_table(
@@ -42,9 +45,11 @@ def rich_table(
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for place in shown:
         numeric = all(_is_number(row[place]) for row in body)
-        table.add_column(columns[place], justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            Text(printable(columns[place])), justify="right" if numeric else "left", overflow="fold"
+        )
     for row in body:
-        table.add_row(*(Text(row[place]) for place in shown))
+        table.add_row(*(Text(printable(row[place])) for place in shown))
     return table
 
 
@@ -58,7 +63,7 @@ def too_wide(
     from rich.cells import cell_len
 
     widths = {
-        name: max(cell_len(text) for text in (name, *(row[place] for row in body)))
+        name: max(cell_len(printable(text)) for text in (name, *(row[place] for row in body)))
         for place, name in enumerate(columns)
     }
     dropped: list[str] = []

@@ -20,7 +20,7 @@ from tlsearch.config.augmentation import Augment, Augmentation
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS, Direction
 from tlsearch.config.dataset import Data
 from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
-from tlsearch.config.location import LocalPath, Place, is_url, local, problem
+from tlsearch.config.location import LocalPath, Place, as_place, is_url, local, problem
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
 from tlsearch.config.spelling import one_of
@@ -61,7 +61,7 @@ def _place(raw: Any) -> Any:
     wrong = problem(raw) if isinstance(raw, str) and is_url(raw) else None
     if wrong is not None:
         raise ValueError(f"{wrong}, or a folder")
-    return raw if is_url(raw) else local(Path(raw))
+    return as_place(raw) if is_url(raw) else local(Path(raw))
 
 
 def _file_name(name: str) -> str:

@@ -11,7 +11,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tlsearch.base.errors import ClusterError
 from tlsearch.config.schema import Resources
-from tlsearch.search.cluster.ray_session import connect, slots
+from tlsearch.search.cluster.ray_session import connect, keep_token, slots
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,33 @@ def test_a_ray_that_others_started_is_joined_only_where_it_is_named(monkeypatch,
     with pytest.raises(ClusterError), connect(Resources()):
         pass
     assert asked == [named or "local"]
+
+
+def test_rays_token_is_the_users_alone_whatever_the_umask(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    before = os.umask(0)
+    try:
+        keep_token()
+    finally:
+        os.umask(before)
+    file = tmp_path / ".ray" / "auth_token"
+    token = file.read_text()
+    assert len(token) == 64
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    file.chmod(0o644)  # as Ray leaves it
+    keep_token()
+    assert (file.read_text(), file.stat().st_mode & 0o777) == (token, 0o600)
+
+
+def test_a_token_from_elsewhere_needs_no_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    keep_token()
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    keep_token()
+    assert list(tmp_path.iterdir()) == []

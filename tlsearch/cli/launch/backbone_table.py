@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
 from tlsearch.config.catalog import Backbone, backbones
 
@@ -16,7 +17,7 @@ def print_backbones(form: Literal["table", "json"]) -> None:
     if form == "json":
         import json
 
-        print(json.dumps([_plain(row) for row in backbones()], indent=2))
+        answer(json.dumps([_plain(row) for row in backbones()], indent=2) + "\n")
     else:
         print_table(COLUMNS, [_cells(row) for row in backbones()], ("layers", "weights", "input"))
 
@@ -46,10 +47,10 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
         import json
         from dataclasses import asdict
 
-        print(json.dumps([asdict(cut) for cut in found], indent=2))
+        answer(json.dumps([asdict(cut) for cut in found], indent=2) + "\n")
     else:
         print_table(CUT_COLUMNS, [_cut_cells(cut) for cut in found])
-        print(_blocks_told(BACKBONES[name]))
+        say(_blocks_told(BACKBONES[name]))
 
 
 def _blocks_told(row: Backbone) -> str:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import ConfigError
+from tlsearch.base.shown_text import printable
+from tlsearch.cli.say import say
 from tlsearch.results.live.events import Event, Listen, plain
 from tlsearch.results.live.progress import Progress, lines, span
 
@@ -35,7 +37,7 @@ def listening(quiet: bool, as_json: bool) -> Iterator[Listen]:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line, err=True)
 
 
 def _say_json(event: Event) -> None:
@@ -57,7 +59,10 @@ class Board:
         from tlsearch.cli.tables import rich_table, too_wide
 
         width = self._console.width
-        parts = [Text(line, overflow="ellipsis", no_wrap=True) for line in status(self.progress)]
+        parts = [
+            Text(printable(line), overflow="ellipsis", no_wrap=True)
+            for line in status(self.progress)
+        ]
         body = running(self.progress)[: max(self._console.height - 8, 1)]
         if not body:
             return Group(*parts)

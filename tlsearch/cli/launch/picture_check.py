@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsearch.cli.say import say
+
 if TYPE_CHECKING:
     from tlsearch.config.schema import SearchConfig
 
@@ -25,15 +27,16 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
     body.append(["all", *(str(count.sum()) for count in of_each)])
     print_table(["class", *data.splits], body)
     if data.unreadable:
-        print(f"unreadable, left out: {len(data.unreadable)}")
-        print("\n".join(f"  {picture}" for picture in data.unreadable))
+        say(f"unreadable, left out: {len(data.unreadable)}")
+        for picture in data.unreadable:
+            say(f"  {picture}")
     for split, of in data.moved.items():
         named = ", ".join(f"{name} {count}" for name, count in of.items())
-        print(f"moved to {split} to fill small classes: {sum(of.values())} ({named})")
+        say(f"moved to {split} to fill small classes: {sum(of.values())} ({named})")
     if samples is not None:
         from tlsearch.base.files import whole_file
         from tlsearch.data.contact_sheet import contact_sheet
 
         with whole_file(samples) as file:
             contact_sheet(data).save(file, "PNG")
-        print(f"samples: {samples}")
+        say(f"samples: {samples}")

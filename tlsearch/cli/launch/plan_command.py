@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tlsearch.cli.options import Set, Space
+from tlsearch.cli.say import answer, say, tell
 
 if TYPE_CHECKING:
     from tlsearch.search.cost.plan import Plan, Survey
@@ -31,7 +32,7 @@ def plan(
     seen, made = forecast(config)
     if format_ == "json":
         plain = {"study": config.name, "data": dataclasses.asdict(seen)}
-        print(json.dumps({**plain, "plan": dataclasses.asdict(made)}, indent=2))
+        answer(json.dumps({**plain, "plan": dataclasses.asdict(made)}, indent=2) + "\n")
     else:
         _show(config.name, seen, made)
 
@@ -41,16 +42,16 @@ def _show(name: str, seen: "Survey", made: "Plan") -> None:
     from tlsearch.results.report.forecast_line import size
 
     images = ", ".join(f"{count} {split}" for split, count in seen.images.items())
-    print(f"{name}: {made.trials} trials, {made.slots} at a time; images: {images}\n")
+    tell(f"{name}: {made.trials} trials, {made.slots} at a time; images: {images}\n\n")
     _show_rungs(made)
     _show_seconds(made)
     _show_features(made)
     end = ", where the time budget ends it" if made.out_of_time else ""
-    print(f"time    about {span(made.seconds.decode + made.wall_s)} to the last trial's end{end}")
+    say(f"time    about {span(made.seconds.decode + made.wall_s)} to the last trial's end{end}")
     if made.confirm_s:
-        print(f"        and at most about {span(made.confirm_s)} more to confirm the winner")
-    print(f"disk    {size(made.feature_bytes)} of features, {size(made.study_bytes)} of weights")
-    print(f"memory  about {size(made.slot_bytes)} a slot, {made.slots} slots")
+        say(f"        and at most about {span(made.confirm_s)} more to confirm the winner")
+    say(f"disk    {size(made.feature_bytes)} of features, {size(made.study_bytes)} of weights")
+    say(f"memory  about {size(made.slot_bytes)} a slot, {made.slots} slots")
 
 
 def _show_rungs(made: "Plan") -> None:
@@ -59,7 +60,7 @@ def _show_rungs(made: "Plan") -> None:
     if made.rungs:
         body = [[str(rung.epoch), f"{rung.trials:.1f}"] for rung in made.rungs]
         print_table(["rung", "trials expected"], body)
-    print(f"{made.epochs:.0f} epochs in all\n")
+    tell(f"{made.epochs:.0f} epochs in all\n\n")
 
 
 def _show_seconds(made: "Plan") -> None:
@@ -74,7 +75,7 @@ def _show_seconds(made: "Plan") -> None:
         ["training", f"{seconds.training:.1f}"],
     ]
     print_table(["what takes time", "seconds"], body)
-    print("the last three are shared by the slots\n")
+    tell("the last three are shared by the slots\n\n")
 
 
 def _show_features(made: "Plan") -> None:
@@ -84,7 +85,7 @@ def _show_features(made: "Plan") -> None:
     body = [[k.backbone, k.asked, k.cut, size(k.bytes), k.choice, k.why] for k in made.features]
     print_table(["backbone", "unfrozen", "cut", "size", "store", "because"], body)
     views = made.features[0].views
-    print(f"{views} view{'s'[: views - 1]} of the training images, and the validation images\n")
+    tell(f"{views} view{'s'[: views - 1]} of the training images, and the validation images\n\n")
 
 
 COMMANDS = (plan,)

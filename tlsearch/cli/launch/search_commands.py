@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import Set, Space, StudyDir
+from tlsearch.cli.options import Set, Space, StudyDir, on_this_machine
+from tlsearch.cli.say import answer, say
 
 if TYPE_CHECKING:
     from tlsearch.search.handle import Study
@@ -107,7 +108,11 @@ def validate(
     ] = False,
     samples: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="As --data, and write pictures of each class as a PNG."),
+        typer.Option(
+            metavar="FILE",
+            callback=on_this_machine,
+            help="As --data, and write pictures of each class as a PNG.",
+        ),
     ] = None,
 ) -> None:
     """Check a search space and print it as it would run."""
@@ -118,7 +123,7 @@ def validate(
     if data or samples is not None:
         show_images(config, samples)
     else:
-        print(dump(config), end="")
+        answer(dump(config))
 
 
 def init(
@@ -129,7 +134,7 @@ def init(
     """Print a search space for your own pictures."""
     from tlsearch.search.template import template
 
-    print(template(folder), end="")
+    answer(template(folder))
 
 
 def backbones(
@@ -160,10 +165,10 @@ def _finish(study: "Study") -> None:
 
     home = study.home
     show(home)
-    print(f"report: {home.shown(home.report)}")
+    say(f"report: {home.shown(home.report)}")
     model = study.model()
     if model is not None:
-        print(f"model:  {home.shown(model)}")
+        say(f"model:  {home.shown(model)}")
     if study.ended_by is not None:
         raise study.ended_by
 

@@ -1,7 +1,9 @@
 """What the commands about bundles read from the command line and print."""
 
+import re
 from typing import TYPE_CHECKING
 
+from tlsearch.cli.say import say
 from tlsearch.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def parse_trial(text: str) -> int | None:
 
     if text == "best":
         return None
-    if not text.isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", text):
         raise ConfigError([f"--trial: found {text}, expected best or a trial's number"])
     return int(text)
 
@@ -50,14 +52,14 @@ def print_manifest(manifest: "Manifest") -> None:
     ]
     columns = ["format", "MB", "difference", "agreement", "accuracy"]
     print_table([*columns, *(f"ms, {timing}" for timing in timings)], body)
-    print(f"trained accuracy {manifest.trained_accuracy:.4f} on {manifest.pictures} pictures")
+    say(f"trained accuracy {manifest.trained_accuracy:.4f} on {manifest.pictures} pictures")
 
 
 def print_evaluation(found: "Evaluation") -> None:
     """Scores, then each class, then the confusion table."""
-    print(f"{found.images} images")
+    say(f"{found.images} images")
     for name, value in found.scores.items():
-        print(f"{name}: {value:.4f}")
+        say(f"{name}: {value:.4f}")
     rows = [
         [c.label, f"{c.precision:.4f}", f"{c.recall:.4f}", f"{c.f1:.4f}", str(c.images)]
         for c in found.classes

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import StudyDir
+from tlsearch.cli.options import StudyDir, on_this_machine
+from tlsearch.cli.say import answer, say
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a model file of one.")]
 Artifact = Annotated[
@@ -20,7 +21,12 @@ Verify = Annotated[
 def export(
     directory: StudyDir,
     out: Annotated[
-        Path, typer.Option(metavar="PATH", help="The bundle's folder, or one file *.keras.")
+        Path,
+        typer.Option(
+            metavar="PATH",
+            callback=on_this_machine,
+            help="The bundle's folder, or one file *.keras.",
+        ),
     ],
     trial: Annotated[
         str, typer.Option(metavar="best|N", help="Which trial, by its number.")
@@ -45,7 +51,7 @@ def export(
     study = Study(as_place(directory))
     manifest = export(study, out, number, chosen, timed and out.suffix != ".keras")
     print_manifest(manifest)
-    print(out)
+    say(str(out))
     error = incomplete(manifest.left_out)
     if error is not None:
         raise error
@@ -87,7 +93,7 @@ def evaluate(
 
     found = evaluate(bundle, data, artifact, verify)
     if format == "json":
-        print(json.dumps(found.to_json(), indent=2))
+        answer(json.dumps(found.to_json(), indent=2) + "\n")
     else:
         print_evaluation(found)
 
@@ -108,7 +114,12 @@ def pretrain(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="strokes, an image folder, or a TFDS name.")
     ],
-    out: Annotated[Path, typer.Option(metavar="PATH", help="The file to write, *.weights.h5.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH", callback=on_this_machine, help="The file to write, *.weights.h5."
+        ),
+    ],
     image_px: Annotated[int, typer.Option(min=32, help="Size of the source images.")] = 48,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of drawing, order and start.")] = 0,
@@ -121,8 +132,8 @@ def pretrain(
     for epoch in train(
         task.images, task.labels, epochs=epochs, seed=seed, out=out, mirror=task.mirror
     ):
-        print(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, held-out accuracy {epoch.accuracy:.4f}")
-    print(out)
+        say(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, held-out accuracy {epoch.accuracy:.4f}")
+    say(str(out))
 
 
 COMMANDS = (export, predict, evaluate, serve, pretrain)

@@ -1,10 +1,12 @@
 """Predictions on stdout: a table, CSV, or JSON; unreadable images on stderr."""
 
 import csv
+import io
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
+
+from tlsearch.cli.say import answer, say
 
 if TYPE_CHECKING:
     from tlsearch.bundle.predict import Prediction
@@ -18,11 +20,11 @@ def print_predictions(
     for prediction in _with_progress(predictions, total):
         if prediction.error is not None:
             failed += 1
-            print(f"error: {prediction.error}", file=sys.stderr)
+            say(f"error: {prediction.error}", err=True)
         else:
             good.append(prediction)
     if form == "json":
-        print(json.dumps([_plain(prediction) for prediction in good], indent=2))
+        answer(json.dumps([_plain(prediction) for prediction in good], indent=2) + "\n")
     elif form == "csv":
         _print_csv(good)
     else:
@@ -60,9 +62,11 @@ def _rows(predictions: Iterable["Prediction"]) -> list[list[str]]:
 
 
 def _print_csv(predictions: Iterable["Prediction"]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["path", "label", "probability"])
     writer.writerows(_rows(predictions))
+    answer(written.getvalue())
 
 
 def _print_table(predictions: Iterable["Prediction"]) -> None:

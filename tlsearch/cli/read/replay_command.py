@@ -1,12 +1,12 @@
 """The command that trains a row again: replay."""
 
 import math
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tlsearch.cli.options import StudyDir
+from tlsearch.cli.say import answer, say, tell
 
 if TYPE_CHECKING:
     from tlsearch.search.replay import EpochPair, Replay
@@ -30,11 +30,11 @@ def replay(
     from tlsearch.search.replay import replay
 
     def heard(pair: "EpochPair") -> None:
-        print(f"epoch {pair.epoch}: {_apart(pair)}", file=sys.stderr, flush=True)
+        say(f"epoch {pair.epoch}: {_apart(pair)}", err=True)
 
     done = replay(Study(as_place(directory)), trial, heard)
     if format == "json":
-        print(json.dumps(as_json(done), indent=2))
+        answer(json.dumps(as_json(done), indent=2) + "\n")
     else:
         _print(done)
     raise typer.Exit(0 if done.matched else 1)
@@ -50,12 +50,12 @@ def _print(done: "Replay") -> None:
     ]
     print_table(columns, body)
     for name, (then, now) in done.differs.items():
-        print(f"{name}: was {then or 'not recorded'}, is {now or 'missing'}")
+        say(f"{name}: was {then or 'not recorded'}, is {now or 'missing'}")
     then, now = done.ended
     if then or now:
-        print(f"recorded: {then or 'went on'}; replayed: {now or 'went on'}")
-    print(done.failure, end="")
-    print(verdict(done))
+        say(f"recorded: {then or 'went on'}; replayed: {now or 'went on'}")
+    tell(done.failure)
+    say(verdict(done))
 
 
 def verdict(done: "Replay") -> str:

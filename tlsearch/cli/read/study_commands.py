@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import StudyDir
+from tlsearch.cli.options import StudyDir, on_this_machine
+from tlsearch.cli.say import say
 
 if TYPE_CHECKING:
     from tlsearch.results.record.directory import StudyDirectory
@@ -18,7 +19,10 @@ def report(
     directory: StudyDir,
     format: Annotated[Format, typer.Option(help="How to write the leaderboard.")] = "table",
     out: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Write there instead of to stdout.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", callback=on_this_machine, help="Write there instead of to stdout."
+        ),
     ] = None,
     columns: Annotated[
         str | None,
@@ -89,7 +93,7 @@ def upload(
     from tlsearch.results.remote.driver import upload as send
 
     send(directory, url.rstrip("/"))
-    print(url)
+    say(url)
 
 
 def _watch(home: "StudyDirectory", view: "Selection") -> None:

@@ -1,6 +1,5 @@
 """Studies on stdout or into a file: leaderboard, columns, comparison, a table that waits."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any, Literal
 
 from tlsearch.base.errors import RecordError
 from tlsearch.base.markdown import markdown_table
+from tlsearch.base.shown_text import printable
+from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
 from tlsearch.config.location import Place
 from tlsearch.results.rank.context import ranking_context
@@ -29,7 +30,7 @@ def show(home: StudyDirectory, view: Selection | None = None) -> None:
     grid = _grid(home, about, record, view)
     print_table(grid.columns, grid.body, LEAST_FIRST)
     for line in (*explain(grid), *summary(record, about)):
-        print(line)
+        say(line)
 
 
 def write(
@@ -55,7 +56,7 @@ def write(
     else:
         text = render(record, about, form, home.best, view)
     if out is None:
-        print(text, end="")
+        answer(text)
     else:
         write_text(out, text)
 
@@ -124,7 +125,9 @@ def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> An
     total = about["config"].get("trials", "?")
     title = f"{about['config']['name']}: {ended(record.trials)} of {total} trials ended"
     body = grid.body[: max(height - 4, 1)]
-    return Group(Text(f"{title} (Ctrl-C leaves)"), rich_table(grid.columns, body, dropped))
+    return Group(
+        Text(printable(f"{title} (Ctrl-C leaves)")), rich_table(grid.columns, body, dropped)
+    )
 
 
 def _grid(
@@ -148,8 +151,8 @@ def print_comparison(directories: Sequence[Place], form: Literal["table", "md"])
 
     grid = compared(directories)
     if form == "md":
-        print("\n".join(markdown_table(grid.columns, grid.body)))
+        answer("".join(f"{line}\n" for line in markdown_table(grid.columns, grid.body)))
     else:
         print_table(grid.columns, grid.body, LEAST_COMPARED)
     for line in notes(directories):
-        print(line, file=sys.stderr)
+        say(line, err=True)

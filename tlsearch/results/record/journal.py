@@ -41,7 +41,7 @@ class TrialRecord:
     """One trial as the journal tells it; `values` maps epoch to the study's metric.
 
     `trained_share` is the share of multiply-adds that trained, `work` what the
-    trial computed (see `training.work_done`), `worker` the host and process, `machine` and
+    trial computed (see `training.work_done`), `worker` the node and process, `machine` and
     `threads` what computed it, `network` the digest of its pretrained network.
     """
 

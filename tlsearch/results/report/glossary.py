@@ -34,7 +34,7 @@ CURVE: Mapping[str, str] = {
     "train_accuracy": "accuracy on the epoch's training batches, each before its own step",
     "validation_loss": "mean loss on the validation split after this epoch",
     "validation_accuracy": "accuracy on the validation split after this epoch",
-    "worker": "host and process that trained the trial",
+    "worker": "node and process that trained the trial",
     "image_px": "width and height of the pictures as the network sees them",
     "warm_up_epochs": "epochs that train the head alone before anything is unfrozen",
     "warm_up_lr": "learning rate of the warm-up",

@@ -6,6 +6,8 @@ import socket
 from urllib.parse import urlsplit
 
 from tlsearch.base.errors import ClusterError, ConfigError
+from tlsearch.base.shown_text import masked
+from tlsearch.config.location import has_user
 
 JOB_SERVER = "http://127.0.0.1:8265"  # Ray's own default; `ray dashboard` forwards it from a head
 ANSWER_S = 5.0
@@ -28,6 +30,7 @@ def join(address: str | None) -> None:
 
 def require_near(address: str) -> None:
     """Refuse an address over which the driver, and with it the journal, would stay behind."""
+    require_no_user(address)
     if address.startswith("ray://"):
         raise ConfigError(
             [
@@ -42,11 +45,23 @@ def require_near(address: str) -> None:
         )
 
 
+def require_no_user(address: str) -> None:
+    """Refuse a password in an address, which Ray would log; Ray's own key is a token."""
+    if has_user(address if "://" in address else f"ray://{address}"):
+        raise ConfigError(
+            [
+                f"--address: found {masked(f'ray://{address}').removeprefix('ray://')}, with "
+                "credentials in it: give the cluster's token in RAY_AUTH_TOKEN"
+            ]
+        )
+
+
 def job_server(address: str) -> str:
     """The URL of a cluster's job server, which listens; ConfigError or ClusterError otherwise."""
     if address.startswith("ray://"):
         require_near(address)
     url = address if "://" in address else f"http://{address}"
+    require_no_user(url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]

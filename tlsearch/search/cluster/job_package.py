@@ -12,6 +12,7 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.base.files import PACKAGE
 from tlsearch.config.catalog import WEIGHTS
 from tlsearch.config.load import dump, shipped_spaces
+from tlsearch.config.location import is_url, problem
 from tlsearch.config.schema import SearchConfig
 
 SPACE = "space.yaml"
@@ -36,6 +37,7 @@ def new_search(config: SearchConfig, study: str | None, space: str = SPACE) -> S
     machine alone.
     """
     require_shared(config, study)
+    _require_place(study, "--study")
     where = [] if study is None else ["--study", study]
     place = study or f"{config.storage}/{config.name}"
     return Shipment(driver_line("run", space, *where), config.name, place, config)
@@ -45,6 +47,7 @@ def resumed_search(study: str, settings: Sequence[str]) -> Shipment:
     """A study that goes on, with `--set`s that extend it."""
     if not is_shared(study):
         raise ConfigError([f"--resume: {_local(study)}"])
+    _require_place(study, "--resume")
     wishes = [word for one in settings for word in ("--set", one)]
     name = re.sub(r"[^A-Za-z0-9._-]", "-", study.rstrip("/").rpartition("/")[2]) or "study"
     return Shipment(driver_line("resume", study, *wishes), name, study, None)
@@ -75,6 +78,13 @@ def require_shared(config: SearchConfig, study: str | None) -> None:
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _require_place(study: str | None, option: str) -> None:
+    """Refuse a URL where no study can lie, or with credentials: the job's line is shown to all."""
+    wrong = problem(study) if study is not None and is_url(study) else None
+    if wrong is not None:
+        raise ConfigError([f"{option}: {wrong}"])
 
 
 def _local(place: str) -> str:

@@ -3,11 +3,14 @@
 import contextlib
 import logging
 import os
+import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tlsearch.base.errors import ClusterError, TlsearchError, WeightsError
+from tlsearch.base.files import private_file
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.address import require_near
 from tlsearch.search.cluster.capacity import Amounts, at_a_time, fit
@@ -29,6 +32,7 @@ def connect(resources: Resources) -> Iterator[int]:
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # unasked, Ray joins any it finds here
     require_near(address)
+    keep_token()
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     try:
         ray.init(address, **quiet)
@@ -38,6 +42,22 @@ def connect(resources: Resources) -> Iterator[int]:
         yield slots(resources, *(node.resources for node in nodes_up()), fit_grown=grown(resources))
     finally:
         ray.shutdown()
+
+
+def keep_token() -> None:
+    """Ray's token in a file of the user's alone: Ray itself writes one that everybody can read.
+
+    Nothing where the environment gives the token, or turns it off; ClusterError where the file
+    cannot be written.
+    """
+    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if given or os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return
+    file = Path.home() / ".ray" / "auth_token"  # Ray's default
+    try:
+        private_file(file, secrets.token_hex(32))
+    except OSError as error:
+        raise ClusterError(f"{file}: Ray's token cannot be kept there ({error})") from error
 
 
 def joined() -> bool:

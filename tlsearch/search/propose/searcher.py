@@ -39,6 +39,7 @@ METRIC = "value"
 TIME_ATTR = "epoch"
 
 
+_NODES: dict[str, int] = {}  # host -> its number, in the order in which they report
 _NOTED = ("seconds", "trained_parameters", "trained_share", "work", "machine", "threads")
 
 Announce = Callable[[TrialRecord, Standings], None]
@@ -250,8 +251,16 @@ def _recorded(trial: optuna.trial.FrozenTrial) -> TrialConfig | None:
 
 def noted(result: Mapping[str, Any]) -> dict[str, Any]:
     """What of a trial's last result the journal keeps."""
-    worker = f"{result.get('hostname', '')} {result.get('pid', '')}".strip()
+    worker = result.get("worker") or _worker(result)
     return {name: result[name] for name in _NOTED if name in result} | {"worker": worker}
+
+
+def _worker(result: Mapping[str, Any]) -> str:
+    """The node by its number in this driver, and the process; a record holds no host's name."""
+    if "hostname" not in result:
+        return ""
+    number = _NODES.setdefault(result["hostname"], len(_NODES) + 1)
+    return f"node {number}, process {result.get('pid', '')}"
 
 
 def _sampler(seed: int) -> optuna.samplers.BaseSampler:

@@ -68,4 +68,4 @@ class PromotingSearch(TruthfulSearch):
 def _last_result(trial: TrialRecord) -> dict[str, Any]:
     """The result with which a trial came to its rung, from the journal."""
     last = {"epoch": trial.epochs, "value": trial.values[trial.epochs]}
-    return last | {"diverged": False, "failure": None, "hostname": trial.worker}
+    return last | {"diverged": False, "failure": None, "worker": trial.worker}

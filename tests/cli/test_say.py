@@ -1,0 +1,142 @@
+"""What reaches the terminal, of names and places that mean harm."""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tlsearch.cli.cache_commands import MOST_GB
+from tlsearch.cli.main import main
+from tlsearch.cli.say import answer, say, tell
+from tlsearch.cli.tables import print_table
+from tlsearch.config import schema
+
+EVIL = "\x1b]0;owned\x07\u202ecat\n"
+SECRET = "s3://AKIAKEY:HUNT/ER2@bucket/studies"
+
+
+class Terminal(io.StringIO):
+    """A stdout that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run a command that must end with 2 or 3; what it says on stderr."""
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["tlsearch", *arguments])
+        assert main() in (2, 3)
+        said = capsys.readouterr()
+        assert said.out == ""
+        return said.err
+
+    return call
+
+
+def test_no_name_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say(EVIL)
+    tell(EVIL, err=True)
+    print_table(["class", EVIL], [[EVIL, "1"]])
+    said = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\u202e"} & set(said.out + said.err)
+    assert said.out.count("\n") == 4  # a line, and a table of three
+
+
+def test_data_is_changed_for_a_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(EVIL)
+    assert capsys.readouterr().out == EVIL
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    answer(EVIL)
+    assert sys.stdout.getvalue() == r"\x1b]0;owned\x07\u202ecat" + "\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("validate", "quickstart", "--set", f"storage={SECRET}"),
+        ("validate", "quickstart", "--set", f"cache={SECRET}"),
+        ("validate", "quickstart", "--set", f"data.path={SECRET}"),
+        ("validate", "quickstart", "--set", f"space.weights={SECRET}"),
+        ("validate", "quickstart", "--set", SECRET),
+        ("validate", SECRET),
+        ("resume", SECRET),
+        ("report", SECRET),
+        ("run", "quickstart", "--study", SECRET, "--quiet"),
+        ("run", "quickstart", "--address", "http://me:HUNTER2@host:8265"),
+        ("status", "--address", "http://me:HUNTER2@host:8265"),
+        ("submit", "quickstart", "--study", SECRET),
+        ("submit", "--resume", SECRET),
+        ("cluster", "manifest", "quickstart", "--kuberay", "--study", SECRET),
+        ("cache", "ls", "--cache", SECRET),
+        ("export", "nowhere", "--out", SECRET),
+        ("--secret", SECRET),
+    ],
+    ids=" ".join,
+)
+def test_a_secret_in_a_url_is_refused_and_does_not_show(
+    arguments: tuple[str, ...],
+    run: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run(*arguments)
+    assert not [part for part in ("HUNT", "ER2", "AKIAKEY") if part in said]
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_secret_in_the_endpoint_names_no_folder(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[..., str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:HUNTER2@127.0.0.1:9")
+    said = run("report", "s3://bucket/study")
+    assert "AWS_ENDPOINT_URL: found http://***@127.0.0.1:9, with credentials in it" in said
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("export", "x", "--out", "y", "--trial", "²"), "--trial: found ², expected best or"),
+        (("export", "x", "--out", "y", "--trial", "٣"), "--trial: found ٣, expected best or"),
+        (("export", "x", "--out", "y", "--trial", "9" * 5000), "--trial: found 999"),
+        (("cache", "prune", "--to", "1e308"), "--to: found 1e+308, expected a number of GB"),
+        (("cache", "ls", "--cache", "~nouser/x"), "found ~nouser/x, but there is no home"),
+        (("report", "~nouser/x"), "found ~nouser/x, but there is no home directory"),
+        (("report", "s3://[::1/x"), "found s3://[::1/x, expected s3://BUCKET/PATH"),
+        (("cluster", "check", "/dev/zero"), "/dev/zero: cannot be read (not a file)"),
+        (("validate", "/dev/zero"), "/dev/zero: no such file"),
+    ],
+    ids=lambda value: " ".join(value)[:40],
+)
+def test_a_wrong_argument_is_a_bounded_line(
+    arguments: tuple[str, ...], message: str, run: Callable[..., str]
+) -> None:
+    said = run(*arguments)
+    assert message in said
+    assert said.count("\n") == 1
+    assert len(said) < 1000
+
+
+def test_a_deleted_working_directory_is_a_line(
+    run: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run("validate", "quickstart") == (
+        "error: the working directory was deleted; change to one that is there\n"
+    )
+
+
+def test_the_largest_cache_to_prune_to_is_the_largest_there_can_be() -> None:
+    field = schema.SearchConfig.model_fields["cache_gb"]
+    assert [one.le for one in field.metadata if hasattr(one, "le")] == [MOST_GB]
