@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsearch.base.files import private_file, whole_file, write_json, write_text
+from tlsearch.base.files import (
+    PACKAGE,
+    private_file,
+    whole_file,
+    without_places,
+    write_json,
+    write_text,
+)
 
 
 @settings(deadline=None, max_examples=10)
@@ -112,3 +120,13 @@ def test_a_private_file_that_others_could_read_is_closed_to_them(tmp_path: Path)
     private_file(file, "b")
     assert (file.stat().st_mode & 0o777, tmp_path.stat().st_mode & 0o777) == (0o600, 0o700)
     assert file.read_text() == "a"
+
+
+def test_a_text_that_travels_names_no_folder_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    library = sysconfig.get_paths()["purelib"]
+    text = f'File "{PACKAGE}/pace.py", "{library}/keras/a.py", "/home/ada/pets/1.png", /data/2.png'
+    expected = 'File "tlsearch/pace.py", "keras/a.py", "~/pets/1.png", /data/2.png'
+    assert without_places(text) == expected

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -50,6 +51,17 @@ def absolute(path: Path) -> Path:
         return path.expanduser().absolute()
     except RuntimeError:  # also where ~ alone is not known
         raise ConfigError([f"found {path}, but there is no home directory for ~ in it"]) from None
+
+
+def without_places(text: str) -> str:
+    """A text that travels with a study, without folders of this machine: `~` for the user's own,
+    nothing for those of Python and its packages.
+    """
+    paths = sysconfig.get_paths()
+    for folder in (str(PACKAGE.parent), paths["purelib"], paths["platlib"], paths["stdlib"]):
+        text = text.replace(f"{folder}/", "")
+    home = os.path.expanduser("~")
+    return text.replace(f"{home}/", "~/") if len(home) > 1 else text
 
 
 def is_special(path: Path) -> bool:

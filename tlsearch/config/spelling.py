@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 
@@ -29,6 +30,12 @@ class one_of:  # noqa: N801 - reads as a function where it is used
     def why(self, found: str) -> str:
         """Why `found` is refused, with the nearest name that would not be."""
         return f"unknown {self.noun} '{found}', {did_you_mean(found, self.known)}"
+
+
+def file_name(place: Any) -> Any:
+    """The last part of an absolute path, for what leaves this machine; anything else as it is."""
+    absolute = isinstance(place, str) and PurePath(place).is_absolute()
+    return PurePath(place).name if absolute else place
 
 
 def spell(value: Any) -> Any:

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -369,3 +370,23 @@ def test_a_slot_trains_one_trial_at_a_time(found: list[tuple[int, int, str]]) ->
     for bars in slots.values():
         bars.sort()
         assert all(b[0] >= a[1] - 1e-6 for a, b in pairwise(bars))
+
+
+def test_no_folder_of_this_machine_stands_on_the_page(tmp_path: Path) -> None:
+    folder = "/home/me/secret"
+    config = {
+        **ABOUT["config"],
+        "cache": folder,
+        "storage": f"{folder}/runs",
+        "data": {"kind": "csv", "path": f"{folder}/pets.csv", "root": folder},
+        "space": {"weights": ["default", f"{folder}/mine.weights.h5"]},
+    }
+    weights = ["default", f"{folder}/mine.weights.h5"]
+    trials = tuple(
+        replace(one, config={**one.config, "weights": weights[one.number % 2]})
+        for one in study(12).trials
+    )
+    page = render_html(StudyRecord("max", trials), {**ABOUT, "config": config}, tmp_path)
+    assert "/home/me" not in page
+    assert "path: pets.csv" in page
+    assert page.count("mine.weights.h5") > 1

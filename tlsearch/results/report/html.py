@@ -6,11 +6,13 @@ import json
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tlsearch.config.spelling import file_name
 from tlsearch.results.rank import confirmation
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.importance import LEAST_TRIALS, importances
@@ -42,7 +44,7 @@ def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> 
     Reads only small files of the folder, where they are: curves, artifacts/, the best model's
     manifest. Neither the data nor TensorFlow is needed.
     """
-    artifacts = Artifacts(folder)
+    record, artifacts = _named(record), Artifacts(folder)
     table = rows(record, ranking_context(record, about, folder / "best"))
     template = _environment().get_template("report.html.j2")
     return template.render(
@@ -89,13 +91,37 @@ def _study(about: Mapping[str, Any]) -> dict[str, Any]:
         "metric": config["metric"],
         "versions": about.get("versions", {}),
         "command": _command(about),
-        "yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "yaml": yaml.safe_dump(_elsewhere(config), sort_keys=False, allow_unicode=True),
         "columns": columns,
         "terms": glossary.TERMS,
         "meaning": glossary.METRICS.get(config["metric"], ""),
         "meanings": glossary.SCORES,
         "meanings_json": _json(columns),
     }
+
+
+def _named(record: StudyRecord) -> StudyRecord:
+    """The record with weight files by their names."""
+    trials = (
+        replace(one, config={**one.config, "weights": file_name(one.config["weights"])})
+        if "weights" in one.config
+        else one
+        for one in record.trials
+    )
+    return replace(record, trials=tuple(trials))
+
+
+def _elsewhere(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as others may read it: files by their names, no folder of this machine."""
+    kept = {key: value for key, value in config.items() if key != "cache"}
+    if file_name(config.get("storage")) != config.get("storage"):
+        del kept["storage"]
+    data, space = config.get("data"), config.get("space")
+    if isinstance(data, Mapping):
+        kept["data"] = {key: file_name(value) for key, value in data.items()}
+    if isinstance(space, Mapping) and isinstance(space.get("weights"), list):
+        kept["space"] = {**space, "weights": [file_name(one) for one in space["weights"]]}
+    return kept
 
 
 def _machinery() -> dict[str, str]:

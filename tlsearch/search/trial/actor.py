@@ -16,7 +16,7 @@ import ray
 from ray import tune
 
 from tlsearch.base.errors import OutOfMemoryError, TlsearchError
-from tlsearch.base.files import write_text
+from tlsearch.base.files import without_places, write_text
 from tlsearch.base.machine import machine
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.record.predictions import PREDICTIONS, Predictions
@@ -230,6 +230,7 @@ class TrialActor(tune.Trainable):
         }
 
     def _failed(self, text: str, where: str, fatal: bool) -> dict[str, Any]:
+        text = without_places(text)
         with contextlib.suppress(OSError):  # the log may lie on the disk that is full
             sys.stderr.write(text + "\n")
         return {
