@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tlsearch.base.files import (
     PACKAGE,
+    parse_json,
     private_file,
     whole_file,
     without_places,
@@ -130,3 +131,16 @@ def test_a_text_that_travels_names_no_folder_of_this_machine(
     text = f'File "{PACKAGE}/pace.py", "{library}/keras/a.py", "/home/ada/pets/1.png", /data/2.png'
     expected = 'File "tlsearch/pace.py", "keras/a.py", "~/pets/1.png", /data/2.png'
     assert without_places(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "NaN", "1e999", "-Infinity", "9" * 5000, "{", b"\xff"]
+)
+def test_json_that_means_harm_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_json(text)
+
+
+def test_json_is_read_as_it_was_written() -> None:
+    value = {"a": [1, 2.5, None, True, "é"]}
+    assert parse_json(json.dumps(value)) == value

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import sysconfig
 import tempfile
@@ -51,6 +52,21 @@ def absolute(path: Path) -> Path:
         return path.expanduser().absolute()
     except RuntimeError:  # also where ~ alone is not known
         raise ConfigError([f"found {path}, but there is no home directory for ~ in it"]) from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON that others wrote; ValueError for any text that is none, and for numbers beyond all."""
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"found {number}, expected a finite number")
+    return value
 
 
 def without_places(text: str) -> str:

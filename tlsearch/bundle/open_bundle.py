@@ -1,6 +1,5 @@
 """A bundle, or a lone exported `.keras` file, opened: pictures in, probabilities out."""
 
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError
+from tlsearch.base.files import parse_json
 from tlsearch.bundle import runtimes
 from tlsearch.bundle.manifest import LABELS, MANIFEST, locate, read_manifest
 from tlsearch.bundle.runtimes import Predict
@@ -97,8 +97,8 @@ def _from_lone_file(path: Path) -> OpenModel:
     """A `.keras` file away from its bundle still knows its labels."""
     try:
         with zipfile.ZipFile(path) as archive:
-            labels = tuple(json.loads(archive.read(LABELS)))
-            known = json.loads(archive.read(BITS)) if BITS in archive.namelist() else None
+            labels = tuple(parse_json(archive.read(LABELS)))
+            known = parse_json(archive.read(BITS)) if BITS in archive.namelist() else None
             bits = known and {int(stated): int(depth) for stated, depth in known.items()}
     except (
         zipfile.BadZipFile,

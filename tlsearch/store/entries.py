@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tlsearch.base.files import write_json
+from tlsearch.base.files import parse_json, write_json
 
 CHUNK_BYTES = 2**24
 
@@ -106,7 +105,7 @@ def write_about(path: Path, about: About) -> None:
 def read_about(path: Path) -> About | None:
     """What the sidecar says; None where there is none that can be read."""
     try:
-        raw = json.loads(sidecar(path).read_text(encoding="utf-8"))
+        raw = parse_json(sidecar(path).read_text(encoding="utf-8"))
         return About(**raw | {"shape": tuple(raw["shape"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import io
-import json
 import os
 import shutil
 import time
@@ -17,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from tlsearch.base.files import whole_file, write_json
+from tlsearch.base.files import parse_json, whole_file, write_json
 from tlsearch.store.entries import About, checksum, digest
 
 Block = Callable[[int, int], Sequence[NDArray[Any]]]
@@ -204,7 +203,7 @@ class Pass:
 
     def _read(self, shard: int) -> _Shard | None:
         try:
-            found = _Shard(**json.loads(self._marker(shard).read_text(encoding="utf-8")))
+            found = _Shard(**parse_json(self._marker(shard).read_text(encoding="utf-8")))
             return found if len(found.digests) == len(self.specs) else None
         except (OSError, ValueError, TypeError):
             return None

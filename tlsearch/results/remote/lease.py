@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tlsearch.base.errors import RecordError, StorageError
+from tlsearch.base.files import parse_json
 from tlsearch.results.remote.bucket import Bucket
 
 LEASE = ".lease.json"
@@ -98,7 +99,7 @@ class Lease:
     def holder(self) -> Owner | None:
         """The owner that the bucket names; None where none is, or nobody can read it."""
         try:
-            return Owner(**json.loads(self.bucket.read(LEASE)))
+            return Owner(**parse_json(self.bucket.read(LEASE)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 

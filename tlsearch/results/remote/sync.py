@@ -1,13 +1,12 @@
 """A local copy of a study and the study in a bucket, brought in step; what changed travels."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import whole_file, write_json
+from tlsearch.base.files import parse_json, whole_file, write_json
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import (
     JOURNAL,
@@ -160,7 +159,7 @@ def _local_stamp(name: str, stat: os.stat_result) -> Stamp:
 def _read_state(path: Path, url: str) -> dict[str, Known]:
     """What had travelled to this URL or from it; nothing where that is not known."""
     try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        state: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         if state["url"] != url:
             return {}
         return {n: Known((a, b), (c, d)) for n, (a, b, c, d) in state["files"].items()}

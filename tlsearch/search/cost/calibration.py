@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from tlsearch.base.errors import StudyError
-from tlsearch.base.files import write_json
+from tlsearch.base.files import parse_json, write_json
 from tlsearch.base.machine import cpu_name
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.schema import SearchConfig
@@ -128,7 +128,7 @@ def _key(config: SearchConfig, backbone: str, classes: int) -> str:
 def _read(path: Path) -> dict[str, Any]:
     """What is remembered; nothing where the file is missing or damaged: it is measured again."""
     with contextlib.suppress(OSError, ValueError):
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = parse_json(path.read_text(encoding="utf-8"))
         return known if isinstance(known, dict) else {}
     return {}
 

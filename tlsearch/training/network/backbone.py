@@ -22,6 +22,7 @@ from keras.src.utils import file_utils
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import WeightsError
+from tlsearch.base.files import absolute
 from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, PUT_BACK, Backbone, Preprocess
 from tlsearch.pace import POOLED
 from tlsearch.training.network.cut import Sections, cut_in_two
@@ -228,7 +229,7 @@ def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.M
 
 def _downloads() -> Path:
     """The folder that Keras keeps downloaded weights in."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    return absolute(Path(os.environ.get("KERAS_HOME", "~/.keras"))) / "models"
 
 
 def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bool) -> keras.Model:
