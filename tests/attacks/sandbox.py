@@ -1,0 +1,165 @@
+"""One command under attack: a forked child in a folder of its own, watched from outside.
+
+The parent imports what commands need before it forks, so that a case costs the command alone.
+"""
+
+import dataclasses
+import faulthandler
+import hashlib
+import importlib
+import os
+import resource
+import select
+import shutil
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PATIENCE_S = 60.0  # more than any of these commands takes on a busy machine
+MEMORY_MB = 2048  # above what the parent held when it forked
+MESSAGE_BYTES = 20_000  # of everything that a command says of one damaged file
+CODES = frozenset({0, 1, 2, 3, 4, 130})  # what the README documents
+LIBRARIES = ("pandas", "plotly", "optuna", "sklearn.metrics", "jinja2", "PIL.Image", "yaml")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a command ended: exit code (negative: a signal), what it said, seconds, MB more."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    memory_mb: float
+
+    def complaints(self, allowed: frozenset[int] = CODES) -> list[str]:
+        """What no command may do, whatever it was given."""
+        said = self.out + self.err
+        found = []
+        if self.code == -signal.SIGKILL:
+            found.append(f"hang: no end after {self.seconds:.0f} s")
+        elif self.code not in allowed:
+            found.append(f"exit code {self.code}")
+        if "Traceback (most recent call last)" in said:
+            found.append("traceback: " + said.strip().splitlines()[-1][:200])
+        if self.memory_mb > MEMORY_MB:
+            found.append(f"memory: {self.memory_mb:.0f} MB more")
+        if self.code and not self.err.strip():
+            found.append(f"silence: exit code {self.code} without a word")
+        if self.code and len(self.err) > MESSAGE_BYTES:
+            found.append(f"flood: {len(self.err)} characters on stderr")
+        if "\x1b" in said:
+            found.append("escape: a terminal escape was printed")
+        return found
+
+
+class Sandbox:
+    """A folder with `work` (where commands run), `home`, and `elsewhere`, which none may touch."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.work, self.home, self.elsewhere = (root / n for n in ("work", "home", "elsewhere"))
+        self.home.mkdir(parents=True)
+        self.elsewhere.mkdir()
+        (self.elsewhere / "thesis.txt").write_text("years of work\n")
+        self._untouched = snapshot(self.elsewhere)
+        self.undamaged: dict[str, str] = {}  # what commands printed of whole files
+        self.clear()
+
+    def clear(self) -> None:
+        """An empty `work` again."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir()
+
+    def call(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Outcome:
+        """Run the command line with these words, in `work`."""
+        return self.run(lambda: _tlsearch(argv), env)
+
+    def run(self, body: Callable[[], int], env: Mapping[str, str] | None = None) -> Outcome:
+        """Run a function in a child of its own; its value is the exit code."""
+        began, before = time.monotonic(), _resident_mb()
+        child = os.fork()
+        if child == 0:
+            _become(self, env or {}, body)
+        code, used_mb = _wait(child, began + PATIENCE_S)
+        out, err = ((self.root / n).read_text(errors="replace") for n in ("stdout", "stderr"))
+        return Outcome(code, out, err, time.monotonic() - began, used_mb - before)
+
+    def trespasses(self) -> list[str]:
+        """What was written outside of what was asked."""
+        now = snapshot(self.elsewhere)
+        differing = {*now.items()} ^ {*self._untouched.items()}
+        return [f"outside: {name} was touched" for name in sorted({n for n, _ in differing})]
+
+
+def warm(*more: str) -> None:
+    """Import what commands import late, so that children find it there."""
+    for name in ("tlsearch.cli.main", *LIBRARIES, *more):
+        importlib.import_module(name)
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Every file under a folder: its mode and the digest of what it holds, links not followed."""
+    return {str(path.relative_to(folder)): _look(path) for path in sorted(folder.rglob("*"))}
+
+
+def _look(path: Path) -> str:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return f"link to {os.readlink(path)}"
+    if not stat.S_ISREG(mode):
+        return stat.filemode(mode)
+    return f"{stat.filemode(mode)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def _tlsearch(argv: Sequence[str]) -> int:
+    from tlsearch.cli.main import main
+
+    sys.argv = ["tlsearch", *argv]
+    return main()
+
+
+def _become(sandbox: Sandbox, env: Mapping[str, str], body: Callable[[], int]) -> None:
+    """What the child does: never returns."""
+    code = 70
+    try:
+        os.setsid()
+        os.chdir(sandbox.work)
+        os.environ.update({"HOME": str(sandbox.home), "COLUMNS": "100", **env})
+        for name, number in (("stdout", 1), ("stderr", 2)):
+            os.dup2(os.open(sandbox.root / name, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600), number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        faulthandler.dump_traceback_later(PATIENCE_S - 5, exit=False)
+        code = body()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _wait(child: int, until: float) -> tuple[int, float]:
+    """(exit code, peak MB) of a child, which is killed with its group when time is over."""
+    handle = os.pidfd_open(child)
+    try:
+        ended, _, _ = select.select([handle], [], [], max(0.0, until - time.monotonic()))
+        if not ended:
+            os.killpg(child, signal.SIGKILL)
+        _, status, usage = os.wait4(child, 0)
+    finally:
+        os.close(handle)
+    return os.waitstatus_to_exitcode(status), usage.ru_maxrss / 1024
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

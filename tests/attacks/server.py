@@ -1,0 +1,157 @@
+"""A running `tlsearch serve`, and requests that no browser would send."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from damage import any_bytes
+from sandbox import MEMORY_MB, Sandbox
+from strikes import Strike, bomb
+from victims import Victims
+
+READY_S = 120.0
+ANSWER_S = 60.0
+STOP_S = 10.0  # twice what the README promises for the end of a server, on a busy machine
+PATHS = (
+    "/predict", "/predict?top=3", "/predict?top=-1", "/predict?top=9e99", "/predict?top=%00",
+    "/labels", "/health", "/", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "*", "//x",
+)  # fmt: skip
+TYPES = (
+    "image/jpeg", "application/octet-stream", "application/json", "text/html", "multipart/form-data",
+    "multipart/form-data; boundary=b", "multipart/form-data; boundary=" + "b" * 5000, "\x01",
+)  # fmt: skip
+
+
+class Server:
+    """`tlsearch serve` of a bundle on a free port, its words in a file."""
+
+    def __init__(self, bundle: Path, log: Path) -> None:
+        self.log = log
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        words = ["serve", str(bundle), "--port", str(self.port)]
+        with log.open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tlsearch.cli.main", *words], stdout=said, stderr=said
+            )
+        self._seen = 0
+        until = time.monotonic() + READY_S
+        while not self.healthy() and time.monotonic() < until:
+            time.sleep(0.2)
+        self.idle_mb = self.memory_mb()
+
+    def healthy(self) -> bool:
+        """Whether GET /health answers 200."""
+        request = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n\r\n"
+        return b" 200 " in self.send(request.encode())[:20]
+
+    def send(self, request: bytes) -> bytes:
+        """Send bytes, read to the end; nothing where there is no answer."""
+        with contextlib.suppress(OSError), socket.create_connection(
+            ("127.0.0.1", self.port), timeout=ANSWER_S
+        ) as line:
+            line.sendall(request)
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: line.recv(65536), b""))
+        return b""
+
+    def memory_mb(self) -> float:
+        """What it holds now; 0 where it has ended."""
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{self.process.pid}/status").read_text()
+            peak = next(row for row in text.splitlines() if row.startswith("VmHWM"))
+            return int(peak.split()[1]) / 1024
+        return 0.0
+
+    def said(self) -> str:
+        """What it has printed since this was last asked."""
+        text = self.log.read_text(errors="replace")
+        new, self._seen = text[self._seen :], len(text)
+        return new
+
+    def stop(self) -> list[str]:
+        """End it with SIGTERM while a client stalls; what is to be complained about."""
+        with socket.create_connection(("127.0.0.1", self.port)) as line:
+            line.sendall(b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
+            time.sleep(0.5)
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                return ["hang: SIGTERM did not end the server while a client stalled"]
+        return []
+
+
+@contextlib.contextmanager
+def serving(bundle: Path, root: Path) -> Iterator[Server]:
+    """A server for the time of a `with` block."""
+    server = Server(bundle, root / "serve.log")
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            os.kill(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+
+
+def requests(server: Server, sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
+    """One odd request, or six bombs at once; the server must answer the next one."""
+    request = _request(server.port, victims, rng)
+    (sandbox.work / "request.bin").write_bytes(request)
+    answers = _six_at_once(server, request) if rng.random() < 0.03 else [server.send(request)]
+    found = [f"status: {a[:40]!r}" for a in answers if a[9:12] == b"500" or a[9:10] == b"3"]
+    said = server.said()
+    if "Traceback" in said:
+        found.append("traceback: " + said.strip().splitlines()[-1][:200])
+    if server.process.poll() is not None or not server.healthy():
+        found.append("hang: the server does not answer any more")
+    if (more := server.memory_mb() - server.idle_mb) > MEMORY_MB:
+        found.append(f"memory: {more:.0f} MB more")
+    return Strike("request.bin sent to tlsearch serve", said, found)
+
+
+def _six_at_once(server: Server, request: bytes) -> list[bytes]:
+    answers: list[bytes] = []
+    senders = [threading.Thread(target=lambda: answers.append(server.send(request))) for _ in "123456"]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    return answers
+
+
+def _request(port: int, victims: Victims, rng: random.Random) -> bytes:
+    whole = rng.choice(sorted(victims.pictures.items()))[1]
+    body = rng.choice(
+        (
+            lambda: any_bytes(whole, rng),
+            lambda: whole,
+            lambda: bomb(rng.choice((9_000, 60_000))),
+            lambda: rng.randbytes(rng.choice((0, 1, 100, 2**20))),
+            lambda: bytes(12 * 2**20),
+        )
+    )()
+    length = rng.choice((str(len(body)),) * 6 + ("-1", "9" * 30, "x", "", str(len(body) + 1)))
+    head = [
+        f"{rng.choice(('POST', 'POST', 'POST', 'PUT', 'GET', 'HEAD', 'BREW'))} {rng.choice(PATHS)} HTTP/1.1",
+        f"Host: {rng.choice((f'127.0.0.1:{port}',) * 6 + ('evil.example', '', 'a' * 9000))}",
+        f"Content-Type: {rng.choice(TYPES)}",
+        f"Content-Length: {length}",
+        "Connection: close",
+    ]
+    if rng.random() < 0.05:
+        head.append("Transfer-Encoding: chunked")
+    request = "\r\n".join([*head, "", ""]).encode("latin-1") + body
+    return any_bytes(request, rng) if rng.random() < 0.1 else request
