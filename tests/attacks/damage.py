@@ -64,7 +64,9 @@ def lines(data: bytes, rng: random.Random) -> bytes:
         case 2:
             held[place], held[other] = held[other], held[place]
         case _:
-            held.insert(place, rng.choice((b"garbage\n", b"{}\n", b"[1,2]\n", b"\x00\n", b"null\n")))
+            held.insert(
+                place, rng.choice((b"garbage\n", b"{}\n", b"[1,2]\n", b"\x00\n", b"null\n"))
+            )
     return b"".join(held)
 
 
@@ -81,7 +83,7 @@ def json_value(data: bytes, rng: random.Random) -> bytes:
     odd: tuple[Callable[[], Any], ...] = (
         lambda: None, lambda: -1, lambda: 2**70, lambda: 1e308, lambda: float("nan"), lambda: "",
         lambda: "../../elsewhere/thesis.txt", lambda: "/etc/hostname", lambda: "\x1b[2J",
-        lambda: "\udcff", lambda: [], lambda: {}, lambda: True, lambda: "x" * 100_000,
+        lambda: "\udcff", list, dict, lambda: True, lambda: "x" * 100_000,
         lambda: copy.deepcopy(document),
     )  # fmt: skip
     if rng.random() < 0.2:
@@ -112,7 +114,11 @@ def yaml_text(text: str, rng: random.Random) -> bytes:
             case 3:
                 text = _replace_key(text, rng)
             case 4:
-                text += f"\n{BOMB}\ntrials: *a8\n" if rng.random() < 0.5 else f"\n<<: {{trials: {rng.choice(NUMBERS)}}}\n"
+                text += (
+                    f"\n{BOMB}\ntrials: *a8\n"
+                    if rng.random() < 0.5
+                    else f"\n<<: {{trials: {rng.choice(NUMBERS)}}}\n"
+                )
             case 5:
                 text += "\nspace: " + "[" * rng.choice((10, 2000, 100_000))
             case 6:

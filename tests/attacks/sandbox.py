@@ -130,7 +130,8 @@ def _become(sandbox: Sandbox, env: Mapping[str, str], body: Callable[[], int]) -
         os.chdir(sandbox.work)
         os.environ.update({"HOME": str(sandbox.home), "COLUMNS": "100", **env})
         for name, number in (("stdout", 1), ("stderr", 2)):
-            os.dup2(os.open(sandbox.root / name, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600), number)
+            os.dup2(os.open(sandbox.root / name, os.O_CREAT | os.O_TRUNC | os.O_RDWR), number)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         faulthandler.dump_traceback_later(PATIENCE_S - 5, exit=False)

@@ -71,7 +71,9 @@ def pictures() -> dict[str, bytes]:
     """One small picture of each format that is read, those that can with an EXIF block."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     exif = Image.Exif()
-    exif.update({0x0112: 6, 0x0128: 2, 0x011A: 72.0, 0x010F: "maker", 0x0132: "2020:01:01 00:00:00"})
+    exif.update(
+        {0x0112: 6, 0x0128: 2, 0x011A: 72.0, 0x010F: "maker", 0x0132: "2020:01:01 00:00:00"}
+    )
     exif.get_ifd(0x8769).update({0x9286: b"comment", 0xA002: 32, 0xA003: 24})
     found = {}
     for form, suffix in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("TIFF", "tif")):

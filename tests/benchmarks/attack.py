@@ -68,9 +68,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _attack(
-    name: str, sandbox: Sandbox, victims: Victims, stack: ExitStack, folder: Path
-) -> Draw:
+def _attack(name: str, sandbox: Sandbox, victims: Victims, stack: ExitStack, folder: Path) -> Draw:
     if name == "requests":
         assert victims.bundle is not None
         server = stack.enter_context(serving(victims.bundle, folder))
