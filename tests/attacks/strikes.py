@@ -159,7 +159,7 @@ def bundles(sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
     assert victims.bundle is not None
     (sandbox.work / "a.jpg").write_bytes(victims.pictures["jpg"])
     words = ["predict", "bundle", "a.jpg", "--format", "json", "--top", "3"]
-    words += rng.choice(([], [], ["--artifact", rng.choice(("keras", "litert", "savedmodel"))]))
+    words += rng.choice(([], [], ["--artifact", rng.choice(("keras", "litert", "saved_model"))]))
     expected = _undamaged(sandbox, victims.bundle, words)
     bundle = Path(shutil.copytree(victims.bundle, sandbox.work / "bundle", symlinks=True))
     manifest = bundle / "manifest.json"

@@ -23,7 +23,7 @@ space:
 epochs: 3
 trials: 3
 confirm: 1
-export: [keras, litert, savedmodel]
+export: [keras, litert, saved_model]
 cache: {cache}
 """
 
