@@ -1,8 +1,8 @@
-"""How the processor is told that numbers were computed on."""
+"""How the processor is told that numbers were computed on, and how much memory there is."""
 
 from pathlib import Path
 
-from tlsearch.base.machine import cpu_model, machine, read_cpuinfo
+from tlsearch.base.machine import cpu_model, machine, memory_bytes, read_cpuinfo
 from tlsearch.results.record.directory import StudyDirectory
 
 
@@ -23,3 +23,10 @@ def test_a_study_tells_the_machine_that_it_began_on(tmp_path: Path) -> None:
     home = StudyDirectory(tmp_path / "study")
     home.write_about({"name": "pets", "metric": "accuracy"})
     assert home.read_about()["machine"] == machine()
+
+
+def test_memory_is_what_a_container_may_use(tmp_path: Path) -> None:
+    whole = memory_bytes([tmp_path / "none"])
+    for said, expected in (("4096\n", 4096), ("max\n", whole), (f"{2**62}\n", whole)):
+        (tmp_path / "limit").write_text(said)
+        assert memory_bytes([tmp_path / "limit"]) == expected

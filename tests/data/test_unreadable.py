@@ -1,5 +1,7 @@
 """Pictures that nobody can read: refused, or left out before splitting and told of."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,32 @@ def test_what_a_plan_knows_without_decoding(pets: Path) -> None:
     assert decoded
     for split, rows in splits.items():
         np.testing.assert_array_equal(rows, found.splits[split])
+
+
+def test_a_name_that_is_no_text_stands_as_escapes(pets: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    (pets / "cat/07.png").rename(pets / "cat" / odd)
+    read = ready(pets)
+    assert any(f"cat/{odd}" in keys for keys in keys_of(pets, read).values())
+    (pets / "cat" / odd).write_bytes(b"<html>404</html>")
+    left_out = ready(pets)
+    said = r"cat/caf\udce9.png: cannot be read (not an image)"
+    assert left_out.unreadable == (said,)
+    with pytest.raises(DataError) as refused:
+        ready(pets, unreadable="error")
+    assert str(refused.value) == f"{pets}/{said}"
+
+
+def test_a_pipe_is_left_out(pets: Path) -> None:
+    os.mkfifo(pets / "cat/pipe.tif")
+    said = "cat/pipe.tif: cannot be read (a pipe, expected a file)"
+    assert ready(pets).unreadable == (said,)
+
+
+def test_equal_pictures_whose_names_are_no_text_are_told_of_in_text(pets: Path) -> None:
+    for path in [*(pets / "cat").iterdir()]:
+        shutil.copy(path, path.with_name(f"{path.stem}{os.fsdecode(bytes([0xE9]))}.png"))
+        path.rename(path.with_name(f"{path.stem}{os.fsdecode(bytes([0xFF]))}.png"))
+    said = ready(pets, duplicates="keep").duplicates
+    assert "\\udcff.png" in said
+    assert said.encode("utf-8")

@@ -42,6 +42,25 @@ class DataError(TlsearchError):
     exit_code = 3
 
 
+class PictureError(DataError):
+    """One picture cannot be read; `reason` says why without the picture's name."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name, self.reason = name, reason
+
+    def __reduce__(self) -> tuple[type["PictureError"], tuple[str, str]]:
+        return type(self), (self.name, self.reason)
+
+
+class PictureFormatError(PictureError):
+    """The bytes are no picture of a known format."""
+
+
+class PictureSizeError(PictureError):
+    """The picture has more pixels, or bytes, than are taken."""
+
+
 class WeightsError(TlsearchError):
     """The pretrained weights of a backbone cannot be had or do not fit it."""
 

@@ -1,16 +1,29 @@
-"""The processor that numbers were computed on: another one may round otherwise."""
+"""This machine: the processor that numbers are computed on, and its memory."""
 
 import functools
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
+# What a container may use, of the second and the first version of control groups.
+_MEMORY_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 def machine(gpus: Sequence[str] = ()) -> str:
     """The CPU's model, and the GPUs given, in a line."""
     return ", ".join([cpu_model(), *gpus])
+
+
+def memory_bytes(limits: Sequence[Path] = _MEMORY_LIMITS) -> int:
+    """The memory of this machine, or of the container where that has less."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    told = [path.read_text().strip() for path in limits if path.is_file()]
+    return min([whole, *(int(text) for text in told if text.isdigit())])
 
 
 @functools.lru_cache(maxsize=1)

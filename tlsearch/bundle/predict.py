@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tlsearch.base.errors import DataError
 from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.data.kinds.folder import image_files as folder_files
+from tlsearch.data.picture_file import shown
 
 BATCH = 32
 
@@ -43,17 +44,21 @@ def predict_files(
 
 
 def image_files(images: Iterable[Path]) -> Iterator[Path]:
-    """The files named, and the image files in the folders named, in order."""
+    """The files named, and the image files in the folders named, in order; a folder that cannot be
+    listed stands for itself.
+    """
     for path in images:
         if path.is_dir():
-            found = folder_files(path)
-            if not found:
-                raise DataError(f"{path}: no image files in this folder")
+            closed: list[OSError] = []
+            found = folder_files(path, closed.append)
+            if not found and not closed:
+                raise DataError(f"{shown(path)}: no image files in this folder")
             yield from found
-        elif path.exists():
+            yield from (Path(error.filename) for error in closed)  # reading them says why
+        elif path.exists() or path.is_symlink():
             yield path
         else:
-            raise DataError(f"{path}: no such file or folder")
+            raise DataError(f"{shown(path)}: no such file or folder")
 
 
 def ranking(row: NDArray[Any], labels: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:

@@ -1,6 +1,5 @@
 """The command line: argv -> one call -> exit code."""
 
-import io
 import logging
 import os
 import sys

@@ -2,28 +2,35 @@
 
 import hashlib
 import itertools
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from tlsearch.base.errors import DataError
+from tlsearch.base.errors import PictureError
 from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.mistakes import all_wrong
+from tlsearch.data.picture_file import (
+    MOST_PIXELS,
+    bytes_to_decode,
+    decoding_budget,
+    most_pixels,
+    opened,
+    shown,
+    upright,
+)
 from tlsearch.store.arrays import ArrayStore
 
 BLOCK = 256
-# What Pillow raises of damaged pictures and odd EXIF, an UnidentifiedImageError being an OSError.
-ODD = (OSError, ValueError, SyntaxError, TypeError, AttributeError, struct.error)
 
 # Told the images of a listing that failed, by their rows, once all were tried.
-Failed = Callable[[dict[int, DataError]], None]
+Failed = Callable[[dict[int, PictureError]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +64,7 @@ def decode_readable(
         return Decoded(whole, decode(listing, image_px, store, bits), np.ones(rows, bool))
     key = partial_key(whole)
 
-    def note(failed: dict[int, DataError]) -> None:
+    def note(failed: dict[int, PictureError]) -> None:
         masks.open(key, rows, lambda: [~np.isin(np.arange(rows), [*failed])])
 
     images = _opened(listing, image_px, store, bits, key, note)
@@ -69,7 +76,7 @@ def _opened(
     listing: Listing, image_px: int, store: ArrayStore, bits: Bits | None, key: str, failed: Failed
 ) -> NDArray[Any]:
     def prepare(picture: Picture) -> NDArray[Any]:
-        return resize(read_pixels(picture, bits), image_px)
+        return read_square(picture, bits, image_px)
 
     return store.open(
         key,
@@ -89,7 +96,9 @@ def decoded_key(listing: Listing, image_px: int, bits: Bits | None) -> str:
 
 def partial_key(key: str) -> str:
     """The name of a decoded array that may lack pictures, from that of the whole one."""
-    return _digest(f"{key} without what cannot be read")
+    most = most_pixels()
+    above = "" if most == MOST_PIXELS else f" of {most} pixels"
+    return _digest(f"{key} without what cannot be read{above}")
 
 
 def _digest(text: str) -> str:
@@ -106,29 +115,42 @@ def listing_key(listing: Listing, image_px: int) -> str:
 
 
 def read_pixels(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> NDArray[Any]:
-    """One picture as (height, width, 3) uint8, turned as its EXIF says; else DataError.
+    """One picture as (height, width, 3) uint8, turned as its EXIF says; else PictureError.
 
     `bits` says at which depth a picture of 16 bits is read.
     """
-    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8:
-        return picture
-    try:
-        return _pixels(picture, bits)
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{picture}: refused, too many pixels ({error})") from error
-    except ODD as error:
-        plain = getattr(error, "strerror", None) or error
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else plain
-        raise DataError(f"{picture}: cannot be read ({reason})") from error
+    with pixels_of(picture, bits) as pixels:
+        return pixels
 
 
-def _pixels(picture: Picture | BinaryIO, bits: Bits | None) -> NDArray[Any]:
+def read_square(picture: Picture, bits: Bits | None, image_px: int) -> NDArray[Any]:
+    """One picture as (image_px, image_px, 3) uint8; else PictureError."""
+    with pixels_of(picture, bits) as pixels:
+        return resize(pixels, image_px)
+
+
+@contextmanager
+def pixels_of(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> Iterator[NDArray[Any]]:
+    """The same as `read_pixels`, for a block that goes on to use the picture's memory: other
+    pictures are decoded meanwhile only as far as the budget of the process allows.
+    """
+    with ExitStack() as held:
+        yield _pixels(picture, bits, held)
+
+
+def _pixels(picture: Picture | BinaryIO, bits: Bits | None, held: ExitStack) -> NDArray[Any]:
     if isinstance(picture, np.ndarray):
-        return eight_bits(UNSTATED, picture, bits or ALONE, "a picture")
-    with Image.open(picture) as image:
-        deep = None if bits is None else deep_values(image, picture)
+        return (
+            picture
+            if picture.dtype == np.uint8
+            else eight_bits(UNSTATED, picture, bits or ALONE, "a picture")
+        )
+    with opened(picture) as (image, file):
+        held.enter_context(decoding_budget().held(bytes_to_decode(image)))
+        deep = None if bits is None else deep_values(image, file)
         if bits is None or deep is None:
-            return np.asarray(_upper_byte(ImageOps.exif_transpose(image)).convert("RGB"))
+            eight = _upper_byte(upright(image))
+            return np.asarray(eight if eight.mode == "RGB" else eight.convert("RGB"))
     stated, values = deep
     pixels = eight_bits(stated, values, bits, picture)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
@@ -162,28 +184,28 @@ def _blocks(
 ) -> Iterator[NDArray[Any]]:
     """The images in blocks, a black one for each that fails; `failed` is told of those."""
     black = np.zeros((image_px, image_px, 3), np.uint8)
-    failures: dict[int, DataError] = {}
+    failures: dict[int, PictureError] = {}
     rows = itertools.count()
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         pictures = listing.pictures()
         while batch := list(itertools.islice(pictures, BLOCK)):
             done = list(pool.map(lambda picture: _attempt(prepare, picture), batch))
             tried = zip(done, rows, strict=False)  # in this order no row is lost between batches
-            failures |= {row: item for item, row in tried if isinstance(item, DataError)}
-            yield np.stack([black if isinstance(item, DataError) else item for item in done])
+            failures |= {row: item for item, row in tried if isinstance(item, PictureError)}
+            yield np.stack([black if isinstance(item, PictureError) else item for item in done])
     failed(failures)
 
 
 def _attempt(
     prepare: Callable[[Picture], NDArray[Any]], picture: Picture
-) -> NDArray[Any] | DataError:
+) -> NDArray[Any] | PictureError:
     try:
         return prepare(picture)
-    except DataError as error:
+    except PictureError as error:
         return error
 
 
-def _refuse(failed: dict[int, DataError]) -> None:
+def _refuse(failed: dict[int, PictureError]) -> None:
     if failed:
         raise all_wrong(list(failed.values()))
 
@@ -191,7 +213,7 @@ def _refuse(failed: dict[int, DataError]) -> None:
 def _try_all(listing: Listing, bits: Bits | None) -> NDArray[np.bool_]:
     """Which pictures can be read, found out anew where the cache has lost it."""
     tried = (_attempt(lambda one: read_pixels(one, bits), one) for one in listing.pictures())
-    return np.array([not isinstance(one, DataError) for one in tried])
+    return np.array([not isinstance(one, PictureError) for one in tried])
 
 
 def reasons(listing: Listing, readable: NDArray[np.bool_], bits: Bits | None) -> Sequence[str]:
@@ -202,6 +224,6 @@ def reasons(listing: Listing, readable: NDArray[np.bool_], bits: Bits | None) ->
     for row, picture in enumerate(listing.pictures()):
         if not readable[row]:
             tried = _attempt(lambda one: read_pixels(one, bits), picture)
-            told = str(tried) if isinstance(tried, DataError) else ": could not be read before"
-            found.append(f"{listing.examples[row].key}{told.removeprefix(str(picture))}")
+            why = tried.reason if isinstance(tried, PictureError) else "could not be read before"
+            found.append(f"{shown(listing.examples[row].key)}: {why}")
     return found

@@ -13,9 +13,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from tlsearch.base.errors import PictureError
 from tlsearch.data.listing import Listing, Picture
+from tlsearch.data.picture_file import (
+    bytes_to_decode,
+    decoding_budget,
+    opened,
+    regular_file,
+    reopened,
+    upright,
+)
 
 # The depth that a picture of 16 bits states (0: none) -> the depth at which it is read. A picture
 # whose statement is not here is judged alone. None keeps the upper byte whatever a picture states.
@@ -59,7 +68,7 @@ def _depth_of(picture: Picture) -> tuple[int, int]:
         )
     try:
         found = _deep_file(picture)
-    except Exception:  # Pillow's decoders raise many kinds; decoding tells of it
+    except (OSError, PictureError):  # decoding tells of it
         found = None
     return (SHALLOW, 0) if found is None else (found[0], int(found[1].max(initial=0)))
 
@@ -67,13 +76,13 @@ def _depth_of(picture: Picture) -> tuple[int, int]:
 def _deep_file(path: Path) -> tuple[int, Values] | None:
     if not _may_be_deep(path):
         return None
-    with Image.open(path) as image:
-        return deep_values(image, path)
+    with opened(path) as (image, file), decoding_budget().held(bytes_to_decode(image)):
+        return deep_values(image, file)
 
 
 def _may_be_deep(path: Path) -> bool:
     """Whether it has a depth to find out, told by its first bytes: PNG of 16 bits, any TIFF."""
-    with path.open("rb") as file:
+    with regular_file(path) as file:
         head = file.read(25)
     return head[:4] in _TIFFS or (head[:8] == _PNG and head[24:] == bytes([FULL]))
 
@@ -112,26 +121,24 @@ def depth_note(found: Values, bits: Bits) -> str:
     return f"pictures of 16 bits: {', '.join(parts)}" if parts else ""
 
 
-def deep_values(image: Image.Image, picture: Path | BinaryIO) -> tuple[int, Values] | None:
+def deep_values(image: Image.Image, file: BinaryIO) -> tuple[int, Values] | None:
     """The depth that a picture of 16 bits states, and its values, (height, width) or (height,
-    width, 3), turned as its EXIF says; None for any other picture. `image` is `picture` opened.
+    width, 3), turned as its EXIF says; None for any other picture. `image` is `file` opened.
     """
     kind = _kind(image)
     if kind is None:
         return None
     stated = _stated(image)
     if kind == "grey":
-        return stated, np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+        return stated, np.asarray(upright(image)).astype(np.uint16)
     if kind == "palette":
         colours = np.array(image.tag_v2[_COLOUR_MAP], np.uint16)  # type: ignore[attr-defined]
-        return 8, colours.reshape(3, -1).T[np.asarray(ImageOps.exif_transpose(image))]
+        return 8, colours.reshape(3, -1).T[np.asarray(upright(image))]
     if kind == "LA;16B":  # four bytes a pixel: grey, then alpha
         raw = _unpacked_as(image, "RGBA")
         return stated, _sixteen(raw[..., 0], raw[..., 1])
-    upper = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
-    if not isinstance(picture, Path):
-        picture.seek(0)
-    with Image.open(picture) as again:
+    upper = np.asarray(upright(image)).astype(np.uint16)
+    with reopened(file) as again:
         lower = _unpacked_as(again, _lower_bytes(kind))
     return stated, _sixteen(upper, lower)[..., :3]
 
@@ -172,7 +179,7 @@ def _unpacked_as(image: Any, mode: str) -> Values:
         tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
         for tile in image.tile
     ]
-    return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+    return np.asarray(upright(image)).astype(np.uint16)
 
 
 def _stated(image: Any) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tlsearch.base.errors import DataError
 from tlsearch.base.files import absolute
+from tlsearch.data.picture_file import shown
 
 _UNTAR = 'mkdir -p "{folder}" && tar -xf "{path}" -C "{folder}"'
 
@@ -25,7 +26,7 @@ _UNPACK = {
 
 def folder_at(path: Path, holds: str) -> Path:
     """The folder, as an absolute path; DataError where it is none."""
-    path = absolute(path)
+    path = _named(path)
     if path.is_file():
         raise DataError(f"{path}: {_not_a_folder(path, holds)}")
     if not path.is_dir():
@@ -35,13 +36,20 @@ def folder_at(path: Path, holds: str) -> Path:
 
 def file_at(path: Path, holds: str) -> Path:
     """The file, as an absolute path; DataError where it is none."""
-    path = absolute(path)
+    path = _named(path)
     if path.is_dir():
         raise DataError(f"{path}: a folder; expected a file that holds {holds}")
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a file that holds {holds}")
     if _ending(path):
         raise DataError(f"{path}: {_packed(path)}")
+    return path
+
+
+def _named(path: Path) -> Path:
+    path = absolute(path)
+    if shown(path) != str(path):  # the record of a study names its data
+        raise DataError(f"{shown(path)}: the path is not UTF-8; rename it")
     return path
 
 

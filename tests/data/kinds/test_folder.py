@@ -1,8 +1,11 @@
 """A folder of pictures, listed by key; what cannot be a data set is named by its place."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +122,41 @@ def test_data_of_another_kind_is_told_what_reads_it(tmp_path: Path, file: str, h
     with pytest.raises(DataError) as refused:
         list_folder(tmp_path)
     assert str(refused.value) == (f"{tmp_path}: found 0 class folders, expected at least 2; {hint}")
+
+
+def test_a_folder_that_cannot_be_listed_is_told_of(
+    image_folder: ImageFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = image_folder({"cat": 1, "cat/closed": 1, "dog": 1})
+    close(monkeypatch, root / "cat/closed")
+    with pytest.raises(DataError) as refused:
+        list_folder(root)
+    assert str(refused.value) == f"{root}/cat/closed: cannot be listed (Permission denied)"
+
+
+def close(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """What the mode 000 does to anybody but root."""
+    scandir = os.scandir
+
+    def closed(path: str | Path) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+
+
+def test_a_class_whose_name_is_no_text_is_named(image_folder: ImageFolder) -> None:
+    root = image_folder({os.fsdecode(b"caf\xe9"): 1, "dog": 1})
+    with pytest.raises(DataError) as refused:
+        list_folder(root)
+    assert str(refused.value) == (
+        f"{root}/caf\\udce9: the class's name is not UTF-8; rename the folder"
+    )
+
+
+def test_a_path_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff")).mkdir()
+    with pytest.raises(DataError) as refused:
+        list_folder(tmp_path / os.fsdecode(b"\xff"))
+    assert str(refused.value) == f"{tmp_path}/\\udcff: the path is not UTF-8; rename it"

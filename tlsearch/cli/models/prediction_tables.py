@@ -49,13 +49,17 @@ def _with_progress(predictions: Iterable["Prediction"], total: int) -> Iterator[
 
 
 def _plain(prediction: "Prediction") -> dict[str, object]:
+    from tlsearch.data.picture_file import shown
+
     classes = [{"label": label, "probability": p} for label, p in prediction.ranking]
-    return {"path": str(prediction.path), "classes": classes}
+    return {"path": shown(prediction.path), "classes": classes}
 
 
 def _rows(predictions: Iterable["Prediction"]) -> list[list[str]]:
+    from tlsearch.data.picture_file import shown
+
     return [
-        [str(prediction.path), label, f"{probability:.4f}"]
+        [shown(prediction.path), label, f"{probability:.4f}"]
         for prediction in predictions
         for label, probability in prediction.ranking
     ]

@@ -1,6 +1,7 @@
 """Images in folders: `root/<class>/*`, or `root/<split>/<class>/*` with the usual split names."""
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tlsearch.base.errors import DataError
@@ -8,6 +9,7 @@ from tlsearch.config.dataset import SPLIT_NAMES
 from tlsearch.data.classes import require_classes
 from tlsearch.data.listing import Example, Listing, Split
 from tlsearch.data.paths import file_version, folder_at
+from tlsearch.data.picture_file import shown
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
 
@@ -24,6 +26,7 @@ def list_raw_folder(root: Path) -> Listing:
     root = folder_at(root, "a folder a class")
     groups = _class_folders(root)
     classes = _classes(root, groups)
+    _require_text(folder for folders in groups.values() for folder in folders)
     labels = {name: label for label, name in enumerate(classes)}
     examples = [
         _example(root, file, labels[folder.name], split)
@@ -38,7 +41,14 @@ def list_raw_folder(root: Path) -> Listing:
 
 
 def _subfolders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    try:
+        return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError as error:
+        raise _unlisted(error) from error
+
+
+def _unlisted(error: OSError) -> DataError:
+    return DataError(f"{shown(error.filename)}: cannot be listed ({error.strerror})")
 
 
 def _class_folders(root: Path) -> dict[Split | None, list[Path]]:
@@ -68,6 +78,13 @@ def _classes(root: Path, groups: dict[Split | None, list[Path]]) -> tuple[str, .
     return tuple(sorted(found))
 
 
+def _require_text(folders: Iterable[Path]) -> None:
+    """Class names go into files of UTF-8, as names of pictures need not."""
+    for folder in folders:
+        if shown(folder.name) != folder.name:
+            raise DataError(f"{shown(folder)}: the class's name is not UTF-8; rename the folder")
+
+
 def _hint(root: Path) -> str:
     """What a folder without classes may be instead."""
     if any((root / name).is_file() for name in ("batches.meta", "meta")):
@@ -79,14 +96,21 @@ def _hint(root: Path) -> str:
     return f"; if {tables[0]} lists the pictures, kind: csv reads it" if tables else ""
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Every image file below a folder, by its name's ending, but nothing hidden."""
+def image_files(folder: Path, unlisted: Callable[[OSError], None] | None = None) -> list[Path]:
+    """Every image file below a folder, by its name's ending, but nothing hidden.
+
+    A folder that cannot be listed is a DataError, unless `unlisted` takes the error.
+    """
     found = []
-    for where, below, names in os.walk(folder):
+    for where, below, names in os.walk(folder, onerror=unlisted or _refuse):
         below[:] = [name for name in below if not name.startswith(".")]
         shown = [name for name in names if not name.startswith(".")]
         found += [Path(where) / n for n in shown if Path(n).suffix.lower() in IMAGE_SUFFIXES]
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise _unlisted(error) from error
 
 
 def _images(folder: Path) -> list[Path]:

@@ -96,7 +96,8 @@ def _mistakes(row: _Row, below: Path) -> Iterator[str]:
     if not row.path:
         yield "an empty path"
     elif not (below / row.path).is_file():
-        yield f"{below / row.path}: no such file"
+        there = (below / row.path).exists()
+        yield f"{below / row.path}: {'not a file' if there else 'no such file'}"
     if not row.label:
         yield "an empty label"
     if row.split and row.split.lower() not in SPLIT_NAMES:

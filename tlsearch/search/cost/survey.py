@@ -8,7 +8,8 @@ from pathlib import Path
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Data
 from tlsearch.config.schema import SearchConfig
-from tlsearch.data.decode import read_pixels, resize
+from tlsearch.data.decode import read_square
+from tlsearch.data.depth import ALONE
 from tlsearch.data.listing import Listing
 from tlsearch.data.sources import ImageData, known_splits
 from tlsearch.search.cost.plan import Survey
@@ -46,7 +47,7 @@ def _decode_s(listing: Listing, data: Data) -> float:
     began, count = time.perf_counter(), 0
     for picture in itertools.islice(listing.pictures(), SAMPLE):
         try:
-            resize(read_pixels(picture), data.image_px)
+            read_square(picture, ALONE, data.image_px)
         except DataError:
             if data.unreadable == "error":
                 raise

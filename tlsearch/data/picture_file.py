@@ -1,0 +1,197 @@
+"""A picture opened but not decoded: its format, its size, and the memory it will take are known."""
+
+import functools
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tlsearch.base.errors import (
+    ConfigError,
+    PictureError,
+    PictureFormatError,
+    PictureSizeError,
+)
+from tlsearch.base.machine import memory_bytes
+
+# The formats that are tried, whatever the file is called; another, EPS, starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+MOST_PIXELS = 2**26  # more than a camera of 64 megapixels writes
+LIMIT = "TLSEARCH_MAX_PIXELS"  # the environment variable that sets another limit
+
+_STORED_BYTES = 8  # a pixel's in a file: four samples of 16 bits
+_OTHER_BYTES = 2**26  # of a file beside the pixels: profiles, previews, further frames
+# The memory that a pixel takes while it is decoded, turned and resized; measured, the largest of
+# each kind. Some decoders keep the whole picture in a form of their own.
+_BYTES, _WHOLE_BYTES, _DEEP_BYTES = 16, 24, 32
+_LEAST_BUDGET = 2**30
+
+# Pillow only warns above its own limit; above ours a picture is refused.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@contextmanager
+def opened(picture: Path | BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """A picture with its header read, and the bytes behind it; the block decodes them.
+
+    Raises PictureError for what is damaged, of no known format, too large, or no regular file (a
+    pipe is never waited for); the same for whatever Pillow raises inside the block.
+    """
+    name, most = shown(picture) if isinstance(picture, Path) else "the picture", most_pixels()
+    try:
+        with _bytes_of(picture, most) as file, _image_of(file, most) as image:
+            yield image, file
+    except _TooLargeError as error:
+        raise PictureSizeError(name, str(error)) from error
+    except UnidentifiedImageError as error:
+        raise PictureFormatError(name, "cannot be read (not an image)") from error
+    except Exception as error:  # Pillow raises many kinds of damaged pictures and odd EXIF
+        raise PictureError(name, f"cannot be read ({_reason(error)})") from error
+
+
+def reopened(file: BinaryIO) -> Image.Image:
+    """The picture of an open file once more, from its first byte."""
+    file.seek(0)
+    return Image.open(file, formats=_formats())
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The same picture, decoded and turned in place as its EXIF says."""
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception as error:  # it writes the rest of the block anew, whatever that holds
+        raise ValueError(f"its EXIF block is damaged: {_reason(error)}") from error
+    return image
+
+
+def regular_file(path: Path) -> BinaryIO:
+    """A file opened to be read; OSError for a folder, a pipe, a socket or a device."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        os.scandir(path).close()  # says why, where even that is forbidden
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{_OTHERS.get(stat.S_IFMT(mode), 'a special file')}, expected a file")
+    return open(path, "rb", opener=_at_once)
+
+
+def most_pixels() -> int:
+    """How many pixels a picture may have; ConfigError where the environment says no number."""
+    said = os.environ.get(LIMIT, str(MOST_PIXELS))
+    if not (said.isascii() and said.isdigit() and len(said) <= 15 and int(said) > 0):
+        raise ConfigError([f"{LIMIT}: found {said[:40]!r}, expected a number of pixels"])
+    return int(said)
+
+
+def shown(name: object) -> str:
+    """A name as text that any file and terminal takes: a byte that is not UTF-8 as `\\udcff`."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def bytes_to_decode(image: Image.Image) -> int:
+    """The memory, in bytes, that an opened picture takes until it is decoded and resized."""
+    raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    if image.mode[0] in "IF" or any(";16" in mode for mode in raw_modes):
+        return image.width * image.height * _DEEP_BYTES
+    whole = image.format in ("WEBP", "JPEG2000") or "progressive" in image.info
+    return image.width * image.height * (_WHOLE_BYTES if whole else _BYTES)
+
+
+class DecodingBudget:
+    """The bytes that pictures take while they are decoded; who asks for more waits for others.
+
+    First come, first served. A picture larger than the whole budget is decoded alone.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._held = 0
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def held(self, count: int) -> Iterator[None]:
+        """Count these bytes as taken until the block ends."""
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: not self._held or self._held + count <= self.most_bytes)
+            self._held += count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= count
+                self._changed.notify_all()
+
+
+@functools.cache
+def decoding_budget() -> DecodingBudget:
+    """The budget of this process: an eighth of the machine's memory, at least 1 GiB."""
+    return DecodingBudget(max(_LEAST_BUDGET, memory_bytes() // 8))
+
+
+class _TooLargeError(Exception):
+    """More pixels, or bytes, than are taken."""
+
+
+@contextmanager
+def _bytes_of(picture: Path | BinaryIO, most: int) -> Iterator[BinaryIO]:
+    if not isinstance(picture, Path):
+        yield picture
+        return
+    with regular_file(picture) as file:
+        size, taken = os.fstat(file.fileno()).st_size, most * _STORED_BYTES + _OTHER_BYTES
+        if size > taken:  # some formats are read whole before their header is
+            raise _TooLargeError(f"refused, too many bytes ({size}, at most {taken}; {_ADVICE})")
+        yield file
+
+
+@contextmanager
+def _image_of(file: BinaryIO, most: int) -> Iterator[Image.Image]:
+    """The picture of an open file, where its header says no more pixels than `most`."""
+    if most > MOST_PIXELS and most > (Image.MAX_IMAGE_PIXELS or most):
+        Image.MAX_IMAGE_PIXELS = most
+    try:
+        image = reopened(file)
+    except Image.DecompressionBombError as error:
+        raise _TooLargeError(f"refused, too many pixels (at most {most}; {_ADVICE})") from error
+    with image:
+        if image.width * image.height > most:
+            size = f"{image.width} x {image.height}"
+            raise _TooLargeError(f"refused, too many pixels ({size}, at most {most}; {_ADVICE})")
+        yield image
+
+
+_ADVICE = f"the environment variable {LIMIT} sets another limit"
+
+# What a path may lead to that is no file -> what it is called.
+_OTHERS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for a writer, should the path have become a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow knows."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in a line."""
+    said = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return shown(" ".join(said.split()))[:200]
