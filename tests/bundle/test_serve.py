@@ -1,17 +1,26 @@
 """The service with a stand-in for the network alone: what is tested is what comes before it."""
 
 import io
-import struct
-import zlib
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from odd_pictures import odd_exifs, png, with_exif
 from PIL import Image
 
+from tlsearch.base.errors import ConfigError
+from tlsearch.bundle import connections, serve
+from tlsearch.bundle.connections import Hosts
 from tlsearch.bundle.open_bundle import OpenModel
-from tlsearch.bundle.serve import MAX_BYTES, build_app
+from tlsearch.bundle.serve import MAX_BYTES, build_app, label, server
 from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.data import decode
+from tlsearch.data.picture_file import LIMIT, DecodingBudget
 
 
 def brightness(images):
@@ -20,10 +29,12 @@ def brightness(images):
     return np.stack([1 - light, light], axis=1)
 
 
+MODEL = OpenModel(("dark", "light"), EXPORT_FORMATS["onnx"], 8, brightness)
+
+
 @pytest.fixture(scope="module")
 def client():
-    model = OpenModel(("dark", "light"), EXPORT_FORMATS["onnx"], 8, brightness)
-    return TestClient(build_app(model))
+    return TestClient(build_app(MODEL), base_url="http://localhost")
 
 
 def encoded(shade, form="PNG", size=(30, 20), mode="RGB"):
@@ -56,7 +67,9 @@ def test_a_picture_of_sixteen_bits_is_seen_as_in_training(bits, light):
     model = OpenModel(("dark", "light"), EXPORT_FORMATS["onnx"], 8, brightness, bits=bits)
     file = io.BytesIO()
     Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(file, "PNG")
-    answer = TestClient(build_app(model)).post("/predict?top=2", content=file.getvalue())
+    answer = TestClient(build_app(model), base_url="http://localhost").post(
+        "/predict?top=2", content=file.getvalue()
+    )
     found = {c["label"]: c["probability"] for c in answer.json()["classes"]}
     assert found["light"] == pytest.approx(light)
 
@@ -66,29 +79,19 @@ def test_top_limits_the_labels(client):
     assert [c["label"] for c in answer.json()["classes"]] == ["dark"]
 
 
-def chunk(kind, data):
-    body = kind + data
-    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-
-def bomb():
-    """A PNG of a few bytes that says it has 10^10 pixels."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100))
-
-
 @pytest.mark.parametrize(
     ("body", "status", "part"),
     [
         (b"", 415, "not a picture"),
         (b"just text, no picture", 415, "not a picture"),
         (b"%PDF-1.4", 415, "not a picture"),
-        (encoded(100, "JPEG", (64, 64))[:300], 415, "not a picture"),
+        (encoded(100, "EPS"), 415, "not a picture"),
+        (encoded(100, "JPEG", (64, 64))[:300], 422, "cannot be decoded"),
         (encoded(100, "JPEG", (640, 640))[:-400], 422, "cannot be decoded"),
-        (bomb(), 413, "too many pixels"),
+        (png(13_000, 13_000), 413, "too many pixels"),
         (b"\0" * (MAX_BYTES + 1), 413, "too large"),
     ],
-    ids=["empty", "text", "pdf", "head of a jpeg", "truncated jpeg", "bomb", "large"],
+    ids=["empty", "text", "pdf", "eps", "head of a jpeg", "truncated jpeg", "bomb", "large"],
 )
 def test_what_is_no_picture_is_a_clear_4xx(client, body, status, part):
     answer = client.post("/predict", content=body)
@@ -122,3 +125,178 @@ def test_it_says_what_it_is(client):
 
 def test_a_picture_cannot_be_fetched_by_get(client):
     assert client.get("/predict").status_code == 405
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_odd_exif_is_answered_with_what_is_wrong(client):
+    answers = [
+        client.post("/predict", content=with_exif(block)) for block in odd_exifs(seed=2, count=150)
+    ]
+    assert {answer.status_code for answer in answers} == {200, 422}
+    assert answers[0].status_code == 422
+    assert answers[0].json()["error"] == (
+        "a picture that cannot be decoded: truncated or damaged; cannot be read "
+        "(its EXIF block is damaged: required argument is not an integer)"
+    )
+
+
+def test_a_limit_that_is_no_number_is_told_before_the_model_is_opened(tmp_path, monkeypatch):
+    monkeypatch.setenv(LIMIT, "many")
+    with pytest.raises(ConfigError, match=LIMIT):
+        serve.serve(tmp_path / "no bundle")
+
+
+def test_the_first_file_of_a_form_is_the_picture(client):
+    files = [("a", ("one.png", encoded(230))), ("b", ("other.png", encoded(0)))]
+    answer = client.post("/predict", data={"note": "mine"}, files=files)
+    assert answer.status_code == 200
+    assert answer.json()["classes"][0]["label"] == "light"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "part"),
+    [
+        (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n', 422, "without"),
+        (b"no form", 400, "cannot be read"),
+        (b"--x\r\nnonsense\r\n\r\n--x--\r\n", 400, "cannot be read"),
+        (b"\0" * (MAX_BYTES + 1), 413, "too large"),
+    ],
+    ids=["no file", "no form", "broken", "large"],
+)
+def test_any_other_form_is_answered_with_what_to_send(client, body, status, part):
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/predict", content=body, headers=headers)
+    assert answer.status_code == status
+    assert part in answer.json()["error"]
+    assert status == 413 or "send the picture as the body" in answer.json()["error"]
+
+
+def test_a_form_without_a_boundary_too(client):
+    answer = client.post("/predict", content=b"x", headers={"content-type": "multipart/form-data"})
+    assert (answer.status_code, "send the picture" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/health", "/labels"])
+def test_a_page_that_was_led_here_by_its_own_name_reads_nothing(client, path):
+    method = client.post if path == "/predict" else client.get
+    answer = method(path, headers={"host": "rebound.example:8000"})
+    assert answer.status_code == 421
+    assert answer.json()["error"].startswith("not the host 'rebound.example'; send one of these")
+
+
+@pytest.mark.parametrize(
+    ("bound", "host", "known"),
+    [
+        ("127.0.0.1", "localhost:8000", True),
+        ("127.0.0.1", "LOCALHOST.", True),
+        ("127.0.0.1", "127.0.0.1:8000", True),
+        ("127.0.0.1", "[::1]:8000", True),
+        ("127.0.0.1", f"{socket.gethostname()}:8000", True),
+        ("127.0.0.1", "10.1.2.3:8000", False),
+        ("127.0.0.1", "localhost.evil.example", False),
+        ("10.1.2.3", "10.1.2.3:8000", True),
+        ("10.1.2.3", "10.1.2.4:8000", False),
+        ("0.0.0.0", "10.1.2.3:8000", True),
+        ("::", "[fe80::1]:8000", True),
+        ("0.0.0.0", "rebound.example", False),
+        ("models.example", "models.example:8000", True),
+        ("127.0.0.1", "[", False),
+        ("127.0.0.1", "a:b:c", False),
+    ],
+)
+def test_the_hosts_that_are_known(bound, host, known):
+    assert (Hosts(bound).problem(host) == "") == known
+
+
+def test_a_picture_counts_until_it_is_labelled(monkeypatch):
+    class Watched(DecodingBudget):
+        inside = 0
+
+        @contextmanager
+        def held(self, count):
+            with super().held(count):
+                self.inside += 1
+                yield
+                self.inside -= 1
+
+    budget, lock, seen = Watched(1), threading.Lock(), []
+
+    def watched(images):
+        seen.append(budget.inside)
+        return brightness(images)
+
+    monkeypatch.setattr(decode, "decoding_budget", lambda: budget)
+    model = OpenModel(("dark", "light"), EXPORT_FORMATS["onnx"], 8, watched)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda shade: label(model, encoded(shade), 1, lock), [0, 255] * 6))
+    assert seen == [1] * 12
+    assert [one[0]["label"] for one in found] == ["dark", "light"] * 6
+
+
+@contextmanager
+def served() -> Iterator[tuple[str, int]]:
+    """The service on a free port, ended as SIGTERM ends it."""
+    service = server(build_app(MODEL), "127.0.0.1", 0)
+    thread = threading.Thread(target=service.run, daemon=True)
+    thread.start()
+    while not service.started:
+        assert thread.is_alive()
+        threading.Event().wait(0.01)
+    try:
+        yield service.servers[0].sockets[0].getsockname()
+    finally:
+        service.should_exit = True
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def connected(address: tuple[str, int], sent: bytes) -> socket.socket:
+    client = socket.create_connection(address, timeout=30)
+    client.sendall(sent)
+    return client
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /pre", HEAD])
+def test_a_client_that_never_begins_is_let_go(monkeypatch, sent):
+    monkeypatch.setattr(connections, "HEAD_S", 0.1)
+    with served() as address, connected(address, sent) as client:
+        assert client.recv(100) == b""
+
+
+def test_a_picture_that_never_arrives_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(serve, "READ_S", 0.1)
+    with served() as address, connected(address, HEAD + b"Content-Length: 9\r\n\r\n1") as client:
+        assert client.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_second_request_of_a_connection_must_begin_too(monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_S", 0.1)
+    whole = b"GET /labels HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with served() as address, connected(address, whole) as client:
+        answer = b""
+        while b"light" not in answer:
+            answer += client.recv(1000)
+        client.sendall(whole[:9])
+        assert client.recv(100) == b""
+
+
+def test_a_stalled_client_does_not_hold_up_the_end(monkeypatch):
+    monkeypatch.setattr(serve, "SHUTDOWN_S", 0)
+    with served() as address:
+        stalled = [
+            connected(address, sent)
+            for sent in (b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n1") * 2
+        ]
+    for client in stalled:
+        client.close()
+
+
+def test_connections_are_limited(monkeypatch):
+    monkeypatch.setattr(serve, "CONNECTIONS", 2)
+    with served() as address, connected(address, b""):
+        whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with connected(address, whole) as client:
+            assert client.recv(100).startswith(b"HTTP/1.1 503 ")

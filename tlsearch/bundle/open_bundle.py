@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ from tlsearch.bundle import runtimes
 from tlsearch.bundle.manifest import LABELS, MANIFEST, locate, read_manifest
 from tlsearch.bundle.runtimes import Predict
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
-from tlsearch.data.decode import read_pixels, resize
+from tlsearch.data.decode import pixels_of, read_pixels, resize
 from tlsearch.data.depth import Bits
 
 BITS = "bits.json"  # in a `.keras` file, beside its labels
@@ -41,6 +42,10 @@ class OpenModel:
         DataError.
         """
         return read_pixels(picture, self.bits)
+
+    def reading(self, picture: Path | BinaryIO) -> AbstractContextManager[NDArray[Any]]:
+        """The same for a block that goes on to use the picture's memory, which is limited."""
+        return pixels_of(picture, self.bits)
 
     def __call__(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Probabilities, (n, classes), of pictures (height, width, 3) uint8 of any sizes.

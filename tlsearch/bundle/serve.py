@@ -1,27 +1,31 @@
 """A small HTTP service: POST a picture, get its labels. Loopback only, unless asked otherwise."""
 
+import asyncio
 import io
 import threading
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
-from tlsearch.base.errors import ConfigError, DataError
+from tlsearch.base.errors import ConfigError, PictureError, PictureFormatError, PictureSizeError
 from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.bundle.predict import ranking
+from tlsearch.data.picture_file import FORMATS, most_pixels
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
-MAX_BYTES = 10 * 2**20
-MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_BYTES = 32 * 2**20  # of a request; cameras of 50 megapixels write half of that
+READ_S = 60  # for the head of a request, and again for its body
+CONNECTIONS = 32
+SHUTDOWN_S = 3
+
+_STATUS = {PictureSizeError: 413, PictureFormatError: 415, PictureError: 422}
 
 
 class RefusedError(Exception):
-    """A picture that is not taken, with the status to answer."""
+    """A request that is not answered, with the status that says so."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -31,40 +35,90 @@ class RefusedError(Exception):
 def serve(model_path: Path, host: str = "127.0.0.1", port: int = 8000, verify: bool = True) -> None:
     """Serve a bundle until interrupted; ConfigError where the extra is not installed."""
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise ConfigError(["serve needs uvicorn: pip install 'tlsearch[serve]'"]) from error
-    uvicorn.run(build_app(open_model(model_path, verify=verify)), host=host, port=port)
+    most_pixels()  # a limit that is no number is told now, not with the first picture
+    app = build_app(open_model(model_path, verify=verify), host)
+    server(app, host, port).run()
 
 
-def build_app(model: OpenModel) -> "FastAPI":
-    """The service: GET /health, GET /labels, POST /predict with the picture as the body."""
-    from fastapi import FastAPI, Request
+def server(app: "FastAPI", host: str, port: int) -> "uvicorn.Server":
+    """The service's server: connections are limited, and so is the time that one may take to send
+    its request; a stalled one does not hold up the end.
+    """
+    import uvicorn
+
+    from tlsearch.bundle.connections import TimedProtocol
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=TimedProtocol,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+    )
+
+
+def build_app(model: OpenModel, host: str = "127.0.0.1") -> "FastAPI":
+    """The service: GET /health, GET /labels, POST /predict with the picture as the body.
+
+    `host` is the address that it is bound to; requests for other hosts are refused.
+    """
+    from fastapi import Depends, FastAPI, Request
     from fastapi.concurrency import run_in_threadpool
     from fastapi.responses import JSONResponse
 
-    app = FastAPI(title="tlsearch", docs_url=None, redoc_url=None)
+    from tlsearch.bundle.connections import Hosts
+
+    hosts = Hosts(host)
     one_at_a_time = threading.Lock()  # a LiteRT interpreter serves one caller at a time
 
+    def known_host(request: Request) -> None:
+        if problem := hosts.problem(request.headers.get("host", "")):
+            raise RefusedError(421, problem)
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RefusedError)
+        return JSONResponse({"error": error.reason}, status_code=error.status)
+
+    app = FastAPI(
+        title="tlsearch",
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(known_host)],
+        exception_handlers={RefusedError: refused},
+    )
+
     @app.get("/health")
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:
         return {"status": "ready"}
 
     @app.get("/labels")
-    def labels() -> list[str]:
+    async def labels() -> list[str]:
         return list(model.labels)
 
+    @app.post("/predict", response_model=None)
     async def predict(request: Request, top: int = 3) -> JSONResponse:
-        try:
-            body = await read_body(request)
-            classes = await run_in_threadpool(label, model, body, top, one_at_a_time)
-        except RefusedError as refused:
-            return JSONResponse({"error": refused.reason}, status_code=refused.status)
+        picture = await read_picture(request)
+        classes = await run_in_threadpool(label, model, picture, top, one_at_a_time)
         return JSONResponse({"classes": classes})
 
-    predict.__annotations__["request"] = Request  # imported here, so FastAPI cannot look it up
-    app.post("/predict", response_model=None)(predict)
     return app
+
+
+async def read_picture(request: Any) -> bytes:
+    """The picture of a request: its body, or the first file of a form; else RefusedError."""
+    try:
+        async with asyncio.timeout(READ_S):
+            body = await read_body(request)
+    except TimeoutError as error:
+        raise RefusedError(408, f"the picture did not arrive within {READ_S} s") from error
+    form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+    return await first_file(request.headers, body) if form else body
 
 
 async def read_body(request: Any) -> bytes:
@@ -80,27 +134,42 @@ async def read_body(request: Any) -> bytes:
     return bytes(body)
 
 
+async def first_file(headers: Any, body: bytes) -> bytes:
+    """The first file of a `multipart/form-data` body; RefusedError where it has none."""
+    from starlette.datastructures import UploadFile
+    from starlette.formparsers import MultiPartException, MultiPartParser
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    advice = "send the picture as the body, or as a file of the form"
+    try:
+        form = await MultiPartParser(headers, whole(), max_files=100, max_fields=100).parse()
+    except (MultiPartException, LookupError, ValueError) as error:
+        raise RefusedError(400, f"a form that cannot be read; {advice}") from error
+    try:
+        files = (value for _, value in form.multi_items() if isinstance(value, UploadFile))
+        if (first := next(files, None)) is None:
+            raise RefusedError(422, f"a form without a file; {advice}")
+        return await first.read()
+    finally:
+        await form.close()
+
+
 def label(model: OpenModel, body: bytes, top: int, lock: threading.Lock) -> list[dict[str, Any]]:
     """The most probable classes of one encoded picture; RefusedError where it is none."""
-    pixels = decode_body(model, body)
-    with lock:
-        row = model([pixels])[0]
+    try:
+        with model.reading(io.BytesIO(body)) as pixels, lock:
+            row = model([pixels])[0]
+    except PictureError as error:
+        raise RefusedError(_STATUS[type(error)], _explained(error)) from error
     found = ranking(row, model.labels, max(1, top))
     return [{"label": name, "probability": probability} for name, probability in found]
 
 
-def decode_body(model: OpenModel, body: bytes) -> np.ndarray[Any, Any]:
-    """An encoded picture as pixels, its size looked at before it is unpacked."""
-    try:
-        with Image.open(io.BytesIO(body), formats=FORMATS) as image:
-            width, height = image.size
-    except Image.DecompressionBombError as error:
-        raise RefusedError(413, f"too many pixels, at most {MAX_PIXELS}") from error
-    except Exception as error:  # Pillow's decoders raise many kinds for bytes that are no picture
-        raise RefusedError(415, f"not a picture of {', '.join(FORMATS)}") from error
-    if width * height > MAX_PIXELS:
-        raise RefusedError(413, f"too many pixels: {width} x {height}, at most {MAX_PIXELS}")
-    try:
-        return model.read(io.BytesIO(body))
-    except DataError as error:
-        raise RefusedError(422, "a picture that cannot be decoded: truncated or damaged") from error
+def _explained(error: PictureError) -> str:
+    if isinstance(error, PictureSizeError):
+        return error.reason
+    if isinstance(error, PictureFormatError):
+        return f"not a picture of {', '.join(FORMATS)}"
+    return f"a picture that cannot be decoded: truncated or damaged; {error.reason}"

@@ -34,6 +34,8 @@ _LEAST_BUDGET = 2**30
 
 # Pillow only warns above its own limit; above ours a picture is refused.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# The C library gives blocks above 32 MiB back to the system; smaller ones each thread keeps.
+Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 
 
 @contextmanager
