@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_pictures import chunk, grey_rows, odd_exifs, png, with_exif
+from odd_pictures import chunk, grey_rows, jpeg_of_scans, odd_exifs, png, tiled_tiff, with_exif
 from PIL import EpsImagePlugin, Image
 
 from tlsearch.base.errors import ConfigError, PictureError, PictureFormatError, PictureSizeError
@@ -151,6 +151,24 @@ def test_a_frame_larger_than_its_screen_counts(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(LIMIT, "100")
     with pytest.raises(PictureSizeError):
         read_pixels(io.BytesIO(bytes(whole)))
+
+
+def test_a_tile_larger_than_its_picture_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LIMIT, str(64 * 64))
+    assert read_pixels(io.BytesIO(tiled_tiff(64))).shape == (16, 16, 3)
+    with pytest.raises(PictureSizeError):
+        read_pixels(io.BytesIO(tiled_tiff(80)))
+
+
+def test_a_jpeg_that_is_decoded_again_and_again_is_refused() -> None:
+    assert read_pixels(io.BytesIO(jpeg_of_scans(100))).shape == (10, 12, 3)
+    with pytest.raises(PictureError, match=r"cannot be read \(a JPEG of more than 200 scans\)"):
+        read_pixels(io.BytesIO(jpeg_of_scans(200)))
+
+
+def test_what_follows_a_jpeg_is_not_counted() -> None:
+    film = b"\xff\xda" * 1000  # as phones append one to a picture
+    assert read_pixels(io.BytesIO(jpeg_of_scans(0) + film)).shape == (10, 12, 3)
 
 
 def test_a_huge_file_is_refused_before_it_is_read(

@@ -68,3 +68,24 @@ def png(width: int, height: int, *chunks: bytes) -> bytes:
 def grey_rows(width: int, height: int) -> bytes:
     """The black pixels of such a PNG."""
     return chunk(b"IDAT", zlib.compress(bytes((width + 1) * height)))
+
+
+def tiled_tiff(tile_px: int) -> bytes:
+    """A grey TIFF of 16 x 16 black pixels in one tile, which may be far larger."""
+    packer = zlib.compressobj()
+    tile = b"".join(packer.compress(bytes(tile_px)) for _ in range(tile_px)) + packer.flush()
+    at = 14 + 12 * 10
+    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile_px, 323: tile_px}
+    rows = (tags | {324: at, 325: len(tile)}).items()
+    directory = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in rows)
+    head = b"II*\0" + struct.pack("<LH", 8, len(rows))
+    return head + directory + struct.pack("<L", 0) + tile
+
+
+def jpeg_of_scans(count: int) -> bytes:
+    """A progressive JPEG with its last scan written `count` times more."""
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((12, 10)).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * count + whole[-2:]

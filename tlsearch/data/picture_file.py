@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import stat
 import threading
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from tlsearch.base.errors import (
     ConfigError,
@@ -30,7 +32,13 @@ _OTHER_BYTES = 2**26  # of a file beside the pixels: profiles, previews, further
 # The memory that a pixel takes while it is decoded, turned and resized; measured, the largest of
 # each kind. Some decoders keep the whole picture in a form of their own.
 _BYTES, _WHOLE_BYTES, _DEEP_BYTES = 16, 24, 32
+_AVIF_BYTES = 2**29  # whatever its header says: libavif decodes up to 16384 x 16384
 _LEAST_BUDGET = 2**30
+
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF
+_MOST_SCANS = 200  # of a JPEG; 10 are usual, and each takes a pass over all pixels
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of a JPEG, that ends a scan's data
+_SCAN, _END = 0xDA, 0xD9
 
 # Pillow only warns above its own limit; above ours a picture is refused.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -100,9 +108,10 @@ def bytes_to_decode(image: Image.Image) -> int:
     """The memory, in bytes, that an opened picture takes until it is decoded and resized."""
     raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
     if image.mode[0] in "IF" or any(";16" in mode for mode in raw_modes):
-        return image.width * image.height * _DEEP_BYTES
+        return _pixels(image) * _DEEP_BYTES
     whole = image.format in ("WEBP", "JPEG2000") or "progressive" in image.info
-    return image.width * image.height * (_WHOLE_BYTES if whole else _BYTES)
+    count = _pixels(image) * (_WHOLE_BYTES if whole else _BYTES)
+    return max(count, _AVIF_BYTES) if image.format == "AVIF" else count
 
 
 class DecodingBudget:
@@ -163,10 +172,33 @@ def _image_of(file: BinaryIO, most: int) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise _TooLargeError(f"refused, too many pixels (at most {most}; {_ADVICE})") from error
     with image:
-        if image.width * image.height > most:
+        if _pixels(image) > most:
             size = f"{image.width} x {image.height}"
             raise _TooLargeError(f"refused, too many pixels ({size}, at most {most}; {_ADVICE})")
+        if isinstance(image, JpegImageFile):
+            _require_few_scans(file, 3 * _pixels(image) + _OTHER_BYTES)
         yield image
+
+
+def _pixels(image: Image.Image) -> int:
+    """How many are decoded: those of a TIFF's tile, where that is larger than the picture."""
+    tags = getattr(image, "tag_v2", {})
+    tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
+    return max(image.width * image.height, tile)
+
+
+def _require_few_scans(file: BinaryIO, most_bytes: int) -> None:
+    """ValueError for a JPEG of so many scans that it would keep a processor busy for hours."""
+    place = file.tell()
+    file.seek(0)
+    data = file.read(most_bytes)
+    file.seek(place)
+    scans, at = 0, 2
+    while (found := _MARKER.search(data, at)) and data[found.start() + 1] != _END:
+        scans += data[found.start() + 1] == _SCAN
+        if scans > _MOST_SCANS:
+            raise ValueError(f"a JPEG of more than {_MOST_SCANS} scans")
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
 
 
 _ADVICE = f"the environment variable {LIMIT} sets another limit"
