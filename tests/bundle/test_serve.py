@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -283,15 +283,38 @@ def test_a_second_request_of_a_connection_must_begin_too(monkeypatch):
         assert client.recv(100) == b""
 
 
-def test_a_stalled_client_does_not_hold_up_the_end(monkeypatch):
+def test_stalled_clients_do_not_hold_up_the_end(monkeypatch, capfd):
     monkeypatch.setattr(serve, "SHUTDOWN_S", 0)
+    stalled = (b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n1") * 2
+    with ExitStack() as clients, served() as address:
+        for sent in stalled:
+            clients.enter_context(connected(address, sent))
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_picture_in_work_does_not_hold_up_the_end(monkeypatch):
+    monkeypatch.setattr(serve, "SHUTDOWN_S", 0)
+    began, goes_on = threading.Event(), threading.Event()
+
+    def slow(*asked):
+        began.set()
+        goes_on.wait(60)
+        return []
+
+    monkeypatch.setattr(serve, "label", slow)
+    with ExitStack() as clients, served() as address:
+        clients.enter_context(connected(address, HEAD + b"Content-Length: 1\r\n\r\n1"))
+        assert began.wait(30)
+    assert not goes_on.is_set()
+    goes_on.set()
+
+
+def test_a_client_that_leaves_is_no_fault_of_the_service(capfd):
     with served() as address:
-        stalled = [
-            connected(address, sent)
-            for sent in (b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n1") * 2
-        ]
-    for client in stalled:
-        client.close()
+        connected(address, HEAD + b"Content-Length: 9\r\n\r\n1").close()
+        with connected(address, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") as client:
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_connections_are_limited(monkeypatch):

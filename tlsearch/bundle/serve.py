@@ -68,8 +68,8 @@ def build_app(model: OpenModel, host: str = "127.0.0.1") -> "FastAPI":
 
     `host` is the address that it is bound to; requests for other hosts are refused.
     """
+    from anyio import to_thread
     from fastapi import Depends, FastAPI, Request
-    from fastapi.concurrency import run_in_threadpool
     from fastapi.responses import JSONResponse
 
     from tlsearch.bundle.connections import Hosts
@@ -103,8 +103,13 @@ def build_app(model: OpenModel, host: str = "127.0.0.1") -> "FastAPI":
 
     @app.post("/predict", response_model=None)
     async def predict(request: Request, top: int = 3) -> JSONResponse:
-        picture = await read_picture(request)
-        classes = await run_in_threadpool(label, model, picture, top, one_at_a_time)
+        try:
+            picture = await read_picture(request)
+            classes = await to_thread.run_sync(
+                label, model, picture, top, one_at_a_time, abandon_on_cancel=True
+            )
+        except asyncio.CancelledError as error:  # it was given SHUTDOWN_S to end
+            raise RefusedError(503, "the service ends") from error
         return JSONResponse({"classes": classes})
 
     return app
@@ -126,11 +131,16 @@ async def read_body(request: Any) -> bytes:
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > MAX_BYTES:
         raise RefusedError(413, f"too large: {declared} bytes, at most {MAX_BYTES} are taken")
+    from starlette.requests import ClientDisconnect
+
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise RefusedError(413, f"too large: more than {MAX_BYTES} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise RefusedError(413, f"too large: more than {MAX_BYTES} bytes")
+    except ClientDisconnect as error:
+        raise RefusedError(400, "the client left before its picture arrived") from error
     return bytes(body)
 
 
