@@ -40,6 +40,17 @@ _MOST_SCANS = 200  # of a JPEG; 10 are usual, and each takes a pass over all pix
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of a JPEG, that ends a scan's data
 _SCAN, _END = 0xDA, 0xD9
 
+_ADVICE = f"the environment variable {LIMIT} sets another limit"
+
+# What a path may lead to that is no file -> what it is called.
+_OTHERS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 # Pillow only warns above its own limit; above ours a picture is refused.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # The C library gives blocks above 32 MiB back to the system; smaller ones each thread keeps.
@@ -140,10 +151,12 @@ class DecodingBudget:
                 self._changed.notify_all()
 
 
-@functools.cache
+_budget = DecodingBudget(max(_LEAST_BUDGET, memory_bytes() // 8))
+
+
 def decoding_budget() -> DecodingBudget:
     """The budget of this process: an eighth of the machine's memory, at least 1 GiB."""
-    return DecodingBudget(max(_LEAST_BUDGET, memory_bytes() // 8))
+    return _budget
 
 
 class _TooLargeError(Exception):
@@ -199,18 +212,6 @@ def _require_few_scans(file: BinaryIO, most_bytes: int) -> None:
         if scans > _MOST_SCANS:
             raise ValueError(f"a JPEG of more than {_MOST_SCANS} scans")
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-
-
-_ADVICE = f"the environment variable {LIMIT} sets another limit"
-
-# What a path may lead to that is no file -> what it is called.
-_OTHERS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def _at_once(path: str, flags: int) -> int:
