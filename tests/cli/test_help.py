@@ -1,6 +1,5 @@
 """The commands that only read: quick, without TensorFlow or Ray, and clear about mistakes."""
 
-import io
 import json
 import os
 import subprocess
@@ -379,13 +378,3 @@ def test_a_reader_that_had_enough_is_no_traceback(study: Path) -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 1
-
-
-def test_a_name_that_is_no_text_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    out = io.TextIOWrapper(io.BytesIO(), "utf-8")
-    monkeypatch.setattr("sys.stdout", out)
-    monkeypatch.setattr("sys.argv", ["tlsearch", "--help"])
-    assert main() == 0
-    print(os.fsdecode(b"caf\xe9"))
-    out.seek(0)
-    assert out.read().endswith("caf\\udce9\n")

@@ -22,6 +22,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(one if one in keep or not _is_obeyed(one) else _written(one) for one in text)
 
 
+def storable(name: object) -> str:
+    r"""A name as text that any file takes: a byte that is not UTF-8 as `\udcff`."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def masked(text: str) -> str:
     """The text with *** for user names, passwords and queries of the URLs in it."""
     return _QUERY.sub(r"\1?***", _USER.sub(r"\1***@", text))

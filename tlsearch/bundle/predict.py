@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import DataError
+from tlsearch.base.shown_text import storable
 from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.data.kinds.folder import image_files as folder_files
-from tlsearch.data.picture_file import shown
 
 BATCH = 32
 
@@ -52,13 +52,13 @@ def image_files(images: Iterable[Path]) -> Iterator[Path]:
             closed: list[OSError] = []
             found = folder_files(path, closed.append)
             if not found and not closed:
-                raise DataError(f"{shown(path)}: no image files in this folder")
+                raise DataError(f"{storable(path)}: no image files in this folder")
             yield from found
             yield from (Path(error.filename) for error in closed)  # reading them says why
         elif path.exists() or path.is_symlink():
             yield path
         else:
-            raise DataError(f"{shown(path)}: no such file or folder")
+            raise DataError(f"{storable(path)}: no such file or folder")
 
 
 def ranking(row: NDArray[Any], labels: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:

@@ -1,5 +1,6 @@
 """The command line: argv -> one call -> exit code."""
 
+import io
 import logging
 import os
 import sys

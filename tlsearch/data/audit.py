@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import DataError
+from tlsearch.base.shown_text import storable
 from tlsearch.data.listing import SPLITS, Listing, Split
 from tlsearch.data.near_duplicates import find_near_copies
-from tlsearch.data.picture_file import shown
 from tlsearch.data.splits import Indices
 
 Hashes = NDArray[np.uint64]
@@ -123,5 +123,5 @@ def _named(listing: Listing, pair: tuple[int, int] | None) -> str:
     """Two pictures by name, for a look at them."""
     if pair is None:
         return ""
-    one, other = (shown(listing.examples[row].key) for row in pair)
+    one, other = (storable(listing.examples[row].key) for row in pair)
     return f" (as {one} and {other})"

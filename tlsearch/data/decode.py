@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlsearch.base.errors import PictureError
+from tlsearch.base.shown_text import storable
 from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.mistakes import all_wrong
@@ -22,7 +23,6 @@ from tlsearch.data.picture_file import (
     decoding_budget,
     most_pixels,
     opened,
-    shown,
     upright,
 )
 from tlsearch.store.arrays import ArrayStore
@@ -225,5 +225,5 @@ def reasons(listing: Listing, readable: NDArray[np.bool_], bits: Bits | None) ->
         if not readable[row]:
             tried = _attempt(lambda one: read_pixels(one, bits), picture)
             why = tried.reason if isinstance(tried, PictureError) else "could not be read before"
-            found.append(f"{shown(listing.examples[row].key)}: {why}")
+            found.append(f"{storable(listing.examples[row].key)}: {why}")
     return found

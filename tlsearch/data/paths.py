@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tlsearch.base.errors import DataError
 from tlsearch.base.files import absolute
-from tlsearch.data.picture_file import shown
+from tlsearch.base.shown_text import storable
 
 _UNTAR = 'mkdir -p "{folder}" && tar -xf "{path}" -C "{folder}"'
 
@@ -48,8 +48,8 @@ def file_at(path: Path, holds: str) -> Path:
 
 def _named(path: Path) -> Path:
     path = absolute(path)
-    if shown(path) != str(path):  # the record of a study names its data
-        raise DataError(f"{shown(path)}: the path is not UTF-8; rename it")
+    if storable(path) != str(path):  # the record of a study names its data
+        raise DataError(f"{storable(path)}: the path is not UTF-8; rename it")
     return path
 
 

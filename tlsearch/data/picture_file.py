@@ -21,6 +21,7 @@ from tlsearch.base.errors import (
     PictureSizeError,
 )
 from tlsearch.base.machine import memory_bytes
+from tlsearch.base.shown_text import storable
 
 # The formats that are tried, whatever the file is called; another, EPS, starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -64,7 +65,7 @@ def opened(picture: Path | BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
     Raises PictureError for what is damaged, of no known format, too large, or no regular file (a
     pipe is never waited for); the same for whatever Pillow raises inside the block.
     """
-    name, most = shown(picture) if isinstance(picture, Path) else "the picture", most_pixels()
+    name, most = storable(picture) if isinstance(picture, Path) else "the picture", most_pixels()
     try:
         with _bytes_of(picture, most) as file, _image_of(file, most) as image:
             yield image, file
@@ -108,11 +109,6 @@ def most_pixels() -> int:
     if not (said.isascii() and said.isdigit() and len(said) <= 15 and int(said) > 0):
         raise ConfigError([f"{LIMIT}: found {said[:40]!r}, expected a number of pixels"])
     return int(said)
-
-
-def shown(name: object) -> str:
-    """A name as text that any file and terminal takes: a byte that is not UTF-8 as `\\udcff`."""
-    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def bytes_to_decode(image: Image.Image) -> int:
@@ -229,4 +225,4 @@ def _formats() -> tuple[str, ...]:
 def _reason(error: Exception) -> str:
     """What an error says, in a line."""
     said = str(getattr(error, "strerror", None) or error) or type(error).__name__
-    return shown(" ".join(said.split()))[:200]
+    return storable(" ".join(said.split()))[:200]

@@ -49,17 +49,17 @@ def _with_progress(predictions: Iterable["Prediction"], total: int) -> Iterator[
 
 
 def _plain(prediction: "Prediction") -> dict[str, object]:
-    from tlsearch.data.picture_file import shown
+    from tlsearch.base.shown_text import storable
 
     classes = [{"label": label, "probability": p} for label, p in prediction.ranking]
-    return {"path": shown(prediction.path), "classes": classes}
+    return {"path": storable(prediction.path), "classes": classes}
 
 
 def _rows(predictions: Iterable["Prediction"]) -> list[list[str]]:
-    from tlsearch.data.picture_file import shown
+    from tlsearch.base.shown_text import storable
 
     return [
-        [shown(prediction.path), label, f"{probability:.4f}"]
+        [storable(prediction.path), label, f"{probability:.4f}"]
         for prediction in predictions
         for label, probability in prediction.ranking
     ]

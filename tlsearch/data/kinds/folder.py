@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tlsearch.base.errors import DataError
+from tlsearch.base.shown_text import storable
 from tlsearch.config.dataset import SPLIT_NAMES
 from tlsearch.data.classes import require_classes
 from tlsearch.data.listing import Example, Listing, Split
 from tlsearch.data.paths import file_version, folder_at
-from tlsearch.data.picture_file import shown
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
 
@@ -48,7 +48,7 @@ def _subfolders(root: Path) -> list[Path]:
 
 
 def _unlisted(error: OSError) -> DataError:
-    return DataError(f"{shown(error.filename)}: cannot be listed ({error.strerror})")
+    return DataError(f"{storable(error.filename)}: cannot be listed ({error.strerror})")
 
 
 def _class_folders(root: Path) -> dict[Split | None, list[Path]]:
@@ -81,8 +81,8 @@ def _classes(root: Path, groups: dict[Split | None, list[Path]]) -> tuple[str, .
 def _require_text(folders: Iterable[Path]) -> None:
     """Class names go into files of UTF-8, as names of pictures need not."""
     for folder in folders:
-        if shown(folder.name) != folder.name:
-            raise DataError(f"{shown(folder)}: the class's name is not UTF-8; rename the folder")
+        if storable(folder.name) != folder.name:
+            raise DataError(f"{storable(folder)}: the class's name is not UTF-8; rename the folder")
 
 
 def _hint(root: Path) -> str:
