@@ -1,5 +1,6 @@
 """Laws of files that appear whole or not at all."""
 
+import errno
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,11 @@ from hypothesis import strategies as st
 
 from tlsearch.base.files import (
     PACKAGE,
+    disk_error,
     parse_json,
     private_file,
+    scratch_beside,
+    sweep,
     whole_file,
     without_places,
     write_json,
@@ -144,3 +149,62 @@ def test_json_that_means_harm_is_a_value_error(text: str | bytes) -> None:
 def test_json_is_read_as_it_was_written() -> None:
     value = {"a": [1, 2.5, None, True, "é"]}
     assert parse_json(json.dumps(value)) == value
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_text(tmp_path / "note.txt", "new")
+    assert raised.value.filename == str(tmp_path / "note.txt")
+    told = disk_error(raised.value)
+    assert told is not None
+    assert str(told).startswith(f"{tmp_path / 'note.txt'}: No space left on device; ")
+    assert disk_error(FileNotFoundError(errno.ENOENT, "no such file")) is None
+
+
+def aged(path: Path, seconds: float = 3600) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+KILLED_WHILE_EXPORTING = """
+import os, signal, sys
+from pathlib import Path
+from tlsearch.base.files import scratch_beside, whole_file
+with scratch_beside(Path(sys.argv[1]) / "best") as folder:
+    (folder / "model.keras").write_text("half")
+    with whole_file(Path(sys.argv[1]) / "study.yaml"):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_EXPORTING, str(tmp_path)], check=False)
+    left = sorted(path.name[:-9] for path in tmp_path.iterdir())
+    assert left == [".best", ".study.yaml"]
+    sweep(tmp_path)  # not of this minute alone: a living writer may not hold its file yet
+    assert len(list(tmp_path.iterdir())) == 2
+    kept = [".bashrc", ".notes.txt", ".best.other", "best.a1b2c3d4", ".study.yaml.A1B2C3D4"]
+    for name in kept:
+        (tmp_path / name).write_text("")
+    (tmp_path / ".linked.a1b2c3d4").symlink_to(tmp_path / ".bashrc")
+    for path in tmp_path.iterdir():
+        aged(path)
+    sweep(tmp_path, "best")
+    assert sorted(path.name[:12] for path in tmp_path.glob(".study.yaml.*"))[1:] == [".study.yaml."]
+    assert not [path for path in tmp_path.glob(".best.*") if path.is_dir()]
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, ".linked.a1b2c3d4"])
+
+
+def test_what_a_living_writer_holds_stays(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "note.txt") as file, scratch_beside(tmp_path / "best") as folder:
+        for path in tmp_path.iterdir():
+            aged(path)
+        sweep(tmp_path)
+        assert folder.is_dir()
+        file.write(b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]

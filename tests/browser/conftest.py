@@ -58,8 +58,11 @@ def write_curve(folder: Path) -> None:
     """Two epochs of which each batch is known."""
     folder.mkdir(parents=True)
     batches = {"batch_losses": [0.9, 0.8, 0.7], "batch_accuracies": [0.5, None, 0.7]}
-    point = {"value": 0.6, "train_value": 0.6, "train_loss": 0.8, "validation_loss": 0.9, **batches}
-    lines = [json.dumps({"epoch": epoch, **point}) + "\n" for epoch in range(3)]
+    point = {"value": 0.6, "train_value": 0.6, "train_loss": 0.8, "validation_loss": 0.9}
+    lines = [
+        json.dumps({"epoch": epoch, **point, "seconds": 1.0, **batches}) + "\n"
+        for epoch in range(3)
+    ]
     (folder / "curves.jsonl").write_text("".join(lines))
 
 

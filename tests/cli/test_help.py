@@ -201,7 +201,10 @@ def test_studies_are_compared_a_line_each(say: Callable[..., Said], study: Path)
 def test_a_compared_test_score_names_its_metric(
     say: Callable[..., Said], study: Path, named: dict[str, str], shown: str
 ) -> None:
-    note(StudyDirectory(study).journal_file, {"test": {"trial": 0, "value": 0.5, **named}})
+    note(
+        StudyDirectory(study).journal_file,
+        {"test": {"trial": 0, "value": 0.5, "images": 4, **named}},
+    )
     _, out, _ = say("compare", study, "--format", "md")
     assert out.splitlines()[2].split(" | ")[5] == f"{shown} 0.5000"
 

@@ -77,11 +77,12 @@ def kill_every_worker_of(small: SmallStudy, victim: int) -> int:
 
 
 def tail_cut(small: SmallStudy, chance: random.Random) -> bool:
-    """The last bytes of the journal gone after its driver was killed."""
-    hit = driver_killed(small, chance)
+    """The last bytes of the journal gone after the driver that wrote them was killed."""
     journal = small.study / "journal.log"
+    before = journal.stat().st_size if journal.exists() else 0
+    hit = driver_killed(small, chance)
     cut = 1 + chance.randrange(300)
-    if not hit or not journal.exists() or journal.stat().st_size <= cut:
+    if not hit or not journal.exists() or journal.stat().st_size <= before + cut:
         return False
     os.truncate(journal, journal.stat().st_size - cut)
     return True
@@ -106,13 +107,15 @@ def feature_truncated(small: SmallStudy, chance: random.Random) -> bool:
 def disk_full(small: SmallStudy, chance: random.Random) -> bool:
     """A disk without a byte left, from a random moment on until the driver gave up."""
     small.start()
-    hit = small.wait_for_lines(chance.randrange(1, LINES))
+    hit = small.wait_for_lines(chance.randrange(LINES // 4, LINES // 2))
     filler = small.seen / "filler"
     while small.alive():
         fill(filler)  # what the search frees is taken too
         time.sleep(0.05)
     filler.unlink()
-    small.expect(1, "No space left on device")
+    small.expect(3, "No space left on device")
+    if small.ended() and "\nrank " not in f"\n{small.said()}":
+        small.complaints.append(f"no ranked table: {small.said()}")
     return hit
 
 

@@ -180,7 +180,9 @@ def small_study(root: Path, trials: int = TRIALS) -> Iterator[SmallStudy]:
 
 
 @contextlib.contextmanager
-def study_on_small_disk(root: Path, size: str = "64m") -> Iterator[SmallStudy]:
+def study_on_small_disk(
+    root: Path, size: str = "64m", trials: int = TRIALS
+) -> Iterator[SmallStudy]:
     """A study on a file system of its own; raises PermissionError where none can be mounted.
 
     It is mounted in a mount namespace that a process of ours holds open: when this process ends,
@@ -200,7 +202,7 @@ def study_on_small_disk(root: Path, size: str = "64m") -> Iterator[SmallStudy]:
             raise PermissionError("no file system can be mounted here")
         enter = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", f"--wd={root}"]
         seen = Path(f"/proc/{holder.pid}/root") / disk.relative_to("/")
-        study = SmallStudy(root, disk, seen, enter)
+        study = SmallStudy(root, disk, seen, enter, trials)
         try:
             yield study
         finally:

@@ -64,7 +64,7 @@ def test_workers_killed_and_one_trial_again_and_again_under_a_jumping_clock(tmp_
 
 def test_a_full_disk(tmp_path, reference):
     try:
-        with study_on_small_disk(tmp_path) as small:
+        with study_on_small_disk(tmp_path, trials=3) as small:
             harmed(small, ["disk full"], reference)
     except PermissionError as error:
         required = "faults" in os.environ.get("TLSEARCH_REQUIRE", "").split(",")

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import time
@@ -112,14 +113,46 @@ def test_what_a_worker_raised_keeps_its_words_and_exit_code(kind, code):
     assert ending.error.exit_code == code
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_search_and_a_second_one_at_once(number):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_the_search_and_a_second_one_at_once(number, code):
     ending = Ending(None)
-    before = signal.getsignal(number)
-    with signals(ending):
-        os.kill(os.getpid(), number)
-        assert ending.stop_all()
-        assert isinstance(ending.interrupted, SearchInterruptedError)
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(number, signal.SIG_DFL)  # a shell may have it ignored
+    try:
+        with signals(ending):
             os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before
+            assert ending.stop_all()
+            assert isinstance(ending.interrupted, SearchInterruptedError)
+            assert ending.interrupted.exit_code == code
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_hangup_that_is_ignored_stays_ignored():
+    ending, before = Ending(None), signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals(ending):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not ending.stop_all()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_full_disk_ends_the_search_with_the_file():
+    ending = Ending(None)
+    with ending.on_full_disk():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "study/journal.log")
+    assert ending.stop_all()
+    assert ending.error.exit_code == 3
+    assert str(ending.error).startswith("study/journal.log: No space left on device; ")
+
+
+def test_an_error_that_says_nothing_of_a_disk_goes_on():
+    ending = Ending(None)
+    with pytest.raises(ConnectionError), ending.on_full_disk():
+        raise ConnectionError(errno.ECONNRESET, "reset")
+    assert not ending.stop_all()

@@ -1,16 +1,22 @@
 """What study.yaml tells of a study, from its beginning and through every extension."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tlsearch.base.errors import DiskError
+from tlsearch.cli.launch.search_commands import _finish
 from tlsearch.config.load import parse
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.search.ending import Ending
 from tlsearch.search.extend import Extension, extended, plain
 from tlsearch.search.handle import Study, require_same_images
-from tlsearch.search.study import _begin
+from tlsearch.search.study import _begin, _told
 from tlsearch.search.trial.prepared_images import describe, prepared
 
 SPACE = "data: {kind: digits, image_px: 32, splits: {train: 40, validation: 40, test: 40}}"
@@ -86,3 +92,20 @@ def test_a_new_study_notes_the_version_of_its_rules(tmp_path: Path) -> None:
     assert home.read_about()["config"]["data"]["rules"] == 2
     assert data.fingerprint == describe(data)["fingerprint"] != BY_SHARES
     require_same_images(Study(home.root), prepared(Study(home.root).config))
+
+
+def test_a_report_that_does_not_fit_the_disk_leaves_the_ranked_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "earlier_studies" / "finished", tmp_path / "study")
+    home = StudyDirectory(tmp_path / "study")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        study = _told(Study(home).config, home, Ending(None), lambda event: None)
+    with pytest.raises(DiskError, match=r"report/leaderboard\.csv: No space left on device; "):
+        _finish(study)
+    assert capsys.readouterr().out.startswith("rank ")

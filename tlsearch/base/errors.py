@@ -79,6 +79,12 @@ class StorageError(TlsearchError):
     exit_code = 3
 
 
+class DiskError(TlsearchError):
+    """A file cannot be written: the disk is full, over its quota, read-only, or not ours."""
+
+    exit_code = 3
+
+
 class RecordError(TlsearchError):
     """A study directory, journal or model file is missing, damaged or in use."""
 
@@ -101,3 +107,9 @@ class SearchInterruptedError(TlsearchError):
     """The user ended the search early; what is done has been ranked."""
 
     exit_code = 130
+
+
+class HungUpError(SearchInterruptedError):
+    """The terminal of the search was closed (SIGHUP); what is done has been ranked."""
+
+    exit_code = 129

@@ -1,15 +1,27 @@
 """The command line: argv -> one call -> exit code."""
 
+import contextlib
 import io
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import typer
 
-from tlsearch.base.errors import DataError, SearchInterruptedError, TlsearchError
+from tlsearch.base.errors import (
+    DataError,
+    DiskError,
+    HungUpError,
+    SearchInterruptedError,
+    TlsearchError,
+)
+from tlsearch.base.files import disk_error
 from tlsearch.base.shown_text import masked, printable
+from tlsearch.base.terminal import leave_closed_terminal
 from tlsearch.cli import cache_commands, cluster_commands
 from tlsearch.cli.launch import plan_command, search_commands
 from tlsearch.cli.models import model_commands
@@ -63,9 +75,10 @@ def main() -> int:
     log.setFormatter(_Shown("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[log], level=logging.WARNING)
     try:
-        _require_folder()
-        code = app(standalone_mode=False)
-        sys.stdout.flush()
+        with _interrupted_by_signals() as taken:
+            _require_folder()
+            code = app(standalone_mode=False)
+            sys.stdout.flush()
     except TlsearchError as error:
         tell(f"error: {error}\n", err=True)
         return error.exit_code
@@ -75,16 +88,50 @@ def main() -> int:
         tell(shown.getvalue(), err=True)
         return int(error.exit_code)
     except BrokenPipeError:  # the reader of our output had enough, as `| head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return 1  # as typer does where it notices first
     except OSError as error:
-        if error.filename is None:
-            raise
-        say(f"error: {error.filename}: {error.strerror}", err=True)
-        return DataError.exit_code
+        where = f"{error.filename}: " if error.filename else ""
+        if not where and disk_error(error):  # every file that is written has a name but this one
+            where = "standard output: "
+            _say_no_more()
+        say(f"error: {where}{error.strerror or error}", err=True)
+        return DiskError.exit_code
     if code == SearchInterruptedError.exit_code:  # typer ends so on Ctrl-C, without a word
         say("error: interrupted", err=True)
+        return HungUpError.exit_code if signal.SIGHUP in taken else SearchInterruptedError.exit_code
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP end any command as Ctrl-C does, so that it tidies up and says so; the
+    signals that came. A search has handlers of its own once its trials run. SIGHUP stays ignored
+    where it is, as under `nohup`.
+    """
+    taken: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        taken.append(number)
+        if number == signal.SIGHUP:
+            leave_closed_terminal()
+        raise KeyboardInterrupt
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not in the main thread: somebody else's business
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, end)
+    try:
+        yield taken
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_no_more() -> None:
+    """Nothing more to stdout, not at the end of the process either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,14 @@ from typing import Any
 from ray.tune import Stopper
 
 from tlsearch.base import errors
-from tlsearch.base.errors import SearchInterruptedError, StudyError, TlsearchError
+from tlsearch.base.errors import (
+    HungUpError,
+    SearchInterruptedError,
+    StudyError,
+    TlsearchError,
+)
+from tlsearch.base.files import disk_error
+from tlsearch.base.terminal import leave_closed_terminal
 
 SAME_FAILURES = 3
 NOTE_EVERY_S = 10.0  # what a killed driver forgets of the time that it spent, at most
@@ -81,14 +88,26 @@ class Ending(Stopper):
         """Whether the search ended without a result that should be exported."""
         return self.interrupted is not None or self.error is not None
 
-    def interrupt(self) -> None:
-        """The user wants the search to end; what is done will be ranked."""
-        self.interrupted = SearchInterruptedError("interrupted; `tlsearch resume` goes on")
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        """The user wants the search to end, by a signal; what is done will be ranked."""
+        kind = HungUpError if number == signal.SIGHUP else SearchInterruptedError
+        self.interrupted = kind("interrupted; `tlsearch resume` goes on")
         self._on_interrupt()
 
     def fail(self, error: TlsearchError) -> None:
         """The search cannot go on; of several reasons the first is told."""
         self.error = self.error or error
+
+    @contextlib.contextmanager
+    def on_full_disk(self) -> Iterator[None]:
+        """Have a disk that takes no more end the block, and the search with what is done ranked."""
+        try:
+            yield
+        except OSError as error:
+            told = disk_error(error)
+            if told is None:
+                raise
+            self.fail(told)
 
     def _note_failure(self, where: str, text: str, fatal: bool) -> None:
         self._failures.append((where, text))
@@ -110,15 +129,20 @@ def _as_error(name: str, text: str) -> TlsearchError:
 
 @contextlib.contextmanager
 def signals(ending: Ending) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the search cleanly; a second one ends it at once."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end the search cleanly; a second one ends it at once.
+
+    SIGHUP stays ignored where it is, as under `nohup`.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            leave_closed_terminal()
         if ending.interrupted is not None:
             raise KeyboardInterrupt
-        ending.interrupt()
+        ending.interrupt(number)
 
     try:
-        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+        before = {number: signal.signal(number, handle) for number in ending_signals()}
     except ValueError:  # not in the main thread: signals are somebody else's business
         yield
         return
@@ -129,4 +153,7 @@ def signals(ending: Ending) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+def ending_signals() -> list[signal.Signals]:
+    """The signals that end a search; without SIGHUP where it is ignored."""
+    hung_up = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hung_up]

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsearch.base.errors import RecordError, TlsearchError
+from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
 from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.dataset import FIRST_RULES
 from tlsearch.config.load import from_mapping
@@ -16,6 +16,7 @@ from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import table
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord, read
+from tlsearch.results.record.study_file import damaged_config
 from tlsearch.results.remote.copies import fetched, more
 from tlsearch.search.trial.prepared_images import prepared
 
@@ -37,11 +38,18 @@ class Study:
 
     @property
     def config(self) -> SearchConfig:
-        """The search as it ran, its pictures split and scaled by the rules that it began with."""
+        """The search as it ran, its pictures split and scaled by the rules that it began with;
+        RecordError where study.yaml does not hold one.
+        """
         values: dict[str, Any] = self.about["config"]
         # a study that names no version of the rules had the first
-        data = {"rules": FIRST_RULES, **values.get("data", {})}
-        return from_mapping({**values, "data": data}, str(self.home.study_file), recorded=True)
+        data = values.get("data", {})
+        data = {"rules": FIRST_RULES, **data} if isinstance(data, dict) else data
+        file = self.home.study_file
+        try:
+            return from_mapping({**values, "data": data}, str(file), recorded=True)
+        except ConfigError as error:
+            raise damaged_config(file, error) from error
 
     def record(self) -> StudyRecord:
         """Everything that the journal holds."""
@@ -99,7 +107,7 @@ class Study:
 
 def require_same_images(study: Study, data: ImageData) -> None:
     """Raise RecordError where pictures, classes or splits are not those the study began with."""
-    if data.fingerprint != study.about["data"]["fingerprint"]:
+    if data.fingerprint != study.about.get("data", {}).get("fingerprint"):
         raise RecordError(
             f"{study.home.root}: the images, their classes or splits are not those that the study "
             "began with"

@@ -10,7 +10,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from tlsearch.base.files import DAMAGED_ARCHIVE
+from tlsearch.base.files import DAMAGED_ARCHIVE, naming
 from tlsearch.config.scheduler import Promotion
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
@@ -51,17 +51,18 @@ def run_trials(
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
     if searcher.remaining() > 0 and not _too_late(config, ending, listen):
         tune_config = TuneConfig(
-            search_alg=ElasticLimiter(searcher, watch.room),
+            search_alg=ElasticLimiter(searcher, watch.room, ending),
             scheduler=scheduler,
             num_samples=-1,  # a retried or promoted trial is one more to Ray; the searcher ends
             reuse_actors=True,
             trial_dirname_creator=_folder_name,
         )
-        Tuner(
-            _trainable(config, data, home),
-            tune_config=tune_config,
-            run_config=_run_config(home, ending),
-        ).fit()
+        with naming(home.ray):
+            Tuner(
+                _trainable(config, data, home),
+                tune_config=tune_config,
+                run_config=_run_config(home, ending),
+            ).fit()
         if promotes:  # an actor that ended after its last trial was dismissed left its state behind
             drop_weights(home, searcher.record())
     ending.note_spent()
@@ -74,16 +75,32 @@ class ElasticLimiter(ConcurrencyLimiter):
 
     Stock Ray's limit is the one that a search began with: a node that joins later gets no trial.
     At least one is let through, or else a search whose nodes are all gone would ask for nothing.
+    A journal that cannot be written ends the search: Ray would hide why in a traceback.
     """
 
-    def __init__(self, searcher: Searcher, room: Callable[[], int]) -> None:
+    def __init__(self, searcher: Searcher, room: Callable[[], int], ending: Ending) -> None:
         super().__init__(searcher, max_concurrent=max(1, room()))
         self._room = room
+        self._ending = ending
 
     def suggest(self, trial_id: str) -> Any:
         """The searcher's next configuration, None while there is no room for another."""
         self.max_concurrent = max(1, self._room())
-        return super().suggest(trial_id)
+        with self._ending.on_full_disk():
+            return super().suggest(trial_id)
+        return None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """The result of an epoch, for the searcher."""
+        with self._ending.on_full_disk():
+            super().on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The end of a trial, for the searcher."""
+        with self._ending.on_full_disk():
+            super().on_trial_complete(trial_id, result, error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for Ray to pickle: the journal is the record."""

@@ -14,6 +14,7 @@ from tlsearch.results.rank.confirmation import search_budget
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, TrialRecord, networks, note, read
+from tlsearch.results.record.seal import seal
 from tlsearch.results.remote.driver import LocalStudy, working
 from tlsearch.results.report.report_folder import write_report
 from tlsearch.search.announce import began, ended_event, listeners, so_far
@@ -92,19 +93,29 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
     # takes SIGTERM as it starts; the signals are ours after that.
     with connect(config.resources) as slots, signals(ending):
         require_ready(config, home)
+        home.sweep()
         _begin(config, home, data)
         listen(began(config, home, slots))
-        with forecasted(config, home, data, slots, ending, listen):
-            _run(config, home, data, ending, listen)
-        _note_networks(home)
-        _note_baselines(config, home, data)
-        if not ending.cut_short:
-            _finish(config, home, data, ending, listen)
-        note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
+        with ending.on_full_disk():
+            with forecasted(config, home, data, slots, ending, listen):
+                _run(config, home, data, ending, listen)
+            _note_networks(home)
+            _note_baselines(config, home, data)
+            if not ending.cut_short:
+                _finish(config, home, data, ending, listen)
+        with ending.on_full_disk():
+            note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
+            seal(home.journal_file)
+    return _told(config, home, ending, listen)
+
+
+def _told(config: SearchConfig, home: StudyDirectory, ending: "Ending", listen: Listen) -> Study:
+    """The study of a search that is over, its report written where the disk has room for it."""
     listen(ended_event(config, home, ending))
-    study = Study(home, ending.interrupted or ending.error)
-    study.ended_by = study.ended_by or incomplete(study.left_out())
-    write_report(home, study.record(), study.about)
+    study = Study(home)
+    with ending.on_full_disk():
+        write_report(home, study.record(), study.about)
+    study.ended_by = ending.interrupted or ending.error or incomplete(study.left_out())
     if study.winner() is None and ending.interrupted is None:
         lost = StudyError(f"{home.place}: no trial succeeded; see the logs under trials/")
         raise ending.error or lost

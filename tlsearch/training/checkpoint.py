@@ -73,5 +73,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(trial, int(about["epoch"]), arrays, network, path)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; this trial's weights were not kept") from None
-    except (*DAMAGED_ARCHIVE, TypeError, AttributeError) as error:  # JSON of another shape
+    except DAMAGED_ARCHIVE as error:
         raise RecordError(f"{path}: not a checkpoint, or damaged ({error})") from error

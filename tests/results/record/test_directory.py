@@ -1,6 +1,8 @@
 """The study directory: one driver at a time, and nothing overwritten."""
 
 import contextlib
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,7 +103,9 @@ def test_a_damaged_study_file_says_so(tmp_path: Path, content: bytes, reason: st
     home.study_file.write_bytes(content)
     with pytest.raises(RecordError) as refused:
         home.read_about()
-    assert str(refused.value).startswith(f"{home.study_file}: damaged ({reason}")
+    said = str(refused.value)
+    assert re.match(rf"{re.escape(str(home.study_file))}(:\d+)?: damaged \(", said)
+    assert reason in said
 
 
 def test_a_folder_that_is_no_study_says_so(tmp_path: Path) -> None:
@@ -176,3 +180,23 @@ def test_what_is_written_again_keeps_the_versions_of_the_beginning(tmp_path: Pat
     about = home.read_about()
     assert (about["versions"], about["extended"]) == (versions, [{"after_trials": 5}])
     assert about["config"]["trials"] == 9
+
+
+def test_what_killed_writers_left_in_a_study_goes(tmp_path: Path) -> None:
+    home = StudyDirectory(tmp_path / "study")
+    home.write_about(CONFIG)
+    left = [
+        home.root / ".best.a1b2c3d4" / "bundle",
+        home.report / ".index.html.a1b2c3d4",
+        home.artifacts / ".data.json.a1b2c3d4",
+        home.trial(3) / ".best.npz.a1b2c3d4",
+    ]
+    for path in left:
+        path.mkdir(parents=True)
+        for one in (path, path.parent):
+            os.utime(one, (1e9, 1e9))
+    (home.trial(3) / ".lock").write_text("")
+    os.utime(home.trial(3) / ".lock", (1e9, 1e9))
+    home.sweep()
+    names = {path.name for path in home.root.rglob("*")}
+    assert names == {"study.yaml", "report", "artifacts", "trials", "00003", ".lock"}

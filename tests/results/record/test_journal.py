@@ -1,7 +1,9 @@
 """The journal of a study, as Optuna writes it: read whole, read torn, mended."""
 
+import errno
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,8 @@ from tlsearch.results.record.journal import (
     open_storage,
     read,
 )
+
+TEST = {"trial": 0, "value": 0.8, "images": 9}
 
 
 def begin(path: Path, direction: str = "maximize") -> optuna.Study:
@@ -54,7 +58,7 @@ def journal(tmp_path: Path) -> Path:
     study.tell(study.ask(), state=TrialState.FAIL)
     study.ask().report(0.2, 1)
     study.enqueue_trial({"dropout": 0.1})
-    note(path, {"test": {"value": 0.8}})
+    note(path, {"test": TEST})
     return path
 
 
@@ -69,7 +73,7 @@ def test_every_state_is_told_in_the_words_of_this_project(journal: Path) -> None
         "unfinished",
         "waiting",
     ]
-    assert (record.direction, record.facts) == ("max", {"test": {"value": 0.8}})
+    assert (record.direction, record.facts) == ("max", {"test": TEST})
     first = record.trials[0]
     assert first.values == {1: 0.5, 2: 0.7, 3: 0.6}
     assert (first.epochs, first.best("max"), first.seconds) == (3, (2, 0.7), 1.5)
@@ -131,11 +135,11 @@ def test_a_mended_journal_is_written_on(journal: Path) -> None:
     mend(journal)
     study = optuna.load_study(storage=open_storage(journal), study_name=STUDY_NAME)
     tell(study, "finished", 0.9)
-    note(journal, {"test": {"value": 0.9}})
+    note(journal, {"test": TEST})
     record = read(journal)
     told = next(trial for trial in record.trials if trial.best("max") == (1, 0.9))
     assert (told.state, len(record.trials)) == ("finished", 7)
-    assert record.facts == {"test": {"value": 0.9}}
+    assert record.facts == {"test": TEST}
 
 
 def test_a_whole_or_missing_journal_needs_no_mending(journal: Path) -> None:
@@ -152,7 +156,8 @@ def test_a_whole_or_missing_journal_needs_no_mending(journal: Path) -> None:
 def test_a_line_that_optuna_never_wrote_is_damage(journal: Path, line: bytes) -> None:
     whole, places = cuts(journal)
     journal.write_bytes(whole[: places[0]] + line + b"\n" + whole[places[0] :])
-    with pytest.raises(RecordError, match=r"journal.log: the journal is damaged \("):
+    number = whole.count(b"\n")
+    with pytest.raises(RecordError, match=rf"journal.log:{number}: the journal is damaged \("):
         read(journal)
 
 
@@ -171,3 +176,22 @@ def test_a_missing_journal_is_named_and_not_made(tmp_path: Path) -> None:
         read(path)
     assert str(refused.value) == f"{path}: no journal there; the study has not begun"
     assert not path.exists()
+
+
+def test_a_full_disk_leaves_whole_lines_and_names_the_journal(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = journal.read_bytes()
+    study = optuna.load_study(storage=open_storage(journal), study_name=STUDY_NAME)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left") as raised:
+            study.set_user_attr("spent_s", 1.0)
+    assert raised.value.filename == str(journal)
+    assert journal.read_bytes() == before
+    study.set_user_attr("spent_s", 2.0)
+    assert read(journal).facts["spent_s"] == 2.0

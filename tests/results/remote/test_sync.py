@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.base.errors import StorageError
+from tlsearch.results.record.seal import SEAL
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import of_table
 from tlsearch.results.remote.sync import Mirror, local_stamps
@@ -50,10 +51,13 @@ class Story:
     def _tell(self, line: str) -> None:
         with (self.folder / "journal.log").open("a") as file:
             file.write(line)
+        (self.folder / SEAL).write_text(str((self.folder / "journal.log").stat().st_size))
 
 
 def truthful(files: dict[str, bytes]) -> bool:
-    """Whether all weights that a journal tells of are there."""
+    """Whether all weights that a journal tells of are there, and its digest is not ahead of it."""
+    if int(files.get(SEAL, b"0")) > len(files.get("journal.log", b"")):
+        return False
     told = files.get("journal.log", b"").decode().split()
     kept = {line[1:] for line in told if line[0] == "+"}
     kept -= {line[1:] for line in told if line[0] == "-"}
@@ -150,7 +154,11 @@ def test_only_what_changed_is_sent(tmp_path, far):
     far.passed.clear()
     story.keep()
     Mirror(story.folder, bucket).push()  # another process, which knows what was sent
-    assert far.written() == ["changed/trials/00001/best.npz", "changed/journal.log"]
+    assert far.written() == [
+        "changed/trials/00001/best.npz",
+        "changed/journal.log",
+        f"changed/{SEAL}",
+    ]
     far.passed.clear()
     Mirror(story.folder, bucket).push()
     assert far.passed == []
@@ -161,7 +169,7 @@ def test_a_table_takes_no_weights_along(tmp_path, far):
     story.keep()
     Mirror(story.folder, Bucket(f"s3://{BUCKET}/table")).push()
     reader = Mirror(tmp_path / "reader", Bucket(f"s3://{BUCKET}/table"))
-    assert reader.fetch(of_table) == ["journal.log"]
+    assert reader.fetch(of_table) == [SEAL, "journal.log"]
     far.passed.clear()
     assert reader.fetch(of_table) == []
     assert [method for method, _ in far.passed] == ["GET"]  # the list alone

@@ -259,7 +259,7 @@ def test_damaged_files_are_left_out_with_a_warning(
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / "data.json").write_text('{"classes": 3')
     (tmp_path / "trials" / "00000").mkdir(parents=True)
-    whole = '{"epoch": 0, "value": 0.5}\n'
+    whole = '{"epoch": 0, "value": 0.5, "seconds": 1.0}\n'
     (tmp_path / "trials" / "00000" / "curves.jsonl").write_text(whole + '{"epoch": 1, "va')
     page = Page(render_html(study(), ABOUT, tmp_path))
     assert "data.json: left out of the page, damaged" in caplog.text

@@ -1,5 +1,7 @@
 """The watch over a cluster's nodes, on nodes and a clock of its own; and the limit that follows."""
 
+import errno
+import os
 import pickle
 
 import pytest
@@ -8,6 +10,7 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.nodes import BLAMED_S, LOOK_EVERY_S, Node, Watch
+from tlsearch.search.ending import Ending
 from tlsearch.search.runner import ElasticLimiter
 
 
@@ -132,6 +135,11 @@ class Counting(Searcher):
         pass
 
 
+def limited(room):
+    """A limiter that lets as many trials through as `room` says."""
+    return ElasticLimiter(Counting(), lambda: room[0], Ending(None))
+
+
 def proposed(limiter):
     """How many more trials begin now."""
     count = 0
@@ -142,7 +150,7 @@ def proposed(limiter):
 
 def test_a_node_that_joins_late_is_filled_which_stock_ray_leaves_empty():
     room = [2]
-    stock, ours = ConcurrencyLimiter(Counting(), 2), ElasticLimiter(Counting(), lambda: room[0])
+    stock, ours = ConcurrencyLimiter(Counting(), 2), limited(room)
     assert proposed(stock) == proposed(ours) == 2
     room[0] = 5
     assert proposed(stock) == 0
@@ -151,7 +159,7 @@ def test_a_node_that_joins_late_is_filled_which_stock_ray_leaves_empty():
 
 def test_where_the_room_shrinks_no_trial_begins_until_enough_have_ended():
     room = [3]
-    ours = ElasticLimiter(Counting(), lambda: room[0])
+    ours = limited(room)
     assert proposed(ours) == 3
     room[0] = 1
     first, second, _ = list(ours.live_trials)
@@ -163,7 +171,33 @@ def test_where_the_room_shrinks_no_trial_begins_until_enough_have_ended():
     assert proposed(ours) == 1
 
 
+class Unwritable(Counting):
+    """Cannot note in its journal what it is told."""
+
+    def suggest(self, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "journal.log")
+
+    on_trial_result = on_trial_complete = suggest
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda one: one.suggest("b"),
+        lambda one: one.on_trial_result("a", {}),
+        lambda one: one.on_trial_complete("a", {}),
+    ],
+)
+def test_a_journal_that_cannot_be_written_ends_the_search_with_its_name(call):
+    ending = Ending(None)
+    ours = ElasticLimiter(Unwritable(), lambda: 2, ending)
+    ours.live_trials.add("a")
+    assert call(ours) is None
+    assert ending.stop_all()
+    assert str(ending.error).startswith("journal.log: No space left on device")
+
+
 def test_neither_limit_nor_watch_takes_the_searcher_along_when_ray_saves(nothing):
     watch = Cluster("a").watch(nothing)
-    assert len(pickle.dumps(ElasticLimiter(Counting(), watch.room))) < 200
+    assert len(pickle.dumps(ElasticLimiter(Counting(), watch.room, Ending(None)))) < 200
     assert len(pickle.dumps(watch)) < 200

@@ -140,6 +140,7 @@ def begun(tmp_path):
     home.root.mkdir()
     study = optuna.create_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME)
     trial = study.ask()
+    trial.set_user_attr("config", '{"backbone": "strokes"}')
     for epoch in range(4):
         trial.report(0.5, epoch)
     study.tell(trial, 0.5)

@@ -163,6 +163,8 @@ def test_a_disk_that_takes_no_more_ends_the_study_and_blames_no_configuration(be
     monkeypatch.setattr(module, "_point", full)
     result = actor.step()
     assert result["fatal"]
+    assert result["failure_at"] == "DiskError"
+    assert str(actor.home / "curves.jsonl") in result["failure"]
     assert result["done"]
     assert "No space left on device" in result["failure"]
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from keras.layers import BatchNormalization
 
+from tlsearch.base.files import disk_error
 from tlsearch.bundle import runtimes
 from tlsearch.bundle.open_bundle import OpenModel
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.epoch.executor import shared_executor
-from tlsearch.training.export.formats import Exportable, write
+from tlsearch.training.export.formats import WRITERS, Exportable, write
 from tlsearch.training.export.whole_model import any_size_model, square_model
 
 pytestmark = pytest.mark.training
@@ -113,3 +114,21 @@ def test_a_file_says_what_its_network_says(name, form, tmp_path):
     else:
         assert np.abs(found - expected).max() <= 1e-3  # which random weights amplify
         assert agreement == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("write failed, errno = 28, error message = 'No space left on device'"),
+        RuntimeError("RESOURCE_EXHAUSTED: variables/variables.data: No space left on device"),
+    ],
+)
+def test_a_full_disk_is_no_fault_of_the_format(error, tmp_path, monkeypatch):
+    def full(model, path):
+        raise error
+
+    monkeypatch.setitem(WRITERS, "keras", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        write("keras", Exportable(None, None, LABELS, np.empty(0)), tmp_path / "model.keras")
+    assert disk_error(raised.value) is not None
+    assert raised.value.filename == str(tmp_path / "model.keras")

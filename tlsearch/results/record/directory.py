@@ -11,9 +11,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from tlsearch.base.errors import ConfigError, RecordError
-from tlsearch.base.files import absolute, write_text
+from tlsearch.base.files import absolute, sweep, write_text
 from tlsearch.base.machine import machine
-from tlsearch.base.yaml_text import plain, read_text
+from tlsearch.results.record.study_file import read_study_file
 
 PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seconds
@@ -49,6 +49,12 @@ class StudyDirectory:
         best epoch predicts, `predictions.npz`.
         """
         return self.trials / f"{number:05d}"
+
+    def sweep(self) -> None:
+        """Remove what killed writers left between the files of the study."""
+        trials = self.trials.iterdir() if self.trials.is_dir() else ()
+        for folder in (self.root, self.report, self.artifacts, *trials):
+            sweep(folder)
 
     def require(self) -> None:
         """Raise RecordError unless this is a study directory."""
@@ -113,17 +119,7 @@ class StudyDirectory:
     def read_about(self) -> dict[str, Any]:
         """Read study.yaml; raises RecordError where it is missing or damaged."""
         self.require()
-        try:
-            about = plain(read_text(self.study_file))
-        except ValueError as error:
-            raise RecordError(f"{self.study_file}: damaged ({error})") from error
-        if not (isinstance(about, dict) and _is_config(about.get("config"))):
-            raise RecordError(f"{self.study_file}: damaged (no config in it)")
-        return about
-
-
-def _is_config(found: object) -> bool:
-    return isinstance(found, dict) and {"name", "metric"} <= found.keys()
+        return read_study_file(self.study_file)
 
 
 def versions() -> dict[str, str]:

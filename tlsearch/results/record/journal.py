@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsearch.base.errors import RecordError
 from tlsearch.config.catalog import Direction
 from tlsearch.config.trial_config import first_ranked_epoch
+from tlsearch.results.record.journal_file import DAMAGE, JournalFile
+from tlsearch.results.record.seal import require_sealed
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,6 @@ NETWORK = "network"  # the note that holds the digest of a trial's pretrained ne
 EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
 LEFT_OUT = "left_out"  # the fact that holds which formats are not in it, with the reasons
 SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
-
-# What Optuna raises on lines that it did not write.
-_DAMAGE = (ValueError, KeyError, TypeError, IndexError, AssertionError)
 
 State = Literal["finished", "stopped", "diverged", "failed", "unfinished", "waiting"]
 
@@ -117,26 +114,17 @@ def network_name(trial: Mapping[str, Any]) -> tuple[str, str]:
     return trial["backbone"], trial.get("weights", "default")
 
 
-class _DriverHolds(BaseJournalFileLock):
-    """No lock of its own: the driver's lock on the study directory is held all the while."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None
-
-
 def open_storage(path: Path) -> JournalStorage:
     """The journal as Optuna storage, at an absolute path, without Optuna's own lock.
 
     A writer holds the study directory's lock and calls `mend` first; a reader needs neither.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = JournalFile(path)
     try:
-        return JournalStorage(JournalFileBackend(str(path.absolute()), lock_obj=_DriverHolds()))
-    except _DAMAGE as error:
-        raise RecordError(f"{path}: the journal is damaged ({error})") from error
+        return JournalStorage(file)
+    except DAMAGE as error:
+        raise file.damaged(error) from error
 
 
 def mend(path: Path) -> int:
@@ -163,17 +151,26 @@ def read(path: Path) -> StudyRecord:
     """Read a journal, also while its search runs; raises RecordError where it cannot be read."""
     if not path.is_file():
         raise RecordError(f"{path}: no journal there; the study has not begun")
-    try:
-        storage = open_storage(path)
-        if not storage.get_all_studies():
-            raise RecordError(f"{path}: the journal is empty; the study has not begun")
-        study = _newest(storage)
-        trials = study.get_trials(deepcopy=False)
-    except _DAMAGE as error:
-        raise RecordError(f"{path}: the journal is damaged ({error})") from error
+    require_sealed(path)
+    storage = open_storage(path)
+    if not storage.get_all_studies():
+        raise RecordError(f"{path}: the journal is empty; the study has not begun")
+    study = _newest(storage)
+    trials = study.get_trials(deepcopy=False)
+    _require_configurations(path, trials)
     direction: Direction = "max" if study.direction.name == "MAXIMIZE" else "min"
     facts = {name: value for name, value in study.user_attrs.items() if name != SPACE}
     return StudyRecord(direction, tuple(map(read_trial, trials)), facts)
+
+
+def _require_configurations(path: Path, trials: Iterable[FrozenTrial]) -> None:
+    """RecordError where a trial ended with a value and no line tells its configuration."""
+    for trial in trials:
+        if _state(trial) in ("finished", "stopped") and "config" not in trial.user_attrs:
+            raise RecordError(
+                f"{path}: the journal is damaged (no line tells the configuration of trial "
+                f"{trial.number}, which ended); restore a copy of it"
+            )
 
 
 def newest_name(storage: BaseStorage) -> str | None:

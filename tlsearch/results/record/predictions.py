@@ -1,6 +1,5 @@
 """What a trial's best epoch called each validation image, kept beside its weights."""
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,6 @@ from tlsearch.base.errors import RecordError
 from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
 
 PREDICTIONS = "predictions.npz"  # in the trial's folder
-
-# What a flipped bit makes the reader of an archive raise beside that.
-_DAMAGE = (
-    *DAMAGED_ARCHIVE,
-    MemoryError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +41,7 @@ def load_predictions(path: Path) -> Predictions | None:
             found = Predictions(int(file["epoch"]), file["shown"], file["called"])
     except FileNotFoundError:
         return None
-    except _DAMAGE as error:
+    except DAMAGED_ARCHIVE as error:
         raise RecordError(f"{path}: not predictions, or damaged ({error})") from error
     if not (_is_classes(found.shown) and _is_classes(found.called)):
         raise RecordError(f"{path}: not predictions (expected the places of classes)")

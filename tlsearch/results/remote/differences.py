@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tlsearch.results.record.predictions import PREDICTIONS
+from tlsearch.results.record.seal import SEAL
 
 Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
 Names = Callable[[str], bool]
@@ -31,7 +32,7 @@ def travels(name: str) -> bool:
 
 def of_table(name: str) -> bool:
     """Whether the ranked table is made from it."""
-    return name in (ABOUT, JOURNAL, "best/manifest.json") or name.endswith(f"/{PREDICTIONS}")
+    return name in (ABOUT, JOURNAL, SEAL, "best/manifest.json") or name.endswith(f"/{PREDICTIONS}")
 
 
 def of_page(name: str) -> bool:
@@ -40,12 +41,15 @@ def of_page(name: str) -> bool:
 
 
 def to_send(local: Mapping[str, Stamp], known: Mapping[str, Known]) -> list[str]:
-    """What changed here, but for the journal, which follows when all that it tells of is there.
+    """What changed here, but for the journal, which follows when all that it tells of is there, and
+    its digest, which follows it.
 
     Resume states go first: one that is younger than the journal is of no use.
     """
     changed = [n for n, stamp in local.items() if n not in known or known[n].local != stamp]
-    return sorted((n for n in changed if n != JOURNAL), key=lambda n: (not n.endswith(RESUME), n))
+    return sorted(
+        (n for n in changed if n not in (JOURNAL, SEAL)), key=lambda n: (not n.endswith(RESUME), n)
+    )
 
 
 def to_drop(

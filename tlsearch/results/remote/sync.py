@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.base.files import parse_json, whole_file, write_json
+from tlsearch.results.record.seal import SEAL
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import (
     JOURNAL,
+    NEVER,
     Known,
     Names,
     Stamp,
@@ -36,10 +38,11 @@ class Mirror:
         self.known = _read_state(folder / STATE, bucket.url)
 
     def push(self) -> None:
-        """Bring the bucket up to date: files first, then the journal, then what is gone here.
+        """Bring the bucket up to date: files first, then the journal and its digest, then what is
+        gone here.
 
-        So the journal in the bucket never tells of anything that is not there, and nothing goes
-        that it still tells of.
+        So the journal in the bucket never tells of anything that is not there, nothing goes that it
+        still tells of, and its digest is never ahead of it.
         """
         before = local_stamps(self.folder)
         journal = self.journal()
@@ -48,6 +51,8 @@ class Mirror:
         stamp = (len(journal), 0)
         if journal and (JOURNAL not in self.known or self.known[JOURNAL].local != stamp):
             self.known[JOURNAL] = Known(stamp, self.bucket.write(JOURNAL, journal))
+        if SEAL in before and after.get(SEAL) == before[SEAL] != self._sent(SEAL):
+            self._send(SEAL)
         self._each(self._drop, to_drop(before, after, self.known))
         self._keep_state()
 
@@ -79,6 +84,10 @@ class Mirror:
         """The local journal's whole lines."""
         path = self.folder / JOURNAL
         return whole_lines(path.read_bytes()) if path.is_file() else b""
+
+    def _sent(self, name: str) -> Stamp:
+        """A file as it was here when it last travelled."""
+        return self.known[name].local if name in self.known else NEVER
 
     def _send(self, name: str) -> None:
         path = self.folder / name

@@ -1,13 +1,14 @@
 """What a search leaves beside its journal for the page to show: curves, counts, pictures, sizes."""
 
 import base64
-import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tlsearch.results.record.curve import read_curve
+from tlsearch.results.record.directory import StudyDirectory
 
 log = logging.getLogger(__name__)
 
@@ -125,19 +126,8 @@ class Artifacts:
         return _read(self.study / "best" / "manifest.json", Exports)
 
     def curves(self, number: int) -> list[dict[str, Any]]:
-        """A trial's learning curve, an epoch a row; a torn line ends it."""
-        path = self.study / "trials" / f"{number:05d}" / "curves.jsonl"
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            return []
-        points: list[dict[str, Any]] = []
-        for line in lines:
-            point = _point(line)
-            if point is None:
-                break
-            points.append(point)
-        return points
+        """A trial's learning curve, an epoch a row, without damaged lines."""
+        return read_curve(StudyDirectory(self.study).trial(number) / "curves.jsonl")
 
     def picture(self, relative: str) -> str | None:
         """A picture under artifacts/ as a data URI; None, with a warning, for anything else."""
@@ -160,12 +150,3 @@ def _read(path: Path, model: type[Part]) -> Part | None:
     except (ValidationError, OSError) as error:
         log.warning("%s: left out of the page, damaged (%s)", path, str(error).splitlines()[0])
         return None
-
-
-def _point(line: str) -> dict[str, Any] | None:
-    try:
-        point = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    sound = isinstance(point, Mapping) and isinstance(point.get("epoch"), int)
-    return dict(point) if sound else None

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -34,10 +35,15 @@ def connect(resources: Resources) -> Iterator[int]:
     require_near(address)
     keep_token()
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ours = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address, **quiet)
+    except SystemExit:  # Ray's own way to end on SIGTERM while it starts
+        raise KeyboardInterrupt from None
     except Exception as error:  # ConnectionError, RuntimeError, ValueError: as Ray likes
         raise ClusterError(f"Ray could not be started or reached: {error}") from error
+    if callable(ours) and signal.getsignal(signal.SIGTERM) is not ours:
+        signal.signal(signal.SIGTERM, ours)  # Ray's ends the process without a word
     try:
         yield slots(resources, *(node.resources for node in nodes_up()), fit_grown=grown(resources))
     finally:

@@ -16,9 +16,10 @@ import ray
 from ray import tune
 
 from tlsearch.base.errors import OutOfMemoryError, TlsearchError
-from tlsearch.base.files import without_places, write_text
+from tlsearch.base.files import disk_error, naming, without_places, write_text
 from tlsearch.base.machine import machine
 from tlsearch.config.trial_config import TrialConfig
+from tlsearch.results.record.curve import read_curve
 from tlsearch.results.record.predictions import PREDICTIONS, Predictions
 from tlsearch.search.cluster.node_checks import require_here
 from tlsearch.search.cluster.nodes import LOOK_EVERY_S, here_is_leaving
@@ -75,6 +76,9 @@ class TrialActor(tune.Trainable):
         except TlsearchError as error:
             return self._failed(str(error), type(error).__name__, fatal=True)
         except OSError as error:  # a full disk, a lost folder: no other trial would fare better
+            full = disk_error(error)
+            if full is not None:
+                return self._failed(str(full), type(full).__name__, fatal=True)
             return self._failed(f"{type(error).__name__}: {error}", "StudyError", fatal=True)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -143,11 +147,11 @@ class TrialActor(tune.Trainable):
         return start
 
     def _known_epochs(self) -> set[int]:
-        return {line["epoch"] for line in _points(self.home / "curves.jsonl")}
+        return {line["epoch"] for line in read_curve(self.home / "curves.jsonl")}
 
     def _forget_after(self, epoch: int) -> None:
         """Take up curve and best value as they stood at the resumed epoch."""
-        kept = [line for line in _points(self.home / "curves.jsonl") if line["epoch"] <= epoch]
+        kept = [line for line in read_curve(self.home / "curves.jsonl") if line["epoch"] <= epoch]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_text(self.home / "curves.jsonl", text)
         self._seconds = sum(line["seconds"] for line in kept)
@@ -165,7 +169,8 @@ class TrialActor(tune.Trainable):
         self._last = report
         self._seconds += time.monotonic() - self._started
         self._started = time.monotonic()
-        with (self.home / "curves.jsonl").open("a") as file:
+        curve = self.home / "curves.jsonl"
+        with naming(curve), curve.open("a") as file:
             file.write(json.dumps(_point(report, self.workplace.every_batch)) + "\n")
         if report.diverged:
             return
@@ -292,23 +297,6 @@ def _point(report: "EpochReport", every_batch: bool) -> dict[str, Any]:
 
 def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
-
-
-def _points(path: Path) -> list[dict[str, Any]]:
-    """The points of a learning curve, without lines that are torn or damaged."""
-    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
-    return [point for line in lines if (point := _read_point(line)) is not None]
-
-
-def _read_point(line: bytes) -> dict[str, Any] | None:
-    """A point with what a resumed trial takes from it; None where the line is damaged."""
-    try:
-        point = json.loads(line)
-        known = {"epoch": int(point["epoch"]), "seconds": float(point["seconds"])}
-        value = None if point["value"] is None else float(point["value"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    return {**point, **known, "value": value}
 
 
 def _log_to(path: Path) -> None:

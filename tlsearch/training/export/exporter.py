@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
-from tlsearch.base.files import is_special, write_json, write_text
+from tlsearch.base.files import is_special, scratch_beside, write_json, write_text
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import (
     CARD,
@@ -63,10 +62,10 @@ def export_bundle(request: ExportRequest) -> Exported:
     only packages are missing.
     """
     _refuse_foreign(request.out)
-    with _beside(request.out) as folder:
-        bundle = Path(folder) / "bundle"
+    with scratch_beside(request.out) as folder:
+        bundle = folder / "bundle"
         bundle.mkdir()
-        exported = _fill(bundle, Path(folder) / "pictures", request)
+        exported = _fill(bundle, folder / "pictures", request)
         _replace(bundle, request.out)
     return exported
 
@@ -251,12 +250,6 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _beside(out: Path) -> "tempfile.TemporaryDirectory[str]":
-    """A scratch folder on the same disk, so that what is finished can be moved by name."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.")
-
-
 def _replace(bundle: Path, out: Path) -> None:
     """Put the finished folder in its place; an older one gives way."""
     if out.exists():
@@ -275,8 +268,7 @@ def _put(file: Path, out: Path) -> None:
 
 def export_file(request: ExportRequest) -> Exported:
     """Export one `.keras` file, verified as in a bundle, without the rest of the bundle."""
-    with _beside(request.out) as folder:
-        bundle = Path(folder)
+    with scratch_beside(request.out) as bundle:
         exported = _fill(bundle, bundle / "pictures", request)
         _put(bundle / exported.manifest.artifact("keras").path, request.out)
     return exported

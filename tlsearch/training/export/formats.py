@@ -1,8 +1,10 @@
 """A trained network written in each export format, by one function a format."""
 
+import errno
 import importlib
 import json
 import logging
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -48,13 +50,20 @@ def write(form: str, model: Exportable, path: Path) -> None:
         raise ConfigError(
             [f"{form} needs {error.name}: pip install 'tlsearch[{extra}]'"]
         ) from error
-    except OSError:  # a full disk is no fault of the format
-        raise
     except Exception as error:  # each converter has its own kinds for a network it does not take
+        if isinstance(error, OSError) or os.strerror(errno.ENOSPC) in str(error):
+            raise _unwritten(path, error) from error  # no fault of the format
         reason = (str(error).strip().splitlines() or [""])[0]
         raise RecordError(
             f"{path.name}: the conversion to {form} failed ({type(error).__name__}: {reason})"
         ) from error
+
+
+def _unwritten(path: Path, error: Exception) -> OSError:
+    """A disk that takes no more, with the file, which few converters name."""
+    told = getattr(error, "errno", None) or errno.ENOSPC
+    named = getattr(error, "filename", None)
+    return OSError(told, os.strerror(told), named or str(path))
 
 
 def _keras(model: Exportable, path: Path) -> None:

@@ -1,0 +1,185 @@
+"""A study with one damaged file opens with what is whole, or ends with exit code 4, file and line.
+
+Each case damages one file of a study of `earlier_studies` in one way, drawn from a seed, and opens
+it as `report`, `compare` and `resume` do.
+"""
+
+import random
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlsearch.base.errors import RecordError
+from tlsearch.cli.main import main
+from tlsearch.results.rank.context import ranking_context
+from tlsearch.results.record.curve import read_curve
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import read
+from tlsearch.results.record.predictions import Predictions, load_predictions
+from tlsearch.results.report.comparison import compared
+from tlsearch.results.report.readable_table import readable
+from tlsearch.results.report.text import explain, render, summary
+from tlsearch.search.handle import Study
+from tlsearch.search.propose.searcher import TruthfulSearch
+from tlsearch.search.runner import forget_unrecorded
+
+STUDIES = Path(__file__).parent / "earlier_studies"
+GARBAGE = [b"", b"null", b"[]", b"3", b"\xff\xfe", b'{"a": 1}', b"- [", b"x: &a [*a]", b"[" * 9999]
+VALUES = [b"null", b"-1", b"1e999", b'"x"', b"[]", b"{}", b"true", b"9" * 30, b"2026-02-30"]
+
+
+def flipped(content, chance):
+    """One bit is another."""
+    place, bit = chance.randrange(len(content)), chance.randrange(8)
+    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+def truncated(content, chance):
+    """The end is gone."""
+    return content[: chance.randrange(len(content))]
+
+
+def line_deleted(content, chance):
+    """One line is gone."""
+    lines = content.splitlines(keepends=True)
+    del lines[chance.randrange(len(lines))]
+    return b"".join(lines)
+
+
+def lines_swapped(content, chance):
+    """Two lines are in each other's place."""
+    lines = content.splitlines(keepends=True)
+    one, other = chance.randrange(len(lines)), chance.randrange(len(lines))
+    lines[one], lines[other] = lines[other], lines[one]
+    return b"".join(lines)
+
+
+def line_replaced(content, chance):
+    """One line is garbage."""
+    lines = content.splitlines(keepends=True)
+    lines[chance.randrange(len(lines))] = chance.choice(GARBAGE) + b"\n"
+    return b"".join(lines)
+
+
+def value_replaced(content, chance):
+    """One value is another."""
+    found = list(re.finditer(rb'(?<=[:\[]) ?\\?"?([\w.-]+)\\?"?(?=[,}\]\n])', content))
+    start, end = chance.choice(found).span()
+    return content[:start] + b" " + chance.choice(VALUES) + content[end:]
+
+
+BYTES = (flipped, truncated)
+LINES = (*BYTES, flipped, line_deleted, lines_swapped, line_replaced, value_replaced)
+
+
+def damaged(path, seed, ways):
+    """Damage a file in place, as a seed says; the file as it was is put back by the caller."""
+    chance = random.Random(seed)
+    path.write_bytes(chance.choice(ways)(path.read_bytes(), chance))
+
+
+@pytest.fixture(params=["finished", "interrupted"])
+def home(request, tmp_path):
+    shutil.copytree(STUDIES / request.param, tmp_path / "study")
+    return StudyDirectory(tmp_path / "study")
+
+
+def shown(home):
+    """All of a study that `report` and `compare` print."""
+    about, record = home.read_about(), read(home.journal_file)
+    render(record, about, "json", home.best)
+    explain(readable(record, about["config"]["metric"], ranking_context(record, about, home.best)))
+    summary(record, about)
+    compared([home.root])
+
+
+def searched(home, config):
+    """A study's search, opened as `resume` opens it."""
+    forget_unrecorded(home, read(home.journal_file).trials)
+    TruthfulSearch(config, home.journal_file, lambda *_: None).remaining()
+
+
+def refusals(path, seeds, ways, opened):
+    """What was said where a damaged file was not opened; each message names the file."""
+    whole, said = path.read_bytes(), []
+    for seed in range(seeds):
+        path.write_bytes(whole)
+        damaged(path, f"{path.name} {seed}", ways)
+        try:
+            opened()
+        except RecordError as error:
+            said.append(str(error))
+    path.write_bytes(whole)
+    assert [text for text in said if not text.startswith(str(path))] == []
+    return said
+
+
+def of_line(path, said):
+    """The messages that name a line of the file."""
+    return [text for text in said if re.match(rf"{re.escape(str(path))}:\d+: ", text)]
+
+
+def test_a_damaged_journal_is_read_around_or_told_with_the_line(home):
+    config, path = Study(home.root).config, home.journal_file
+
+    def opened():
+        shown(home)
+        searched(home, config)
+
+    said = refusals(path, 100, LINES, opened)
+    assert len(said) > 30
+    assert len(of_line(path, said)) >= len(said) - 2  # else the journal is empty
+
+
+def test_a_damaged_study_file_is_told_with_the_line(home):
+    path = home.study_file
+
+    def opened():
+        shown(home)
+        assert Study(home.root).config.name
+
+    said = refusals(path, 60, LINES, opened)
+    assert len(said) > 20
+    assert len(of_line(path, said)) > len(said) // 2  # no line where nothing can be decoded
+
+
+def test_a_damaged_learning_curve_is_shown_as_far_as_it_is_whole(home):
+    path, kept = home.trial(0) / "curves.jsonl", []
+    assert refusals(path, 40, LINES, lambda: kept.append(len(read_curve(path)))) == []
+    whole = len(read_curve(path))
+    assert sum(count >= whole - 2 for count in kept) > 30
+
+
+def test_a_damaged_resume_state_does_not_keep_a_study_from_going_on(tmp_path):
+    shutil.copytree(STUDIES / "interrupted", tmp_path / "study")
+    home = StudyDirectory(tmp_path / "study")
+    path, trials = home.trial(1) / "resume.npz", read(home.journal_file).trials
+    whole = path.read_bytes()
+    for seed in range(100):
+        path.write_bytes(whole)
+        damaged(path, seed, BYTES)
+        forget_unrecorded(home, trials)
+
+
+def test_damaged_predictions_say_so(tmp_path):
+    path = tmp_path / "predictions.npz"
+    Predictions(3, np.arange(60) % 10, np.arange(60) % 7).save(path)
+    assert len(refusals(path, 100, BYTES, lambda: load_predictions(path))) > 80
+
+
+@pytest.mark.parametrize("command", ["report", "compare", "resume", "export"])
+def test_a_command_ends_with_exit_code_4_and_the_line(home, command, monkeypatch, capsys):
+    lines = home.journal_file.read_bytes().splitlines(keepends=True)
+    lines[5] = lines[5].replace(b'"op_code":', b'"op_kode":')
+    home.journal_file.write_bytes(b"".join(lines))
+    out = ["--out", "model.keras"] if command == "export" else []
+    monkeypatch.setattr(sys, "argv", ["tlsearch", command, str(home.root), *out])
+    assert main() == 4
+    said = capsys.readouterr().err
+    after = len(lines) - 6
+    assert f"error: {home.journal_file}:6: the journal is damaged (no 'op_code' in it)" in said
+    assert f"which loses the line and the {after} after it" in said

@@ -1,0 +1,56 @@
+"""The digest of a journal at the end of its driver, kept beside it: what was changed since shows.
+
+A journal only grows, so the digest is that of its first bytes; it holds while a later driver goes
+on, which writes a new one at its end.
+"""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+
+from tlsearch.base.errors import RecordError
+from tlsearch.base.files import write_json
+
+SEAL = "journal.sha256.json"
+
+
+class Seal(BaseModel):
+    """The SHA-256 of the first so many bytes of a journal."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    bytes: NonNegativeInt
+    sha256: str
+
+
+def seal(journal: Path) -> None:
+    """Note the digest of a journal as it is; its driver alone calls it, after its last line."""
+    content = journal.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    write_json(journal.with_name(SEAL), {"bytes": len(content), "sha256": digest})
+
+
+def require_sealed(journal: Path) -> None:
+    """Raise RecordError where a journal is not what it was at the end of its last driver.
+
+    A study without a digest, of an earlier version or killed, is taken as it is.
+    """
+    path = journal.with_name(SEAL)
+    if not path.is_file():
+        return
+    try:
+        known = Seal.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RecordError(
+            f"{path}: damaged ({error.errors()[0]['msg']}); delete it to take {journal.name} as it "
+            "is"
+        ) from error
+    with journal.open("rb") as file:
+        content = file.read(known.bytes)
+    if hashlib.sha256(content).hexdigest() != known.sha256:
+        raise RecordError(
+            f"{journal}: changed since the study ended (its first {known.bytes} bytes are not what "
+            f"{SEAL} says), so trials may be lost and values may be wrong; restore a copy of it, "
+            f"or delete {SEAL} to take the journal as it is"
+        )
