@@ -21,6 +21,8 @@ from tlsearch.base.files import (
     parse_json,
     private_file,
     scratch_beside,
+    sha256,
+    size,
     sweep,
     whole_file,
     without_places,
@@ -90,12 +92,14 @@ def test_json_keeps_its_order_and_refuses_what_is_not_json(tmp_path: Path) -> No
     assert not (tmp_path / "b.json").exists()
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_link_is_followed_only_where_the_user_named_it(tmp_path: Path, follow: bool) -> None:
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "target")
-    write_text(tmp_path / "link", "new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "target").read_text() == "new"
+    write_text(tmp_path / "link", "new", follow=follow)
+    assert (tmp_path / "link").read_text() == "new"
+    assert (tmp_path / "link").is_symlink() is follow
+    assert (tmp_path / "target").read_text() == ("new" if follow else "old")
 
 
 def test_what_is_no_file_is_written_into_and_stays_what_it_is(tmp_path: Path) -> None:
@@ -103,7 +107,7 @@ def test_what_is_no_file_is_written_into_and_stays_what_it_is(tmp_path: Path) ->
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
     reader.start()
-    write_text(pipe, "new")
+    write_text(pipe, "new", follow=True)
     reader.join()
     assert heard == [b"new"]
     assert pipe.is_fifo()
@@ -208,3 +212,14 @@ def test_what_a_living_writer_holds_stays(tmp_path: Path) -> None:
         assert folder.is_dir()
         file.write(b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_the_digest_of_a_folder_sees_contents_and_names(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "file").write_bytes(b"xyz")
+    assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
+    assert size(tmp_path / "a") == 3
+    (tmp_path / "b" / "deep" / "file").write_bytes(b"xyz!")
+    (tmp_path / "c" / "deep" / "file").rename(tmp_path / "c" / "deep" / "other")
+    assert len({sha256(tmp_path / name) for name in ("a", "b", "c")}) == 3

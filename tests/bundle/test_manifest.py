@@ -4,6 +4,7 @@ import os
 import pytest
 
 from tlsearch.base.errors import RecordError
+from tlsearch.base.files import sha256
 from tlsearch.bundle.manifest import (
     Artifact,
     Manifest,
@@ -11,8 +12,6 @@ from tlsearch.bundle.manifest import (
     is_replaceable,
     locate,
     read_manifest,
-    sha256,
-    size,
 )
 
 
@@ -118,7 +117,7 @@ def test_a_link_cannot_leave_the_bundle(tmp_path):
     bundle.mkdir()
     (tmp_path / "secret").write_text("x")
     os.symlink(tmp_path / "secret", bundle / "model.keras")
-    with pytest.raises(RecordError, match="points outside the bundle"):
+    with pytest.raises(RecordError, match=r"model\.keras: a link"):
         locate(bundle, artifact_of("model.keras"))
 
 
@@ -136,17 +135,6 @@ def test_a_changed_file_is_refused_unless_trusted(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(RecordError, match=r"model\.keras: the manifest names it"):
         locate(tmp_path, artifact_of("model.keras"))
-
-
-def test_the_digest_of_a_folder_sees_contents_and_names(tmp_path):
-    for name in ("a", "b", "c"):
-        (tmp_path / name / "deep").mkdir(parents=True)
-        (tmp_path / name / "deep" / "file").write_bytes(b"xyz")
-    assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
-    assert size(tmp_path / "a") == 3
-    (tmp_path / "b" / "deep" / "file").write_bytes(b"xyz!")
-    (tmp_path / "c" / "deep" / "file").rename(tmp_path / "c" / "deep" / "other")
-    assert len({sha256(tmp_path / name) for name in ("a", "b", "c")}) == 3
 
 
 @pytest.mark.parametrize(

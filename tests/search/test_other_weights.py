@@ -57,6 +57,8 @@ def forgotten(study, checkpoints):
     about = yaml.safe_load((study / "study.yaml").read_text())
     del about["weights"]
     (study / "study.yaml").write_text(yaml.safe_dump(about))
+    lines = (study / "journal.log").read_text().splitlines(keepends=True)
+    (study / "journal.log").write_text("".join(one for one in lines if '"kept"' not in one))
     for path in study.glob("trials/*/best.npz") if checkpoints else ():
         with np.load(path) as file:
             arrays = dict(file)

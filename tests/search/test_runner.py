@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ray import tune
 
+from tlsearch.base.files import sha256
 from tlsearch.config.load import parse
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import TrialRecord
@@ -99,6 +100,38 @@ def test_no_trial_is_taken_up_beyond_what_the_journal_knows(tmp_path, saved, kep
     np.savez(home.trial(0) / "resume.npz", about=np.array(json.dumps({"epoch": saved})))
     runner.forget_unrecorded(home, [trial])
     assert (home.trial(0) / "resume.npz").exists() == kept
+
+
+def checkpoint(path, epoch):
+    np.savez(path, about=np.array(json.dumps({"epoch": epoch})))
+    return sha256(path)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "epoch", "goes_on"),
+    [
+        ("as it is", 2, True),
+        (None, 2, True),  # of an earlier version
+        ("other", 3, True),  # the journal has not heard of it yet
+        ("other", 2, False),
+        ("other", None, False),  # damaged
+        ("gone", 2, False),
+    ],
+)
+def test_a_trial_beside_other_weights_than_recorded_starts_over(
+    tmp_path, caplog, recorded, epoch, goes_on
+):
+    home, values = StudyDirectory(tmp_path), {0: 0.1, 1: 0.2, 2: 0.3}
+    home.trial(0).mkdir(parents=True)
+    checkpoint(home.trial(0) / "resume.npz", 1)
+    best = home.trial(0) / "best.npz"
+    found = checkpoint(best, epoch)
+    if recorded == "gone":
+        best.unlink()
+    kept = {} if recorded is None else {"best.npz": found if recorded == "as it is" else "0" * 64}
+    runner.forget_unrecorded(home, [TrialRecord(0, "unfinished", {}, values, kept=kept)])
+    assert (home.trial(0) / "resume.npz").exists() is goes_on
+    assert ("starts over" in caplog.text) is not goes_on
 
 
 def test_a_damaged_resume_state_is_left_to_its_actor(tmp_path):

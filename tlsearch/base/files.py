@@ -1,13 +1,15 @@
-"""Files that appear whole or not at all: temporary sibling, flush, fsync, rename."""
+"""Files that appear whole or not at all (temporary sibling, flush, fsync, rename), and digests."""
 
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import math
 import os
 import re
 import shutil
+import stat
 import struct
 import sysconfig
 import tempfile
@@ -19,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tlsearch.base.errors import ConfigError, DiskError
+from tlsearch.base.errors import ConfigError, DiskError, RecordError
 
 # The installed package: its code, and the files that travel with it.
 PACKAGE = Path(__file__).parents[1]
@@ -52,16 +54,18 @@ LEFT_AFTER_S = 60.0  # a younger one may not be locked yet
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, follow: bool = False) -> Iterator[IO[bytes]]:
     """A binary file to write; it takes its name only when the block ends without an error.
 
-    A device or a pipe is written into: a file in its place would be of no use to anybody.
+    It replaces a link, never the file that the link leads to. With `follow`, for a place that the
+    user named, a link stays a link, and a device or a pipe is written into: a file in its place
+    would be of no use to anybody.
     """
-    if is_special(path):
+    if follow and is_special(path):
         with path.open("wb") as file:
             yield file
         return
-    path = path.resolve()  # a link stays a link
+    path = path.resolve() if follow else path
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -218,15 +222,85 @@ def private_file(path: Path, text: str) -> None:
     path.chmod(0o600)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, UTF-8."""
-    with whole_file(path) as file:
+def write_text(path: Path, text: str, follow: bool = False) -> None:
+    """Write a whole text file, UTF-8; `follow` as in `whole_file`."""
+    with whole_file(path, follow) as file:
         file.write(text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a whole JSON file, indented, in the order given."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def refuse_link(path: Path) -> None:
+    """Raise RecordError where this is a link, whatever it leads to."""
+    if path.is_symlink():
+        raise RecordError(
+            f"{path}: a link, which is not followed; put what it leads to in its place"
+        )
+
+
+def inside(root: Path, *names: str) -> Path:
+    """A place below a folder; RecordError where one of the names is a link. The folder itself may
+    lie behind links.
+    """
+    path = root
+    for name in names:
+        path = path / name
+        refuse_link(path)
+    return path
+
+
+@contextlib.contextmanager
+def append_only(path: Path) -> Iterator[IO[bytes]]:
+    """A file to append to, begun where there is none; it takes the place of a link."""
+    if path.is_symlink():
+        path.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
+        yield file
+
+
+def read_plain(path: Path, most_bytes: int | None = None) -> bytes:
+    """A file's content; RecordError where it is a link, no regular file, or holds more.
+
+    A pipe is not waited for. Raises what `open` raises besides.
+    """
+    refuse_link(path)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise RecordError(f"{path}: not a regular file")
+        if most_bytes is not None and about.st_size > most_bytes:
+            raise RecordError(f"{path}: {about.st_size} bytes, at most {most_bytes} are read")
+        return file.read()
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file; of a folder, that of its files' names and contents in order."""
+    digest = hashlib.sha256()
+    for file in files_of(path):
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as content:
+            while chunk := content.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    return sum(file.stat().st_size for file in files_of(path))
+
+
+def files_of(path: Path) -> Iterator[Path]:
+    """The file itself, or every file of a folder in order."""
+    if path.is_dir():
+        yield from sorted(p for p in path.rglob("*") if p.is_file())
+    else:
+        yield path
 
 
 def _umask() -> int:

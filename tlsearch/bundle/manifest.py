@@ -1,13 +1,13 @@
 """manifest.json: what a bundle holds, and what each file was measured to be."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import write_text
+from tlsearch.base.files import read_plain, refuse_link, sha256, write_text
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 
 MANIFEST = "manifest.json"
@@ -15,6 +15,13 @@ LABELS = "labels.json"
 CARD = "model_card.md"
 # Everything that a bundle may hold, by name.
 FILES = frozenset((MANIFEST, LABELS, CARD, *(form.file for form in EXPORT_FORMATS.values())))
+
+
+MANIFEST_BYTES = 16 * 2**20
+MAX_PX = 1024  # as `data.image_px` allows
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class _Plain(BaseModel):
@@ -30,12 +37,12 @@ class Artifact(_Plain):
 
     format: str
     path: str
-    bytes: int
+    bytes: Count
     sha256: str
-    parity: float
-    agreement: float
-    accuracy: float
-    latency_ms: dict[str, float] = {}
+    parity: Annotated[float, Field(ge=0)]
+    agreement: Share
+    accuracy: Share
+    latency_ms: dict[str, Annotated[float, Field(ge=0)]] = {}
 
     @property
     def row(self) -> ExportFormat:
@@ -52,34 +59,48 @@ class Manifest(_Plain):
     for and failed to the reason.
     """
 
-    labels: tuple[str, ...]
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
     classes: dict[str, str] = {}
-    bits: dict[int, int] | None = None
-    image_px: int
+    bits: dict[Annotated[int, Field(ge=0, le=16)], Annotated[int, Field(ge=1, le=16)]] | None = None
+    image_px: Annotated[int, Field(ge=1, le=MAX_PX)]
     input: str
     output: str
     resize: str
-    trained_accuracy: float
-    pictures: int
+    trained_accuracy: Share
+    pictures: Count
     backbone: str
     weights: str
     weights_licence: str
     network: str | None = None
     data_fingerprint: str
     versions: dict[str, str]
-    artifacts: tuple[Artifact, ...]
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1)]
     left_out: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _name_once(self) -> Self:
+        for names in (self.labels, [artifact.format for artifact in self.artifacts]):
+            if len({*names}) < len(names):
+                raise ValueError("a label or a format that stands there twice")
+        return self
 
     def write(self, bundle: Path) -> None:
         """Write it into the bundle, whole."""
         write_text(bundle / MANIFEST, self.model_dump_json(indent=2) + "\n")
 
     def artifact(self, form: str | None) -> Artifact:
-        """The artifact of a format, by default the first; RecordError where there is none."""
+        """The artifact of a format, by default the first that is no program; RecordError where
+        there is none.
+        """
         for artifact in self.artifacts:
-            if form in (None, artifact.format):
+            if form == artifact.format or (form is None and not artifact.row.program):
                 return artifact
         held = ", ".join(artifact.format for artifact in self.artifacts)
+        if form is None:
+            raise RecordError(
+                f"this bundle holds only {held}, a program that may read and write files: where "
+                f"you trust its maker, open it with --artifact {self.artifacts[0].format}"
+            )
         raise RecordError(f"no {form} in this bundle, which holds: {held}")
 
 
@@ -93,16 +114,25 @@ def read_manifest(bundle: Path) -> Manifest:
     """Read and check a bundle's manifest; RecordError where it is missing or not one."""
     path = bundle / MANIFEST
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(read_plain(path, MANIFEST_BYTES))
     except FileNotFoundError:
         raise RecordError(f"{bundle}: not a bundle (no {MANIFEST} in it)") from None
     except (ValidationError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = _reason(error)
         raise RecordError(f"{path}: damaged, or of another version ({reason})") from None
     unknown = [a.format for a in manifest.artifacts if a.format not in EXPORT_FORMATS]
     if unknown:
         raise RecordError(f"{path}: formats that this version does not know: {', '.join(unknown)}")
     return manifest
+
+
+def _reason(error: ValidationError | OSError) -> str:
+    """The first thing that is wrong, in one line."""
+    if isinstance(error, OSError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return ": ".join(part for part in (where, first["msg"].splitlines()[0]) if part)
 
 
 def is_replaceable(out: Path) -> bool:
@@ -123,15 +153,22 @@ def is_replaceable(out: Path) -> bool:
 
 
 def locate(bundle: Path, artifact: Artifact, verify: bool = True) -> Path:
-    """The file of an artifact, inside the bundle and, with `verify`, unchanged since the export."""
+    """The file of an artifact, inside the bundle and, with `verify`, unchanged since the export.
+
+    No link is followed, whatever it leads to, and nothing but files and folders is read.
+    """
     relative = PurePosixPath(artifact.path)
     if relative.is_absolute() or ".." in relative.parts:
         raise RecordError(f"{bundle}: the manifest points outside the bundle ({artifact.path})")
-    path = (bundle / relative).resolve()
-    if not path.is_relative_to(bundle.resolve()):
-        raise RecordError(f"{bundle}: the manifest points outside the bundle ({artifact.path})")
-    if not path.exists():
+    if artifact.path != artifact.row.file:
+        raise RecordError(
+            f"{bundle}: the manifest names {artifact.format} in {artifact.path}, expected it in "
+            f"{artifact.row.file}"
+        )
+    path = bundle.resolve() / relative
+    if not path.exists() and not path.is_symlink():
         raise RecordError(f"{path}: the manifest names it and it is not there")
+    _require_plain(path)
     if verify and sha256(path) != artifact.sha256:
         raise RecordError(
             f"{path}: changed since it was exported (its sha256 is not the manifest's); "
@@ -140,26 +177,11 @@ def locate(bundle: Path, artifact: Artifact, verify: bool = True) -> Path:
     return path
 
 
-def sha256(path: Path) -> str:
-    """The digest of a file; of a folder, that of its files' names and contents in order."""
-    digest = hashlib.sha256()
-    for file in files_of(path):
-        if path.is_dir():
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as content:
-            while chunk := content.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
-def size(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    return sum(file.stat().st_size for file in files_of(path))
-
-
-def files_of(path: Path) -> Iterator[Path]:
-    """The file itself, or every file of a folder in order."""
+def _require_plain(path: Path) -> None:
+    """Raise RecordError unless this is a file, or a folder of files and folders alone."""
+    refuse_link(path)
     if path.is_dir():
-        yield from sorted(p for p in path.rglob("*") if p.is_file())
-    else:
-        yield path
+        for entry in path.iterdir():
+            _require_plain(entry)
+    elif not path.is_file():
+        raise RecordError(f"{path}: neither a file nor a folder")

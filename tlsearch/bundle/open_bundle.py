@@ -1,5 +1,6 @@
 """A bundle, or a lone exported `.keras` file, opened: pictures in, probabilities out."""
 
+import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,9 +16,12 @@ from tlsearch.base.files import parse_json
 from tlsearch.bundle import runtimes
 from tlsearch.bundle.manifest import LABELS, MANIFEST, locate, read_manifest
 from tlsearch.bundle.runtimes import Predict
+from tlsearch.bundle.self_contained import require_self_contained
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.data.decode import pixels_of, read_pixels, resize
 from tlsearch.data.depth import Bits
+
+log = logging.getLogger(__name__)
 
 BITS = "bits.json"  # in a `.keras` file, beside its labels
 
@@ -57,10 +61,22 @@ class OpenModel:
         if not pictures:
             return np.empty((0, len(self.labels)), np.float32)
         if self.form.any_size and any(p.shape != pictures[0].shape for p in pictures):
-            return _sum_to_one(np.concatenate([self.run(picture[None]) for picture in pictures]))
-        if not self.form.any_size:
-            pictures = [resize(picture, self.image_px) for picture in pictures]
-        return _sum_to_one(self.run(np.stack(pictures)))
+            rows = np.concatenate([self.run(picture[None]) for picture in pictures])
+        else:
+            if not self.form.any_size:
+                pictures = [resize(picture, self.image_px) for picture in pictures]
+            rows = self.run(np.stack(pictures))
+        return _sum_to_one(self._checked(rows, len(pictures)))
+
+    def _checked(self, rows: NDArray[Any], pictures: int) -> NDArray[Any]:
+        """Its output, if that is a row of probabilities for each picture; else RecordError."""
+        classes = len(self.labels) or rows.shape[-1]  # where only the file is checked: no labels
+        if rows.shape != (pictures, classes):
+            raise RecordError(
+                f"the {self.form.name} file gives an output of shape {rows.shape} for {pictures} "
+                f"pictures, expected probabilities of {classes} classes for each"
+            )
+        return rows
 
 
 def _sum_to_one(rows: NDArray[Any]) -> NDArray[Any]:
@@ -71,7 +87,8 @@ def _sum_to_one(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def open_model(path: Path, form: str | None = None, verify: bool = True) -> OpenModel:
-    """Open a bundle's folder (its first artifact, or the one of `form`), or a file of one.
+    """Open a bundle's folder (the artifact of `form`; by default the first that is no program), or
+    a file of one.
 
     With `verify` a file that is not the one exported is refused. Raises RecordError, with what is
     wrong.
@@ -92,6 +109,12 @@ def _from_bundle(bundle: Path, form: str | None, verify: bool) -> OpenModel:
     manifest = read_manifest(bundle)
     artifact = manifest.artifact(form)
     file = locate(bundle, artifact, verify)
+    if artifact.row.program:
+        log.warning(
+            "%s: a %s is a program that may read and write files; open it only where you trust its "
+            "maker",
+            *(file, artifact.format),
+        )
     run = runtimes.load(file, artifact.row)
     return OpenModel(
         manifest.labels, artifact.row, manifest.image_px, run, manifest.classes, manifest.bits
@@ -100,19 +123,23 @@ def _from_bundle(bundle: Path, form: str | None, verify: bool) -> OpenModel:
 
 def _from_lone_file(path: Path) -> OpenModel:
     """A `.keras` file away from its bundle still knows its labels."""
+    form = EXPORT_FORMATS["keras"]
+    require_self_contained(path, form)
     try:
         with zipfile.ZipFile(path) as archive:
-            labels = tuple(parse_json(archive.read(LABELS)))
+            labels = _labels(parse_json(archive.read(LABELS)))
             known = parse_json(archive.read(BITS)) if BITS in archive.namelist() else None
             bits = known and {int(stated): int(depth) for stated, depth in known.items()}
-    except (
-        zipfile.BadZipFile,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OSError,
-    ) as error:
+    except Exception as error:  # of the archive, of JSON, or of JSON of another shape
         raise RecordError(f"{path}: not a model exported by tlsearch ({error})") from error
-    form = EXPORT_FORMATS["keras"]
     return OpenModel(labels, form, 0, runtimes.load(path, form), bits=bits)
+
+
+def _labels(found: Any) -> tuple[str, ...]:
+    """Labels as a file holds them; ValueError where they are none."""
+    names = found if isinstance(found, list) else []
+    if not names or len({*map(str, names)}) < len(names):
+        raise ValueError(f"expected distinct labels in {LABELS}")
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"expected names in {LABELS}")
+    return tuple(names)

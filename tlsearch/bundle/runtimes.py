@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.bundle.quiet_tensorflow import import_tensorflow
+from tlsearch.bundle.self_contained import require_self_contained
 from tlsearch.config.catalog import ExportFormat
 
 # RGB 0-255, (n, height, width, 3) -> probabilities, (n, classes) float32.
@@ -20,21 +21,38 @@ Predict = Callable[[NDArray[Any]], NDArray[Any]]
 def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
     """Load a model file, on all cores or as many threads as given.
 
-    Raises RecordError where it is not such a file, ConfigError where its runtime is not installed.
-    TensorFlow takes the number of threads of its first use in a process.
+    Raises RecordError where it is not such a file, or loading it could do more than that;
+    ConfigError where its runtime is not installed. What it returns raises RecordError for pictures
+    that the file cannot take. TensorFlow takes the number of threads of its first use in a process.
     """
     opener = _OPENERS[form.name.partition("_")[0] if "litert" in form.name else form.name]
     try:
-        return opener(path, threads or os.cpu_count() or 1)
+        require_self_contained(path, form)
+        return _guarded(path, opener(path, threads or os.cpu_count() or 1))
     except ImportError as error:
         raise ConfigError(
             [f"{form.name} needs {error.name}: pip install 'tlsearch[{form.extra}]'"]
         ) from error
-    except ConfigError:
+    except (ConfigError, RecordError):
         raise
     except Exception as error:  # each runtime has its own kinds for a file that it cannot read
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RecordError(f"{path}: cannot be loaded as {form.name} ({reason})") from error
+        raise RecordError(f"{path}: cannot be loaded as {form.name} ({_line(error)})") from error
+
+
+def _guarded(path: Path, run: Predict) -> Predict:
+    def predict(images: NDArray[Any]) -> NDArray[Any]:
+        try:
+            return run(images)
+        except MemoryError:
+            raise
+        except Exception as error:  # each runtime has its own kinds for a graph that does not fit
+            raise RecordError(f"{path}: cannot be run ({_line(error)})") from error
+
+    return predict
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _tensorflow(threads: int) -> Any:

@@ -32,14 +32,20 @@ class RefusedError(Exception):
         self.status, self.reason = status, reason
 
 
-def serve(model_path: Path, host: str = "127.0.0.1", port: int = 8000, verify: bool = True) -> None:
+def serve(
+    model_path: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    verify: bool = True,
+    form: str | None = None,
+) -> None:
     """Serve a bundle until interrupted; ConfigError where the extra is not installed."""
     try:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise ConfigError(["serve needs uvicorn: pip install 'tlsearch[serve]'"]) from error
     most_pixels()  # a limit that is no number is told now, not with the first picture
-    app = build_app(open_model(model_path, verify=verify), host)
+    app = build_app(open_model(model_path, form, verify), host)
     server(app, host, port).run()
 
 

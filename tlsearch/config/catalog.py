@@ -207,7 +207,8 @@ class ExportFormat:
     `tolerance`: the largest difference of a probability from the trained network's, None where
     rounding of weights is the point. `accuracy_loss`: how much accuracy the file may lose, as a
     share, None where `tolerance` says all; one image is always allowed, two where it resizes.
-    `extra`: what to install for it beyond tlsearch itself.
+    `extra`: what to install for it beyond tlsearch itself. `program`: what loads it runs the code
+    in it, which may read and write files.
     """
 
     name: str
@@ -216,13 +217,14 @@ class ExportFormat:
     tolerance: float | None
     accuracy_loss: float | None = None
     extra: str | None = None
+    program: bool = False
 
 
 EXPORT_FORMATS: dict[str, ExportFormat] = {
     row.name: row
     for row in (
         ExportFormat("keras", "model.keras", any_size=True, tolerance=1e-4, accuracy_loss=0.01),
-        ExportFormat("saved_model", "saved_model", True, tolerance=1e-4, accuracy_loss=0.01),
+        ExportFormat("saved_model", "saved_model", True, 1e-4, accuracy_loss=0.01, program=True),
         ExportFormat("litert", "model.tflite", any_size=False, tolerance=1e-4),
         ExportFormat("litert_float16", "model_float16.tflite", False, None, accuracy_loss=0.005),
         ExportFormat("litert_int8", "model_int8.tflite", False, None, accuracy_loss=0.01),

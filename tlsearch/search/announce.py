@@ -18,7 +18,7 @@ def listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Lis
         return guarded(listen)
     from tlsearch.results.live.tensorboard import TensorBoard
 
-    return guarded(listen, TensorBoard(home.root / "tensorboard"))
+    return guarded(listen, TensorBoard(home.folder("tensorboard")))
 
 
 def began(config: SearchConfig, home: StudyDirectory, slots: int) -> StudyBegan:

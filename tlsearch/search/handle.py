@@ -76,15 +76,20 @@ class Study:
         exported = won is not None and record.facts.get(EXPORTED) == won.to_json()
         if not exported or not self.home.best.is_dir():
             return None
-        return self.home.best / read_manifest(self.home.best).artifact(None).path
+        return self.home.best / read_manifest(self.home.best).artifacts[0].path
 
     def left_out(self) -> dict[str, str]:
         """The formats that the exported model lacks, each with the reason."""
         return dict(self.record().facts.get(LEFT_OUT, {}))
 
     def weights(self, trial: int | None = None) -> Path:
-        """The kept weights of a trial, the winner's by default; RecordError where none are."""
+        """The kept weights of a trial, the winner's by default; RecordError where none are, or
+        they are not those that the journal recorded.
+        """
+        from tlsearch.search.winner.finish import require_kept
+
         kept = self.kept(trial)
+        require_kept(self.home, self.record(), kept)
         return self.home.trial(kept.trial) / kept.weights
 
     def kept(self, trial: int | None = None) -> Winner:

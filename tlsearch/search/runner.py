@@ -1,22 +1,23 @@
 """The Ray Tune side of a search: trainable, resources, searcher, scheduler, Tuner."""
 
-import json
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from tlsearch.base.files import DAMAGED_ARCHIVE, naming
+from tlsearch.base.errors import RecordError
+from tlsearch.base.files import naming, refuse_link
 from tlsearch.config.scheduler import Promotion
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import BudgetSpent, Listen
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, TrialRecord
+from tlsearch.results.record.kept_files import BEST, RESUME, epoch_of, require_recorded
 from tlsearch.search.cluster.nodes import Watch
 from tlsearch.search.ending import Ending
 from tlsearch.search.propose.searcher import Announce, TruthfulSearch, unheard
@@ -25,6 +26,8 @@ from tlsearch.search.stop.ray_scheduler import build_scheduler
 from tlsearch.search.trial.actor import PausingActor, TrialActor
 from tlsearch.search.trial.connected_workplace import connected_workplace
 from tlsearch.search.winner.finish import drop_weights
+
+log = logging.getLogger(__name__)
 
 
 def run_trials(
@@ -120,22 +123,37 @@ def _run_config(home: StudyDirectory, ending: Ending) -> RunConfig:
 
 
 def forget_unrecorded(home: StudyDirectory, trials: Iterable[TrialRecord]) -> None:
-    """Drop the resume states of epochs that the journal does not know, as where its tail was lost:
-    the epochs in between would be missing from the record for ever.
+    """Drop resume states that the journal does not bear out, so that their trials start over.
+
+    Those of epochs that it does not know, as where its tail was lost: the epochs in between would
+    be missing from the record for ever. And those beside other weights than it recorded: these
+    would be kept as the trial's best.
     """
     for trial in trials:
-        saved = home.trial(trial.number) / "resume.npz"
-        if saved.is_file() and _epoch_of(saved) > max(trial.values, default=-1):
+        folder = home.trial(trial.number)
+        saved = folder / RESUME
+        refuse_link(saved)
+        if not saved.is_file():
+            continue
+        epoch = epoch_of(saved)  # None: damaged, which its actor sees to
+        if epoch is not None and epoch > max(trial.values, default=-1):
+            saved.unlink()
+        elif (problem := _other_weights(folder / BEST, trial)) is not None:
+            log.warning("%s: the trial starts over", problem)
             saved.unlink()
 
 
-def _epoch_of(saved: Path) -> int:
-    """The epoch of a resume state; -1 where it cannot be read, which its actor sees to."""
+def _other_weights(best: Path, trial: TrialRecord) -> str | None:
+    """What is wrong with a trial's best weights; those of an epoch that the journal has not heard
+    of are written once more when the trial comes to it.
+    """
     try:
-        with np.load(saved, allow_pickle=False) as file:
-            return int(json.loads(str(file["about"]))["epoch"])
-    except DAMAGED_ARCHIVE:
-        return -1
+        require_recorded(best, trial.number, trial.kept.get(BEST))
+    except FileNotFoundError:
+        return f"{best}: recorded, and not there"
+    except RecordError as error:
+        return str(error) if epoch_of(best) in (None, *trial.values) else None
+    return None
 
 
 def _too_late(config: SearchConfig, ending: Ending, listen: Listen) -> bool:

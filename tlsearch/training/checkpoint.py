@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
+from tlsearch.base.files import DAMAGED_ARCHIVE, refuse_link, whole_file
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.network.backbone import LoadedBackbone
 from tlsearch.training.network.model import Arrays
@@ -65,6 +65,7 @@ class Checkpoint:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; raises RecordError where it is missing or damaged."""
+    refuse_link(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

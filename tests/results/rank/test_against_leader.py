@@ -1,10 +1,12 @@
 """Trials are compared with the leader on the same images, where what they predicted was kept."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tlsearch.base.files import sha256
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.rank.mcnemar import paired_p
@@ -105,6 +107,22 @@ def test_the_mark_says_by_which_rule(home):
 def test_a_study_that_kept_none_is_not_warned_of(home, caplog):
     ranks(home, study(home, 511, 500, kept=()))
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+def test_predictions_of_another_trial_are_left_out(home, caplog, state):
+    record = study(home, 511, 500, 500, state=state)
+    kept = {PREDICTIONS: sha256(path(home, 1))}
+    record = replace(record, trials=tuple(replace(one, kept=kept) for one in record.trials))
+    path(home, 0).write_bytes(path(home, 1).read_bytes())
+    caplog.set_level(logging.WARNING)
+    assert ranks(home, record)[1]["p_value"] == 1  # they are those that were recorded
+    Predictions(2, SHOWN, called(400)).save(path(home, 1))
+    found = ranks(home, record)[1]["p_value"]
+    assert (found is None) is (state == "finished")  # one at work may be ahead of the journal
+    assert (
+        f"{path(home, 1)}: not the file that the journal recorded for trial 1" in caplog.text
+    ) is (state == "finished")
 
 
 DAMAGE = {

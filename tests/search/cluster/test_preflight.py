@@ -10,7 +10,7 @@ import pytest
 from small_cluster import Nodes
 
 from tlsearch.base.errors import ClusterError
-from tlsearch.bundle.manifest import sha256
+from tlsearch.base.files import sha256
 from tlsearch.config.load import parse
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster import preflight

@@ -87,6 +87,37 @@ def test_a_finished_trial_is_complete_with_its_best_epoch(search, heard):
     assert (heard[0].state, heard[0].reason) == ("finished", "trained to the last epoch")
 
 
+def kept(*digests):
+    return json.dumps(dict(zip(("best.npz", "predictions.npz"), digests, strict=False)))
+
+
+def test_the_digests_of_kept_files_follow_the_trial(search, record, tmp_path):
+    searcher = search()
+    searcher.suggest("a")
+    for epoch, digests in [(1, ("one",)), (2, ("two", "three")), (3, ("two", "three"))]:
+        searcher.on_trial_result("a", result(epoch, kept=kept(*digests)))
+        assert record().trials[0].kept == json.loads(kept(*digests))
+    lines = (tmp_path / "journal.log").read_text().splitlines()
+    noted = [line for line in lines if '"kept"' in line]
+    assert len(noted) == 2  # where they changed, and not in each epoch
+    again = search()  # a driver that goes on: another actor begins without a best epoch, ...
+    number = again.suggest("b")["number"]
+    again.on_trial_result("b", result(2, kept="{}"))
+    assert record().trials[number].kept == json.loads(kept("two", "three"))
+    again.on_trial_result("b", result(3, kept=kept("four")))  # ... and repeats one that was noted
+    again.on_trial_complete("b", result(6, 0.9, kept=kept("five")))
+    assert record().trials[number].kept == json.loads(kept("five"))
+
+
+def test_an_epoch_that_went_wrong_keeps_what_was_recorded(search, record):
+    searcher = search()
+    searcher.suggest("a")
+    searcher.on_trial_result("a", result(1, kept=kept("one")))
+    lost = result(2, math.nan, diverged=True, kept=kept("two"))
+    searcher.on_trial_complete("a", lost)
+    assert record().trials[0].kept == json.loads(kept("one"))
+
+
 def test_a_stopped_trial_is_pruned_with_its_last_report(search, heard):
     searcher = search()
     number = searcher.suggest("a")["number"]

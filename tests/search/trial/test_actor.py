@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tlsearch.base.files import sha256
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
@@ -112,8 +113,11 @@ def test_what_the_best_epoch_predicts_is_kept_beside_its_weights(begin, workplac
     from tlsearch.training.checkpoint import load_checkpoint
 
     actor = begin()
-    values = [actor.step()["value"] for _ in range(EPOCHS + 1)]
+    results = [actor.step() for _ in range(EPOCHS + 1)]
+    values = [result["value"] for result in results]
     home = workplace.study / "trials" / "00000"
+    told = json.loads(results[-1]["kept"])
+    assert told == {name: sha256(home / name) for name in ("best.npz", PREDICTIONS)}
     found = load_predictions(home / PREDICTIONS)
     assert found.epoch == load_checkpoint(home / "best.npz").epoch
     assert (found.shown == found.called).mean() == values[found.epoch]

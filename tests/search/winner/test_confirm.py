@@ -1,6 +1,7 @@
 """The winner is confirmed on fresh seeds, within its time, and never twice."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -169,6 +170,13 @@ def test_an_epoch_on_new_views_is_expected_to_take_its_own_time_and_a_pass():
 def test_a_finished_epoch_is_kept_where_the_next_one_would_come_too_late(tmp_path):
     saved = []
 
+    def snapshot(epoch):
+        def save(path, weights_only):
+            saved.append(epoch)
+            path.write_bytes(b"%d" % epoch)
+
+        return SimpleNamespace(save=save)
+
     def epochs(trial, start, network):
         for epoch in range(1, 5):
             yield SimpleNamespace(
@@ -176,7 +184,7 @@ def test_a_finished_epoch_is_kept_where_the_next_one_would_come_too_late(tmp_pat
                 value=0.5 + epoch / 10,
                 seconds=2.0,
                 diverged=False,
-                snapshot=lambda at=epoch: SimpleNamespace(save=lambda *a, **k: saved.append(at)),
+                snapshot=partial(snapshot, epoch),
             )
 
     place = SimpleNamespace(train=epochs, better=lambda value, than: value > (than or 0))

@@ -37,6 +37,6 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
         from tlsearch.base.files import whole_file
         from tlsearch.data.contact_sheet import contact_sheet
 
-        with whole_file(samples) as file:
+        with whole_file(samples, follow=True) as file:
             contact_sheet(data).save(file, "PNG")
         say(f"samples: {samples}")

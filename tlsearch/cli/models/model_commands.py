@@ -11,7 +11,12 @@ from tlsearch.cli.say import answer, say
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a model file of one.")]
 Artifact = Annotated[
     str | None,
-    typer.Option("--artifact", metavar="FORMAT", help="Which of its files. [default: the first]"),
+    typer.Option(
+        "--artifact",
+        metavar="FORMAT",
+        help="Which of its files; a SavedModel, which is a program, on request only. [default: "
+        "the first of the others]",
+    ),
 ]
 Verify = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Refuse a file that changed since its export.")
@@ -102,12 +107,13 @@ def serve(
     bundle: Bundle,
     host: Annotated[str, typer.Option(help="Whom to listen to.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8000,
+    artifact: Artifact = None,
     verify: Verify = True,
 ) -> None:
     """Answer POST /predict with labels of the picture in the body."""
     from tlsearch.bundle.serve import serve
 
-    serve(bundle, host, port, verify)
+    serve(bundle, host, port, verify, artifact)
 
 
 def pretrain(

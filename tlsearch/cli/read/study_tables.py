@@ -58,7 +58,7 @@ def write(
     if out is None:
         answer(text)
     else:
-        write_text(out, text)
+        write_text(out, text, follow=True)
 
 
 def watch_study(

@@ -50,7 +50,9 @@ def _predictions(study: Path, trial: TrialRecord, direction: Direction) -> Predi
     """What a trial's best epoch predicted, if the file is there, sound, and of that epoch."""
     path = StudyDirectory(study).trial(trial.number) / PREDICTIONS
     try:
-        found = load_predictions(path)
+        # those of a trial at work may be ahead of the journal
+        recorded = None if trial.state == "unfinished" else trial.kept.get(PREDICTIONS)
+        found = load_predictions(path, trial.number, recorded)
     except RecordError as error:
         _warn(f"{error}; the trial is compared with the leader as if on other images")
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import EXPORTED, StudyRecord
+from tlsearch.results.record.kept_files import BEST
 
 RUNS = "confirmation"  # the fact that holds the runs
 NOT_REFINED = "not_refined"  # the fact that says why the winner was not refined
@@ -29,6 +30,7 @@ class Run:
     where it diverged.
 
     `refined`: trained on with an online augmented view an epoch, from the weights of that run.
+    `sha256` is that of its weights, None where an earlier version noted none.
     """
 
     trial: int
@@ -37,6 +39,7 @@ class Run:
     epoch: int
     seconds: float
     refined: bool = False
+    sha256: str | None = None
 
     @property
     def weights(self) -> str:
@@ -147,7 +150,7 @@ class Winner:
     """What a study exports: a trial, and the file of its weights in the trial's folder."""
 
     trial: int
-    weights: str = "best.npz"
+    weights: str = BEST
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as the journal holds them."""
@@ -182,6 +185,12 @@ def recorded_values(record: StudyRecord, won: Winner) -> Mapping[int, float]:
     if run is None:
         return record.trials[won.trial].values
     return {} if run.value is None else {run.epoch: run.value}
+
+
+def recorded_digest(record: StudyRecord, won: Winner) -> str | None:
+    """The SHA-256 that the journal holds for kept weights, None where it holds none."""
+    run = run_of(record, won)
+    return record.trials[won.trial].kept.get(won.weights) if run is None else run.sha256
 
 
 def lines(record: StudyRecord, images: int | None = None) -> list[str]:

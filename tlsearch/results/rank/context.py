@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import parse_json
+from tlsearch.base.files import parse_json, read_plain
 from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.against_leader import p_values
 from tlsearch.results.rank.interval import wilson
@@ -55,7 +55,7 @@ def ranking_context(
 def _measured(manifest: Path) -> tuple[float | None, int | None]:
     """Latency of one image and size of a bundle's first file; None, None without a manifest."""
     try:
-        first = parse_json(manifest.read_text(encoding="utf-8"))["artifacts"][0]
+        first = parse_json(read_plain(manifest))["artifacts"][0]
         return _single(first.get("latency_ms", {})), int(first["bytes"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None, None  # not exported yet, or by another version: nothing was measured

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
 
+from tlsearch.base.files import read_plain
+
 log = logging.getLogger(__name__)
 
 Number = FiniteFloat | None  # what is no number is null
@@ -32,7 +34,7 @@ def read_curve(path: Path) -> list[dict[str, Any]]:
     """The points of a curve, none where there is no file; a damaged line is warned of and left out,
     a torn one at the end is being written.
     """
-    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    lines = read_plain(path).split(b"\n")[:-1] if path.exists() else []
     points = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -11,7 +11,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from tlsearch.base.errors import ConfigError, RecordError
-from tlsearch.base.files import absolute, sweep, write_text
+from tlsearch.base.files import absolute, inside, refuse_link, sweep, write_text
 from tlsearch.base.machine import machine
 from tlsearch.results.record.study_file import read_study_file
 
@@ -20,18 +20,47 @@ TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seco
 
 
 class StudyDirectory:
-    """Paths of one study; see the README's table of the study directory."""
+    """Paths of one study; see the README's table of the study directory.
+
+    The directory itself may lie behind links. No link in it is followed: the folders given here
+    raise RecordError where they are links, its files are read by `base.files.read_plain`, and
+    `whole_file` replaces a link.
+    """
 
     def __init__(self, root: Path, url: str | None = None) -> None:
         self.root = absolute(root)
         self.url = url  # where the study is, if this is a local copy of one in a bucket
         self.study_file = self.root / "study.yaml"
         self.journal_file = self.root / "journal.log"
-        self.trials = self.root / "trials"
-        self.artifacts = self.root / "artifacts"
-        self.report = self.root / "report"
-        self.best = self.root / "best"
-        self.ray = self.root / "ray"
+
+    @property
+    def trials(self) -> Path:
+        """The folders of trials."""
+        return self.folder("trials")
+
+    @property
+    def artifacts(self) -> Path:
+        """Counts and pictures for the page."""
+        return self.folder("artifacts")
+
+    @property
+    def report(self) -> Path:
+        """The report that a search leaves."""
+        return self.folder("report")
+
+    @property
+    def best(self) -> Path:
+        """The bundle of the winner."""
+        return self.folder("best")
+
+    @property
+    def ray(self) -> Path:
+        """What Ray keeps."""
+        return self.folder("ray")
+
+    def folder(self, *names: str) -> Path:
+        """A folder of the study; RecordError where it is a link, which might lead out of it."""
+        return inside(self.root, *names)
 
     @property
     def place(self) -> str:
@@ -48,7 +77,7 @@ class StudyDirectory:
         """The folder of one trial: `log`, `curves.jsonl`, `best.npz`, `resume.npz`, and what the
         best epoch predicts, `predictions.npz`.
         """
-        return self.trials / f"{number:05d}"
+        return self.folder("trials", f"{number:05d}")
 
     def sweep(self) -> None:
         """Remove what killed writers left between the files of the study."""
@@ -80,7 +109,7 @@ class StudyDirectory:
         """
         self.root.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.root / ".driver.lock", timeout=0):
+            with FileLock(self.folder(".driver.lock"), timeout=0):
                 yield
         except Timeout:
             raise RecordError(
@@ -96,6 +125,7 @@ class StudyDirectory:
         """
         home = self.trial(number)
         home.mkdir(parents=True, exist_ok=True)
+        refuse_link(home / ".lock")
         lock = FileLock(home / ".lock", timeout=wait_s, thread_local=False)
         try:
             lock.acquire()

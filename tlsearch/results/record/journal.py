@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsearch.base.errors import RecordError
+from tlsearch.base.files import read_plain, refuse_link
 from tlsearch.config.catalog import Direction
 from tlsearch.config.trial_config import first_ranked_epoch
 from tlsearch.results.record.journal_file import DAMAGE, JournalFile
@@ -26,6 +27,7 @@ STUDY_NAME = (
 )
 SPACE = "space"  # the attribute that holds an Optuna study's search space, and makes it whole
 NETWORK = "network"  # the note that holds the digest of a trial's pretrained network
+KEPT = "kept"  # the note that holds the SHA-256 of each file of arrays that a trial keeps
 EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
 LEFT_OUT = "left_out"  # the fact that holds which formats are not in it, with the reasons
 SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
@@ -39,7 +41,8 @@ class TrialRecord:
 
     `trained_share` is the share of multiply-adds that trained, `work` what the
     trial computed (see `training.work_done`), `worker` the node and process, `machine` and
-    `threads` what computed it, `network` the digest of its pretrained network.
+    `threads` what computed it, `network` the digest of its pretrained network, `kept` the SHA-256
+    of the files of its best epoch, by name.
     """
 
     number: int
@@ -55,6 +58,7 @@ class TrialRecord:
     machine: str = ""
     threads: int | None = None
     network: str | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
     started: datetime | None = None
     ended: datetime | None = None
 
@@ -119,6 +123,7 @@ def open_storage(path: Path) -> JournalStorage:
 
     A writer holds the study directory's lock and calls `mend` first; a reader needs neither.
     """
+    refuse_link(path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = JournalFile(path)
     try:
@@ -131,7 +136,7 @@ def mend(path: Path) -> int:
     """Cut a torn last line, which Optuna would merge its next entry into; the bytes cut."""
     if not path.is_file():
         return 0
-    data = path.read_bytes()
+    data = read_plain(path)
     whole = data.rfind(b"\n") + 1
     if whole < len(data):
         with path.open("r+b") as file:
@@ -217,6 +222,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         machine=notes.get("machine", ""),
         threads=notes.get("threads"),
         network=notes.get(NETWORK),
+        kept=dict(notes.get(KEPT, {})),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )

@@ -60,6 +60,7 @@ class _Run(_OfTrial):
     epoch: NonNegativeInt
     seconds: FiniteFloat
     refined: bool = False
+    sha256: str | None = None
 
 
 class _Cost(_Noted):
@@ -84,6 +85,7 @@ _NOTES: Mapping[str, Any] = {
     "machine": str,
     "threads": int | None,
     "network": str | None,
+    "kept": dict[str, str],
     "replica_of": int,
 }
 _FACTS: Mapping[str, Any] = {

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
+from tlsearch.results.record.kept_files import require_recorded
 
 PREDICTIONS = "predictions.npz"  # in the trial's folder
 
@@ -34,9 +35,12 @@ class Predictions:
             )
 
 
-def load_predictions(path: Path) -> Predictions | None:
-    """Read what a trial predicted, None where it was not kept; RecordError where it is damaged."""
+def load_predictions(path: Path, trial: int = 0, recorded: str | None = None) -> Predictions | None:
+    """Read what a trial predicted, None where it was not kept; RecordError where it is damaged, or
+    its SHA-256 is not the one `recorded`.
+    """
     try:
+        require_recorded(path, trial, recorded)
         with np.load(path, allow_pickle=False) as file:
             found = Predictions(int(file["epoch"]), file["shown"], file["called"])
     except FileNotFoundError:

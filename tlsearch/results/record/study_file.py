@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
 from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.base.files import refuse_link
 from tlsearch.base.yaml_text import NotYamlError, composed, plain, read_text
 
 _RESTORE = "restore a copy of it"
@@ -63,6 +64,7 @@ def read_study_file(path: Path) -> dict[str, Any]:
     damaged.
     """
     try:
+        refuse_link(path)
         about = plain(read_text(path))
     except ValueError as error:
         line, why = (

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from tlsearch.base.errors import ConfigError, StorageError
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import inside, whole_file
 from tlsearch.config.location import endpoint, problem
 from tlsearch.results.remote.differences import Stamp
 
@@ -43,6 +43,7 @@ _CHECKS = {
 class Bucket:
     """The files under one URL; every request is tried a few times.
 
+    In a shared folder no link is followed: RecordError.
     Raises ConfigError for a URL of another kind, StorageError where the storage cannot be reached
     or refuses, with what to check; FileNotFoundError where it answers that there is no such file.
     """
@@ -98,6 +99,8 @@ class Bucket:
                 raise self._error("there is no such bucket")
 
     def _read(self, name: str) -> bytes:
+        if self.scheme == "file":
+            inside(Path(self.root), *name.split("/"))
         with self._system.open_input_file(self._path(name)) as file:
             expected, data = file.size(), bytes(file.read())
         if len(data) != expected:
@@ -107,7 +110,8 @@ class Bucket:
     def _write(self, name: str, data: bytes) -> None:
         """In one piece: a stream that broke between two would be closed as if it were whole."""
         if self.scheme == "file":
-            with whole_file(Path(self._path(name))) as target:
+            *folders, last = name.split("/")
+            with whole_file(inside(Path(self.root), *folders) / last) as target:
                 target.write(data)
         else:
             with self._system.open_output_stream(self._path(name)) as stream:

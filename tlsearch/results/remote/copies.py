@@ -49,7 +49,7 @@ def fetched(place: Place, wanted: Names = of_table) -> StudyDirectory:
     bucket = Bucket(str(place))
     home = StudyDirectory(read_copy(bucket.url), bucket.url)
     home.root.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.root / ".fetch.lock"):
+    with FileLock(home.folder(".fetch.lock")):
         there = bucket.stamps()
         if ABOUT not in there:
             bucket.require()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from tlsearch.results.record.kept_files import RESUME
 from tlsearch.results.record.predictions import PREDICTIONS
 from tlsearch.results.record.seal import SEAL
 
@@ -11,7 +12,6 @@ Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
 Names = Callable[[str], bool]
 
 ABOUT, JOURNAL = "study.yaml", "journal.log"
-RESUME = "resume.npz"
 DISPOSABLE = "ray"
 NEVER: Stamp = (-1, -1)  # of no file
 
@@ -25,9 +25,11 @@ class Known:
 
 
 def travels(name: str) -> bool:
-    """Whether a file belongs into the bucket: no lock, no partial file, nothing of Ray."""
+    """Whether a file belongs into the bucket: no lock, no partial file, nothing of Ray; and no name
+    that leads out of a folder.
+    """
     parts = name.split("/")
-    return parts[0] != DISPOSABLE and not any(part.startswith(".") for part in parts)
+    return parts[0] != DISPOSABLE and not any(not part or part[0] == "." for part in parts)
 
 
 def of_table(name: str) -> bool:

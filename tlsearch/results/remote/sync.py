@@ -1,12 +1,14 @@
 """A local copy of a study and the study in a bucket, brought in step; what changed travels."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import parse_json, whole_file, write_json
+from tlsearch.base.files import inside, parse_json, read_plain, whole_file, write_json
 from tlsearch.results.record.seal import SEAL
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import (
@@ -22,6 +24,8 @@ from tlsearch.results.remote.differences import (
     travels,
     whole_lines,
 )
+
+log = logging.getLogger(__name__)
 
 STATE = ".mirror.json"
 THREADS = 4
@@ -83,17 +87,17 @@ class Mirror:
     def journal(self) -> bytes:
         """The local journal's whole lines."""
         path = self.folder / JOURNAL
-        return whole_lines(path.read_bytes()) if path.is_file() else b""
+        return whole_lines(read_plain(path)) if path.is_file() else b""
 
     def _sent(self, name: str) -> Stamp:
         """A file as it was here when it last travelled."""
         return self.known[name].local if name in self.known else NEVER
 
     def _send(self, name: str) -> None:
-        path = self.folder / name
+        path = _place(self.folder, name)
         try:
-            stamp = _local_stamp(name, path.stat())
-            data = path.read_bytes()
+            stamp = _local_stamp(name, path.lstat())
+            data = read_plain(path)
         except FileNotFoundError:  # dropped meanwhile
             return
         self.known[name] = Known(stamp, self.bucket.write(name, data))
@@ -103,7 +107,7 @@ class Mirror:
         del self.known[name]
 
     def _take(self, name: str, there: Stamp) -> None:
-        path = self.folder / name
+        path = _place(self.folder, name)
         try:
             data = self.bucket.read(name)
         except FileNotFoundError:  # dropped meanwhile
@@ -114,7 +118,7 @@ class Mirror:
         self.known[name] = Known(_local_stamp(name, path.stat()), there)
 
     def _forget(self, name: str) -> None:
-        (self.folder / name).unlink(missing_ok=True)
+        _place(self.folder, name).unlink(missing_ok=True)
         self.known.pop(name, None)
 
     def _each(self, call: Callable[[str], None], names: Iterable[str]) -> None:
@@ -139,7 +143,7 @@ def local_stamps(folder: Path) -> dict[str, Stamp]:
     for path in _files(folder, ""):
         name = path.relative_to(folder).as_posix()
         try:
-            found[name] = _local_stamp(name, path.stat())
+            found[name] = _local_stamp(name, path.lstat())
         except FileNotFoundError:
             continue
     return found
@@ -154,10 +158,24 @@ def _files(folder: Path, above: str) -> Iterator[Path]:
         name = f"{above}{entry.name}"
         if not travels(name):
             continue
-        if entry.is_dir():
+        if entry.is_symlink():
+            _warn(f"{entry.path}: a link, not sent")
+        elif entry.is_dir():
             yield from _files(Path(entry.path), f"{name}/")
         elif entry.is_file():
             yield Path(entry.path)
+
+
+def _place(folder: Path, name: str) -> Path:
+    """A file's place in the local copy; RecordError where a link leads out of that."""
+    *folders, last = name.split("/")
+    return inside(folder, *folders) / last
+
+
+@cache
+def _warn(text: str) -> None:
+    """Once in a process: files are listed before and after each push."""
+    log.warning("%s", text)
 
 
 def _local_stamp(name: str, stat: os.stat_result) -> Stamp:
@@ -168,7 +186,7 @@ def _local_stamp(name: str, stat: os.stat_result) -> Stamp:
 def _read_state(path: Path, url: str) -> dict[str, Known]:
     """What had travelled to this URL or from it; nothing where that is not known."""
     try:
-        state: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        state: dict[str, Any] = parse_json(read_plain(path))
         if state["url"] != url:
             return {}
         return {n: Known((a, b), (c, d)) for n, (a, b, c, d) in state["files"].items()}

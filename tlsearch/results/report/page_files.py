@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tlsearch.base.files import read_plain
 from tlsearch.results.record.curve import read_curve
 from tlsearch.results.record.directory import StudyDirectory
 
@@ -103,11 +104,13 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 class Artifacts:
-    """The small files of one study directory; what is absent or damaged reads as None."""
+    """The small files of one study directory; what is absent or damaged reads as None, and a link
+    is a RecordError.
+    """
 
     def __init__(self, study: Path) -> None:
-        self.study = study
-        self.root = study / "artifacts"
+        self.home = StudyDirectory(study)
+        self.root = self.home.artifacts
 
     def data(self) -> DataAudit | None:
         """The counts and sample pictures of the data."""
@@ -123,11 +126,11 @@ class Artifacts:
 
     def exports(self) -> Exports | None:
         """The exported model's files."""
-        return _read(self.study / "best" / "manifest.json", Exports)
+        return _read(self.home.best / "manifest.json", Exports)
 
     def curves(self, number: int) -> list[dict[str, Any]]:
         """A trial's learning curve, an epoch a row, without damaged lines."""
-        return read_curve(StudyDirectory(self.study).trial(number) / "curves.jsonl")
+        return read_curve(self.home.trial(number) / "curves.jsonl")
 
     def picture(self, relative: str) -> str | None:
         """A picture under artifacts/ as a data URI; None, with a warning, for anything else."""
@@ -143,10 +146,10 @@ class Artifacts:
 
 
 def _read(path: Path, model: type[Part]) -> Part | None:
-    if not path.is_file():
-        return None
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(read_plain(path))
+    except FileNotFoundError:
+        return None
     except (ValidationError, OSError) as error:
         log.warning("%s: left out of the page, damaged (%s)", path, str(error).splitlines()[0])
         return None

@@ -58,7 +58,7 @@ def write_parquet(
     for name in frame.columns.intersection(pd.Index(CONFIG_COLUMNS)):
         if frame[name].dtype == object:
             frame[name] = frame[name].map(lambda value: None if value is None else str(value))
-    with whole_file(path) as file:
+    with whole_file(path, follow=True) as file:
         frame.to_parquet(file, index=False)
 
 

@@ -11,9 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from tlsearch.base.errors import ClusterError
-from tlsearch.base.files import PACKAGE
+from tlsearch.base.files import PACKAGE, sha256
 from tlsearch.base.gpus import limit_mib, memory_mib
-from tlsearch.bundle.manifest import sha256
 from tlsearch.config.catalog import DIGEST_DIGITS
 
 SAME = ("tlsearch", "ray", "tensorflow", "keras", "numpy")

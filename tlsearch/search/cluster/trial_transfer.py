@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import read_plain, whole_file
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.remote.differences import Stamp
 from tlsearch.results.remote.sync import local_stamps
@@ -35,7 +35,7 @@ class Keeper:
     def read(self, number: int, name: str) -> bytes | None:
         """A trial's file; None where it is not there."""
         try:
-            return (self._home.trial(number) / name).read_bytes()
+            return read_plain(self._home.trial(number) / name)
         except FileNotFoundError:
             return None
 

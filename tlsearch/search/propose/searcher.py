@@ -19,6 +19,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.live.events import EpochReported, Listen, TrialBegan
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import (
+    KEPT,
     NETWORK,
     StudyRecord,
     TrialRecord,
@@ -206,6 +207,8 @@ class TruthfulSearch(OptunaSearch):
         known = self._frozen(trial).intermediate_values  # of epochs that a resumed trial repeats
         sound = result.get("failure") is None and not result.get("diverged")
         epoch, value = result[TIME_ATTR], result[METRIC]
+        if sound:
+            self._note_kept(trial, json.loads(result.get(KEPT, "{}")))
         if sound and epoch not in known:
             if not known:
                 self._note_network(trial, result.get(NETWORK))
@@ -219,6 +222,13 @@ class TruthfulSearch(OptunaSearch):
         if network is not None:
             trial.set_user_attr(NETWORK, network)
             self._networks.setdefault(network_name(self._tried[trial.number].to_json()), network)
+
+    def _note_kept(self, trial: Trial, kept: Mapping[str, str]) -> None:
+        """Note which files a trial keeps, before the epoch that they are of: a driver killed in
+        between leaves no epoch whose files the journal does not know.
+        """
+        if kept and kept != trial.user_attrs.get(KEPT):
+            trial.set_user_attr(KEPT, kept)
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
         notes = {"outcome": outcome.state, "reason": outcome.reason}

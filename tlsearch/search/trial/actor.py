@@ -16,10 +16,19 @@ import ray
 from ray import tune
 
 from tlsearch.base.errors import OutOfMemoryError, TlsearchError
-from tlsearch.base.files import disk_error, naming, without_places, write_text
+from tlsearch.base.files import (
+    append_only,
+    disk_error,
+    naming,
+    sha256,
+    without_places,
+    write_text,
+)
 from tlsearch.base.machine import machine
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.record.curve import read_curve
+from tlsearch.results.record.journal import KEPT
+from tlsearch.results.record.kept_files import BEST, RESUME
 from tlsearch.results.record.predictions import PREDICTIONS, Predictions
 from tlsearch.search.cluster.node_checks import require_here
 from tlsearch.search.cluster.nodes import LOOK_EVERY_S, here_is_leaving
@@ -107,6 +116,7 @@ class TrialActor(tune.Trainable):
         self._seconds = 0.0
         self._epoch = 0
         self._best: float | None = None
+        self._kept: dict[str, str] = {}
         self._saved = self._started = time.monotonic()
         self._saving_s = 0.0
         self._last: EpochReport | None = None
@@ -125,7 +135,7 @@ class TrialActor(tune.Trainable):
             sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
             require_here(place.shared_file, place.versions)
             with folder.home.trial_locked(self._number):
-                folder.fetch("resume.npz", "curves.jsonl")
+                folder.fetch(RESUME, "curves.jsonl")
                 yield from place.train(self.trial, self._resume_state(), self._network)
 
     def _resume_state(self) -> "Checkpoint | None":
@@ -133,9 +143,9 @@ class TrialActor(tune.Trainable):
         from tlsearch.training.checkpoint import load_checkpoint
 
         start = None
-        if (self.home / "resume.npz").is_file():
+        if (self.home / RESUME).is_file():
             try:
-                start = load_checkpoint(self.home / "resume.npz")
+                start = load_checkpoint(self.home / RESUME)
             except RecordError as error:
                 sys.stderr.write(f"{error}: starting over\n")
         if start is not None and start.trial != self.trial:
@@ -170,15 +180,17 @@ class TrialActor(tune.Trainable):
         self._seconds += time.monotonic() - self._started
         self._started = time.monotonic()
         curve = self.home / "curves.jsonl"
-        with naming(curve), curve.open("a") as file:
-            file.write(json.dumps(_point(report, self.workplace.every_batch)) + "\n")
+        with naming(curve), append_only(curve) as file:
+            line = json.dumps(_point(report, self.workplace.every_batch)) + "\n"
+            file.write(line.encode())
         if report.diverged:
             return
         if self._leads(report.epoch, report.value):
             self._best = report.value
-            report.snapshot().save(self.home / "best.npz", weights_only=True)
+            report.snapshot().save(self.home / BEST, weights_only=True)
             shown = self.workplace.data.split_labels("validation")
             Predictions(report.epoch, shown, report.called).save(self.home / PREDICTIONS)
+            self._kept = {name: sha256(self.home / name) for name in (BEST, PREDICTIONS)}
 
     def _save_resume_state(self) -> None:
         """Now and then, before another epoch: the last one is in the journal by then, so that a
@@ -188,7 +200,7 @@ class TrialActor(tune.Trainable):
             return
         if time.monotonic() - self._saved > max(RESUME_EVERY_S, self._saving_s / RESUME_SHARE):
             began = time.monotonic()
-            self._last.snapshot().save(self.home / "resume.npz")
+            self._last.snapshot().save(self.home / RESUME)
             self._saved = time.monotonic()
             self._saving_s = self._saved - began
 
@@ -207,7 +219,7 @@ class TrialActor(tune.Trainable):
         self._looked = time.monotonic()
         if here_is_leaving():
             if self._last is not None:
-                self._last.snapshot().save(self.home / "resume.npz")
+                self._last.snapshot().save(self.home / RESUME)
             self._hand_over()
             sys.stderr.write("this node is about to go: the trial goes on elsewhere\n")
             ray.actor.exit_actor()
@@ -226,9 +238,10 @@ class TrialActor(tune.Trainable):
             "fatal": False,
             "seconds": self._seconds,
             "network": report.network,
+            KEPT: json.dumps(self._kept),  # Ray flattens what is nested
             "trained_parameters": report.trained_parameters,
             "trained_share": report.work.trained_share,
-            "work": json.dumps(asdict(report.work)),  # Ray flattens what is nested
+            "work": json.dumps(asdict(report.work)),
             "machine": machine(gpu_names()),
             "threads": self.workplace.cpus,
             "done": done,
@@ -271,7 +284,7 @@ class PausingActor(TrialActor):
 
     def _end(self) -> None:
         if self._resumable and self._last is not None:
-            self._last.snapshot().save(self.home / "resume.npz")
+            self._last.snapshot().save(self.home / RESUME)
         self._resumable = False
         super()._end()
 
@@ -301,7 +314,6 @@ def _finite(number: float) -> float | None:
 
 def _log_to(path: Path) -> None:
     """Send this process's output, that of native code too, to the trial's log from now on."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
+    with append_only(path) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlsearch.base.files import whole_file, write_json
+from tlsearch.base.files import inside, whole_file, write_json
 from tlsearch.bundle.evaluate import measure
 from tlsearch.data.listing import SPLITS
 from tlsearch.data.sources import ImageData
@@ -28,7 +28,7 @@ def write_data(folder: Path, data: ImageData) -> None:
         pictures = data.images("train")[rows]
         names = [f"samples/{place}_{number}.jpg" for number in range(len(rows))]
         for file, pixels in zip(names, pictures, strict=True):
-            _thumbnail(folder / file, pixels)
+            _thumbnail(folder, file, pixels)
         samples[name] = names
     counts = {split: _counts(data, data.split_labels(split)) for split in SPLITS}
     about = {
@@ -80,7 +80,7 @@ def _described(
     found = []
     for number, row in enumerate(rows):
         file = f"{kind}/{number:02d}.jpg"
-        _thumbnail(folder / file, images[rows[number : number + 1]][0])
+        _thumbnail(folder, file, images[rows[number : number + 1]][0])
         place = int(probabilities[row].argmax())
         found.append(
             {
@@ -104,8 +104,9 @@ def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return rows[places.round().astype(np.int64)]
 
 
-def _thumbnail(path: Path, pixels: NDArray[Any]) -> None:
+def _thumbnail(folder: Path, name: str, pixels: NDArray[Any]) -> None:
+    within, file_name = name.split("/")
     image = Image.fromarray(pixels)
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    with whole_file(path) as file:
+    with whole_file(inside(folder, within) / file_name) as file:
         image.save(file, "JPEG", quality=85)

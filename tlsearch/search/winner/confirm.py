@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tlsearch.base.files import sha256
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.live.events import ConfirmedOnce, Confirming, Listen
@@ -17,6 +18,7 @@ from tlsearch.results.rank.confirmation import (
 )
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import note, read
+from tlsearch.results.record.kept_files import require_recorded
 from tlsearch.search.cluster.ray_session import as_completed
 from tlsearch.search.cluster.trial_transfer import trial_folder
 from tlsearch.search.ending import Ending
@@ -86,7 +88,8 @@ def _refine(
     keep: Callable[[Run], None],
 ) -> None:
     """Train the best run of the winner on with an online view per epoch, if the study augments,
-    that was not done, and at least one epoch fits into the time for it.
+    that was not done, and at least one epoch fits into the time for it. RecordError where the
+    run's weights are not those that were recorded.
     """
     record = read(home.journal_file)
     runs = runs_of(record.facts)
@@ -102,11 +105,13 @@ def _refine(
         told = f"one epoch would take about {epoch_s:.1f} s, and {max(0.0, limit_s):.1f} s are left"
         note(home.journal_file, {NOT_REFINED: told})
         return
-    won = record.trials[best.trial]
+    won, weights = record.trials[best.trial], home.trial(best.trial) / best.weights
+    if weights.is_file():  # else the run that begins from them says so
+        require_recorded(weights, best.trial, best.sha256)
     job = PlannedRun(
         best.trial,
         refinement(TrialConfig(**won.config), best.seed, int(limit_s / epoch_s)),
-        start=home.trial(best.trial) / best.weights,
+        start=weights,
         limit_s=limit_s,
         network=won.network,
     )
@@ -138,8 +143,10 @@ def train_again(job: PlannedRun, place: Workplace, folder: Path) -> Run:
         if report.diverged:
             break
         if job.trial.ranks(report.epoch) and place.better(report.value, best.value):
-            best = replace(best, value=report.value, epoch=report.epoch)
-            report.snapshot().save(folder / best.weights, weights_only=True)
+            weights = folder / best.weights
+            report.snapshot().save(weights, weights_only=True)
+            found = sha256(weights)
+            best = replace(best, value=report.value, epoch=report.epoch, sha256=found)
         if job.limit_s is not None and seconds + report.seconds > job.limit_s:
             break
     return replace(best, seconds=round(seconds, 2))

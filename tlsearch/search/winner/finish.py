@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tlsearch.base.errors import TlsearchError
+from tlsearch.base.errors import RecordError, TlsearchError
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.schema import SearchConfig
@@ -15,6 +15,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.rank.confirmation import (
     Winner,
+    recorded_digest,
     recorded_values,
     run_of,
     winner,
@@ -22,6 +23,7 @@ from tlsearch.results.rank.confirmation import (
 from tlsearch.results.rank.standings import KEPT_TRIALS, keep_for_export
 from tlsearch.results.record.directory import StudyDirectory, versions
 from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, note, read, tested
+from tlsearch.results.record.kept_files import BEST, RESUME, epoch_of, require_recorded
 from tlsearch.results.record.predictions import PREDICTIONS
 from tlsearch.search.cluster.ray_session import in_worker
 from tlsearch.search.winner.artifacts import write_test, write_winner
@@ -90,8 +92,12 @@ def export_request(
     formats: tuple[str, ...],
     out: Path,
 ) -> ExportRequest:
-    """What the exporter needs to know of a study; the test score only where it was evaluated."""
+    """What the exporter needs to know of a study; the test score only where it was evaluated.
+
+    RecordError where the weights are not those that the journal recorded.
+    """
     record = read(home.journal_file)
+    require_kept(home, record, won)
     known = [test["value"] for test in tested(record) if _is_of(test, won)]
     return ExportRequest(
         checkpoint=home.trial(won.trial) / won.weights,
@@ -104,6 +110,21 @@ def export_request(
         refined_from=_first_phase(record, won),
         recorded=recorded_values(record, won),
     )
+
+
+def require_kept(home: StudyDirectory, record: StudyRecord, won: Winner) -> None:
+    """Raise RecordError where kept weights are not those that the journal recorded.
+
+    Those of a trial at work may be ahead of the journal, by an epoch that it has not heard of.
+    """
+    trial, path = record.trials[won.trial], home.trial(won.trial) / won.weights
+    try:
+        require_recorded(path, won.trial, recorded_digest(record, won))
+    except FileNotFoundError:  # which the exporter tells, with what to do
+        return
+    except RecordError:
+        if trial.state != "unfinished" or epoch_of(path) in (None, *trial.values):
+            raise
 
 
 def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
@@ -149,7 +170,7 @@ def drop_ended(home: StudyDirectory, ended: int, dropped: int | None) -> None:
     """Forget the resume state of a trial that ended, and the weights and predictions that its end
     made needless.
     """
-    (home.trial(ended) / "resume.npz").unlink(missing_ok=True)
+    (home.trial(ended) / RESUME).unlink(missing_ok=True)
     if dropped is not None:
         _drop_best(home, dropped)
 
@@ -162,11 +183,11 @@ def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:
     for trial in record.trials:
         if trial.state == "unfinished":
             continue
-        (home.trial(trial.number) / "resume.npz").unlink(missing_ok=True)
+        (home.trial(trial.number) / RESUME).unlink(missing_ok=True)
         if trial.number not in kept:
             _drop_best(home, trial.number)
 
 
 def _drop_best(home: StudyDirectory, number: int) -> None:
-    for name in ("best.npz", PREDICTIONS):
+    for name in (BEST, PREDICTIONS):
         (home.trial(number) / name).unlink(missing_ok=True)

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
-from tlsearch.base.files import is_special, scratch_beside, write_json, write_text
+from tlsearch.base.files import (
+    is_special,
+    scratch_beside,
+    sha256,
+    size,
+    write_json,
+    write_text,
+)
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import (
     CARD,
@@ -19,8 +26,6 @@ from tlsearch.bundle.manifest import (
     Artifact,
     Manifest,
     is_replaceable,
-    sha256,
-    size,
 )
 from tlsearch.bundle.metrics import accuracy
 from tlsearch.bundle.reload_check import BATCH, Checked, check_in_clean_process

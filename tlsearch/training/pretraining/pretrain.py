@@ -177,5 +177,5 @@ def save_whole(backbone: keras.Model, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / out.name
         backbone.save_weights(saved)
-        with whole_file(out) as file:
+        with whole_file(out, follow=True) as file:
             file.write(saved.read_bytes())

@@ -1,0 +1,182 @@
+"""A model file checked before its runtime loads it: it runs no foreign code and reads no other
+file.
+"""
+
+import importlib
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.config.catalog import ExportFormat
+
+# What a `.keras` file of tlsearch holds.
+MEMBERS = frozenset(
+    ("metadata.json", "config.json", "model.weights.h5", "labels.json", "bits.json")
+)
+# The classes of Keras that its configuration names: any of some modules, and some of others. What
+# is left out reads files (StringLookup, TFSMLayer) or runs code (Lambda, TorchModuleWrapper).
+_ANY_CLASS = frozenset(("keras.initializers", "keras.regularizers", "keras.constraints"))
+_VALUES = frozenset(("__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"))
+_CLASSES = {
+    "keras": {"DTypePolicy"},
+    "keras.dtype_policies": {"DTypePolicy"},
+    "keras.src.models.functional": {"Functional"},
+    "keras.src.ops.numpy": {"Add", "Divide", "Multiply", "Subtract", "TrueDivide"},
+    "keras.layers": {
+        "Activation",
+        "Add",
+        "AveragePooling2D",
+        "BatchNormalization",
+        "Concatenate",
+        "Conv2D",
+        "Dense",
+        "DepthwiseConv2D",
+        "Dropout",
+        "Flatten",
+        "GlobalAveragePooling2D",
+        "GlobalMaxPooling2D",
+        "Identity",
+        "InputLayer",
+        "LayerNormalization",
+        "MaxPooling2D",
+        "Multiply",
+        "Normalization",
+        "ReLU",
+        "Rescaling",
+        "Reshape",
+        "Resizing",
+        "SeparableConv2D",
+        "Softmax",
+        "ZeroPadding2D",
+    },
+}
+_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))  # of standard operators
+
+
+def require_self_contained(path: Path, form: ExportFormat) -> None:
+    """Raise RecordError where loading the file could do more than compute probabilities.
+
+    A SavedModel cannot be checked: it is a program. ConfigError where a package is missing.
+    """
+    check = _CHECKS.get(form.name.partition("_")[0])
+    if check is None:
+        return
+    try:
+        check(path)
+    except (RecordError, ConfigError, ImportError):
+        raise
+    except Exception as error:  # each parser has its own kinds for bytes that it cannot read
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RecordError(f"{path}: cannot be loaded as {form.name} ({reason})") from error
+
+
+def _keras(path: Path) -> None:
+    if path.suffix != ".keras":  # Keras reads others in older formats, which run code
+        raise RecordError(f"{path}: expected a file named *.keras")
+    with zipfile.ZipFile(path) as archive:
+        names = [info.filename for info in archive.infolist()]
+        if foreign := sorted({*names} - MEMBERS):
+            raise RecordError(f"{path}: holds {foreign[0]!r}, which does not belong into a model")
+        if len(names) > len({*names}):
+            raise RecordError(f"{path}: holds a member twice")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+            raise RecordError(f"{path}: compressed, expected stored members")
+        _require_known_classes(path, json.loads(archive.read("config.json")))
+        with archive.open("model.weights.h5") as weights:
+            _require_own_weights(path, weights)
+
+
+def _require_known_classes(path: Path, config: Any) -> None:
+    for named in _class_configs(config):
+        name, module = named["class_name"], named.get("module")
+        if not _is_known(name, module) or named.get("registered_name") not in (None, name):
+            raise RecordError(
+                f"{path}: holds {module}.{name}, which is not a layer that tlsearch writes"
+            )
+
+
+def _is_known(name: object, module: object) -> bool:
+    if not isinstance(name, str) or not isinstance(module, str | None):
+        return False
+    if module is None:
+        return name in _VALUES
+    return module in _ANY_CLASS or name in _CLASSES.get(module, ())
+
+
+def _class_configs(config: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a configuration that names a class, however deep."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        config = [*config.values()]
+    if isinstance(config, list):
+        for part in config:
+            yield from _class_configs(part)
+
+
+def _require_own_weights(path: Path, weights: Any) -> None:
+    h5py = importlib.import_module("h5py")
+    with h5py.File(weights, "r") as file:
+        groups, seen = [file], {file.id}  # a hard link may lead back
+        while groups:
+            group = groups.pop()
+            for name in group:
+                link, one = group.get(name, getlink=True), None
+                if isinstance(link, h5py.HardLink):
+                    one = group[name]
+                if one is None or (isinstance(one, h5py.Dataset) and _is_elsewhere(one)):
+                    raise RecordError(f"{path}: {name!r} of its weights points outside of itself")
+                if isinstance(one, h5py.Group) and one.id not in seen:
+                    seen.add(one.id)
+                    groups.append(one)
+
+
+def _is_elsewhere(values: Any) -> bool:
+    return bool(values.external) or bool(values.is_virtual)
+
+
+def _onnx(path: Path) -> None:
+    onnx = importlib.import_module("onnx")
+    model = onnx.load(str(path), load_external_data=False)
+    for part in _parts(model):
+        if isinstance(part, onnx.TensorProto) and (part.external_data or part.data_location):
+            raise RecordError(f"{path}: its weights lie in another file")
+        if isinstance(part, onnx.NodeProto | onnx.FunctionProto) and part.domain not in _DOMAINS:
+            raise RecordError(
+                f"{path}: holds operators of {part.domain}, which are not standard ones"
+            )
+
+
+def _parts(message: Any) -> Iterator[Any]:
+    """A protocol buffer and all that it holds."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _parts(part)
+
+
+def _litert(path: Path) -> None:
+    """Operators by another name than LiteRT's own: with TensorFlow's copy of LiteRT, those of
+    TensorFlow, which read and write files.
+    """
+    try:
+        schema = importlib.import_module("ai_edge_litert.schema_py_generated")
+    except ImportError:
+        schema = importlib.import_module("tensorflow.lite.python.schema_py_generated")
+    data = path.read_bytes()
+    if data[4:8] != b"TFL3":
+        raise RecordError(f"{path}: cannot be loaded as litert (not a LiteRT file)")
+    model = schema.Model.GetRootAs(data, 0)
+    for place in range(model.OperatorCodesLength()):
+        if (custom := model.OperatorCodes(place).CustomCode()) is not None:
+            raise RecordError(
+                f"{path}: holds the operator {custom.decode(errors='replace')!r}, which is not "
+                "one of LiteRT's own"
+            )
+
+
+_CHECKS: dict[str, Callable[[Path], None]] = {"keras": _keras, "litert": _litert, "onnx": _onnx}
