@@ -15,20 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsearch.base.digests import sha256, size
 from tlsearch.base.files import (
-    PACKAGE,
     disk_error,
     parse_json,
     private_file,
-    scratch_beside,
-    sha256,
-    size,
-    sweep,
     whole_file,
-    without_places,
     write_json,
     write_text,
 )
+from tlsearch.base.leftovers import scratch_beside, sweep
+from tlsearch.base.machine import PACKAGE, without_places
 
 
 @settings(deadline=None, max_examples=10)
@@ -177,7 +174,8 @@ def aged(path: Path, seconds: float = 3600) -> None:
 KILLED_WHILE_EXPORTING = """
 import os, signal, sys
 from pathlib import Path
-from tlsearch.base.files import scratch_beside, whole_file
+from tlsearch.base.leftovers import scratch_beside
+from tlsearch.base.files import whole_file
 with scratch_beside(Path(sys.argv[1]) / "best") as folder:
     (folder / "model.keras").write_text("half")
     with whole_file(Path(sys.argv[1]) / "study.yaml"):

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import sha256
 from tlsearch.bundle import open_bundle, runtimes
 from tlsearch.bundle.manifest import Artifact, Manifest, locate, read_manifest
 from tlsearch.bundle.open_bundle import OpenModel, open_model

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import sha256
 from tlsearch.bundle.manifest import (
     Artifact,
     Manifest,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ray import tune
 
-from tlsearch.base.files import sha256
+from tlsearch.base.digests import sha256
 from tlsearch.config.load import parse
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import TrialRecord

@@ -3,8 +3,12 @@
 import functools
 import os
 import platform
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
+
+# The installed package: its code, and the files that travel with it.
+PACKAGE = Path(__file__).parents[1]
 
 _CPUINFO = Path("/proc/cpuinfo")
 # What a container may use, of the second and the first version of control groups.
@@ -59,3 +63,14 @@ def _first_processor(text: str) -> dict[str, str]:
 
 def _platform() -> str:
     return platform.processor() or platform.machine()
+
+
+def without_places(text: str) -> str:
+    """A text that travels with a study, without folders of this machine: `~` for the user's own,
+    nothing for those of Python and its packages.
+    """
+    paths = sysconfig.get_paths()
+    for folder in (str(PACKAGE.parent), paths["purelib"], paths["platlib"], paths["stdlib"]):
+        text = text.replace(f"{folder}/", "")
+    home = os.path.expanduser("~")
+    return text.replace(f"{home}/", "~/") if len(home) > 1 else text

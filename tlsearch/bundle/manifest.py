@@ -6,8 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import read_plain, refuse_link, sha256, write_text
+from tlsearch.base.files import write_text
+from tlsearch.base.links import read_plain, refuse_link
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 
 MANIFEST = "manifest.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tlsearch.base.files import PACKAGE
+from tlsearch.base.machine import PACKAGE
 from tlsearch.config.anatomy import ANATOMIES, Anatomy
 
 Preprocess = Literal["tf", "caffe", "torch", "none"]

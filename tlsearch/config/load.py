@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.base.files import PACKAGE
+from tlsearch.base.machine import PACKAGE
 from tlsearch.base.yaml_text import NotYamlError, PlainLoader, composed, read_text
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.dimension import Range

@@ -10,7 +10,8 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import naming, refuse_link
+from tlsearch.base.files import naming
+from tlsearch.base.links import refuse_link
 from tlsearch.config.scheduler import Promotion
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import DAMAGED_ARCHIVE, refuse_link, whole_file
+from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
+from tlsearch.base.links import refuse_link
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.network.backbone import LoadedBackbone
 from tlsearch.training.network.model import Arrays

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tlsearch.base.files import sha256
+from tlsearch.base.digests import sha256
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.rank.mcnemar import paired_p

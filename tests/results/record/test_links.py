@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import append_only, read_plain
+from tlsearch.base.links import append_only, read_plain
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import mend, note, open_storage, read

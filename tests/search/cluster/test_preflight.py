@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from small_cluster import Nodes
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import ClusterError
-from tlsearch.base.files import sha256
 from tlsearch.config.load import parse
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster import preflight

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tlsearch.base.files import sha256
+from tlsearch.base.digests import sha256
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import sha256
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import parse_json, read_plain
+from tlsearch.base.files import parse_json
+from tlsearch.base.links import read_plain
 from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.against_leader import p_values
 from tlsearch.results.rank.interval import wilson

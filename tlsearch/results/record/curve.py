@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
 
-from tlsearch.base.files import read_plain
+from tlsearch.base.links import read_plain
 
 log = logging.getLogger(__name__)
 

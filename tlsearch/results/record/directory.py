@@ -11,7 +11,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from tlsearch.base.errors import ConfigError, RecordError
-from tlsearch.base.files import absolute, inside, refuse_link, sweep, write_text
+from tlsearch.base.files import absolute, write_text
+from tlsearch.base.leftovers import sweep
+from tlsearch.base.links import inside, refuse_link
 from tlsearch.base.machine import machine
 from tlsearch.results.record.study_file import read_study_file
 
@@ -23,7 +25,7 @@ class StudyDirectory:
     """Paths of one study; see the README's table of the study directory.
 
     The directory itself may lie behind links. No link in it is followed: the folders given here
-    raise RecordError where they are links, its files are read by `base.files.read_plain`, and
+    raise RecordError where they are links, its files are read by `base.links.read_plain`, and
     `whole_file` replaces a link.
     """
 

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import read_plain, refuse_link
+from tlsearch.base.links import read_plain, refuse_link
 from tlsearch.config.catalog import Direction
 from tlsearch.config.trial_config import first_ranked_epoch
 from tlsearch.results.record.journal_file import DAMAGE, JournalFile

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import DAMAGED_ARCHIVE, refuse_link, sha256
+from tlsearch.base.files import DAMAGED_ARCHIVE
+from tlsearch.base.links import refuse_link
 from tlsearch.config.catalog import DIGEST_DIGITS
 
 BEST = "best.npz"  # in the trial's folder: the weights of its best epoch

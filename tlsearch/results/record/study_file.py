@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
 from tlsearch.base.errors import ConfigError, RecordError
-from tlsearch.base.files import refuse_link
+from tlsearch.base.links import refuse_link
 from tlsearch.base.yaml_text import NotYamlError, composed, plain, read_text
 
 _RESTORE = "restore a copy of it"

@@ -12,7 +12,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from tlsearch.base.errors import ConfigError, StorageError
-from tlsearch.base.files import inside, whole_file
+from tlsearch.base.files import whole_file
+from tlsearch.base.links import inside
 from tlsearch.config.location import endpoint, problem
 from tlsearch.results.remote.differences import Stamp
 

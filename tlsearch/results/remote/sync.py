@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import inside, parse_json, read_plain, whole_file, write_json
+from tlsearch.base.files import parse_json, whole_file, write_json
+from tlsearch.base.links import inside, read_plain
 from tlsearch.results.record.seal import SEAL
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import (

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tlsearch.base.files import read_plain
+from tlsearch.base.links import read_plain
 from tlsearch.results.record.curve import read_curve
 from tlsearch.results.record.directory import StudyDirectory
 

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.base.files import PACKAGE
+from tlsearch.base.machine import PACKAGE
 from tlsearch.config.catalog import WEIGHTS
 from tlsearch.config.load import dump, shipped_spaces
 from tlsearch.config.location import is_url, problem

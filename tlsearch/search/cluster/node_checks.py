@@ -10,9 +10,10 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import ClusterError
-from tlsearch.base.files import PACKAGE, sha256
 from tlsearch.base.gpus import limit_mib, memory_mib
+from tlsearch.base.machine import PACKAGE
 from tlsearch.config.catalog import DIGEST_DIGITS
 
 SAME = ("tlsearch", "ray", "tensorflow", "keras", "numpy")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import read_plain, whole_file
+from tlsearch.base.files import whole_file
+from tlsearch.base.links import read_plain
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.remote.differences import Stamp
 from tlsearch.results.remote.sync import local_stamps

@@ -15,16 +15,11 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import OutOfMemoryError, TlsearchError
-from tlsearch.base.files import (
-    append_only,
-    disk_error,
-    naming,
-    sha256,
-    without_places,
-    write_text,
-)
-from tlsearch.base.machine import machine
+from tlsearch.base.files import disk_error, naming, write_text
+from tlsearch.base.links import append_only
+from tlsearch.base.machine import machine, without_places
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.record.curve import read_curve
 from tlsearch.results.record.journal import KEPT

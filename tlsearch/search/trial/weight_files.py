@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tlsearch.base.digests import sha256
 from tlsearch.base.errors import WeightsError
-from tlsearch.base.files import sha256
 from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, PUT_BACK, WEIGHTS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory

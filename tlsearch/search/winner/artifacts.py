@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlsearch.base.files import inside, whole_file, write_json
+from tlsearch.base.files import whole_file, write_json
+from tlsearch.base.links import inside
 from tlsearch.bundle.evaluate import measure
 from tlsearch.data.listing import SPLITS
 from tlsearch.data.sources import ImageData

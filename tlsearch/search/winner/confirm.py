@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tlsearch.base.files import sha256
+from tlsearch.base.digests import sha256
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.live.events import ConfirmedOnce, Confirming, Listen

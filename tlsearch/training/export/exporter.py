@@ -10,15 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.digests import sha256, size
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
-from tlsearch.base.files import (
-    is_special,
-    scratch_beside,
-    sha256,
-    size,
-    write_json,
-    write_text,
-)
+from tlsearch.base.files import is_special, write_json, write_text
+from tlsearch.base.leftovers import scratch_beside
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import (
     CARD,

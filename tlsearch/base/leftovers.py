@@ -1,0 +1,77 @@
+"""Scratch files and folders that are locked while they are used; those of killed processes go."""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `tempfile` names a sibling of a file
+LEFT_AFTER_S = 60.0  # a younger one may not be locked yet
+
+
+@contextlib.contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """A scratch folder on the same disk, so that what is finished can be moved by name; those that
+    killed processes left for the same name go.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent, path.name)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            hold(handle)
+            yield Path(folder)
+        finally:
+            os.close(handle)
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove what killed writers left in a folder: temporary siblings of the file `name`, or of any
+    file, that are this user's and that no living process holds.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        for entry in list(os.scandir(folder)):
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found is not None and name in (None, found[1]) and _is_left(entry):
+                _remove(Path(entry.path))
+
+
+def _is_left(entry: os.DirEntry[str]) -> bool:
+    """Whether it is ours, not of this minute, and nobody's any more."""
+    try:
+        told = entry.stat(follow_symlinks=False)
+        if entry.is_symlink() or told.st_uid != os.geteuid():
+            return False
+        if time.time() - told.st_mtime < LEFT_AFTER_S:
+            return False
+        handle = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # its writer lives, or this disk knows no locks
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def hold(handle: int) -> None:
+    """Lock a temporary file or folder for as long as it is open: the lock falls with its process.
+
+    Where a disk knows no locks, `sweep` leaves everything.
+    """
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
