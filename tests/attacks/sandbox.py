@@ -80,13 +80,14 @@ class Sandbox:
 
     def run(self, body: Callable[[], int], env: Mapping[str, str] | None = None) -> Outcome:
         """Run a function in a child of its own; its value is the exit code."""
-        began, before = time.monotonic(), _resident_mb()
+        began = time.monotonic()
         child = os.fork()
         if child == 0:
             _become(self, env or {}, body)
         code, used_mb = _wait(child, began + PATIENCE_S)
         out, err = ((self.root / n).read_text(errors="replace") for n in ("stdout", "stderr"))
-        return Outcome(code, out, err, time.monotonic() - began, used_mb - before)
+        before_mb = float((self.root / "resident").read_text())
+        return Outcome(code, out, err, time.monotonic() - began, used_mb - before_mb)
 
     def trespasses(self) -> list[str]:
         """What was written outside of what was asked."""
@@ -135,6 +136,7 @@ def _become(sandbox: Sandbox, env: Mapping[str, str], body: Callable[[], int]) -
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         faulthandler.dump_traceback_later(PATIENCE_S - 5, exit=False)
+        (sandbox.root / "resident").write_text(str(_resident_mb()))
         code = body()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
