@@ -12,11 +12,13 @@ from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
 from tlsearch.config.location import Place
 from tlsearch.results.rank.context import ranking_context
+from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import StudyRecord, read
-from tlsearch.results.report.readable_table import LEAST_FIRST, Grid, readable
+from tlsearch.results.record.journal import read
+from tlsearch.results.report.readable_table import LEAST_FIRST, readable
 from tlsearch.results.report.selection import Selection
 from tlsearch.results.report.text import explain, render, summary
+from tlsearch.results.report.verdict import verdict
 
 WATCH_S = 2.0
 WATCH_FAR_S = 10.0  # of a study in a bucket
@@ -25,9 +27,14 @@ LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
 
 
 def show(home: StudyDirectory, view: Selection | None = None) -> None:
-    """Print a study's leaderboard and what to know beside it."""
+    """Print the verdict of a study, its leaderboard, and what to know beside it."""
     about, record = home.read_about(), read(home.journal_file)
-    grid = _grid(home, about, record, view)
+    context = ranking_context(record, about, home.best)
+    table = rows(record, context)
+    said = verdict(record, about, table, context).text()
+    for line in [*said, ""] if said else []:
+        print(line)
+    grid = readable(record, about["config"]["metric"], context, view, table)
     print_table(grid.columns, grid.body, LEAST_FIRST)
     for line in (*explain(grid), *summary(record, about)):
         say(line)
@@ -120,21 +127,14 @@ def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> An
     from tlsearch.results.live.progress import ended
 
     about, record = home.read_about(), read(home.journal_file)
-    grid = _grid(home, about, record, view)
+    context = ranking_context(record, about, home.best)
+    grid = readable(record, about["config"]["metric"], context, view)
     dropped = too_wide(grid.columns, grid.body, width, LEAST_FIRST)
     total = about["config"].get("trials", "?")
     title = f"{about['config']['name']}: {ended(record.trials)} of {total} trials ended"
     body = grid.body[: max(height - 4, 1)]
     return Group(
         Text(printable(f"{title} (Ctrl-C leaves)")), rich_table(grid.columns, body, dropped)
-    )
-
-
-def _grid(
-    home: StudyDirectory, about: dict[str, Any], record: StudyRecord, view: Selection | None
-) -> Grid:
-    return readable(
-        record, about["config"]["metric"], ranking_context(record, about, home.best), view
     )
 
 

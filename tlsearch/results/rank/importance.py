@@ -1,96 +1,232 @@
-"""How much each parameter of the search mattered, by Optuna's PED-ANOVA."""
+"""What mattered: how much of the differences between trials each parameter of a search explains."""
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from tlsearch.config.trial_config import RATES
-from tlsearch.results.rank.leaderboard import CONFIG_COLUMNS, rows
-from tlsearch.results.record.journal import StudyRecord
+import numpy as np
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from tlsearch.config.trial_config import DEPTHS, RATES, rate_name
+from tlsearch.results.rank.anova import UNUSED, Design, explain_variance
+from tlsearch.results.rank.leaderboard import configured
+from tlsearch.results.rank.standings import ranked
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
-log = logging.getLogger(__name__)
+LEAST_TRIALS = 10  # below, a tree with 3 trials in a leaf compares no more than two or three means
+WIDE = 0.5  # an interval wider than this says nothing
+LITTLE = 0.1  # a share whose interval ends below this hardly matters
 
-LEAST_TRIALS = 10  # below, the best tenth is less than one trial
+Word = Literal["matters", "hardly matters", "too few trials to tell"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The share of the variance that a parameter explains alone, its 90 % interval, and in words
+    what that allows to say.
+    """
+
+    name: str
+    share: float
+    low: float
+    high: float
+    word: Word
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The effects of all that a search varied, greatest first; `trials` went into them.
+
+    `stopped` of them were stopped early, `diverged` diverged, `left_out` others did not count.
+    """
+
+    effects: tuple[Effect, ...] = ()
+    trials: int = 0
+    stopped: int = 0
+    diverged: int = 0
+    left_out: int = 0
+
+    @property
+    def told(self) -> tuple[Effect, ...]:
+        """The effects that matter."""
+        return tuple(effect for effect in self.effects if effect.word == "matters")
 
 
 def parameters(record: StudyRecord) -> dict[str, list[Any]]:
-    """What the search varied: name -> its value in every ranked trial, best trial first.
-
-    The two learning rates, of which a trial has one, are one parameter: `learning_rate`.
+    """What the search varied: name -> its value in every ranked trial, best trial first; None in
+    a trial that does not use it.
     """
-    ranked = [row for row in rows(record) if row["rank"] is not None]
-    columns = {
-        name: [_tidy(row[name]) for row in ranked] for name in CONFIG_COLUMNS if name not in RATES
-    }
-    columns["learning_rate"] = [_tidy(_rate(row)) for row in ranked]
-    return {name: values for name, values in columns.items() if len(set(values)) > 1}
+    return _varied([trial.config for trial in ranked(record)])
 
 
-def importances(record: StudyRecord) -> dict[str, float]:
-    """Parameter -> its share of importance, greatest first; empty where there is too little."""
-    import optuna
+def importance(record: StudyRecord, space: Mapping[str, Any]) -> Importance:
+    """How much each parameter explains over `space`, as study.yaml holds it; a range that it does
+    not give is the range of the values tried.
 
-    columns = parameters(record)
-    scores = [row["metric"] for row in rows(record) if row["rank"] is not None]
-    if len(scores) < LEAST_TRIALS or not columns:
-        return {}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize" if record.direction == "max" else "minimize")
-    study.add_trials(_optuna_trials(columns, scores))
-    try:
-        found = optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+    A stopped trial counts with the value that it is ranked by, the best that it reached: what it
+    would have reached is unknown. So a parameter may matter because trials with it were stopped
+    sooner. A diverged trial counts as the worst value of all, since to leave it out would hide that
+    its configuration diverges. Failed trials, whose machine or memory failed, and trials that have
+    not ended are left out: their values say nothing about their configurations.
+
+    A parameter that not all trials use (a learning rate of one phase, batch norm in what trains)
+    counts where it is used, weighted by how much of the space that is; see `anova`.
+    """
+    counted, scores = _scored(record)
+    about = Importance(
+        (),
+        len(counted),
+        sum(trial.state == "stopped" for trial in counted),
+        sum(trial.state == "diverged" for trial in counted),
+        sum(trial.state != "waiting" for trial in record.trials) - len(counted),
+    )
+    columns = _varied([trial.config for trial in counted])
+    if len(counted) < LEAST_TRIALS or not columns or len(set(scores)) == 1:
+        return about
+    found = explain_variance(_design(columns, space), np.array(scores))
+    learned = found.out_of_bag > 0
+    effects = [
+        Effect(name, share, low, high, _word(low, high, bool(above), learned))
+        for name, share, low, high, above in zip(
+            columns,
+            found.shares.tolist(),
+            found.low.tolist(),
+            found.high.tolist(),
+            found.above_chance,
+            strict=True,
         )
-    except (ValueError, RuntimeError) as error:
-        log.warning("parameter importances cannot be computed: %s", error)
-        return {}
-    sound = all(math.isfinite(share) for share in found.values())
-    return {name: float(share) for name, share in found.items()} if sound else {}
+    ]
+    effects.sort(key=lambda effect: (-effect.share, effect.name))
+    return replace(about, effects=tuple(effects))
+
+
+def sentences(found: Importance, metric: str) -> list[str]:
+    """What mattered, in words, and which value each trial counts with."""
+    if found.told:
+        parts = [
+            f"{effect.name.replace('_', ' ')} explains {effect.share:.0%} "
+            f"({effect.low:.0%} to {effect.high:.0%})"
+            for effect in found.told
+        ]
+        lines = [f"of the variance in {metric} over the search space, {', '.join(parts)}"]
+    elif found.effects:
+        lines = [
+            f"too few trials to tell what mattered: in {found.trials} trials no parameter surely "
+            "explains more than random numbers would"
+        ]
+    elif found.trials < LEAST_TRIALS:
+        lines = [
+            f"too few trials to tell what mattered: {found.trials} count, and at least "
+            f"{LEAST_TRIALS} are needed"
+        ]
+    else:
+        lines = ["nothing mattered: the trials that count do not differ, or score alike"]
+    return [*lines, *_counting(found)]
+
+
+def _counting(found: Importance) -> list[str]:
+    told = {
+        "stopped early: the best value reached before counts": found.stopped,
+        "diverged: the worst value of all trials counts": found.diverged,
+        "failed or not ended: left out": found.left_out,
+    }
+    parts = [f"{count} {what}" for what, count in told.items() if count]
+    return [f"of the trials, {'; '.join(parts)}"] if parts else []
 
 
 def is_range(values: Sequence[Any]) -> bool:
     """Whether values came from a range rather than a list of choices: many, and all numbers."""
-    distinct = set(values)
+    distinct = set(values) - {None}
     return len(distinct) > 6 and all(_is_number(value) for value in distinct)
 
 
-def _optuna_trials(columns: Mapping[str, Sequence[Any]], scores: Sequence[float]) -> list[Any]:
-    from optuna.trial import create_trial
-
-    spelled = {
-        name: list(values) if is_range(values) else [str(value) for value in values]
-        for name, values in columns.items()
-    }
-    spaces = {name: _distribution(name, values) for name, values in spelled.items()}
-    return [
-        create_trial(
-            params={name: values[place] for name, values in spelled.items()},
-            distributions=spaces,
-            value=score,
-        )
-        for place, score in enumerate(scores)
-    ]
+def in_order(values: Sequence[Any]) -> list[Any]:
+    """The distinct values that trials use: numbers by size, then texts by name."""
+    return sorted(set(values) - {None}, key=_choice_order)
 
 
-def _distribution(name: str, values: Sequence[Any]) -> "BaseDistribution":
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+def _scored(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
+    """The trials that count, and the value of each."""
+    sound = [trial for trial in ranked(record) if trial.state in ("finished", "stopped")]
+    values = [best[1] for trial in sound if (best := trial.best(record.direction))]
+    if not values:
+        return [], []
+    diverged = [trial for trial in record.trials if trial.state == "diverged"]
+    return [*sound, *diverged], [*values, *[values[-1]] * len(diverged)]
 
-    if is_range(values):
-        return FloatDistribution(min(values), max(values), log=name == "learning_rate")
-    return CategoricalDistribution(sorted(set(values)))
+
+def _varied(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The columns of configurations that differ where they are used."""
+    blocks = all(config.get("unfrozen_blocks") is not None for config in configs)
+    rows = [_used(config, blocks) for config in configs]
+    columns = {name: [_tidy(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
 
 
-def _rate(row: Mapping[str, Any]) -> Any:
-    return next((row[name] for name in RATES if row[name] is not None), None)
+def _used(config: Mapping[str, Any], blocks: bool) -> dict[str, Any]:
+    """What a trial uses of its configuration, None for the rest; its depth in blocks or layers."""
+    layers = config.get("unfrozen_layers")
+    unused = {*RATES, *DEPTHS} - {rate_name(layers), DEPTHS[blocks]}
+    if layers == 0:
+        unused.add("train_batch_norm")
+    asked = {**configured(config), "unfrozen_layers": layers}
+    return {name: None if name in unused else value for name, value in asked.items()}
+
+
+def _design(columns: Mapping[str, Sequence[Any]], space: Mapping[str, Any]) -> Design:
+    """The trials in the cube that stands for the space."""
+    names = list(columns)
+    points = np.column_stack([_places(name, columns[name], space.get(name)) for name in names])
+    switch = next((name for name in DEPTHS if 0 in columns.get(name, ())), None)
+    if switch is None:
+        return Design(points)
+    at = names.index(switch)
+    border = 2 * float(points[:, at].min())  # the first of K choices lies at 1 / 2K
+    sides = {"head_lr": 0, "fine_tune_lr": 1, "train_batch_norm": 1}
+    own = {names.index(name): side for name, side in sides.items() if name in columns}
+    return Design(points, at, border, own)
+
+
+def _places(name: str, values: Sequence[Any], dimension: Any) -> list[float]:
+    """Where on its axis each value lies, 0 to 1: by magnitude where the range is logarithmic, and
+    of K choices or whole numbers the Kth in the middle of its Kth; `UNUSED` for None.
+    """
+    used = [value for value in values if value is not None]
+    if not all(map(_is_number, used)) or not _ranges(dimension, values):
+        order = in_order(values)
+        return [UNUSED if v is None else (order.index(v) + 0.5) / len(order) for v in values]
+    given = {"log": name in RATES} if dimension is None else dimension
+    low = min(*used, given.get("low", used[0]))
+    high = max(*used, given.get("high", used[0]))
+    if all(isinstance(value, int) for value in used) and not given.get("log"):
+        step = given.get("step") or 1
+        count = (high - low) / step + 1
+        return [UNUSED if v is None else ((v - low) / step + 0.5) / count for v in values]
+    scale = math.log if given.get("log") else float
+    span = scale(high) - scale(low)
+    return [UNUSED if v is None else (scale(v) - scale(low)) / span for v in values]
+
+
+def _ranges(dimension: Any, values: Sequence[Any]) -> bool:
+    """Whether a dimension of the space is a range; by its values where the space is not known."""
+    return is_range(values) if dimension is None else isinstance(dimension, Mapping)
+
+
+def _word(low: float, high: float, above_chance: bool, learned: bool) -> Word:
+    """What an interval allows to say, where the forest has `learned` anything."""
+    if learned and above_chance and high - low <= WIDE:
+        return "matters"
+    return "hardly matters" if learned and high < LITTLE else "too few trials to tell"
 
 
 def _tidy(value: Any) -> Any:
     """Without the last digits that steps of a range leave: 0.30000000000000004 is 0.3."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _choice_order(value: Any) -> tuple[bool, Any]:
+    number = isinstance(value, int | float)
+    return not number, value if number else str(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -142,7 +142,7 @@ def _row(
         "best_epoch": epoch,
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
-        **_configured(trial.config),
+        **configured(trial.config),
         "seed": trial.config.get("seed"),
         "trained_parameters": trial.trained_parameters,
         "trained_share": trial.trained_share,
@@ -161,7 +161,7 @@ def _reason(trial: TrialRecord, direction: Direction) -> str:
     return "; ".join(filter(None, (trial.reason, f"warm-up was better ({before:.4f})")))
 
 
-def _configured(config: Mapping[str, Any]) -> dict[str, Any]:
+def configured(config: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for; layers that only follow from blocks were not."""
     asked = {name: spell(config.get(name)) for name in CONFIG_COLUMNS}
     asked["weights"] = file_name(asked["weights"])

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.location import Place
-from tlsearch.config.trial_config import depth_label
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import leading, rows
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import read
 from tlsearch.results.remote.copies import fetched
 from tlsearch.results.report.readable_table import Grid, cell
-from tlsearch.results.report.text import last_test
+from tlsearch.results.report.verdict import described, last_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +65,7 @@ def _row(home: StudyDirectory) -> dict[str, Any]:
         "test_metric": None if test is None else test["metric"],
         "seconds": round(sum(row["seconds"] for row in table), 2),
         "trial": leader.get("trial"),
-        "what": _what(leader) if leader else None,
+        "what": described(leader) if leader else None,
         "where": home.place,
     }
 
@@ -87,9 +86,3 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _what(row: Mapping[str, Any]) -> str:
-    rate = row["head_lr"] if row["fine_tune_lr"] is None else row["fine_tune_lr"]
-    shown = f"{rate:.3g}" if isinstance(rate, float) else cell(rate)
-    return f"{row['backbone']} unfrozen {depth_label(row)} head {row['head_units']} lr {shown}"

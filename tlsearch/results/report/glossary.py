@@ -40,6 +40,13 @@ CURVE: Mapping[str, str] = {
     "warm_up_lr": "learning rate of the warm-up",
     "feature_dtype": "how the cached features of the frozen layers are stored",
     "seed": "what all randomness of the trial is drawn from",
+    "cut_layers": "of which last layers the activations before are computed once and kept on disk, "
+    "where those are more layers than are trained",
+    "early_stopping": "a trial ends after so many epochs without a better value",
+    "augment": "how pictures are changed at random for training, such as flipped or turned",
+    "views": "how many randomly changed copies of the training pictures the epochs take in turn; 0 "
+    "makes new ones for every epoch",
+    "view_seed": "what the random changes of pictures are drawn from, alike for all trials",
 }
 
 TERMS: Mapping[str, str] = {
@@ -48,16 +55,28 @@ TERMS: Mapping[str, str] = {
     "most frequent class, or a plain classifier on unchanged features or pixels.",
     "test": "The metric of one trial, computed once after the search on pictures that no trial "
     "has seen.",
+    "interval": "Measured on so many pictures, the true score lies between these ends in 95 of 100 "
+    "cases.",
     "varied": "What the search chose itself; everything else is the same in every trial.",
-    "rung": "An epoch at which the scheduler compares trials: only the best share of those that "
-    "reached it goes on.",
-    "importance": "PED-ANOVA: how differently a parameter is distributed among the best tenth of "
-    "the ranked trials and among all of them. Shares that add up to 1; associations, not causes.",
+    "rung": "An epoch at which the search compares trials: only the best share of those "
+    "that reached it goes on, the others are stopped early.",
+    "warm-up": "Training of the head alone, before any layer of the backbone is unfrozen.",
+    "importance": "Functional ANOVA on a forest of decision trees: how much of the differences in "
+    "score between configurations of the search space vanishes where this one parameter is known. "
+    "A rate that not all trials use counts where it is used. What no parameter explains alone is "
+    "chance, or two parameters together. Associations, not causes.",
+    "importance interval": "In 9 of 10 repetitions with trials drawn anew from these trials, the "
+    "share lies between these ends.",
+    "importance word": "A parameter matters where it explains more than random numbers would in 9 "
+    "of 10 repetitions, and hardly where the interval ends below 10 %. Elsewhere, and where the "
+    "forest cannot predict trials that it has not seen, there are too few trials to tell.",
+    "more": "A point for each trial when it ended; the line is the best score until then. Time in "
+    "which no trial was at work is left out.",
     "parallel": "One line a trial, through its value on every axis; each axis runs from the "
     "least value tried to the greatest.",
     "slice": "Each point is a trial: the value of one parameter against its best metric.",
     "pareto": "Trials that no other trial beats in both: a better metric in less time.",
-    "slot": "A place where one trial trains at a time: one worker process.",
+    "slot": "A place where one trial trains at a time: one process on one machine.",
     "confusion": "How many pictures of the row's class were called the column's class.",
     "precision": "Of the pictures called this class, the share that show it.",
     "recall": "Of the pictures that show this class, the share called so.",
@@ -75,6 +94,16 @@ TERMS: Mapping[str, str] = {
     "export accuracy": "Accuracy of this very file on validation pictures.",
     "agreement": "Share of validation pictures that this file and the trained network call alike.",
     "version": "The release of the package that this study ran on.",
+}
+
+
+# Words of a trial's reason that are not everyday speech.
+REASONS: Mapping[str, str] = {
+    "rung": TERMS["rung"],
+    "warm-up": TERMS["warm-up"],
+    "diverged": "The loss grew without bound or became no number, mostly by too large a learning "
+    "rate.",
+    "median": "The middle one of the other trials' mean scores up to that epoch.",
 }
 
 

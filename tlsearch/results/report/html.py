@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tlsearch.config.spelling import file_name
-from tlsearch.results.rank import confirmation
-from tlsearch.results.rank.context import ranking_context
-from tlsearch.results.rank.importance import LEAST_TRIALS, importances
+from tlsearch.results.rank.context import RankingContext, ranking_context
+from tlsearch.results.rank.importance import Importance, importance, sentences
 from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, leading, rows
 from tlsearch.results.rank.standings import ranked
-from tlsearch.results.record.journal import StudyRecord, TrialRecord, tested
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report import glossary, plots
 from tlsearch.results.report.forecast_line import forecast_line
 from tlsearch.results.report.page_files import Artifacts, DataAudit, ShownPrediction, WinnerOnSplit
 from tlsearch.results.report.readable_table import cell
-from tlsearch.results.report.text import baseline_rows, last_test
-from tlsearch.results.report.timeline import timeline
+from tlsearch.results.report.timeline import best_over_time, timeline
+from tlsearch.results.report.verdict import baseline_rows, last_test, verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -45,10 +44,10 @@ def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> 
     manifest. Neither the data nor TensorFlow is needed.
     """
     record, artifacts = _named(record), Artifacts(folder)
-    table = rows(record, ranking_context(record, about, folder / "best"))
+    context = ranking_context(record, about, folder / "best")
     template = _environment().get_template("report.html.j2")
     return template.render(
-        _results(record, about, table, artifacts)
+        _results(record, about, context, artifacts)
         | _study(about)
         | _machinery()
         | {
@@ -63,22 +62,25 @@ def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> 
 
 
 def _results(
-    record: StudyRecord, about: Mapping[str, Any], table: Table, artifacts: Artifacts
+    record: StudyRecord, about: Mapping[str, Any], context: RankingContext, artifacts: Artifacts
 ) -> dict[str, Any]:
-    """What the trials came to: headline, table, plots, and each trial's details."""
-    metric, shares = about["config"]["metric"], importances(record)
+    """What the trials came to: verdict, headline, table, plots, and each trial's details."""
+    metric, table = about["config"]["metric"], rows(record, context)
+    mattered = importance(record, about["config"].get("space", {}))
     page = {
         "metric": metric.replace("_", " "),
-        "figures": _figures(record, about, shares),
+        "figures": _figures(record, about, mattered),
         "trials": _trials(record, table, artifacts),
+        "words": glossary.REASONS,
     }
     return {
+        "verdict": verdict(record, about, table, context),
         "headline": _headline(record, about, table),
         "board": _board(table, metric),
         "page": _json(page),
         "slices": sorted(plots.slices(record, metric)),
-        "shares": shares,
-        "least_trials": LEAST_TRIALS,
+        "mattered": mattered,
+        "mattered_lines": sentences(mattered, metric.replace("_", " ")),
     }
 
 
@@ -151,6 +153,7 @@ def _environment() -> "Environment":
         "kilobytes": lambda count: f"{count / 1000:,.0f} kB",
         "confusion_table": _confusion_table,
         "confusions": _confusions,
+        "worst_confusion": _worst_confusion,
         "pictures": _pictures,
         "counts": _counts,
         "capitalize_first": lambda line: line[:1].upper() + line[1:],
@@ -198,8 +201,6 @@ def _headline(record: StudyRecord, about: Mapping[str, Any], table: Table) -> di
     return {
         "best": best,
         "test": test if best and test and test["trial"] == best["trial"] else None,
-        "confirmation": confirmation.lines(record, ranking_context(record, about).counted),
-        "tested": len(tested(record)),
         "baselines": baseline_rows(record),
         "forecast": forecast_line(record),
         "states": {state: states.count(state) for state in sorted(set(states))},
@@ -257,7 +258,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _figures(
-    record: StudyRecord, about: Mapping[str, Any], shares: Mapping[str, float]
+    record: StudyRecord, about: Mapping[str, Any], mattered: Importance
 ) -> dict[str, plots.Figure]:
     """Plot's name -> figure, for every plot that has something to show."""
     metric = about["config"]["metric"]
@@ -268,8 +269,9 @@ def _figures(
         figures["curves"] = plots.learning_curves(record, metric, scheduler)
         figures["seconds"] = plots.against_seconds(record, metric)
         figures["parallel"] = plots.parallel_coordinates(record, metric)
-    if shares:
-        figures["importance"] = plots.importance_bars(shares)
+        figures["more"] = best_over_time(record, metric)
+    if mattered.effects:
+        figures["importance"] = plots.importance_bars(mattered.effects)
     return figures
 
 
@@ -330,6 +332,19 @@ def _confusions(winner: WinnerOnSplit) -> list[tuple[str, str, int]]:
         if count and shown != called
     ]
     return sorted(pairs, key=lambda pair: -pair[2])[:CONFUSIONS]
+
+
+def _worst_confusion(winner: WinnerOnSplit | None) -> str | None:
+    """The most frequent mistake in a sentence; None where none was made or nothing is known."""
+    found = [] if winner is None else _confusions(winner)
+    if winner is None or not found:
+        return None
+    shown, called, count = found[0]
+    images = next(row.images for row in winner.evaluation.classes if row.label == shown)
+    return (
+        f"the most frequent mistake: {count} of {images} {winner.split} pictures of {shown} are "
+        f"called {called}"
+    )
 
 
 def _pictures(

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tlsearch.config.scheduler import rungs
-from tlsearch.results.rank.importance import is_range, parameters
+from tlsearch.config.trial_config import RATES
+from tlsearch.results.rank.importance import Effect, in_order, is_range, parameters
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
@@ -22,6 +23,7 @@ STATE_COLOURS = {
     "unfinished": "#8a8f98",
 }
 FRONT = "#2f9e62"
+UNCLEAR = "#8a8f98"
 PALETTE = ("#3b82c4", "#d1742f", "#2f9e62", "#c0504d", "#8b6cc4", "#9b7653", "#cf6bb2", "#5aa7a7")
 FIFTHS = ("#2f9e62", "#3b82c4", "#8a8f98", "#c98a1b", "#c0504d")
 
@@ -49,18 +51,30 @@ def learning_curves(record: StudyRecord, metric: str, scheduler: Mapping[str, An
     return {"data": traces, "layout": layout}
 
 
-def importance_bars(shares: Mapping[str, float]) -> Figure:
-    """A bar a parameter, the most important on top."""
-    names = list(shares)[::-1]
+def importance_bars(effects: Sequence[Effect]) -> Figure:
+    """A bar a parameter with its interval, the most important on top; grey where it is unclear."""
+    some = effects[::-1]
     bar = {
         "type": "bar",
         "orientation": "h",
-        "x": [shares[name] for name in names],
-        "y": [_spaced(name) for name in names],
-        "marker": {"color": PALETTE[0]},
-        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+        "x": [effect.share for effect in some],
+        "y": [_spaced(effect.name) for effect in some],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, effect.high - effect.share) for effect in some],
+            "arrayminus": [max(0.0, effect.share - effect.low) for effect in some],
+            "color": UNCLEAR,
+            "thickness": 1.5,
+        },
+        "marker": {"color": [PALETTE[0] if e.word == "matters" else UNCLEAR for e in some]},
+        "text": [effect.word for effect in some],
+        "textposition": "none",
+        "hovertemplate": "%{y}: %{x:.1%}, %{text}<extra></extra>",
     }
-    layout = layout_of("share of importance", "") | {"height": 120 + 34 * len(names)}
+    layout = layout_of("share of the variance that it explains alone", "")
+    layout |= {"height": 120 + 34 * len(some)}
+    layout["xaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
     layout["yaxis"] |= {"type": "category", "automargin": True}
     return {"data": [bar], "layout": layout}
 
@@ -92,19 +106,22 @@ def slices(record: StudyRecord, metric: str) -> dict[str, Figure]:
     scores = [row["metric"] for row in rows(record) if row["rank"] is not None]
     numbers = [trial.number for trial in ranked(record)]
     found = {}
-    for name, values in parameters(record).items():
+    for name, every in parameters(record).items():
+        places = [place for place, value in enumerate(every) if value is not None]
+        values = [every[place] for place in places]
         layout = layout_of(_spaced(name), metric) | {"height": 300, "showlegend": False}
         if not is_range(values):
-            ordered = [plain(v) for v in sorted(set(values), key=_choice_order)]
+            ordered = [plain(value) for value in in_order(values)]
             layout["xaxis"] |= {
                 "type": "category",
                 "categoryorder": "array",
                 "categoryarray": ordered,
             }
             values = [plain(value) for value in values]
-        elif name == "learning_rate":
+        elif name in RATES:
             layout["xaxis"] |= {"type": "log"}
-        found[name] = {"data": [_points(values, scores, numbers, PALETTE[0])], "layout": layout}
+        some = [scores[place] for place in places], [numbers[place] for place in places]
+        found[name] = {"data": [_points(values, *some, PALETTE[0])], "layout": layout}
     return found
 
 
@@ -190,9 +207,10 @@ def _lines_through(
     ys: list[float | None] = []
     texts: list[str | None] = []
     for place in places:
-        xs += [*map(plain, axes), None]
-        ys += [*(heights[name][place] for name in axes), None]
-        texts += [f"trial {numbers[place]}: {plain(_short(axes[n][place]))}" for n in axes]
+        used = [name for name in axes if axes[name][place] is not None]
+        xs += [*map(plain, used), None]
+        ys += [*(heights[name][place] for name in used), None]
+        texts += [f"trial {numbers[place]}: {plain(_short(axes[n][place]))}" for n in used]
         texts += [None]
     return {
         "x": xs,
@@ -221,26 +239,20 @@ def _points(
 
 
 def _heights(values: Sequence[Any]) -> list[float]:
-    """Where on its axis each value lies, 0 to 1: numbers by size, choices evenly spread."""
-    if not is_range(values):
-        order = sorted(set(values), key=_choice_order)
-        return [order.index(value) / max(1, len(order) - 1) for value in values]
-    least, most = min(values), max(values)
-    if least > 0 and most / least > 100:
-        ranks = sorted(set(values))
-        return [ranks.index(value) / max(1, len(ranks) - 1) for value in values]
-    return [(value - least) / (most - least) for value in values]
+    """Where on its axis each value lies, 0 to 1: numbers by size, choices evenly spread; 0 for
+    None, which is not drawn.
+    """
+    order = in_order(values)
+    least, most = order[0], order[-1]
+    if not is_range(values) or (least > 0 and most / least > 100):
+        places = {value: place / max(1, len(order) - 1) for place, value in enumerate(order)}
+        return [places.get(value, 0.0) for value in values]
+    return [0.0 if value is None else (value - least) / (most - least) for value in values]
 
 
 def _ends(values: Sequence[Any]) -> tuple[str, str]:
-    order = sorted(set(values), key=_choice_order)
+    order = in_order(values)
     return _short(order[0]), _short(order[-1])
-
-
-def _choice_order(value: Any) -> tuple[bool, Any]:
-    """Numbers by size, then texts by name."""
-    number = isinstance(value, int | float)
-    return not number, value if number else str(value)
 
 
 def _end(name: str, end: int, value: str) -> dict[str, Any]:

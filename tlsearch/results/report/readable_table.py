@@ -44,13 +44,12 @@ LEAST_FIRST = (
     "batch",
     "optimizer",
     "weights",
-    "dropout",
-    "head",
     "seconds",
-    "epoch",
-    "lr",
     "95 %",
+    "dropout",
     "state",
+    "lr",
+    "tie",
 )
 WINNER = "*"  # behind the winner's rank
 _OPTIONAL = ("95 %", "tie", "trained", "share", "latency ms", "bytes")
@@ -69,14 +68,15 @@ def readable(
     metric: str,
     context: RankingContext = NOTHING,
     view: Selection | None = None,
+    everything: Sequence[Row] | None = None,
 ) -> Grid:
     """The leaderboard as text; what never varies, and what nothing was measured of, is left out.
 
     `epoch` reads best/last; `lr` is the rate of the trial's own phase; `tie` marks trials that the
-    validation split cannot tell from the leader.
+    validation split cannot tell from the leader. `everything` are the rows, where they are known.
     """
     view = view or Selection()
-    everything = rows(record, context)
+    everything = rows(record, context) if everything is None else everything
     table = view.of(everything)
     if view.columns:
         return Grid(list(view.columns), [[cell(row[c]) for c in view.columns] for row in table])

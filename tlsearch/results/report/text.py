@@ -10,7 +10,6 @@ from typing import Any, Literal
 from tlsearch.base.files import whole_file
 from tlsearch.base.markdown import markdown_table
 from tlsearch.config.spelling import spell
-from tlsearch.results.rank import confirmation
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
 from tlsearch.results.rank.standings import ranked
@@ -19,9 +18,17 @@ from tlsearch.results.report.forecast_line import FORECAST, forecast_line
 from tlsearch.results.report.readable_table import WINNER, Grid, readable
 from tlsearch.results.report.readable_table import cell as cell
 from tlsearch.results.report.selection import Row, Selection
+from tlsearch.results.report.verdict import baseline_rows, last_test, named_test, verdict
 
 TextFormat = Literal["csv", "json", "md"]
 
+NOTES = {  # what columns mean whose names do not say it
+    "epoch": "epoch: the best one/the last one; 0 is the head after the warm-up, which trains the "
+    "head alone before the epochs begin",
+    "lr": "lr: learning rate, of the head where nothing is unfrozen, else of all that trains",
+    "trained": "trained: how many numbers of the network the training changed",
+    "share": "share: how much of the network's computing lies in what was trained",
+}
 TIES = {
     "=": "=: the validation split cannot tell this trial from the leader",
     "~": "~: perhaps the same, by intervals alone: what this trial or the leader predicted was not "
@@ -62,28 +69,14 @@ def write_parquet(
         frame.to_parquet(file, index=False)
 
 
-def baseline_rows(record: StudyRecord) -> list[tuple[str, float]]:
-    """Scores on the validation split that a search must beat: name, value."""
-    return sorted(record.facts.get("baselines", {}).items(), key=lambda item: str(item[0]))
-
-
 def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     """What a reader wants to know beside the table, a sentence a line."""
     metric = about["config"]["metric"]
     lines = [f"{name}: {value:.4f} validation {metric}" for name, value in baseline_rows(record)]
     lines += _warm_up_lines(record)
-    lines += confirmation.lines(record, ranking_context(record, about).counted)
     test = last_test(record, about)
-    if test is not None:
-        lines.append(
-            f"test {test['metric']} of trial {test['trial']}, evaluated once: {test['value']:.4f}"
-            f"{_between(test)} on {test['images']} images"
-        )
-        lines += _other_scores(test)
+    lines += [] if test is None else _other_scores(test)
     lines += _left_out(about)
-    winners = len(tested(record))
-    if winners > 1:
-        lines.append(f"the test split was evaluated for {winners} winners")
     for name, why in record.facts.get(LEFT_OUT, {}).items():
         lines.append(f"left out of the exported model: {name}: {why}")
     return [*lines, *(line for line in (work_line(record), forecast_line(record)) if line)]
@@ -102,8 +95,9 @@ def _warm_up_lines(record: StudyRecord) -> list[str]:
         return []
     head = spell(trial.config.get("head_units", []))
     return [
-        f"warm-up alone: {value:.4f} ({trial.config.get('backbone')}, head {head}), better than "
-        "every trial; with 0 among its depths the search would try the head alone"
+        f"warm-up alone, before anything is unfrozen: {value:.4f} "
+        f"({trial.config.get('backbone')}, head {head}), better than every trial; with 0 among its "
+        "depths the search would try the head alone"
     ]
 
 
@@ -119,17 +113,6 @@ def _left_out(about: Mapping[str, Any]) -> list[str]:
     return [f"unreadable pictures, left out: {lost['pictures']} ({named})"]
 
 
-def last_test(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The newest test score, its metric by name; None before there is one."""
-    test = record.facts.get("test")
-    return None if test is None else _named(test, about)
-
-
-def _named(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
-    """A test score with its metric: an earlier journal does not name it, and a study has one."""
-    return {"metric": about["config"]["metric"], **test}
-
-
 def _other_scores(test: Mapping[str, Any]) -> list[str]:
     """What else was measured in the same look at the test split."""
     told = [
@@ -138,15 +121,6 @@ def _other_scores(test: Mapping[str, Any]) -> list[str]:
         if name != test["metric"]
     ]
     return [f"test {', '.join(told)}"] if told else []
-
-
-def _between(test: Mapping[str, Any]) -> str:
-    """The interval and how it came about, which an earlier journal does not say."""
-    if "low" not in test:
-        return ""
-    rounds = f" of {test['rounds']} rounds" if "rounds" in test else ""
-    method = f", {test['interval']}{rounds}" if "interval" in test else ""
-    return f" ({test['low']:.4f} to {test['high']:.4f}{method})"
 
 
 def _csv(table: Iterable[Row], columns: Sequence[str]) -> str:
@@ -168,7 +142,7 @@ def _document(
             "data": about.get("data", {}),
             "versions": about.get("versions", {}),
             "test": last_test(record, about),
-            "tests": [_named(test, about) for test in tested(record)],
+            "tests": [named_test(test, about) for test in tested(record)],
             "work_ratio": work_ratio(record.trials),
             "forecast": record.facts.get(FORECAST),
         },
@@ -181,8 +155,11 @@ def _markdown(
     record: StudyRecord, about: Mapping[str, Any], context: RankingContext, view: Selection
 ) -> str:
     name, metric = about["config"]["name"], about["config"]["metric"]
-    grid = readable(record, metric, context, view)
+    table = rows(record, context)
+    grid = readable(record, metric, context, view, table)
+    said = verdict(record, about, table, context).text()
     lines = [f"# {name}: {len(grid.body)} trials by validation {metric}", ""]
+    lines += [*(f"- {line}" for line in said), ""] if said else []
     lines += [*markdown_table(grid.columns, grid.body), ""]
     lines += [f"- {line}" for line in (*explain(grid), *summary(record, about))]
     return "\n".join(lines).rstrip() + "\n"
@@ -190,7 +167,7 @@ def _markdown(
 
 def explain(grid: Grid) -> list[str]:
     """What the marks of a table mean, where it has any."""
-    found = []
+    found = [text for name, text in NOTES.items() if name in grid.columns]
     if "95 %" in grid.columns:
         found.append("95 %: the interval that the number of validation images allows (Wilson)")
     if "tie" in grid.columns:
@@ -222,4 +199,7 @@ def work_line(record: StudyRecord) -> str | None:
     if ratio is None:
         return None
     found = " (an earlier study left its features in the cache)" if ratio < 0.995 else ""
-    return f"work done over the least possible: {ratio:.2f}{found}"
+    return (
+        f"computing done: {ratio:.2f} times the least that these trials need{found}; 1 is where "
+        "nothing was computed twice"
+    )

@@ -1,9 +1,37 @@
-"""When each slot of a study trained what, as a plain plotly figure."""
+"""What happened when, as plain plotly figures: which slot trained what, how the best score rose."""
 
 from collections.abc import Iterable, Mapping
 
+from tlsearch.results.rank.outlook import steps
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
-from tlsearch.results.report.plots import STATE_COLOURS, Figure, layout_of, plain
+from tlsearch.results.report.plots import FRONT, PALETTE, STATE_COLOURS, Figure, layout_of, plain
+
+
+def best_over_time(record: StudyRecord, metric: str) -> Figure:
+    """The best score so far as a line over the search's seconds, and a point for each trial."""
+    found = steps(record)
+    scored = [step for step in found if step.value is not None]
+    known = [step for step in found if step.best is not None]
+    points = {
+        "x": [step.seconds for step in scored],
+        "y": [step.value for step in scored],
+        "customdata": [step.trial for step in scored],
+        "mode": "markers",
+        "name": "a trial, when it ended",
+        "marker": {"size": 7, "color": PALETTE[0], "opacity": 0.6},
+        "hovertemplate": "trial %{customdata}: %{y:.4f} after %{x:.0f} s<extra></extra>",
+    }
+    best = {
+        "x": [step.seconds for step in known],
+        "y": [step.best for step in known],
+        "mode": "lines",
+        "name": "best so far",
+        "line": {"color": FRONT, "width": 3, "shape": "hv"},
+        "hoverinfo": "skip",
+    }
+    layout = layout_of("seconds since the first trial began", f"validation {metric}")
+    layout["xaxis"] |= {"rangemode": "tozero"}
+    return {"data": [points, best], "layout": layout | {"height": 320}}
 
 
 def timeline(record: StudyRecord) -> Figure:

@@ -110,6 +110,13 @@
     }
   }
 
+  // The words of a sentence that are not everyday speech, each with its meaning.
+  function explainWords(list, sentence) {
+    const found = Object.entries(page.words).filter(([word]) => sentence.includes(word));
+    list.replaceChildren(...found.flatMap(([word, meaning]) => [make("dt", word), make("dd", meaning)]));
+    list.hidden = found.length === 0;
+  }
+
   function fillEpochs(table, curve) {
     const names = Object.keys(curve[0] || {}).filter((name) => !(name in BATCHES));
     const head = document.createElement("tr");
@@ -173,6 +180,7 @@
     if (!trial) return;
     document.getElementById("trial-title").textContent = `Trial ${number}: ${trial.state}`;
     document.getElementById("trial-reason").textContent = trial.reason;
+    explainWords(document.getElementById("trial-words"), trial.reason);
     fill(document.getElementById("trial-result"), trial.result);
     fill(document.getElementById("trial-config"), trial.config);
     fillEpochs(document.getElementById("trial-epochs"), trial.curve);

@@ -1,0 +1,78 @@
+"""Whether more trials would help: the best score over time, and what more trials can add."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from statistics import mean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlsearch.results.rank.outlook import gain, outlook, steps
+from tlsearch.results.record.journal import StudyRecord, TrialRecord
+
+BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def study(values: list[float | None], direction: str = "max") -> StudyRecord:
+    every = tuple(
+        TrialRecord(n, "finished" if value is not None else "failed", {}, {1: value or 0.0})
+        for n, value in enumerate(values)
+    )
+    return StudyRecord(direction, every)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_gain_is_the_mean_over_all_orders(values: list[float], data: st.DataObject) -> None:
+    more = data.draw(st.integers(1, len(values) - 1))
+    orders = [max(order) - max(order[:-more]) for order in permutations(values)]
+    assert gain(values, more, "max") == pytest.approx(mean(orders), abs=1e-12)
+    assert gain([-value for value in values], more, "min") == pytest.approx(mean(orders), abs=1e-12)
+
+
+@pytest.mark.parametrize("draw", [random.random, lambda: random.gauss(0, 1)])
+def test_more_trials_add_no_more_than_is_said(draw: object) -> None:
+    """On average over studies of independent trials, whatever their distribution."""
+    random.seed(0)
+    said, added = [], []
+    for _ in range(3000):
+        values = [draw() for _ in range(30)]  # type: ignore[operator]
+        said.append(gain(values[:20], 10, "max"))
+        added.append(max(values) - max(values[:20]))
+    assert mean(said) > mean(added)
+    assert mean(said) < 3 * mean(added)
+
+
+def test_a_study_that_rises_may_gain_and_one_that_stands_does_not() -> None:
+    rising = outlook(study([0.5 + 0.02 * n for n in range(20)]), 1000)[-1]
+    standing = outlook(study([0.9] * 10 + [0.8] * 10), 1000)[-1]
+    assert rising.startswith("10 more trials like these may help")
+    assert standing.startswith("10 more trials like these would hardly help")
+    assert "3 trials are too few to tell" in outlook(study([0.1, 0.2, 0.3]), 1000)[-1]
+    assert outlook(study([None]), 100) == outlook(study([]), None) == []
+
+
+def test_the_trial_of_the_last_rise_is_named() -> None:
+    assert outlook(study([0.5, 0.7, 0.6, None]), None)[0] == (
+        "the best score of the search, 0.7000, came with trial 1 after 0 of 0 s, and not in the "
+        "2 trials that ended since"
+    )
+
+
+def test_time_in_which_nothing_trained_does_not_count() -> None:
+    spans = [(0, 10), (5, 20), (100, 110)]  # an interruption after 20 s
+    every = tuple(
+        TrialRecord(
+            n,
+            "finished",
+            {},
+            {1: 0.5 + n},
+            started=BEGUN + timedelta(seconds=start),
+            ended=BEGUN + timedelta(seconds=end),
+        )
+        for n, (start, end) in enumerate(spans)
+    )
+    assert [step.seconds for step in steps(StudyRecord("max", every))] == [10, 20, 30]
+    assert [step.best for step in steps(StudyRecord("min", every))] == [0.5, 0.5, 0.5]

@@ -1,0 +1,237 @@
+"""What a report opens with: who won, whether it is real, whether the test score can be trusted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import hypot, sqrt
+from typing import Any
+
+from tlsearch.config.trial_config import depth_label
+from tlsearch.results.rank import confirmation
+from tlsearch.results.rank.context import RankingContext
+from tlsearch.results.rank.interval import wilson
+from tlsearch.results.rank.leaderboard import leading
+from tlsearch.results.rank.outlook import outlook
+from tlsearch.results.record.journal import StudyRecord, tested
+from tlsearch.results.report.readable_table import cell
+
+Row = Mapping[str, Any]
+
+NAMED = 8  # tied trials that are named; the others are counted
+FRESH = (
+    "a fresh seed trains a configuration again from other random numbers; ± is the standard error "
+    "of the mean over them"
+)
+WIDE = 0.1  # an interval of a test score that a larger test split should narrow
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Sentences without their full stop: what was found, what to be careful about, and whether more
+    trials would help.
+    """
+
+    lines: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+    def text(self) -> list[str]:
+        """All sentences, a line each."""
+        return [*self.lines, *(f"warning: {line}" for line in self.warnings), *self.more]
+
+
+def verdict(
+    record: StudyRecord, about: Mapping[str, Any], table: Sequence[Row], context: RankingContext
+) -> Verdict:
+    """The verdict of a study; `table` are the leaderboard's rows, `about` is what study.yaml holds.
+
+    Nothing is said before the first trial has a value.
+    """
+    row = leading(table)
+    if row is None:
+        return Verdict()
+    metric, test = about["config"]["metric"], last_test(record, about)
+    lines = [_first(row, table, metric, context), *_confirmed(record, row, context)]
+    lines += _tied(row, table, context)
+    warnings: list[str] = []
+    if test is not None:
+        lines.append(_tested(test))
+        compared, worse = _against_validation(record, about, test) or ("", False)
+        (warnings if worse else lines).append(compared)
+        warnings += _careful(record, test)
+    compared, worse = _against_baselines(record, row) or ("", False)
+    (warnings if worse else lines).append(compared)
+    more = outlook(record, context.counted)
+    return Verdict(tuple(filter(None, lines)), tuple(filter(None, warnings)), tuple(more))
+
+
+def baseline_rows(record: StudyRecord) -> list[tuple[str, float]]:
+    """Scores on the validation split that a search must beat: name, value."""
+    return sorted(record.facts.get("baselines", {}).items(), key=lambda item: str(item[0]))
+
+
+def last_test(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The newest test score, its metric by name and, where its images allow, its interval; None
+    before there is one.
+    """
+    test = record.facts.get("test")
+    return None if test is None else named_test(test, about)
+
+
+def named_test(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    """A test score with its metric and interval: an earlier journal names neither."""
+    found = {"metric": about["config"]["metric"], **test}
+    if "low" in found or found["metric"] != "accuracy" or not found.get("images"):
+        return found
+    low, high = wilson(found["value"], found["images"])
+    return {**found, "low": low, "high": high, "interval": "Wilson"}
+
+
+def described(row: Row) -> str:
+    """A trial's configuration in short."""
+    rate = row["head_lr"] if row["fine_tune_lr"] is None else row["fine_tune_lr"]
+    shown = f"{rate:.3g}" if isinstance(rate, float) else cell(rate)
+    return f"{row['backbone']} unfrozen {depth_label(row)} head {row['head_units']} lr {shown}"
+
+
+def _first(row: Row, table: Sequence[Row], metric: str, context: RankingContext) -> str:
+    """Who won or leads, with which value of the search, and its place there."""
+    word = "wins" if row["winner"] else "leads so far"
+    between = "" if row["low"] is None else f" (95 %: {row['low']:.4f} to {row['high']:.4f})"
+    images = f" on {context.counted} pictures" if context.counted else ""
+    ranked = [one for one in table if one["rank"] is not None]
+    other = next((one for one in ranked if one["trial"] != row["trial"]), None)
+    place = f"place {row['rank']} of {len(ranked)}"
+    place += "" if other is None else f", {_lead(row, other)}"
+    return (
+        f"trial {row['trial']} {word} ({described(row)}): validation {_spaced(metric)} "
+        f"{row['metric']:.4f}{between}{images} in the search, {place}"
+    )
+
+
+def _lead(row: Row, other: Row) -> str:
+    """How far a trial is from the first of the others."""
+    side = "ahead of" if row["rank"] == 1 else "behind"
+    return f"{abs(row['metric'] - other['metric']):.4f} {side} trial {other['trial']}"
+
+
+def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[str]:
+    """What fresh seeds and the refinement say, or that there were none."""
+    lines = confirmation.lines(record, context.counted)
+    if lines:
+        return [*lines, FRESH]
+    if not row["winner"]:
+        return []
+    return [
+        "not trained again on fresh seeds: the best of several trials owes part of its lead to "
+        "luck (confirm: N does so)"
+    ]
+
+
+def _tied(row: Row, table: Sequence[Row], context: RankingContext) -> list[str]:
+    """Which trials the validation split cannot tell from the leader of the search."""
+    others = [one["trial"] for one in table if one["rank"] not in (None, 1) and one["tied"]]
+    known = any(one["low"] is not None or one["p_value"] is not None for one in table)
+    first = next(one for one in table if one["rank"] == 1)["trial"]
+    leader = "it" if first == row["trial"] else f"trial {first}, the first of the search"
+    images = f"the {context.counted}" if context.counted else "these"
+    if others:
+        names = ", ".join(map(str, others[:NAMED]))
+        more = len(others) - NAMED
+        names += f" and {more} more" if more > 0 else ""
+        are = f"trial{'s' * (len(others) > 1)} {names}"
+        return [f"tied with {leader}, by {images} validation pictures: {are}"]
+    return (
+        [f"no other trial is tied with {leader} on {images} validation pictures"] if known else []
+    )
+
+
+def _tested(test: Row) -> str:
+    """The newest test score, its interval and how that came about."""
+    between = ""
+    if "low" in test:
+        rounds = f" of {test['rounds']} rounds" if "rounds" in test else ""
+        method = f", {test['interval']}{rounds}" if "interval" in test else ""
+        between = f" (95 %: {test['low']:.4f} to {test['high']:.4f}{method})"
+    return (
+        f"test {_spaced(test['metric'])} of trial {test['trial']}, evaluated once: "
+        f"{test['value']:.4f}{between} on {test['images']} pictures that no trial has seen"
+    )
+
+
+def _against_validation(
+    record: StudyRecord, about: Mapping[str, Any], test: Row
+) -> tuple[str, bool] | None:
+    """How far the test score is from validation, and whether it is worse than chance allows; None
+    where a journal does not say.
+
+    Validation is the mean of the confirming runs, which did not choose the trial, where there are
+    any. Its interval is Wilson's for accuracy; of other metrics that of the test score, as wide as
+    the number of its images makes it.
+    """
+    # Two intervals make one of the difference (Newcombe 1998, Stat. in Medicine 17:873, no. 10).
+    images = about.get("data", {}).get("images", {}).get("validation")
+    value = _validation_value(record, test["trial"])
+    said = test["metric"] == about["config"]["metric"] and "low" in test and test.get("images")
+    if value is None or not said or not images:
+        return None
+    sign, score = (1 if record.direction == "max" else -1), test["value"]
+    up = max(sign * test["low"], sign * test["high"]) - sign * score
+    down = up * sqrt(test["images"] / images)
+    if test["metric"] == "accuracy":
+        down = value - wilson(value, images)[0]
+    worse = sign * (value - score)
+    counts = f"on {images} and {test['images']} pictures"
+    if worse <= hypot(down, up):
+        return (
+            f"test and validation differ by {abs(worse):.4f}, which chance allows {counts}",
+            False,
+        )
+    return (
+        f"the test score lies {worse:.4f} {'below' if sign > 0 else 'above'} validation "
+        f"({value:.4f}), more than chance allows {counts}: expect the test score of new pictures, "
+        "and look whether the test pictures are of another kind, or copies of training pictures "
+        "are in the validation split"
+    ), True
+
+
+def _validation_value(record: StudyRecord, trial: int) -> float | None:
+    """A trial's mean over fresh seeds; its best value in the search where there are none."""
+    order = confirmation.confirmed(confirmation.runs_of(record.facts), record.direction)
+    found = next((one.mean for one in order if one.trial == trial), None)
+    best = next((t.best(record.direction) for t in record.trials if t.number == trial), None)
+    return found if found is not None or best is None else best[1]
+
+
+def _careful(record: StudyRecord, test: Row) -> list[str]:
+    """Why the test score says less than it seems to."""
+    found = []
+    if "low" in test and test["high"] - test["low"] > WIDE and test["metric"] != "loss":
+        found.append(
+            f"the interval of the test score is {test['high'] - test['low']:.2f} wide, since the "
+            f"test split has only {test['images']} pictures: four times as many would halve it"
+        )
+    if (winners := len(tested(record))) > 1:
+        found.append(
+            f"the test split was evaluated for {winners} winners: the choice between them has "
+            "seen it"
+        )
+    return found
+
+
+def _against_baselines(record: StudyRecord, row: Row) -> tuple[str, bool] | None:
+    """How a trial compares with the best score that a search must beat, and whether it is worse;
+    None without baselines.
+    """
+    found = baseline_rows(record)
+    if not found:
+        return None
+    sign = 1 if record.direction == "max" else -1
+    name, value = max(found, key=lambda one: sign * one[1])
+    ahead = sign * (row["metric"] - value)
+    side = "better" if ahead > 0 else "worse"
+    than = f"{abs(ahead):.4f} {side} than" if ahead else "no better than"
+    return f"trial {row['trial']} is {than} the best baseline, {name} ({value:.4f})", ahead <= 0
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
