@@ -16,7 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.results.rank.leaderboard import COLUMN_HELP
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
+from tlsearch.results.report import glossary
 from tlsearch.results.report.html import _json, render_html
 from tlsearch.results.report.page_files import Artifacts
 from tlsearch.results.report.plots import learning_curves, parallel_coordinates, pareto, slices
@@ -31,7 +34,17 @@ ABOUT: dict[str, Any] = {
     },
     "versions": {"python": "3.11.7", "tlsearch": "0.1.0", "optuna": "5.0.0"},
 }
-SECTIONS = ("headline", "leaderboard", "curves", "parameters", "cost", "winner", "data", "again")
+SECTIONS = (
+    "headline",
+    "more",
+    "leaderboard",
+    "curves",
+    "parameters",
+    "cost",
+    "winner",
+    "data",
+    "again",
+)
 
 
 class Page(HTMLParser):
@@ -192,11 +205,57 @@ def test_every_section_is_there_with_its_heading(tmp_path: Path) -> None:
     assert targets <= {a.get("id") for _, a in page.elements}
 
 
+def test_the_page_alone_answers_what_its_reader_asks(tmp_path: Path) -> None:
+    write_artifacts(tmp_path, "cat")
+    wrong = json.loads((tmp_path / "artifacts" / "winner.json").read_text())
+    scored = wrong["evaluation"]["classes"][0]
+    wrong["evaluation"] |= {
+        "classes": [scored, {**scored, "label": "dog"}],
+        "confusion": [[1, 2], [0, 3]],
+    }
+    (tmp_path / "artifacts" / "winner.json").write_text(json.dumps(wrong))
+    runs = [{"trial": 39, "seed": s, "value": 0.7, "epoch": 1, "seconds": 1.0} for s in (1, 2)]
+    refined = {**runs[0], "value": 0.6, "refined": True}
+    test = {"trial": 39, "value": 0.4, "images": 100}
+    trials = tuple(
+        replace(one, state="stopped", reason="place 9 of 12 at rung 2") if n < 3 else one
+        for n, one in enumerate(study(40).trials)
+    )
+    facts = {"confirmation": [*runs, refined], "test": test, "baselines": {"guess": 0.2}}
+    about = {**ABOUT, "data": {"images": {"train": 9, "validation": 200, "test": 100}}}
+    page = Page(render_html(StudyRecord("max", trials, facts), about, tmp_path))
+    for answer in (
+        "Trial 39 wins (photos, unfrozen 0, lr 0.04): validation accuracy 0.7438 (95 %: 0.6790 to",
+        "place 1 of 40, 0.0063 ahead of trial 38",
+        "Trial 39 confirmed: 0.7000 ± 0.0000 on 2 fresh seeds (the search saw 0.7438)",
+        "Refined with online augmentation: 0.6000, not better, not kept",
+        "Tied with it on the 200 validation pictures: trials 38, 37",
+        "Test accuracy of trial 39, evaluated once: 0.4000 (95 %: 0.3094 to 0.4980, Wilson) on 100",
+        "the test score lies 0.3000 below validation",
+        "Trial 39 is 0.5437 better than the best baseline, guess",
+        'the most frequent mistake: 2 of 3 validation pictures of "cat" are called "dog"',
+        "Head lr explains",
+        "How trials count that did not finish: 3 stopped early, with the best value that they",
+        "10 more trials like these may help",
+    ):
+        assert answer.lower() in page.text.lower(), answer
+    told = json.loads(page.scripts["page"])
+    assert told["trials"]["0"]["reason"] == "place 9 of 12 at rung 2"
+    assert "stopped early" in told["words"]["rung"]
+    assert {"more", "importance"} <= told["figures"].keys()
+
+
+def test_every_key_of_a_configuration_says_what_it_means() -> None:
+    assert set(TrialConfig.model_fields) <= {*COLUMN_HELP, *glossary.CURVE}
+
+
 def test_what_is_absent_is_named(tmp_path: Path) -> None:
     text = Page(render_html(study(2), ABOUT, tmp_path)).text
     for missing in ("best/manifest.json", "artifacts/winner.json", "artifacts/data.json"):
         assert f"there is no {missing}" in text
-    assert "at least 10 ranked trials" in text
+    assert (
+        "too few trials to tell what mattered: 2 count, and at least 10 are needed" in text.lower()
+    )
 
 
 @pytest.mark.parametrize(

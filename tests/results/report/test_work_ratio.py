@@ -39,6 +39,7 @@ def test_features_of_an_earlier_study_are_named_as_the_reason_for_less_work_than
         return work_line(StudyRecord("max", (trial(done, 10),)))
 
     assert line(55) == (
-        "work done over the least possible: 0.50 (an earlier study left its features in the cache)"
+        "computing done: 0.50 times the least that these trials need (an earlier study left its "
+        "features in the cache); 1 is where nothing was computed twice"
     )
-    assert line(110) == "work done over the least possible: 1.00"
+    assert str(line(110)).startswith("computing done: 1.00 times the least that these trials need;")

@@ -126,12 +126,12 @@ def sentences(found: Importance, metric: str) -> list[str]:
 
 def _counting(found: Importance) -> list[str]:
     told = {
-        "stopped early: the best value reached before counts": found.stopped,
-        "diverged: the worst value of all trials counts": found.diverged,
-        "failed or not ended: left out": found.left_out,
+        "stopped early, with the best value that they reached": found.stopped,
+        "diverged, with the worst value of all": found.diverged,
+        "failed or not ended, not at all": found.left_out,
     }
     parts = [f"{count} {what}" for what, count in told.items() if count]
-    return [f"of the trials, {'; '.join(parts)}"] if parts else []
+    return [f"how trials count that did not finish: {'; '.join(parts)}"] if parts else []
 
 
 def is_range(values: Sequence[Any]) -> bool:

@@ -83,21 +83,17 @@ def _last_rise(found: Sequence[Step], best: float) -> str:
 
 
 def _answer(more: int, most: float, best: float, count: int, counted: int | None) -> str:
-    chance = None
+    said = f"at most about {most:.4f} can be expected"
+    how = f"as much as the last {more} of these {count} add, averaged over all orders"
     if counted and 0 <= best <= 1:
         low, high = wilson(best, counted)
         chance = (high - low) / 4  # about one standard error
-    word = "can be expected to add"
-    if most == 0:
-        word = "would hardly help: they can be expected to add"
-    elif chance is not None:
-        word = f"{'would hardly' if most < chance else 'may'} help: they can be expected to add"
-    told = "" if chance is None else f"; chance alone moves a score by {chance:.4f} on {counted} "
-    return (
-        f"{more} more trials like these {word} at most about {most:.4f}, which the last {more} of "
-        f"these {count} add on average over all orders in which they may run"
-        f"{told and told + 'pictures'}"
-    )
+        side = "less" if most < chance else "more"
+        said += f", {side} than chance moves a score by on {counted} pictures ({chance:.4f})"
+        word = "would hardly help" if most < chance else "may help"
+    else:
+        word = "may help" if most else "would hardly help"
+    return f"{more} more trials like these {word}: {said} ({how})"
 
 
 def _clocked(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:

@@ -342,8 +342,8 @@ def _worst_confusion(winner: WinnerOnSplit | None) -> str | None:
     shown, called, count = found[0]
     images = next(row.images for row in winner.evaluation.classes if row.label == shown)
     return (
-        f"the most frequent mistake: {count} of {images} {winner.split} pictures of {shown} are "
-        f"called {called}"
+        f'the most frequent mistake: {count} of {images} {winner.split} pictures of "{shown}" '
+        f'are called "{called}"'
     )
 
 

@@ -92,7 +92,13 @@ def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
         traces.append(_lines_through(axes, heights, numbers, places, fifth))
     layout = layout_of("", "") | {"legend": {"traceorder": "reversed"}, "height": 460}
     layout["yaxis"] = {"visible": False, "range": [-0.14, 1.14]}
-    layout["xaxis"] |= {"type": "category", "tickangle": 30, "showgrid": True}
+    layout["xaxis"] |= {
+        "type": "category",
+        "tickangle": 30,
+        "showgrid": True,
+        "categoryorder": "array",  # else in the order of the first line, which may skip some
+        "categoryarray": [plain(name) for name in axes],
+    }
     layout["annotations"] = [
         _end(name, end, value)
         for name, values in axes.items()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlsearch.base.files import whole_file
-from tlsearch.base.markdown import markdown_table
+from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.config.spelling import spell
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
@@ -159,9 +159,9 @@ def _markdown(
     grid = readable(record, metric, context, view, table)
     said = verdict(record, about, table, context).text()
     lines = [f"# {name}: {len(grid.body)} trials by validation {metric}", ""]
-    lines += [*(f"- {line}" for line in said), ""] if said else []
+    lines += [*(f"- {escape(line)}" for line in said), ""] if said else []
     lines += [*markdown_table(grid.columns, grid.body), ""]
-    lines += [f"- {line}" for line in (*explain(grid), *summary(record, about))]
+    lines += [f"- {escape(line)}" for line in (*explain(grid), *summary(record, about))]
     return "\n".join(lines).rstrip() + "\n"
 
 

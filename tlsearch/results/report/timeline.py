@@ -18,7 +18,7 @@ def best_over_time(record: StudyRecord, metric: str) -> Figure:
         "customdata": [step.trial for step in scored],
         "mode": "markers",
         "name": "a trial, when it ended",
-        "marker": {"size": 7, "color": PALETTE[0], "opacity": 0.6},
+        "marker": {"size": 8, "color": PALETTE[0], "opacity": 0.75},
         "hovertemplate": "trial %{customdata}: %{y:.4f} after %{x:.0f} s<extra></extra>",
     }
     best = {

@@ -12,7 +12,6 @@ from tlsearch.results.rank.interval import wilson
 from tlsearch.results.rank.leaderboard import leading
 from tlsearch.results.rank.outlook import outlook
 from tlsearch.results.record.journal import StudyRecord, tested
-from tlsearch.results.report.readable_table import cell
 
 Row = Mapping[str, Any]
 
@@ -86,11 +85,13 @@ def named_test(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, A
     return {**found, "low": low, "high": high, "interval": "Wilson"}
 
 
-def described(row: Row) -> str:
-    """A trial's configuration in short."""
+def described(row: Row, between: str = " ") -> str:
+    """A trial's configuration in short, as far as it is known."""
     rate = row["head_lr"] if row["fine_tune_lr"] is None else row["fine_tune_lr"]
-    shown = f"{rate:.3g}" if isinstance(rate, float) else cell(rate)
-    return f"{row['backbone']} unfrozen {depth_label(row)} head {row['head_units']} lr {shown}"
+    shown = f"{rate:.3g}" if isinstance(rate, float) else rate
+    known = {"": row["backbone"], "unfrozen ": depth_label(row), "head ": row["head_units"]}
+    parts = {**known, "lr ": shown}
+    return between.join(f"{name}{value}" for name, value in parts.items() if value is not None)
 
 
 def _first(row: Row, table: Sequence[Row], metric: str, context: RankingContext) -> str:
@@ -102,8 +103,10 @@ def _first(row: Row, table: Sequence[Row], metric: str, context: RankingContext)
     other = next((one for one in ranked if one["trial"] != row["trial"]), None)
     place = f"place {row['rank']} of {len(ranked)}"
     place += "" if other is None else f", {_lead(row, other)}"
+    what = described(row, ", ")
+    who = f"trial {row['trial']} {word}" + (f" ({what})" if what else "")
     return (
-        f"trial {row['trial']} {word} ({described(row)}): validation {_spaced(metric)} "
+        f"{who}: validation {_spaced(metric)} "
         f"{row['metric']:.4f}{between}{images} in the search, {place}"
     )
 
@@ -139,7 +142,7 @@ def _tied(row: Row, table: Sequence[Row], context: RankingContext) -> list[str]:
         more = len(others) - NAMED
         names += f" and {more} more" if more > 0 else ""
         are = f"trial{'s' * (len(others) > 1)} {names}"
-        return [f"tied with {leader}, by {images} validation pictures: {are}"]
+        return [f"tied with {leader} on {images} validation pictures: {are}"]
     return (
         [f"no other trial is tied with {leader} on {images} validation pictures"] if known else []
     )
