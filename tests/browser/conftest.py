@@ -166,7 +166,7 @@ def _trial(number: int) -> TrialRecord:
         state,  # type: ignore[arg-type]
         config,
         values,
-        reason=f"because {EVIL}",
+        reason="place 4 of 5 at rung 2" if state == "stopped" else f"because {EVIL}",
         seconds=3.0 + number,
         trained_parameters=1000 * number,
         worker=f"host {number % 2}",

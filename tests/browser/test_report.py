@@ -32,7 +32,7 @@ def test_plots_are_drawn(report: Any) -> None:
         "Object.fromEntries([...document.querySelectorAll('[data-figure]')].map(place =>"
         " [place.dataset.figure, place.querySelectorAll('.point, .js-line').length]))"
     )
-    expected = {"curves", "importance", "parallel", "seconds", "timeline", "slice-backbone"}
+    expected = {"curves", "importance", "more", "parallel", "seconds", "timeline", "slice-backbone"}
     assert expected <= drawn.keys()
     assert [name for name, marks in drawn.items() if not marks] == []
 
@@ -84,6 +84,29 @@ def test_a_row_opens_its_trial_by_keyboard_and_gives_the_focus_back(report: Any)
     report.press(ESCAPE)
     assert not report.see("document.getElementById('trial').open")
     assert report.see("document.activeElement.ariaLabel") == "Open trial 11"
+
+
+def test_the_words_of_a_reason_are_explained_under_it(report: Any) -> None:
+    words = "document.getElementById('trial-words')"
+    report.click("#board tbody tr:nth-child(11) td.state")
+    assert report.see("document.getElementById('trial-reason').textContent").endswith("at rung 2")
+    assert report.see(f"{words}.textContent").startswith(
+        "rungAn epoch at which the search compares"
+    )
+    report.press(ESCAPE)
+    report.click("#board tbody tr:nth-child(1) td.state")
+    assert not report.see(f"{words}.checkVisibility()")
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_the_first_screen_tells_who_won_and_how_it_tested(report: Any, width: int) -> None:
+    report.screen(width, 1000)
+    report.driver.refresh()
+    seen = "[...document.querySelectorAll('.lead, .warning, .verdict li')].filter(e =>"
+    seen += " e.getBoundingClientRect().bottom < window.innerHeight).map(e => e.textContent)"
+    told = "\n".join(report.see(seen))
+    assert "Trial 11 wins" in told
+    assert "Test accuracy of trial 11, evaluated once: 0.8000 (95 %: " in told
 
 
 def test_each_batch_is_drawn_where_it_was_kept(report: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +18,17 @@ from tlsearch.cli.tables import print_table, too_wide
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import load, parse
 from tlsearch.data.sources import list_source
+from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.leaderboard import COLUMN_HELP
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import STUDY_NAME, note, open_storage
+from tlsearch.results.record.journal import (
+    STUDY_NAME,
+    StudyRecord,
+    TrialRecord,
+    note,
+    open_storage,
+)
+from tlsearch.results.report.readable_table import LEAST_FIRST, readable
 
 ImageFolder = Callable[[dict[str, int]], Path]
 Said = tuple[int, str, str]
@@ -138,7 +147,9 @@ def test_backbones_as_json_hold_what_the_catalogue_holds(say: Callable[..., Said
 
 def test_report_prints_the_leaderboard(study: Path) -> None:
     text = in_a_process("report", study)
-    assert text.split()[:6] == ["rank", "trial", "state", "accuracy", "epoch", "seconds"]
+    said, table = text.split("\n\n")
+    assert said.startswith("trial 0 leads so far (strokes): validation accuracy 0.7500")
+    assert table.split()[:6] == ["rank", "trial", "state", "accuracy", "epoch", "seconds"]
 
 
 def test_init_prints_a_space_that_validates(image_folder: ImageFolder) -> None:
@@ -243,6 +254,29 @@ def test_columns_that_do_not_fit_are_left_out_the_least_important_first() -> Non
     assert too_wide(columns, body, 13, ["bb", "ccc"]) == ["bb"]
     assert too_wide(columns, body, 9, ["gone", "bb", "ccc"]) == ["bb", "ccc"]
     assert too_wide(columns, body, 1, ["bb"]) == ["bb"]
+
+
+def test_at_80_columns_the_leaderboard_keeps_epoch_and_head():
+    def trial(number):
+        draw = random.Random(number)
+        config = {
+            "backbone": draw.choice(["mobilenet_v2_035", "efficientnet_b0"]),
+            "unfrozen_layers": draw.choice([15, "all"]),
+            "head_units": draw.choice([[], [256, 128]]),
+            "dropout": draw.random(),
+            "fine_tune_lr": 10 ** draw.uniform(-5, -2),
+            "optimizer": draw.choice(["adamw", "sgd"]),
+            "batch_size": draw.choice([16, 32]),
+        }
+        return TrialRecord(number, "finished", config, {18: draw.random()}, seconds=1234.5)
+
+    record = StudyRecord("max", tuple(trial(number) for number in range(12)))
+    grid = readable(record, "accuracy", RankingContext(500))
+    dropped = too_wide(grid.columns, grid.body, 80, LEAST_FIRST)
+    kept = [name for name in grid.columns if name not in dropped]
+    assert {"rank", "trial", "accuracy", "epoch", "backbone", "unfrozen", "head"} <= {*kept}
+    assert {"batch", "optimizer", "seconds"} <= {*dropped}
+    assert too_wide(grid.columns, grid.body, 80, dropped) == dropped
 
 
 def test_a_narrow_terminal_is_told_what_was_left_out(

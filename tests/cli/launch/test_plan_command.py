@@ -70,6 +70,8 @@ def test_a_plan_fits_a_terminal_and_says_all(capsys):
     _show("flowers", SURVEY, MADE)
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80
+    for word in ("rung: ", "each slot ", "frozen prefix: ", "cut: ", "pool is ", "store: "):
+        assert word in said
     for told in ("12.5", "12345.6", "block7b_project_bn", "recomputed  no room", "240.5 MB"):
         assert told in said
     assert "about 1 h 53 min to the last trial's end" in said

@@ -218,15 +218,20 @@ def test_the_page_alone_answers_what_its_reader_asks(tmp_path: Path) -> None:
     refined = {**runs[0], "value": 0.6, "refined": True}
     test = {"trial": 39, "value": 0.4, "images": 100}
     trials = tuple(
-        replace(one, state="stopped", reason="place 9 of 12 at rung 2") if n < 3 else one
+        replace(
+            one,
+            state="finished" if one.number > 2 else "stopped",
+            reason="place 9 of 12 at rung 2",
+            config={"backbone": "abc"[n // 14], "dropout": n * 7 % 40 / 40, "head_units": []},
+        )
         for n, one in enumerate(study(40).trials)
     )
     facts = {"confirmation": [*runs, refined], "test": test, "baselines": {"guess": 0.2}}
     about = {**ABOUT, "data": {"images": {"train": 9, "validation": 200, "test": 100}}}
     page = Page(render_html(StudyRecord("max", trials, facts), about, tmp_path))
     for answer in (
-        "Trial 39 wins (photos, unfrozen 0, lr 0.04): validation accuracy 0.7438 (95 %: 0.6790 to",
-        "place 1 of 40, 0.0063 ahead of trial 38",
+        "Trial 39 wins (c, head none): validation accuracy 0.7438 (95 %: 0.6791 to 0.7993) on 200",
+        "place 1 of 40, 0.0062 ahead of trial 38",
         "Trial 39 confirmed: 0.7000 ± 0.0000 on 2 fresh seeds (the search saw 0.7438)",
         "Refined with online augmentation: 0.6000, not better, not kept",
         "Tied with it on the 200 validation pictures: trials 38, 37",
@@ -234,7 +239,7 @@ def test_the_page_alone_answers_what_its_reader_asks(tmp_path: Path) -> None:
         "the test score lies 0.3000 below validation",
         "Trial 39 is 0.5437 better than the best baseline, guess",
         'the most frequent mistake: 2 of 3 validation pictures of "cat" are called "dog"',
-        "Head lr explains",
+        "Of the variance in accuracy over the search space, backbone explains",
         "How trials count that did not finish: 3 stopped early, with the best value that they",
         "10 more trials like these may help",
     ):

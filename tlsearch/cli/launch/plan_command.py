@@ -60,6 +60,7 @@ def _show_rungs(made: "Plan") -> None:
     if made.rungs:
         body = [[str(rung.epoch), f"{rung.trials:.1f}"] for rung in made.rungs]
         print_table(["rung", "trials expected"], body)
+        tell("rung: an epoch at which trials are compared; those behind end there\n")
     tell(f"{made.epochs:.0f} epochs in all\n\n")
 
 
@@ -75,7 +76,8 @@ def _show_seconds(made: "Plan") -> None:
         ["training", f"{seconds.training:.1f}"],
     ]
     print_table(["what takes time", "seconds"], body)
-    tell("the last three are shared by the slots\n\n")
+    tell("the last three are shared by the slots; each slot trains one trial at a time\n")
+    tell("frozen prefix: the layers before those that train, which never change\n\n")
 
 
 def _show_features(made: "Plan") -> None:
@@ -84,6 +86,8 @@ def _show_features(made: "Plan") -> None:
 
     body = [[k.backbone, k.asked, k.cut, size(k.bytes), k.choice, k.why] for k in made.features]
     print_table(["backbone", "unfrozen", "cut", "size", "store", "because"], body)
+    tell("cut: the frozen prefix's last layer; pool is the end of a frozen backbone\n")
+    tell("store: whether its output is kept on disk, or computed again in every epoch\n")
     views = made.features[0].views
     tell(f"{views} view{'s'[: views - 1]} of the training images, and the validation images\n\n")
 

@@ -32,8 +32,9 @@ def show(home: StudyDirectory, view: Selection | None = None) -> None:
     context = ranking_context(record, about, home.best)
     table = rows(record, context)
     said = verdict(record, about, table, context).text()
-    for line in [*said, ""] if said else []:
-        print(line)
+    if said and not (view and view.columns):  # who asks for columns asks for nothing else
+        for line in (*said, ""):
+            say(line)
     grid = readable(record, about["config"]["metric"], context, view, table)
     print_table(grid.columns, grid.body, LEAST_FIRST)
     for line in (*explain(grid), *summary(record, about)):

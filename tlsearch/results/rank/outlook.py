@@ -66,8 +66,12 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     if len(found) < LEAST:
         return [*told, f"{len(found)} trials are too few to tell whether more would help"]
     more = min(MORE, len(found) // 2)
-    most = gain([step.value for step in found], more, record.direction)
-    return [*told, _answer(more, most, best, len(found), counted)]
+    mean = gain([step.value for step in found], more, record.direction)
+    before = found[-more - 1].best
+    real = 0.0 if before is None else abs(best - before)
+    last = f"the last {more} of these {len(found)}"
+    how = f"as {last} added" if real > mean else f"as {last} add, averaged over all orders"
+    return [*told, _answer(more, max(mean, real), how, best, counted)]
 
 
 def _last_rise(found: Sequence[Step], best: float) -> str:
@@ -82,18 +86,24 @@ def _last_rise(found: Sequence[Step], best: float) -> str:
     )
 
 
-def _answer(more: int, most: float, best: float, count: int, counted: int | None) -> str:
-    said = f"at most about {most:.4f} can be expected"
-    how = f"as much as the last {more} of these {count} add, averaged over all orders"
+def _answer(more: int, most: float, how: str, best: float, counted: int | None) -> str:
+    """Whether `more` trials help that can add `most`, known from `how`.
+
+    A search that learns may go on to gain as it did last, so that `most` is the larger of what the
+    last trials added and what they would add in a random order.
+    """
+    said = f"at most about {most:.4f} can be expected, {how}"
     if counted and 0 <= best <= 1:
         low, high = wilson(best, counted)
         chance = (high - low) / 4  # about one standard error
         side = "less" if most < chance else "more"
-        said += f", {side} than chance moves a score by on {counted} pictures ({chance:.4f})"
+        said += (
+            f"; {side} than the {chance:.4f} by which chance moves a score on {counted} pictures"
+        )
         word = "would hardly help" if most < chance else "may help"
     else:
         word = "may help" if most else "would hardly help"
-    return f"{more} more trials like these {word}: {said} ({how})"
+    return f"{more} more trials like these {word}: {said}"
 
 
 def _clocked(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:

@@ -159,7 +159,7 @@ def _markdown(
     grid = readable(record, metric, context, view, table)
     said = verdict(record, about, table, context).text()
     lines = [f"# {name}: {len(grid.body)} trials by validation {metric}", ""]
-    lines += [*(f"- {escape(line)}" for line in said), ""] if said else []
+    lines += [*(f"- {escape(line)}" for line in said), ""] if said and not view.columns else []
     lines += [*markdown_table(grid.columns, grid.body), ""]
     lines += [f"- {escape(line)}" for line in (*explain(grid), *summary(record, about))]
     return "\n".join(lines).rstrip() + "\n"
