@@ -70,7 +70,7 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     before = found[-more - 1].best
     real = 0.0 if before is None else abs(best - before)
     last = f"the last {more} of these {len(found)}"
-    how = f"as {last} added" if real > mean else f"as {last} add, averaged over all orders"
+    how = f"as much as {last} added" if real > mean else f"as much as {last} add in a random order"
     return [*told, _answer(more, max(mean, real), how, best, counted)]
 
 
