@@ -50,7 +50,9 @@ def test_a_study_that_rises_may_gain_and_one_that_stands_does_not() -> None:
     standing = outlook(study([0.9] * 10 + [0.8] * 10), 1000)[-1]
     assert rising.startswith("10 more trials like these may help")
     assert standing.startswith("10 more trials like these would hardly help")
-    assert "at most about 0.2000 can be expected, as much as the last 10 of these 20 added" in rising
+    assert (
+        "at most about 0.2000 can be expected, as much as the last 10 of these 20 added" in rising
+    )
     assert "3 trials are too few to tell" in outlook(study([0.1, 0.2, 0.3]), 1000)[-1]
     assert outlook(study([None]), 100) == outlook(study([]), None) == []
 

@@ -239,7 +239,7 @@ def test_the_page_alone_answers_what_its_reader_asks(tmp_path: Path) -> None:
         "the test score lies 0.3000 below validation",
         "Trial 39 is 0.5437 better than the best baseline, guess",
         'the most frequent mistake: 2 of 3 validation pictures of "cat" are called "dog"',
-        "Of the variance in accuracy over the search space, backbone explains",
+        "Of the differences in accuracy over the search space (their variance), backbone explains",
         "How trials count that did not finish: 3 stopped early, with the best value that they",
         "10 more trials like these may help",
     ):

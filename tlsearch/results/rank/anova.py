@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ROUNDS = 40  # bootstraps of the trials
-TREES = 2  # a round
+ROUNDS = 50  # bootstraps of the trials, a tree each
 LEAST_LEAF = 3  # trials in a leaf
 MOST_LEAVES = 50  # of a tree, which bounds the time for a thousand trials
 INTERVAL = (5.0, 95.0)  # percentiles of the rounds
@@ -65,13 +64,11 @@ def explain_variance(design: Design, scores: Array) -> Explained:
     for _ in range(ROUNDS):
         drawn = rng.integers(0, count, count)
         points = np.column_stack([design.points, rng.random(count)]).astype(np.float32)
-        trees = [_grown(points, scores, rng.choice(drawn, count), rng) for _ in range(TREES)]
-        rounds.append(np.mean([_Boxes.of(tree.tree_).shares(design) for tree in trees], axis=0))
+        tree = _grown(points[drawn], scores[drawn], rng)
+        rounds.append(_Boxes.of(tree).shares(design))
         unseen = np.setdiff1d(np.arange(count), drawn)
         if len(unseen):
-            told[unseen] += np.mean([tree.tree_.predict(points[unseen]) for tree in trees], axis=0)[
-                :, 0
-            ]
+            told[unseen] += tree.predict(points[unseen])[:, 0]
             seen[unseen] += 1
     every = np.array(rounds)
     real, chance = every[:, :-1], every[:, -1:]
@@ -80,8 +77,8 @@ def explain_variance(design: Design, scores: Array) -> Explained:
     return Explained(real.mean(axis=0), low, high, above, _predicted(scores, told, seen))
 
 
-def _grown(points: Array, scores: Array, rows: Array, rng: np.random.Generator) -> Any:
-    """A tree fitted to some rows; of equally good splits it takes any."""
+def _grown(points: Array, scores: Array, rng: np.random.Generator) -> Any:
+    """A scikit-learn tree fitted to `points`, float32; of equally good splits it takes any."""
     from sklearn.tree import DecisionTreeRegressor
 
     tree = DecisionTreeRegressor(
@@ -89,7 +86,7 @@ def _grown(points: Array, scores: Array, rows: Array, rng: np.random.Generator) 
         max_leaf_nodes=MOST_LEAVES,
         random_state=int(rng.integers(2**31)),
     )
-    return tree.fit(points[rows], scores[rows], check_input=False)
+    return tree.fit(points, scores, check_input=False).tree_
 
 
 def _predicted(scores: Array, told: Array, seen: Array) -> float:

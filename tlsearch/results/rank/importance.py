@@ -15,7 +15,7 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 LEAST_TRIALS = 10  # below, a tree with 3 trials in a leaf compares no more than two or three means
 WIDE = 0.5  # an interval wider than this says nothing
-LITTLE = 0.1  # a share whose interval ends below this hardly matters
+LITTLE = 0.05  # a share whose interval ends below this hardly matters
 
 Word = Literal["matters", "hardly matters", "too few trials to tell"]
 
@@ -104,11 +104,12 @@ def sentences(found: Importance, metric: str) -> list[str]:
     """What mattered, in words, and which value each trial counts with."""
     if found.told:
         parts = [
-            f"{effect.name.replace('_', ' ')} explains {effect.share:.0%} "
-            f"({effect.low:.0%} to {effect.high:.0%})"
+            f"{effect.name.replace('_', ' ')} explains {100 * effect.share:.0f} % "
+            f"({100 * effect.low:.0f} to {100 * effect.high:.0f} %)"
             for effect in found.told
         ]
-        lines = [f"of the variance in {metric} over the search space, {', '.join(parts)}"]
+        of = f"of the differences in {metric} over the search space (their variance)"
+        lines = [f"{of}, {', '.join(parts)}"]
     elif found.effects:
         lines = [
             f"too few trials to tell what mattered: in {found.trials} trials no parameter surely "

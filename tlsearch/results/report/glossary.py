@@ -68,7 +68,7 @@ TERMS: Mapping[str, str] = {
     "importance interval": "In 9 of 10 repetitions with trials drawn anew from these trials, the "
     "share lies between these ends.",
     "importance word": "A parameter matters where it explains more than random numbers would in 9 "
-    "of 10 repetitions, and hardly where the interval ends below 10 %. Elsewhere, and where the "
+    "of 10 repetitions, and hardly where the interval ends below 5 %. Elsewhere, and where the "
     "forest cannot predict trials that it has not seen, there are too few trials to tell.",
     "more": "A point for each trial when it ended; the line is the best score until then. Time in "
     "which no trial was at work is left out.",

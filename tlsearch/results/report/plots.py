@@ -72,7 +72,7 @@ def importance_bars(effects: Sequence[Effect]) -> Figure:
         "textposition": "none",
         "hovertemplate": "%{y}: %{x:.1%}, %{text}<extra></extra>",
     }
-    layout = layout_of("share of the variance that it explains alone", "")
+    layout = layout_of("variance explained", "")
     layout |= {"height": 120 + 34 * len(some)}
     layout["xaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
     layout["yaxis"] |= {"type": "category", "automargin": True}
