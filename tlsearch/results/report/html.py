@@ -18,9 +18,9 @@ from tlsearch.results.rank.importance import Importance, importance, sentences
 from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, leading, rows
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
-from tlsearch.results.report import glossary, plots
+from tlsearch.results.report import confusions, glossary, plots
 from tlsearch.results.report.forecast_line import forecast_line
-from tlsearch.results.report.page_files import Artifacts, DataAudit, ShownPrediction, WinnerOnSplit
+from tlsearch.results.report.page_files import Artifacts, DataAudit, ShownPrediction
 from tlsearch.results.report.readable_table import cell
 from tlsearch.results.report.timeline import best_over_time, timeline
 from tlsearch.results.report.verdict import baseline_rows, last_test, verdict
@@ -32,8 +32,6 @@ Table = Sequence[Mapping[str, Any]]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-CONFUSION_CLASSES = 25  # a larger table is read as a list of its most frequent confusions
-CONFUSIONS = 30
 UNREADABLE = 200  # pictures that the page names
 
 
@@ -151,9 +149,9 @@ def _environment() -> "Environment":
     environment.filters |= {
         "spaced": lambda name: str(name).replace("_", " "),
         "kilobytes": lambda count: f"{count / 1000:,.0f} kB",
-        "confusion_table": _confusion_table,
-        "confusions": _confusions,
-        "worst_confusion": _worst_confusion,
+        "confusion_table": confusions.table,
+        "confusions": confusions.most_frequent,
+        "worst_confusion": confusions.worst,
         "pictures": _pictures,
         "counts": _counts,
         "capitalize_first": lambda line: line[:1].upper() + line[1:],
@@ -309,42 +307,6 @@ def _command(about: Mapping[str, Any]) -> str:
     install = shlex.join(["pip", "install", *pins])
     run = shlex.join(["tlsearch", "run", f"{name}.yaml", "--study", f"runs/{name}-again"])
     return f"{install}\n{run}"
-
-
-def _confusion_table(winner: WinnerOnSplit) -> list[tuple[str, list[tuple[int, int]]]] | None:
-    """Class -> (pictures, share in hundredths) a cell; None where the table would be too large."""
-    classes, counts = winner.evaluation.classes, winner.evaluation.confusion
-    if len(classes) > CONFUSION_CLASSES:
-        return None
-    return [
-        (row.label, [(n, round(100 * n / max(1, sum(line)))) for n in line])
-        for row, line in zip(classes, counts, strict=False)
-    ]
-
-
-def _confusions(winner: WinnerOnSplit) -> list[tuple[str, str, int]]:
-    """Shown class, called class, pictures: the most frequent mistakes first."""
-    labels = [row.label for row in winner.evaluation.classes]
-    pairs = [
-        (shown, called, count)
-        for shown, line in zip(labels, winner.evaluation.confusion, strict=False)
-        for called, count in zip(labels, line, strict=False)
-        if count and shown != called
-    ]
-    return sorted(pairs, key=lambda pair: -pair[2])[:CONFUSIONS]
-
-
-def _worst_confusion(winner: WinnerOnSplit | None) -> str | None:
-    """The most frequent mistake in a sentence; None where none was made or nothing is known."""
-    found = [] if winner is None else _confusions(winner)
-    if winner is None or not found:
-        return None
-    shown, called, count = found[0]
-    images = next(row.images for row in winner.evaluation.classes if row.label == shown)
-    return (
-        f'the most frequent mistake: {count} of {images} {winner.split} pictures of "{shown}" '
-        f'are called "{called}"'
-    )
 
 
 def _pictures(
