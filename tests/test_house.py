@@ -1,20 +1,19 @@
 """The measures that code here keeps: short functions, short files, small rooms, one name each."""
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grimp
-import pytest
 
 import tlsearch
 
 PACKAGE = Path(tlsearch.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
-ROOMS = sorted({path.parent for path in FILES})
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -31,34 +30,40 @@ def public(body: list[ast.stmt]) -> Iterator[Function | ast.ClassDef]:
                 yield from public(node.body)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_functions_end_on_the_screen_they_began_on(path: Path) -> None:
-    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, Function)]
-    long = {n.name: n.end_lineno - n.lineno + 1 for n in functions if n.end_lineno is not None}
-    assert {function: lines for function, lines in long.items() if lines > 60} == {}
+def test_functions_end_on_the_screen_they_began_on() -> None:
+    functions = ((path, n) for path in FILES for n in ast.walk(TREES[path]))
+    long = {
+        f"{name(path)}: {n.name}": lines
+        for path, n in functions
+        if isinstance(n, Function) and (lines := (n.end_lineno or 0) - n.lineno + 1) > 60
+    }
+    assert long == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_a_file_is_one_noun(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 350
+def test_a_file_is_one_noun() -> None:
+    lines = {name(path): len(path.read_text().splitlines()) for path in FILES}
+    assert {path: count for path, count in lines.items() if count > 350} == {}
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.read_text().strip()], ids=name)
-def test_modules_and_what_they_offer_say_what_they_are(path: Path) -> None:
-    module = ast.parse(path.read_text())
-    assert ast.get_docstring(module), "the module says nothing"
-    assert [node.name for node in public(module.body) if not ast.get_docstring(node)] == []
+def test_modules_and_what_they_offer_say_what_they_are() -> None:
+    written = {path: tree for path, tree in TREES.items() if tree.body}
+    assert [name(path) for path, tree in written.items() if not ast.get_docstring(tree)] == []
+    offered = [(path, node) for path, tree in written.items() for node in public(tree.body)]
+    silent = [f"{name(path)}: {node.name}" for path, node in offered if not ast.get_docstring(node)]
+    assert silent == []
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=name)
-def test_a_room_is_seen_at_a_glance(room: Path) -> None:
-    assert len([path for path in MODULES if path.parent == room]) <= 14
+def test_a_room_is_seen_at_a_glance() -> None:
+    sizes = Counter(name(path.parent) for path in MODULES)
+    assert {room: size for room, size in sizes.items() if size > 14} == {}
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if room != PACKAGE], ids=name)
-def test_a_room_says_in_three_lines_what_it_holds(room: Path) -> None:
-    said = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
-    assert 1 <= len(said.splitlines()) <= 3
+def test_a_room_says_in_three_lines_what_it_holds() -> None:
+    said = {
+        name(room): ast.get_docstring(TREES[room / "__init__.py"]) or ""
+        for room in {path.parent for path in FILES} - {PACKAGE}
+    }
+    assert {room: text for room, text in said.items() if not 1 <= len(text.splitlines()) <= 3} == {}
 
 
 def test_no_two_modules_share_a_name() -> None:
@@ -69,7 +74,7 @@ def test_no_two_public_classes_share_a_name() -> None:
     classes = (
         (node.name, name(path))
         for path in FILES
-        for node in public(ast.parse(path.read_text()).body)
+        for node in public(TREES[path].body)
         if isinstance(node, ast.ClassDef)
     )
     assert shared(classes) == {}
