@@ -1,9 +1,16 @@
-"""What several floors' tests need: which checks can run here, and small pictures in folders."""
+"""What several floors' tests need: checks that can run here, pictures, the command line."""
 
+import contextlib
+import io
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Mapping
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 import hypothesis
 import numpy as np
@@ -12,6 +19,14 @@ from PIL import Image
 
 hypothesis.settings.register_profile("patient", deadline=None)  # no test fails on a time
 hypothesis.settings.load_profile("patient")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # commands started here inherit it
+
+# Ray keeps the first token that a process finds, and homes change here from test to test.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+# Ray runs its workers at niceness 15, where they starve beside anything else that computes.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Mark -> why its tests cannot run here; an empty reason where they can.
 CANNOT_RUN = {
@@ -67,3 +82,83 @@ def image_folder(tmp_path: Path) -> ImageFolder:
 def picture() -> Callable[..., None]:
     """Write one picture of noise at a path; equal seeds are equal pixels."""
     return write_picture
+
+
+class Said(NamedTuple):
+    """The end of a command: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+class CommandLine:
+    """The command line in a home folder of its own: nothing of the user's is read or written."""
+
+    timeout_s = 600.0  # of a command that hangs, not of a busy machine
+    started: ClassVar[list["subprocess.Popen[str]"]] = []
+
+    def __init__(self, home: Path, **env: str) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.home = home
+        self.env = {**os.environ, "HOME": str(home), **env}
+
+    def start(self, *words: object, **env: str) -> "subprocess.Popen[str]":
+        """Start a command in a process of its own, its working folder the home."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tlsearch.cli.main", *map(str, words)],
+            cwd=self.home,
+            env={**self.env, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def __call__(self, *words: object, **env: str) -> Said:
+        """Run a command in a process of its own to its end."""
+        process = self.start(*words, **env)
+        try:
+            out, err = process.communicate(timeout=self.timeout_s)
+        finally:
+            process.kill()
+        return Said(process.returncode, out, err)
+
+    def here(self, *words: object) -> Said:
+        """Run a command in this process, which saves the imports; warnings go to pytest's log."""
+        from tlsearch.cli.main import main
+
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            patch.chdir(self.home)
+            patch.setattr(sys, "argv", ["tlsearch", *map(str, words)])
+            code = main()
+        return Said(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[type[CommandLine]]:
+    """Builds the command line of a home folder; no command outlives the tests."""
+    yield CommandLine
+    for process in CommandLine.started:
+        process.kill()
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run the command line in this process and in this folder."""
+    from tlsearch.cli.main import main
+
+    def run(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["tlsearch", *map(str, words)])
+        code = main()
+        return Said(code, *capsys.readouterr())
+
+    return run

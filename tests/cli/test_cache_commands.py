@@ -1,5 +1,6 @@
 """The cache commands: what they list, find, free; and how they answer mistakes."""
 
+import functools
 import json
 import os
 import subprocess
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 
 from tlsearch.cli.cache_commands import DEFAULT
-from tlsearch.cli.main import main
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import Activation, FeatureKey, FeatureStore
 
@@ -20,15 +20,9 @@ ROWS = np.zeros((100, 50), np.float32)
 
 
 @pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def say(say: Callable[..., Said]) -> Callable[..., Said]:
     """Run a cache command in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["tlsearch", "cache", *map(str, arguments)])
-        code = main()
-        return (code, *capsys.readouterr())
-
-    return run
+    return functools.partial(say, "cache")
 
 
 @pytest.fixture

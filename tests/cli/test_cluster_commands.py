@@ -7,8 +7,6 @@ import sys
 import pytest
 import yaml
 
-from tlsearch.cli.main import main
-
 QUIET = """
 import sys
 from tlsearch.cli.main import main
@@ -16,18 +14,6 @@ code = main()
 heavy = {"tensorflow", "keras", "ray", "pandas", "optuna"} & {*sys.modules}
 sys.exit(f"imported {heavy}" if heavy else code)
 """
-
-
-@pytest.fixture
-def say(monkeypatch, capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tlsearch", *map(str, arguments)])
-        code = main()
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,6 @@
 """`tlsearch plan`: what it prints, on how little, and how it answers where it cannot."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -54,18 +51,6 @@ MADE = Plan(
 SURVEY = Survey(5, {"train": 2598, "validation": 547, "test": 525}, 19.2)
 
 
-def command(*arguments, home):
-    return subprocess.run(
-        [sys.executable, "-m", "tlsearch.cli.main", "plan", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HOME": str(home)},
-        cwd=home,
-        timeout=300,
-        check=False,
-    )
-
-
 def test_a_plan_fits_a_terminal_and_says_all(capsys):
     _show("flowers", SURVEY, MADE)
     said = capsys.readouterr().out
@@ -83,27 +68,26 @@ def test_a_plan_that_the_budget_ends_says_so(capsys):
     assert "where the time budget ends it" in capsys.readouterr().out
 
 
-def test_data_that_are_not_there_are_answered_without_measuring(tmp_path):
-    done = command("flowers", "--set", f"data.path={tmp_path}/nowhere", home=tmp_path)
-    assert done.returncode == 3
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+def test_data_that_are_not_there_are_answered_without_measuring(say, tmp_path):
+    code, out, err = say("plan", "flowers", "--set", f"data.path={tmp_path}/nowhere")
+    assert (code, out) == (3, "")
+    (line,) = err.splitlines()
     assert line.startswith(f"error: {tmp_path}/nowhere: ")
 
 
-def test_a_mistake_in_the_space_is_answered_as_everywhere(tmp_path):
-    done = command("quickstart", "--set", "trials=none", home=tmp_path)
-    assert done.returncode == 2
-    assert "--set trials: trials: found 'none', expected a whole number" in done.stderr
+def test_a_mistake_in_the_space_is_answered_as_everywhere(say):
+    code, _, err = say("plan", "quickstart", "--set", "trials=none")
+    assert code == 2
+    assert "--set trials: trials: found 'none', expected a whole number" in err
 
 
 @pytest.mark.training
-def test_a_measured_plan_is_remembered_and_both_are_one_json(tmp_path):
+def test_a_measured_plan_is_remembered_and_both_are_one_json(command_line, tmp_path):
     frozen = ["--set", "space.unfrozen_layers=0", "--set", "baselines=[]"]
-    small = ["quickstart", *frozen, "--format", "json"]
-    first, again = (command(*small, home=tmp_path) for _ in range(2))
-    assert (first.returncode, first.stderr) == (0, "")
-    made, known = json.loads(first.stdout), json.loads(again.stdout)
+    small = ["plan", "quickstart", *frozen, "--format", "json"]
+    first, again = (command_line(tmp_path)(*small) for _ in range(2))
+    assert (first.code, first.err) == (0, "")
+    made, known = json.loads(first.out), json.loads(again.out)
     assert made["data"]["images"] == {"train": 200, "validation": 600, "test": 997}
     assert known["plan"] == {
         **made["plan"],

@@ -8,7 +8,6 @@ import numpy as np
 import optuna
 import pytest
 
-from tlsearch.cli.main import main
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import STUDY_NAME, open_storage
 from tlsearch.results.record.predictions import PREDICTIONS, Predictions
@@ -29,18 +28,6 @@ def home(tmp_path, monkeypatch):
     trial.report(0.75, 1)
     journal.tell(trial, 0.75)
     return home
-
-
-@pytest.fixture
-def say(monkeypatch, capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["tlsearch", *map(str, words)])
-        code = main()
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 def test_a_study_that_was_sent_reads_the_same(home, say, tmp_path):
