@@ -7,26 +7,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import optuna
 import pytest
 import yaml
 
-from tlsearch.cli.main import main
-from tlsearch.cli.read.study_tables import over
 from tlsearch.cli.tables import print_table, too_wide
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import load, parse
 from tlsearch.data.sources import list_source
 from tlsearch.results.rank.context import RankingContext
-from tlsearch.results.rank.leaderboard import COLUMN_HELP
-from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import (
-    STUDY_NAME,
     StudyRecord,
     TrialRecord,
-    note,
-    open_storage,
 )
 from tlsearch.results.report.readable_table import LEAST_FIRST, readable
 
@@ -40,33 +33,6 @@ code = main()
 heavy = {"tensorflow", "keras", "ray"} & {*sys.modules}
 sys.exit(f"imported {heavy}" if heavy else code)
 """
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    """A study directory with one trial."""
-    home = StudyDirectory(tmp_path / "study")
-    home.write_about({"name": "pets", "metric": "accuracy"})
-    journal = optuna.create_study(
-        storage=open_storage(home.journal_file), study_name=STUDY_NAME, direction="maximize"
-    )
-    trial = journal.ask()
-    trial.set_user_attr("config", json.dumps({"backbone": "strokes"}))
-    trial.report(0.75, 1)
-    journal.tell(trial, 0.75)
-    return home.root
-
-
-@pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["tlsearch", *map(str, arguments)])
-        code = main()
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 def in_a_process(*arguments: object) -> str:
@@ -165,87 +131,6 @@ def test_init_maps_classes_that_the_splits_name_differently(image_folder: ImageF
     config = parse(in_a_process("init", root))
     assert config.data.classes == {long: short}
     assert list_source(config.data).classes == ("normal", short)
-
-
-def test_reports_of_each_form_go_to_stdout_or_to_a_file(
-    say: Callable[..., Said], study: Path, tmp_path: Path
-) -> None:
-    for form in ("csv", "json", "md"):
-        code, text, _ = say("report", study, "--format", form)
-        assert say("report", study, "--format", form, "--out", tmp_path / form) == (0, "", "")
-        assert (code, text) == (0, (tmp_path / form).read_text())
-    assert json.loads((tmp_path / "json").read_text())["trials"][0]["metric"] == 0.75
-
-
-def test_columns_help_lists_every_column_with_its_meaning(say: Callable[..., Said]) -> None:
-    code, out, _ = say("report", "nowhere", "--columns", "help")
-    assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[2:]] == list(COLUMN_HELP)
-
-
-def test_a_report_shows_the_columns_and_trials_asked_for(
-    say: Callable[..., Said], study: Path
-) -> None:
-    _, out, _ = say("report", study, "--columns", "trial,metric", "--filter", "metric > 0.7")
-    assert [line.split() for line in out.splitlines()[::2]] == [["trial", "metric"], ["0", "0.75"]]
-    _, out, _ = say("report", study, "--format", "csv", "--filter", "metric > 0.8")
-    assert out == ",".join(COLUMN_HELP) + "\n"
-
-
-def test_an_html_report_is_a_page(say: Callable[..., Said], study: Path, tmp_path: Path) -> None:
-    assert say("report", study, "--format", "html", "--out", tmp_path / "x.html") == (0, "", "")
-    assert (tmp_path / "x.html").read_text().lower().startswith("<!doctype html>")
-
-
-def test_studies_are_compared_a_line_each(say: Callable[..., Said], study: Path) -> None:
-    code, out, err = say("compare", study, study)
-    assert (code, err) == (0, "")
-    assert out.splitlines()[0].split()[:5] == ["study", "metric", "trials", "best", "95"]
-    assert [line.split()[:4] for line in out.splitlines()[2:]] == [
-        ["pets", "accuracy", "1/-", "0.7500"]
-    ] * 2
-    _, out, _ = say("compare", study, "--format", "md")
-    assert out.startswith("| study | metric |")
-
-
-@pytest.mark.parametrize(("named", "shown"), [({}, "accuracy"), ({"metric": "auc"}, "auc")])
-def test_a_compared_test_score_names_its_metric(
-    say: Callable[..., Said], study: Path, named: dict[str, str], shown: str
-) -> None:
-    note(
-        StudyDirectory(study).journal_file,
-        {"test": {"trial": 0, "value": 0.5, "images": 4, **named}},
-    )
-    _, out, _ = say("compare", study, "--format", "md")
-    assert out.splitlines()[2].split(" | ")[5] == f"{shown} 0.5000"
-
-
-def test_what_does_not_compare_is_said(
-    say: Callable[..., Said], study: Path, tmp_path: Path
-) -> None:
-    other = StudyDirectory(tmp_path / "other")
-    other.write_about({"name": "pets", "metric": "loss"}, data={"fingerprint": "f"})
-    other.journal_file.write_bytes((study / "journal.log").read_bytes())
-    assert say("compare", study, other.root)[2].splitlines() == [
-        "not comparable: the studies rank by different metrics",
-        "not comparable: the studies saw different images or splits",
-    ]
-
-
-def test_watching_a_study_that_nobody_runs_prints_it_and_ends(
-    say: Callable[..., Said], study: Path
-) -> None:
-    os.utime(study / "journal.log", (0, 0))
-    assert say("report", study, "--watch") == say("report", study)
-
-
-def test_a_study_is_over_when_it_is_still_and_its_lock_is_free(study: Path) -> None:
-    home = StudyDirectory(study)
-    assert not over(home)
-    os.utime(home.journal_file, (0, 0))
-    assert over(home)
-    with home.locked():
-        assert not over(home)
 
 
 def test_columns_that_do_not_fit_are_left_out_the_least_important_first() -> None:
@@ -406,12 +291,10 @@ def test_init_writes_a_valid_space_whatever_the_folder_is_called(
     assert parse(out).data.path == tmp_path / name
 
 
-def test_a_reader_that_had_enough_is_no_traceback(study: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tlsearch.cli.main", "report", study, "--format", "json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def test_a_reader_that_had_enough_is_no_traceback(
+    command_line: Callable[[Path], Any], study: Path, tmp_path: Path
+) -> None:
+    process = command_line(tmp_path).start("report", study, "--format", "json")
     process.stdout.close()
-    assert process.stderr.read() == b""
+    assert process.stderr.read() == ""
     assert process.wait() == 1

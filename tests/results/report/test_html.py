@@ -5,9 +5,7 @@ import json
 import math
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report import glossary
 from tlsearch.results.report.html import _json, render_html
 from tlsearch.results.report.page_files import Artifacts
-from tlsearch.results.report.plots import learning_curves, parallel_coordinates, pareto, slices
+from tlsearch.results.report.plots import parallel_coordinates, slices
 from tlsearch.results.report.timeline import timeline
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
@@ -369,71 +367,10 @@ def test_only_pictures_are_embedded(tmp_path: Path) -> None:
     assert str(artifacts.picture("samples/0.png")).startswith("data:image/png;base64,")
 
 
-pairs = st.lists(
-    st.tuples(st.floats(0.1, 100), st.floats(0, 1)), min_size=1, max_size=20, unique=True
-)
-
-
-@given(pairs, st.sampled_from(["max", "min"]))
-def test_the_front_is_what_no_other_trial_beats_in_both(
-    found: list[tuple[float, float]], direction: Any
-) -> None:
-    trials = tuple(
-        TrialRecord(n, "finished", {}, {1: value}, seconds=seconds)
-        for n, (seconds, value) in enumerate(found)
-    )
-    sign = 1 if direction == "max" else -1
-    points = [(seconds, sign * value) for seconds, value in found]
-    unbeaten = {
-        n
-        for n, (s, v) in enumerate(points)
-        if not any(a <= s and b >= v and (a, b) != (s, v) for a, b in points)
-    }
-    front = pareto(trials, StudyRecord(direction, trials))
-    assert {t.number for t in front} == unbeaten
-
-
 def test_a_study_that_knows_the_warm_up_alone_has_a_page(tmp_path: Path) -> None:
     for config in ({"unfrozen_layers": 0}, {"unfrozen_layers": 15}):
         record = StudyRecord("max", (TrialRecord(0, "unfinished", config, {0: 0.5}),))
         assert "trial 0" in render_html(record, ABOUT, tmp_path).lower()
-
-
-def test_rungs_are_marked() -> None:
-    record = StudyRecord("max", (TrialRecord(0, "finished", {}, dict.fromkeys(range(10), 0.5)),))
-    layout = learning_curves(record, "accuracy", {"first_rung": 2, "reduction": 2})["layout"]
-    assert [shape["x0"] for shape in layout["shapes"]] == [2, 4, 8]
-    assert learning_curves(record, "accuracy", {"kind": "median"})["layout"]["shapes"] == []
-
-
-spans = st.lists(
-    st.tuples(st.integers(0, 50), st.integers(0, 30), st.sampled_from(["", "a", "b"])), max_size=15
-)
-
-
-@given(spans)
-def test_a_slot_trains_one_trial_at_a_time(found: list[tuple[int, int, str]]) -> None:
-    begun = datetime(2026, 1, 1, tzinfo=UTC)
-    trials = tuple(
-        TrialRecord(
-            n,
-            "finished",
-            {},
-            {},
-            worker=worker,
-            started=begun + timedelta(minutes=start),
-            ended=begun + timedelta(minutes=start + length),
-        )
-        for n, (start, length, worker) in enumerate(found)
-    )
-    slots: dict[str, list[tuple[float, float]]] = {}
-    for trace in timeline(StudyRecord("max", trials))["data"]:
-        for slot, base, length in zip(trace["y"], trace["base"], trace["x"], strict=True):
-            slots.setdefault(slot, []).append((base, base + length))
-    assert sum(map(len, slots.values())) == len(trials)
-    for bars in slots.values():
-        bars.sort()
-        assert all(b[0] >= a[1] - 1e-6 for a, b in pairwise(bars))
 
 
 def test_no_folder_of_this_machine_stands_on_the_page(tmp_path: Path) -> None:
