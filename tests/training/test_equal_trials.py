@@ -54,12 +54,21 @@ OTHERS = {
 }
 
 
-def trained(build, digits, store, changes):
-    """A configuration's digest, and all that its training gave."""
-    trial = build(**{"unfrozen_layers": 0, **changes})
-    reports = list(train(trial, digits, store))
-    numbers = [(r.value, r.train_loss, r.validation_loss) for r in reports]
-    return trial.digest, numbers, reports[-1].snapshot().arrays
+@pytest.fixture(scope="module")
+def trained(small_trial, digits, store):
+    """A configuration's digest, and all that its training gave; each is trained once."""
+    known = {}
+
+    def train_once(changes):
+        key = repr(sorted(changes.items()))
+        if key not in known:
+            trial = small_trial(**{"unfrozen_layers": 0, **changes})
+            reports = list(train(trial, digits, store))
+            numbers = [(r.value, r.train_loss, r.validation_loss) for r in reports]
+            known[key] = trial.digest, numbers, reports[-1].snapshot().arrays
+        return known[key]
+
+    return train_once
 
 
 def equal(one, other):
@@ -69,15 +78,16 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_one_digest_is_one_training(small_trial, digits, store, name):
-    one, other = (trained(small_trial, digits, store, changes) for changes in ALIKE[name])
+def test_one_digest_is_one_training(trained, name):
+    one, other = map(trained, ALIKE[name])
+    assert one is not other
     assert one[0] == other[0]
     assert equal(one, other)
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_two_digests_are_two_trainings(small_trial, digits, store, name):
-    one, other = (trained(small_trial, digits, store, changes) for changes in OTHERS[name])
+def test_two_digests_are_two_trainings(trained, name):
+    one, other = map(trained, OTHERS[name])
     assert one[0] != other[0]
     assert not equal(one, other)
 
