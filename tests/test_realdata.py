@@ -151,21 +151,28 @@ IMAGENET = {
 }
 
 
+@pytest.fixture(scope="module")
+def some_flowers(root, cache, tmp_path_factory):
+    """Every seventh of the flowers, small."""
+    folder = few(root / "flowers", tmp_path_factory.mktemp("flowers"), every=7)
+    splits = Splits(train=300, validation=150, test="rest")
+    return prepare(Data(path=folder, image_px=160, splits=splits, duplicates="keep"), cache)
+
+
 @pytest.mark.training
 @pytest.mark.parametrize("backbone", IMAGENET)
-def test_a_head_on_imagenet_features_knows_flowers(root, cache, backbone):
+def test_a_head_on_imagenet_features_knows_flowers(root, cache, some_flowers, backbone):
     from tlsearch.features import FeatureStore
     from tlsearch.training.trial import train
 
-    splits = Splits(train=300, validation=300, test="rest")
-    data = prepare(Data(path=root / "flowers", image_px=224, splits=splits), cache)
     trial = TrialConfig(
         backbone=backbone,
         weights=str(root.parent / IMAGENET[backbone]),
+        image_px=160,
         head_lr=1e-3,
         epochs=2,
         warm_up_epochs=8,
         warm_up_lr=1e-3,
     )
-    *_, last = train(trial, data, FeatureStore(cache, "float16"))
-    assert last.value > 0.75  # about 0.2 by chance, 0.35 with random weights
+    *_, last = train(trial, some_flowers, FeatureStore(cache, "float16"))
+    assert last.value > 0.6  # about 0.2 by chance, 0.35 with random weights
