@@ -80,9 +80,14 @@ def tail_cut(small: SmallStudy, chance: random.Random) -> bool:
     """The last bytes of the journal gone after the driver that wrote them was killed."""
     journal = small.study / "journal.log"
     before = journal.stat().st_size if journal.exists() else 0
-    hit = driver_killed(small, chance)
+    return driver_killed(small, chance) and cut_tail(small, chance, before)
+
+
+def cut_tail(small: SmallStudy, chance: random.Random, before: int = 0) -> bool:
+    """Cut up to 300 bytes off the journal; False where it grew by no more since it had `before`."""
+    journal = small.study / "journal.log"
     cut = 1 + chance.randrange(300)
-    if not hit or not journal.exists() or journal.stat().st_size <= before + cut:
+    if not journal.exists() or journal.stat().st_size <= before + cut:
         return False
     os.truncate(journal, journal.stat().st_size - cut)
     return True
@@ -132,6 +137,12 @@ def pictures_damaged(small: SmallStudy, chance: random.Random) -> bool:
     """Pictures truncated and removed while the search runs; they come back before it goes on."""
     small.start()
     hit = small.wait_for_lines(chance.randrange(1, LINES // 2))
+    end_without_pictures(small, chance)
+    return hit
+
+
+def end_without_pictures(small: SmallStudy, chance: random.Random) -> None:
+    """Truncate and remove pictures until the search ends, which cannot verify its model."""
     chosen = chance.sample(sorted(small.pictures.glob("*/*.png")), 100)
     kept = {path: path.read_bytes() for path in chosen}
     for path in chosen[:50]:
@@ -139,13 +150,12 @@ def pictures_damaged(small: SmallStudy, chance: random.Random) -> bool:
     for path in chosen[50:]:
         path.unlink()
     try:
-        small.expect(4, "cannot be read")  # the model was not verified
+        small.expect(4, "cannot be read")
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
     if small.owed() or not (small.study / "report" / "index.html").is_file():
         small.complaints.append("trials or the report did not come to their end")
-    return hit
 
 
 def clock_jumps(small: SmallStudy, chance: random.Random) -> bool:

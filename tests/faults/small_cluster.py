@@ -18,8 +18,8 @@ from small_study import SmallStudy
 
 HOST = Path(__file__).with_name("nodes_host.py")
 ENDS_S = 30.0
-EPOCHS = 20
-TRIALS = 7
+EPOCHS = 14
+TRIALS = 5
 BEGINNING = 12  # lines of the journal before the first epoch's, about
 
 
