@@ -1,13 +1,9 @@
-"""Nodes that cannot train are found before the first trial, on real Ray nodes of this machine."""
+"""Nodes that cannot train are found before the first trial; `test_on_nodes.py` has real ones."""
 
-import os
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import pytest
-from small_cluster import Nodes
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import ClusterError
@@ -136,109 +132,3 @@ def test_nodes_with_other_imagenet_weights_or_none_are_named(tmp_path, monkeypat
         Problem("b", "weights", "mobilenet_v2 222222222222", "111111111111, as on a"),
         Problem("c", "weights", "no network", "ImageNet's weights"),
     ]
-
-
-DRIVER = """
-import sys
-import ray
-from pathlib import Path
-from tlsearch.config.load import parse
-from tlsearch.data.sources import prepare
-from tlsearch.base.errors import ClusterError
-from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.search.cluster import node_checks
-from tlsearch.search.cluster.ray_session import connect
-from tlsearch.search.cluster.image_transfer import delivery
-from tlsearch.search.cluster.preflight import require_ready
-
-root = Path(sys.argv[1])
-config = parse((root / "space.yaml").read_text())
-data = prepare(config.data, config.cache_path)
-home = StudyDirectory(root / "study")
-home.root.mkdir(exist_ok=True)
-with connect(config.resources) as slots:
-    print("slots", slots)
-    fetch, copy = delivery(data), root / "elsewhere" / data.images_path.name
-    ray.get(ray.remote(num_cpus=1)(lambda: fetch(copy)).remote())
-    print("delivered", copy.read_bytes() == data.images_path.read_bytes())
-    try:
-        require_ready(config, home)
-        print("ready")
-    except ClusterError as error:
-        print(error)
-    node_checks.versions.cache_clear()
-    node_checks.metadata.version = lambda package: "1.2.3"  # as if this were another version
-    try:
-        require_ready(config, home)
-    except ClusterError as error:
-        print(error)
-print("left", [path.name for path in home.root.iterdir()])
-"""
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A cluster of three nodes, one of which promises GPUs that it does not have."""
-    root = tmp_path_factory.mktemp("preflight")
-    more = "resources: {gpus_per_trial: 0.5}\n"
-    (root / "space.yaml").write_text(SPACE.format(cache=root / "cache", more=more))
-    nodes = Nodes(root, root / "nodes.log")
-    try:
-        nodes.add()
-        nodes.add(num_gpus=2, num_cpus=3)
-        yield SimpleNamespace(root=root, nodes=nodes)
-    finally:
-        nodes.close()
-
-
-@pytest.fixture(scope="module")
-def said(cluster):
-    """What a driver says of the nodes as they are, then as if it ran other versions."""
-    return driver(cluster)
-
-
-def driver(cluster, *prefix):
-    command = [*prefix, sys.executable, "-c", DRIVER, str(cluster.root)]
-    env = cluster.nodes.environment()
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.cluster
-def test_gpus_that_are_promised_and_not_there_are_found(said):
-    first = said.split("nodes cannot")[1].splitlines()[1:]
-    assert "slots 3" in said
-    assert "1 of 3 nodes cannot" in said
-    assert "ready" not in said
-    (row,) = [line for line in first if "nvidia-smi" in line]
-    assert row.split()[1] == "gpu"
-    assert row.endswith("0 that nvidia-smi sees")
-
-
-@pytest.mark.cluster
-def test_all_problems_of_all_nodes_come_in_one_table_and_no_marker_stays(said):
-    rows = said.split("nodes cannot")[2].splitlines()[1:]
-    assert "3 of 3 nodes cannot" in said
-    assert len([row for row in rows if " tensorflow " in row and " 1.2.3, as where" in row]) == 3
-    assert len([row for row in rows if " gpu " in row]) == 1
-    assert said.splitlines()[-1] == "left []"
-
-
-@pytest.mark.cluster
-def test_images_come_to_a_node_that_does_not_see_the_drivers(said):
-    assert "delivered True" in said
-
-
-@pytest.mark.cluster
-def test_storage_that_the_nodes_do_not_see_is_found_before_the_first_trial(cluster, said):
-    """The driver's study directory is a file system of its own, in its mount namespace alone."""
-    script = 'mount -t tmpfs tlsearch "$0" && exec "$@"'
-    prefix = ("unshare", "--mount", "sh", "-c", script, str(cluster.root / "study"))
-    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
-        required = "faults" in os.environ.get("TLSEARCH_REQUIRE", "").split(",")
-        (pytest.fail if required else pytest.skip)("no file system can be mounted here")
-    rows = driver(cluster, *prefix).split("nodes cannot")[1].splitlines()[1:]
-    seen = [row for row in rows if " storage " in row]
-    assert len(seen) == 3
-    assert all("No such file" in row and "shared by all nodes" in row for row in seen)

@@ -1,0 +1,217 @@
+"""What several Ray nodes of this machine show: problems before the first trial, files on their way.
+
+One cluster serves all tests; it takes ten seconds to start.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from small_cluster import Nodes
+
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import read
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A cluster of three nodes, one of which promises GPUs that it does not have; the temporary
+    files of its processes are in `scratch`.
+    """
+    root = tmp_path_factory.mktemp("nodes")
+    with (
+        tempfile.TemporaryDirectory(  # short: it is in the names of Ray's sockets
+            prefix="tls-", dir="/tmp", ignore_cleanup_errors=True
+        ) as scratch,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", scratch)
+        nodes = Nodes(root, root / "nodes.log")
+        try:
+            nodes.add()
+            nodes.add(num_gpus=2, num_cpus=3)
+            env = nodes.environment()
+            patch.undo()
+            yield SimpleNamespace(root=root, env=env, scratch=Path(scratch))
+        finally:
+            nodes.close()
+
+
+def output(cluster, *command):
+    """Stdout of a process that joins the cluster and ends well."""
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=cluster.root,
+        env=cluster.env,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PROMISING = "data: {{kind: digits}}\ncache: {cache}\nresources: {{gpus_per_trial: 0.5}}\n"
+PREFLIGHT = """
+import sys
+import ray
+from pathlib import Path
+from tlsearch.config.load import parse
+from tlsearch.data.sources import prepare
+from tlsearch.base.errors import ClusterError
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.search.cluster import node_checks
+from tlsearch.search.cluster.ray_session import connect
+from tlsearch.search.cluster.image_transfer import delivery
+from tlsearch.search.cluster.preflight import require_ready
+
+root = Path(sys.argv[1])
+config = parse((root / "space.yaml").read_text())
+data = prepare(config.data, config.cache_path)
+home = StudyDirectory(root / "study")
+home.root.mkdir(exist_ok=True)
+with connect(config.resources) as slots:
+    print("slots", slots)
+    fetch, copy = delivery(data), root / "elsewhere" / data.images_path.name
+    ray.get(ray.remote(num_cpus=1)(lambda: fetch(copy)).remote())
+    print("delivered", copy.read_bytes() == data.images_path.read_bytes())
+    try:
+        require_ready(config, home)
+        print("ready")
+    except ClusterError as error:
+        print(error)
+    node_checks.versions.cache_clear()
+    node_checks.metadata.version = lambda package: "1.2.3"  # as if this were another version
+    try:
+        require_ready(config, home)
+    except ClusterError as error:
+        print(error)
+print("left", [path.name for path in home.root.iterdir()])
+"""
+
+
+@pytest.fixture(scope="module")
+def said(cluster):
+    """What a driver says of the nodes as they are, then as if it ran other versions."""
+    return driver(cluster)
+
+
+def driver(cluster, *prefix):
+    space = PROMISING.format(cache=cluster.root / "cache")
+    (cluster.root / "space.yaml").write_text(space)
+    return output(cluster, *prefix, sys.executable, "-c", PREFLIGHT, cluster.root)
+
+
+def test_gpus_that_are_promised_and_not_there_are_found(said):
+    first = said.split("nodes cannot")[1].splitlines()[1:]
+    assert "slots 3" in said
+    assert "1 of 3 nodes cannot" in said
+    assert "ready" not in said
+    (row,) = [line for line in first if "nvidia-smi" in line]
+    assert row.split()[1] == "gpu"
+    assert row.endswith("0 that nvidia-smi sees")
+
+
+def test_all_problems_of_all_nodes_come_in_one_table_and_no_marker_stays(said):
+    rows = said.split("nodes cannot")[2].splitlines()[1:]
+    assert "3 of 3 nodes cannot" in said
+    assert len([row for row in rows if " tensorflow " in row and " 1.2.3, as where" in row]) == 3
+    assert len([row for row in rows if " gpu " in row]) == 1
+    assert said.splitlines()[-1] == "left []"
+
+
+def test_images_come_to_a_node_that_does_not_see_the_drivers(said):
+    assert "delivered True" in said
+
+
+def test_storage_that_the_nodes_do_not_see_is_found_before_the_first_trial(cluster, said):
+    """The driver's study directory is a file system of its own, in its mount namespace alone."""
+    script = 'mount -t tmpfs tlsearch "$0" && exec "$@"'
+    prefix = ("unshare", "--mount", "sh", "-c", script, str(cluster.root / "study"))
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        required = "faults" in os.environ.get("TLSEARCH_REQUIRE", "").split(",")
+        (pytest.fail if required else pytest.skip)("no file system can be mounted here")
+    rows = driver(cluster, *prefix).split("nodes cannot")[1].splitlines()[1:]
+    seen = [row for row in rows if " storage " in row]
+    assert len(seen) == 3
+    assert all("No such file" in row and "shared by all nodes" in row for row in seen)
+
+
+FEATURES = """
+import sys
+from pathlib import Path
+import numpy as np
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from tlsearch.features import Activation, FeatureKey, FeatureStore
+from tlsearch.search.cluster.feature_transfer import Fetched, Peers, shelf_here
+
+KEY = FeatureKey("w", "pool", "tf", 48, "float16", "i")
+
+@ray.remote(num_cpus=1)
+class Slot:
+    def made(self, cache):
+        passes = []
+        def prepare(missing):
+            passes.append(missing)
+            return lambda i, j: [np.arange(2000.0).reshape(1000, 2)[i:j]]
+        store = FeatureStore(cache, "float16", fetch=Peers(cache))
+        (found,) = store.open_together([Activation(KEY, (2,))], 1000, prepare)
+        return len(passes), float(found.sum(dtype="float64"))
+    def shelf(self, cache):
+        return shelf_here(cache)
+
+ray.init("auto", log_to_driver=False, logging_level="ERROR")
+root = Path(sys.argv[1])
+nodes = [n["NodeID"] for n in ray.nodes() if n["Resources"].get("CPU")]
+slots = [
+    Slot.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n, soft=False)).remote()
+    for n in nodes
+]
+for place, slot in enumerate(slots):
+    print(*ray.get(slot.made.remote(root / str(place))))
+shelf = ray.get(slots[0].shelf.remote(root / "0"))
+block = Fetched(shelf, [KEY.name], lambda: lambda i, j: ["computed"])
+print(block(1, 3)[0].tolist())
+ray.kill(shelf)
+print(block(1, 3))
+"""
+
+
+def test_the_second_node_computes_nothing_until_the_first_is_gone(cluster):
+    said = output(cluster, sys.executable, "-c", FEATURES, cluster.root)
+    total = np.arange(2000.0).astype("float16").sum(dtype="float64")
+    expected = [f"1 {total}", f"0 {total}", "[[2.0, 3.0], [4.0, 5.0]]", "['computed']"]
+    assert said.splitlines() == expected
+
+
+SPACE = """
+data: {{kind: digits, image_px: 32, splits: {{train: 60, validation: 70, test: 80}}}}
+space: {{backbone: strokes, unfrozen_layers: [0, 15]}}
+epochs: 3
+trials: 2
+confirm: 1
+cache: {cache}
+"""
+
+
+def test_trials_on_another_node_leave_everything_with_the_driver(cluster):
+    (cluster.root / "two.yaml").write_text(SPACE.format(cache=cluster.root / "cache"))
+    shared = cluster.root / "shared" / "one"
+    command = ["tlsearch.cli.main", "run", "two.yaml", "--study", f"file://{shared}"]
+    output(cluster, sys.executable, "-m", *command)
+    trials = read(shared / "journal.log").trials
+    assert {trial.state for trial in trials} <= {"finished", "stopped"}
+    assert len(trials) == 2
+    for trial in trials:
+        files = {path.name for path in StudyDirectory(shared).trial(trial.number).iterdir()}
+        assert {"best.npz", "predictions.npz", "curves.jsonl", "log"} <= files
+    assert list(shared.glob("trials/*/confirmed-*.npz"))
+    assert list(cluster.scratch.glob("tlsearch-trial-*")) == []
