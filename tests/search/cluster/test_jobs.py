@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -19,13 +20,13 @@ pytestmark = pytest.mark.cluster
 
 SPACE = """
 data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 100}}
-space: {backbone: [strokes, photos], unfrozen_layers: 0}
+space: {backbone: strokes, unfrozen_layers: 0}
 epochs: 2
 trials: 2
 resources: {max_concurrent: 2}
 confirm: 0
 """
-LONG = ("--set", "trials=500", "--set", "epochs=30", "--set", "scheduler=none")
+LONG = ("--set", "trials=500", "--set", "epochs=5", "--set", "scheduler=none")
 HERE = (
     "--node-ip-address=127.0.0.1",
     "--dashboard-host=127.0.0.1",
@@ -43,16 +44,18 @@ def free_ports(count):
         return [str(probe.getsockname()[1]) for probe in probes]
 
 
-class Head:
-    """A Ray head of its own: home, token, ports, temporary folder."""
+TOKEN = "0123456789abcdef" * 4
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.home = root, root / "home"
-        (self.home / ".ray").mkdir(parents=True)
-        (self.home / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
-        (root / "space.yaml").write_text(SPACE)
-        bare = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-        self.env = {**bare, "HOME": str(self.home), "RAY_AUTH_MODE": "token"}
+
+class Head:
+    """A Ray head of its own: token, ports, temporary folder, and a command line beside it."""
+
+    def __init__(self, tlsearch) -> None:
+        self.tlsearch, self.root, self.env = tlsearch, tlsearch.home, tlsearch.env
+        del tlsearch.env["RAY_AUTH_TOKEN"]  # it is in the home's file
+        (self.root / ".ray").mkdir()
+        (self.root / ".ray" / "auth_token").write_text(TOKEN)
+        (self.root / "space.yaml").write_text(SPACE)
         names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
         names += ("dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port")
         ports = dict(zip(names, free_ports(len(names)), strict=True))
@@ -81,30 +84,17 @@ class Head:
 
     def await_jobs(self):
         """Wait until the job server answers."""
+        asked = Request(f"{self.jobs}/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"})
         until = time.monotonic() + 60
         while time.monotonic() < until:
             assert self.process.poll() is None, (self.root / "head.log").read_text()
-            if self("status", "--address", self.jobs)[0] == 0:
-                return
-            time.sleep(0.5)
+            with contextlib.suppress(OSError), urlopen(asked, timeout=10) as answer:
+                return answer.status
+            time.sleep(0.2)
         raise AssertionError("no job server in a minute")
 
-    def start(self, *arguments, **env):
-        return subprocess.Popen(
-            [sys.executable, "-m", "tlsearch.cli.main", *map(str, arguments)],
-            cwd=self.root,
-            env=self.env | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # What a shell starts in the background ignores SIGINT, and so do its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-
     def __call__(self, *arguments, **env):
-        process = self.start(*arguments, **env)
-        out, err = process.communicate(timeout=300)
-        return process.returncode, out, err
+        return self.tlsearch(*arguments, **env)
 
     def end(self):
         """End the head, then by their ids what of it is left."""
@@ -118,9 +108,9 @@ class Head:
 
 
 @pytest.fixture(scope="module")
-def head():
+def head(command_line):
     root = Path(tempfile.mkdtemp(prefix="tls-", dir="/tmp"))  # sockets need a short path
-    head = Head(root)
+    head = Head(command_line(root, RAY_AUTH_MODE="token"))
     try:
         head.await_jobs()
         yield head
@@ -147,7 +137,7 @@ def left(head):
     """A long search that was submitted and followed until Ctrl-C: its job, its study."""
     study = head.root / "study"
     where = ("--study", study, "--address", head.jobs)
-    follower = head.start("submit", "space.yaml", *LONG, *where)
+    follower = head.tlsearch.start("submit", "space.yaml", *LONG, *where)
     wait_until(lambda: len(ended(study)) >= 1)
     follower.send_signal(signal.SIGINT)
     out, err = follower.communicate(timeout=30)
@@ -222,6 +212,7 @@ def test_a_driver_on_the_head_joins_it(head):
     code, _, err = head("run", "space.yaml", "--study", head.root / "joined", *wish)
     assert code == 3
     assert "1 CPUs and 64 GPUs, the cluster has 3 and 0" in err  # the head's, not this machine's
+    assert not (head.root / "joined" / "study.yaml").exists()
 
 
 def test_a_failed_search_ends_as_itself(head):
@@ -232,7 +223,7 @@ def test_a_failed_search_ends_as_itself(head):
     assert "no trial fits" in out
 
 
-@pytest.mark.parametrize("command", [("status",), ("stop", "x"), ("submit", "space.yaml")])
+@pytest.mark.parametrize("command", [("stop", "x"), ("submit", "space.yaml")])
 def test_a_wrong_token_is_a_clear_message(head, command):
     study = ("--study", head.root / "refused") if command[0] == "submit" else ()
     at = ("--address", head.jobs)
@@ -245,20 +236,20 @@ def test_a_wrong_token_is_a_clear_message(head, command):
 
 
 def test_no_token_is_a_clear_message(head):
-    code, _, err = head("status", "--address", head.jobs, HOME=str(head.root))
+    code, _, err = head("status", "--address", head.jobs, HOME=str(head.root / "nobody"))
     assert code == 3
     assert "none: no RAY_AUTH_TOKEN" in err
     assert "Traceback" not in err
 
 
 def test_the_token_may_come_from_the_environment(head):
-    token = (head.home / ".ray" / "auth_token").read_text()
-    code, _, err = head("status", "--address", head.jobs, HOME=str(head.root), RAY_AUTH_TOKEN=token)
+    nobody = {"HOME": str(head.root / "nobody"), "RAY_AUTH_TOKEN": TOKEN}
+    code, _, err = head("status", "--address", head.jobs, **nobody)
     assert code == 0, err
 
 
 def test_an_unknown_job_is_a_message(head):
-    for command in (("status", "gone"), ("stop", "gone"), ("status", "gone", "--follow")):
+    for command in (("stop", "gone"), ("status", "gone", "--follow")):
         code, _, err = head(*command, "--address", head.jobs)
         assert code == 3
         assert "gone" in err
