@@ -1,6 +1,8 @@
-"""The small search whose trials are replayed; a disk that does not keep these tests waiting."""
+"""Searches that several modules look at; a disk that does not keep these tests waiting."""
 
+import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,3 +30,41 @@ def _quick_disk() -> Iterator[None]:
 def replayed_space():
     """A space for four trials on a few digits, as text."""
     return SPACE
+
+
+BLOCKS = """
+data: {kind: digits, image_px: 32, splits: {train: 60, validation: 70, test: 80}}
+space:
+  backbone: [strokes, mobilenet_025]
+  weights: none
+  unfrozen_blocks: [0, 1, 3, all]
+  head_lr: 1e-2
+  fine_tune_lr: 1e-3
+baselines:
+  - {backbone: strokes, unfrozen_blocks: 3}
+  - {backbone: mobilenet_025, unfrozen_blocks: 1}
+  - {backbone: strokes, unfrozen_blocks: 0}
+  - {backbone: strokes, unfrozen_blocks: all}
+scheduler: none
+epochs: 1
+trials: 4
+confirm: 1
+export: [keras, onnx]
+"""
+MISSING = "raise ModuleNotFoundError(\"No module named 'tf2onnx'\", name='tf2onnx')"
+
+
+@pytest.fixture(scope="session")
+def blocks_search(tmp_path_factory, command_line):
+    """A search in blocks where tf2onnx is not installed, at its end: `ran`, its `tlsearch`, and
+    `broken`, the environment of that machine.
+    """
+    tlsearch = command_line(tmp_path_factory.mktemp("home"))
+    (tlsearch.home / "blocks.yaml").write_text(BLOCKS)
+    folder = tlsearch.home / "broken"
+    (folder / "tf2onnx").mkdir(parents=True)
+    (folder / "tf2onnx" / "__init__.py").write_text(MISSING)
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    broken = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    ran = tlsearch("run", "blocks.yaml", "--study", "study", **broken)
+    return SimpleNamespace(tlsearch=tlsearch, home=tlsearch.home, ran=ran, broken=broken)

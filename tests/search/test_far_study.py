@@ -1,10 +1,6 @@
 """A real search whose study is in a bucket: killed, gone on with elsewhere, read by its URL."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -36,27 +32,6 @@ cache: {cache}
 """
 
 
-class Machine:
-    """A home folder, and the commands that somebody runs there."""
-
-    def __init__(self, home, far, **env):
-        self.home = home
-        self.home.mkdir()
-        self.env = {**os.environ, **environment(far), "HOME": str(home), **env}
-
-    def start(self, *words):
-        command = [sys.executable, "-m", "tlsearch.cli.main", *map(str, words)]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, env=self.env, cwd=self.home, **streams)
-
-    def say(self, *words):
-        """Stdout of a command that ends well."""
-        process = self.start(*words)
-        out, err = process.communicate(timeout=TIMEOUT_S)
-        assert process.returncode == 0, err
-        return out
-
-
 @pytest.fixture
 def far(monkeypatch):
     with far_storage() as found:
@@ -79,20 +54,22 @@ def values() -> int:
     return Bucket(URL).read("journal.log").count(b'"intermediate_value"')
 
 
-def test_a_killed_search_goes_on_from_the_bucket_on_another_machine(far, tmp_path, monkeypatch):
+def test_a_killed_search_goes_on_from_the_bucket_on_another_machine(
+    far, command_line, tmp_path, monkeypatch
+):
     space = tmp_path / "space.yaml"
     space.write_text(SPACE.format(cache=tmp_path / "cache"))
     far.one_in = 10
-    first = Machine(tmp_path / "first", far)
+    first = command_line(tmp_path / "first")
     driver = first.start("run", space, "--study", URL)
     wait_for_values(driver, 8)
-    driver.send_signal(signal.SIGKILL)
+    driver.kill()
     driver.communicate()
     before = copied(tmp_path, monkeypatch, "killed")
     shutil.rmtree(first.home)
-    second = Machine(tmp_path / "second", far)
-    out = second.say("resume", URL)
-    assert f"report: {URL}/report" in out
+    resumed = command_line(tmp_path / "second").here("resume", URL)
+    assert resumed.code == 0, resumed.err
+    assert f"report: {URL}/report" in resumed.out
     after = copied(tmp_path, monkeypatch, "ended")
     assert [trial.state in ("finished", "stopped") for trial in after] == [True] * 6
     for then, now in zip(before, after, strict=False):
@@ -103,13 +80,13 @@ def test_a_killed_search_goes_on_from_the_bucket_on_another_machine(far, tmp_pat
     assert {"best/model.keras", "report/index.html", "artifacts/winner.json"} <= names
     assert all(map(travels, names))
     assert not any(name.endswith("resume.npz") for name in names)
-    third = Machine(tmp_path / "third", far)
+    third = command_line(tmp_path / "third")
     far.passed.clear()
-    assert third.say("report", URL, "--format", "csv").count("\n") == 7
+    assert third.here("report", URL, "--format", "csv").out.count("\n") == 7
     fetched = {path.rpartition("/")[2] for _, path in far.passed}
     weights = {name for name in fetched if ".npz" in name or ".keras" in name}
     assert weights <= {PREDICTIONS}  # by which ties are told; no weights
-    third.say("export", URL, "--out", tmp_path / "model.keras", "--no-timed")
+    assert third.here("export", URL, "--out", tmp_path / "model.keras", "--no-timed").code == 0
     assert (tmp_path / "model.keras").is_file()
 
 

@@ -3,14 +3,10 @@
 import http.client
 import io
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -20,7 +16,7 @@ from tlsearch.bundle.manifest import read_manifest
 from tlsearch.results.record.journal import read
 from tlsearch.search.handle import Study
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.training]
 
 SPACE = """
 data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 100}}
@@ -39,39 +35,17 @@ export: [keras, litert]
 """
 
 
-class Shell:
-    """A home of its own, so that nothing of the user's is read or written."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "space.yaml").write_text(SPACE)
-        self.env = {**os.environ, "HOME": str(root)}
-
-    def start(self, *arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "tlsearch.cli.main", *map(str, arguments)],
-            cwd=self.root,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, *arguments):
-        process = self.start(*arguments)
-        process.out, process.err = process.communicate(timeout=300)
-        return process
-
-
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory):
-    return Shell(tmp_path_factory.mktemp("home"))
+def shell(tmp_path_factory, command_line):
+    home = tmp_path_factory.mktemp("home")
+    (home / "space.yaml").write_text(SPACE)
+    return command_line(home)
 
 
 @pytest.fixture(scope="module")
 def finished(shell):
     ran = shell("run", "space.yaml", "--study", "study", "--trials", "5")
-    assert ran.returncode == 0, ran.err
+    assert ran.code == 0, ran.err
     return ran
 
 
@@ -86,79 +60,79 @@ def test_a_search_ends_with_a_ranked_table(finished):
 
 
 def test_its_record_is_whole(finished, shell):
-    record = Study(shell.root / "study").record()
+    record = Study(shell.home / "study").record()
     assert [t.number for t in record.trials] == list(range(5))
     assert {t.state for t in record.trials} <= {"finished", "stopped"}
     for trial in record.trials:
         assert set(trial.values) == set(range(trial.epochs + 1))
         assert trial.seconds > 0
-        curve = shell.root / "study" / "trials" / f"{trial.number:05d}" / "curves.jsonl"
+        curve = shell.home / "study" / "trials" / f"{trial.number:05d}" / "curves.jsonl"
         points = [json.loads(line) for line in curve.read_text().splitlines()]
         assert {p["epoch"]: p["value"] for p in points} == trial.values
 
 
 def test_the_best_trial_is_the_exported_one(finished, shell):
-    study = Study(shell.root / "study")
+    study = Study(shell.home / "study")
     facts, best = study.record().facts, study.winner()
     assert facts["test"]["trial"] == best.number
     assert facts["test"]["metric"] == study.config.metric
-    manifest = read_manifest(shell.root / "study" / "best")
+    manifest = read_manifest(shell.home / "study" / "best")
     assert manifest.trained_accuracy == best.best("max")[1]
     assert [artifact.format for artifact in manifest.artifacts] == ["keras", "litert"]
 
 
 def test_trials_are_compared_with_the_leader_image_by_image(finished, shell):
-    paired = Study(shell.root / "study").leaderboard()["p_value"]
+    paired = Study(shell.home / "study").leaderboard()["p_value"]
     assert paired.isna().tolist() == [True, False, False, False, False]
     assert paired[1:].between(0, 1).all()
 
 
 def test_ray_is_quiet_and_nothing_is_left_behind(finished, shell):
     assert "ray" not in finished.err.replace("array", "").lower()
-    assert not list((shell.root / "study" / "trials").glob("*/resume.npz"))
+    assert not list((shell.home / "study" / "trials").glob("*/resume.npz"))
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json", "md"])
 def test_it_can_be_reported(finished, shell, form):
-    reported = shell("report", "study", "--format", form)
-    assert reported.returncode == 0, reported.err
+    reported = shell.here("report", "study", "--format", form)
+    assert reported.code == 0, reported.err
     assert "strokes" in reported.out
     if form == "json":
         trials = json.loads(reported.out)["trials"]
         assert [t["rank"] for t in trials] == [1, 2, 3, 4, 5]
-        assert (shell.root / "study" / trials[0]["log"]).is_file()
+        assert (shell.home / "study" / trials[0]["log"]).is_file()
 
 
 def test_a_second_run_into_it_is_refused_with_two_ways_on(finished, shell):
-    again = shell("run", "space.yaml", "--study", "study")
-    assert again.returncode == 2
+    again = shell.here("run", "space.yaml", "--study", "study")
+    assert again.code == 2
     assert "tlsearch resume" in again.err
     assert "--study DIR" in again.err
 
 
 def test_any_kept_trial_can_be_exported(finished, shell):
-    number = Study(shell.root / "study").record().trials[-1].number
-    done = shell("export", "study", "--trial", number, "--out", "other.keras")
-    assert done.returncode == 0, done.err
+    number = Study(shell.home / "study").record().trials[-1].number
+    done = shell.here("export", "study", "--trial", number, "--out", "other.keras")
+    assert done.code == 0, done.err
     assert "keras" in done.out
-    assert (shell.root / "other.keras").is_file()
+    assert (shell.home / "other.keras").is_file()
 
 
 def test_the_model_labels_pictures(finished, shell):
     for place, pixels in enumerate(load_digits().images[:40]):
-        Image.fromarray((pixels * 15.9).astype("uint8")).save(shell.root / f"digit{place:02d}.png")
-    files = sorted(shell.root.glob("digit*.png"))
-    done = shell("predict", "study/best", *files, "--format", "json")
-    assert done.returncode == 0, done.err
+        Image.fromarray((pixels * 15.9).astype("uint8")).save(shell.home / f"digit{place:02d}.png")
+    files = sorted(shell.home.glob("digit*.png"))
+    done = shell.here("predict", "study/best", *files, "--format", "json")
+    assert done.code == 0, done.err
     labels = [entry["classes"][0]["label"] for entry in json.loads(done.out)]
     truth = [str(label) for label in load_digits().target[:40]]
     assert sum(a == b for a, b in zip(labels, truth, strict=True)) >= 16  # 4 by chance
 
 
 def test_a_picture_that_cannot_be_read_ends_with_exit_code_3(finished, shell):
-    (shell.root / "bad.png").write_bytes(b"no picture")
-    done = shell("predict", "study/best", "bad.png")
-    assert done.returncode == 3
+    (shell.home / "bad.png").write_bytes(b"no picture")
+    done = shell.here("predict", "study/best", "bad.png")
+    assert done.code == 3
     assert "bad.png: cannot be read" in done.err
 
 
@@ -173,7 +147,7 @@ def test_the_model_can_be_served_and_ends_on_ctrl_c(finished, shell):
         classes = post(port, body.getvalue(), service)["classes"]
     finally:
         service.send_signal(signal.SIGINT)
-        service.communicate(timeout=60)
+        service.communicate(timeout=120)
     assert len(classes) == 3
     assert service.returncode in (0, 130)
 
@@ -192,13 +166,13 @@ def post(port, body, service):
 
 
 def wait_for_trials(study, count, process):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         if (study / "journal.log").is_file() and len(ended(study)) >= count:
             return
         time.sleep(0.05)
-    raise AssertionError("no trial ended in two minutes")
+    raise AssertionError("no trial ended in five minutes")
 
 
 def ended(study):
@@ -206,33 +180,30 @@ def ended(study):
     return {t.number: t for t in read(study / "journal.log").trials if t.state in states}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_search_is_ranked_and_can_go_on(shell, number):
-    study = shell.root / f"interrupted{number}"
+def test_an_interrupted_search_is_ranked_and_can_go_on(shell):
+    study = shell.home / "interrupted"
     process = shell.start("run", "space.yaml", "--study", study)
     wait_for_trials(study, 1, process)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "rank" in out
     before = ended(study)
     assert 1 <= len(before) < 6
-    if number == signal.SIGTERM:
-        return  # as after SIGINT
-    resumed = shell("resume", study)
-    assert resumed.returncode == 0, resumed.err
+    resumed = shell.here("resume", study)
+    assert resumed.code == 0, resumed.err
     after = ended(study)
     assert sorted(after) == list(range(6))
     assert all(after[n] == trial for n, trial in before.items())
 
 
 def test_a_finished_study_is_extended_in_trials_space_and_time(finished, shell):
-    study = shell.root / "extended"
-    shutil.copytree(shell.root / "study", study)
+    study = shell.home / "extended"
+    shutil.copytree(shell.home / "study", study)
     before = ended(study)
     wider = "space.head_units=[none, 32]"
-    more = shell("resume", study, "--trials", "+1", "--set", wider, "--time", "+10m")
-    assert more.returncode == 0, more.err
+    more = shell.here("resume", study, "--trials", "+1", "--set", wider, "--time", "+10m")
+    assert more.code == 0, more.err
     after = ended(study)
     assert sorted(after) == list(range(6))
     assert all(after[n] == trial for n, trial in before.items())
@@ -242,43 +213,6 @@ def test_a_finished_study_is_extended_in_trials_space_and_time(finished, shell):
     facts = Study(study).record().facts
     assert facts["spent_s"] > 0
     assert len(facts["tests"]) in (1, 2)  # the new trial may have won
-    over = shell("resume", study, "--trials", "+5", "--time", "1s")
-    assert over.returncode == 0, over.err
-    assert "the time budget of 1 s is used up" in over.err
-    assert ended(study) == after
-    refused = shell("resume", study, "--set", "seed=3")
-    assert refused.returncode == 2
+    refused = shell.here("resume", study, "--set", "seed=3")
+    assert refused.code == 2
     assert "--set seed: found 3, expected 0 as the study began" in refused.err
-
-
-def test_weights_that_do_not_fit_end_the_study_with_the_reason(shell):
-    (shell.root / "other.weights.h5").write_bytes(b"not weights")
-    done = shell("run", "space.yaml", "--study", "bad", "--set", "space.weights=other.weights.h5")
-    assert done.returncode == 3
-    assert "other.weights.h5: does not hold weights" in done.err
-    assert "Traceback" not in done.err
-    states = {trial.state for trial in read(shell.root / "bad" / "journal.log").trials}
-    assert states == {"unfinished"}  # the sampler is not told to keep away from them
-
-
-def test_a_trial_that_fits_nowhere_leaves_no_study_behind(shell):
-    gpus = ("--set", "resources.gpus_per_trial=64")
-    done = shell("run", "space.yaml", "--study", "nowhere", *gpus)
-    assert done.returncode == 3
-    assert "no trial fits" in done.err
-    assert not (shell.root / "nowhere" / "study.yaml").exists()
-
-
-def test_a_killed_driver_loses_nothing(shell):
-    study = shell.root / "killed"
-    process = shell.start("run", "space.yaml", "--study", study)
-    wait_for_trials(study, 1, process)
-    process.kill()
-    process.communicate(timeout=60)
-    before = ended(study)
-    resumed = shell("resume", study)  # its workers live on for seconds; they are waited for
-    assert resumed.returncode == 0, resumed.err
-    after = ended(study)
-    assert sorted(after) == list(range(6))
-    assert all(after[n] == trial for n, trial in before.items())
-    assert all(set(trial.values) == set(range(trial.epochs + 1)) for trial in after.values())

@@ -1,9 +1,5 @@
 """A real search whose trials wait at rungs, with Ray and TensorFlow, in a temporary directory."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -26,20 +22,9 @@ confirm: 0
 
 
 @pytest.fixture
-def tlsearch(tmp_path):
+def tlsearch(command_line, tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
-
-    def start(*arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "tlsearch.cli.main", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "HOME": str(tmp_path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return start
+    return command_line(tmp_path)
 
 
 def begun(journal):
@@ -64,23 +49,22 @@ def check(study):
 
 
 @pytest.mark.cluster
+@pytest.mark.training
 @pytest.mark.faults
 def test_a_search_by_promotion_that_was_killed_ends_with_every_trial_told_once(tlsearch, tmp_path):
-    process = tlsearch("run", "space.yaml", "--study", "study")
+    process = tlsearch.start("run", "space.yaml", "--study", "study")
     journal = tmp_path / "study" / "journal.log"
     deadline = time.monotonic() + 200
     while sum(2 in trial.values for trial in begun(journal)) < 2:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate(timeout=60)
     before = {t.number: dict(t.values) for t in read(journal).trials}
-    time.sleep(5)  # its workers notice and end
-    process = tlsearch("resume", "study")
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert "rank" in out
+    resumed = tlsearch.here("resume", "study")  # waits for the workers that live on for seconds
+    assert resumed.code == 0, resumed.err
+    assert "rank" in resumed.out
     check(tmp_path / "study")
     for trial in read(journal).trials:
         known = before.get(trial.number, {})
