@@ -50,14 +50,6 @@ def test_reports_tell_what_was_asked_for(tlsearch):
     tlsearch("report", "study", "--format", "html")
 
 
-def test_it_is_planned_with_each_backbones_own_cuts(tlsearch):
-    document = json.loads(tlsearch("plan", "blocks.yaml", "--format", "json"))
-    features = document["plan"]["features"]
-    found = {(kept["backbone"], kept["asked"]): kept["unfrozen"] for kept in features}
-    assert found["strokes", "1 block"] == 11
-    assert found["mobilenet_025", "1 block"] == 6
-
-
 def test_cuts_are_listed_in_layers_and_in_blocks(tlsearch):
     cuts = json.loads(tlsearch("backbones", "mobilenet_025", "--format", "json"))
     reached = {cut["unfrozen_layers"]: cut["unfrozen_blocks"] for cut in cuts}
