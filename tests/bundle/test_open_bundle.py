@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsearch.base.errors import PictureError
+from tlsearch.bundle import open_bundle
 from tlsearch.bundle.evaluate import measure
 from tlsearch.bundle.open_bundle import OpenModel
-from tlsearch.bundle.predict import ranking
+from tlsearch.bundle.predict import predict_files, ranking
 from tlsearch.config.catalog import EXPORT_FORMATS
 
 PICTURES = [np.full((4, 4, 3), shade, np.uint8) for shade in range(40)]
@@ -58,3 +60,65 @@ def test_what_is_not_finite_stays_so():
     found = opened(rows)(PICTURES)
     assert not np.isfinite(found[5]).all()
     assert np.isfinite(np.delete(found, 5, axis=0)).all()
+
+
+class Watched:
+    """A stand-in for a model file that takes any size: what it was given, how much lay in memory.
+
+    A picture is called by its mean.
+    """
+
+    def __init__(self, monkeypatch, form="keras"):
+        self.begun, self.given, self.waiting = 0, [], 0
+        self.model = OpenModel(("dark", "light"), EXPORT_FORMATS[form], 6, self.run)
+        pixels_of = open_bundle.pixels_of
+
+        def counted(picture, bits):
+            self.begun += 1
+            self.waiting = max(self.waiting, self.begun - sum(map(len, self.given)))
+            return pixels_of(picture, bits)
+
+        monkeypatch.setattr(open_bundle, "pixels_of", counted)
+
+    def run(self, images):
+        self.given.append(images)
+        light = images.reshape(len(images), -1).mean(axis=1) / 255
+        return np.stack([1 - light, light], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def photos(tmp_path, picture):
+    """Paths of 100 photos of one size, as one camera in one orientation writes them."""
+    paths = [tmp_path / f"{number:03}.png" for number in range(100)]
+    for number, path in enumerate(paths):
+        picture(path, number, px=12)
+    return paths
+
+
+@pytest.mark.parametrize(("fit", "largest"), [(1000, 32), (10, 10), (0.5, 1)])
+def test_originals_of_one_size_share_batches_of_bounded_bytes(fit, largest, photos, monkeypatch):
+    monkeypatch.setattr(open_bundle, "BATCH_BYTES", fit * 12 * 12 * 3)
+    watched = Watched(monkeypatch)
+    rows = watched.model.of_files(photos)
+    assert max(map(len, watched.given)) == largest
+    assert watched.waiting <= largest + open_bundle.AHEAD + 1
+    alone = [watched.model([watched.model.read(path)])[0] for path in photos]
+    np.testing.assert_allclose(rows, alone, rtol=1e-6)
+
+
+def test_originals_become_squares_as_they_are_read(photos, monkeypatch):
+    watched = Watched(monkeypatch, "onnx")
+    assert watched.model.read(photos[0]).shape == (6, 6, 3)
+    watched.model.of_files(photos)
+    assert {images.shape[1:] for images in watched.given} == {(6, 6, 3)}
+
+
+def test_an_unreadable_picture_among_many_is_told_in_its_place(photos, monkeypatch):
+    photos[40].write_bytes(b"no picture")
+    watched = Watched(monkeypatch)
+    monkeypatch.setattr("tlsearch.bundle.predict.open_model", lambda *_: watched.model)
+    found = list(predict_files(photos[0].parent, photos))
+    assert [one.path for one in found] == photos
+    assert [one.path for one in found if one.error] == [photos[40]]
+    with pytest.raises(PictureError, match=photos[40].name):
+        watched.model.of_files(photos)

@@ -15,7 +15,6 @@ from tlsearch.data.classes import renamed_again
 from tlsearch.data.kinds.folder import list_raw_folder
 from tlsearch.data.listing import Listing
 
-BATCH = 32
 TOP = (2, 3, 5)  # of how many classes one may be right, where there are more
 
 
@@ -111,6 +110,4 @@ def _places(listing: Listing, model: OpenModel) -> list[int]:
 
 
 def _probabilities(listing: Listing, model: OpenModel) -> NDArray[Any]:
-    files = [picture for picture in listing.pictures() if isinstance(picture, Path)]
-    batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
-    return np.concatenate([model([model.read(file) for file in batch]) for batch in batches])
+    return model.of_files(p for p in listing.pictures() if isinstance(p, Path))

@@ -1,12 +1,15 @@
 """A bundle, or a lone exported `.keras` file, opened: pictures in, probabilities out."""
 
 import logging
+import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +21,17 @@ from tlsearch.bundle.manifest import LABELS, MANIFEST, locate, read_manifest
 from tlsearch.bundle.runtimes import Predict
 from tlsearch.bundle.self_contained import require_self_contained
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
-from tlsearch.data.decode import pixels_of, read_pixels, resize
+from tlsearch.data.decode import pixels_of, resize
 from tlsearch.data.depth import Bits
 
 log = logging.getLogger(__name__)
 
 BITS = "bits.json"  # in a `.keras` file, beside its labels
+BATCH = 32  # pictures
+BATCH_BYTES = 2**25  # of their pixels as uint8; a network takes four times as much
+AHEAD = 4  # pictures that are read, at most, before they are asked for
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -42,14 +50,23 @@ class OpenModel:
     bits: Bits | None = None
 
     def read(self, picture: Path | BinaryIO) -> NDArray[Any]:
-        """A picture's pixels, (height, width, 3) uint8, as the model learned to see them; else
-        DataError.
+        """A picture's pixels, (height, width, 3) uint8, as the model learned to see them: a square
+        where its file takes squares. Raises PictureError.
         """
-        return read_pixels(picture, self.bits)
+        with self.reading(picture) as pixels:
+            return pixels if self.form.any_size else resize(pixels, self.image_px)
 
     def reading(self, picture: Path | BinaryIO) -> AbstractContextManager[NDArray[Any]]:
         """The same for a block that goes on to use the picture's memory, which is limited."""
         return pixels_of(picture, self.bits)
+
+    def of_files(self, files: Iterable[Path]) -> NDArray[Any]:
+        """Probabilities, (n, classes), of picture files in their order, in batches of bounded size.
+
+        Raises PictureError for the first that cannot be read.
+        """
+        found = [self(batch) for batch in batched(read_ahead(self.read, files), _bytes)]
+        return np.concatenate(found) if found else np.empty((0, len(self.labels)), np.float32)
 
     def __call__(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Probabilities, (n, classes), of pictures (height, width, 3) uint8 of any sizes.
@@ -77,6 +94,40 @@ class OpenModel:
                 f"pictures, expected probabilities of {classes} classes for each"
             )
         return rows
+
+
+def read_ahead(read: Callable[[Path], Read], files: Iterable[Path]) -> Iterator[Read]:
+    """What `read` gives for each file, in order, by threads that are a few files ahead."""
+    ahead = min(AHEAD, os.cpu_count() or 1)
+    begun: deque[Future[Read]] = deque()
+    with ThreadPoolExecutor(ahead) as pool:
+        for file in files:
+            begun.append(pool.submit(read, file))
+            if len(begun) > ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+
+def batched(pictures: Iterable[Read], size: Callable[[Read], int]) -> Iterator[list[Read]]:
+    """Batches of at most `BATCH` pictures whose sizes, in bytes, stay within `BATCH_BYTES`; a
+    larger picture is a batch by itself.
+    """
+    batch: list[Read] = []
+    held = 0
+    for picture in pictures:
+        more = size(picture)
+        if batch and (len(batch) == BATCH or held + more > BATCH_BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append(picture)
+        held += more
+    if batch:
+        yield batch
+
+
+def _bytes(picture: NDArray[Any]) -> int:
+    return picture.nbytes
 
 
 def _sum_to_one(rows: NDArray[Any]) -> NDArray[Any]:

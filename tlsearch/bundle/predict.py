@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import DataError
 from tlsearch.base.shown_text import storable
-from tlsearch.bundle.open_bundle import OpenModel, open_model
+from tlsearch.bundle.open_bundle import OpenModel, batched, open_model, read_ahead
 from tlsearch.data.kinds.folder import image_files as folder_files
-
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,9 @@ def predict_files(
     """
     files = list(image_files(images))
     model = open_model(model_path, form, verify)
-    for start in range(0, len(files), BATCH):
-        yield from _predict_batch(model, files[start : start + BATCH], top)
+    read = read_ahead(lambda file: _Read.of(model, file), files)
+    for batch in batched(read, lambda one: one.pixels.nbytes):
+        yield from _predict_batch(model, batch, top)
 
 
 def image_files(images: Iterable[Path]) -> Iterator[Path]:
@@ -66,17 +65,26 @@ def ranking(row: NDArray[Any], labels: Sequence[str], top: int) -> tuple[tuple[s
     return tuple((labels[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
 
 
-def _predict_batch(model: OpenModel, files: list[Path], top: int) -> Iterator[Prediction]:
-    pixels: dict[Path, NDArray[Any]] = {}
-    errors: dict[Path, str] = {}
-    for file in files:
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A file's pixels, (height, width, 3) uint8, or why there are none."""
+
+    file: Path
+    pixels: NDArray[Any]
+    error: str | None = None
+
+    @classmethod
+    def of(cls, model: OpenModel, file: Path) -> "_Read":
         try:
-            pixels[file] = model.read(file)
+            return cls(file, model.read(file))
         except DataError as error:
-            errors[file] = str(error)
-    found = dict(zip(pixels, model(list(pixels.values())), strict=True))
-    for file in files:
-        if file in errors:
-            yield Prediction(file, error=errors[file])
+            return cls(file, np.empty((0, 0, 3), np.uint8), str(error))
+
+
+def _predict_batch(model: OpenModel, batch: Sequence[_Read], top: int) -> Iterator[Prediction]:
+    rows = iter(model([one.pixels for one in batch if one.error is None]))
+    for one in batch:
+        if one.error is None:
+            yield Prediction(one.file, ranking(next(rows), model.labels, top))
         else:
-            yield Prediction(file, ranking(found[file], model.labels, top))
+            yield Prediction(one.file, error=one.error)

@@ -28,7 +28,6 @@ from tlsearch.bundle.open_bundle import OpenModel
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.data.depth import Bits
 
-BATCH = 32
 RUNS = 50
 WARM_UP_RUNS = 3
 
@@ -93,9 +92,7 @@ def main(request_file: str) -> None:
     bits = None if request["bits"] is None else dict(request["bits"])
     model = OpenModel((), form, request["image_px"], run, bits=bits)
     pictures = [Path(path) for path in request["pictures"]]
-    batches = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
-    found = [model([model.read(path) for path in batch]) for batch in batches]
-    np.save(out / "probabilities.npy", np.concatenate(found) if found else np.empty((0, 0)))
+    np.save(out / "probabilities.npy", model.of_files(pictures))
     px = request["image_px"]
     latency = {str(size): _median_ms(run, size, px) for size in request["time_batches"]}
     write_json(out / "latency.json", latency)

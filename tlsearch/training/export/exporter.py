@@ -23,12 +23,12 @@ from tlsearch.bundle.manifest import (
     is_replaceable,
 )
 from tlsearch.bundle.metrics import accuracy
-from tlsearch.bundle.reload_check import BATCH, Checked, check_in_clean_process
+from tlsearch.bundle.open_bundle import BATCH, batched, read_ahead
+from tlsearch.bundle.reload_check import Checked, check_in_clean_process
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, ExportFormat
 from tlsearch.data.decode import read_pixels
 from tlsearch.data.sources import ImageData, original_pictures
 from tlsearch.training.checkpoint import load_checkpoint
-from tlsearch.training.epoch.loop import run_blocks
 from tlsearch.training.export.as_recorded import require_as_recorded
 from tlsearch.training.export.formats import Exportable, write
 from tlsearch.training.export.model_card import model_card
@@ -114,13 +114,12 @@ class _References:
             self._any_size = self._by_the_resize_inside()
         return self._any_size
 
-    def _read(self, picture: Path) -> NDArray[Any]:
-        return read_pixels(picture, self.bits).astype(np.float32)
-
     def _by_the_resize_inside(self) -> NDArray[Any]:
         inside = self._model.any_size.get_layer("resize")
-        resized = [inside(self._read(p)[None])[0] for p in self.pictures]
-        return run_blocks(lambda x: self._model.square(x, training=False), np.stack(resized))
+        read = read_ahead(lambda picture: read_pixels(picture, self.bits), self.pictures)
+        resized = (np.asarray(inside(pixels[None].astype(np.float32))[0]) for pixels in read)
+        blocks = batched(resized, lambda square: square.nbytes)
+        return np.concatenate([self._model.square(np.stack(b), training=False) for b in blocks])
 
 
 def _exportable(network: Network, trial: Any, data: ImageData) -> Exportable:
