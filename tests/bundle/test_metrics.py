@@ -1,9 +1,14 @@
+import subprocess
+import sys
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from tlsearch.bundle import metrics
 from tlsearch.bundle.metrics import accuracy, calibration_error, score, top_k_accuracy
 from tlsearch.config.catalog import METRICS
 
@@ -21,6 +26,39 @@ def test_scores_are_those_of_scikit_learn(seed, classes):
     guess = probabilities.argmax(axis=1)
     assert score("accuracy", labels, probabilities) == sk.accuracy_score(labels, guess)
     assert score("loss", labels, probabilities) == pytest.approx(sk.log_loss(labels, probabilities))
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 6),
+    st.sampled_from((0, 1, 2, 17)),
+    st.sampled_from((np.float32, np.float64)),
+    st.sampled_from((1, 64, 2**25)),
+)
+def test_aucs_are_those_of_scikit_learn_also_of_ties(seed, classes, digits, dtype, at_a_time):
+    labels, probabilities = drawn(seed, classes)
+    tied = probabilities.round(digits).astype(dtype)
+    mean = np.mean([sk.roc_auc_score(labels == c, tied[:, c]) for c in range(classes)])
+    expected = sk.roc_auc_score(labels, tied[:, 1]) if classes == 2 else mean
+    with mock.patch.object(metrics, "SORTED_BYTES", at_a_time):
+        assert score("auc", labels, tied) == pytest.approx(expected, abs=1e-12)
+    if classes > 2:
+        theirs = sk.roc_auc_score(labels, probabilities, multi_class="ovr")
+        assert score("auc", labels, probabilities) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_an_auc_without_an_image_of_a_class_is_none():
+    labels, probabilities = drawn(0, 3)
+    assert np.isnan(score("auc", labels[labels > 0], probabilities[labels > 0]))
+
+
+def test_an_auc_needs_no_scikit_learn():
+    code = (
+        "import sys, numpy as np; from tlsearch.bundle.metrics import score; "
+        "score('auc', np.array([0, 1, 2], np.int32), np.eye(3)); print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @given(st.integers(0, 10**6), st.integers(3, 7), st.data())

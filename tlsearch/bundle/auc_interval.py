@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.bundle.metrics import Labels, Probabilities
+from tlsearch.bundle.metrics import Labels, Probabilities, class_aucs, judged
 from tlsearch.results.rank.interval import Z_95
 
 HALVINGS = 60  # of the unit interval: as close as floating point comes
@@ -66,15 +66,14 @@ def auc_and_influence(
 ) -> tuple[float, NDArray[np.float64]]:
     """The mean AUC of the classes, and the influence of each image on it, (n,)."""
     count, classes = probabilities.shape
-    wanted = [1] if classes == 2 else range(classes)
-    influence, aucs = np.zeros(count), []
-    for place in wanted:
+    influence, wanted = np.zeros(count), judged(classes)
+    aucs = class_aucs(labels, probabilities, wanted)
+    for place, auc in zip(wanted, aucs, strict=True):
         inside, share = labels == place, counts[place] / count
         above, below = placements(probabilities[inside, place], probabilities[~inside, place])
-        aucs.append(float(above.mean()))
-        influence[inside] += (above - aucs[-1]) / share
-        influence[~inside] += (below - aucs[-1]) / (1 - share)
-    return float(np.mean(aucs)), influence / len(aucs)
+        influence[inside] += (above - auc) / share
+        influence[~inside] += (below - auc) / (1 - share)
+    return float(aucs.mean()), influence / len(aucs)
 
 
 def placements(

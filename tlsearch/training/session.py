@@ -17,7 +17,7 @@ from tlsearch.features import FeatureKey, FeatureStore
 from tlsearch.pace import POOLED
 from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.epoch.executor import Executor
-from tlsearch.training.epoch.history import Trained, trained
+from tlsearch.training.epoch.history import Trained, noted_images, trained
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.schedule import gave_up, rate_factor
 from tlsearch.training.frozen.prefix import Features
@@ -59,7 +59,8 @@ class Session:
         self.validation_labels = data.split_labels("validation")
         self._labels = data.split_labels("train")
         self._executor = executor
-        self._network = executor.network(trial, len(data.classes))
+        self._classes = len(data.classes)
+        self._network = executor.network(trial, self._classes)
         if recorded is not None:
             self._network.backbone.require(recorded)
         self._features = Features(trial, self._network.backbone, data, store, executor)
@@ -68,7 +69,7 @@ class Session:
         self.trained_parameters = parameter_count(self._variables)
         self._validation = self._rows("validation", None)
         self._history: list[tuple[float, float]] = []  # validation loss and value, from epoch 1
-        self._class_weights = class_weights(trial.class_weights, self._labels, len(data.classes))
+        self._class_weights = class_weights(trial.class_weights, self._labels, self._classes)
         owner = self._network.head if trial.frozen else self._network
         self._loop = executor.loop(owner, self._validation, trial.optimizer, pieces)
         self._begin_loop()
@@ -190,7 +191,8 @@ class Session:
         order = np.random.default_rng(derive(self.trial.seed, purpose, epoch))
         permuted = order.permutation(len(self._labels))
         seed = derive(self.trial.seed, "dropout", purpose, epoch)
-        steps = loop.train(rows, self._labels, permuted, batch, seed)
+        noted = noted_images(self.trial.metric, self._classes)
+        steps = loop.train(rows, self._labels, permuted, batch, seed, noted)
         return trained(self.trial.metric, self._labels[permuted], batch, steps)
 
 

@@ -48,12 +48,29 @@ def test_losses_of_steps_are_those_of_what_was_said_in_them(problem, monkeypatch
     run.begin(1e-2, 0.0)
     first = run.predict(features)
     order = np.random.default_rng(2).permutation(len(features))
-    steps = run.train(features, labels, order, batch, seed=0)
-    said = -np.log(steps.probabilities[np.arange(len(order)), labels[order]])
+    steps = run.train(features, labels, order, batch, seed=0, noted=len(order))
+    own = steps.probabilities[np.arange(len(order)), labels[order]]
+    np.testing.assert_array_equal(steps.chosen, own)
+    np.testing.assert_array_equal(steps.called, steps.probabilities.argmax(axis=1))
+    said = -np.log(own)
     each = [said[i : i + batch].mean() for i in range(0, len(order), batch)]
     np.testing.assert_allclose(steps.losses, each, rtol=1e-5)
     assert steps.loss == pytest.approx(said.mean(), rel=1e-5)
     np.testing.assert_allclose(steps.probabilities[:batch], first[order[:batch]], atol=1e-6)
+
+
+@pytest.mark.parametrize("noted", [0, 11, 20, 99])
+def test_probabilities_are_noted_of_the_first_images_alone(problem, monkeypatch, noted):
+    monkeypatch.setattr(loop, "BLOCK_BYTES", 200)  # 16 rows of 12 bytes
+    features, labels = problem
+    dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    run = Loop(lambda x, training, seed: dense(x), features, Optimizer("adam", dense.variables))
+    run.begin(0.0, 0.0)
+    steps = run.train(features, labels, np.arange(50), 8, seed=0, noted=noted)
+    assert steps.probabilities.shape == (min(noted, 50), 3)
+    assert steps.called.shape == steps.chosen.shape == (50,)
+    expected = run.predict(features)[:noted]
+    np.testing.assert_allclose(steps.probabilities, expected, atol=1e-6)
 
 
 def test_a_step_is_what_keras_does(problem):

@@ -37,14 +37,18 @@ Forward = Callable[[Any, bool, Any], Any]
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """What an epoch's steps gave, in their order, dropout active.
+    """The results of an epoch's steps, in their order, dropout active.
 
-    `loss` is the mean over the epoch, `losses`, (steps,), that over each step's images;
-    `probabilities`, (n, classes), are of the images just before the step that they were part of.
+    `loss` is the mean over the epoch, `losses`, (steps,), that over each step's images. What the
+    network says of an image just before the step that it is part of: `called`, (n,), its most
+    probable class; `chosen`, (n,), the probability of its own class; `probabilities`, (m, classes),
+    those of the first m images, as many as were asked for.
     """
 
     loss: float
     losses: NDArray[np.float32]
+    called: NDArray[np.int32]
+    chosen: NDArray[np.float32]
     probabilities: NDArray[np.float32]
 
 
@@ -81,22 +85,25 @@ class Loop:
         self._weights.assign(np.ones(1, np.float32) if class_weights is None else class_weights)
 
     def train(
-        self, rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, seed: int
+        self,
+        rows: Any,
+        labels: NDArray[Any],
+        order: NDArray[Any],
+        batch: int,
+        seed: int,
+        noted: int = 0,
     ) -> Steps:
-        """One epoch over `rows[order]`; losses are NaN once it diverged.
+        """One epoch over `rows[order]`; losses are NaN once it diverged. The probabilities of the
+        first `noted` images are noted.
 
         `rows` is an array or a tensor; what is on disk is read a block at a time.
         """
         blocks = [
-            self._train(x, y, places, batch, (seed, offset))
+            self._train(x, y, places, batch, (seed, offset), max(0, noted - offset))
             for offset, x, y, places in _blocks(rows, labels, order.astype(np.int32), batch)
         ]
-        totals, losses, probabilities = zip(*blocks, strict=True)
-        return Steps(
-            sum(float(total) for total in totals) / len(order),
-            np.concatenate(losses),
-            np.concatenate(probabilities),
-        )
+        totals, *each = zip(*blocks, strict=True)
+        return Steps(sum(map(float, totals)) / len(order), *map(np.concatenate, each))
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Class probabilities, (n, classes) float32, in the order of the rows."""
@@ -106,18 +113,26 @@ class Loop:
         whole = tf.TensorSpec((None,), tf.int32)
         scalar, pair = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
 
-        @tf.function(input_signature=[rows, whole, whole, scalar, pair], jit_compile=False)
-        def train(features: Any, labels: Any, order: Any, batch: Any, seed: Any) -> Any:
-            total = tf.constant(0.0)
-            losses, said = _growing(()), _growing((None, None))
+        signature = [rows, whole, whole, scalar, pair, scalar]
+
+        @tf.function(input_signature=signature, jit_compile=False)
+        def train(
+            features: Any, labels: Any, order: Any, batch: Any, seed: Any, noted: Any
+        ) -> Any:
+            total, losses = tf.constant(0.0), _growing(())
+            called, chosen = _growing((None,), tf.int32), _growing((None,))
+            said = _growing((None, None))
             for start in tf.range(0, tf.shape(order)[0], batch):
-                rows = order[start : start + batch]
+                rows, step = order[start : start + batch], start // batch
                 x, y = tf.gather(features, rows), tf.gather(labels, rows)
                 loss, logits = self._step(x, y, seed + tf.stack([0, start]))
                 total += loss
-                losses = losses.write(start // batch, loss / tf.cast(tf.size(y), tf.float32))
-                said = said.write(start // batch, tf.nn.softmax(logits))
-            return total, losses.stack(), said.concat()
+                losses = losses.write(step, loss / tf.cast(tf.size(y), tf.float32))
+                shares = tf.nn.softmax(logits)
+                called = called.write(step, tf.argmax(shares, 1, tf.int32))
+                chosen = chosen.write(step, tf.gather(shares, y, batch_dims=1))
+                said = said.write(step, shares[: tf.maximum(0, noted - start)])
+            return total, losses.stack(), called.concat(), chosen.concat(), said.concat()
 
         return train
 
@@ -158,10 +173,10 @@ class Loop:
         return loss, said.concat(), sums
 
 
-def _growing(shape: tuple[int | None, ...]) -> tf.TensorArray:
+def _growing(shape: tuple[int | None, ...], dtype: Any = tf.float32) -> tf.TensorArray:
     """Where a graph puts something of this shape at each step."""
     return tf.TensorArray(
-        tf.float32, size=0, dynamic_size=True, element_shape=shape, infer_shape=False
+        dtype, size=0, dynamic_size=True, element_shape=shape, infer_shape=False
     )
 
 
