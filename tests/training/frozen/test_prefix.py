@@ -156,6 +156,10 @@ def test_what_is_computed_when_asked_for_takes_some_images_at_a_time(monkeypatch
     order = np.random.default_rng(1).permutation(50)
     np.testing.assert_array_equal(rows[order], images[order].sum(axis=(1, 2, 3))[:, None])
     assert max(seen) == 7
+    for part in (slice(None), slice(40, 99), slice(9, 3), slice(3, 40, 5), slice(20, 21)):
+        expected = images[part].sum(axis=(1, 2, 3))[:, None]
+        np.testing.assert_array_equal(rows[part], expected)
+    assert max(seen) == 7
 
 
 def test_a_computed_row_that_does_not_fit_is_an_error_as_a_kept_one_is():

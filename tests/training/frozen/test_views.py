@@ -1,10 +1,15 @@
+import hashlib
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.catalog import AUGMENTATIONS
 from tlsearch.features import FeatureStore
 from tlsearch.training.epoch.executor import Executor
+from tlsearch.training.frozen import views
 from tlsearch.training.frozen.views import View, draw, transforms
 from tlsearch.training.trial import train
 
@@ -27,6 +32,43 @@ def test_views_and_seeds_differ_and_repeat(digits):
     np.testing.assert_array_equal(one, View(images, STRONG, 3, 1)[:])
     assert not np.array_equal(one, View(images, STRONG, 3, 2)[:])
     assert not np.array_equal(one, View(images, STRONG, 4, 1)[:])
+
+
+def test_draws_of_a_seed_are_what_they_always_were():
+    """Kept features of augmented views hang on them; see `DRAWN`."""
+    drawn = draw(STRONG, 7, 1000)
+    numbers = b"".join(drawn[kind].tobytes() for kind in sorted(drawn))
+    assert hashlib.blake2b(numbers, digest_size=8).hexdigest() == "d467894cfb9ff831"
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(1, 300), st.data())
+def test_draws_of_a_slice_are_the_slice_of_the_draws(seed, count, data):
+    start = data.draw(st.integers(0, count))
+    stop = data.draw(st.integers(start, count))
+    whole, part = draw(STRONG, seed, count), draw(STRONG, seed, count, start, stop)
+    assert whole.keys() == part.keys()
+    assert all(np.array_equal(whole[kind][start:stop], part[kind]) for kind in whole)
+
+
+@pytest.mark.parametrize("shard", [7, 128])
+def test_views_in_shards_or_in_any_order_are_drawn_in_linear_time(monkeypatch, shard):
+    drawn = []
+
+    def counted(augment, seed, count, start=0, stop=None):
+        drawn.append(len(range(count)[start:stop]))
+        return draw(augment, seed, count, start, stop)
+
+    monkeypatch.setattr(views, "draw", counted)
+    images = np.zeros((300, 2, 2, 3), np.uint8)
+    view = View(images, STRONG, 3, 1)
+    for start in range(0, 300, shard):
+        view[start : start + shard]
+    assert sum(drawn) == 300
+    drawn.clear()
+    order = np.random.default_rng(0).permutation(300)
+    for start in range(0, 300, shard):
+        view[order[start : start + shard]]
+    assert sum(drawn) == 300
 
 
 def test_nothing_drawn_is_nothing_done(digits):

@@ -1,6 +1,6 @@
 """Rows that are computed from others whenever they are asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,23 @@ class Computed:
         return len(self.rows)
 
     def __getitem__(self, which: Any) -> NDArray[Any]:
-        places, step = np.arange(len(self))[which], max(1, BLOCK_BYTES // row_bytes(self.rows))
+        step = max(1, BLOCK_BYTES // row_bytes(self.rows))
         parts = [
-            rounded(self.function(self.rows[places[i : i + step]]), self.dtype)
-            for i in range(0, len(places), step)
+            rounded(self.function(self.rows[few]), self.dtype)
+            for few in _some_at_a_time(which, len(self), step)
         ]
         return np.concatenate(parts)
+
+
+def _some_at_a_time(which: Any, count: int, step: int) -> Iterator[Any]:
+    """Parts of an index into `count` rows, each of `step` rows at most; of a slice again slices,
+    which cost what they hold.
+    """
+    if isinstance(which, slice) and which.step in (None, 1):
+        start, stop, _ = which.indices(count)
+        for i in range(start, max(stop, start + 1), step):
+            yield slice(i, min(i + step, stop))
+        return
+    places = np.arange(count)[which]
+    for i in range(0, max(1, len(places)), step):
+        yield places[i : i + step]

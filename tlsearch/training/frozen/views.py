@@ -1,5 +1,6 @@
 """Training images as an augmented view shows them: a function of (seed, view, image)."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,11 @@ from tlsearch.training.seeds import derive
 
 DRAWN = 1  # to be raised where other pixels come of the same seed: features are kept under it
 
+# In the order in which they are drawn.
+_UNIFORM = ("rotate", "zoom", "zoom_y", "shear", "translate", "translate_y", "contrast", "brightness")
+_FLIPS = ("horizontal", "vertical")
+
+Drawn = dict[str, NDArray[np.float32]]  # kind -> one number for each image
 Matrices = NDArray[np.float32]
 
 
@@ -42,11 +48,11 @@ class View:
         return len(self.images)
 
     def __getitem__(self, which: Any) -> NDArray[Any]:
-        drawn = draw(self.augment, derive(self.seed, "view", self.number), len(self))
+        drawn = self._drawn_for(which)
         changes = (
-            transforms(drawn, self.shape[1], self.shape[2])[which],
-            drawn["contrast"][which],
-            drawn["brightness"][which],
+            transforms(drawn, self.shape[1], self.shape[2]),
+            drawn["contrast"],
+            drawn["brightness"],
         )
         rows, step = self.images[which], rows_per_step(self)
         parts = [
@@ -55,22 +61,54 @@ class View:
         ]
         return np.concatenate([np.asarray(part) for part in parts])
 
+    def _drawn_for(self, which: Any) -> Drawn:
+        """What happens to some of the images: drawn for a slice alone; for images here and there
+        looked up among all, which are drawn once.
+        """
+        if isinstance(which, slice):
+            start, stop, step = which.indices(len(self))
+            if step == 1:
+                return draw(self.augment, self._draws, len(self), start, max(start, stop))
+        return {name: numbers[which] for name, numbers in self._all_drawn.items()}
 
-def draw(augment: Augment, seed: int, count: int) -> dict[str, NDArray[np.float32]]:
-    """What happens to each of `count` images: one number of every kind, each (count,)."""
-    rng = np.random.default_rng(seed)
-    kinds = ("rotate", "zoom", "zoom_y", "shear", "translate", "translate_y", "contrast")
-    uniform = {name: rng.uniform(-1, 1, count) for name in (*kinds, "brightness")}
-    flips = {"horizontal": rng.random(count) < 0.5, "vertical": rng.random(count) < 0.5}
-    size = {name: getattr(augment, name.removesuffix("_y")) for name in uniform}
-    numbers = {name: (uniform[name] * size[name]).astype(np.float32) for name in uniform}
-    for way, flipped in flips.items():
+    @functools.cached_property
+    def _all_drawn(self) -> Drawn:
+        return draw(self.augment, self._draws, len(self))
+
+    @property
+    def _draws(self) -> int:
+        """The seed of the view's draws."""
+        return derive(self.seed, "view", self.number)
+
+
+def draw(
+    augment: Augment, seed: int, count: int, start: int = 0, stop: int | None = None
+) -> Drawn:
+    """What happens to the images from `start` to `stop`, of `count`: one number of every kind each.
+
+    They are those that a draw for all images gives, at a cost that goes by the rows asked for: one
+    generator gives all numbers of a kind after those of the kind before, one step a number, and
+    can leap ahead.
+    """
+    rows = range(count)[start:stop]
+    numbers: Drawn = {}
+    for place, kind in enumerate(_UNIFORM):
+        size = getattr(augment, kind.removesuffix("_y"))
+        drawn = _at(seed, place * count + rows.start).uniform(-1, 1, len(rows))
+        numbers[kind] = (drawn * size).astype(np.float32)
+    for place, way in enumerate(_FLIPS, len(_UNIFORM)):
+        flipped = _at(seed, place * count + rows.start).random(len(rows)) < 0.5
         wanted = augment.flip in (way, "both")
         numbers[way] = np.where(flipped & wanted, -1, 1).astype(np.float32)
     return numbers
 
 
-def transforms(drawn: dict[str, NDArray[np.float32]], height: int, width: int) -> Matrices:
+def _at(seed: int, place: int) -> np.random.Generator:
+    """NumPy's default generator with this seed, after `place` numbers."""
+    return np.random.Generator(np.random.PCG64(seed).advance(place))
+
+
+def transforms(drawn: Drawn, height: int, width: int) -> Matrices:
     """Projective transforms, (n, 8), from a pixel of the view to its source in the image."""
     turn, count = 2 * np.pi * drawn["rotate"], len(drawn["rotate"])
     a, b = np.cos(turn), -np.sin(turn) + drawn["shear"]
