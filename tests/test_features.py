@@ -1,5 +1,8 @@
 """Laws of the feature store: a key's name is its fields, and an array is made once a name."""
 
+import os
+import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -8,11 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsearch.base.errors import DataError
-from tlsearch.features import Activation, FeatureKey, FeatureStore, split_digest, stored
+from tlsearch.features import (
+    RARE,
+    Activation,
+    Demand,
+    FeatureKey,
+    FeatureStore,
+    TooLargeError,
+    split_digest,
+    stored,
+)
 from tlsearch.store.entries import entries
 from tlsearch.store.shards import Block
 
@@ -44,14 +55,16 @@ MADE = np.linspace(0, 1, 20, dtype=np.float32).reshape(10, 2)
 POOLED, AT_CUT = Activation(replace(KEY, cut="pool"), (2,)), Activation(KEY, (2, 1))
 
 
-def together(store: FeatureStore, *asked: Activation) -> list[np.ndarray] | None:
+def together(
+    store: FeatureStore, *asked: Activation, demand: Demand = RARE
+) -> list[np.ndarray] | None:
     """Activations of ten pictures, made four at a time."""
 
     def prepare(missing: tuple[int, ...]) -> Block:
         shapes = [asked[place].shape for place in missing]
         return lambda start, stop: [MADE[start:stop].reshape(-1, *shape) for shape in shapes]
 
-    return store.open_together(asked, 10, prepare, 4)
+    return store.open_together(asked, 10, prepare, 4, demand)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -73,7 +86,7 @@ def test_each_entry_says_what_it_is(tmp_path: Path) -> None:
 
 def test_numbers_that_do_not_fit_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, "float16")
-    with pytest.raises(DataError, match=r"^activations up to 1e\+05 do not fit into float16; set"):
+    with pytest.raises(TooLargeError, match=r"^activations up to 1e\+05 do not fit into float16"):
         store.open_together([POOLED], 10, lambda _: lambda a, b: [np.full((b - a, 2), 1e5)], 4)
     assert entries(tmp_path / "features") == []
 
@@ -84,6 +97,104 @@ def test_a_budget_too_small_is_none_before_anything_is_computed(tmp_path: Path) 
 
     assert FeatureStore(tmp_path, "float16", 10).open_together([POOLED], 10, never) is None
     assert together(FeatureStore(tmp_path, "float16", 1000), POOLED) is not None
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+def test_a_backbone_that_needs_a_wider_type_has_it_from_then_on(
+    tmp_path: Path, budget: int | None
+) -> None:
+    store, other = FeatureStore(tmp_path, "float16", budget), replace(KEY, images="others")
+    assert store.suited(KEY).dtype == "float16"
+    assert store.widened(KEY).dtype == "float32"
+    assert store.suited(KEY).dtype == "float32"
+    assert store.suited(other).dtype == store.dtype == "float16"
+    assert store.settled("float16").suited(KEY).dtype == "float16"  # a trial that goes on
+    later = FeatureStore(tmp_path, "float16", budget).suited(KEY)
+    assert later.dtype == ("float16" if budget == 0 else "float32")
+
+
+ENTRY_BYTES = 10 * 2 * 2 + 128  # ten rows of two numbers, and the header
+
+
+def views(network: str, count: int) -> list[Activation]:
+    return [Activation(replace(KEY, weights=network, view=str(n)), (2,)) for n in range(count)]
+
+
+def passes(store: FeatureStore, trial: Sequence[Activation], reads: int = 1) -> int:
+    """A trial that takes each of its arrays in turn, `reads` times; how often they are computed."""
+    demand, made, kept = Demand(reads, frozenset(one.key.name for one in trial)), 0, set()
+    for _ in range(reads):
+        for one in trial:
+            held = one in kept or store.holds(one.key)
+            made += not held
+            if not held and together(store, one, demand=demand) is not None:
+                kept.add(one)
+            elif held:
+                together(store, one, demand=demand)
+    return made
+
+
+def aged(cache: Path, seconds: float) -> None:
+    """Let time pass for what is kept."""
+    for entry in entries(cache / "features"):
+        os.utime(entry.path, (entry.last_used - seconds,) * 2)
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(1, 6), st.integers(0, 6), st.integers(1, 4), st.integers(1, 2),
+    st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_trials_that_take_views_in_turn_compute_what_does_not_fit_and_no_more(
+    count: int, room: int, trials: int, reads: int, warm: bool, used: bool
+) -> None:
+    """As if the views that there is room for were pinned, so never more than without a cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder)
+        if used:  # by an earlier study
+            together(FeatureStore(cache, "float16"), *views("old", room))
+            aged(cache, 60)
+        store, made = FeatureStore(cache, "float16", room * ENTRY_BYTES or 1), 0
+        for _ in range(trials):
+            if not warm:  # another process takes up the trial
+                store = FeatureStore(cache, "float16", room * ENTRY_BYTES or 1)
+            made += passes(store, views("w", count), reads)
+    pinned = min(room, count)
+    assert made == pinned + trials * reads * (count - pinned)
+    assert made <= trials * reads * count
+
+
+def test_processes_at_different_views_do_not_take_each_others_away(tmp_path: Path) -> None:
+    one, other = (FeatureStore(tmp_path, "float16", 3 * ENTRY_BYTES) for _ in range(2))
+    asked, made = views("w", 4), 0
+    demand = Demand(1, frozenset(view.key.name for view in asked))
+    for turn in range(24):
+        for store, place in ((one, turn), (other, turn + 2)):
+            made += not store.holds(asked[place % 4].key)
+            together(store, asked[place % 4], demand=demand)
+    assert made == 3 + 2 * 6  # once each that is kept; the fourth at each read
+
+
+def test_networks_in_turn_leave_each_other_what_they_use(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, "float16", 3 * ENTRY_BYTES)
+    made = sum(passes(store, views(name, 3)) for name in "abababab")
+    assert made == 3 + 4 * 3
+
+
+def test_a_network_that_is_asked_for_alone_is_kept_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlsearch.features.CLOCKS_APART_S", 0.0)
+    store = FeatureStore(tmp_path, "float16", 3 * ENTRY_BYTES)
+    assert [passes(store, views("a", 3)) for _ in range(2)] == [3, 0]
+    time.sleep(0.05)  # well before the other one is asked for in vain
+    assert [passes(store, views("b", 3)) for _ in range(3)] == [3, 3, 0]
+
+
+def test_what_a_trial_reads_often_replaces_what_another_network_has(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, "float16", 2 * ENTRY_BYTES)
+    for name in "aba":
+        assert passes(store, views(name, 2), reads=5) == 2
 
 
 def test_a_store_that_is_off_keeps_nothing_and_finds_nothing(tmp_path: Path) -> None:

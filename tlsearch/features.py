@@ -1,5 +1,6 @@
 """The feature store: activations of a frozen prefix, computed once and shared by every trial."""
 
+import copy
 import hashlib
 import logging
 import os
@@ -13,13 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.base.errors import DataError
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
-from tlsearch.store.arrays import DAMAGED, SHARD_ROWS, ArrayStore, NoRoomError, Prepare
+from tlsearch.store.arrays import (
+    DAMAGED,
+    SHARD_ROWS,
+    ArrayStore,
+    NoRoomError,
+    Prepare,
+    Spared,
+)
+from tlsearch.store.entries import Entry
 from tlsearch.store.shards import ArraySpec, Block
 
 DISK_SAMPLE = 4 * 2**20
+CLOCKS_APART_S = 0.05  # at most, between this process's clock and that of the file system
+WIDE = "float32"  # what holds every activation
 FOLDER = "features"  # of a cache
 
 # (names of arrays, how to compute their rows) -> their rows, from wherever they are had sooner
@@ -60,6 +70,23 @@ class Activation:
 
 
 @dataclass(frozen=True)
+class Demand:
+    """What a trial does with arrays that it asks for: it reads them `reads` times. `own` are the
+    names of all arrays that it takes in turn.
+    """
+
+    reads: int = 2
+    own: frozenset[str] = frozenset()
+
+
+RARE = Demand()
+
+
+class TooLargeError(Exception):
+    """Activations have numbers that do not fit into the type that they are kept in."""
+
+
+@dataclass(frozen=True)
 class Disk:
     """Seconds for a byte of features: to write it once, to read it in an epoch."""
 
@@ -80,9 +107,14 @@ def worth_keeping(seconds: float, size: int, epochs: int, disk: Disk) -> bool:
 class FeatureStore:
     """Arrays of activations under one folder, (n, ...) in the order of a split's indices.
 
-    `budget_bytes` bounds what the folder holds, the least recently used goes first; None is no
-    bound, and 0 switches the store off: it keeps nothing and finds nothing. `fetch` is asked for
-    what is missing before it is computed.
+    `budget_bytes` bounds what the folder holds; None is no bound, and 0 switches the store off: it
+    keeps nothing and finds nothing. `fetch` is asked for what is missing before it is computed.
+
+    Where there is no room for all, the least recently used goes first, but never so that trials
+    that go through the same arrays again and again would find none of them. What a trial takes in
+    turn stays while it takes the rest. An array that the trial reads once replaces only what nobody
+    used since this process began, or since it asked for that array in vain. What is not kept is
+    computed at each read.
     """
 
     def __init__(
@@ -95,6 +127,40 @@ class FeatureStore:
         self.dtype = dtype
         self._arrays = ArrayStore(cache / FOLDER, budget_bytes)
         self._fetch = fetch
+        self._began = time.time()
+        self._refused: dict[str, float] = {}  # when it was asked for an array in vain
+        self._wide: set[str] = set()
+        self._settled = False
+
+    def settled(self, dtype: str) -> "FeatureStore":
+        """The same store for a trial whose features are of this type, whatever others need."""
+        other = copy.copy(self)
+        other.dtype, other._settled = dtype, True
+        return other
+
+    def suited(self, backbone: FeatureKey) -> "FeatureStore":
+        """The same store for a backbone, which its key names without a cut: of a wider type where
+        its activations were found not to fit.
+        """
+        if self._settled or not self._is_wide(backbone):
+            return self
+        return self.settled(WIDE)
+
+    def widened(self, backbone: FeatureKey) -> "FeatureStore":
+        """The same store for a trial of a backbone whose activations do not fit; for all its later
+        trials too, also those of other processes.
+        """
+        self._wide.add(backbone.name)
+        if self._arrays.budget_bytes != 0:
+            self._arrays.root.mkdir(parents=True, exist_ok=True)
+            self._wide_mark(backbone).touch()
+        return self.settled(WIDE)
+
+    def _is_wide(self, backbone: FeatureKey) -> bool:
+        return backbone.name in self._wide or self._wide_mark(backbone).is_file()
+
+    def _wide_mark(self, backbone: FeatureKey) -> Path:
+        return self._arrays.root / f"{backbone.name}.{WIDE}"
 
     def holds(self, key: FeatureKey) -> bool:
         """Whether these activations are there already."""
@@ -106,8 +172,11 @@ class FeatureStore:
         rows: int,
         prepare: Prepare,
         shard_rows: int = SHARD_ROWS,
+        demand: Demand = RARE,
     ) -> list[NDArray[Any]] | None:
-        """Activations of the same pictures, memory-mapped; None where the budget cannot hold them.
+        """Activations of the same pictures, memory-mapped; None where they are not kept, since the
+        budget cannot hold them beside what is used more. TooLargeError where they do not fit into
+        the store's type.
 
         Those that are missing are made in one pass over `rows` rows, shared with every process that
         asks for the same meanwhile: `prepare(places)` is told which they are and gives a function
@@ -116,12 +185,26 @@ class FeatureStore:
         if self._arrays.budget_bytes == 0:
             return None
         specs = [self._spec(activation, rows) for activation in asked]
+        lacking = [one.key.name for one in asked if not self.holds(one.key)]
         try:
             prepare = self._rounding(self._fetched(asked, prepare))
-            return self._arrays.open_together(specs, prepare, shard_rows)
+            spared = self._spared(lacking, demand)
+            return self._arrays.open_together(specs, prepare, shard_rows, spared)
         except NoRoomError as error:
             log.info("%s: not kept", error)
+            self._refused |= dict.fromkeys(lacking, time.time())
             return None
+
+    def _spared(self, lacking: Sequence[str], demand: Demand) -> Spared:
+        """Which entries stay though these arrays need room."""
+        asked_before = (self._refused.get(name, self._began) for name in lacking)
+        since = min(asked_before, default=self._began) - CLOCKS_APART_S
+
+        def spared(entry: Entry) -> bool:
+            used = demand.reads < 2 and entry.last_used >= since
+            return entry.key in demand.own or used
+
+        return spared
 
     def measure_disk(self) -> Disk:
         """What a byte takes on the store's disk, from a small file that is gone afterwards."""
@@ -160,14 +243,11 @@ class FeatureStore:
 
 
 def rounded(block: NDArray[Any], dtype: str | np.dtype[Any]) -> NDArray[Any]:
-    """Activations in a store's type; DataError where their numbers do not fit into it."""
+    """Activations in a store's type; TooLargeError where their numbers do not fit into it."""
     with np.errstate(over="ignore"):
         found = block.astype(dtype)
     if np.isinf(found).any() and np.isfinite(block).all():
-        raise DataError(
-            f"activations up to {np.abs(block).max():.3g} do not fit into {dtype}; "
-            "set feature_dtype: float32"
-        )
+        raise TooLargeError(f"activations up to {np.abs(block).max():.3g} do not fit into {dtype}")
     return found
 
 

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 import tokenize
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,23 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from tlsearch.base.files import whole_file
-from tlsearch.store.entries import About, checksum, entries, remove, to_evict, touch, write_about
+from tlsearch.store.entries import (
+    About,
+    Entry,
+    checksum,
+    entries,
+    remove,
+    to_evict,
+    touch,
+    write_about,
+)
 from tlsearch.store.shards import ArraySpec, Block, Pass, abandoned, partial_bytes
 
 log = logging.getLogger(__name__)
 
 Blocks = Iterable[NDArray[Any]]
 Prepare = Callable[[tuple[int, ...]], Block]
+Spared = Callable[[Entry], bool]  # whether an entry stays though another one needs room
 SHARD_ROWS = 128
 # What NumPy raises of a file that is no array, or a part of one.
 DAMAGED = (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError)
@@ -78,14 +88,19 @@ class ArrayStore:
         return found
 
     def open_together(
-        self, specs: Sequence[ArraySpec], prepare: Prepare, shard_rows: int = SHARD_ROWS
+        self,
+        specs: Sequence[ArraySpec],
+        prepare: Prepare,
+        shard_rows: int = SHARD_ROWS,
+        spared: Spared = lambda entry: False,
     ) -> list[NDArray[Any]]:
         """Arrays of equal length, memory-mapped; those that are missing are made in one pass.
 
         `prepare` is told the places of the missing ones, once and only where there is work, and
         gives a function of (start, stop) whose answer is one block of these rows for each of them.
         Processes that ask for the same at one time share the shards of the pass. Raises
-        NoRoomError where the budget cannot hold them, OSError where the disk cannot.
+        NoRoomError where the budget cannot hold them beside what is `spared`, OSError where the
+        disk cannot.
         """
         while True:
             found = [self._found(spec) for spec in specs]
@@ -95,13 +110,14 @@ class ArrayStore:
             asked = {spec.key for spec in specs}
             work = Pass(self.root, [specs[place] for place in missing], shard_rows)
             with work.joined():
-                self._share(work, asked, _once(functools.partial(prepare, missing)))
+                stays = _stays(asked, spared)
+                self._share(work, stays, _once(functools.partial(prepare, missing)))
 
-    def _share(self, work: Pass, asked: set[str], block: Block) -> None:
+    def _share(self, work: Pass, stays: Spared, block: Block) -> None:
         """Work at a pass with whoever else does, until its arrays are there."""
         while not self._all_there(work):
             if work.lacking():
-                self._allocate(work, asked)
+                self._allocate(work, stays)
             elif work.work(block):
                 continue
             elif work.complete():
@@ -115,16 +131,16 @@ class ArrayStore:
     def _all_there(self, work: Pass) -> bool:
         return all(self.path(spec.key).exists() for spec in work.specs)
 
-    def _allocate(self, work: Pass, asked: set[str]) -> None:
+    def _allocate(self, work: Pass, stays: Spared) -> None:
         with work.lock, FileLock(self.root / "budget.lock"):
             if not self._all_there(work):
                 self._make_room(
-                    sum(work.specs[place].file_bytes for place in work.lacking()), asked
+                    sum(work.specs[place].file_bytes for place in work.lacking()), stays
                 )
                 work.allocate()
 
-    def _make_room(self, wanted_bytes: int, asked: set[str]) -> None:
-        """Evict what was not used for longest; what is asked for and what is being made stays."""
+    def _make_room(self, wanted_bytes: int, stays: Spared) -> None:
+        """Evict what was not used for longest, but nothing that stays or is being made."""
         if self.budget_bytes is None:
             return
         held = entries(self.root)
@@ -132,8 +148,8 @@ class ArrayStore:
         if total + partial_bytes(self.root) > self.budget_bytes:
             for folder in abandoned(self.root):
                 shutil.rmtree(folder, ignore_errors=True)
-        kept = sum(entry.bytes for entry in held if entry.key in asked) + partial_bytes(self.root)
-        free = [entry for entry in held if entry.key not in asked]
+        free = [entry for entry in held if not stays(entry)]
+        kept = total - wanted_bytes - sum(entry.bytes for entry in free) + partial_bytes(self.root)
         evicted = to_evict(free, wanted_bytes, self.budget_bytes - kept)
         if evicted is None:
             raise NoRoomError(f"{wanted_bytes} bytes do not fit into {self.budget_bytes}")
@@ -193,6 +209,11 @@ def _unlike(array: NDArray[Any], expected: int | ArraySpec) -> str:
     if array.shape == expected.shape and array.dtype == dtype:
         return ""
     return f"found {array.shape} {array.dtype}, expected {expected.shape} {dtype}"
+
+
+def _stays(asked: Collection[str], spared: Spared) -> Spared:
+    """What stays while room is made: what is asked for, too."""
+    return lambda entry: entry.key in asked or spared(entry)
 
 
 def _once(prepare: Callable[[], Block]) -> Block:

@@ -116,9 +116,7 @@ class Loop:
         signature = [rows, whole, whole, scalar, pair, scalar]
 
         @tf.function(input_signature=signature, jit_compile=False)
-        def train(
-            features: Any, labels: Any, order: Any, batch: Any, seed: Any, noted: Any
-        ) -> Any:
+        def train(features: Any, labels: Any, order: Any, batch: Any, seed: Any, noted: Any) -> Any:
             total, losses = tf.constant(0.0), _growing(())
             called, chosen = _growing((None,), tf.int32), _growing((None,))
             said = _growing((None, None))
@@ -175,9 +173,7 @@ class Loop:
 
 def _growing(shape: tuple[int | None, ...], dtype: Any = tf.float32) -> tf.TensorArray:
     """Where a graph puts something of this shape at each step."""
-    return tf.TensorArray(
-        dtype, size=0, dynamic_size=True, element_shape=shape, infer_shape=False
-    )
+    return tf.TensorArray(dtype, size=0, dynamic_size=True, element_shape=shape, infer_shape=False)
 
 
 _NO_SEED = (0, 0)

@@ -16,6 +16,7 @@ from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
 from tlsearch.features import (
     Activation,
+    Demand,
     FeatureKey,
     FeatureStore,
     split_digest,
@@ -48,6 +49,7 @@ class Features:
         self._trial, self._backbone, self._data = trial, backbone, data
         self._store, self._executor = store, executor
         self._opened: dict[tuple[Split, int | None], dict[str, NDArray[Any]]] = {}
+        self._digests: dict[Split, str] = {}  # of pictures, since a key is asked for often
         self.multiply_adds = 0  # that prefixes took, in this process for this trial
         self._cuts = self._distinct_cuts()
 
@@ -90,9 +92,14 @@ class Features:
             preprocess=row.preprocess,
             image_px=trial.image_px,
             dtype=self._store.dtype,
-            images=split_digest(self._data, split),
+            images=self._pictures(split),
             view=shown,
         )
+
+    def _pictures(self, split: Split) -> str:
+        if split not in self._digests:
+            self._digests[split] = split_digest(self._data, split)
+        return self._digests[split]
 
     def _distinct_cuts(self) -> dict[str, keras.Model]:
         """Prefixes by name of every cut that trials of the study ask for, the pooled one first."""
@@ -135,7 +142,29 @@ class Features:
             Activation(self.key(name, split, view), tuple(self._cuts[name].output.shape[1:]))
             for name in names
         ]
-        return self._store.open_together(asked, len(images), self._pass(names, images))
+        demand = Demand(self._reads(split, view), self._own)
+        prepare = self._pass(names, images)
+        return self._store.open_together(asked, len(images), prepare, demand=demand)
+
+    def _reads(self, split: Split, view: int | None) -> int:
+        """How often the trial's epochs read what a view of a split gives."""
+        trial = self._trial
+        if split != "train":
+            return trial.epochs + 1
+        return sum(trial.view(epoch) == view for epoch in range(1, trial.epochs + 1))
+
+    @functools.cached_property
+    def _own(self) -> frozenset[str]:
+        """The names of all arrays that the trial takes in turn."""
+        trial = self._trial
+        shown = {trial.view(epoch) for epoch in range(trial.epochs + 1)}
+        views: list[tuple[Split, int | None]] = [("train", view) for view in shown]
+        cuts = {POOLED, self._backbone.sections(trial.prefix_ends_at).name}
+        return frozenset(
+            self.key(cut, split, view).name
+            for split, view in [*views, ("validation", None)]
+            for cut in cuts
+        )
 
     def _pass(self, names: Sequence[str], images: Array) -> Prepare:
         """One pass over images that gives the activations at the cuts that are missing."""
@@ -200,6 +229,18 @@ class Features:
         measure = functools.partial(_second_time, lambda: images[:count])
         seconds: float = self._executor.passes.get(key, measure)
         return seconds / max(1, min(count, len(images)))
+
+
+def backbone_key(trial: TrialConfig, backbone: LoadedBackbone, data: ImageData) -> FeatureKey:
+    """What names a backbone on some images, whatever the cut, the view and the type."""
+    return FeatureKey(
+        weights=f"{backbone.row.build} {backbone.digest}",
+        cut="",
+        preprocess=backbone.row.preprocess,
+        image_px=trial.image_px,
+        dtype="",
+        images=split_digest(data, "train"),
+    )
 
 
 def frozen_pass(backbone: LoadedBackbone, outputs: Sequence[Any], images: Array) -> Any:

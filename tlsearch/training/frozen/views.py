@@ -15,7 +15,16 @@ from tlsearch.training.seeds import derive
 DRAWN = 1  # to be raised where other pixels come of the same seed: features are kept under it
 
 # In the order in which they are drawn.
-_UNIFORM = ("rotate", "zoom", "zoom_y", "shear", "translate", "translate_y", "contrast", "brightness")
+_UNIFORM = (
+    "rotate",
+    "zoom",
+    "zoom_y",
+    "shear",
+    "translate",
+    "translate_y",
+    "contrast",
+    "brightness",
+)
 _FLIPS = ("horizontal", "vertical")
 
 Drawn = dict[str, NDArray[np.float32]]  # kind -> one number for each image
@@ -81,9 +90,7 @@ class View:
         return derive(self.seed, "view", self.number)
 
 
-def draw(
-    augment: Augment, seed: int, count: int, start: int = 0, stop: int | None = None
-) -> Drawn:
+def draw(augment: Augment, seed: int, count: int, start: int = 0, stop: int | None = None) -> Drawn:
     """What happens to the images from `start` to `stop`, of `count`: one number of every kind each.
 
     They are those that a draw for all images gives, at a cost that goes by the rows asked for: one
