@@ -1,6 +1,7 @@
 """The feature store: activations of a frozen prefix, computed once and shared by every trial."""
 
 import copy
+import functools
 import hashlib
 import logging
 import os
@@ -240,6 +241,14 @@ class FeatureStore:
             return lambda start, stop: [rounded(array, self.dtype) for array in block(start, stop)]
 
         return prepared
+
+
+@functools.lru_cache(maxsize=1)
+def shared_store(
+    cache: Path, dtype: str, budget_bytes: int | None, fetch: Fetch | None
+) -> FeatureStore:
+    """The one of this process, for the study that it works at: it knows what was asked for."""
+    return FeatureStore(cache, dtype, budget_bytes, fetch)
 
 
 def rounded(block: NDArray[Any], dtype: str | np.dtype[Any]) -> NDArray[Any]:

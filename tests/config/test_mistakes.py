@@ -209,6 +209,19 @@ def test_pictures_too_small_for_one_of_the_networks_say_why(name: str, least: in
     assert parse(enough + space).data.image_px == least
 
 
+@pytest.mark.parametrize("gpus", ["2", "1.5"])
+def test_a_trial_uses_one_gpu_at_most(gpus: str) -> None:
+    assert problems(f"{DIGITS}resources: {{gpus_per_trial: {gpus}}}") == [
+        f"pets.yaml:2: resources.gpus_per_trial: found {gpus}, expected a share of a GPU, or 1: a "
+        "trial uses one GPU at most, and the others would idle"
+    ]
+
+
+def test_a_study_that_began_with_several_gpus_for_a_trial_can_be_opened() -> None:
+    values = {"data": {"kind": "digits"}, "resources": {"gpus_per_trial": 2}}
+    assert from_mapping(values, recorded=True).resources.gpus_per_trial == 2
+
+
 def test_a_baseline_outside_the_space_is_named_by_its_line() -> None:
     baselines = "baselines:\n  - {bacbone: x}\n  - {dropout: 0.5,\n     weights: default}\n"
     assert problems("data: {kind: digits, image_px: 31}\n" + baselines) == [

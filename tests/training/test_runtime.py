@@ -45,10 +45,20 @@ class Config:
 
     def __init__(self, devices=("gpu0", "gpu1")):
         self.devices, self.set = list(devices), {}
-        self.experimental = self
+        self.experimental, self.visible = self, self.devices
 
     def list_physical_devices(self, kind):
         return self.devices
+
+    def set_visible_devices(self, devices, kind):
+        assert kind == "GPU"
+        self.visible = devices
+
+    def get_visible_devices(self, kind):
+        return self.visible
+
+    def get_device_details(self, device):
+        return {"device_name": device}
 
     def set_memory_growth(self, device, grows):
         self.set[device] = "grows"
@@ -71,12 +81,18 @@ def config(monkeypatch):
     [
         (0.25, {"gpu0": [3584], "gpu1": [1536]}),
         (1, {"gpu0": "grows", "gpu1": "grows"}),
-        (0, {"gpu0": "grows", "gpu1": "grows"}),
     ],
 )
 def test_a_share_of_a_gpu_is_a_share_of_its_memory(config, share, expected):
     runtime.limit_gpus(share)
     assert config.set == expected
+    assert runtime.gpu_names() == ("gpu0", "gpu1")
+
+
+def test_a_process_that_was_granted_no_gpu_sees_none(config):
+    runtime.limit_gpus(0)
+    assert (config.set, config.visible) == ({}, [])
+    assert runtime.gpu_names() == ()  # nor does the record name any
 
 
 def test_a_share_that_cannot_be_enforced_is_said(config, monkeypatch, caplog):

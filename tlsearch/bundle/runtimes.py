@@ -58,6 +58,8 @@ def _line(error: Exception) -> str:
 def _tensorflow(threads: int) -> Any:
     import_tensorflow()
     tf = importlib.import_module("tensorflow")
+    # TF32 of recent GPUs would move probabilities further than a file may differ from its network.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -26,13 +26,19 @@ from tlsearch.config.space import Rate, Space
 from tlsearch.config.spelling import one_of
 from tlsearch.config.trial_config import DEPTHS
 
+# In pydantic's context: the configuration is that of a study which ran before.
+RECORDED = "recorded"
+
 FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
 
 
-def _share_or_whole(gpus: float) -> float:
-    if gpus > 1 and gpus != int(gpus):
-        raise ValueError(f"found {gpus:g}, expected a share of one GPU or a whole number of them")
+def _one_at_most(gpus: float, info: ValidationInfo) -> float:
+    if gpus > 1 and not (info.context or {}).get(RECORDED):  # an older version took several
+        raise ValueError(
+            f"found {gpus:g}, expected a share of a GPU, or 1: a trial uses one GPU at most, and "
+            "the others would idle"
+        )
     return gpus
 
 
@@ -40,7 +46,7 @@ class Resources(Frozen):
     """What one trial gets, and how many run at a time (`auto`: as many as fit)."""
 
     cpus_per_trial: Annotated[int, Field(gt=0, le=65536)] = 1
-    gpus_per_trial: Annotated[float, Field(ge=0, le=1024), AfterValidator(_share_or_whole)] = 0
+    gpus_per_trial: Annotated[float, Field(ge=0, le=1024), AfterValidator(_one_at_most)] = 0
     max_concurrent: Annotated[int | Literal["auto"], whole_or("auto", 1)] = "auto"
 
 
@@ -79,9 +85,6 @@ def _plain_baseline(raw: Any) -> Any:
         return {**raw, "head_units": tuple(units) if isinstance(units, list) else units}
     return raw
 
-
-# In pydantic's context: the configuration is that of a study which ran before.
-RECORDED = "recorded"
 
 Seconds = Field(gt=0, le=1e9)
 Baseline = Annotated[dict[str, Any], BeforeValidator(_plain_baseline)]

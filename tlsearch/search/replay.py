@@ -111,9 +111,7 @@ def replay(
     differs, gpus = _differences(study, row)
     more(study.home, f"trials/{study.home.trial(number).name}/curves.jsonl")
     halves = _recorded(study, row)
-    pairs, end, failure = _again(
-        _until(_epochs(place, trial, row.network), _last(row)), halves, heard
-    )
+    pairs, end, failure = _again(_until(_epochs(place, trial, row), _last(row)), halves, heard)
     return Replay(
         trial=number,
         state=row.state,
@@ -128,8 +126,9 @@ def replay(
     )
 
 
-def _epochs(place: Workplace, trial: TrialConfig, network: str | None) -> Iterator["EpochReport"]:
-    yield from place.train(trial, network=network)
+def _epochs(place: Workplace, trial: TrialConfig, row: TrialRecord) -> Iterator["EpochReport"]:
+    dtype = row.feature_dtype or trial.feature_dtype
+    yield from place.train(trial, network=row.network, feature_dtype=dtype)
 
 
 def _again(
@@ -176,8 +175,8 @@ def _place(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
     from tlsearch.training.runtime import limit_threads
 
     threads = row.threads or config.resources.cpus_per_trial
-    try:
-        limit_threads(threads)  # before TensorFlow Datasets begins, where it reads the images
+    try:  # before TensorFlow Datasets begins, where it reads the images
+        limit_threads(threads, config.resources.gpus_per_trial)
     except RuntimeError as error:
         told = f"TensorFlow runs in this process with other threads than the {threads} of trial"
         raise ConfigError([f"{told} {row.number}; replay it in a process of its own"]) from error

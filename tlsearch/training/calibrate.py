@@ -47,12 +47,13 @@ class CalibrationRequest:
     threads: int
     augment: dict[str, Any]
     began: float
+    gpus: float = 0.0
 
 
 def measure(asked: CalibrationRequest) -> dict[str, Any]:
     """The paces by backbone, what the process needed to start, and its memory, as plain values."""
     started = time.time() - asked.began
-    limit_threads(asked.threads)
+    limit_threads(asked.threads, asked.gpus)
     paces: dict[str, Pace] = {}
     alike: dict[tuple[Any, ...], str] = {}
     for name in asked.backbones:

@@ -23,7 +23,8 @@ class Checkpoint:
     """The state of a trial after `epoch`: changed variables ("model/...") and the optimizer's.
 
     `network` is the digest of the pretrained network that they belong to, None where an earlier
-    version wrote none; `path` the file that they were read from.
+    version wrote none; `path` the file that they were read from. `feature_dtype` is the type that
+    the trial's features were kept in, None where nothing says it.
     """
 
     trial: TrialConfig
@@ -31,11 +32,17 @@ class Checkpoint:
     arrays: Arrays
     network: str | None = None
     path: Path | None = None
+    feature_dtype: str | None = None
 
     def save(self, path: Path, weights_only: bool = False) -> None:
         """Write whole, or not at all; `weights_only` leaves the optimizer's state out."""
         kept = {k: v for k, v in self.arrays.items() if k.startswith("model/") or not weights_only}
-        told = {"trial": self.trial.to_json(), "epoch": self.epoch, "network": self.network}
+        told = {
+            "trial": self.trial.to_json(),
+            "epoch": self.epoch,
+            "network": self.network,
+            "feature_dtype": self.feature_dtype,
+        }
         about = json.dumps(told)
         with whole_file(path) as file:
             np.savez(file, about=np.array(about), **kept)  # type: ignore[arg-type]
@@ -72,7 +79,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop("about")))
         trial, network = TrialConfig(**about["trial"]), about.get("network")
-        return Checkpoint(trial, int(about["epoch"]), arrays, network, path)
+        dtype = about.get("feature_dtype")
+        return Checkpoint(trial, int(about["epoch"]), arrays, network, path, dtype)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; this trial's weights were not kept") from None
     except DAMAGED_ARCHIVE as error:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def limit_threads(cpus: int, gpus: float = 0) -> None:
-    """Use `cpus` threads and, of each GPU, no more memory than a share of `gpus` is.
+    """Use `cpus` threads and, of each GPU, no more memory than a share of `gpus` is; with 0, none.
 
     TensorFlow would take every core of the machine and all memory of its GPUs. Takes effect before
     the process's first operation; later calls with the same number are nothing. ClusterError where
@@ -30,15 +30,20 @@ def limit_threads(cpus: int, gpus: float = 0) -> None:
 
 
 def limit_gpus(share: float) -> None:
-    """Bound the memory of every GPU that is visible: to a share of it, or else to what is used.
+    """Bound the memory of every GPU that is visible: to a share of it, or else to what is used; see
+    none where none was granted.
 
-    Two processes on one GPU would each take all of it, and the second one to ask would fail.
+    Two processes on one GPU would each take all of it, and the second one to ask would fail. Ray
+    hides no GPU from a worker that was granted none.
     """
+    if not share:
+        tf.config.set_visible_devices([], "GPU")
+        return
     devices = tf.config.list_physical_devices("GPU")
-    if share and not devices:
+    if not devices:
         log.warning("a GPU was granted and TensorFlow sees none: this trial trains on CPUs")
-    totals = granted_mib() if 0 < share < 1 else ()
-    if 0 < share < 1 and len(totals) != len(devices):
+    totals = granted_mib() if share < 1 else ()
+    if share < 1 and len(totals) != len(devices):
         log.warning("nvidia-smi does not tell the GPU's memory: the share of it is not enforced")
     for place, device in enumerate(devices):
         if len(totals) != len(devices):
@@ -70,6 +75,6 @@ def forget(limit_bytes: int) -> bool:
 
 def gpu_names() -> tuple[str, ...]:
     """The GPUs that this process may use, by the names of their models."""
-    found = tf.config.list_physical_devices("GPU")
+    found = tf.config.get_visible_devices("GPU")
     details = map(tf.config.experimental.get_device_details, found)
     return tuple(detail.get("device_name", "a GPU") for detail in details)

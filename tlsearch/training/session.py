@@ -1,5 +1,6 @@
 """A trial while it runs: network, compiled epoch, and the arrays that it trains on."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.epoch.history import Trained, noted_images, trained
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.schedule import gave_up, rate_factor
-from tlsearch.training.frozen.prefix import Features
+from tlsearch.training.frozen.prefix import Features, backbone_key
 from tlsearch.training.network.model import Arrays, parameter_count, put_back
 from tlsearch.training.seeds import derive
 from tlsearch.training.work_done import Price, Work
@@ -43,7 +44,8 @@ class WarmedUp:
 class Session:
     """One trial in a warm process; `pieces` > 1 takes each step in so many parts.
 
-    Raises WeightsError where `recorded` is not the digest of its pretrained network.
+    Raises WeightsError where `recorded` is not the digest of its pretrained network, and
+    TooLargeError, as its methods do, where activations do not fit into `feature_dtype`.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Session:
         self._network = executor.network(trial, self._classes)
         if recorded is not None:
             self._network.backbone.require(recorded)
-        self._features = Features(trial, self._network.backbone, data, store, executor)
+        suited = store.suited(backbone_key(trial, self._network.backbone, data))
+        self.feature_dtype = suited.dtype
+        self._features = Features(trial, self._network.backbone, data, suited, executor)
         self._price = Price.of(self._network)
         self._variables = self._network.trainable_variables()
         self.trained_parameters = parameter_count(self._variables)
@@ -84,7 +88,9 @@ class Session:
         train, validation = self._key("train", view), self._key("validation", None)
         labels = self._labels.tobytes()
         key = (train, validation, labels, self._network.head, *self._recipe())
-        warmed = self._executor.warm_ups.get(key, lambda: self._warm_up(view))
+        make = functools.partial(self._warm_up, view)
+        size = 4 * len(self.validation_labels) * self._classes
+        warmed = self._executor.warm_ups.get(key, make, size)
         self._network.head.model.set_weights(warmed.head)
         self._begin_loop()  # a frozen trial with warm-up's optimizer has trained in it just now
         return warmed.last, warmed.validation
@@ -142,6 +148,10 @@ class Session:
         """
         start.require_for(self._network.backbone)
         start.fitted(self._put_back)
+
+    def release(self) -> None:
+        """End it: let go of its arrays and its network, which a report's snapshot would keep."""
+        del self._validation, self._features, self._loop, self._network, self._variables
 
     def _put_back(self, arrays: Arrays) -> None:
         known = arrays.get(HISTORY, np.empty((0, 2)))

@@ -1,5 +1,6 @@
 """One trial: head warm-up, then its own phase, as a generator of epoch reports."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,23 +14,29 @@ from tlsearch.base.errors import OutOfMemoryError
 from tlsearch.bundle.metrics import log_loss, score
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.features import FeatureStore
+from tlsearch.features import FeatureStore, TooLargeError
 from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.epoch.executor import Executor, shared_executor
 from tlsearch.training.epoch.history import Batches, Trained
+from tlsearch.training.frozen.prefix import backbone_key
 from tlsearch.training.session import Session
 from tlsearch.training.work_done import Work
+
+ATTEMPTS = (1, 1, 2)  # the pieces of a step, each time that memory did not suffice
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch gave. Epoch 0 is the head after warm-up; `value` is the study's metric.
+    """The result of one epoch. Epoch 0 is the head after warm-up; `value` is the study's metric.
 
     `train_loss`, `train_value` and `train_accuracy` are of the epoch's own steps, dropout active;
     NaN for epoch 0 without warm-up. `batches` are those steps one by one. `work` is what it took;
     `last` whether the trial ends with it, by its number of epochs or its own early stopping.
     `called` is the class that each validation image was called, (images,). `network` is the digest
-    of the pretrained network; `snapshot()` copies the state that a resumed trial starts from.
+    of the pretrained network, `feature_dtype` the type that its features were kept in;
+    `snapshot()` copies the state that a resumed trial starts from.
     """
 
     epoch: int
@@ -42,6 +49,7 @@ class EpochReport:
     seconds: float
     trained_parameters: int
     network: str
+    feature_dtype: str
     work: Work
     last: bool
     batches: Batches = field(repr=False)
@@ -66,30 +74,55 @@ def train(
     """Train one configuration, yielding after each epoch; closing the iterator stops it cleanly.
 
     With `start` the epochs after the checkpoint's are trained, and are those of an unbroken run.
-    `executor` is what the process keeps between trials; one at a time may run in it. A trial for
-    which memory does not suffice begins again with its steps taken in two halves, then raises
-    OutOfMemoryError. `recorded` is the digest that the pretrained network must have, where one is
-    known; WeightsError where it has another.
+    `executor` is what the process keeps between trials; one at a time may run in it. `recorded` is
+    the digest that the pretrained network must have, where one is known; WeightsError where it has
+    another.
+
+    A trial whose activations do not fit into its feature type begins again with a wider one, and so
+    does every later trial of its backbone. One for which memory does not suffice begins again once
+    the process has given up what it keeps of other trials, and then with its steps taken in two
+    halves; OutOfMemoryError where that does not suffice either.
     """
     executor = executor or shared_executor()
-    reported = -1
-    try:
-        for report in _epochs(Session(trial, data, store, executor, recorded=recorded), start):
-            yield report
-            reported = report.epoch
-        return
-    except tf.errors.ResourceExhaustedError:
-        pass  # what the session held is freed behind this block
-    try:
-        halves = Session(trial, data, store, executor, pieces=2, recorded=recorded)
-        for report in _epochs(halves, start):
-            if report.epoch > reported:
-                yield report
-    except tf.errors.ResourceExhaustedError as error:
-        raise OutOfMemoryError(
-            f"out of memory at a batch of {trial.batch_size}, also in two halves "
-            f"({str(error).splitlines()[0]})"
-        ) from error
+    if start is not None and start.feature_dtype is not None:
+        store = store.settled(start.feature_dtype)
+    attempts, reported = iter(ATTEMPTS), -1
+    pieces = next(attempts)
+    while True:
+        session, too_large = None, ""
+        try:
+            session = Session(trial, data, store, executor, pieces, recorded)
+            for report in _epochs(session, start):
+                if report.epoch > reported:
+                    yield report
+                    reported = report.epoch
+            return
+        except TooLargeError as error:
+            too_large = str(error)
+        except tf.errors.ResourceExhaustedError as error:
+            no_room = str(error).splitlines()[0]
+        if session is not None:
+            session.release()
+        if too_large:
+            store = _widened(store, trial, data, executor, too_large)
+            continue
+        freed, pieces = executor.give_up(), next(attempts, 0)
+        log.warning("out of memory (%s): gave up %d MB kept for later trials", no_room, freed / 1e6)
+        if not pieces:
+            raise OutOfMemoryError(
+                f"out of memory at a batch of {trial.batch_size}, also in two halves and with "
+                f"nothing kept of other trials ({no_room})"
+            )
+
+
+def _widened(
+    store: FeatureStore, trial: TrialConfig, data: ImageData, executor: Executor, why: str
+) -> FeatureStore:
+    """The store for a trial whose activations do not fit into 16 bits, with one warning."""
+    backbone = executor.network(trial, len(data.classes)).backbone
+    wider = store.widened(backbone_key(trial, backbone, data))
+    log.warning("%s: %s: its features are kept as %s", trial.backbone, why, wider.dtype)
+    return wider
 
 
 def _epochs(session: Session, start: Checkpoint | None) -> Iterator[EpochReport]:
@@ -128,6 +161,13 @@ def _report(
         seconds=time.perf_counter() - begun,
         trained_parameters=session.trained_parameters,
         network=session.network,
+        feature_dtype=session.feature_dtype,
         work=session.work(epoch),
-        snapshot=lambda: Checkpoint(trial, epoch, session.arrays(), session.network),
+        snapshot=lambda: Checkpoint(
+            trial,
+            epoch,
+            session.arrays(),
+            session.network,
+            feature_dtype=session.feature_dtype,
+        ),
     )

@@ -17,6 +17,7 @@ from tlsearch.results.live.events import (
     EpochReported,
     Event,
     Exporting,
+    FeaturesWidened,
     Forecast,
     Stopping,
     StudyBegan,
@@ -54,6 +55,11 @@ SAID = [
     (TrialBegan(17, CONFIG), "trial 17 began: strokes unfrozen 15"),
     (TrialBegan(4, {**CONFIG, "unfrozen_blocks": 3}), "trial 4 began: strokes unfrozen 3 blocks"),
     (EpochReported(17, 6, 0.874, True), "trial 17 epoch 6: 0.8740"),
+    (
+        FeaturesWidened("vgg16", "float16", "float32"),
+        "vgg16: activations do not fit into float16: its features are kept as float32, which takes "
+        "twice the room",
+    ),
     (
         ENDED,
         f"[4/20] trial 17 strokes unfrozen 15: 0.8800 at epoch 3; {STOPPED} (best: trial 2, 0.91)",

@@ -6,14 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.config.schema import Resources
+from tlsearch.config.schema import RECORDED, Resources
 from tlsearch.search.cluster.capacity import at_a_time, fit, most, on_node
 
 NODES = st.lists(
     st.fixed_dictionaries({"CPU": st.integers(0, 64), "GPU": st.integers(0, 8)}), max_size=6
 )
+
+
+def recorded(**asked):
+    """As an older version took them, also several GPUs for a trial."""
+    return Resources.model_validate(asked, context={RECORDED: True})
+
+
 ASKED = st.builds(
-    Resources,
+    recorded,
     cpus_per_trial=st.integers(1, 16),
     gpus_per_trial=st.sampled_from([0, 0.1, 0.25, 0.3, 0.4, 0.5, 0.6, 1, 2]),
     max_concurrent=st.one_of(st.just("auto"), st.integers(1, 20)),

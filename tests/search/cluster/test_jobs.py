@@ -208,16 +208,16 @@ def test_the_package_travelled(resumed, head):
 
 
 def test_a_driver_on_the_head_joins_it(head):
-    wish = ("--set", "resources.gpus_per_trial=64", "--address", head.driver)
+    wish = ("--set", "resources.gpus_per_trial=1", "--address", head.driver)
     code, _, err = head("run", "space.yaml", "--study", head.root / "joined", *wish)
     assert code == 3
-    assert "1 CPUs and 64 GPUs, the cluster has 3 and 0" in err  # the head's, not this machine's
+    assert "1 CPUs and 1 GPUs, the cluster has 3 and 0" in err  # the head's, not this machine's
     assert not (head.root / "joined" / "study.yaml").exists()
 
 
 def test_a_failed_search_ends_as_itself(head):
     study = ("--study", head.root / "failed", "--address", head.jobs)
-    gpus = ("--set", "resources.gpus_per_trial=64")
+    gpus = ("--set", "resources.gpus_per_trial=1")
     code, out, _ = head("submit", "space.yaml", *study, *gpus)
     assert code == 3
     assert "no trial fits" in out

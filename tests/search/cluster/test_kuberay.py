@@ -92,8 +92,8 @@ def test_an_image_may_be_pinned_by_its_digest():
 
 
 def test_a_worker_on_which_no_trial_fits_is_refused():
-    with pytest.raises(ConfigError, match="no trial fits: one asks for 1 CPUs and 2 GPUs"):
-        made(settings=["resources.gpus_per_trial=2"])
+    with pytest.raises(ConfigError, match="no trial fits: one asks for 9 CPUs and 0 GPUs"):
+        made(settings=["resources.cpus_per_trial=9"])
 
 
 def test_a_study_in_a_pods_own_folder_is_refused():

@@ -38,7 +38,7 @@ def test_the_projects_own_file_passes_and_says_what_is_to_fill_in():
 
 def test_mistakes_come_with_their_lines_all_at_once(tmp_path):
     text = OWN.read_text().replace("{CPU: 0}", "{CPU: 4}").replace("127.0.0.1", "0.0.0.0")
-    told = problems(tmp_path, text, Resources(gpus_per_trial=2))
+    told = problems(tmp_path, text, Resources(cpus_per_trial=9))
     start = line_of(text, "ulimit -n 65536; RAY_AUTH_MODE=token ray start --head")
     assert len(told) == 4
     assert told[0].startswith(f"c.yaml:{line_of(text, '{CPU: 4}')}: ")

@@ -83,7 +83,7 @@ def test_each_mistake_is_found_where_it_is(old, new, key, words):
     [
         ({"gpus_per_trial": 1}, True),
         ({"gpus_per_trial": 0.25, "cpus_per_trial": 8}, True),
-        ({"gpus_per_trial": 2}, False),
+        ({"gpus_per_trial": 1, "cpus_per_trial": 9}, False),
         ({"cpus_per_trial": 9}, False),
     ],
 )

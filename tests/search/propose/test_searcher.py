@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from tlsearch.config.load import parse
+from tlsearch.results.live.events import FeaturesWidened
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import read
 from tlsearch.search.ending import Ending
@@ -116,6 +117,29 @@ def test_an_epoch_that_went_wrong_keeps_what_was_recorded(search, record):
     lost = result(2, math.nan, diverged=True, kept=kept("two"))
     searcher.on_trial_complete("a", lost)
     assert record().trials[0].kept == json.loads(kept("one"))
+
+
+def test_a_wider_type_of_features_is_told_once_per_backbone_and_recorded(tmp_path, record):
+    told = []
+
+    def begun():
+        config = parse(SPACE)
+        return TruthfulSearch(config, tmp_path / "journal.log", lambda *ended: None, told.append)
+
+    searcher = begun()
+    for name in ("a", "b", "c"):  # photos, strokes, another
+        searcher.suggest(name)
+    for name, dtype in (("a", "float32"), ("b", "float16")):
+        searcher.on_trial_result(name, result(1, feature_dtype=dtype))
+    searcher.on_trial_complete("b", result(6, feature_dtype="float16"))
+    again = begun()  # by another driver, which takes up the trial that was cut short
+    again.suggest("a")
+    again.on_trial_result("a", result(2, feature_dtype="float32"))
+    again.on_trial_complete("a", result(6, feature_dtype="float32"))
+    widened = [event for event in told if isinstance(event, FeaturesWidened)]
+    assert widened == [FeaturesWidened("photos", "float16", "float32")]
+    assert [trial.feature_dtype for trial in record().trials][:2] == ["float32", "float16"]
+    assert [trial.widened for trial in record().trials] == [True, False, False]
 
 
 def test_a_stopped_trial_is_pruned_with_its_last_report(search, heard):

@@ -98,6 +98,40 @@ def test_a_trial_without_memory_is_retried_once_in_halves(
     )
 
 
+def test_what_is_kept_of_other_trials_is_given_up_before_steps_are_halved(
+    small_trial, digits, store, monkeypatch, caplog
+):
+    trial, alone, executor = small_trial(20, warm_up_epochs=0), Executor(), Executor()
+    expected = [r.train_loss for r in train(trial, digits, store, None, alone)]
+    room, pieces, original = alone.held_bytes(), [], Loop.train
+    list(train(small_trial("all", epochs=1, head_units=(8,)), digits, store, None, executor))
+
+    def train_or_fail(self, *arguments):
+        pieces.append(self._pieces)
+        if executor.held_bytes() > room:
+            raise tf.errors.ResourceExhaustedError(None, None, "no room for a tensor")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Loop, "train", train_or_fail)
+    found = [r.train_loss for r in train(trial, digits, store, None, executor)]
+    assert found == pytest.approx(expected, nan_ok=True)
+    assert pieces == [1] * 4  # the first in vain
+    assert "out of memory (no room for a tensor): gave up" in caplog.text
+
+
+def test_slots_of_optimizers_count_as_held(small_trial, digits, store):
+    held, settings = [], {"warm_up_epochs": 0, "epochs": 1}
+    for name in ("sgd", "adam"):  # one slot for each number that trains, or two
+        executor = Executor()
+        (*_, last) = train(
+            small_trial(20, optimizer=name, **settings), digits, store, None, executor
+        )
+        held.append(executor.held_bytes())
+    assert held[1] - held[0] == 4 * last.trained_parameters
+    assert executor.give_up() == held[1]
+    assert executor.held_bytes() == 0
+
+
 def test_a_trial_without_memory_for_halves_says_so(small_trial, digits, store, memory):
     memory(3)
     trial = small_trial(20, warm_up_epochs=0)

@@ -100,6 +100,21 @@ class EpochReported:
 
 
 @dataclass(frozen=True)
+class FeaturesWidened:
+    """A backbone's activations do not fit into the type that its features were to be kept in."""
+
+    backbone: str
+    asked: str
+    kept: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.backbone}: activations do not fit into {self.asked}: its features are kept as "
+            f"{self.kept}, which takes twice the room"
+        )
+
+
+@dataclass(frozen=True)
 class TrialEnded:
     """A trial ended: its state and the reason in words, its best epoch, and who leads now.
 
@@ -211,6 +226,7 @@ Event = (
     | Unforeseen
     | TrialBegan
     | EpochReported
+    | FeaturesWidened
     | TrialEnded
     | Confirming
     | ConfirmedOnce

@@ -7,11 +7,10 @@ from tlsearch.config.trial_config import first_ranked_epoch
 from tlsearch.results.live.events import (
     EpochReported,
     Event,
-    Exporting,
+    FeaturesWidened,
     Forecast,
     Listen,
     StudyBegan,
-    StudyEnded,
     TrialBegan,
     TrialEnded,
     Unforeseen,
@@ -92,8 +91,8 @@ class Progress:
                 self._note(event)
             case TrialEnded():
                 self._end(event)
-            case Exporting() | StudyEnded():
-                self.phase = str(event)
+            case FeaturesWidened():
+                self.decision = str(event)
             case _:
                 self.phase = str(event)
 

@@ -28,6 +28,7 @@ STUDY_NAME = (
 SPACE = "space"  # the attribute that holds an Optuna study's search space, and makes it whole
 NETWORK = "network"  # the note that holds the digest of a trial's pretrained network
 KEPT = "kept"  # the note that holds the SHA-256 of each file of arrays that a trial keeps
+FEATURE_DTYPE = "feature_dtype"  # the note that holds the type that its features were kept in
 EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
 LEFT_OUT = "left_out"  # the fact that holds which formats are not in it, with the reasons
 SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
@@ -42,7 +43,8 @@ class TrialRecord:
     `trained_share` is the share of multiply-adds that trained, `work` what the
     trial computed (see `training.work_done`), `worker` the node and process, `machine` and
     `threads` what computed it, `network` the digest of its pretrained network, `kept` the SHA-256
-    of the files of its best epoch, by name.
+    of the files of its best epoch, by name, `feature_dtype` the type that its features were kept
+    in, "" where an earlier version ended it.
     """
 
     number: int
@@ -59,6 +61,7 @@ class TrialRecord:
     threads: int | None = None
     network: str | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
+    feature_dtype: str = ""
     started: datetime | None = None
     ended: datetime | None = None
 
@@ -66,6 +69,11 @@ class TrialRecord:
     def epochs(self) -> int:
         """The last epoch reported; 0 where only the warm-up was, or nothing."""
         return max(self.values, default=0)
+
+    @property
+    def widened(self) -> bool:
+        """Whether its activations did not fit into the type that its configuration asks for."""
+        return self.feature_dtype not in ("", self.config.get(FEATURE_DTYPE))
 
     @property
     def ranked_values(self) -> dict[int, float]:
@@ -223,6 +231,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         threads=notes.get("threads"),
         network=notes.get(NETWORK),
         kept=dict(notes.get(KEPT, {})),
+        feature_dtype=notes.get(FEATURE_DTYPE, ""),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )

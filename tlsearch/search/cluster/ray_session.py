@@ -132,15 +132,22 @@ def as_completed(
 def in_worker(function: Callable[..., T], *arguments: Any) -> T:
     """Call a function in a Ray worker: what imports TensorFlow never runs in the driver.
 
-    On the driver's node, even where that takes no trials: it alone is sure to see the pictures.
+    On the driver's node, even where that takes no trials: it alone is sure to see the pictures. It
+    is granted no GPU, and sees none.
     """
     import ray
 
     task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=this_node())
     try:
-        result: T = ray.get(task(function).remote(*arguments))
+        result: T = ray.get(task(_without_gpus).remote(function, *arguments))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, TlsearchError):
             raise error.cause from None
         raise
     return result
+
+
+def _without_gpus(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a process that ends with it; Ray hides no GPU where none was granted."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return function(*arguments)

@@ -94,6 +94,7 @@ def _measured(config: SearchConfig, classes: int) -> dict[str, Any]:
         "optimizer": space.optimizer.values[0],
         "feature_dtype": config.feature_dtype,
         "threads": config.resources.cpus_per_trial,
+        "gpus": config.resources.gpus_per_trial,
         "augment": config.augment.model_dump(),
         "began": time.time(),
     }
@@ -118,7 +119,7 @@ def _key(config: SearchConfig, backbone: str, classes: int) -> str:
     parts = [
         backbone, config.data.image_px, cuts(config, backbone), classes, space.head_units.values[0],
         space.optimizer.values[0], config.feature_dtype, config.resources.cpus_per_trial,
-        config.augment.model_dump(),
+        config.augment.model_dump(), *filter(None, [config.resources.gpus_per_trial]),
         cpu_name(), os.cpu_count(), sorted(versions().items()),
     ]  # fmt: skip
     digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()

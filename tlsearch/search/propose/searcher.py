@@ -16,9 +16,10 @@ from ray.tune.search.optuna import OptunaSearch
 from tlsearch.config.scheduler import rungs_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.results.live.events import EpochReported, Listen, TrialBegan
+from tlsearch.results.live.events import EpochReported, FeaturesWidened, Listen, TrialBegan
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import (
+    FEATURE_DTYPE,
     KEPT,
     NETWORK,
     StudyRecord,
@@ -41,7 +42,10 @@ TIME_ATTR = "epoch"
 
 
 _NODES: dict[str, int] = {}  # host -> its number, in the order in which they report
-_NOTED = ("seconds", "trained_parameters", "trained_share", "work", "machine", "threads")
+_NOTED = (
+    *("seconds", "trained_parameters", "trained_share", "work", "machine", "threads"),
+    FEATURE_DTYPE,
+)
 
 Announce = Callable[[TrialRecord, Standings], None]
 
@@ -97,6 +101,7 @@ class TruthfulSearch(OptunaSearch):
         record = self.record()
         self._standings = Standings.of(record)
         self._networks = networks(record.trials)
+        self._widened = {t.config["backbone"] for t in record.trials if t.widened}
         self._window = Window(self.study)
         if not known:
             enqueue_baselines(self.study, config)
@@ -216,6 +221,16 @@ class TruthfulSearch(OptunaSearch):
             if self._tried[trial.number].ranks(epoch):
                 self._standings.report(trial.number, value)
             self._listen(EpochReported(trial.number, epoch, value, epoch in self._rungs))
+            self._tell_widened(trial, result.get(FEATURE_DTYPE))
+
+    def _tell_widened(self, trial: Trial, found: str | None) -> None:
+        """Note and tell, once, of a backbone whose activations do not fit into the study's type."""
+        asked = self._tried[trial.number]
+        if found in (None, asked.feature_dtype) or asked.backbone in self._widened:
+            return
+        self._widened.add(asked.backbone)
+        trial.set_user_attr(FEATURE_DTYPE, found)
+        self._listen(FeaturesWidened(asked.backbone, asked.feature_dtype, str(found)))
 
     def _note_network(self, trial: Trial, network: str | None) -> None:
         """Note which pretrained network a trial has; later trials of its backbone must have it."""

@@ -234,6 +234,7 @@ class TrialActor(tune.Trainable):
             "seconds": self._seconds,
             "network": report.network,
             KEPT: json.dumps(self._kept),  # Ray flattens what is nested
+            "feature_dtype": report.feature_dtype,
             "trained_parameters": report.trained_parameters,
             "trained_share": report.work.trained_share,
             "work": json.dumps(asdict(report.work)),

@@ -59,21 +59,25 @@ class Workplace:
         trial: TrialConfig,
         start: "Checkpoint | None" = None,
         network: str | None = None,
+        feature_dtype: str | None = None,
     ) -> Iterator["EpochReport"]:
         """The epochs of one trial in this process, within its threads, those after `start` where
         it is given; imports TensorFlow. Raises WeightsError where `network`, the digest that the
-        study has recorded, is not that of the pretrained network.
+        study has recorded, is not that of the pretrained network. `feature_dtype` is what its
+        features are kept in, where that is known.
         """
         if self.fetch is not None:
             self.fetch(self.data.images_path)
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(self.cpus, self.gpus)
-        from tlsearch.features import FeatureStore
+        from tlsearch.features import shared_store
         from tlsearch.training.epoch.executor import shared_executor
         from tlsearch.training.trial import train
 
-        store = FeatureStore(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
+        store = shared_store(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
+        if feature_dtype is not None:
+            store = store.settled(feature_dtype)
         yield from train(trial, self.data, store, start, shared_executor(self.cuts), network)
 
     def better(self, value: float, than: float | None) -> bool:

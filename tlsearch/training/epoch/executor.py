@@ -1,10 +1,12 @@
 """What a process keeps between trials: networks, compiled epochs, arrays in memory."""
 
 import functools
+import gc
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +22,7 @@ from tlsearch.training.network.model import Network, Unfreezing
 T = TypeVar("T")
 
 RESIDENT_BYTES = 2 * 2**30
+WARM_UP_BYTES = 2**28
 HEADS = 32
 PASSES = 16
 
@@ -30,6 +33,14 @@ class Recent(Generic[T]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._values: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+
+    def clear(self) -> None:
+        """Give up all of them."""
+        self._values.clear()
+
+    def values(self) -> list[T]:
+        """All of them, least recently used first."""
+        return [value for value, _ in self._values.values()]
 
     def get(self, key: Hashable, make: Callable[[], T], size: int = 1) -> T:
         """The value of this key, made where it is missing."""
@@ -53,7 +64,7 @@ class Executor:
 
     def __init__(self, cuts: Cuts = ()) -> None:
         self._cuts = dict(cuts)
-        self.warm_ups: Recent[Any] = Recent(HEADS)
+        self.warm_ups: Recent[Any] = Recent(WARM_UP_BYTES)
         self.passes: Recent[Any] = Recent(PASSES)
         self._networks: Recent[Network] = Recent(NETWORKS)
         self._heads: Recent[Head] = Recent(HEADS)
@@ -104,8 +115,40 @@ class Executor:
             return rows
         return self._resident.get(key, lambda: tf.constant(rows[:]), size)
 
+    def held_bytes(self) -> int:
+        """Bytes that networks, optimizers and rows take in memory, that of a GPU where one is used.
+
+        Graphs and their constants are not counted: nobody tells what they take.
+        """
+        every = [network.variables for network in self._networks.values()]
+        every += [head.variables for head in self._heads.values()]
+        every += [loop.optimizer.state for loop in self._loops.values()]
+        distinct = {id(variable): variable for variables in every for variable in variables}
+        rows = sum(len(rows) * row_bytes(rows) for rows in self._resident.values())
+        return rows + sum(map(_variable_bytes, distinct.values()))
+
+    def give_up(self) -> int:
+        """Give up all that is kept for later trials; its bytes, as far as they are counted. A trial
+        that runs must begin anew.
+        """
+        held = self.held_bytes()
+        for kept in (
+            *(self.warm_ups, self.passes, self._networks),
+            *(self._heads, self._loops, self._resident),
+        ):
+            kept.clear()
+        load_backbone.cache_clear()
+        keras.utils.clear_session()
+        gc.collect()
+        return held
+
     def _head(self, width: int, units: tuple[int, ...], classes: int) -> Head:
         return self._heads.get((width, units, classes), lambda: Head(width, units, classes))
+
+
+def _variable_bytes(variable: Any) -> int:
+    size: int = tf.as_dtype(variable.dtype).size
+    return size * int(np.prod(variable.shape))
 
 
 @functools.lru_cache(maxsize=1)

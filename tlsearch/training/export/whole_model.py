@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from tlsearch.bundle.evaluate import measure
@@ -21,11 +22,13 @@ from tlsearch.training.network.model import Network
 
 
 def restore(checkpoint: Checkpoint, classes: int) -> Network:
-    """The network of a trial with the weights of its best epoch.
+    """The network of a trial with the weights of its best epoch, in full float32.
 
     WeightsError where those belong to other pretrained weights than are there now, RecordError
     where they do not fit.
     """
+    # TF32 of recent GPUs moves probabilities by some thousandths, more than a file may differ.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     network = shared_executor().network(checkpoint.trial, classes)
     checkpoint.require_for(network.backbone)
     checkpoint.fitted(network.restore)

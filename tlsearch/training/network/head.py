@@ -45,6 +45,11 @@ class Head:
         finally:
             self._rate.assign(rate)
 
+    @property
+    def variables(self) -> list[Any]:
+        """All variables of its layers."""
+        return list(self.model.variables)
+
     def trainable_variables(self) -> list[Any]:
         """Kernels and biases of its layers."""
         return list(self.model.trainable_variables)

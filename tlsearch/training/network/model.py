@@ -69,6 +69,11 @@ class Network:
             features = self.sections.suffix(features, training=training)
         return self.head.logits(features, training, seed)
 
+    @property
+    def variables(self) -> list[Any]:
+        """All variables of backbone and head."""
+        return [*self.backbone.model.variables, *self.head.variables]
+
     def trainable_variables(self) -> list[Any]:
         """What the trial's own phase trains: the unfrozen layers and the head."""
         unfrozen = [v for layer in self._trained for v in layer.trainable_variables]
