@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.features import (
-    RARE,
+    OFTEN,
     Activation,
     Demand,
     FeatureKey,
@@ -56,7 +56,7 @@ POOLED, AT_CUT = Activation(replace(KEY, cut="pool"), (2,)), Activation(KEY, (2,
 
 
 def together(
-    store: FeatureStore, *asked: Activation, demand: Demand = RARE
+    store: FeatureStore, *asked: Activation, demand: Demand = OFTEN
 ) -> list[np.ndarray] | None:
     """Activations of ten pictures, made four at a time."""
 

@@ -80,7 +80,7 @@ class Demand:
     own: frozenset[str] = frozenset()
 
 
-RARE = Demand()
+OFTEN = Demand()
 
 
 class TooLargeError(Exception):
@@ -173,7 +173,7 @@ class FeatureStore:
         rows: int,
         prepare: Prepare,
         shard_rows: int = SHARD_ROWS,
-        demand: Demand = RARE,
+        demand: Demand = OFTEN,
     ) -> list[NDArray[Any]] | None:
         """Activations of the same pictures, memory-mapped; None where they are not kept, since the
         budget cannot hold them beside what is used more. TooLargeError where they do not fit into

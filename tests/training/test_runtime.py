@@ -1,10 +1,16 @@
 import subprocess
 import sys
 
+import keras
 import pytest
+import tensorflow as tf
 
+from tlsearch.bundle import runtimes
+from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.training import runtime
-from tlsearch.training.epoch.executor import shared_executor
+from tlsearch.training.checkpoint import Checkpoint
+from tlsearch.training.epoch.executor import Executor, shared_executor
+from tlsearch.training.export.whole_model import restore
 from tlsearch.training.runtime import forget, resident_bytes
 from tlsearch.training.trial import train
 
@@ -106,3 +112,18 @@ def test_a_granted_gpu_that_tensorflow_does_not_see_is_said(config, caplog):
     config.devices.clear()
     runtime.limit_gpus(1)
     assert "trains on CPUs" in caplog.text
+
+
+def test_references_and_reloaded_files_are_computed_in_full_float32(small_trial, tmp_path):
+    trial = small_trial(20)
+    network = Executor().network(trial, 10)
+    kept = Checkpoint(trial, 1, network.changed(), network.backbone.digest)
+    keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()]).save(tmp_path / "m.keras")
+    rounds = tf.config.experimental
+    for compute in (
+        lambda: restore(kept, 10),
+        lambda: runtimes.load(tmp_path / "m.keras", EXPORT_FORMATS["keras"], 1),
+    ):
+        rounds.enable_tensor_float_32_execution(True)
+        compute()
+        assert not rounds.tensor_float_32_execution_enabled()

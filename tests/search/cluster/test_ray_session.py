@@ -11,7 +11,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tlsearch.base.errors import ClusterError
 from tlsearch.config.schema import Resources
-from tlsearch.search.cluster.ray_session import connect, keep_token, slots
+from tlsearch.search.cluster.ray_session import _without_gpus, connect, keep_token, slots
 
 
 @pytest.mark.parametrize(
@@ -129,3 +129,8 @@ def test_a_token_from_elsewhere_needs_no_file(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     keep_token()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_runs_in_a_worker_of_its_own_sees_no_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert _without_gpus(os.environ.get, "CUDA_VISIBLE_DEVICES") == ""

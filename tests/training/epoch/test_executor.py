@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tlsearch.base.errors import OutOfMemoryError
-from tlsearch.training.epoch.executor import Executor, Recent
+from tlsearch.data.sources import Rows
+from tlsearch.training.epoch.executor import Executor, Recent, as_tensor
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.trial import train
 
@@ -117,6 +118,24 @@ def test_what_is_kept_of_other_trials_is_given_up_before_steps_are_halved(
     assert found == pytest.approx(expected, nan_ok=True)
     assert pieces == [1] * 4  # the first in vain
     assert "out of memory (no room for a tensor): gave up" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["mapped", "evicted", "rows", "array"])
+def test_rows_in_memory_are_those_of_the_array_and_a_mapped_one_takes_none(tmp_path, kind):
+    array = np.random.default_rng(0).normal(size=(100, 7)).astype(np.float16)
+    np.save(tmp_path / "a.npy", array)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    order = np.arange(100)[::-1]
+    if kind == "evicted":
+        (tmp_path / "a.npy").unlink()
+    rows = {"rows": Rows(mapped, order), "array": array}.get(kind, mapped)
+    tensor = as_tensor(rows)
+    assert tensor.dtype == tf.float16
+    np.testing.assert_array_equal(tensor, array[order] if kind == "rows" else array)
+    np.testing.assert_array_equal(tf.gather(tensor, [5, 99]), rows[np.array([5, 99])])
+    if kind == "mapped":  # then what changes in the file does so in the tensor
+        np.load(tmp_path / "a.npy", mmap_mode="r+")[3, 3] = 9
+        assert tensor.numpy()[3, 3] == 9
 
 
 def test_slots_of_optimizers_count_as_held(small_trial, digits, store):

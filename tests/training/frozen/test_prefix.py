@@ -111,6 +111,27 @@ def test_a_budget_too_small_for_all_cuts_still_serves_the_trial_s_own(
     assert len(list((tmp_path / "own").rglob("*.npy"))) < len(sizes)
 
 
+def test_with_room_for_two_of_three_views_later_trials_compute_the_third_alone(
+    small_trial, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(FeatureStore, "measure_disk", lambda self: Disk(write_s=0.0, read_s=0.0))
+    turned = {"augment": Augment(rotate=0.1), "views": 3, "warm_up_epochs": 0}
+    trial = small_trial(20, **turned)
+
+    def passed(store):
+        found = features(trial, digits, store)
+        found.at_cut("validation")
+        for epoch in (1, 2, 3):
+            found.at_cut("train", trial.view(epoch))[:]
+        return found.multiply_adds
+
+    whole = passed(FeatureStore(tmp_path / "all", "float32"))
+    sizes = [path.stat().st_size for path in (tmp_path / "all").rglob("*.npy")]
+    store = FeatureStore(tmp_path / "few", "float32", sum(sizes) - 1)
+    # 60 images a view, and 70 to validate on
+    assert [passed(store) for _ in range(3)] == [whole, whole * 60 // 250, whole * 60 // 250]
+
+
 def test_trials_between_two_cuts_share_the_larger_one(small_trial, digits, store):
     alone, shared = small_trial(18), small_trial(18, cut_layers=30)
     one, other = (told(train(trial, digits, store)) for trial in (alone, shared))

@@ -148,9 +148,10 @@ def _score_and_export(
     bundle is in its place, what the network predicts for the validation split and which formats
     were left out, or why there is no bundle.
     """
-    from tlsearch.training.runtime import limit_threads
+    from tlsearch.training.runtime import forget, limit_threads
 
     limit_threads(cpus)
+    forget(0)  # Ray may call this in the process that trained the last run
     from tlsearch.training.export.exporter import export_bundle
     from tlsearch.training.export.whole_model import test_score
 

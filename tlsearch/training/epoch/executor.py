@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tlsearch.config.dimension import Cuts, Unfrozen
 from tlsearch.config.trial_config import TrialConfig
@@ -24,6 +25,7 @@ T = TypeVar("T")
 RESIDENT_BYTES = 2 * 2**30
 WARM_UP_BYTES = 2**28
 HEADS = 32
+ALIGNED = 64  # bytes, of the addresses that TensorFlow shares
 PASSES = 16
 
 
@@ -113,7 +115,7 @@ class Executor:
         size = len(rows) * row_bytes(rows)
         if size > RESIDENT_BYTES // 2 or not isinstance(rows, np.ndarray | Rows):
             return rows
-        return self._resident.get(key, lambda: tf.constant(rows[:]), size)
+        return self._resident.get(key, lambda: as_tensor(rows), size)
 
     def held_bytes(self) -> int:
         """Bytes that networks, optimizers and rows take in memory, that of a GPU where one is used.
@@ -144,6 +146,40 @@ class Executor:
 
     def _head(self, width: int, units: tuple[int, ...], classes: int) -> Head:
         return self._heads.get((width, units, classes), lambda: Head(width, units, classes))
+
+
+def as_tensor(rows: Array) -> Any:
+    """These rows as a tensor. Without a GPU it is the array itself: `tf.constant` takes twice the
+    array's memory, and an array that is mapped from a file takes none, however many processes have
+    it mapped.
+    """
+    if tf.config.get_visible_devices("GPU"):
+        return tf.constant(rows[:])
+    shared = _mapped_again(rows) if isinstance(rows, np.memmap) else None
+    if shared is None:
+        shared = _aligned(rows[:])
+    return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
+
+
+def _mapped_again(rows: "np.memmap[Any, Any]") -> NDArray[Any] | None:
+    """The same file mapped so that DLPack takes it (a write would stay private); None where it was
+    evicted meanwhile, or these are a part of it, or it does not lie as TensorFlow needs it.
+    """
+    try:
+        mapped = np.asarray(np.load(str(rows.filename), mmap_mode="c", allow_pickle=False))
+    except (OSError, ValueError):
+        return None
+    same = mapped.shape == rows.shape and mapped.dtype == rows.dtype
+    return mapped if same and mapped.ctypes.data % ALIGNED == 0 else None
+
+
+def _aligned(rows: NDArray[Any]) -> NDArray[Any]:
+    """A copy of some rows at such an address as TensorFlow takes."""
+    raw = np.empty(rows.nbytes + ALIGNED, np.uint8)
+    start = -raw.ctypes.data % ALIGNED
+    found = raw[start : start + rows.nbytes].view(rows.dtype).reshape(rows.shape)
+    found[:] = rows
+    return found
 
 
 def _variable_bytes(variable: Any) -> int:
