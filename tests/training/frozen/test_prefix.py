@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from tlsearch.base.errors import DataError
 from tlsearch.config.augmentation import Augment
-from tlsearch.features import Disk, FeatureStore
+from tlsearch.features import Disk, FeatureStore, TooLargeError
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.frozen import computed_rows
 from tlsearch.training.frozen.computed_rows import Computed
@@ -185,7 +184,7 @@ def test_what_is_computed_when_asked_for_takes_some_images_at_a_time(monkeypatch
 
 def test_a_computed_row_that_does_not_fit_is_an_error_as_a_kept_one_is():
     rows = Computed(np.ones((4, 2)), lambda few: few * 1e6, (2,), np.dtype("float16"))
-    with pytest.raises(DataError, match="do not fit into float16"):
+    with pytest.raises(TooLargeError, match="do not fit into float16"):
         rows[:2]
 
 
