@@ -8,7 +8,7 @@ import numpy as np
 from tlsearch.bundle.metrics import Labels, called_score, chosen_losses, score
 from tlsearch.training.epoch.loop import Steps
 
-NOTED = 2**22  # probabilities of training images that an epoch notes at most
+NOTED = 2**24  # probabilities of training images that an epoch notes at most: 64 MiB
 
 
 @dataclass(frozen=True)
