@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.config.load import load, parse
+from tlsearch.config.load import from_mapping, load, parse
 from tlsearch.config.schema import SearchConfig
 
 DIGITS = "data: {kind: digits, image_px: 48}\n"
