@@ -222,3 +222,20 @@ def test_near_copies_are_told_and_kept(
         "6, validation and test 0 of 4 (as train/cat/1.png and test/cat/frame.png); all kept: "
         "scores there are better than on pictures taken apart"
     ]
+
+
+def test_a_second_look_at_the_images_reads_no_pixels(
+    leaking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ready(leaking)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the pixels are read again")
+
+    for read in ("sources.content_hashes", "decode.read_pixels", "near_duplicates.signatures"):
+        monkeypatch.setattr(f"tlsearch.data.{read}", refuse)
+    again = ready(leaking)
+    assert (again.duplicates, again.fingerprint) == (first.duplicates, first.fingerprint)
+    assert {s: r.tolist() for s, r in again.splits.items()} == {
+        s: r.tolist() for s, r in first.splits.items()
+    }

@@ -1,8 +1,9 @@
 """What is wrong with splits and labels: the same picture, or nearly, on both sides of a line."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tlsearch.base.errors import DataError
 from tlsearch.base.shown_text import storable
 from tlsearch.data.listing import SPLITS, Listing, Split
-from tlsearch.data.near_duplicates import find_near_copies
+from tlsearch.data.near_duplicates import NearCopies
 from tlsearch.data.splits import Indices
 
 Hashes = NDArray[np.uint64]
@@ -81,16 +82,16 @@ def find_contradictions(hashes: Hashes, labels: NDArray[np.int32]) -> list[tuple
 
 def audit(
     listing: Listing,
-    images: NDArray[Any],
     hashes: Hashes,
     splits: dict[Split, Indices],
     duplicates: Literal["drop", "keep", "error"],
+    near_copies: Callable[[dict[Split, Indices]], NearCopies],
     readable: NDArray[np.bool_] | None = None,
 ) -> Audit:
     """Look for equal and nearly equal pictures; DataError where `duplicates` says so.
 
-    Equal pictures leave train with "drop"; near ones are counted and always kept. Images that are
-    not `readable` are in no split.
+    Equal pictures leave train with "drop"; near ones, which `near_copies` finds in the splits that
+    remain, are counted and always kept. Images that are not `readable` are in no split.
     """
     same = find_duplicates(hashes, splits)
     if same.any and duplicates == "error":
@@ -98,7 +99,7 @@ def audit(
     drop = same.any and duplicates == "drop"
     findings = [f"{same}{_named(listing, same.example)}; {_done(same, drop)}"] if same.any else []
     train = np.setdiff1d(splits["train"], same.train_again) if drop else splits["train"]
-    near = find_near_copies(images, hashes, splits | {"train": train})
+    near = near_copies(splits | {"train": train})
     if near.any:
         kept = "all kept: scores there are better than on pictures taken apart"
         findings.append(f"{near}{_named(listing, near.example)}; {kept}")

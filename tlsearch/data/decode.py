@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tlsearch.base.cores import in_order
 from tlsearch.base.errors import PictureError
 from tlsearch.base.shown_text import storable
 from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
@@ -28,6 +29,7 @@ from tlsearch.data.picture_file import (
 from tlsearch.store.arrays import ArrayStore
 
 BLOCK = 256
+HASHED_BYTES = 2**24  # of pixels that a thread hashes together
 
 # Told the images of a listing that failed, by their rows, once all were tried.
 Failed = Callable[[dict[int, PictureError]], None]
@@ -173,10 +175,16 @@ def resize(pixels: NDArray[Any], image_px: int) -> NDArray[Any]:
     return np.asarray(square)
 
 
-def content_hashes(images: NDArray[Any]) -> NDArray[np.uint64]:
+def content_hashes(images: NDArray[Any], threads: int = 1) -> NDArray[np.uint64]:
     """A 64-bit hash of each image's pixels, (n,), by which duplicates are found."""
-    digests = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
-    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+    step = max(1, HASHED_BYTES // max(1, images[:1].nbytes))
+    blocks = (images[at : at + step] for at in range(0, len(images), step))
+    return np.frombuffer(b"".join(in_order(_digests, blocks, threads)), dtype=np.uint64)
+
+
+def _digests(images: NDArray[Any]) -> bytes:
+    digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8) for image in images)
+    return b"".join(digest.digest() for digest in digests)
 
 
 def _blocks(

@@ -1,5 +1,8 @@
 """Pictures that are nearly another: a neighbouring video frame, another compression or size."""
 
+import functools
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -7,14 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import in_order
 from tlsearch.data.listing import SPLITS, Split
 from tlsearch.data.splits import Indices
+from tlsearch.store.arrays import ArrayStore
 
 SIDE = 10  # points a side by which pictures are compared
 ALIKE = 0.998  # correlation; at 0.99 some of scikit-learn's digits are like others, here none
 MOST_ROWS = 5_000  # of a split, evenly apart, that are looked for
 MOST_OTHERS = 50_000  # of a later split among which they are looked for
-_BLOCK = 1024
+VERSION = 1  # of what is kept: another one is looked for anew
+BLOCK_BYTES = 2**22  # of pixels that a thread looks at together
+_PAIRS = tuple(combinations(SPLITS, 2))
+_BLOCK = 1024  # rows that are compared with all others together
 
 Signatures = NDArray[np.float32]
 
@@ -44,9 +52,14 @@ class NearCopies:
         return f"nearly the same picture in two splits: {found}"
 
 
-def signatures(images: NDArray[Any], rows: Indices) -> Signatures:
-    """What some of `images`, (n, px, px, 3), look like from afar: (rows, 300), mean 0, length 1."""
-    parts = [_coarse(images[rows[at : at + _BLOCK]]) for at in range(0, len(rows), _BLOCK)]
+def signatures(images: NDArray[Any], rows: Indices, threads: int) -> Signatures:
+    """What some of `images`, (n, px, px, 3), look like from afar: (rows, 300), mean 0, length 1.
+
+    A thread holds BLOCK_BYTES of pixels at a time, or one picture.
+    """
+    step = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
+    blocks = (rows[at : at + step] for at in range(0, len(rows), step))
+    parts = list(in_order(lambda block: _coarse(images[block]), blocks, threads))
     flat = np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
@@ -55,33 +68,77 @@ def signatures(images: NDArray[Any], rows: Indices) -> Signatures:
 
 
 def _coarse(images: NDArray[Any]) -> Signatures:
-    side = min(SIDE, images.shape[1])
-    edges = np.linspace(0, images.shape[1], side, endpoint=False).astype(np.int64)
-    sums = np.add.reduceat(np.add.reduceat(images, edges, 1, np.int64), edges, 2)
-    pixels = np.diff(np.append(edges, images.shape[1]))
-    means = sums / (pixels[:, None, None] * pixels[None, :, None])
+    px = images.shape[1]
+    edges = np.linspace(0, px, min(SIDE, px), endpoint=False).astype(np.int64)
+    pixels = np.diff(np.append(edges, px))
+    bands = zip(edges, edges + pixels, strict=True)
+    # A sum over a slice converts few pixels at a time; `reduceat` would convert them all first.
+    sums = np.stack([images[:, a:b].sum(axis=1, dtype=np.uint32) for a, b in bands], axis=1)
+    means = np.add.reduceat(sums, edges, 2) / (pixels[:, None, None] * pixels[None, :, None])
     return np.asarray(means.reshape(len(images), -1), np.float32)
 
 
-def find_near_copies(
-    images: NDArray[Any], hashes: NDArray[np.uint64], splits: dict[Split, Indices]
+def near_copies(
+    hashes: NDArray[np.uint64], splits: dict[Split, Indices], nearest: Indices
 ) -> NearCopies:
-    """Compare each two splits of `images`, (n, px, px, 3), from afar; equal pictures are apart."""
-    rows = {split: _evenly(splits[split], MOST_OTHERS) for split in SPLITS}
-    looks = {split: signatures(images, rows[split]) for split in SPLITS}
+    """Count the near copies that `nearest_rows` found; equal pictures are apart."""
     counts: dict[tuple[Split, Split], int] = {}
     example: tuple[int, int] | None = None
-    for one, other in combinations(SPLITS, 2):
-        places = _evenly(np.arange(len(rows[one])), MOST_ROWS)
-        near, nearest = _nearest(looks[one][places], looks[other])
-        asked = rows[one][places]
-        near &= ~np.isin(hashes[asked], hashes[splits[other]])
+    asked = {split: _asked(splits[split]) for split in SPLITS}
+    ends = np.cumsum([len(asked[one]) for one, _ in _PAIRS])
+    for (one, other), found in zip(_PAIRS, np.split(nearest, ends[:-1]), strict=True):
+        near = (found != asked[one]) & ~np.isin(hashes[asked[one]], hashes[splits[other]])
         counts[one, other] = int(near.sum())
         if example is None and near.any():
             first = int(near.argmax())
-            example = int(asked[first]), int(rows[other][nearest[first]])
-    looked = {split: min(len(found), MOST_ROWS) for split, found in rows.items()}
-    return NearCopies(counts, looked, example)
+            example = int(asked[one][first]), int(found[first])
+    return NearCopies(counts, {split: len(rows) for split, rows in asked.items()}, example)
+
+
+def kept_nearest(
+    images: NDArray[Any],
+    splits: dict[Split, Indices],
+    store: ArrayStore,
+    key: str,
+    threads: int,
+) -> Indices:
+    """`nearest_rows` of the images of this key, looked for once and kept in `store`."""
+    rules = f"{VERSION} {SIDE} {ALIKE} {MOST_ROWS} {MOST_OTHERS}"
+    digest = hashlib.blake2b(f"{key} {rules}".encode(), digest_size=16)
+    for split in SPLITS:
+        digest.update(f" {split} {len(splits[split])} ".encode())
+        digest.update(np.ascontiguousarray(splits[split], np.int64).data)
+    rows = sum(len(_asked(splits[one])) for one, _ in _PAIRS)
+    make = functools.partial(_nearest_of_pairs, images, splits, threads)
+    return np.asarray(store.open(digest.hexdigest(), rows, make))
+
+
+def nearest_rows(images: NDArray[Any], splits: dict[Split, Indices], threads: int) -> Indices:
+    """Compare each two splits of `images`, (n, px, px, 3), from afar.
+
+    For train and validation, train and test, validation and test in turn: for each row that is
+    looked at of the former, the row of the latter that is a near copy; where there is none, the row
+    itself.
+    """
+    return np.concatenate(list(_nearest_of_pairs(images, splits, threads)))
+
+
+def _nearest_of_pairs(
+    images: NDArray[Any], splits: dict[Split, Indices], threads: int
+) -> Iterator[Indices]:
+    rows = {split: _evenly(splits[split], MOST_OTHERS) for split in SPLITS}
+    looks = {split: signatures(images, rows[split], threads) for split in SPLITS}
+    for one, other in _PAIRS:
+        places = _evenly(np.arange(len(rows[one])), MOST_ROWS)
+        asked = rows[one][places]
+        near, nearest = _nearest(looks[one][places], looks[other])
+        copies = rows[other][nearest] if len(rows[other]) else asked
+        yield np.where(near, copies, asked).astype(np.int64)
+
+
+def _asked(rows: Indices) -> Indices:
+    """Those of a split that are looked at."""
+    return _evenly(_evenly(rows, MOST_OTHERS), MOST_ROWS)
 
 
 def _evenly(rows: Indices, most: int) -> Indices:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import FIRST_RULES, SOURCES, Data
 from tlsearch.data.audit import audit
@@ -29,6 +30,7 @@ from tlsearch.data.decode import (
 )
 from tlsearch.data.depth import ALONE, Bits, Values, bits_of, depth_note, depths
 from tlsearch.data.listing import Listing, Split, only, pooled
+from tlsearch.data.near_duplicates import NearCopies, kept_nearest, near_copies
 from tlsearch.data.remarks import counted, filled_note, left_out_note, require_readable
 from tlsearch.data.splits import Division, Indices, divide
 from tlsearch.store.arrays import ArrayStore
@@ -130,8 +132,13 @@ def original_pictures(
     return paths
 
 
-def prepare(data: Data, cache: Path) -> ImageData:
-    """List, decode (once a data set, under `cache`), split and audit; all data errors come here."""
+def prepare(data: Data, cache: Path, threads: int | None = None) -> ImageData:
+    """List, decode, split and audit; all data errors come here.
+
+    What takes long is done once a data set, in `threads` (by default one for each granted core),
+    and kept under `cache`.
+    """
+    threads = threads or granted_cores()
     listing = list_source(data)
     bits, of_depth = _bits(listing, data, cache)
     decoded = _decoded(listing, data, cache, bits)
@@ -140,8 +147,14 @@ def prepare(data: Data, cache: Path) -> ImageData:
     division = _divided(listing, data, decoded.readable)
     moved = counted(listing, division.moved)
     notes = [*filter(None, (left_out_note(unreadable, listing), of_depth, filled_note(moved)))]
-    hashes = _hashes(decoded, ArrayStore(cache / "hashes"))
-    found = audit(listing, decoded.images, hashes, division.rows, data.duplicates, decoded.readable)
+    hashes = _hashes(decoded, ArrayStore(cache / "hashes"), threads)
+    audits = ArrayStore(cache / "audits")
+
+    def near(splits: dict[Split, Indices]) -> NearCopies:
+        nearest = kept_nearest(decoded.images, splits, audits, decoded.key, threads)
+        return near_copies(hashes, splits, nearest)
+
+    found = audit(listing, hashes, division.rows, data.duplicates, near, decoded.readable)
     for finding in (*notes, *found.findings):
         log.warning(finding)
     splits = division.rows | {"train": found.train}
@@ -222,9 +235,10 @@ def _divided(listing: Listing, data: Data, readable: NDArray[np.bool_]) -> Divis
     )
 
 
-def _hashes(decoded: Decoded, store: ArrayStore) -> NDArray[np.uint64]:
+def _hashes(decoded: Decoded, store: ArrayStore, threads: int) -> NDArray[np.uint64]:
     images = decoded.images
-    return np.asarray(store.open(decoded.key, len(images), lambda: [content_hashes(images)]))
+    found = store.open(decoded.key, len(images), lambda: [content_hashes(images, threads)])
+    return np.asarray(found)
 
 
 def _require_classes(classes: tuple[str, ...], train_labels: NDArray[np.int32]) -> None:

@@ -13,7 +13,8 @@ from tlsearch.store.arrays import DAMAGED
 from tlsearch.store.entries import Entry, age_s, array_checksum, entries, remove, to_evict
 from tlsearch.store.shards import abandoned
 
-KINDS = ("features", "images", "hashes", "depths", "readable")  # the folders of a cache
+# The folders of a cache.
+KINDS = ("features", "images", "hashes", "depths", "readable", "audits")
 _KEY = re.compile(r"[0-9a-f]{32}")  # a name that is no key is not ours to delete
 
 

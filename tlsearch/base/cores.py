@@ -1,0 +1,68 @@
+"""The processor cores that this process was granted, and work in order over them."""
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+_CGROUP = Path("/sys/fs/cgroup")
+AHEAD = 2  # items begun for each thread: one at work, one ready
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def granted_cores(cgroup: Path = _CGROUP) -> int:
+    """How many cores this process may keep busy: by its affinity, and by its container's quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    allowed = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
+    """The results of `function`, in the order of the items; `threads` of them are computed at once.
+
+    Items are taken and results are held only as far as keeps every thread busy. For functions that
+    release the interpreter's lock, as NumPy's and Pillow's do.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                begun.append(pool.submit(function, item))
+                if len(begun) >= AHEAD * threads:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
+
+
+def _quota(cgroup: Path) -> float | None:
+    """The cores of a container's CPU quota, of the second version of control groups or the first;
+    None without a quota.
+    """
+    limit, period = _first(cgroup / "cpu.max", cgroup / "cpu" / "cpu.cfs_quota_us")
+    if not period:
+        period = _first(cgroup / "cpu" / "cpu.cfs_period_us")[0]
+    if limit.isdigit() and period.isdigit() and int(limit) and int(period):
+        return int(limit) / int(period)
+    return None  # "max", or -1
+
+
+def _first(*paths: Path) -> tuple[str, str]:
+    """The two words of the first of these files that can be read; the second may be absent."""
+    for path in paths:
+        try:
+            limit, _, period = path.read_text().strip().partition(" ")
+        except OSError:
+            continue
+        return limit, period
+    return "", ""
