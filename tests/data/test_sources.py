@@ -1,6 +1,7 @@
 """From folders to images ready for trials: what is dropped, what is named, what is decoded anew."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import ImageData, list_source, prepare
+from tlsearch.store.users import used
 
 ImageFolder = Callable[[dict[str, int]], Path]
 Picture = Callable[..., None]
@@ -239,3 +241,20 @@ def test_a_second_look_at_the_images_reads_no_pixels(
     assert {s: r.tolist() for s, r in again.splits.items()} == {
         s: r.tolist() for s, r in first.splits.items()
     }
+
+
+def test_images_beyond_the_budget_go_but_for_those_that_are_used(
+    image_folder: ImageFolder, tmp_path: Path
+) -> None:
+    root, cache = image_folder(SPLIT), tmp_path / "cache"
+    one = 14 * 8 * 8 * 3 + 200  # bytes of one decoded array
+    kept: list[Path] = []
+    for px in (8, 9, 10):
+        kept.append(prepare(Data(path=root, image_px=px), cache, budget_bytes=2 * one).images_path)
+        os.utime(kept[-1], (px, px))
+    assert [path.exists() for path in kept] == [False, False, True]
+    with used(kept[2]):
+        last = prepare(Data(path=root, image_px=8), cache, budget_bytes=one).images_path
+        assert last == kept[0]
+        assert kept[2].exists()
+        assert last.exists()

@@ -20,12 +20,15 @@ from tlsearch.store.caches import (
     evict,
     fault,
     held,
+    in_use,
     leftovers,
+    make_room,
     mapped_files,
     remove_faulty,
     to_prune,
 )
 from tlsearch.store.entries import Entry, sidecar
+from tlsearch.store.users import is_used, used
 
 ROWS = np.arange(400, dtype=np.float32).reshape(100, 4)
 KEYS = [
@@ -215,3 +218,80 @@ def test_locks_that_are_held_stay(tmp_path: Path) -> None:
         began = time.monotonic()
         assert list(leftovers(tmp_path)) == []
         assert time.monotonic() - began < 1
+
+
+IMAGES = [f"{place:032x}" for place in range(4)]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> ArrayStore:
+    """Four arrays of images of 1,128 bytes, opened at 0, 1, 2, 3 s, and a file of the user's."""
+    store = ArrayStore(tmp_path / "images", budget_bytes=4 * 1128)
+    for age, key in enumerate(IMAGES):
+        store.open(key, 10, lambda: [np.ones((10, 10, 10), np.uint8)])
+        os.utime(store.path(key), (age, age))
+    np.save(store.root / "mine.npy", ROWS)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gone"), [(0, 0), (1, 1), (1128, 1), (1129, 2), (4 * 1128, 4), (10**9, 4)]
+)
+def test_images_make_room_least_recently_used_first(
+    images: ArrayStore, wanted: int, gone: int
+) -> None:
+    assert [entry.key for entry in make_room(images, wanted)] == IMAGES[:gone]
+    assert [path.stem for path in sorted(images.root.glob("0*.npy"))] == IMAGES[gone:]
+    assert (images.root / "mine.npy").exists()
+
+
+def test_images_that_are_mapped_used_or_just_opened_stay(images: ArrayStore) -> None:
+    mapped = np.load(images.path(IMAGES[0]), mmap_mode="r")
+    os.utime(images.path(IMAGES[2]))
+    with used(images.path(IMAGES[1])):
+        assert [entry.key for entry in make_room(images, 10**9)] == [IMAGES[3]]
+        assert not is_used(images.path(IMAGES[0]))
+    del mapped
+    assert [entry.key for entry in make_room(images, 10**9)] == IMAGES[:2]
+    assert not list(images.root.glob("*.user"))
+
+
+def test_without_a_budget_images_stay(images: ArrayStore) -> None:
+    assert make_room(ArrayStore(images.root), 10**12) == []
+
+
+USER = """
+import sys
+from pathlib import Path
+from tlsearch.store.users import used
+with used(Path(sys.argv[1])):
+    print("used", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_an_array_is_used_until_its_process_ends(images: ArrayStore) -> None:
+    path = images.path(IMAGES[0])
+    with subprocess.Popen(
+        [sys.executable, "-c", USER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"used\n"
+        assert in_use([path, images.path(IMAGES[1])]) == {path.resolve()}
+        assert list(leftovers(images.root.parent)) == []
+        process.kill()
+        process.wait()
+    (left,) = leftovers(images.root.parent)
+    assert left.suffix == ".user"
+    assert in_use([path]) == set()
+
+
+def test_an_array_of_a_folder_that_may_only_be_read_can_be_used(
+    images: ArrayStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr("tlsearch.store.users.FileLock.acquire", refuse)
+    with used(images.path(IMAGES[0])):
+        assert images.path(IMAGES[0]).exists()

@@ -95,13 +95,13 @@ def prune(
     format: Format = "table",
 ) -> None:
     """Remove what was not used for longest; what is being written or in use stays."""
-    from tlsearch.store.caches import evict, held, leftovers, mapped_files, to_prune
+    from tlsearch.store.caches import evict, held, in_use, leftovers, to_prune
 
     older_s = _limits(to, older, everything)
     cache = _folder(cache)
     every = held(cache)
     to_bytes = None if to is None else int(to * 1e9)
-    going = to_prune(every, to_bytes, older_s, mapped_files())
+    going = to_prune(every, to_bytes, older_s, in_use(one.entry.path for one in every))
     freed = [one for one in going if evict(one.entry)]
     stale = [str(path) for path in leftovers(cache)] if everything else []
     kept = _total(every) - _total(freed)

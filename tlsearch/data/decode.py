@@ -27,6 +27,7 @@ from tlsearch.data.picture_file import (
     upright,
 )
 from tlsearch.store.arrays import ArrayStore
+from tlsearch.store.caches import make_room
 
 BLOCK = 256
 HASHED_BYTES = 2**24  # of pixels that a thread hashes together
@@ -80,10 +81,14 @@ def _opened(
     def prepare(picture: Picture) -> NDArray[Any]:
         return read_square(picture, bits, image_px)
 
+    def make() -> Iterator[NDArray[Any]]:
+        make_room(store, len(listing.examples) * image_px * image_px * 3)
+        return _blocks(listing, image_px, prepare, failed)
+
     return store.open(
         key,
         len(listing.examples),
-        lambda: _blocks(listing, image_px, prepare, failed),
+        make,
         {"source": listing.source, "image_px": image_px},
     )
 

@@ -34,6 +34,7 @@ from tlsearch.data.near_duplicates import NearCopies, kept_nearest, near_copies
 from tlsearch.data.remarks import counted, filled_note, left_out_note, require_readable
 from tlsearch.data.splits import Division, Indices, divide
 from tlsearch.store.arrays import ArrayStore
+from tlsearch.store.entries import touch
 
 log = logging.getLogger(__name__)
 
@@ -132,16 +133,20 @@ def original_pictures(
     return paths
 
 
-def prepare(data: Data, cache: Path, threads: int | None = None) -> ImageData:
+def prepare(
+    data: Data, cache: Path, threads: int | None = None, budget_bytes: int | None = None
+) -> ImageData:
     """List, decode, split and audit; all data errors come here.
 
     What takes long is done once a data set, in `threads` (by default one for each granted core),
-    and kept under `cache`.
+    and kept under `cache`. Where the decoded images there would exceed `budget_bytes`, those that
+    nobody uses go, least recently used first. Whoever reads these images says so with
+    `store.users.used`.
     """
-    threads = threads or granted_cores()
+    threads, images = threads or granted_cores(), ArrayStore(cache / "images", budget_bytes)
     listing = list_source(data)
     bits, of_depth = _bits(listing, data, cache)
-    decoded = _decoded(listing, data, cache, bits)
+    decoded = _decoded(listing, data, cache, images, bits)
     unreadable = tuple(reasons(listing, decoded.readable, bits))
     require_readable(listing, decoded.readable, unreadable)
     division = _divided(listing, data, decoded.readable)
@@ -160,8 +165,9 @@ def prepare(data: Data, cache: Path, threads: int | None = None) -> ImageData:
     splits = division.rows | {"train": found.train}
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
     _require_classes(listing.classes, labels[splits["train"]])
+    touch(images.path(decoded.key))
     return ImageData(
-        images_path=ArrayStore(cache / "images").path(decoded.key),
+        images_path=images.path(decoded.key),
         classes=listing.classes,
         labels=labels,
         hashes=hashes,
@@ -213,8 +219,9 @@ def _bits(listing: Listing, data: Data, cache: Path) -> tuple[Bits | None, str]:
     return bits, depth_note(found, bits)
 
 
-def _decoded(listing: Listing, data: Data, cache: Path, bits: Bits | None) -> Decoded:
-    store = ArrayStore(cache / "images")
+def _decoded(
+    listing: Listing, data: Data, cache: Path, store: ArrayStore, bits: Bits | None
+) -> Decoded:
     if data.unreadable == "skip":
         masks = ArrayStore(cache / "readable")
         return decode_readable(listing, data.image_px, store, masks, bits)

@@ -19,6 +19,7 @@ from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, Tri
 from tlsearch.results.record.study_file import damaged_config
 from tlsearch.results.remote.copies import fetched, more
 from tlsearch.search.trial.prepared_images import prepared
+from tlsearch.store.users import used
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,4 +146,5 @@ def export(
     require_same_images(study, data)
     request = export_request(config, study.home, data, kept, ("keras",) if single else formats, out)
     write = export_file if single else export_bundle
-    return write(dataclasses.replace(request, timed=timed)).manifest
+    with used(data.images_path):
+        return write(dataclasses.replace(request, timed=timed)).manifest

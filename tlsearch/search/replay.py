@@ -180,7 +180,7 @@ def _place(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
     except RuntimeError as error:
         told = f"TensorFlow runs in this process with other threads than the {threads} of trial"
         raise ConfigError([f"{told} {row.number}; replay it in a process of its own"]) from error
-    data = prepare(config.data, config.cache_path)
+    data = prepare(config.data, config.cache_path, budget_bytes=int(config.cache_gb * 1e9))
     require_same_images(study, data)
     return replace(workplace(config, data, study.home.root), cpus=threads)
 

@@ -23,6 +23,7 @@ from tlsearch.search.handle import Study, require_same_images
 from tlsearch.search.trial.prepared_images import describe, read_images, require_weight_files
 from tlsearch.search.trial.weight_files import file_digests, require_same_files
 from tlsearch.search.winner.artifacts import write_data
+from tlsearch.store.users import used
 
 if TYPE_CHECKING:
     from tlsearch.search.ending import Ending
@@ -91,7 +92,7 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
     work.when_lost(ending.fail)
     # No thread computes while Ray starts: it forks, and NumPy's threads do not outlive a fork. Ray
     # takes SIGTERM as it starts; the signals are ours after that.
-    with connect(config.resources) as slots, signals(ending):
+    with used(data.images_path), connect(config.resources) as slots, signals(ending):
         require_ready(config, home)
         home.sweep()
         _begin(config, home, data)

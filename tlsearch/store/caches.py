@@ -2,19 +2,21 @@
 
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from tlsearch.store.arrays import DAMAGED
+from tlsearch.store.arrays import DAMAGED, ArrayStore
 from tlsearch.store.entries import Entry, age_s, array_checksum, entries, remove, to_evict
 from tlsearch.store.shards import abandoned
+from tlsearch.store.users import is_used
 
 # The folders of a cache.
 KINDS = ("features", "images", "hashes", "depths", "readable", "audits")
+JUST_OPENED_S = 60
 _KEY = re.compile(r"[0-9a-f]{32}")  # a name that is no key is not ours to delete
 
 
@@ -91,6 +93,25 @@ def evict(entry: Entry) -> bool:
         return False
 
 
+def make_room(store: ArrayStore, wanted_bytes: int) -> list[Entry]:
+    """Evict what was not used for longest until `wanted_bytes` more fit into the store's budget.
+
+    What a process uses stays, and what was opened within the last minute: whoever opened it may be
+    about to use it. So does a file that is no entry of ours. There may be too little room even so.
+    Returns what went.
+    """
+    if store.budget_bytes is None or not store.root.is_dir():
+        return []
+    with FileLock(store.root / "budget.lock"):
+        every = [entry for entry in entries(store.root) if _KEY.fullmatch(entry.key)]
+        stay = in_use([entry.path for entry in every])
+        free = [e for e in every if e.path.resolve() not in stay and age_s(e) > JUST_OPENED_S]
+        kept = sum(entry.bytes for entry in every) - sum(entry.bytes for entry in free)
+        room = max(store.budget_bytes - kept, 0)
+        going = to_evict(free, min(wanted_bytes, room), room) or ()
+        return [entry for entry in going if evict(entry)]
+
+
 def to_prune(
     every: Sequence[Held], to_bytes: int | None, older_s: float | None, in_use: Collection[Path]
 ) -> list[Held]:
@@ -106,6 +127,12 @@ def to_prune(
     kept = sum(one.entry.bytes for one in every) - sum(one.entry.bytes for one in free)
     going = to_evict([one.entry for one in free], 0, max(to_bytes - kept, 0)) or ()
     return [one for one in free if one.entry in going]
+
+
+def in_use(paths: Iterable[Path]) -> set[Path]:
+    """Those of these arrays that a process has mapped or says that it uses, links resolved."""
+    mapped = mapped_files()
+    return {path.resolve() for path in paths if path.resolve() in mapped or is_used(path)}
 
 
 def mapped_files() -> set[Path]:
@@ -126,7 +153,7 @@ def leftovers(cache: Path) -> Iterator[Path]:
         for folder in abandoned(root):
             shutil.rmtree(folder, ignore_errors=True)
             yield folder
-        for pattern in (".*.npy.*", ".*.json.*", "*.json", "*.passlock", "*.lock"):
+        for pattern in (".*.npy.*", ".*.json.*", "*.json", "*.passlock", "*.lock", "*.user"):
             yield from filter(_forgotten, sorted(root.glob(pattern)))
 
 
@@ -135,7 +162,8 @@ def _forgotten(path: Path) -> bool:
     key = path.name.lstrip(".").split(".")[0]
     if not _KEY.fullmatch(key):
         return False
-    lock = path if path.suffix == ".passlock" else path.with_name(f"{key}.lock")
+    own = path.suffix in (".passlock", ".user")
+    lock = path if own else path.with_name(f"{key}.lock")
     try:
         with FileLock(lock, timeout=0):
             if path.name.startswith(".") or not _belongs(path):
@@ -147,4 +175,6 @@ def _forgotten(path: Path) -> bool:
 
 
 def _belongs(path: Path) -> bool:
+    if path.suffix == ".user":  # its process has ended, else its lock were not free
+        return False
     return path.with_suffix(".npy" if path.suffix != ".passlock" else ".pass").exists()

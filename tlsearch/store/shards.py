@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tlsearch.base.files import parse_json, whole_file, write_json
 from tlsearch.store.entries import About, checksum, digest
+from tlsearch.store.users import free
 
 Block = Callable[[int, int], Sequence[NDArray[Any]]]
 _FORMAT = "1"  # a part of a pass's name: other versions' partial files are never taken up
@@ -235,7 +236,7 @@ class Pass:
 def abandoned(root: Path) -> Iterator[Path]:
     """Folders of passes that nobody works at any more."""
     for folder in sorted(root.glob("*.pass")):
-        if all(_free(worker) for worker in folder.glob("*.worker")):
+        if all(free(worker) for worker in folder.glob("*.worker")):
             yield folder
 
 
@@ -246,14 +247,6 @@ def partial_bytes(root: Path) -> int:
         with contextlib.suppress(FileNotFoundError):  # it has its name meanwhile
             total += path.stat().st_size
     return total
-
-
-def _free(lock: Path) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return True
-    except (Timeout, FileNotFoundError) as error:
-        return isinstance(error, FileNotFoundError)
 
 
 def _check(spec: ArraySpec, array: NDArray[Any], rows: int) -> None:

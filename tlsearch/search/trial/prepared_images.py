@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES, WEIGHTS
-from tlsearch.config.schema import SearchConfig
+from tlsearch.config.schema import Resources, SearchConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.results.live.events import DataRead, DataReading, Listen
 
@@ -23,12 +24,21 @@ def read_images(config: SearchConfig, listen: Listen) -> ImageData:
 
 def prepared(config: SearchConfig) -> ImageData:
     """The images as trials take them: decoded, split, audited."""
+    threads, budget_bytes = _threads(config.resources), int(config.cache_gb * 1e9)
+    how = (config.data, config.cache_path, threads, budget_bytes)
     if config.data.kind != "tfds":
-        return prepare(config.data, config.cache_path)
+        return prepare(*how)
     from tlsearch.search.cluster.ray_session import connect, in_worker
 
     with connect(config.resources):  # TFDS imports TensorFlow, which the driver never does
-        return in_worker(prepare, config.data, config.cache_path)
+        return in_worker(prepare, *how)
+
+
+def _threads(resources: Resources) -> int:
+    """As many as the trials that run at a time may keep busy, on the cores of this machine."""
+    if resources.max_concurrent == "auto":
+        return granted_cores()
+    return min(granted_cores(), resources.max_concurrent * resources.cpus_per_trial)
 
 
 def require_weight_files(config: SearchConfig) -> None:

@@ -12,6 +12,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.node_checks import versions
+from tlsearch.store.users import used
 
 if TYPE_CHECKING:
     from tlsearch.features import Fetch
@@ -78,7 +79,8 @@ class Workplace:
         store = shared_store(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
         if feature_dtype is not None:
             store = store.settled(feature_dtype)
-        yield from train(trial, self.data, store, start, shared_executor(self.cuts), network)
+        with used(self.data.images_path):
+            yield from train(trial, self.data, store, start, shared_executor(self.cuts), network)
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the metric is the better one."""
