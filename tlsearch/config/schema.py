@@ -114,7 +114,8 @@ class SearchConfig(Frozen):
     views: Annotated[int | Literal["online"], whole_or("online", 1)] = 8
     feature_dtype: Literal["float16", "float32"] = "float16"
     cache: LocalPath = Path("~/.cache/tlsearch")
-    cache_gb: Annotated[float, Field(ge=0, le=1e9)] = 20  # of features; 0 recomputes in every epoch
+    # Of features, and of decoded images as much again; 0 recomputes features in every epoch.
+    cache_gb: Annotated[float, Field(ge=0, le=1e9)] = 20
     history: Literal["epoch", "batch"] = "epoch"  # what a learning curve has a point of
     tensorboard: bool = False  # write learning curves as TensorBoard event files too
     export: Annotated[tuple[FormatName, ...], Field(min_length=1)] = ("keras",)

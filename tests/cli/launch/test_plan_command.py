@@ -44,9 +44,11 @@ MADE = Plan(
         ),
         Kept("resnet152", "default", "all", "all", "input_layer", 2, 0, "images", ""),
     ),
+    image_bytes=2_000_000_000,
     feature_bytes=240_500_000,
     study_bytes=33_400_000,
     slot_bytes=1_600_000_000,
+    after_bytes=3_300_000_000,
 )
 SURVEY = Survey(5, {"train": 2598, "validation": 547, "test": 525}, 19.2)
 
@@ -59,6 +61,8 @@ def test_a_plan_fits_a_terminal_and_says_all(capsys):
         assert word in said
     for told in ("12.5", "12345.6", "block7b_project_bn", "recomputed  no room", "240.5 MB"):
         assert told in said
+    assert "2.0 GB of decoded images" in said
+    assert "after the trials at most about 3.3 GB in one process" in said
     assert "about 1 h 53 min to the last trial's end" in said
     assert "2 views of the training images" in said
 

@@ -205,3 +205,14 @@ def test_blocks_are_planned_at_each_backbones_own_layers():
         ("densenet121", 286, "2 blocks"),
     ]
     assert made.wall_s > 0
+
+
+def test_a_plan_counts_the_decoded_images_and_the_process_after_the_trials():
+    found = plan(config(), machine(), SURVEY, 2)
+    assert found.image_bytes == 350 * 48 * 48 * 3
+    assert found.after_bytes == 3 * 10**9
+    images = {"train": 10**6, "validation": 10**5, "test": 10**5}
+    many, roomy = replace(SURVEY, images=images), replace(machine(), resident_bytes=3 * 10**9)
+    confirmed, alone = (plan(config(confirm=n), roomy, many, 2) for n in (3, 0))
+    assert confirmed.after_bytes == confirmed.slot_bytes == 4 * 10**9
+    assert alone.after_bytes == 3 * 10**9

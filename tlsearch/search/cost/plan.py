@@ -1,5 +1,4 @@
-"""What a search will cost, import math
-from what its machine takes for a step: arithmetic, nothing else."""
+"""What a search will cost, from what its machine takes for a step: arithmetic, nothing else."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,8 @@ RAY_START_S = 3.0
 TRIAL_S = 0.1  # beyond its epochs: proposing, scheduling, reporting
 EPOCH_S = 0.005
 WEIGHT_BYTES = 4
+CHANNELS = 3  # of a decoded image, a byte each
+EXPORT_BYTES = 2 * 10**9  # that exporting and testing take at most, beyond the process itself
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ class Plan:
     Ray's start to the last trial's end, with decoding before it in `seconds.decode`; confirming the
     winner then takes `confirm_s` at most.
 
-    `slot_bytes` is the memory of one slot, `study_bytes` the weights that are kept.
+    `slot_bytes` is the memory of one slot, `after_bytes` that of the largest process after the
+    trials: one that confirms, or the one that exports and tests. On disk, `image_bytes` are the
+    decoded images, `study_bytes` the weights that are kept.
     """
 
     trials: int
@@ -70,9 +73,11 @@ class Plan:
     confirm_s: float
     out_of_time: bool
     features: tuple[Kept, ...]
+    image_bytes: int
     feature_bytes: int
     study_bytes: int
     slot_bytes: int
+    after_bytes: int
 
 
 def plan(config: SearchConfig, calibration: Calibration, survey: Survey, slots: int) -> Plan:
@@ -94,9 +99,11 @@ def plan(config: SearchConfig, calibration: Calibration, survey: Survey, slots: 
         confirm_s=confirm_s,
         out_of_time=budget is not None and wall_s > budget,
         features=costs.features,
+        image_bytes=sum(survey.images.values()) * config.data.image_px**2 * CHANNELS,
         feature_bytes=sum(kept.bytes for kept in costs.features if kept.kept),
         study_bytes=costs.study_bytes(),
         slot_bytes=costs.slot_bytes(),
+        after_bytes=costs.after_bytes(),
     )
 
 
@@ -162,6 +169,11 @@ class _Costs:
         """A process, and the rows that it holds in memory."""
         rows = sum(kept.bytes for kept in self.features if kept.kept)
         return self._machine.memory_bytes + min(rows, self._machine.resident_bytes)
+
+    def after_bytes(self) -> int:
+        """The larger one of a process that trains again and of the one that exports and tests."""
+        exporting = self._machine.memory_bytes + EXPORT_BYTES
+        return max(self.slot_bytes(), exporting) if self._config.confirm else exporting
 
     def _training(self, trained: Reaching) -> float:
         trials = self._config.trials

@@ -1,10 +1,10 @@
 """What a data set holds and takes to decode, found out without reading every picture."""
 
 import itertools
-import os
 import time
 from pathlib import Path
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Data
 from tlsearch.config.schema import SearchConfig
@@ -43,7 +43,7 @@ def of_read(data: ImageData) -> Survey:
 
 
 def _decode_s(listing: Listing, data: Data) -> float:
-    """Seconds a picture, where every core decodes."""
+    """Seconds a picture, where every granted core decodes."""
     began, count = time.perf_counter(), 0
     for picture in itertools.islice(listing.pictures(), SAMPLE):
         try:
@@ -52,4 +52,4 @@ def _decode_s(listing: Listing, data: Data) -> float:
             if data.unreadable == "error":
                 raise
         count += 1
-    return (time.perf_counter() - began) / max(1, count) / (os.cpu_count() or 1)
+    return (time.perf_counter() - began) / max(1, count) / granted_cores()
