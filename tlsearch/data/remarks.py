@@ -1,5 +1,6 @@
 """What there is to say of pictures that were left out, or moved to another split."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,9 +34,9 @@ def counted(listing: Listing, moved: Mapping[Split, Indices]) -> dict[Split, dic
     """Split -> class -> how many of its pictures these are."""
     found: dict[Split, dict[str, int]] = {}
     for split, rows in moved.items():
-        names = [listing.classes[listing.examples[row].label] for row in rows.tolist()]
+        names = Counter(listing.classes[listing.examples[row].label] for row in rows.tolist())
         if names:
-            found[split] = {name: names.count(name) for name in sorted({*names})}
+            found[split] = dict(sorted(names.items()))
     return found
 
 

@@ -87,7 +87,8 @@ def _draw(
     of it fills small classes.
     """
     places = np.array([position(examples[i].key) for i in pool])
-    labels = np.array([examples[i].label for i in pool])
+    labels = np.array([examples[i].label for i in pool], dtype=np.int64)
+    by_class = _by_class(labels)
     free = np.ones(len(pool), dtype=bool)
     taken: dict[Split, Mask] = {}
     start = 0.0
@@ -100,7 +101,7 @@ def _draw(
             free &= ~taken[split]
     for split, part in _test_first(parts):
         if isinstance(part, int):
-            taken[split] = _smallest(places, labels, free, part, split)
+            taken[split] = _smallest(places, by_class, free, part, split)
             free &= ~taken[split]
     for split, part in parts.items():
         if part == "rest":
@@ -108,18 +109,25 @@ def _draw(
             distances[split] = start - places
     shared = {split: mask for split, mask in taken.items() if not isinstance(parts[split], int)}
     before = {split: mask.copy() for split, mask in shared.items()}
-    for label in np.unique(labels):
+    for of_class in by_class.values():
         if rules > FIRST_RULES:
-            _fill(shared, labels == label, distances)
-        _give_each_one(shared, labels == label, places)
+            _fill(shared, of_class, distances)
+        _give_each_one(shared, of_class, places)
     moved = {split: np.sort(pool[shared[split] & ~before[split]]) for split in shared}
     return {
         split: pool[mask] for split, mask in taken.items()
     }, moved if rules > FIRST_RULES else {}
 
 
+def _by_class(labels: NDArray[np.int64]) -> dict[int, Indices]:
+    """Label -> the places of its examples, ascending: no class needs a look at all the others."""
+    order = np.argsort(labels, kind="stable")
+    found, starts = np.unique(labels[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))
+
+
 def _fill(
-    taken: dict[Split, Mask], of_class: Mask, distances: dict[Split, NDArray[np.float64]]
+    taken: dict[Split, Mask], of_class: Indices, distances: dict[Split, NDArray[np.float64]]
 ) -> None:
     """Validation, then test: a class of which it has few gets the nearest ones of train."""
     lent = taken.get("train")
@@ -127,19 +135,21 @@ def _fill(
         if lent is None or split not in taken:
             continue
         mask = taken[split]
-        has, kept = int((mask & of_class).sum()), int((lent & of_class).sum())
+        candidates = of_class[lent[of_class]]
+        has, kept = int(mask[of_class].sum()), len(candidates)
         wanted = sum(KEPT * (has + n) <= kept - n for n in range(1, LEAST - has + 1))
-        candidates = np.flatnonzero(lent & of_class)
         nearest = candidates[np.argsort(distances[split][candidates], kind="stable")[:wanted]]
         lent[nearest], mask[nearest] = False, True
 
 
-def _give_each_one(taken: dict[Split, Mask], of_class: Mask, places: NDArray[np.float64]) -> None:
+def _give_each_one(
+    taken: dict[Split, Mask], of_class: Indices, places: NDArray[np.float64]
+) -> None:
     """A class so small that a split drew none of it: its largest split gives that one its first."""
     for mask in taken.values():
-        largest = max(taken.values(), key=lambda other: int((other & of_class).sum()))
-        donors = np.flatnonzero(largest & of_class)
-        if len(donors) > 1 and not (mask & of_class).any():
+        largest = max(taken.values(), key=lambda other: int(other[of_class].sum()))
+        donors = of_class[largest[of_class]]
+        if len(donors) > 1 and not mask[of_class].any():
             moved = donors[np.argmin(places[donors])]
             largest[moved], mask[moved] = False, True
 
@@ -150,7 +160,7 @@ def _test_first(parts: dict[Split, Part]) -> list[tuple[Split, Part]]:
 
 def _smallest(
     places: NDArray[np.float64],
-    labels: NDArray[np.int64],
+    by_class: dict[int, Indices],
     free: NDArray[np.bool_],
     count: int,
     split: Split,
@@ -161,9 +171,9 @@ def _smallest(
             f"data.splits.{split}: found {count}, but only {free.sum()} images are left"
         )
     chosen = np.zeros(len(places), dtype=bool)
-    quota = _spread(count, np.bincount(labels[free], minlength=int(labels.max()) + 1))
-    for label, share in enumerate(quota):
-        rows = np.flatnonzero(free & (labels == label))
+    left = [rows[free[rows]] for rows in by_class.values()]
+    quota = _spread(count, np.array([len(rows) for rows in left]))
+    for rows, share in zip(left, quota, strict=True):
         chosen[rows[np.argsort(places[rows], kind="stable")[:share]]] = True
     return chosen
 

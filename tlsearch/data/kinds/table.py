@@ -46,7 +46,8 @@ def list_csv(path: Path, root: Path | None = None) -> Listing:
     if mistakes:
         raise all_wrong([f"{path}:{line}: {why}" for line, why in sorted(mistakes)])
     classes = tuple(sorted({row.label for row in rows}))
-    found = {row.path: _example(row, below, classes) for row in rows}
+    labels = {name: label for label, name in enumerate(classes)}
+    found = {row.path: _example(row, below, labels) for row in rows}
     examples = sorted(found.values(), key=lambda example: example.key)
     return Listing(str(path), classes, examples, lambda: (below / e.key for e in examples))
 
@@ -80,6 +81,8 @@ def _read(path: Path, lines: Iterator[str]) -> Iterator[_Row]:
 
 def _from(below: Path, path: str) -> str:
     """A path under `below` from there, so that its split is the same on every machine."""
+    if not os.path.isabs(path):
+        return path
     start = os.path.normpath(below)
     return os.path.relpath(path, start) if Path(path).is_relative_to(start) else path
 
@@ -113,6 +116,6 @@ def _contradictions(rows: list[_Row]) -> Iterator[tuple[int, str]]:
             yield row.line, f"{row.path}: another {what} than in line {before.line}"
 
 
-def _example(row: _Row, below: Path, classes: tuple[str, ...]) -> Example:
+def _example(row: _Row, below: Path, labels: Mapping[str, int]) -> Example:
     label, split = row.means
-    return Example(row.path, classes.index(label), split, file_version(below / row.path))
+    return Example(row.path, labels[label], split, file_version(below / row.path))
