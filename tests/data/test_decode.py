@@ -2,7 +2,9 @@
 
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tlsearch.base.cores import AHEAD
 from tlsearch.base.errors import DataError
-from tlsearch.data.decode import content_hashes, decode, read_pixels, resize
-from tlsearch.data.listing import Example, Listing
+from tlsearch.data.decode import BLOCK_BYTES, content_hashes, decode, read_pixels, resize
+from tlsearch.data.depth import depths
+from tlsearch.data.listing import Example, Listing, Picture
 from tlsearch.data.mistakes import MOST_SHOWN
 from tlsearch.store.arrays import ArrayStore
 
@@ -126,6 +130,55 @@ def test_pictures_are_decoded_once_in_the_order_of_the_listing(tmp_path: Path) -
     for path in paths:
         path.unlink()
     np.testing.assert_array_equal(decode(listing, 6, store), images)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_few_pictures_are_decoded_at_once_and_held_before_they_are_written(
+    tmp_path: Path, threads: int
+) -> None:
+    taken, px = [0], 600
+    most = AHEAD * threads + BLOCK_BYTES // (px * px * 3) + 1
+    count = 2 * most
+
+    def pictures() -> Iterator[Picture]:
+        for shade in range(count):
+            taken[0] += 1
+            yield np.full((2, 2, 3), shade, np.uint8)
+
+    class Watched(ArrayStore):
+        def open(self, key: str, rows: int, make: Any, what: Any = None) -> Any:
+            def blocks() -> Iterator[Any]:
+                written = 0
+                for block in make():
+                    assert taken[0] - written <= most
+                    written += len(block)
+                    yield block
+
+            return super().open(key, rows, blocks, what)
+
+    listing = Listing("x", ("a",), [Example(str(row), 0) for row in range(count)], pictures)
+    images = decode(listing, px, Watched(tmp_path), threads=threads)
+    assert images[:, 0, 0, 0].tolist() == list(range(count))
+
+
+def test_decoding_uses_the_cores_that_were_granted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def watched(function: Any, items: Any, threads: int) -> Iterator[Any]:
+        asked.append(threads)
+        return map(function, items)
+
+    for module in ("decode", "depth"):
+        monkeypatch.setattr(f"tlsearch.data.{module}.in_order", watched)
+        monkeypatch.setattr(f"tlsearch.data.{module}.granted_cores", lambda: 3)
+    Image.fromarray(NOISE).save(tmp_path / "0.png")
+    listing = listing_of([tmp_path / "0.png"])
+    decode(listing, 8, ArrayStore(tmp_path / "a"))
+    decode(listing, 8, ArrayStore(tmp_path / "b"), threads=2)
+    depths(listing)
+    assert asked == [3, 2, 3]
 
 
 def test_all_unreadable_pictures_are_named_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 _CGROUP = Path("/sys/fs/cgroup")
-AHEAD = 2  # items begun for each thread: one at work, one ready
+AHEAD = 4  # items begun for each thread: the one at work, and those that are ready or done
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

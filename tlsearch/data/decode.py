@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlsearch.base.cores import in_order
+from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import PictureError
 from tlsearch.base.shown_text import storable
 from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
@@ -29,7 +28,7 @@ from tlsearch.data.picture_file import (
 from tlsearch.store.arrays import ArrayStore
 from tlsearch.store.caches import make_room
 
-BLOCK = 256
+BLOCK_BYTES = 2**24  # of decoded images that are written together
 HASHED_BYTES = 2**24  # of pixels that a thread hashes together
 
 # Told the images of a listing that failed, by their rows, once all were tried.
@@ -48,42 +47,60 @@ class Decoded:
 
 
 def decode(
-    listing: Listing, image_px: int, store: ArrayStore, bits: Bits | None = ALONE
+    listing: Listing,
+    image_px: int,
+    store: ArrayStore,
+    bits: Bits | None = ALONE,
+    threads: int | None = None,
 ) -> NDArray[Any]:
     """All images, (n, image_px, image_px, 3) uint8, in the order of the listing.
+
+    Decoded in so many threads, by default one for each granted core.
 
     Resized without keeping proportions, bilinear and antialiased, as the exported model does.
     Raises DataError naming every picture that cannot be read (of very many the first).
     """
-    return _opened(listing, image_px, store, bits, decoded_key(listing, image_px, bits), _refuse)
+    key = decoded_key(listing, image_px, bits)
+    return _opened(listing, image_px, store, bits, key, _refuse, threads or granted_cores())
 
 
 def decode_readable(
-    listing: Listing, image_px: int, store: ArrayStore, masks: ArrayStore, bits: Bits | None
+    listing: Listing,
+    image_px: int,
+    store: ArrayStore,
+    masks: ArrayStore,
+    bits: Bits | None,
+    threads: int,
 ) -> Decoded:
     """All images that can be read; which these are is kept in `masks`."""
     rows, whole = len(listing.examples), decoded_key(listing, image_px, bits)
     if store.path(whole).is_file():
-        return Decoded(whole, decode(listing, image_px, store, bits), np.ones(rows, bool))
+        return Decoded(whole, decode(listing, image_px, store, bits, threads), np.ones(rows, bool))
     key = partial_key(whole)
 
     def note(failed: dict[int, PictureError]) -> None:
         masks.open(key, rows, lambda: [~np.isin(np.arange(rows), [*failed])])
 
-    images = _opened(listing, image_px, store, bits, key, note)
-    readable = masks.open(key, rows, lambda: [_try_all(listing, bits)])
+    images = _opened(listing, image_px, store, bits, key, note, threads)
+    readable = masks.open(key, rows, lambda: [_try_all(listing, bits, threads)])
     return Decoded(key, images, np.asarray(readable))
 
 
 def _opened(
-    listing: Listing, image_px: int, store: ArrayStore, bits: Bits | None, key: str, failed: Failed
+    listing: Listing,
+    image_px: int,
+    store: ArrayStore,
+    bits: Bits | None,
+    key: str,
+    failed: Failed,
+    threads: int,
 ) -> NDArray[Any]:
     def prepare(picture: Picture) -> NDArray[Any]:
         return read_square(picture, bits, image_px)
 
     def make() -> Iterator[NDArray[Any]]:
         make_room(store, len(listing.examples) * image_px * image_px * 3)
-        return _blocks(listing, image_px, prepare, failed)
+        return _blocks(listing, image_px, prepare, failed, threads)
 
     return store.open(
         key,
@@ -193,19 +210,26 @@ def _digests(images: NDArray[Any]) -> bytes:
 
 
 def _blocks(
-    listing: Listing, image_px: int, prepare: Callable[[Picture], NDArray[Any]], failed: Failed
+    listing: Listing,
+    image_px: int,
+    prepare: Callable[[Picture], NDArray[Any]],
+    failed: Failed,
+    threads: int,
 ) -> Iterator[NDArray[Any]]:
     """The images in blocks, a black one for each that fails; `failed` is told of those."""
     black = np.zeros((image_px, image_px, 3), np.uint8)
     failures: dict[int, PictureError] = {}
-    rows = itertools.count()
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
-        pictures = listing.pictures()
-        while batch := list(itertools.islice(pictures, BLOCK)):
-            done = list(pool.map(lambda picture: _attempt(prepare, picture), batch))
-            tried = zip(done, rows, strict=False)  # in this order no row is lost between batches
-            failures |= {row: item for item, row in tried if isinstance(item, PictureError)}
-            yield np.stack([black if isinstance(item, PictureError) else item for item in done])
+
+    def squares() -> Iterator[NDArray[Any]]:
+        tried = in_order(lambda one: _attempt(prepare, one), listing.pictures(), threads)
+        for row, item in enumerate(tried):
+            if isinstance(item, PictureError):
+                failures[row] = item
+            yield black if isinstance(item, PictureError) else item
+
+    every = squares()
+    while block := list(itertools.islice(every, max(1, BLOCK_BYTES // black.nbytes))):
+        yield np.stack(block)
     failed(failures)
 
 
@@ -223,10 +247,15 @@ def _refuse(failed: dict[int, PictureError]) -> None:
         raise all_wrong(list(failed.values()))
 
 
-def _try_all(listing: Listing, bits: Bits | None) -> NDArray[np.bool_]:
+def _try_all(listing: Listing, bits: Bits | None, threads: int) -> NDArray[np.bool_]:
     """Which pictures can be read, found out anew where the cache has lost it."""
-    tried = (_attempt(lambda one: read_pixels(one, bits), one) for one in listing.pictures())
-    return np.array([not isinstance(one, PictureError) for one in tried])
+
+    def can_be_read(picture: Picture) -> bool:
+        return not isinstance(
+            _attempt(lambda one: read_square(one, bits, 1), picture), PictureError
+        )
+
+    return np.array(list(in_order(can_be_read, listing.pictures(), threads)))
 
 
 def reasons(listing: Listing, readable: NDArray[np.bool_], bits: Bits | None) -> Sequence[str]:

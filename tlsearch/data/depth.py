@@ -6,7 +6,6 @@ import re
 import struct
 import sys
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import PictureError
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.picture_file import (
@@ -37,7 +37,7 @@ FULL = 16
 FULL_WHITE = 65535
 SHALLOW = 255  # in place of a stated depth: a picture of 8 bits or fewer, or one that nobody reads
 
-_BLOCK = 1024
+_FILES = 128  # that a thread looks at together, for most need only their first bytes
 _COLOUR_MAP = 320  # of TIFF
 _BITS_PER_SAMPLE, _MAX_SAMPLE, _SAMPLE_MAX = 258, 281, 341  # tags of TIFF
 _PNG, _TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -46,19 +46,23 @@ _SCALED = ("PPM", "JPEG2000")  # Pillow spreads their values over all 16 bits
 log = logging.getLogger(__name__)
 
 
-def depths(listing: Listing) -> Values:
+def depths(listing: Listing, threads: int | None = None) -> Values:
     """What each picture states and its largest value, (n, 2): what `bits_of` decides by."""
     pictures = listing.pictures()
     first = list(itertools.islice(pictures, 1))
     if first and isinstance(first[0], np.ndarray) and first[0].dtype == np.uint8:
         return np.tile(np.array((SHALLOW, 0), np.uint16), (len(listing.examples), 1))
-    return np.array(list(_all_depths(itertools.chain(first, pictures))), np.uint16).reshape(-1, 2)
+    together = _FILES if first and isinstance(first[0], Path) else 1
+    blocks = _in_blocks(itertools.chain(first, pictures), together)
+    found = in_order(
+        lambda block: [_depth_of(one) for one in block], blocks, threads or granted_cores()
+    )
+    return np.array([pair for block in found for pair in block], np.uint16).reshape(-1, 2)
 
 
-def _all_depths(pictures: Iterator[Picture]) -> Iterator[tuple[int, int]]:
-    with ThreadPoolExecutor() as pool:
-        while block := list(itertools.islice(pictures, _BLOCK)):
-            yield from pool.map(_depth_of, block)
+def _in_blocks(pictures: Iterator[Picture], count: int) -> Iterator[list[Picture]]:
+    while block := list(itertools.islice(pictures, count)):
+        yield block
 
 
 def _depth_of(picture: Picture) -> tuple[int, int]:

@@ -145,8 +145,8 @@ def prepare(
     """
     threads, images = threads or granted_cores(), ArrayStore(cache / "images", budget_bytes)
     listing = list_source(data)
-    bits, of_depth = _bits(listing, data, cache)
-    decoded = _decoded(listing, data, cache, images, bits)
+    bits, of_depth = _bits(listing, data, cache, threads)
+    decoded = _decoded(listing, data, cache, images, bits, threads)
     unreadable = tuple(reasons(listing, decoded.readable, bits))
     require_readable(listing, decoded.readable, unreadable)
     division = _divided(listing, data, decoded.readable)
@@ -207,25 +207,32 @@ def _known_readable(listing: Listing, data: Data, cache: Path) -> NDArray[np.boo
     return np.asarray(np.load(masks.path(key), allow_pickle=False))
 
 
-def _bits(listing: Listing, data: Data, cache: Path) -> tuple[Bits | None, str]:
+def _bits(listing: Listing, data: Data, cache: Path, threads: int) -> tuple[Bits | None, str]:
     """How pictures of 16 bits are read, decided once a data set; and what there is to say of it."""
     if data.rules == FIRST_RULES:
         return None, ""
     store = ArrayStore(cache / "depths")
     found: Values = np.asarray(
-        store.open(listing_key(listing, 0), len(listing.examples), lambda: [depths(listing)])
+        store.open(
+            listing_key(listing, 0), len(listing.examples), lambda: [depths(listing, threads)]
+        )
     )
     bits = bits_of(found)
     return bits, depth_note(found, bits)
 
 
 def _decoded(
-    listing: Listing, data: Data, cache: Path, store: ArrayStore, bits: Bits | None
+    listing: Listing,
+    data: Data,
+    cache: Path,
+    store: ArrayStore,
+    bits: Bits | None,
+    threads: int,
 ) -> Decoded:
     if data.unreadable == "skip":
         masks = ArrayStore(cache / "readable")
-        return decode_readable(listing, data.image_px, store, masks, bits)
-    images = decode(listing, data.image_px, store, bits)
+        return decode_readable(listing, data.image_px, store, masks, bits, threads)
+    images = decode(listing, data.image_px, store, bits, threads)
     return Decoded(
         decoded_key(listing, data.image_px, bits), images, np.ones(len(images), dtype=bool)
     )
