@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import DataError
 from tlsearch.base.shown_text import storable
 from tlsearch.config.dataset import SPLIT_NAMES
@@ -28,12 +29,13 @@ def list_raw_folder(root: Path) -> Listing:
     classes = _classes(root, groups)
     _require_text(folder for folders in groups.values() for folder in folders)
     labels = {name: label for label, name in enumerate(classes)}
-    examples = [
-        _example(root, file, labels[folder.name], split)
-        for split, folders in groups.items()
-        for folder in folders
-        for file in _images(folder)
-    ]
+    folders = [(split, folder) for split, found in groups.items() for folder in found]
+
+    def of_class(where: tuple[Split | None, Path]) -> list[Example]:
+        split, folder = where
+        return _examples(root, folder, labels[folder.name], split)
+
+    examples = [e for part in in_order(of_class, folders, granted_cores()) for e in part]
     examples.sort(key=lambda example: example.key)
     return Listing(
         str(root), classes, examples, lambda: (root / example.key for example in examples)
@@ -104,21 +106,24 @@ def image_files(folder: Path, unlisted: Callable[[OSError], None] | None = None)
     found = []
     for where, below, names in os.walk(folder, onerror=unlisted or _refuse):
         below[:] = [name for name in below if not name.startswith(".")]
-        shown = [name for name in names if not name.startswith(".")]
-        found += [Path(where) / n for n in shown if Path(n).suffix.lower() in IMAGE_SUFFIXES]
+        found += [Path(where, name) for name in names if _is_image(name)]
     return sorted(found)
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _refuse(error: OSError) -> None:
     raise _unlisted(error) from error
 
 
-def _images(folder: Path) -> list[Path]:
-    found = image_files(folder)
-    if not found:
+def _examples(root: Path, folder: Path, label: int, split: Split | None) -> list[Example]:
+    files = image_files(folder)
+    if not files:
         raise DataError(f"{folder}: an empty class; expected image files in it")
-    return found
-
-
-def _example(root: Path, file: Path, label: int, split: Split | None) -> Example:
-    return Example(file.relative_to(root).as_posix(), label, split, file_version(file))
+    inside = folder.relative_to(root).as_posix()
+    start = len(folder.as_posix().rstrip("/"))
+    return [
+        Example(f"{inside}{f.as_posix()[start:]}", label, split, file_version(f)) for f in files
+    ]
