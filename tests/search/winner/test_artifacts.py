@@ -36,6 +36,20 @@ def test_the_data_is_counted_by_split_and_class_and_sampled(data, tmp_path):
             assert Image.open(tmp_path / file).size == (16, 16)
 
 
+@pytest.mark.parametrize(
+    ("most", "classes", "each"), [(30, 10, 3), (25, 10, 2), (10, 10, 1), (4, 4, 1)]
+)
+def test_samples_of_very_many_classes_are_no_more_than_a_page_shows(
+    data, tmp_path, monkeypatch, most, classes, each
+):
+    monkeypatch.setattr("tlsearch.search.winner.artifacts.MOST_SAMPLES", most)
+    write_data(tmp_path, data)
+    about = json.loads((tmp_path / "data.json").read_text())
+    assert [len(files) for files in about["samples"].values()] == [each] * classes
+    assert set(about["samples"]) <= set(data.classes)
+    assert len(about["images"]["train"]) == 10
+
+
 def test_what_was_left_out_and_moved_is_told(data, tmp_path):
     found = dataclasses.replace(
         data, unreadable=("a.png: cannot be read",), moved={"test": {"3": 2}}, notes=("a note",)

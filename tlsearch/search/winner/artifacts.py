@@ -15,17 +15,21 @@ from tlsearch.data.sources import ImageData
 
 THUMBNAIL_PX = 112
 SAMPLES_PER_CLASS = 3
+MOST_SAMPLES = 300  # pictures, each a file and a part of the report's page
 SHOWN = 12
 
 
 def write_data(folder: Path, data: ImageData) -> None:
-    """Write data.json: how many images of each class each split holds, samples of them, and what
-    was found: pictures left out as unreadable, and moved to fill a small class.
+    """Write data.json: how many images of each class each split holds, samples of the classes (of
+    very many classes, of some), and what was found: pictures left out as unreadable, and moved to
+    fill a small class.
     """
     labels = data.split_labels("train")
+    each = max(1, min(SAMPLES_PER_CLASS, MOST_SAMPLES // len(data.classes)))
     samples = {}
-    for place, name in enumerate(data.classes):
-        rows = _spread(np.flatnonzero(labels == place), SAMPLES_PER_CLASS)
+    for place in _spread(np.arange(len(data.classes)), MOST_SAMPLES // each).tolist():
+        name = data.classes[place]
+        rows = _spread(np.flatnonzero(labels == place), each)
         pictures = data.images("train")[rows]
         names = [f"samples/{place}_{number}.jpg" for number in range(len(rows))]
         for file, pixels in zip(names, pictures, strict=True):
