@@ -286,6 +286,13 @@ def test_an_array_is_used_until_its_process_ends(images: ArrayStore) -> None:
     assert in_use([path]) == set()
 
 
+def test_an_array_that_is_still_to_come_can_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "node" / f"{IMAGES[0]}.npy"
+    with used(path):
+        assert is_used(path)
+    assert not is_used(path)
+
+
 def test_an_array_of_a_folder_that_may_only_be_read_can_be_used(
     images: ArrayStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

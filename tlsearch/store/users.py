@@ -10,10 +10,13 @@ from filelock import FileLock, Timeout
 
 @contextlib.contextmanager
 def used(path: Path) -> Iterator[None]:
-    """While the block runs, no process evicts the array at `path` to make room for another."""
+    """While the block runs, no process evicts the array at `path`, which need not be there yet, to
+    make room for another.
+    """
     name = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.user")
     lock = FileLock(name)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except OSError:  # nobody evicts from a cache that may only be read
         yield

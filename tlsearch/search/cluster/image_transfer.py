@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tlsearch.data.sources import ImageData
 from tlsearch.search.cluster.ray_session import joined, this_node
 from tlsearch.store.arrays import ArrayStore
+from tlsearch.store.caches import make_room
 
 BLOCK_BYTES = 2**25
 
@@ -28,16 +29,27 @@ class Desk:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The way to the driver's images: `rows` of them, each `row_bytes` long, from its desk."""
+    """The way to the driver's images: `rows` of them, each `row_bytes` long, from its desk.
+
+    Where a node's images would exceed `budget_bytes`, those that nobody uses there go.
+    """
 
     desk: Any
     rows: int
     row_bytes: int
+    budget_bytes: int | None = None
 
     def __call__(self, path: Path) -> None:
         """Have the images at this path; whoever of a node asks first writes them for all."""
-        if not path.is_file():
-            ArrayStore(path.parent).open(path.stem, self.rows, self._blocks)
+        if path.is_file():
+            return
+        store = ArrayStore(path.parent, self.budget_bytes)
+
+        def make() -> Iterator[NDArray[Any]]:
+            make_room(store, self.rows * self.row_bytes)
+            return self._blocks()
+
+        store.open(path.stem, self.rows, make)
 
     def _blocks(self) -> Iterator[NDArray[Any]]:
         """The next block is on its way while one is written."""
@@ -53,7 +65,7 @@ class Delivery:
             yield block
 
 
-def delivery(data: ImageData) -> Delivery | None:
+def delivery(data: ImageData, budget_bytes: int | None = None) -> Delivery | None:
     """The way to the images on a cluster that was joined; None on a Ray of this machine alone."""
     import ray
 
@@ -61,4 +73,4 @@ def delivery(data: ImageData) -> Delivery | None:
         return None
     array = np.load(data.images_path, mmap_mode="r", allow_pickle=False)
     desk = ray.remote(num_cpus=0, scheduling_strategy=this_node())(Desk).remote(data.images_path)
-    return Delivery(desk, len(array), array.nbytes // max(1, len(array)))
+    return Delivery(desk, len(array), array.nbytes // max(1, len(array)), budget_bytes)

@@ -13,7 +13,7 @@ def connected_workplace(config: SearchConfig, data: ImageData, home: StudyDirect
     """The workplace on whatever nodes Ray has here: images go to them, features between them, and
     the files of trials come back where the study is in a bucket.
     """
-    fetch = delivery(data)
+    fetch = delivery(data, int(config.cache_gb * 1e9))
     return workplace(
         config,
         data,

@@ -67,8 +67,18 @@ class Workplace:
         study has recorded, is not that of the pretrained network. `feature_dtype` is what its
         features are kept in, where that is known.
         """
-        if self.fetch is not None:
-            self.fetch(self.data.images_path)
+        with used(self.data.images_path):
+            if self.fetch is not None:
+                self.fetch(self.data.images_path)
+            yield from self._epochs(trial, start, network, feature_dtype)
+
+    def _epochs(
+        self,
+        trial: TrialConfig,
+        start: "Checkpoint | None",
+        network: str | None,
+        feature_dtype: str | None,
+    ) -> Iterator["EpochReport"]:
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(self.cpus, self.gpus)
@@ -79,8 +89,7 @@ class Workplace:
         store = shared_store(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
         if feature_dtype is not None:
             store = store.settled(feature_dtype)
-        with used(self.data.images_path):
-            yield from train(trial, self.data, store, start, shared_executor(self.cuts), network)
+        yield from train(trial, self.data, store, start, shared_executor(self.cuts), network)
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the metric is the better one."""
