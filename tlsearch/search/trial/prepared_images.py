@@ -24,7 +24,7 @@ def read_images(config: SearchConfig, listen: Listen) -> ImageData:
 
 def prepared(config: SearchConfig) -> ImageData:
     """The images as trials take them: decoded, split, audited."""
-    threads, budget_bytes = _threads(config.resources), int(config.cache_gb * 1e9)
+    threads, budget_bytes = preparing_threads(config.resources), int(config.cache_gb * 1e9)
     how = (config.data, config.cache_path, threads, budget_bytes)
     if config.data.kind != "tfds":
         return prepare(*how)
@@ -34,7 +34,7 @@ def prepared(config: SearchConfig) -> ImageData:
         return in_worker(prepare, *how)
 
 
-def _threads(resources: Resources) -> int:
+def preparing_threads(resources: Resources) -> int:
     """As many as the trials that run at a time may keep busy, on the cores of this machine."""
     if resources.max_concurrent == "auto":
         return granted_cores()
