@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MB = 2**20
+# What Ray calls a worker -> what it does in a search; an idle one is what it was before.
+_WORKERS = {
+    "resourcetrainable": "trial",
+    "trialactor": "trial",
+    "train_handed_over": "confirm",
+    "score_and_export": "export",
+}
+_IDLE = "worker idle"
 _KINDS = {"VmRSS": "rss", "RssAnon": "private", "RssShmem": "shared"}
 
 
@@ -34,6 +42,7 @@ class Sampler:
     def __init__(self, root: int, every_s: float = 0.25) -> None:
         self.peaks = Peaks()
         self._root, self._every_s = root, every_s
+        self._before: dict[int, str] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -47,7 +56,18 @@ class Sampler:
 
     def _watch(self) -> None:
         while not self._over.wait(self._every_s):
-            self.peaks.see(tree(self._root))
+            self.peaks.see(self._remembered(tree(self._root)))
+
+    def _remembered(
+        self, seen: Mapping[int, tuple[str, dict[str, float]]]
+    ) -> dict[int, tuple[str, dict[str, float]]]:
+        """The same, an idle worker in the role that it had last."""
+        found = {}
+        for pid, (role, memory) in seen.items():
+            if role != _IDLE:
+                self._before[pid] = role
+            found[pid] = (self._before.get(pid, _IDLE), memory)
+        return found
 
 
 def tree(root: int) -> dict[int, tuple[str, dict[str, float]]]:
@@ -66,8 +86,8 @@ def _role(pid: int, root: int) -> str:
         return "driver"
     said = _read(pid, "cmdline").replace("\0", " ").strip()
     if said.startswith("ray::"):
-        name = said.removeprefix("ray::").split("(")[0].split(".")[0].strip()
-        return f"worker {name.strip('_').lower()}"
+        name = said.removeprefix("ray::").split("(")[0].split(".")[0].strip().strip("_").lower()
+        return "ray" if name.endswith("agent") else f"worker {_WORKERS.get(name, name)}"
     if "raylet" in said or "gcs_server" in said or "/ray/" in said:
         return "ray"
     return "check" if "tlsearch" in said or "python" in said else "other"
