@@ -24,19 +24,19 @@ def granted_cores(cgroup: Path = _CGROUP) -> int:
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = AHEAD
 ) -> Iterator[Result]:
     """The results of `function`, in the order of the items; `threads` of them are computed at once.
 
-    Items are taken and results are held only as far as keeps every thread busy. For functions that
-    release the interpreter's lock, as NumPy's and Pillow's do.
+    Items are taken, and results held, `ahead` for each thread at most: fewer where they are large.
+    For functions that release the interpreter's lock, as NumPy's and Pillow's do.
     """
     with ThreadPoolExecutor(threads) as pool:
         begun: deque[Future[Result]] = deque()
         try:
             for item in items:
                 begun.append(pool.submit(function, item))
-                if len(begun) >= AHEAD * threads:
+                if len(begun) >= ahead * threads:
                     yield begun.popleft().result()
             while begun:
                 yield begun.popleft().result()

@@ -1,11 +1,8 @@
 """A bundle, or a lone exported `.keras` file, opened: pictures in, probabilities out."""
 
 import logging
-import os
 import zipfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import parse_json
 from tlsearch.bundle import runtimes
@@ -98,15 +96,7 @@ class OpenModel:
 
 def read_ahead(read: Callable[[Path], Read], files: Iterable[Path]) -> Iterator[Read]:
     """What `read` gives for each file, in order, by threads that are a few files ahead."""
-    ahead = min(AHEAD, os.cpu_count() or 1)
-    begun: deque[Future[Read]] = deque()
-    with ThreadPoolExecutor(ahead) as pool:
-        for file in files:
-            begun.append(pool.submit(read, file))
-            if len(begun) > ahead:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+    return in_order(read, files, min(AHEAD, granted_cores()), ahead=1)
 
 
 def batched(pictures: Iterable[Read], size: Callable[[Read], int]) -> Iterator[list[Read]]:

@@ -1,7 +1,6 @@
 """A model file in its own runtime, imported when used: TensorFlow, LiteRT or ONNX Runtime."""
 
 import importlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.bundle.quiet_tensorflow import import_tensorflow
 from tlsearch.bundle.self_contained import require_self_contained
@@ -28,7 +28,7 @@ def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
     opener = _OPENERS[form.name.partition("_")[0] if "litert" in form.name else form.name]
     try:
         require_self_contained(path, form)
-        return _guarded(path, opener(path, threads or os.cpu_count() or 1))
+        return _guarded(path, opener(path, threads or granted_cores()))
     except ImportError as error:
         raise ConfigError(
             [f"{form.name} needs {error.name}: pip install 'tlsearch[{form.extra}]'"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.base.digests import sha256, size
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
 from tlsearch.base.files import is_special, write_json, write_text
@@ -198,7 +199,7 @@ def _check(
     path: Path, form: ExportFormat, references: _References, model: Exportable, timed: bool
 ) -> Checked:
     """Predict in one clean process; if `timed`, time batches there and again on one thread."""
-    image_px, cores = int(model.square.input_shape[1]), os.cpu_count() or 1
+    image_px, cores = int(model.square.input_shape[1]), granted_cores()
     batches = (1, BATCH) if timed else ()
     pictures, bits = references.pictures, references.bits
     checked = check_in_clean_process(path, form, pictures, image_px, cores, batches, bits)
