@@ -58,14 +58,16 @@ class Server:
         )
         return b" 200 " in self.send(request.encode())[:20]
 
-    def send(self, request: bytes) -> bytes:
-        """Send bytes, read to the end; nothing where there is no answer."""
+    def send(self, request: bytes, stop: bool = False) -> bytes:
+        """Send bytes, read to the end; nothing where there is no answer. With `stop` the server is
+        told that no more will come, so that it does not wait for the rest of a body.
+        """
         with (
             contextlib.suppress(OSError),
             socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_S) as line,
         ):
             line.sendall(request)
-            with contextlib.suppress(OSError):
+            if stop:
                 line.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: line.recv(65536), b""))
         return b""
@@ -113,9 +115,11 @@ def serving(bundle: Path, root: Path) -> Iterator[Server]:
 
 def requests(server: Server, sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
     """One odd request, or six bombs at once; the server must answer the next one."""
-    request = _request(server.port, victims, rng)
+    request, whole = _request(server.port, victims, rng)
     (sandbox.work / "request.bin").write_bytes(request)
-    answers = _six_at_once(server, request) if rng.random() < 0.03 else [server.send(request)]
+    answers = (
+        _six_at_once(server, request) if rng.random() < 0.03 else [server.send(request, not whole)]
+    )
     found = [f"status: {a[:40]!r}" for a in answers if a[9:12] == b"500" or a[9:10] == b"3"]
     said = server.said()
     if "Traceback" in said:
@@ -130,7 +134,8 @@ def requests(server: Server, sandbox: Sandbox, victims: Victims, rng: random.Ran
 def _six_at_once(server: Server, request: bytes) -> list[bytes]:
     answers: list[bytes] = []
     senders = [
-        threading.Thread(target=lambda: answers.append(server.send(request))) for _ in "123456"
+        threading.Thread(target=lambda: answers.append(server.send(request, True)))
+        for _ in "123456"
     ]
     for sender in senders:
         sender.start()
@@ -139,7 +144,8 @@ def _six_at_once(server: Server, request: bytes) -> list[bytes]:
     return answers
 
 
-def _request(port: int, victims: Victims, rng: random.Random) -> bytes:
+def _request(port: int, victims: Victims, rng: random.Random) -> tuple[bytes, bool]:
+    """A request, and whether its body is as long as it says."""
     whole = rng.choice(sorted(victims.pictures.items()))[1]
     body = rng.choice(
         (
@@ -158,7 +164,10 @@ def _request(port: int, victims: Victims, rng: random.Random) -> bytes:
         f"Content-Length: {length}",
         "Connection: close",
     ]
-    if rng.random() < 0.05:
+    chunked, damaged = rng.random() < 0.05, rng.random() < 0.1
+    if chunked:
         head.append("Transfer-Encoding: chunked")
     request = "\r\n".join([*head, "", ""]).encode("latin-1") + body
-    return any_bytes(request, rng) if rng.random() < 0.1 else request
+    if damaged:
+        request = any_bytes(request, rng)
+    return request, length == str(len(body)) and not (chunked or damaged)

@@ -323,3 +323,11 @@ def test_connections_are_limited(monkeypatch):
         whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         with connected(address, whole) as client:
             assert client.recv(100).startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize("path", [b"/predict", b"/nowhere"])
+def test_a_body_that_is_no_http_is_one_clear_answer(capfd, path):
+    head = HEAD.replace(b"/predict", path) + b"Transfer-Encoding: chunked\r\n\r\n"
+    with served() as address, connected(address, head + b"no chunk\r\n") as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+    assert "Traceback" not in capfd.readouterr().err

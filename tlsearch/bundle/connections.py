@@ -32,6 +32,18 @@ class TimedProtocol(H11Protocol):
         elif self.cycle is not None and self.cycle.response_complete:
             self._wait()
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that is no HTTP; one whose body turns out to be none while it is in
+        work gets its answer here too, and the work gives none any more.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+        super().send_400_response(msg)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_waiting()
