@@ -12,6 +12,7 @@ from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
 from tlsearch.results.record.journal import read
+from tlsearch.results.record.seal import SEAL
 from tlsearch.search.extend import Extension
 from tlsearch.search.handle import Study
 from tlsearch.search.study import resume, run
@@ -57,6 +58,7 @@ def forgotten(study, checkpoints):
     del about["weights"]
     (study / "study.yaml").write_text(yaml.safe_dump(about))
     lines = (study / "journal.log").read_text().splitlines(keepends=True)
+    (study / SEAL).unlink()
     (study / "journal.log").write_text("".join(one for one in lines if '"kept"' not in one))
     for path in study.glob("trials/*/best.npz") if checkpoints else ():
         with np.load(path) as file:

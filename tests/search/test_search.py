@@ -50,7 +50,9 @@ def finished(shell):
 
 
 def test_a_search_ends_with_a_ranked_table(finished):
-    lines = finished.out.splitlines()
+    verdict, _, table = finished.out.partition("\n\n")
+    assert verdict.startswith("trial ")
+    lines = table.splitlines()
     assert lines[0].split()[:4] == ["rank", "trial", "state", "accuracy"]
     ranks = [line.split()[0] for line in lines[2:7]]
     assert [rank.rstrip("*") for rank in ranks] == list("12345")
