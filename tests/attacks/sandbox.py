@@ -15,13 +15,15 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-PATIENCE_S = 60.0  # more than any of these commands takes on a busy machine
+PATIENCE_S = 60.0  # more than a command takes that reads, on a busy machine
+LONG_S = 600.0  # and than one that starts Ray or trains
 MEMORY_MB = 2048  # above what the parent held when it forked
 MESSAGE_BYTES = 20_000  # of everything that a command says of one damaged file
 CODES = frozenset({0, 1, 2, 3, 4, 130})  # what the README documents
+LONG = ("resume", "export")
 LIBRARIES = ("pandas", "plotly", "optuna", "sklearn.metrics", "jinja2", "PIL.Image", "yaml")
 
 
@@ -74,17 +76,18 @@ class Sandbox:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
 
-    def call(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Outcome:
+    def call(self, argv: Sequence[str]) -> Outcome:
         """Run the command line with these words, in `work`."""
-        return self.run(lambda: _tlsearch(argv), env)
+        return self.run(lambda: _tlsearch(argv), LONG_S if argv[0] in LONG else None)
 
-    def run(self, body: Callable[[], int], env: Mapping[str, str] | None = None) -> Outcome:
+    def run(self, body: Callable[[], int], patience_s: float | None = None) -> Outcome:
         """Run a function in a child of its own; its value is the exit code."""
+        patience_s = patience_s or PATIENCE_S
         began = time.monotonic()
         child = os.fork()
         if child == 0:
-            _become(self, env or {}, body)
-        code, used_mb = _wait(child, began + PATIENCE_S)
+            _become(self, patience_s, body)
+        code, used_mb = _wait(child, began + patience_s)
         out, err = ((self.root / n).read_text(errors="replace") for n in ("stdout", "stderr"))
         before_mb = float((self.root / "resident").read_text())
         return Outcome(code, out, err, time.monotonic() - began, used_mb - before_mb)
@@ -123,19 +126,19 @@ def _tlsearch(argv: Sequence[str]) -> int:
     return main()
 
 
-def _become(sandbox: Sandbox, env: Mapping[str, str], body: Callable[[], int]) -> None:
+def _become(sandbox: Sandbox, patience_s: float, body: Callable[[], int]) -> None:
     """What the child does: never returns."""
     code = 70
     try:
         os.setsid()
         os.chdir(sandbox.work)
-        os.environ.update({"HOME": str(sandbox.home), "COLUMNS": "100", **env})
+        os.environ.update({"HOME": str(sandbox.home), "COLUMNS": "100"})
         for name, number in (("stdout", 1), ("stderr", 2)):
             os.dup2(os.open(sandbox.root / name, os.O_CREAT | os.O_TRUNC | os.O_RDWR), number)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        faulthandler.dump_traceback_later(PATIENCE_S - 5, exit=False)
+        faulthandler.dump_traceback_later(patience_s - 5, exit=False)
         (sandbox.root / "resident").write_text(str(_resident_mb()))
         code = body()
     except SystemExit as error:
