@@ -325,9 +325,9 @@ def test_connections_are_limited(monkeypatch):
             assert client.recv(100).startswith(b"HTTP/1.1 503 ")
 
 
-@pytest.mark.parametrize("path", [b"/predict", b"/nowhere"])
-def test_a_body_that_is_no_http_is_one_clear_answer(capfd, path):
-    head = HEAD.replace(b"/predict", path) + b"Transfer-Encoding: chunked\r\n\r\n"
+@pytest.mark.parametrize("line", [b"POST /predict", b"POST /nowhere", b"HEAD /predict"])
+def test_a_body_that_is_no_http_is_one_clear_answer(capfd, line):
+    head = HEAD.replace(b"POST /predict", line) + b"Transfer-Encoding: chunked\r\n\r\n"
     with served() as address, connected(address, head + b"no chunk\r\n") as client:
         assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
     assert "Traceback" not in capfd.readouterr().err
