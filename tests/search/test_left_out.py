@@ -6,7 +6,7 @@ from tlsearch.bundle.manifest import read_manifest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training]
 
-REASON = "onnx: onnx needs tf2onnx: pip install 'tlsearch[onnx]'"
+REASON = "onnx: onnx needs tf2onnx: pip install 'tf2onnx>=1.17'"
 
 
 def formats(bundle):

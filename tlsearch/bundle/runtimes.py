@@ -12,7 +12,8 @@ from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.bundle.quiet_tensorflow import import_tensorflow
 from tlsearch.bundle.self_contained import require_self_contained
-from tlsearch.config.catalog import ExportFormat
+from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
+from tlsearch.config.extras import OPENING, needed, require_extra
 
 # RGB 0-255, (n, height, width, 3) -> probabilities, (n, classes) float32.
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
@@ -26,13 +27,13 @@ def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
     that the file cannot take. TensorFlow takes the number of threads of its first use in a process.
     """
     opener = _OPENERS[form.name.partition("_")[0] if "litert" in form.name else form.name]
+    require_extra(form.name, form.extra, OPENING.get(form.name))
     try:
         require_self_contained(path, form)
         return _guarded(path, opener(path, threads or granted_cores()))
     except ImportError as error:
-        raise ConfigError(
-            [f"{form.name} needs {error.name}: pip install 'tlsearch[{form.extra}]'"]
-        ) from error
+        extra = form.extra or ""
+        raise ConfigError([needed(form.name, extra, [error.name or extra])]) from error
     except (ConfigError, RecordError):
         raise
     except Exception as error:  # each runtime has its own kinds for a file that it cannot read
@@ -71,11 +72,20 @@ def _tensorflow(threads: int) -> Any:
 
 def _keras(path: Path, threads: int) -> Predict:
     tf = _tensorflow(threads)
-    keras = importlib.import_module("keras")
-    model = keras.models.load_model(path, safe_mode=True, compile=False)
+    model = load_keras(path)
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     graph = tf.function(lambda x: model(x, training=False), input_signature=[spec])
     return lambda images: np.asarray(graph(images.astype(np.float32)))
+
+
+def load_keras(path: Path) -> Any:
+    """The `keras.Model` of a file that holds nothing but layers that tlsearch writes; else
+    RecordError.
+    """
+    require_self_contained(path, EXPORT_FORMATS["keras"])
+    import_tensorflow()
+    keras = importlib.import_module("keras")
+    return keras.models.load_model(path, safe_mode=True, compile=False)
 
 
 def _saved_model(path: Path, threads: int) -> Predict:

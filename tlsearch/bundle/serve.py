@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsearch.base.errors import ConfigError, PictureError, PictureFormatError, PictureSizeError
+from tlsearch.base.errors import PictureError, PictureFormatError, PictureSizeError
 from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.bundle.predict import ranking
+from tlsearch.config.extras import require_extra
 from tlsearch.data.picture_file import FORMATS, most_pixels
 
 if TYPE_CHECKING:
@@ -33,19 +34,16 @@ class RefusedError(Exception):
 
 
 def serve(
-    model_path: Path,
+    model_path: str | Path,
     host: str = "127.0.0.1",
     port: int = 8000,
     verify: bool = True,
     form: str | None = None,
 ) -> None:
     """Serve a bundle until interrupted; ConfigError where the extra is not installed."""
-    try:
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(["serve needs uvicorn: pip install 'tlsearch[serve]'"]) from error
+    require_extra("serve", "serve")
     most_pixels()  # a limit that is no number is told now, not with the first picture
-    app = build_app(open_model(model_path, form, verify), host)
+    app = build_app(open_model(Path(model_path), form, verify), host)
     server(app, host, port).run()
 
 

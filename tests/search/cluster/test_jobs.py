@@ -272,4 +272,4 @@ def test_a_missing_extra_says_what_to_install(head):
         text=True,
     )
     assert done.returncode == 2
-    assert "need aiohttp: pip install 'tlsearch[cluster]'" in done.stderr
+    assert "needs aiohttp: pip install 'ray[default]" in done.stderr

@@ -13,16 +13,9 @@ if TYPE_CHECKING:
 
 def parse_formats(text: str) -> tuple[str, ...]:
     """The formats of a comma-separated list, each once, in the order given; or ConfigError."""
-    from tlsearch.base.errors import ConfigError
-    from tlsearch.config.catalog import EXPORT_FORMATS
-    from tlsearch.config.spelling import did_you_mean
+    from tlsearch.config.extras import known_formats
 
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in EXPORT_FORMATS]
-    problems = [f"--formats: unknown {n}, {did_you_mean(n, EXPORT_FORMATS)}" for n in unknown]
-    if problems or not names:
-        raise ConfigError(problems or ["--formats: expected at least one format"])
-    return names
+    return known_formats([name.strip() for name in text.split(",") if name.strip()], "--formats")
 
 
 def parse_trial(text: str) -> int | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.base.errors import ClusterError, ConfigError
+from tlsearch.config.extras import needed
 from tlsearch.search.cluster.address import job_server
 from tlsearch.search.cluster.job_package import Shipment, pack
 
@@ -142,9 +143,8 @@ def _client_class() -> Any:
             importlib.import_module(name)
         client = importlib.import_module("ray.job_submission").JobSubmissionClient
     except ImportError as error:
-        raise ConfigError(
-            [f"jobs on a cluster need {error.name}: pip install 'tlsearch[cluster]'"]
-        ) from error
+        missing = [error.name or "aiohttp"]
+        raise ConfigError([needed("a job on a cluster", "cluster", missing)]) from error
     for name in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
         logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # they tell of every upload
     return client

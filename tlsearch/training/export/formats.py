@@ -22,6 +22,7 @@ from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.bundle.manifest import LABELS
 from tlsearch.bundle.open_bundle import BITS
 from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.config.extras import needed, require_extra
 from tlsearch.data.depth import Bits
 
 
@@ -43,13 +44,12 @@ def write(form: str, model: Exportable, path: Path) -> None:
     """Write one format at `path`; ConfigError where what it needs is not installed, RecordError
     where the conversion fails.
     """
+    require_extra(form, EXPORT_FORMATS[form].extra)
     try:
         WRITERS[form](model, path)
     except ImportError as error:
-        extra = EXPORT_FORMATS[form].extra
-        raise ConfigError(
-            [f"{form} needs {error.name}: pip install 'tlsearch[{extra}]'"]
-        ) from error
+        extra = EXPORT_FORMATS[form].extra or ""
+        raise ConfigError([needed(form, extra, [error.name or extra])]) from error
     except Exception as error:  # each converter has its own kinds for a network it does not take
         if isinstance(error, OSError) or os.strerror(errno.ENOSPC) in str(error):
             raise _unwritten(path, error) from error  # no fault of the format

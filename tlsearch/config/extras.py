@@ -1,0 +1,77 @@
+"""The packages that only some features need, and whether they are installed on this machine."""
+
+import importlib.util
+import platform
+from collections.abc import Iterable, Sequence
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.config.spelling import did_you_mean
+
+# Extra of pyproject.toml -> module -> requirement that brings it.
+EXTRAS: dict[str, dict[str, str]] = {
+    "onnx": {
+        "onnx": "onnx>=1.23",
+        "tf2onnx": "tf2onnx>=1.17",
+        "onnxruntime": "onnxruntime>=1.31",
+    },
+    "serve": {
+        "fastapi": "fastapi>=0.130",
+        "uvicorn": "uvicorn>=0.40",
+        "python_multipart": "python-multipart>=0.0.20",
+    },
+    "cluster": {"aiohttp": "ray[default]>=2.60,<2.61"},
+}
+# The modules of an extra that opening an exported file takes; writing one takes all.
+OPENING = {"onnx": ("onnx", "onnxruntime")}
+
+
+def needed(what: str, extra: str, modules: Iterable[str]) -> str:
+    """That something needs packages, and the command that installs them.
+
+    The packages are named and not tlsearch's extra: that works however tlsearch was installed.
+    """
+    known = EXTRAS[extra]
+    wanted = list(dict.fromkeys(known.get(module, module) for module in modules))
+    quoted = " ".join(f"'{requirement}'" for requirement in wanted)
+    return f"{what} needs {', '.join(modules)}: pip install {quoted}"
+
+
+def lacking(extra: str, modules: Sequence[str] | None = None) -> list[str]:
+    """The modules of an extra that are not installed; nothing is imported."""
+    asked = EXTRAS[extra] if modules is None else modules
+    return [name for name in asked if importlib.util.find_spec(name) is None]
+
+
+def require_extra(what: str, extra: str | None, modules: Sequence[str] | None = None) -> None:
+    """Raise ConfigError where a package that something needs is not installed."""
+    missing = [] if extra is None else lacking(extra, modules)
+    if extra is not None and missing:
+        raise ConfigError([needed(what, extra, missing)])
+
+
+def known_formats(formats: Sequence[str], where: str = "formats") -> tuple[str, ...]:
+    """Names of formats, each once, in the order given; ConfigError names what is none."""
+    asked = (formats,) if isinstance(formats, str) else formats
+    unknown = [name for name in asked if name not in EXPORT_FORMATS]
+    problems = [f"{where}: unknown {n}, {did_you_mean(n, EXPORT_FORMATS)}" for n in unknown]
+    if problems or not asked:
+        raise ConfigError(problems or [f"{where}: expected at least one format"])
+    return tuple(dict.fromkeys(asked))
+
+
+def require_formats(formats: Iterable[str]) -> None:
+    """Raise ConfigError where this machine lacks a package that writing a model file needs.
+
+    The machine that starts a search writes them, on a cluster too: the driver's node.
+    """
+    problems = []
+    for name in formats:
+        extra = EXPORT_FORMATS[name].extra
+        missing = [] if extra is None else lacking(extra)
+        if extra is not None and missing:
+            told = needed(f"export: {name}", extra, missing)
+            place = f"on {platform.node()}, which writes the model files"
+            problems.append(f"{told} {place}, or leave {name} out of the formats")
+    if problems:
+        raise ConfigError(problems)
