@@ -45,6 +45,12 @@ SOURCES = {
             ("path",),
             "the unpacked folder cifar-10-batches-py or cifar-100-python",
         ),
+        Source(
+            "npz",
+            "tlsearch.data.kinds.npz:list_npz",
+            ("path",),
+            "a file of NumPy's that holds the arrays images and labels",
+        ),
         Source("tfds", "tlsearch.data.kinds.tfds:list_tfds", ("name",), "for example tf_flowers"),
         Source("digits", "tlsearch.data.kinds.digits:list_digits"),
     )

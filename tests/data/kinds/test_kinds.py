@@ -92,6 +92,29 @@ class Cifar(Kind):
         self._batch.write_bytes(pickle.dumps(batch | {key: how(batch[key])}, protocol=2))
 
 
+class Npz(Kind):
+    """NumPy's arrays."""
+
+    def change_picture(self) -> None:
+        self._change("images", lambda images: np.concatenate([255 - images[:1], images[1:]]))
+
+    def change_label(self) -> None:
+        self._change("labels", lambda labels: np.concatenate([1 - labels[:1], labels[1:]]))
+
+    def damage(self) -> Path:
+        self._file.write_bytes(self._file.read_bytes()[:-20])
+        return self._file
+
+    @property
+    def _file(self) -> Path:
+        return self.data.path or Path()
+
+    def _change(self, key: str, how: Callable[[Any], Any]) -> None:
+        with np.load(self._file) as held:
+            arrays = dict(held)
+        np.savez(self._file, **{**arrays, key: how(arrays[key])})
+
+
 class Digits(Kind):
     """What comes with scikit-learn; nobody changes it."""
 
@@ -104,18 +127,29 @@ def write_table(root: Path) -> Path:
     return root / "labels.csv"
 
 
-ON_DISK = ("folder", "csv", "cifar")
+def write_arrays(root: Path) -> Path:
+    images = np.random.default_rng(0).integers(0, 256, (2 * PER_CLASS, 9, 7, 3), dtype=np.uint8)
+    np.savez(root / "arrays.npz", images=images, labels=np.arange(2 * PER_CLASS) % 2)
+    return root / "arrays.npz"
+
+
+ON_DISK = ("folder", "csv", "cifar", "npz")
 HERE = (*ON_DISK, "digits")
 
 
 @pytest.fixture
 def source(
-    request: pytest.FixtureRequest, image_folder: ImageFolder, cifar: Callable[..., Path]
+    request: pytest.FixtureRequest,
+    image_folder: ImageFolder,
+    cifar: Callable[..., Path],
+    tmp_path: Path,
 ) -> Kind:
     count = 20 if request.param == "digits" else 4
     asked = {"image_px": PX, "splits": Splits(validation=count, test=count)}
     if request.param == "cifar":
         return Cifar(Data(kind="cifar", path=cifar(), **asked))
+    if request.param == "npz":
+        return Npz(Data(kind="npz", path=write_arrays(tmp_path), **asked))
     if request.param == "digits":
         return Digits(Data(kind="digits", **asked))
     root = image_folder({"cat": PER_CLASS, "dog": PER_CLASS})
