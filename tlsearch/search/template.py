@@ -1,12 +1,23 @@
 """A first search space for a user's own pictures, from a look at the folder."""
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tlsearch.base.errors import DataError
+from tlsearch.config.dataset import Splits
 from tlsearch.data.classes import renamed, require_classes, suggested
+from tlsearch.data.image_size import median_size, proposed_px, sampled_sizes
 from tlsearch.data.kinds.folder import list_raw_folder
-from tlsearch.data.listing import Listing
+from tlsearch.data.listing import SPLITS, Listing
+from tlsearch.data.splits import assign
+from tlsearch.results.rank.interval import wilson
+
+log = logging.getLogger(__name__)
+
+FEW = 100  # pictures of validation or test
+GOOD = 0.9  # the accuracy of which an interval is told
 
 _TEMPLATE = """\
 # A search space for {images} images of {classes} classes{splits}.
@@ -14,7 +25,7 @@ _TEMPLATE = """\
 name: {name}
 data:
   path: {root}
-  image_px: 224
+  image_px: {image_px}  # {sizes}
 {split_lines}{class_lines}space:
   backbone: [mobilenet_v2_035, mobilenet_v2]  # `tlsearch backbones` lists them all
   unfrozen_layers: [0, 15, 40]                # the last N layers of the backbone train
@@ -32,25 +43,82 @@ trials: 20
 """
 
 
-def template(folder: Path) -> str:
+def template(folder: str | Path) -> str:
     """A search space as YAML text; raises DataError where the folder holds no classes.
 
-    Where splits seem to name a class differently it maps those names to one.
+    Splits that are there keep their roles. Where they seem to name a class differently it maps
+    those names to one. The size of the squares follows a sample of the pictures. A validation or
+    test split of fewer than 100 pictures is warned of.
     """
-    found = list_raw_folder(folder)
+    found = list_raw_folder(Path(folder))
     names = suggested(found)
     listing = renamed(found, names)
     require_classes(listing, pooled=False)
-    given = sorted({example.split for example in listing.examples if example.split is not None})
+    for problem in _small(listing):
+        log.warning(problem)
+    sizes = sampled_sizes([picture for picture in listing.pictures() if isinstance(picture, Path)])
     return _TEMPLATE.format(
         root=json.dumps(listing.source),
-        name=json.dumps(_name(folder)),
+        name=json.dumps(_name(Path(folder))),
         images=len(listing.examples),
         classes=len(listing.classes),
-        splits=f", split into {', '.join(given)}" if given else "",
+        splits=f", split into {', '.join(_given(listing))}" if _given(listing) else "",
+        image_px=proposed_px(sizes),
+        sizes=_sizes(sizes),
         class_lines=_class_lines(names),
-        split_lines="" if _complete(listing) else "  splits: {validation: 0.15, test: 0.15}\n",
+        split_lines=_split_lines(_given(listing)),
     )
+
+
+def small_splits(counts: Mapping[str, int]) -> list[str]:
+    """A warning for each of validation and test that holds so few pictures that its score says
+    little; split -> pictures.
+    """
+    return [
+        f"the {split} split has {counts[split]} pictures: the 95 % interval (Wilson) of an "
+        f"accuracy of {GOOD} on them is {_width(counts[split]):.2f} wide; {FEW} or more tell "
+        "trials apart better"
+        for split in ("validation", "test")
+        if 0 < counts.get(split, 0) < FEW
+    ]
+
+
+def _width(count: int) -> float:
+    low, high = wilson(GOOD, count)
+    return high - low
+
+
+def _small(listing: Listing) -> list[str]:
+    """The warnings of the splits as they will be; what forbids them is one, too."""
+    try:
+        rows = assign(listing.examples, Splits(), listing.classes)
+    except DataError as error:
+        return [str(error)]
+    return small_splits({split: len(of) for split, of in rows.items()})
+
+
+def _given(listing: Listing) -> list[str]:
+    """The splits that the folder names, in their order."""
+    named = {example.split for example in listing.examples}
+    return [split for split in SPLITS if split in named]
+
+
+def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
+    if not sizes:
+        return "no picture of the sample could be read"
+    width, height = median_size(sizes)
+    return f"the median picture of a sample of {len(sizes)} is {width} x {height}"
+
+
+def _split_lines(given: Sequence[str]) -> str:
+    """The splits that are not there, as shares; nothing where all are."""
+    defaults = Splits()
+    missing = [split for split in ("validation", "test") if split not in given]
+    if not missing:
+        return ""
+    shares = ", ".join(f"{split}: {getattr(defaults, split)}" for split in missing)
+    kept = f"  # cut from train; {', '.join(given)} as the folder has it" if given else ""
+    return f"  splits: {{{shares}}}{kept}\n"
 
 
 def _class_lines(names: Mapping[str, str]) -> str:
@@ -58,10 +126,6 @@ def _class_lines(names: Mapping[str, str]) -> str:
         return ""
     rows = "".join(f"    {json.dumps(key)}: {json.dumps(name)}\n" for key, name in names.items())
     return f"  classes:  # the splits name them differently\n{rows}"
-
-
-def _complete(listing: Listing) -> bool:
-    return {"train", "validation", "test"} <= {example.split for example in listing.examples}
 
 
 def _name(folder: Path) -> str:

@@ -17,6 +17,7 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
     import numpy as np
 
     from tlsearch.cli.tables import print_table
+    from tlsearch.search.template import small_splits
     from tlsearch.search.trial.prepared_images import read_images
 
     data = read_images(config, lambda event: None)
@@ -33,6 +34,8 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
     for split, of in data.moved.items():
         named = ", ".join(f"{name} {count}" for name, count in of.items())
         say(f"moved to {split} to fill small classes: {sum(of.values())} ({named})")
+    for line in small_splits({split: len(rows) for split, rows in data.splits.items()}):
+        say(f"warning: {line}", err=True)
     if samples is not None:
         from tlsearch.base.files import whole_file
         from tlsearch.data.contact_sheet import contact_sheet
