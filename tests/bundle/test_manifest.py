@@ -39,6 +39,15 @@ def artifact_of(path, form="keras", digest=""):
     )
 
 
+def test_a_manifest_of_before_is_read(tmp_path):
+    """Version 0.1.0 stated neither inputs nor the turn nor the test score."""
+    plain = json.loads(manifest_of(artifact_of("model.keras")).model_dump_json())
+    del plain["orientation"], plain["test"], plain["artifacts"][0]["input"]
+    (tmp_path / "manifest.json").write_text(json.dumps(plain))
+    found = read_manifest(tmp_path)
+    assert (found.test, found.orientation, found.artifacts[0].input) == (None, "", None)
+
+
 def test_it_reads_back_as_written(tmp_path):
     manifest = manifest_of(artifact_of("model.keras"), artifact_of("model.onnx", "onnx"))
     manifest.write(tmp_path)

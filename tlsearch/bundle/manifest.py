@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -30,11 +30,38 @@ class _Plain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class FileInput(_Plain):
+    """What a model file takes: pixels of type `dtype`, `low` to `high`, in an array of `shape`, in
+    which None stands for any number.
+    """
+
+    dtype: Literal["float32", "uint8"]
+    low: float
+    high: float
+    shape: tuple[int | None, int | None, int | None, int]
+
+
+class TestScore(_Plain):
+    """The score on the test split, evaluated once, on so many `pictures`; `low` to `high` is its
+    95 % interval, by the method that `interval` names.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    interval: str | None = None
+    pictures: Count | None = None
+
+
 class Artifact(_Plain):
     """One model file. `parity`: largest difference of a probability from the trained network.
 
     `agreement` and `accuracy` are shares of the validation pictures; `latency_ms` maps a batch size
-    and threads ("batch 1, 1 thread") to the median of its runs.
+    and threads ("batch 1, 1 thread") to the median of its runs. `input`: what the file takes, None
+    in bundles of before.
     """
 
     format: str
@@ -45,6 +72,7 @@ class Artifact(_Plain):
     agreement: Share
     accuracy: Share
     latency_ms: dict[str, Annotated[float, Field(ge=0)]] = {}
+    input: FileInput | None = None
 
     @property
     def row(self) -> ExportFormat:
@@ -57,8 +85,9 @@ class Manifest(_Plain):
     `classes` is the map of class names, from what was found to labels, that the search was given;
     `network` the digest of the pretrained network, before training. `bits` maps the depth that a
     picture of 16 bits states (0: none) to the depth at which it was read in training; without it
-    only the upper byte counts, as in bundles of before. `left_out` maps each format that was asked
-    for and failed to the reason.
+    only the upper byte counts, as in bundles of before. `orientation` says how a picture is turned
+    before it is resized, `test` is None where the test split was not evaluated; bundles of before
+    have neither. `left_out` maps each format that was asked for and failed to the reason.
     """
 
     labels: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -67,8 +96,10 @@ class Manifest(_Plain):
     image_px: Annotated[int, Field(ge=1, le=MAX_PX)]
     input: str
     output: str
+    orientation: str = ""
     resize: str
     trained_accuracy: Share
+    test: TestScore | None = None
     pictures: Count
     backbone: str
     weights: str

@@ -207,8 +207,9 @@ class ExportFormat:
     `tolerance`: the largest difference of a probability from the trained network's, None where
     rounding of weights is the point. `accuracy_loss`: how much accuracy the file may lose, as a
     share, None where `tolerance` says all; one image is always allowed, two where it resizes.
-    `extra`: what to install for it beyond tlsearch itself. `program`: what loads it runs the code
-    in it, which may read and write files.
+    `extra`: what to install for it beyond tlsearch itself, a row of `config.extras`. `program`:
+    what loads it runs the code in it, which may read and write files. `dtype`: the type of the
+    pixels that it takes, from 0 to 255 whatever the type.
     """
 
     name: str
@@ -218,6 +219,7 @@ class ExportFormat:
     accuracy_loss: float | None = None
     extra: str | None = None
     program: bool = False
+    dtype: Literal["float32", "uint8"] = "float32"
 
 
 EXPORT_FORMATS: dict[str, ExportFormat] = {
@@ -227,7 +229,7 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
         ExportFormat("saved_model", "saved_model", True, 1e-4, accuracy_loss=0.01, program=True),
         ExportFormat("litert", "model.tflite", any_size=False, tolerance=1e-4),
         ExportFormat("litert_float16", "model_float16.tflite", False, None, accuracy_loss=0.005),
-        ExportFormat("litert_int8", "model_int8.tflite", False, None, accuracy_loss=0.01),
+        ExportFormat("litert_int8", "model_int8.tflite", False, None, 0.01, dtype="uint8"),
         ExportFormat("onnx", "model.onnx", any_size=False, tolerance=1e-4, extra="onnx"),
     )
 }

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.bundle.manifest import TestScore
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import prepare
@@ -48,7 +49,7 @@ def trained(small_trial, source, cache, store, tmp_path_factory):
         formats=tuple(EXPORT_FORMATS),
         out=folder / "out" / "bundle",
         versions={"tlsearch": "0"},
-        scores={"test score": 0.5},
+        test=TestScore(metric="accuracy", value=0.5, low=0.25, high=0.75, pictures=18),
         recorded={last.epoch: last.value},
     )
     return request, last.value

@@ -50,7 +50,7 @@ def test_pictures_of_sixteen_bits_are_seen_by_a_bundle_as_in_training(
     *_, last = train(small_trial("all", dropout=0.0, epochs=4, batch_size=8), data, store)
     last.snapshot().save(tmp_path / "best.npz", weights_only=True)
     request = ExportRequest(
-        tmp_path / "best.npz", data, source, ("keras",), tmp_path / "bundle", {}, {}
+        tmp_path / "best.npz", data, source, ("keras",), tmp_path / "bundle", {}
     )
     manifest = export_bundle(request).manifest
     assert manifest.bits == {0: 12}

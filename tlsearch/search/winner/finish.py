@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError, TlsearchError
 from tlsearch.bundle.export_request import ExportRequest
-from tlsearch.bundle.manifest import read_manifest
+from tlsearch.bundle.manifest import TestScore, read_manifest
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -25,6 +25,7 @@ from tlsearch.results.record.directory import StudyDirectory, versions
 from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, note, read, tested
 from tlsearch.results.record.kept_files import BEST, RESUME, epoch_of, require_recorded
 from tlsearch.results.record.predictions import PREDICTIONS
+from tlsearch.results.report.verdict import named_test
 from tlsearch.search.cluster.ray_session import in_worker
 from tlsearch.search.winner.artifacts import write_test, write_winner
 
@@ -46,8 +47,7 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
         return
     known = next((test for test in tested(record) if _is_of(test, won)), None)
     request = export_request(config, home, data, won, config.export, home.best)
-    cpus, value = config.resources.cpus_per_trial, known and known["value"]
-    evaluated, made = in_worker(_score_and_export, request, config.metric, value, cpus)
+    evaluated, made = in_worker(_score_and_export, request, config.resources.cpus_per_trial)
     test = known or _tested_now(home, won, evaluated)
     tests = tested(record)
     note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
@@ -98,7 +98,8 @@ def export_request(
     """
     record = read(home.journal_file)
     require_kept(home, record, won)
-    known = [test["value"] for test in tested(record) if _is_of(test, won)]
+    known = [test for test in tested(record) if _is_of(test, won)]
+    about = {"config": {"metric": config.metric}}
     return ExportRequest(
         checkpoint=home.trial(won.trial) / won.weights,
         data=data,
@@ -106,7 +107,7 @@ def export_request(
         formats=formats,
         out=out,
         versions=versions(),
-        scores={_test_score(config.metric): known[0]} if known else {},
+        test=_test_score(named_test(known[0], about)) if known else None,
         refined_from=_first_phase(record, won),
         recorded=recorded_values(record, won),
     )
@@ -136,13 +137,16 @@ def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
     return trial.model_copy(update={"seed": run.seed})
 
 
-def _test_score(metric: str) -> str:
-    """What the model card calls the test score."""
-    return f"test {metric}, evaluated once"
+def _test_score(test: Mapping[str, Any]) -> TestScore:
+    """A test score as the manifest holds it."""
+    ends = {name: test.get(name) for name in ("low", "high", "interval")}
+    return TestScore(
+        metric=test["metric"], value=test["value"], pictures=test.get("images"), **ends
+    )
 
 
 def _score_and_export(
-    request: ExportRequest, metric: str, score: float | None, cpus: int
+    request: ExportRequest, cpus: int
 ) -> tuple[dict[str, Any], tuple[NDArray[Any], dict[str, str]] | TlsearchError]:
     """The test score with all that belongs to it, evaluated unless it is known; and, once the
     bundle is in its place, what the network predicts for the validation split and which formats
@@ -155,13 +159,12 @@ def _score_and_export(
     from tlsearch.training.export.exporter import export_bundle
     from tlsearch.training.export.whole_model import test_score
 
-    if score is None:
+    evaluated, test = {}, request.test
+    if test is None:
         evaluated = test_score(request.checkpoint, request.data, request.recorded)
-    else:
-        evaluated = {"value": score}
+        test = _test_score({**evaluated, "images": evaluated["evaluation"]["images"]})
     try:
-        scores = {_test_score(metric): evaluated["value"]}
-        exported = export_bundle(replace(request, scores=scores))
+        exported = export_bundle(replace(request, test=test))
     except TlsearchError as error:  # the split was seen all the same, and that is noted
         return evaluated, error
     return evaluated, (exported.validation, exported.manifest.left_out)

@@ -20,6 +20,7 @@ from tlsearch.bundle.manifest import (
     CARD,
     LABELS,
     Artifact,
+    FileInput,
     Manifest,
     is_replaceable,
 )
@@ -43,6 +44,7 @@ from tlsearch.training.export.whole_model import (
 from tlsearch.training.network.model import Network
 
 CALIBRATION_IMAGES = 200
+ORIENTATION = "turned upright as its EXIF tag says, before anything else"
 RESIZE = "to a square of image_px, proportions not kept, bilinear, antialiased"
 
 
@@ -190,9 +192,15 @@ def _artifact(
         agreement=float((expected.argmax(axis=1) == found.argmax(axis=1)).mean()),
         accuracy=accuracy(references.labels, found),
         latency_ms=checked.latency_ms,
+        input=_input(form, int(model.square.input_shape[1])),
     )
     require_sound(artifact, Changes.between(references.labels, references.squares, found))
     return artifact
+
+
+def _input(form: ExportFormat, image_px: int) -> FileInput:
+    px = None if form.any_size else image_px
+    return FileInput(dtype=form.dtype, low=0, high=255, shape=(None, px, px, 3))
 
 
 def _check(
@@ -226,7 +234,9 @@ def _manifest(
         image_px=trial.image_px,
         input="image: (n, height, width, 3) RGB, 0 ... 255; squares of image_px where not any size",
         output="probabilities: (n, classes) float32, in the order of labels",
+        orientation=ORIENTATION,
         resize=RESIZE,
+        test=request.test,
         trained_accuracy=references.accuracy,
         pictures=len(references.pictures),
         backbone=trial.backbone,

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.bundle.evaluate import confusion
 from tlsearch.bundle.export_request import ExportRequest
-from tlsearch.bundle.manifest import Manifest
+from tlsearch.bundle.manifest import FileInput, Manifest
 from tlsearch.config.trial_config import TrialConfig
+from tlsearch.training.export.usage import usage
 
 
 def model_card(
@@ -23,9 +24,10 @@ def model_card(
     sections = (
         _heading(manifest),
         _data(manifest, request),
-        _scores(manifest, request),
+        _scores(manifest),
         _confusion(manifest.labels, labels, probabilities.argmax(axis=1)),
         _files(manifest),
+        usage(manifest),
         _configuration(trial, request.refined_from),
         _use(manifest),
     )
@@ -45,11 +47,16 @@ def _data(manifest: Manifest, request: ExportRequest) -> str:
     )
 
 
-def _scores(manifest: Manifest, request: ExportRequest) -> str:
-    rows = [("validation accuracy", manifest.trained_accuracy), *request.scores.items()]
-    return "## Scores\n\n" + _table(
-        ("score", "value"), [(name, f"{value:.4f}") for name, value in rows]
-    )
+def _scores(manifest: Manifest) -> str:
+    rows = [("validation accuracy", f"{manifest.trained_accuracy:.4f}", "", str(manifest.pictures))]
+    test = manifest.test
+    if test is not None:
+        between = "" if test.low is None else f"{test.low:.4f} to {test.high:.4f}"
+        method = "" if test.interval is None else f" ({test.interval})"
+        counted = "" if test.pictures is None else str(test.pictures)
+        name = f"test {test.metric}, evaluated once"
+        rows.append((name, f"{test.value:.4f}", between + method, counted))
+    return "## Scores\n\n" + _table(("score", "value", "95 % interval", "pictures"), rows)
 
 
 def _confusion(names: Sequence[str], labels: NDArray[Any], guess: NDArray[Any]) -> str:
@@ -62,13 +69,25 @@ def _confusion(names: Sequence[str], labels: NDArray[Any], guess: NDArray[Any]) 
 
 
 def _files(manifest: Manifest) -> str:
-    columns = ("format", "file", "MB", "largest probability difference", "accuracy")
+    columns = ("format", "file", "MB", "input", "largest probability difference", "accuracy")
     body = [
-        (a.format, a.path, f"{a.bytes / 1e6:.2f}", f"{a.parity:.1e}", f"{a.accuracy:.4f}")
+        (
+            *(a.format, a.path, f"{a.bytes / 1e6:.2f}", _taken(a.input)),
+            *(f"{a.parity:.1e}", f"{a.accuracy:.4f}"),
+        )
         for a in manifest.artifacts
     ]
     left_out = [f"\n\nLeft out: {name}: {escape(why)}" for name, why in manifest.left_out.items()]
     return "## Files\n\n" + _table(columns, body) + "".join(left_out)
+
+
+def _taken(found: FileInput | None) -> str:
+    """What a file takes, in short: float32, 0 to 255, (n, any, any, 3)."""
+    if found is None:
+        return ""
+    first, *others = found.shape
+    sides = ", ".join("any" if side is None else str(side) for side in others)
+    return f"{found.dtype}, {found.low:g} to {found.high:g}, ({first or 'n'}, {sides})"
 
 
 def _configuration(trial: TrialConfig, refined_from: TrialConfig | None) -> str:

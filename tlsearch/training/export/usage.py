@@ -1,0 +1,83 @@
+"""How each exported file is used without tlsearch: a few lines of Python for the model card."""
+
+from tlsearch.bundle.manifest import Artifact, Manifest
+
+_ABOUT = """\
+## Use without tlsearch
+
+Turn a picture upright by its EXIF tag first, read it as RGB from 0 to 255, and do not scale or
+centre the numbers: the file does that. Where a file takes squares of {px} pixels, resize the
+picture to one, whatever its proportions, bilinear and antialiased. The type of the numbers is the
+file's own. Probabilities come in the order of `labels.json`.{deep} Run the lines in this folder,
+with a picture as the argument."""
+
+_DEEP = """ The lines read pictures of 8 bits; those
+of 16 bits were scaled as `bits` in `manifest.json` says."""
+
+# Picture -> `image`, (height, width, 3); the same lines for every format.
+_READ = """\
+import json, sys
+import numpy as np
+from PIL import Image, ImageOps
+{imports}
+
+picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB"){resize}
+batch = np.asarray(picture, np.{dtype})[None]
+{run}
+print(json.load(open("labels.json"))[found.argmax()], found.max())"""
+
+_RESIZE = ".resize(({px}, {px}), Image.Resampling.BILINEAR)"
+
+_LITERT = (
+    "from ai_edge_litert.interpreter import Interpreter",
+    """\
+model = Interpreter("{file}").get_signature_runner()
+found = model(image=batch)["probabilities"][0]""",
+)
+# Format -> what is imported for it, and the lines that make `batch` to `found`, (classes,).
+_RUNS = {
+    "keras": (
+        "import keras",
+        """\
+model = keras.models.load_model("{file}", compile=False)
+found = np.asarray(model(batch, training=False))[0]""",
+    ),
+    "saved_model": (
+        "import tensorflow as tf",
+        """\
+model = tf.saved_model.load("{file}").signatures["serving_default"]
+found = model(image=tf.constant(batch))["probabilities"].numpy()[0]""",
+    ),
+    "litert": _LITERT,
+    "litert_float16": _LITERT,
+    "litert_int8": _LITERT,
+    "onnx": (
+        "import onnxruntime",
+        """\
+model = onnxruntime.InferenceSession("{file}")
+found = model.run(["probabilities"], {{"image": batch}})[0][0]""",
+    ),
+}
+
+
+def usage(manifest: Manifest) -> str:
+    """The section of the card: what all files need, then ten lines of Python for each."""
+    deep = _DEEP if set((manifest.bits or {}).values()) - {16} else ""
+    about = _ABOUT.format(px=manifest.image_px, deep=deep)
+    codes = [
+        f"### {one.format}\n\n```python\n{code(one, manifest.image_px)}\n```"
+        for one in manifest.artifacts
+    ]
+    return "\n\n".join((about, *codes))
+
+
+def code(artifact: Artifact, image_px: int) -> str:
+    """A program that prints the label of a picture, and its probability."""
+    imports, run = _RUNS[artifact.format]
+    resize = "" if artifact.row.any_size else _RESIZE.format(px=image_px)
+    return _READ.format(
+        imports=imports,
+        resize=resize,
+        dtype=artifact.row.dtype,
+        run=run.format(file=artifact.path),
+    )
