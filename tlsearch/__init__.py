@@ -1,14 +1,18 @@
 """tlsearch: find the best way to fine-tune a pretrained image network on your images.
 
     import tlsearch
-    study = tlsearch.run(tlsearch.load("quickstart"))
+    study = tlsearch.run("quickstart")
     study.leaderboard()
 
-Every name is loaded when it is first used, so that `import tlsearch` costs nothing.
+Every name is loaded when it is first used, so that `import tlsearch` costs nothing;
+`tlsearch.errors` holds every error that is raised on purpose.
 """
 
-from importlib import import_module
+import sys
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
+
+from tlsearch.base import errors
 
 if TYPE_CHECKING:
     from tlsearch.bundle.evaluate import evaluate as evaluate
@@ -16,25 +20,29 @@ if TYPE_CHECKING:
     from tlsearch.bundle.serve import serve as serve
     from tlsearch.config.catalog import backbones as backbones
     from tlsearch.config.load import load as load
-    from tlsearch.config.load import load as validate
     from tlsearch.config.schema import SearchConfig as SearchConfig
-    from tlsearch.results.report.comparison import compare as compare
     from tlsearch.search.handle import Study as Study
+    from tlsearch.search.handle import compare as compare
     from tlsearch.search.handle import export as export
+    from tlsearch.search.handle import plan as plan
     from tlsearch.search.handle import report as report
     from tlsearch.search.replay import replay as replay
+    from tlsearch.search.requested import validate as validate
     from tlsearch.search.study import resume as resume
     from tlsearch.search.study import run as run
     from tlsearch.search.template import template as init
+
+    __version__: str
 
 _HOMES = {
     "load": ("tlsearch.config.load", "load"),
     "SearchConfig": ("tlsearch.config.schema", "SearchConfig"),
     "Study": ("tlsearch.search.handle", "Study"),
-    "validate": ("tlsearch.config.load", "load"),
+    "validate": ("tlsearch.search.requested", "validate"),
     "backbones": ("tlsearch.config.catalog", "backbones"),
     "init": ("tlsearch.search.template", "template"),
-    "compare": ("tlsearch.results.report.comparison", "compare"),
+    "plan": ("tlsearch.search.handle", "plan"),
+    "compare": ("tlsearch.search.handle", "compare"),
     "report": ("tlsearch.search.handle", "report"),
     "run": ("tlsearch.search.study", "run"),
     "resume": ("tlsearch.search.study", "resume"),
@@ -54,6 +62,7 @@ __all__ = [
     "export",
     "init",
     "load",
+    "plan",
     "predict",
     "replay",
     "report",
@@ -63,8 +72,12 @@ __all__ = [
     "validate",
 ]
 
+sys.modules[f"{__name__}.errors"] = errors  # for `from tlsearch.errors import ConfigError`
+
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("tlsearch")
     if name not in _HOMES:
         raise AttributeError(f"module 'tlsearch' has no attribute '{name}'")
     module, attribute = _HOMES[name]
@@ -72,4 +85,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), "__version__", *__all__])

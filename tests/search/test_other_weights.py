@@ -13,7 +13,6 @@ from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
 from tlsearch.results.record.journal import read
 from tlsearch.results.record.seal import SEAL
-from tlsearch.search.extend import Extension
 from tlsearch.search.handle import Study
 from tlsearch.search.study import resume, run
 from tlsearch.training.network.backbone import load_backbone
@@ -79,14 +78,14 @@ def test_the_study_its_trials_and_its_model_say_which_weights_they_have(study, o
 def test_a_resumed_search_refuses_them_before_its_first_trial(study):
     before = (study / "journal.log").read_bytes()
     with pytest.raises(WeightsError, match=r"own\.weights\.h5: these are not the pretrained weigh"):
-        resume(study, wish=Extension(trials="+1"))
+        resume(study, trials="+1")
     assert (study / "journal.log").read_bytes() == before
 
 
 def test_where_the_journal_alone_tells_it_the_next_trial_refuses_them(study):
     forgotten(study, checkpoints=False)
     before = read(study / "journal.log").trials
-    ended = resume(study, wish=Extension(trials="+1"))
+    ended = resume(study, trials="+1")
     assert isinstance(ended.ended_by, WeightsError)
     assert "strokes: its pretrained network is not the one" in str(ended.ended_by)
     after = read(study / "journal.log").trials[len(before) :]
@@ -123,7 +122,7 @@ def test_an_export_of_an_earlier_study_compares_the_score_with_the_journals(
 
 def test_a_search_that_confirms_ends_with_the_refusal(study):
     forgotten(study, checkpoints=False)
-    ended = resume(study, wish=Extension(settings=("confirm=1",)))
+    ended = resume(study, settings=("confirm=1",))
     assert isinstance(ended.ended_by, WeightsError)
     assert "confirmation" not in ended.record().facts
 
@@ -137,7 +136,7 @@ def test_a_replay_refuses_them(study, tlsearch):
 def test_with_the_original_file_everything_goes_on(study, own, tmp_path):
     shutil.copyfile(BACKBONES["strokes"].shipped_path, own)
     try:
-        ended = resume(study, wish=Extension(trials="+1"))
+        ended = resume(study, trials="+1")
         assert ended.ended_by is None
         assert [trial.state in ("finished", "stopped") for trial in ended.record().trials] == [
             True

@@ -44,15 +44,15 @@ class Evaluation:
 
 
 def evaluate(
-    model_path: Path, folder: Path, form: str | None = None, verify: bool = True
+    model_path: str | Path, folder: str | Path, form: str | None = None, verify: bool = True
 ) -> Evaluation:
     """Evaluate a bundle, or one of its files, on an image folder (a folder a class).
 
     Classes are renamed as those were that the model was trained on. Raises DataError where they
     are not the model's even so, or a picture cannot be read.
     """
-    model = open_model(model_path, form, verify)
-    listing = renamed_again(list_raw_folder(folder), model.renames)
+    model = open_model(Path(model_path), form, verify)
+    listing = renamed_again(list_raw_folder(Path(folder)), model.renames)
     places = _places(listing, model)
     labels = np.array([places[e.label] for e in listing.examples], dtype=np.int32)
     return measure(labels, _probabilities(listing, model), model.labels)

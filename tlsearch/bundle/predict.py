@@ -24,19 +24,21 @@ class Prediction:
 
 
 def predict_files(
-    model_path: Path,
-    images: Iterable[Path],
+    model_path: str | Path,
+    images: str | Path | Iterable[str | Path],
     top: int = 3,
     form: str | None = None,
     verify: bool = True,
 ) -> Iterator[Prediction]:
     """Predict image files, and those in folders, in order; an unreadable one does not end it.
 
-    `model_path` is a bundle, one of its files, or a lone `.keras` file. Raises RecordError where
+    `model_path` is a bundle, one of its files, or a lone `.keras` file; `images` are paths of files
+    and folders, or one path. Raises RecordError where
     that is no such thing, DataError where there is no image.
     """
-    files = list(image_files(images))
-    model = open_model(model_path, form, verify)
+    several = [images] if isinstance(images, str | Path) else images
+    files = list(image_files(map(Path, several)))
+    model = open_model(Path(model_path), form, verify)
     read = read_ahead(lambda file: _Read.of(model, file), files)
     for batch in batched(read, lambda one: one.pixels.nbytes):
         yield from _predict_batch(model, batch, top)

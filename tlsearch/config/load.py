@@ -237,11 +237,20 @@ def parse(
 
 
 def from_mapping(
-    values: Mapping[str, Any], source: str = "<values>", recorded: bool = False
+    values: Mapping[str, Any],
+    source: str = "<values>",
+    recorded: bool = False,
+    settings: Sequence[str] = (),
 ) -> SearchConfig:
-    """Check a search space given as plain Python values; `recorded` as for `parse`."""
-    text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
-    return parse(text, source, recorded=recorded)
+    """Check a search space given as plain Python values; `recorded` as for `parse`.
+
+    ConfigError where they are not plain.
+    """
+    try:
+        text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
+    except yaml.representer.RepresenterError as error:
+        raise ConfigError([f"{source}: found {error.args[-1]!r}, no value of YAML"]) from error
+    return parse(text, source, settings, recorded=recorded)
 
 
 def dump(config: SearchConfig) -> str:

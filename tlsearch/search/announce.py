@@ -1,15 +1,34 @@
 """What a search tells its listeners: that it began, how it ended."""
 
+import logging
+import sys
 from typing import TYPE_CHECKING
 
+from tlsearch.base.shown_text import printable
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.live.events import Listen, StudyBegan, StudyEnded, guarded
-from tlsearch.results.live.progress import ended
+from tlsearch.results.live.progress import ended, lines
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, read
 
 if TYPE_CHECKING:
     from tlsearch.search.ending import Ending
+
+log = logging.getLogger(__name__)
+
+
+def default_listener() -> Listen:
+    """Who hears a search that names no listener: a notebook or a Python prompt, a line an event;
+    elsewhere the log.
+    """
+    if "ipykernel" not in sys.modules and not hasattr(sys, "ps1"):
+        return log.info
+
+    def show(line: str) -> None:
+        sys.stdout.write(printable(line) + "\n")
+        sys.stdout.flush()
+
+    return lines(show)
 
 
 def listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Listen:

@@ -1,16 +1,22 @@
 """A study on disk, in one's hand: its ranking, its weights, its models."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
-from tlsearch.bundle.manifest import read_manifest
+from tlsearch.bundle.manifest import locate, read_manifest
+from tlsearch.bundle.runtimes import load_keras
 from tlsearch.config.dataset import FIRST_RULES
+from tlsearch.config.extras import known_formats, require_formats
 from tlsearch.config.load import from_mapping
-from tlsearch.config.location import Place
+from tlsearch.config.location import Place, as_place
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
+from tlsearch.results.live.events import Listen
 from tlsearch.results.rank.confirmation import Winner, winner
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import table
@@ -18,6 +24,10 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord, read
 from tlsearch.results.record.study_file import damaged_config
 from tlsearch.results.remote.copies import fetched, more
+from tlsearch.results.report.comparison import compare as compare_places
+from tlsearch.results.report.page_files import Artifacts
+from tlsearch.results.report.study_card import study_html
+from tlsearch.search.requested import Space, requested
 from tlsearch.search.trial.prepared_images import prepared
 from tlsearch.store.users import used
 
@@ -25,6 +35,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tlsearch.bundle.manifest import Manifest
+    from tlsearch.search.cost.plan import Plan
+
+
+# What a study does by the modules above this one, which are imported when it is asked to.
+_ABOVE = {
+    "resume": "tlsearch.search.study:resume",
+    "replay": "tlsearch.search.replay:replay",
+}
 
 
 class Study:
@@ -36,6 +54,13 @@ class Study:
         self.home = directory if isinstance(directory, StudyDirectory) else fetched(directory)
         self.about = self.home.read_about()
         self.ended_by = ended_by  # why the run that made this object is not whole, if it is not
+
+    def __repr__(self) -> str:
+        return f"Study({self.home.place!r})"
+
+    def _repr_html_(self) -> str:
+        """The study as a notebook shows it."""
+        return study_html(self.home.place, self.record(), self.about, self.home.best)
 
     @property
     def config(self) -> SearchConfig:
@@ -69,6 +94,65 @@ class Study:
         record = self.record()
         won = winner(record)
         return None if won is None else record.trials[won.trial]
+
+    def curves(self, trial: int | None = None) -> "pd.DataFrame":
+        """The learning curve of a trial, the winner's by default: a row per epoch, as a pandas
+        table with the columns epoch, value, train_loss, validation_loss, seconds, ...
+        """
+        import pandas as pd
+
+        number = self._number(trial)
+        more(self.home, f"trials/{self.home.trial(number).name}/curves.jsonl")
+        return pd.DataFrame(Artifacts(self.home.root).curves(number))
+
+    def best_model(self) -> Any:
+        """The winner as a `keras.Model` that takes RGB, (n, height, width, 3) from 0 to 255, of any
+        size, and gives probabilities, (n, classes). Imports TensorFlow.
+
+        Where the study holds no `.keras` file of it, one is exported, from the study's images.
+        """
+        if self.model() is not None:
+            manifest = read_manifest(self.home.best)
+            if "keras" in {artifact.format for artifact in manifest.artifacts}:
+                return load_keras(locate(self.home.best, manifest.artifact("keras")))
+        with TemporaryDirectory() as folder:
+            export(self, Path(folder) / "model.keras")
+            return load_keras(Path(folder) / "model.keras")
+
+    def export(
+        self,
+        out: str | Path,
+        trial: int | None = None,
+        formats: Sequence[str] = ("keras",),
+        timed: bool = False,
+    ) -> "Manifest":
+        """Write a trial's model, the winner's by default, as `tlsearch.export` does."""
+        return export(self, out, trial, formats, timed)
+
+    def replay(self, trial: int | None = None) -> Any:
+        """Train a trial again, the winner by default, and compare it with its record, as
+        `tlsearch.replay` does. Raises ConfigError where TensorFlow runs in this process with other
+        threads than the trial had.
+        """
+        return _above("replay")(self, self._number(trial))
+
+    def resume(self, *, listen: Listen | None = None, **wishes: Any) -> "Study":
+        """Go on with the study, or extend it by `trials`, `time` and `settings`, as
+        `tlsearch.resume` does.
+        """
+        study: Study = _above("resume")(self, listen, **wishes)
+        return study
+
+    def _number(self, trial: int | None) -> int:
+        """A trial's number, the winner's by default; RecordError where there is none such."""
+        known = {one.number for one in self.record().trials}
+        first = self.winner() if trial is None else None
+        number = first.number if first is not None else trial
+        if number is None:
+            raise RecordError(f"{self.home.root}: no trial has been ranked yet")
+        if number not in known:
+            raise RecordError(f"{self.home.root}: there is no trial {number}")
+        return number
 
     def model(self) -> Path | None:
         """The winner's first exported file; None where the winner was not exported."""
@@ -120,23 +204,56 @@ def require_same_images(study: Study, data: ImageData) -> None:
         )
 
 
-def report(directory: Place) -> "pd.DataFrame":
+def _above(name: str) -> Callable[..., Any]:
+    module, _, function = _ABOVE[name].partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
+
+
+def opened(study: Study | Place) -> Study:
+    """A study itself, or the one at a path or a URL."""
+    return study if isinstance(study, Study) else Study(as_place(study))
+
+
+def place_of(study: Study | Place) -> Place:
+    """Where a study lies: a path, or a URL."""
+    return (study.home.url or study.home.root) if isinstance(study, Study) else as_place(study)
+
+
+def report(study: Study | Place) -> "pd.DataFrame":
     """The ranked trials of a study, as a pandas table; also while its search runs."""
-    return Study(directory).leaderboard()
+    return opened(study).leaderboard()
+
+
+def compare(studies: Sequence[Study | Place]) -> "pd.DataFrame":
+    """Studies side by side, a row each, as a pandas table; `seconds` is the sum over the trials."""
+    return compare_places([place_of(study) for study in studies])
+
+
+def plan(space: Space, settings: Sequence[str] = ()) -> "Plan":
+    """What a search will cost: time, disk, memory, and what the cache keeps. Measures the backbones
+    for some seconds on this machine. Raises what `run` would raise before its first trial.
+    """
+    from tlsearch.search.cost.forecast import forecast
+
+    return forecast(requested(space, settings))[1]
 
 
 def export(
-    study: Study,
-    out: Path,
+    study: Study | Place,
+    out: str | Path,
     trial: int | None = None,
-    formats: tuple[str, ...] = ("keras",),
+    formats: Sequence[str] = ("keras",),
     timed: bool = False,
 ) -> "Manifest":
     """Write a trial's model (the best by default) as a bundle, or as one file where `out` ends in
     `.keras`; every file was compared with the trained network.
 
-    Imports TensorFlow. Reads the study's images, to compare on the validation split.
+    Imports TensorFlow. Reads the study's images, to compare on the validation split. A format that
+    fails is left out, and the manifest says why. ConfigError where `formats` names an unknown one.
     """
+    study, out, chosen = opened(study), Path(out), known_formats(formats)
+    require_formats(chosen)
     kept = study.kept(trial)
     from tlsearch.search.winner.finish import export_request
     from tlsearch.training.export.exporter import export_bundle, export_file
@@ -144,7 +261,7 @@ def export(
     config, single = study.config, out.suffix == ".keras"
     data = prepared(config)
     require_same_images(study, data)
-    request = export_request(config, study.home, data, kept, ("keras",) if single else formats, out)
+    request = export_request(config, study.home, data, kept, ("keras",) if single else chosen, out)
     write = export_file if single else export_bundle
     with used(data.images_path):
         return write(dataclasses.replace(request, timed=timed)).manifest

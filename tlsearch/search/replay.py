@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tlsearch.base.errors import ConfigError, OutOfMemoryError, RecordError, TlsearchError
 from tlsearch.base.machine import machine
+from tlsearch.config.location import Place
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
@@ -18,7 +19,7 @@ from tlsearch.results.record.directory import versions
 from tlsearch.results.record.journal import State, TrialRecord
 from tlsearch.results.remote.copies import more
 from tlsearch.results.report.page_files import Artifacts
-from tlsearch.search.handle import Study, require_same_images
+from tlsearch.search.handle import Study, opened, require_same_images
 from tlsearch.search.trial.weight_files import warn_of_unknown_weights
 from tlsearch.search.trial.workplace import Workplace, workplace
 
@@ -95,7 +96,7 @@ class Replay:
 
 
 def replay(
-    study: Study, number: int, heard: Callable[[EpochPair], object] = lambda pair: None
+    study: Study | Place, number: int, heard: Callable[[EpochPair], object] = lambda pair: None
 ) -> Replay:
     """Train a trial again from its configuration, as far as its record goes.
 
@@ -104,6 +105,7 @@ def replay(
     it reported nothing, RecordError where the record is damaged or the images are others,
     WeightsError where the pretrained weights are others.
     """
+    study = opened(study)
     row = _row(study, number)
     trial, place = _configuration(study, row), _place(study.config, study, row)
     if row.network is None:

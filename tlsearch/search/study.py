@@ -1,10 +1,11 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
-import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import StudyError, TlsearchError
 from tlsearch.bundle.manifest import incomplete
+from tlsearch.config.extras import require_formats
 from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
@@ -17,9 +18,10 @@ from tlsearch.results.record.journal import SPENT, TrialRecord, networks, note, 
 from tlsearch.results.record.seal import seal
 from tlsearch.results.remote.driver import LocalStudy, working
 from tlsearch.results.report.report_folder import write_report
-from tlsearch.search.announce import began, ended_event, listeners, so_far
-from tlsearch.search.extend import NOTHING, Extension, entry, extended, plain
-from tlsearch.search.handle import Study, require_same_images
+from tlsearch.search.announce import began, default_listener, ended_event, listeners, so_far
+from tlsearch.search.extend import Extension, entry, extended, plain
+from tlsearch.search.handle import Study, place_of, require_same_images
+from tlsearch.search.requested import Arrays, Space, requested
 from tlsearch.search.trial.prepared_images import describe, read_images, require_weight_files
 from tlsearch.search.trial.weight_files import file_digests, require_same_files
 from tlsearch.search.winner.artifacts import write_data
@@ -28,52 +30,72 @@ from tlsearch.store.users import used
 if TYPE_CHECKING:
     from tlsearch.search.ending import Ending
 
-log = logging.getLogger(__name__)
 
-
-def run(config: SearchConfig, directory: Place | None = None, listen: Listen = log.info) -> Study:
+def run(
+    space: Space,
+    directory: Place | None = None,
+    listen: Listen | None = None,
+    data: Arrays | None = None,
+) -> Study:
     """Run a search to its end in a new study directory, at a path or a URL.
 
+    `space` is a checked configuration, plain values as in YAML, a file, or a shipped name; `data`
+    are images (n, height, width[, 3]) uint8 and labels (n,), whole numbers or names, in its place.
     Raises ConfigError where a study is already there, DataError or StorageError before the first
     trial, StudyError where no trial succeeds. A search that the user or an error cuts short is
     ranked and returned, with `ended_by` set; so is one that could not be sent to its bucket, and
     one whose exported model lacks a format.
-    `listen` hears each event of `results.live.events`, whose text is its line (`listen=print`
-    prints them); what it raises is warned of and goes no further.
+    `listen` hears each event of `results.live.events`, whose text is its line; what it raises is
+    warned of and goes no further. By default a notebook or a Python prompt shows the lines, and
+    elsewhere they are logged.
     """
-    config = config.anchored()
+    config = requested(space, data=data).anchored()
+    require_formats(config.export)
     require_weight_files(config)
     with (
         working(directory or within(config.storage, config.name), new=True) as work,
         work.mirrored(config.sync_s),
     ):
-        listen = listeners(config, work.home, listen)
-        data = read_images(config, listen)
-        study = _search(config, work, data, listen)
+        hear = listeners(config, work.home, listen or default_listener())
+        study = _search(config, work, read_images(config, hear), hear)
     study.ended_by = work.unsent or study.ended_by
     return study
 
 
-def resume(directory: Place, listen: Listen = log.info, wish: Extension = NOTHING) -> Study:
+def resume(
+    study: Study | Place,
+    listen: Listen | None = None,
+    *,
+    trials: int | str | None = None,
+    time: float | str | None = None,
+    settings: Sequence[str] = (),
+) -> Study:
     """Go on with a study: finished trials stay, unfinished ones continue, the rest is run.
 
-    `wish` extends it, finished or not. Raises ConfigError for what would set old and new trials
+    `trials` (40, or "+20" more), `time` ("30m", "+10m", or seconds) and `settings` ("KEY=VALUE")
+    extend it, finished or not. Raises ConfigError for what would set old and new trials
     apart, RecordError where another driver is at work or the images are others, WeightsError where
     the pretrained weights are others.
     """
-    with working(directory, new=False) as work:
-        study = Study(work.home)
-        config = extended(study.config, wish, *so_far(work.home))
-        if config != study.config:
+    wish = Extension(_text(trials), _text(time), tuple(settings))
+    with working(place_of(study), new=False) as work:
+        begun = Study(work.home)
+        config = extended(begun.config, wish, *so_far(work.home))
+        require_formats(config.export)
+        if config != begun.config:
             require_weight_files(config)
-        require_same_files(work.home, study.about, config)
+        require_same_files(work.home, begun.about, config)
         with work.mirrored(config.sync_s):
-            listen = listeners(config, work.home, listen)
-            data = read_images(config, listen)
-            require_same_images(study, data)
-            study = _search(config, work, data, listen)
-    study.ended_by = work.unsent or study.ended_by
-    return study
+            hear = listeners(config, work.home, listen or default_listener())
+            data = read_images(config, hear)
+            require_same_images(begun, data)
+            done = _search(config, work, data, hear)
+    done.ended_by = work.unsent or done.ended_by
+    return done
+
+
+def _text(wish: float | str | None) -> str | None:
+    return None if wish is None else str(wish)
 
 
 def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Listen) -> Study:

@@ -89,13 +89,13 @@ def resume(
     from tlsearch.cli.launch.live_display import listening
     from tlsearch.config.location import as_place
     from tlsearch.search.cluster.address import join
-    from tlsearch.search.extend import Extension
     from tlsearch.search.study import resume as resume_search
 
     join(address)
     with listening(quiet, json) as listen:
-        wish = Extension(trials, time, tuple(set_ or ()))
-        done = resume_search(as_place(directory), listen, wish)
+        done = resume_search(
+            as_place(directory), listen, trials=trials, time=time, settings=set_ or ()
+        )
     _finish(done)
 
 
@@ -115,11 +115,13 @@ def validate(
         ),
     ] = None,
 ) -> None:
-    """Check a search space and print it as it would run."""
+    """Check a search space, and this machine's packages for it; print it as it would run."""
     from tlsearch.cli.launch.picture_check import show_images
+    from tlsearch.config.extras import require_formats
     from tlsearch.config.load import dump, load
 
     config = load(space, set_ or [])
+    require_formats(config.export)
     if data or samples is not None:
         show_images(config, samples)
     else:

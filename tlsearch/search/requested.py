@@ -1,0 +1,107 @@
+"""What a caller in Python asks to search -> a checked configuration; images given as arrays."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tlsearch.base.errors import DataError
+from tlsearch.base.files import absolute, whole_file
+from tlsearch.config.extras import require_formats
+from tlsearch.config.load import from_mapping, load
+from tlsearch.config.schema import SearchConfig
+from tlsearch.data.image_size import proposed_px
+from tlsearch.data.kinds.npz import require_images, require_labels
+from tlsearch.search.extend import plain
+
+# A checked configuration, plain values as in YAML, a file, or the name of a shipped space.
+Space = SearchConfig | Mapping[str, Any] | str | Path
+Arrays = tuple[ArrayLike, ArrayLike]  # images, labels
+
+FOLDER = "arrays"  # of the cache
+_NOT_OF_ARRAYS = ("kind", "path", "name", "root")
+
+
+def requested(
+    space: Space, settings: Sequence[str] = (), data: Arrays | None = None
+) -> SearchConfig:
+    """The configuration that a search space stands for; ConfigError says what is wrong with it.
+
+    `data` takes the place of the data that it names: images and labels as arrays, which are kept
+    in the cache, so that the study can go on in another process.
+    """
+    if data is None and isinstance(space, SearchConfig) and not settings:
+        return space
+    if data is None and isinstance(space, str | Path):
+        return load(space, settings)
+    values = _values(space)
+    if data is not None:
+        values = {**values, "data": _data(values, *data)}
+    return from_mapping(values, settings=settings)
+
+
+def validate(space: Space, settings: Sequence[str] = ()) -> SearchConfig:
+    """The checked configuration; ConfigError also where this machine, which would export the
+    winner, lacks a package for it.
+    """
+    config = requested(space, settings)
+    require_formats(config.export)
+    return config
+
+
+def _values(space: Space) -> dict[str, Any]:
+    if isinstance(space, SearchConfig):
+        return plain(space)
+    values = _plain(space if isinstance(space, Mapping) else plain(load(space)))
+    assert isinstance(values, dict)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML knows it: paths are text, tuples are lists, NumPy's numbers are numbers."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _data(values: Mapping[str, Any], images: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
+    """The section `data` for arrays: kept in a file, and in squares that suit their size."""
+    given = values.get("data") or {}
+    pixels, names = _array("images", images), _array("labels", labels)
+    names = names[:, 0] if names.shape == (len(pixels), 1) else names  # as keras.datasets has them
+    require_images("data", pixels.shape, pixels.dtype)
+    require_labels("data", names.shape, names.dtype, len(pixels))
+    cache = absolute(Path(values.get("cache", SearchConfig.model_fields["cache"].default)))
+    kept = {key: value for key, value in given.items() if key not in _NOT_OF_ARRAYS}
+    px = proposed_px([(pixels.shape[2], pixels.shape[1])])
+    return {"image_px": px, **kept, "kind": "npz", "path": str(_kept(cache, pixels, names))}
+
+
+def _array(name: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.atleast_1d(np.asarray(values))
+    except ValueError as error:
+        raise DataError(
+            f"data: {name}: not one array ({error}); images must have one size"
+        ) from error
+
+
+def _kept(cache: Path, images: NDArray[Any], labels: NDArray[Any]) -> Path:
+    """The file that holds the arrays, named by what they hold."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (images, labels):
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    path = cache / FOLDER / f"{digest.hexdigest()}.npz"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            np.savez(file, images=np.ascontiguousarray(images), labels=labels)
+    return path
