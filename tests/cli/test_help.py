@@ -58,12 +58,16 @@ def test_validate_prints_the_search_as_it_would_run() -> None:
 
 
 def test_validate_reads_the_images_where_asked(
-    say: Callable[..., Said], image_folder: ImageFolder, tmp_path: Path
+    say: Callable[..., Said],
+    image_folder: ImageFolder,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     root = image_folder({f"{s}/{c}": 2 for s in ("train", "val", "test") for c in ("cat", "dog")})
     space, sheet = tmp_path / "pets.yaml", tmp_path / "sheet.png"
     space.write_text(f"data: {{path: {root}, image_px: 32}}\ncache: {tmp_path}/cache\n")
     code, text, _ = say("validate", space, "--samples", sheet)
+    assert "the validation split has 4 pictures: the 95 % interval (Wilson) of" in caplog.text
     assert say("validate", space, "--data")[1] == text.rpartition("samples:")[0]
     lines = [line.split() for line in text.splitlines()]
     assert (code, lines[0]) == (0, ["class", "train", "validation", "test"])

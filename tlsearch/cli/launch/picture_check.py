@@ -1,5 +1,6 @@
 """The images of a search space, read and shown before any trial."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,9 @@ from tlsearch.cli.say import say
 
 if TYPE_CHECKING:
     from tlsearch.config.schema import SearchConfig
+
+
+log = logging.getLogger(__name__)
 
 
 def show_images(config: "SearchConfig", samples: Path | None) -> None:
@@ -35,7 +39,7 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
         named = ", ".join(f"{name} {count}" for name, count in of.items())
         say(f"moved to {split} to fill small classes: {sum(of.values())} ({named})")
     for line in small_splits({split: len(rows) for split, rows in data.splits.items()}):
-        say(f"warning: {line}", err=True)
+        log.warning(line)
     if samples is not None:
         from tlsearch.base.files import whole_file
         from tlsearch.data.contact_sheet import contact_sheet
