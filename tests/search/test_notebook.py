@@ -46,10 +46,9 @@ list(curve["epoch"]), "validation_loss" in curve, len(study.curves()) > 0
 model = study.best_model()
 model(np.zeros((1, 20, 30, 3), "float32")).shape
 """,
-    "export": """
-study.export("model.keras", trial=1)
+    "predict": """
 [found.ranking[0][0] in study.about["data"]["classes"]
- for found in tlsearch.predict("model.keras", "digit.png")]
+ for found in tlsearch.predict("study/best", "digit.png")]
 """,
 }
 
@@ -85,6 +84,8 @@ def test_a_notebook_shows_how_far_the_search_is(outputs):
     assert "10 classes; 60 train, 70 validation, 80 test" in said
     assert "[1/1] trial 0 strokes unfrozen 0" in said
     assert printed(outputs["resume"]) == ""
+    kinds = [one["output_type"] for one in outputs["run"]]
+    assert {*kinds} == {"stream"}  # nothing of Ray's
 
 
 def test_a_study_shows_itself_as_a_small_table(outputs):
@@ -101,6 +102,6 @@ def test_a_study_is_extended_looked_at_and_replayed(outputs):
     assert value(outputs["replay"]) == "True"
 
 
-def test_the_winner_is_a_keras_model_and_any_trial_a_file(outputs):
+def test_the_winner_is_a_keras_model(outputs):
     assert value(outputs["model"]) == "TensorShape([1, 10])"
-    assert value(outputs["export"]) == "[True]"
+    assert value(outputs["predict"]) == "[True]"

@@ -60,7 +60,8 @@ class Study:
 
     def _repr_html_(self) -> str:
         """The study as a notebook shows it."""
-        return study_html(self.home.place, self.record(), self.about, self.home.best)
+        best, note = self.home.best, self.ended_by
+        return study_html(self.home.place, self.record(), self.about, best, note)
 
     @property
     def config(self) -> SearchConfig:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlsearch.base.errors import DataError
-from tlsearch.base.files import absolute, whole_file
+from tlsearch.base.files import absolute, disk_error, whole_file
 from tlsearch.config.extras import require_formats
 from tlsearch.config.load import from_mapping, load
 from tlsearch.config.schema import SearchConfig
@@ -101,7 +101,10 @@ def _kept(cache: Path, images: NDArray[Any], labels: NDArray[Any]) -> Path:
         digest.update(np.ascontiguousarray(array).tobytes())
     path = cache / FOLDER / f"{digest.hexdigest()}.npz"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            np.savez(file, images=np.ascontiguousarray(images), labels=labels)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                np.savez(file, images=np.ascontiguousarray(images), labels=labels)
+        except OSError as error:
+            raise disk_error(error) or error from error
     return path

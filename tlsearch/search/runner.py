@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import (
+    CheckpointConfig,
+    FailureConfig,
+    ProgressReporter,
+    RunConfig,
+    TuneConfig,
+    Tuner,
+)
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from tlsearch.base.errors import RecordError
@@ -111,6 +118,14 @@ class ElasticLimiter(ConcurrencyLimiter):
         return {}
 
 
+class _NoReporter(ProgressReporter):
+    """In a notebook Ray's own clears what the cell has printed, whatever its verbosity."""
+
+    def should_report(self, trials: Any, done: bool = False) -> bool:
+        """Never: the listeners of the search are told."""
+        return False
+
+
 def _run_config(home: StudyDirectory, ending: Ending) -> RunConfig:
     """Quiet, without checkpoints of Ray's own, and without its retries: the searcher has better."""
     return RunConfig(
@@ -118,6 +133,7 @@ def _run_config(home: StudyDirectory, ending: Ending) -> RunConfig:
         storage_path=str(home.ray),
         stop=ending,
         verbose=0,
+        progress_reporter=_NoReporter(),
         failure_config=FailureConfig(max_failures=0),
         checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tlsearch.base.errors import SearchInterruptedError
 from tlsearch.results.record.journal import read
 from tlsearch.search.handle import Study
 
@@ -26,6 +27,8 @@ def test_it_names_the_winner_and_the_first_trials(study: Study) -> None:
     assert f"trial {study.winner().number} wins" in html  # type: ignore[union-attr]
     assert html.count("<tr>") == 1 + min(10, len(record.trials))
     assert len(html) < 10_000
+    study.ended_by = SearchInterruptedError("interrupted")
+    assert "<p>interrupted</p>" in study._repr_html_()
 
 
 def test_nothing_in_it_runs_whatever_a_study_is_called(study: Study) -> None:

@@ -16,9 +16,11 @@ from tlsearch.results.report.verdict import verdict
 SHOWN = 10  # trials
 
 
-def study_html(place: str, record: StudyRecord, about: Mapping[str, Any], best: Path) -> str:
+def study_html(
+    place: str, record: StudyRecord, about: Mapping[str, Any], best: Path, note: object = None
+) -> str:
     """The name, the verdict and the first trials of a study; `about` is what study.yaml holds,
-    `best` the exported bundle. Names are escaped, and nothing in it runs or loads anything.
+    `best` the exported bundle, `note` what to say before all that. Names are escaped, and nothing in it runs or loads anything.
     """
     context = ranking_context(record, about, best)
     table = rows(record, context)
@@ -27,6 +29,7 @@ def study_html(place: str, record: StudyRecord, about: Mapping[str, Any], best: 
         f"<li>{_text(line)}</li>" for line in verdict(record, about, table, context).text()
     )
     title = f"<p><strong>{_text(about['config']['name'])}</strong> <code>{_text(place)}</code></p>"
+    title += "" if note is None else f"<p>{_text(note)}</p>"
     rest = len(table) - len(grid.body)
     more = f"<p>and {rest} more trials: leaderboard() has them all</p>" if rest > 0 else ""
     body = "".join(_row("td", cells) for cells in grid.body)

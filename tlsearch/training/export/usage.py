@@ -29,7 +29,7 @@ print(json.load(open("labels.json"))[found.argmax()], found.max())"""
 _RESIZE = ".resize(({px}, {px}), Image.Resampling.BILINEAR)"
 
 _LITERT = (
-    "from ai_edge_litert.interpreter import Interpreter",
+    "from ai_edge_litert.interpreter import Interpreter  # pip install ai-edge-litert",
     """\
 model = Interpreter("{file}").get_signature_runner()
 found = model(image=batch)["probabilities"][0]""",
@@ -37,13 +37,13 @@ found = model(image=batch)["probabilities"][0]""",
 # Format -> what is imported for it, and the lines that make `batch` to `found`, (classes,).
 _RUNS = {
     "keras": (
-        "import keras",
+        "import keras  # pip install tensorflow",
         """\
 model = keras.models.load_model("{file}", compile=False)
 found = np.asarray(model(batch, training=False))[0]""",
     ),
     "saved_model": (
-        "import tensorflow as tf",
+        "import tensorflow as tf  # pip install tensorflow",
         """\
 model = tf.saved_model.load("{file}").signatures["serving_default"]
 found = model(image=tf.constant(batch))["probabilities"].numpy()[0]""",
@@ -52,7 +52,7 @@ found = model(image=tf.constant(batch))["probabilities"].numpy()[0]""",
     "litert_float16": _LITERT,
     "litert_int8": _LITERT,
     "onnx": (
-        "import onnxruntime",
+        "import onnxruntime  # pip install onnxruntime",
         """\
 model = onnxruntime.InferenceSession("{file}")
 found = model.run(["probabilities"], {{"image": batch}})[0][0]""",
