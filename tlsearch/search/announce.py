@@ -4,7 +4,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from tlsearch.base.shown_text import printable
+from tlsearch.base.shown_text import masked, printable
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.live.events import Listen, StudyBegan, StudyEnded, guarded
 from tlsearch.results.live.progress import ended, lines
@@ -25,7 +25,7 @@ def default_listener() -> Listen:
         return log.info
 
     def show(line: str) -> None:
-        sys.stdout.write(printable(line) + "\n")
+        sys.stdout.write(printable(masked(line)) + "\n")
         sys.stdout.flush()
 
     return lines(show)

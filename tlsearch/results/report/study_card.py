@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.shown_text import printable
+from tlsearch.base.shown_text import masked, printable
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.record.journal import StudyRecord
@@ -20,7 +20,8 @@ def study_html(
     place: str, record: StudyRecord, about: Mapping[str, Any], best: Path, note: object = None
 ) -> str:
     """The name, the verdict and the first trials of a study; `about` is what study.yaml holds,
-    `best` the exported bundle, `note` what to say before all that. Names are escaped, and nothing in it runs or loads anything.
+    `best` the exported bundle, `note` what to say before all that. Names are
+    escaped, and nothing in it runs or loads anything.
     """
     context = ranking_context(record, about, best)
     table = rows(record, context)
@@ -42,4 +43,4 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 
 
 def _text(value: object) -> str:
-    return escape(printable(str(value)))
+    return escape(printable(masked(str(value))))
