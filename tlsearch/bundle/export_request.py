@@ -9,6 +9,8 @@ from tlsearch.config.dataset import Data
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 
+EXPORTING = "exporting"  # the phase of an export
+
 
 @dataclass(frozen=True)
 class ExportRequest:

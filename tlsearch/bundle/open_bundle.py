@@ -58,12 +58,18 @@ class OpenModel:
         """The same for a block that goes on to use the picture's memory, which is limited."""
         return pixels_of(picture, self.bits)
 
-    def of_files(self, files: Iterable[Path]) -> NDArray[Any]:
-        """Probabilities, (n, classes), of picture files in their order, in batches of bounded size.
+    def of_files(
+        self, files: Iterable[Path], done: Callable[[int], object] = lambda pictures: None
+    ) -> NDArray[Any]:
+        """Probabilities, (n, classes), of picture files in their order, in batches of bounded size;
+        `done` is told of how many pictures a batch was.
 
         Raises PictureError for the first that cannot be read.
         """
-        found = [self(batch) for batch in batched(read_ahead(self.read, files), _bytes)]
+        found = []
+        for batch in batched(read_ahead(self.read, files), _bytes):
+            found.append(self(batch))
+            done(len(batch))
         return np.concatenate(found) if found else np.empty((0, len(self.labels)), np.float32)
 
     def __call__(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:

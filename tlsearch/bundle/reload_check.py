@@ -7,13 +7,14 @@ the file, its format, the pictures and where to write; the answer is `probabilit
 `latency.json` there.
 """
 
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from tlsearch.data.depth import Bits
 
 RUNS = 50
 WARM_UP_RUNS = 3
+DONE = "done"  # a file with a byte for each picture that is predicted
+LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ def check_in_clean_process(
     threads: int,
     time_batches: Sequence[int] = (),
     bits: Bits | None = None,
+    done: Callable[[int], object] = lambda pictures: None,
 ) -> Checked:
     """Predict picture files with an artifact in a process of its own, and time batches of it.
 
-    `bits` says at which depth pictures of 16 bits are read.
+    `bits` says at which depth pictures of 16 bits are read; `done` is told now and then how many
+    pictures are predicted.
     """
     with tempfile.TemporaryDirectory() as folder:
         request = {
@@ -65,23 +70,37 @@ def check_in_clean_process(
             "out": folder,
         }
         write_json(Path(folder) / "request.json", request)
-        _run_child(Path(folder) / "request.json", file)
+        _run_child(Path(folder) / "request.json", file, done)
         probabilities = np.load(Path(folder) / "probabilities.npy", allow_pickle=False)
         latency = json.loads((Path(folder) / "latency.json").read_text())
     return Checked(probabilities, latency)
 
 
-def _run_child(request: Path, file: Path) -> None:
-    done = subprocess.run(
+def _run_child(request: Path, file: Path, done: Callable[[int], object]) -> None:
+    child = subprocess.Popen(
         [sys.executable, "-m", "tlsearch.bundle.reload_check", str(request)],
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    with child:
+        said = _awaited(child, request.with_name(DONE), done)
+    if child.returncode != 0:
+        reason = (said.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
         reason = reason.replace(str(file.absolute()), file.name)  # which stands in a scratch folder
         raise RecordError(f"{file.name}: cannot be used in a clean process ({reason})")
+
+
+def _awaited(child: "subprocess.Popen[str]", count: Path, done: Callable[[int], object]) -> str:
+    """What the process said on stderr, once it has ended; until then `done` is told its count."""
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.communicate(timeout=LOOK_EVERY_S)[1]
+            done(count.stat().st_size if count.is_file() else 0)
+    except BaseException:  # as `subprocess.run` does
+        child.kill()
+        raise
 
 
 def main(request_file: str) -> None:
@@ -92,7 +111,9 @@ def main(request_file: str) -> None:
     bits = None if request["bits"] is None else dict(request["bits"])
     model = OpenModel((), form, request["image_px"], run, bits=bits)
     pictures = [Path(path) for path in request["pictures"]]
-    np.save(out / "probabilities.npy", model.of_files(pictures))
+    with (out / DONE).open("wb", buffering=0) as count:
+        found = model.of_files(pictures, lambda done: count.write(bytes(done)))
+    np.save(out / "probabilities.npy", found)
     px = request["image_px"]
     latency = {str(size): _median_ms(run, size, px) for size in request["time_batches"]}
     write_json(out / "latency.json", latency)

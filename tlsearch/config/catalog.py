@@ -291,3 +291,5 @@ METRICS: dict[str, Direction] = {
     "auc": "max",
     "loss": "min",
 }
+# Metric name -> its best value, which a trial can reach; loss only comes near to 0.
+PERFECT: dict[str, float] = {name: 1.0 for name, better in METRICS.items() if better == "max"}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import PictureError
+from tlsearch.base.phases import Counter, counting_each, phase
 from tlsearch.base.shown_text import storable
 from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
 from tlsearch.data.listing import Listing, Picture
@@ -197,11 +198,18 @@ def resize(pixels: NDArray[Any], image_px: int) -> NDArray[Any]:
     return np.asarray(square)
 
 
-def content_hashes(images: NDArray[Any], threads: int = 1) -> NDArray[np.uint64]:
+def content_hashes(
+    images: NDArray[Any], threads: int = 1, counter: Counter | None = None
+) -> NDArray[np.uint64]:
     """A 64-bit hash of each image's pixels, (n,), by which duplicates are found."""
     step = max(1, HASHED_BYTES // max(1, images[:1].nbytes))
     blocks = (images[at : at + step] for at in range(0, len(images), step))
-    return np.frombuffer(b"".join(in_order(_digests, blocks, threads)), dtype=np.uint64)
+    found = []
+    for digests in in_order(_digests, blocks, threads):
+        found.append(digests)
+        if counter is not None:
+            counter.advance(len(digests) // 8)
+    return np.frombuffer(b"".join(found), dtype=np.uint64)
 
 
 def _digests(images: NDArray[Any]) -> bytes:
@@ -222,10 +230,11 @@ def _blocks(
 
     def squares() -> Iterator[NDArray[Any]]:
         tried = in_order(lambda one: _attempt(prepare, one), listing.pictures(), threads)
-        for row, item in enumerate(tried):
-            if isinstance(item, PictureError):
-                failures[row] = item
-            yield black if isinstance(item, PictureError) else item
+        with phase("decoding", len(listing.examples), "pictures") as counter:
+            for row, item in enumerate(counting_each(tried, counter)):
+                if isinstance(item, PictureError):
+                    failures[row] = item
+                yield black if isinstance(item, PictureError) else item
 
     every = squares()
     while block := list(itertools.islice(every, max(1, BLOCK_BYTES // black.nbytes))):

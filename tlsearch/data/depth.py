@@ -16,6 +16,7 @@ from PIL import Image
 
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import PictureError
+from tlsearch.base.phases import counting, counting_each
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.picture_file import (
     bytes_to_decode,
@@ -57,7 +58,8 @@ def depths(listing: Listing, threads: int | None = None) -> Values:
     found = in_order(
         lambda block: [_depth_of(one) for one in block], blocks, threads or granted_cores()
     )
-    return np.array([pair for block in found for pair in block], np.uint16).reshape(-1, 2)
+    pairs = counting_each((pair for block in found for pair in block), counting("reading"))
+    return np.array([*pairs], np.uint16).reshape(-1, 2)
 
 
 def _in_blocks(pictures: Iterator[Picture], count: int) -> Iterator[list[Picture]]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import DataError
+from tlsearch.base.phases import Counter, phase
 from tlsearch.config.dataset import FIRST_RULES, SOURCES, Data
 from tlsearch.data.audit import audit
 from tlsearch.data.classes import renamed, require_classes
@@ -144,22 +145,26 @@ def prepare(
     `store.users.used`.
     """
     threads, images = threads or granted_cores(), ArrayStore(cache / "images", budget_bytes)
-    listing = list_source(data)
-    bits, of_depth = _bits(listing, data, cache, threads)
+    with phase("reading", unit="pictures") as reading:
+        listing = list_source(data)
+        reading.reach(len(listing.examples))
+        bits, of_depth = _bits(listing, data, cache, threads)
     decoded = _decoded(listing, data, cache, images, bits, threads)
     unreadable = tuple(reasons(listing, decoded.readable, bits))
     require_readable(listing, decoded.readable, unreadable)
     division = _divided(listing, data, decoded.readable)
     moved = counted(listing, division.moved)
     notes = [*filter(None, (left_out_note(unreadable, listing), of_depth, filled_note(moved)))]
-    hashes = _hashes(decoded, ArrayStore(cache / "hashes"), threads)
     audits = ArrayStore(cache / "audits")
 
     def near(splits: dict[Split, Indices]) -> NearCopies:
         nearest = kept_nearest(decoded.images, splits, audits, decoded.key, threads)
         return near_copies(hashes, splits, nearest)
 
-    found = audit(listing, hashes, division.rows, data.duplicates, near, decoded.readable)
+    with phase("checking", len(listing.examples), "pictures") as checking:
+        hashes = _hashes(decoded, ArrayStore(cache / "hashes"), threads, checking)
+        found = audit(listing, hashes, division.rows, data.duplicates, near, decoded.readable)
+        checking.reach(len(listing.examples))
     for finding in (*notes, *found.findings):
         log.warning(finding)
     splits = division.rows | {"train": found.train}
@@ -249,9 +254,11 @@ def _divided(listing: Listing, data: Data, readable: NDArray[np.bool_]) -> Divis
     )
 
 
-def _hashes(decoded: Decoded, store: ArrayStore, threads: int) -> NDArray[np.uint64]:
+def _hashes(
+    decoded: Decoded, store: ArrayStore, threads: int, counter: Counter
+) -> NDArray[np.uint64]:
     images = decoded.images
-    found = store.open(decoded.key, len(images), lambda: [content_hashes(images, threads)])
+    found = store.open(decoded.key, len(images), lambda: [content_hashes(images, threads, counter)])
     return np.asarray(found)
 
 

@@ -56,7 +56,7 @@ def began(config: SearchConfig, home: StudyDirectory, slots: int) -> StudyBegan:
 
 def ended_event(config: SearchConfig, home: StudyDirectory, ending: "Ending") -> StudyEnded:
     """That the search is over, and why."""
-    return StudyEnded(_why(ending), so_far(home)[0], config.trials)
+    return StudyEnded(_why(ending), so_far(home)[0], config.trials, ending.enough or "")
 
 
 def so_far(home: StudyDirectory) -> tuple[int, float]:

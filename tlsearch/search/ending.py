@@ -1,4 +1,6 @@
-"""Why a search ends before its last trial: the user, the clock, or the same bug again and again."""
+"""Why a search ends before its last trial: the user, the clock, a perfect score, or the same bug
+again and again.
+"""
 
 import contextlib
 import signal
@@ -27,7 +29,8 @@ class Ending(Stopper):
     """Ray's stopper: asked after every event whether the whole search is over.
 
     Trials cut short by it are not told to the sampler; `resume` takes them up again. `budget_s` is
-    the study's, over all its drivers; those before spent `spent_before_s` of it.
+    the study's, over all its drivers; those before spent `spent_before_s` of it. `place` is the
+    study's directory, as a command names it.
     """
 
     def __init__(
@@ -36,9 +39,11 @@ class Ending(Stopper):
         clock: Callable[[], float] = time.monotonic,
         on_interrupt: Callable[[], object] = lambda: None,
         spent_before_s: float = 0.0,
+        place: str = "DIR",
     ) -> None:
         self._clock = clock
         self._on_interrupt = on_interrupt
+        self._place = place
         self.budget_s = budget_s
         self._spent_before_s = spent_before_s
         self._began = self._noted = clock()
@@ -46,6 +51,7 @@ class Ending(Stopper):
         self._failures: list[tuple[str, str]] = []
         self._sound = False
         self.out_of_time = False
+        self.enough: str | None = None
         self.interrupted: SearchInterruptedError | None = None
         self.error: TlsearchError | None = None
 
@@ -67,7 +73,7 @@ class Ending(Stopper):
             self.out_of_time = True
         if self._clock() - self._noted >= NOTE_EVERY_S:
             self.note_spent()
-        return self.out_of_time or self.cut_short
+        return self.out_of_time or self.enough is not None or self.cut_short
 
     @property
     def spent_s(self) -> float:
@@ -91,8 +97,12 @@ class Ending(Stopper):
     def interrupt(self, number: int = signal.SIGINT) -> None:
         """The user wants the search to end, by a signal; what is done will be ranked."""
         kind = HungUpError if number == signal.SIGHUP else SearchInterruptedError
-        self.interrupted = kind("interrupted; `tlsearch resume` goes on")
+        self.interrupted = kind(f"interrupted; `tlsearch resume {self._place}` goes on")
         self._on_interrupt()
+
+    def suffice(self, reason: str) -> None:
+        """No further trial can be better; the best is confirmed and exported."""
+        self.enough = self.enough or reason
 
     def fail(self, error: TlsearchError) -> None:
         """The search cannot go on; of several reasons the first is told."""

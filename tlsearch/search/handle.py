@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
+from tlsearch.base.phases import phase
+from tlsearch.bundle.export_request import EXPORTING
 from tlsearch.bundle.manifest import locate, read_manifest
 from tlsearch.bundle.runtimes import load_keras
 from tlsearch.config.dataset import FIRST_RULES
@@ -264,5 +266,5 @@ def export(
     require_same_images(study, data)
     request = export_request(config, study.home, data, kept, ("keras",) if single else chosen, out)
     write = export_file if single else export_bundle
-    with used(data.images_path):
+    with used(data.images_path), phase(EXPORTING, len(request.formats), "formats"):
         return write(dataclasses.replace(request, timed=timed)).manifest

@@ -1,17 +1,22 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
+import logging
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import StudyError, TlsearchError
+from tlsearch.base.phases import phase
 from tlsearch.bundle.manifest import incomplete
 from tlsearch.config.extras import require_formats
 from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.live.events import Exporting, Listen, Stopping
-from tlsearch.results.live.progress import trial_ended
+from tlsearch.results.live.events import Exporting, Listen, Stopping, guarded
+from tlsearch.results.live.progress import TRIALS, trial_ended
+from tlsearch.results.live.pulse import beating
 from tlsearch.results.rank.confirmation import search_budget
+from tlsearch.results.rank.perfect import asked_on, is_perfect, perfect_trial, reason
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, TrialRecord, networks, note, read
@@ -53,10 +58,11 @@ def run(
     require_formats(config.export)
     require_weight_files(config)
     with (
+        beating(guarded(listen or default_listener())) as heard,
         working(directory or within(config.storage, config.name), new=True) as work,
         work.mirrored(config.sync_s),
     ):
-        hear = listeners(config, work.home, listen or default_listener())
+        hear = listeners(config, work.home, heard)
         study = _search(config, work, read_images(config, hear), hear)
     study.ended_by = work.unsent or study.ended_by
     return study
@@ -78,7 +84,8 @@ def resume(
     the pretrained weights are others.
     """
     wish = Extension(_text(trials), _text(time), tuple(settings))
-    with working(place_of(study), new=False) as work:
+    told = listen or default_listener()
+    with beating(guarded(told)) as heard, working(place_of(study), new=False) as work:
         begun = Study(work.home)
         config = extended(begun.config, wish, *so_far(work.home))
         require_formats(config.export)
@@ -86,7 +93,7 @@ def resume(
             require_weight_files(config)
         require_same_files(work.home, begun.about, config)
         with work.mirrored(config.sync_s):
-            hear = listeners(config, work.home, listen or default_listener())
+            hear = listeners(config, work.home, heard)
             data = read_images(config, hear)
             require_same_images(begun, data)
             done = _search(config, work, data, hear)
@@ -110,20 +117,25 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
         search_budget(config.time_budget, spent_s, config.confirm > 0),
         on_interrupt=lambda: listen(Stopping()),
         spent_before_s=spent_s,
+        place=shlex.quote(home.place),
     )
     work.when_lost(ending.fail)
     # No thread computes while Ray starts: it forks, and NumPy's threads do not outlive a fork. Ray
     # takes SIGTERM as it starts; the signals are ours after that.
     with used(data.images_path), connect(config.resources) as slots, signals(ending):
-        require_ready(config, home)
-        home.sweep()
-        _begin(config, home, data)
+        with phase("starting", 2, "steps") as counter:
+            require_ready(config, home)
+            counter.advance()
+            home.sweep()
+            _begin(config, home, data)
+            counter.advance()
         listen(began(config, home, slots))
         with ending.on_full_disk():
             with forecasted(config, home, data, slots, ending, listen):
                 _run(config, home, data, ending, listen)
             _note_networks(home)
-            _note_baselines(config, home, data)
+            with phase("measuring baselines"):
+                _note_baselines(config, home, data)
             if not ending.cut_short:
                 _finish(config, home, data, ending, listen)
         with ending.on_full_disk():
@@ -136,7 +148,7 @@ def _told(config: SearchConfig, home: StudyDirectory, ending: "Ending", listen: 
     """The study of a search that is over, its report written where the disk has room for it."""
     listen(ended_event(config, home, ending))
     study = Study(home)
-    with ending.on_full_disk():
+    with phase("reporting"), ending.on_full_disk():
         write_report(home, study.record(), study.about)
     study.ended_by = ending.interrupted or ending.error or incomplete(study.left_out())
     if study.winner() is None and ending.interrupted is None:
@@ -186,11 +198,30 @@ def _run(
     from tlsearch.search.runner import run_trials
     from tlsearch.search.winner.finish import drop_ended
 
-    def announce(trial: TrialRecord, standings: Standings) -> None:
-        drop_ended(home, trial.number, standings.dropped)
-        listen(trial_ended(trial, standings, config.trials))
+    goes_on = _end_where_perfect(config, home, ending)
+    with phase(TRIALS, config.trials, "trials") as counter:
+        counter.reach(so_far(home)[0])
 
-    run_trials(config, data, home, ending, announce, listen)
+        def announce(trial: TrialRecord, standings: Standings) -> None:
+            drop_ended(home, trial.number, standings.dropped)
+            listen(trial_ended(trial, standings, config.trials))
+            counter.reach(standings.ended)
+            if not goes_on and is_perfect(trial, config.metric):
+                ending.suffice(reason(trial.number, config.metric))
+
+        run_trials(config, data, home, ending, announce, listen)
+
+
+def _end_where_perfect(config: SearchConfig, home: StudyDirectory, ending: "Ending") -> bool:
+    """End a search that has a perfect trial, unless it was asked for more; whether it was."""
+    if not home.journal_file.is_file():
+        return False
+    study = Study(home)
+    record = study.record()
+    found = perfect_trial(record, study.about)
+    if found is not None:
+        ending.suffice(reason(found, config.metric))
+    return asked_on(record, study.about)
 
 
 def _finish(

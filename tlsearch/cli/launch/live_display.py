@@ -85,6 +85,7 @@ def _drawing() -> Iterator[Listen]:
 def status(progress: Progress) -> list[str]:
     """The lines above the running trials."""
     found = [f"{progress.study.name}: {progress.phase}" if progress.study else progress.phase]
+    found += progress.at_work
     if progress.study is None:
         return found
     if progress.forecast:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tlsearch.base.phases import Phase
 from tlsearch.config.trial_config import depth_label
 from tlsearch.results.record.journal import State
 
@@ -208,18 +209,23 @@ class BudgetSpent:
 
 @dataclass(frozen=True)
 class StudyEnded:
-    """The search is over; `why`: finished, out of time, interrupted, or failed."""
+    """The search is over; `why`: finished, out of time, interrupted, or failed. `reason` says why
+    one that finished did so before its last trial, "" where it did not.
+    """
 
     why: str
     ended: int
     trials: int
+    reason: str = ""
 
     def __str__(self) -> str:
-        return f"study {self.why}: {self.ended} of {self.trials} trials ended"
+        reason = f"; {self.reason}" if self.reason else ""
+        return f"study {self.why}: {self.ended} of {self.trials} trials ended{reason}"
 
 
 Event = (
-    DataReading
+    Phase
+    | DataReading
     | DataRead
     | StudyBegan
     | Forecast

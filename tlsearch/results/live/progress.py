@@ -1,8 +1,10 @@
-"""How far a search is, from its events: best so far, running trials, pace, last decision."""
+"""How far a search is, from its events: phases, best so far, running trials, last decision."""
 
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tlsearch.base.phases import Phase
 from tlsearch.config.trial_config import first_ranked_epoch
 from tlsearch.results.live.events import (
     EpochReported,
@@ -18,6 +20,9 @@ from tlsearch.results.live.events import (
 )
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import TrialRecord
+
+TRIALS = "trials"  # the phase in which trials train
+SILENT_S = 1.1  # with `pulse.BEAT_S` it makes less than 2 s between two lines
 
 
 def trial_ended(trial: TrialRecord, standings: Standings, trials: int) -> TrialEnded:
@@ -73,11 +78,14 @@ class Progress:
     decision: str = ""
     forecast: str = ""
     began: float | None = None
+    open: dict[tuple[str, str], tuple[Phase, float]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
 
     def hear(self, event: Event) -> None:
         """Take up one event."""
         match event:
+            case Phase():
+                self._follow(event)
             case StudyBegan():
                 self.study, self.ended = event, event.ended
                 self.phase, self.began = "searching", self.clock()
@@ -93,8 +101,29 @@ class Progress:
                 self._end(event)
             case FeaturesWidened():
                 self.decision = str(event)
+            case StudyEnded():
+                self.phase, self.open = str(event), {}
             case _:
                 self.phase = str(event)
+
+    def _follow(self, phase: Phase) -> None:
+        """Note what is at work; a worker that was lost ends no phase, the command's own end it."""
+        if phase.state != "ended":
+            self.open[phase.key] = phase, self.clock() - phase.seconds
+        elif phase.subject:
+            self.open.pop(phase.key, None)
+        else:
+            self.open = {key: one for key, one in self.open.items() if not key[1]}
+            self.open.pop(phase.key, None)
+
+    @property
+    def at_work(self) -> list[str]:
+        """A line for each open phase, those of the command itself first; seconds as of now."""
+        order = sorted(self.open.values(), key=lambda one: bool(one[0].subject))
+        return [
+            str(replace(phase, state="going", seconds=self.clock() - began))
+            for phase, began in list(order)
+        ]
 
     def _note(self, event: EpochReported) -> None:
         trial = self.running.setdefault(event.trial, Running(""))
@@ -106,6 +135,7 @@ class Progress:
 
     def _end(self, event: TrialEnded) -> None:
         self.running.pop(event.trial, None)
+        self.open = {k: one for k, one in self.open.items() if k[1] != of_trial(event.trial)}
         self.states[event.state] = self.states.get(event.state, 0) + 1
         self.ended = event.ended
         last = event.reason.splitlines()[-1] if event.reason else event.state
@@ -139,20 +169,48 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the other trials take at the pace so far: an estimate."""
-        if self.pace is None or self.study is None:
+        """Seconds that the other trials take at the pace so far: an estimate; None once no trial
+        is left, as what follows has a pace of its own.
+        """
+        if self.pace is None or self.study is None or self.ended >= self.study.trials:
             return None
         return 60 * max(self.study.trials - self.ended, 0) / self.pace
 
+    @property
+    def line(self) -> str:
+        """What is at work, in one line: the phase, and each trial or run of it."""
+        busy = [f"{of_trial(n)} epoch {t.epoch}" for n, t in self.running.items() if t.epoch]
+        return "; ".join([*self.at_work, *busy]) or self.phase
 
-def lines(write: Callable[[str], object]) -> Listen:
-    """A listener that writes one line an event, without epochs and proposals."""
+
+def lines(write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Listen:
+    """A listener that writes one line an event, without epochs and proposals.
+
+    Counts of phases, and phases of single trials, make a line only after `SILENT_S` without one.
+    With `pulse.beating` no two lines are 2 s apart or more.
+    """
+    progress, wrote = Progress(clock), clock()
 
     def listen(event: Event) -> None:
-        if not isinstance(event, EpochReported | TrialBegan):
-            write(str(event))
+        nonlocal wrote
+        progress.hear(event)
+        quiet = isinstance(event, EpochReported | TrialBegan)
+        between = isinstance(event, Phase) and (event.state == "going" or bool(event.subject))
+        if quiet or between:
+            if clock() - wrote < SILENT_S:
+                return
+            text = progress.line
+        else:
+            text = str(event)
+        write(text)
+        wrote = clock()
 
     return listen
+
+
+def of_trial(number: int) -> str:
+    """What phases of a trial belong to."""
+    return f"trial {number}"
 
 
 def span(seconds: float) -> str:

@@ -11,6 +11,7 @@ from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.interval import wilson
 from tlsearch.results.rank.leaderboard import leading
 from tlsearch.results.rank.outlook import outlook
+from tlsearch.results.rank.perfect import perfect_trial, reason
 from tlsearch.results.record.journal import StudyRecord, tested
 
 Row = Mapping[str, Any]
@@ -59,7 +60,8 @@ def verdict(
         warnings += _careful(record, test)
     compared, worse = _against_baselines(record, row) or ("", False)
     (warnings if worse else lines).append(compared)
-    more = outlook(record, context.counted)
+    more = [] if (end := _perfect(record, about)) else outlook(record, context.counted)
+    lines += end
     return Verdict(tuple(filter(None, lines)), tuple(filter(None, warnings)), tuple(more))
 
 
@@ -219,6 +221,16 @@ def _careful(record: StudyRecord, test: Row) -> list[str]:
             "seen it"
         )
     return found
+
+
+def _perfect(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
+    """Why the search ended before its last trial, where a perfect score ended it."""
+    trial, asked = perfect_trial(record, about), about["config"].get("trials", 0)
+    ended = sum(one.state not in ("waiting", "unfinished") for one in record.trials)
+    if trial is None or ended >= asked:
+        return []
+    why = reason(trial, about["config"]["metric"])
+    return [f"the search ended after {ended} of {asked} trials: {why}"]
 
 
 def _against_baselines(record: StudyRecord, row: Row) -> tuple[str, bool] | None:

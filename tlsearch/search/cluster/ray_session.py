@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 from tlsearch.base.errors import ClusterError, TlsearchError, WeightsError
 from tlsearch.base.files import private_file
+from tlsearch.base.phases import listener, phase
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.address import require_near
 from tlsearch.search.cluster.capacity import Amounts, at_a_time, fit
 from tlsearch.search.cluster.nodes import grown, here, nodes_up
+from tlsearch.search.relay import collecting, relayed
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,9 @@ def connect(resources: Resources) -> Iterator[int]:
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     ours = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address, **quiet)
+        with phase("starting", 1, "Ray") as counter:
+            ray.init(address, **quiet)
+            counter.advance()
     except SystemExit:  # Ray's own way to end on SIGTERM while it starts
         raise KeyboardInterrupt from None
     except Exception as error:  # ConnectionError, RuntimeError, ValueError: as Ray likes
@@ -45,7 +49,9 @@ def connect(resources: Resources) -> Iterator[int]:
     if callable(ours) and signal.getsignal(signal.SIGTERM) is not ours:
         signal.signal(signal.SIGTERM, ours)  # Ray's ends the process without a word
     try:
-        yield slots(resources, *(node.resources for node in nodes_up()), fit_grown=grown(resources))
+        with collecting(listener()):
+            up = (node.resources for node in nodes_up())
+            yield slots(resources, *up, fit_grown=grown(resources))
     finally:
         ray.shutdown()
 
@@ -115,7 +121,7 @@ def as_completed(
     try:
         while (waiting or later) and not stop():
             while later and len(waiting) < slots:
-                waiting.append(task(function).remote(*later.popleft()))
+                waiting.append(task(relayed(function)).remote(*later.popleft()))
             ready, waiting = ray.wait(waiting, timeout=0.2)
             for one in ready:
                 try:
@@ -139,7 +145,7 @@ def in_worker(function: Callable[..., T], *arguments: Any) -> T:
 
     task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=this_node())
     try:
-        result: T = ray.get(task(_without_gpus).remote(function, *arguments))
+        result: T = ray.get(task(_without_gpus).remote(relayed(function), *arguments))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, TlsearchError):
             raise error.cause from None

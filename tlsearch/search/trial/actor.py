@@ -20,7 +20,9 @@ from tlsearch.base.errors import OutOfMemoryError, TlsearchError
 from tlsearch.base.files import disk_error, naming, write_text
 from tlsearch.base.links import append_only
 from tlsearch.base.machine import machine, without_places
+from tlsearch.base.phases import heard_by
 from tlsearch.config.trial_config import TrialConfig
+from tlsearch.results.live.progress import of_trial
 from tlsearch.results.record.curve import read_curve
 from tlsearch.results.record.journal import KEPT
 from tlsearch.results.record.kept_files import BEST, RESUME
@@ -28,6 +30,7 @@ from tlsearch.results.record.predictions import PREDICTIONS, Predictions
 from tlsearch.search.cluster.node_checks import require_here
 from tlsearch.search.cluster.nodes import LOOK_EVERY_S, here_is_leaving
 from tlsearch.search.cluster.trial_transfer import TrialFolder, trial_folder
+from tlsearch.search.relay import send
 from tlsearch.search.trial.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -73,7 +76,8 @@ class TrialActor(tune.Trainable):
     def _trained(self) -> dict[str, Any]:
         try:
             self._save_resume_state()
-            report = next(self._epochs)
+            with heard_by(send, of_trial(self._number)):
+                report = next(self._epochs)
             self._keep(report)
         except OutOfMemoryError as error:  # says something of this configuration alone
             return self._failed(str(error), type(error).__name__, fatal=False)

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlsearch.base.digests import sha256
+from tlsearch.base.phases import Counter, counting_each, phase
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.live.events import ConfirmedOnce, Confirming, Listen
+from tlsearch.results.live.progress import of_trial
 from tlsearch.results.rank.confirmation import (
     FRESH_SHARE,
     NOT_REFINED,
@@ -32,6 +35,9 @@ from tlsearch.search.winner.rounds import (
     share_s,
 )
 
+if TYPE_CHECKING:
+    from tlsearch.training.checkpoint import Checkpoint
+
 
 def confirm(
     config: SearchConfig,
@@ -48,8 +54,10 @@ def confirm(
     if wanted:
         listen(Confirming(len({job.number for job in wanted}), len(wanted)))
     keep = _keeper(home, ending, listen)
-    for run in _trained(wanted, config, place, slots, ending):
-        keep(run)
+    if wanted:
+        with phase("confirming", len(wanted), "runs") as counter:
+            for run in counting_each(_trained(wanted, config, place, slots, ending), counter):
+                keep(run)
     _refine(config, home, place, ending, keep)
 
 
@@ -115,8 +123,9 @@ def _refine(
         limit_s=limit_s,
         network=won.network,
     )
-    for run in _trained([job], config, place, 1, ending):
-        keep(run)
+    with phase("refining", 1, "run") as counter:
+        for run in counting_each(_trained([job], config, place, 1, ending), counter):
+            keep(run)
 
 
 def train_handed_over(job: PlannedRun, place: Workplace) -> Run:
@@ -137,8 +146,23 @@ def train_again(job: PlannedRun, place: Workplace, folder: Path) -> Run:
     start = None
     if job.start is not None:
         start = replace(load_checkpoint(job.start), trial=job.trial, epoch=0)
+    name, what = ("refining" if job.refines else "confirming"), of_trial(job.number)
+    subject = f"{what} on seed {job.trial.seed}"
+    with phase(name, job.trial.epochs, "epochs", subject) as counter:
+        return _best_of(job, place, folder, start, counter)
+
+
+def _best_of(
+    job: PlannedRun,
+    place: Workplace,
+    folder: Path,
+    start: "Checkpoint | None",
+    counter: Counter,
+) -> Run:
+    """The best epoch of a job, its weights kept; the counter counts epochs."""
     best, seconds = Run(job.number, job.trial.seed, None, 0, 0.0, job.refines), 0.0
     for report in place.train(job.trial, start, job.network):
+        counter.reach(report.epoch)
         seconds += report.seconds
         if report.diverged:
             break

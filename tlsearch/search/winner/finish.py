@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError, TlsearchError
-from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.base.phases import phase
+from tlsearch.bundle.export_request import EXPORTING, ExportRequest
 from tlsearch.bundle.manifest import TestScore, read_manifest
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
@@ -47,7 +48,9 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
         return
     known = next((test for test in tested(record) if _is_of(test, won)), None)
     request = export_request(config, home, data, won, config.export, home.best)
-    evaluated, made = in_worker(_score_and_export, request, config.resources.cpus_per_trial)
+    cpus = config.resources.cpus_per_trial
+    with phase(EXPORTING, len(config.export), "formats"):
+        evaluated, made = in_worker(_score_and_export, request, cpus)
     test = known or _tested_now(home, won, evaluated)
     tests = tested(record)
     note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})

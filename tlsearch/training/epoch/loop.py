@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tlsearch.base.phases import Counter, phase
 from tlsearch.training.epoch.optimizer import Optimizer
 
 BLOCK_BYTES = 256 * 2**20
@@ -67,6 +68,7 @@ class Loop:
         self._weights = tf.Variable(tf.ones(1), trainable=False, shape=(None,))
         self._forward = forward
         self._pieces = pieces
+        self._traced = False
         self._train = self._compiled_training(_any_number_of(rows))
         self._predict = compiled_prediction(
             lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)), rows
@@ -98,6 +100,7 @@ class Loop:
 
         `rows` is an array or a tensor; what is on disk is read a block at a time.
         """
+        self._trace()
         blocks = [
             self._train(x, y, places, batch, (seed, offset), max(0, noted - offset))
             for offset, x, y, places in _blocks(rows, labels, order.astype(np.int32), batch)
@@ -108,6 +111,15 @@ class Loop:
     def predict(self, rows: Any) -> NDArray[Any]:
         """Class probabilities, (n, classes) float32, in the order of the rows."""
         return run_blocks(self._predict, rows)
+
+    def _trace(self) -> None:
+        """Have both graphs made before the first epoch, which takes seconds for a large network."""
+        if not self._traced:
+            with phase("tracing", 2, "graphs") as counter:
+                for graph in (self._train, self._predict):
+                    graph.get_concrete_function()
+                    counter.advance()
+            self._traced = True
 
     def _compiled_training(self, rows: tf.TensorSpec) -> Any:
         whole = tf.TensorSpec((None,), tf.int32)
@@ -204,11 +216,16 @@ def rows_per_step(rows: Any) -> int:
     return max(16, EVAL_BYTES // row_bytes(rows))
 
 
-def run_blocks(predict: Any, rows: Any) -> NDArray[Any]:
-    """Apply a compiled function to all rows, some at a time, and join what it gives."""
-    step = rows_per_step(rows)
-    blocks = [predict(rows[i : i + step]) for i in range(0, len(rows), step)]
-    return np.concatenate([np.asarray(block) for block in blocks])
+def run_blocks(predict: Any, rows: Any, counter: Counter | None = None) -> NDArray[Any]:
+    """Apply a compiled function to all rows, some at a time, and join what it gives; `counter`
+    counts the rows.
+    """
+    step, blocks = rows_per_step(rows), []
+    for start in range(0, len(rows), step):
+        blocks.append(np.asarray(predict(rows[start : start + step])))
+        if counter is not None:
+            counter.reach(min(start + step, len(rows)))
+    return np.concatenate(blocks)
 
 
 def _blocks(

@@ -15,7 +15,8 @@ from tlsearch.base.digests import sha256, size
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
 from tlsearch.base.files import is_special, write_json, write_text
 from tlsearch.base.leftovers import scratch_beside
-from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.base.phases import Counter, counting, counting_each, phase
+from tlsearch.bundle.export_request import EXPORTING, ExportRequest
 from tlsearch.bundle.manifest import (
     CARD,
     LABELS,
@@ -121,8 +122,9 @@ class _References:
         inside = self._model.any_size.get_layer("resize")
         read = read_ahead(lambda picture: read_pixels(picture, self.bits), self.pictures)
         resized = (np.asarray(inside(pixels[None].astype(np.float32))[0]) for pixels in read)
-        blocks = batched(resized, lambda square: square.nbytes)
-        return np.concatenate([self._model.square(np.stack(b), training=False) for b in blocks])
+        with phase("resizing", len(self.pictures), "pictures") as counter:
+            blocks = batched(counting_each(resized, counter), lambda square: square.nbytes)
+            return np.concatenate([self._model.square(np.stack(b), training=False) for b in blocks])
 
 
 def _exportable(network: Network, trial: Any, data: ImageData) -> Exportable:
@@ -143,7 +145,8 @@ def _artifacts(
     """The files that passed, and why each other format did not; its error where none passed."""
     passed: list[Artifact] = []
     failed: dict[str, TlsearchError] = {}
-    for name in request.formats:
+    counter = counting(EXPORTING, len(request.formats), "formats")
+    for name in counting_each(request.formats, counter):
         try:
             passed.append(_artifact(bundle, name, model, references, request))
         except (ConfigError, RecordError) as error:
@@ -179,8 +182,11 @@ def _artifact(
 ) -> Artifact:
     form = EXPORT_FORMATS[name]
     path = bundle / form.file
-    write(name, model, path)
-    checked = _check(path, form, references, model, request.timed)
+    with phase("writing", 1, "file", subject=name) as counter:
+        write(name, model, path)
+        counter.advance()
+    with phase("verifying", len(references.pictures), "pictures", subject=name) as counter:
+        checked = _check(path, form, references, model, request.timed, counter)
     expected, found = references.of(form), checked.probabilities
     require_finite(form, found)
     artifact = Artifact(
@@ -204,13 +210,20 @@ def _input(form: ExportFormat, image_px: int) -> FileInput:
 
 
 def _check(
-    path: Path, form: ExportFormat, references: _References, model: Exportable, timed: bool
+    path: Path,
+    form: ExportFormat,
+    references: _References,
+    model: Exportable,
+    timed: bool,
+    counter: Counter,
 ) -> Checked:
     """Predict in one clean process; if `timed`, time batches there and again on one thread."""
     image_px, cores = int(model.square.input_shape[1]), granted_cores()
     batches = (1, BATCH) if timed else ()
     pictures, bits = references.pictures, references.bits
-    checked = check_in_clean_process(path, form, pictures, image_px, cores, batches, bits)
+    checked = check_in_clean_process(
+        path, form, pictures, image_px, cores, batches, bits, counter.reach
+    )
     latency = {f"batch {b}, {cores} threads": ms for b, ms in checked.latency_ms.items()}
     if timed:
         alone = check_in_clean_process(path, form, (), image_px, 1, batches)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tlsearch.base.phases import phase
 from tlsearch.bundle.evaluate import measure
 from tlsearch.bundle.metrics import score
 from tlsearch.bundle.score_interval import score_interval
@@ -63,7 +64,8 @@ def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDAr
 
     key = (network, "from images to probabilities")
     compiled = shared_executor().passes.get(key, lambda: compiled_prediction(predict, images))
-    return run_blocks(compiled, images)
+    with phase("predicting", len(images), f"{split} pictures") as counter:
+        return run_blocks(compiled, images, counter)
 
 
 def test_score(

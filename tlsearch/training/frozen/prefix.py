@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.phases import Counter, phase
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.listing import Split
@@ -143,8 +144,9 @@ class Features:
             for name in names
         ]
         demand = Demand(self._reads(split, view), self._own)
-        prepare = self._pass(names, images)
-        return self._store.open_together(asked, len(images), prepare, demand=demand)
+        with phase("computing features", len(images), "pictures") as counter:
+            prepare = self._pass(names, images, counter)
+            return self._store.open_together(asked, len(images), prepare, demand=demand)
 
     def _reads(self, split: Split, view: int | None) -> int:
         """How often the trial's epochs read what a view of a split gives."""
@@ -166,23 +168,30 @@ class Features:
             for cut in cuts
         )
 
-    def _pass(self, names: Sequence[str], images: Array) -> Prepare:
+    def _pass(self, names: Sequence[str], images: Array, counter: Counter) -> Prepare:
         """One pass over images that gives the activations at the cuts that are missing."""
 
         def prepare(missing: tuple[int, ...]) -> Block:
-            run = self._run([names[place] for place in missing])
+            run = self._run([names[place] for place in missing], counter)
             return lambda start, stop: run(images[start:stop])
 
         return prepare
 
-    def _run(self, names: Sequence[str]) -> Callable[[NDArray[Any]], list[NDArray[Any]]]:
+    def _run(
+        self, names: Sequence[str], counter: Counter | None = None
+    ) -> Callable[[NDArray[Any]], list[NDArray[Any]]]:
         """Images -> activations at these cuts, a few images at a time."""
         price = max(forward(self._cuts[name].layers) for name in names)
 
         def run(images: NDArray[Any]) -> list[NDArray[Any]]:
             self.multiply_adds += len(images) * price
             compiled, step = self._compiled(names, images), rows_per_step(images)
-            parts = [compiled(images[i : i + step]) for i in range(0, len(images), step)]
+            parts = []
+            for start in range(0, len(images), step):
+                few = images[start : start + step]
+                parts.append(compiled(few))
+                if counter is not None:
+                    counter.advance(len(few))
             return [np.concatenate(list(map(np.asarray, cut))) for cut in zip(*parts, strict=True)]
 
         return run

@@ -1,0 +1,82 @@
+"""A heartbeat: a search is heard of at least every two seconds, whatever it does."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tlsearch.base.phases import Phase, heard_by
+from tlsearch.results.live.events import Event, Listen
+
+BEAT_S = 0.8  # between two events of a phase at most
+LOOK_S = 0.2
+IDLE = "working"  # what is told between phases
+
+
+class Pulse:
+    """Passes events on, one at a time, and tells of the open phase again where it is silent.
+
+    The listener hears one event at a time, from whichever thread. A phase whose process that
+    waits and process that works both tell of it ends with the larger count.
+    """
+
+    def __init__(self, listen: Listen, clock: Callable[[], float] = time.monotonic) -> None:
+        self._listen, self._clock = listen, clock
+        self._lock = threading.RLock()  # a signal's handler tells of it, too
+        self._open: dict[tuple[str, str], tuple[Phase, float]] = {}
+        self._idle_since = self._told = clock()
+
+    def hear(self, event: Event) -> None:
+        """Pass an event on."""
+        with self._lock:
+            if isinstance(event, Phase):
+                event = self._followed(event)
+                self._told = self._clock()
+            self._listen(event)
+
+    def beat(self) -> None:
+        """Tell of the phase that the command itself is in, if no phase was told of lately."""
+        with self._lock:
+            now = self._clock()
+            if now - self._told >= BEAT_S:
+                self._told = now
+                self._listen(self._current(now))
+
+    def _current(self, now: float) -> Phase:
+        """The innermost open phase of the command itself."""
+        own = [one for one in self._open.values() if not one[0].subject]
+        if not own:
+            return Phase(IDLE, "going", seconds=round(now - self._idle_since, 3))
+        phase, began = own[-1]
+        return replace(phase, state="going", seconds=round(now - began, 3))
+
+    def _followed(self, phase: Phase) -> Phase:
+        """Note what a phase's event says; the event as it is passed on."""
+        known, began = self._open.get(phase.key, (phase, self._clock() - phase.seconds))
+        told = replace(phase, done=max(phase.done, known.done))
+        if phase.state == "ended":
+            self._open.pop(phase.key, None)
+            self._idle_since = self._clock()
+        elif phase.state == "began" or phase.key in self._open:
+            self._open[phase.key] = told, began
+        return told
+
+
+@contextmanager
+def beating(listen: Listen) -> Iterator[Listen]:
+    """Have the listener hear of all phases of the block, at least every `BEAT_S`."""
+    pulse, over = Pulse(listen), threading.Event()
+
+    def beat() -> None:
+        while not over.wait(LOOK_S):
+            pulse.beat()
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        with heard_by(pulse.hear):
+            yield pulse.hear
+    finally:
+        over.set()
+        thread.join()
