@@ -1,8 +1,10 @@
 """Commands about a cluster: quick, without Ray until they need it, clear about mistakes."""
 
+import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -72,3 +74,35 @@ def test_a_cluster_that_cannot_be_reached_is_exit_code_3(say, tmp_path, monkeypa
     assert (code, out) == (3, "")
     assert "cannot be reached" in err
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("command", [["status"], ["stop", "j"], ["submit", "quickstart"]])
+def test_rays_variable_counts_as_the_address(say, monkeypatch, command):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
+    place = ["--study", "/mnt/x"] if command[0] == "submit" else []
+    code, _, err = say(*command, *place)
+    assert code == 3
+    assert "http://127.0.0.1:9: cannot be reached" in err
+    code, _, err = say(*command, *place, "--address", "http://127.0.0.1:7")
+    assert "http://127.0.0.1:7: cannot be reached" in err
+
+
+def test_submit_names_the_variables_that_travel_and_shows_no_value(say, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
+    place = ["--study", "s3://bucket/x", "--address", "http://127.0.0.1:9"]
+    code, out, err = say("submit", "quickstart", *place)
+    assert code == 3
+    assert "readable to who may read the cluster's jobs: " in err
+    assert "AWS_SECRET_ACCESS_KEY" in err
+    assert "hush" not in out + err
+
+
+def test_a_head_type_that_is_not_there_is_a_mistake_and_no_traceback(say, tmp_path):
+    file = tmp_path / "cluster.yaml"
+    shipped = Path(__file__).parents[2] / "cluster.yaml"
+    text = shipped.read_text()
+    file.write_text(re.sub(r"head_node_type: .*", "head_node_type: hd\nno_such_key: 1", text))
+    code, out, err = say("cluster", "check", file)
+    assert code == 2
+    assert "`head_node_type` must be one of" in err
+    assert "Traceback" not in out + err

@@ -1,14 +1,16 @@
 """What reaches the terminal, of names and places that mean harm."""
 
 import io
+import logging
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from tlsearch.cli.cache_commands import MOST_GB
-from tlsearch.cli.main import main
+from tlsearch.cli.main import _Stderr, main
 from tlsearch.cli.say import answer, say, tell
 from tlsearch.cli.tables import print_table
 from tlsearch.config import schema
@@ -140,3 +142,35 @@ def test_a_deleted_working_directory_is_a_line(
 def test_the_largest_cache_to_prune_to_is_the_largest_there_can_be() -> None:
     field = schema.SearchConfig.model_fields["cache_gb"]
     assert [one.le for one in field.metadata if hasattr(one, "le")] == [MOST_GB]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "bundle", "s3://bucket/a.jpg"),
+        ("predict", "s3://bucket/best", "a.jpg"),
+        ("evaluate", "best", "gs://bucket/pictures"),
+        ("init", "s3://bucket/pictures"),
+        ("upload", "s3://bucket/study", "s3://bucket/other"),
+        ("cache", "ls", "--cache", "s3://bucket/cache"),
+    ],
+)
+def test_a_url_where_a_path_belongs_is_refused_in_words(
+    arguments: tuple[str, ...], run: Callable[..., str]
+) -> None:
+    assert "expected a path of this machine, not a URL" in run(*arguments)
+
+
+def test_the_version_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tlsearch", "--version"])
+    assert main() == 0
+    assert capsys.readouterr().out == f"tlsearch {metadata.version('tlsearch')}\n"
+
+
+def test_a_warning_goes_where_stderr_is_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler, drawn = _Stderr(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", drawn)  # as a table does that is drawn there
+    handler.emit(logging.makeLogRecord({"msg": "the cluster did not answer"}))
+    assert drawn.getvalue() == "the cluster did not answer\n"

@@ -156,3 +156,18 @@ def test_an_error_that_says_nothing_of_a_disk_goes_on():
     with pytest.raises(ConnectionError), ending.on_full_disk():
         raise ConnectionError(errno.ECONNRESET, "reset")
     assert not ending.stop_all()
+
+
+def test_a_perfect_trial_ends_the_search_and_its_winner_is_exported():
+    ending = Ending(None)
+    ending.suffice("trial 3 reached 1")
+    ending.suffice("trial 4 reached 1")
+    assert ending.stop_all()
+    assert ending.enough == "trial 3 reached 1"
+    assert not ending.cut_short
+
+
+def test_an_interrupted_search_names_the_command_that_goes_on():
+    ending = Ending(None, place="'/runs/my pets'")
+    ending.interrupt()
+    assert str(ending.interrupted) == "interrupted; `tlsearch resume '/runs/my pets'` goes on"

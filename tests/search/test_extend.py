@@ -7,9 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.base.errors import ConfigError
+from tlsearch.cli.launch import search_commands
 from tlsearch.config.load import from_mapping, parse
 from tlsearch.config.schema import SearchConfig
-from tlsearch.search.extend import NOTHING, Extension, changes, entry, extended, plain
+from tlsearch.search.extend import (
+    MAY_CHANGE,
+    NOTHING,
+    Extension,
+    changes,
+    entry,
+    extended,
+    plain,
+)
 
 CONFIG = parse(
     """
@@ -179,3 +188,9 @@ def test_a_name_that_reads_as_a_number_stays_a_name() -> None:
 @given(st.sampled_from(sorted(SearchConfig.model_fields)))
 def test_a_configuration_differs_from_itself_in_nothing(key: str) -> None:
     assert key not in changes(CONFIG, CONFIG)
+
+
+def test_the_help_of_resume_names_every_key_that_may_change() -> None:
+    said = " ".join(str(search_commands.resume.__doc__).split())
+    listed = said.partition("finished or not: ")[2].partition(" can be changed")[0]
+    assert set(listed.replace(" and ", ", ").split(", ")) == set(MAY_CHANGE)

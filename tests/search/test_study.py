@@ -4,19 +4,26 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 
 from tlsearch.base.errors import DiskError
+from tlsearch.base.phases import heard_by
 from tlsearch.cli.launch.search_commands import _finish
 from tlsearch.config.load import parse
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
+from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.journal import STUDY_NAME, StudyRecord, TrialRecord, open_storage
+from tlsearch.search import runner
+from tlsearch.search.announce import ended_event
 from tlsearch.search.ending import Ending
 from tlsearch.search.extend import Extension, extended, plain
 from tlsearch.search.handle import Study, require_same_images
-from tlsearch.search.study import _begin, _told
+from tlsearch.search.study import _begin, _end_where_perfect, _run, _told
 from tlsearch.search.trial.prepared_images import describe, prepared
 
 SPACE = "data: {kind: digits, image_px: 32, splits: {train: 40, validation: 40, test: 40}}"
@@ -108,4 +115,52 @@ def test_a_report_that_does_not_fit_the_disk_leaves_the_ranked_table(
         study = _told(Study(home).config, home, Ending(None), lambda event: None)
     with pytest.raises(DiskError, match=r"report/leaderboard\.csv: No space left on device; "):
         _finish(study)
-    assert "\n\nrank " in capsys.readouterr().out
+    assert "\nrank " in capsys.readouterr().out
+
+
+def perfect(number: int, value: float = 1.0) -> TrialRecord:
+    return TrialRecord(number, "finished", {"backbone": "strokes"}, {1: value})
+
+
+@pytest.mark.parametrize(("metric", "ends"), [("accuracy", True), ("auc", True), ("loss", False)])
+def test_a_perfect_score_ends_the_search_with_its_reason(
+    config: SearchConfig,
+    data: ImageData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    metric: str,
+    ends: bool,
+) -> None:
+    config = config.model_copy(update={"metric": metric})
+    home, ending, heard = StudyDirectory(tmp_path / "study"), Ending(None), []
+
+    def trained(config: Any, data: Any, home: Any, ending: Ending, announce: Any, _: Any) -> None:
+        for number, value in enumerate((0.9, 1.0)):
+            trial = perfect(number, value)
+            announce(trial, Standings.of(StudyRecord(config.direction, (trial,))))
+            assert ending.stop_all() == (ends and value == 1.0)
+
+    monkeypatch.setattr(runner, "run_trials", trained)
+    with heard_by(heard.append):
+        _run(config, home, data, ending, lambda event: None)
+    assert (ended_event(config, home, ending).reason != "") == ends
+    assert [one.state for one in heard] == ["began", "ended"]
+    assert (heard[-1].name, heard[-1].total) == ("trials", config.trials)
+
+
+@pytest.mark.parametrize(("more", "ends"), [((), True), (("trials",), False)])
+def test_a_study_with_a_perfect_trial_goes_on_only_where_more_are_asked_for(
+    config: SearchConfig, tmp_path: Path, more: tuple[str, ...], ends: bool
+) -> None:
+    home, ending = StudyDirectory(tmp_path / "study"), Ending(None)
+    extended = [{"after_trials": 1, "changes": {key: {}}} for key in more]
+    home.write_about(plain(config), extended=extended)
+    study = optuna.create_study(
+        storage=open_storage(home.journal_file), study_name=STUDY_NAME, direction="maximize"
+    )
+    trial = study.ask()
+    trial.set_user_attr("config", '{"backbone": "strokes"}')
+    trial.report(1.0, 1)
+    study.tell(trial, 1.0)
+    assert _end_where_perfect(config, home, ending) != ends
+    assert ending.stop_all() == ends

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import DataError
+from tlsearch.base.phases import phase
 from tlsearch.bundle.metrics import calibration_error, score, top_k_accuracy
 from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.config.catalog import METRICS
@@ -110,4 +111,6 @@ def _places(listing: Listing, model: OpenModel) -> list[int]:
 
 
 def _probabilities(listing: Listing, model: OpenModel) -> NDArray[Any]:
-    return model.of_files(p for p in listing.pictures() if isinstance(p, Path))
+    files = [picture for picture in listing.pictures() if isinstance(picture, Path)]
+    with phase("evaluating", len(files), "pictures") as counter:
+        return model.of_files(files, counter.advance)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tlsearch.cli.options import on_this_machine
 from tlsearch.cli.say import answer, say
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ app = typer.Typer(
 )
 
 DEFAULT = "~/.cache/tlsearch"  # the schema's, which a test compares: importing it takes longer
-Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="The cache folder.")]
+Cache = Annotated[
+    Path, typer.Option("--cache", metavar="DIR", callback=on_this_machine, help="The cache folder.")
+]
 Format = Annotated[
     Literal["table", "json"], typer.Option("--format", help="How to print what was found.")
 ]

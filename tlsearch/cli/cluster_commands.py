@@ -22,7 +22,15 @@ app = typer.Typer(
 )
 
 SERVER = "http://127.0.0.1:8265"  # the job server's, which a test compares
-Address = Annotated[str, typer.Option("--address", metavar="URL", help="The cluster's job server.")]
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="URL",
+        envvar="RAY_API_SERVER_ADDRESS",  # as Ray's own commands
+        help="The cluster's job server.",
+    ),
+]
 Study = Annotated[
     str | None,
     typer.Option(
@@ -60,10 +68,15 @@ def submit(
 
     The package as it is installed here and the resolved search space travel along; its driver runs
     on the head. The token is Ray's: RAY_AUTH_TOKEN, or ~/.ray/auth_token. Exits as the search does.
+    For a study in a bucket the variables that are set here and say how it is reached travel too, as
+    AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: who may read the
+    cluster's jobs can read them. Give the nodes a role of their own where that is too many.
     """
     from tlsearch.search.cluster.jobs import Cluster
 
     shipment = _shipment(space, study, resume, set_ or [])
+    if names := ", ".join(shipment.env):
+        tell(f"with the job, readable to who may read the cluster's jobs: {names}\n", err=True)
     cluster = Cluster(address)
     job = cluster.submit(shipment)
     if no_follow:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -26,7 +26,7 @@ from tlsearch.cli import cache_commands, cluster_commands
 from tlsearch.cli.launch import plan_command, search_commands
 from tlsearch.cli.models import model_commands
 from tlsearch.cli.read import replay_command, study_commands
-from tlsearch.cli.say import say, tell
+from tlsearch.cli.say import answer, say, tell
 
 app = typer.Typer(
     name="tlsearch",
@@ -61,6 +61,24 @@ class _Shown(logging.Formatter):
         return printable(masked(super().format(record)), keep="\n\t")
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to stderr as it is when a line comes: a table that is drawn there makes room."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _show_version(asked: bool) -> None:
+    """Print the version and end."""
+    from importlib.metadata import version
+
+    if asked:
+        answer(f"tlsearch {version('tlsearch')}\n")
+        raise typer.Exit
+
+
 def _require_folder() -> None:
     """Raise DataError where the working directory was deleted: no relative path means anything."""
     try:
@@ -71,7 +89,7 @@ def _require_folder() -> None:
 
 def main() -> int:
     """Run the command line; a user's mistake is a message and an exit code, never a traceback."""
-    log = logging.StreamHandler()
+    log = _Stderr()
     log.setFormatter(_Shown("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[log], level=logging.WARNING)
     try:
@@ -101,6 +119,16 @@ def main() -> int:
         say("error: interrupted", err=True)
         return HungUpError.exit_code if signal.SIGHUP in taken else SearchInterruptedError.exit_code
     return code if isinstance(code, int) else 0
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """Find the best way to fine-tune a pretrained image network on your images."""
 
 
 @contextlib.contextmanager

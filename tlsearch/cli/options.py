@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 
+def all_on_this_machine(paths: list[Path]) -> list[Path]:
+    """The same for an argument that takes several paths."""
+    for path in paths:
+        on_this_machine(path)
+    return paths
+
+
 def on_this_machine(path: Path | None) -> Path | None:
     """The path that an option names; ConfigError for a URL, which would become a folder's name."""
     from tlsearch.base.errors import ConfigError
@@ -30,4 +37,11 @@ Space = Annotated[
 ]
 StudyDir = Annotated[
     str, typer.Argument(metavar="DIR", help="A study directory, or the URL of one.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr while it runs.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Each event, epochs too, as a line of JSON on stderr; stdout stays as it is."
+    ),
 ]

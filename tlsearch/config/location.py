@@ -19,6 +19,20 @@ SCHEMES = {
     "gs": "Google Cloud Storage",
     "file": "a shared folder",
 }
+# Scheme of a URL -> the variables that say how its bucket is reached, wherever a process runs; one
+# that names a file of this machine, as AWS_PROFILE does, is not among them.
+VARIABLES = {
+    "s3": (
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ),
+    "gs": ("GOOGLE_CLOUD_PROJECT",),
+}
 ELSEWHERE = "give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a profile"
 EXPECTED = "s3://BUCKET/PATH, gs://BUCKET/PATH or file:///PATH"
 
@@ -73,6 +87,16 @@ def local(path: Path) -> Path:
 
 
 LocalPath = Annotated[Path, AfterValidator(local)]
+
+
+def variables(place: Place) -> dict[str, str]:
+    """The variables that are set and say how a URL's bucket is reached, none for a path.
+
+    ConfigError for credentials in the endpoint.
+    """
+    endpoint()
+    names = VARIABLES.get(str(place).partition("://")[0], ()) if is_url(place) else ()
+    return {name: value for name in names if (value := os.environ.get(name))}
 
 
 def endpoint() -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from tlsearch.base.phases import Phase
 from tlsearch.config.scheduler import rungs
 from tlsearch.results.live.events import (
     BudgetSpent,
@@ -25,6 +26,7 @@ from tlsearch.results.live.events import (
     TrialBegan,
     TrialEnded,
     Unforeseen,
+    WorkerLost,
     guarded,
     plain,
 )
@@ -74,6 +76,16 @@ SAID = [
         ),
         "[4/20] trial 17 strokes unfrozen 15: no value; E: no",
     ),
+    (
+        WorkerLost(3, 5, left=True, retried=True),
+        "trial 3 was lost after epoch 5, as its node left the cluster: it goes on in another "
+        "process",
+    ),
+    (
+        WorkerLost(3, 0, left=False, retried=False),
+        "trial 3 was lost after epoch 0, as its process ended without a word: it is given up",
+    ),
+    (Phase("decoding", "began", 0, 1200, "pictures"), "decoding: 0 of 1200 pictures"),
     (Confirming(3, 6), "confirming the 3 best trials: 6 runs on fresh seeds"),
     (Confirming(1, 1), "confirming the best trial: 1 run on fresh seeds"),
     (ConfirmedOnce(4, 77, 0.91, False), "trial 4 on seed 77: 0.9100"),
@@ -86,6 +98,10 @@ SAID = [
         "`tlsearch resume DIR --time +10m` adds to it",
     ),
     (StudyEnded("interrupted", 4, 20), "study interrupted: 4 of 20 trials ended"),
+    (
+        StudyEnded("finished", 2, 20, "trial 1 reached 1"),
+        "study finished: 2 of 20 trials ended; trial 1 reached 1",
+    ),
 ]
 
 
@@ -96,6 +112,32 @@ def test_every_event_has_its_line(event, line):
 
 def test_every_kind_of_event_is_tried_above():
     assert {type(event) for event, _ in SAID} == set(get_args(Event))
+
+
+def test_once_no_trial_is_left_none_are_foreseen(progress, clock):
+    progress.hear(dataclasses.replace(BEGAN, ended=19))
+    progress.hear(Phase("trials", "began", 19, 20, "trials"))
+    clock[0] = 30.0
+    progress.hear(dataclasses.replace(ENDED, ended=20))
+    assert progress.left_s is None
+    progress.hear(Phase("trials", "ended", 20, 20, "trials"))
+    progress.hear(Phase("confirming", "began", 0, 4, "runs"))
+    progress.hear(Phase("confirming", "going", 1, 6, "epochs", "trial 3 on seed 7", 4.0))
+    clock[0] = 42.0
+    assert progress.at_work == [
+        "confirming: 0 of 4 runs, 12 s",
+        "confirming trial 3 on seed 7: 1 of 6 epochs, 16 s",
+    ]
+    progress.hear(Phase("confirming", "ended", 4, 4, "runs"))
+    assert progress.at_work == []
+
+
+def test_a_trial_that_is_lost_is_no_longer_at_work(progress):
+    for event in (BEGAN, TrialBegan(17, CONFIG), Phase("tracing", "began", subject="trial 17")):
+        progress.hear(event)
+    progress.hear(WorkerLost(17, 2, left=True, retried=True))
+    assert (progress.running, progress.at_work) == ({}, [])
+    assert progress.decision.startswith("trial 17 was lost after epoch 2")
 
 
 @pytest.mark.parametrize("event", [event for event, _ in SAID])

@@ -127,3 +127,23 @@ def test_a_test_score_of_an_earlier_journal_has_the_metric_of_its_study() -> Non
 def test_nothing_is_said_before_the_first_value() -> None:
     context = RankingContext()
     assert verdict(StudyRecord("max", ()), about(), [], context) == Verdict()
+
+
+def test_a_search_that_a_perfect_score_ended_says_so_and_foresees_nothing() -> None:
+    trials = tuple(
+        TrialRecord(n, "finished", {"backbone": "photos"}, {1: value})
+        for n, value in enumerate((0.9, 1.0))
+    )
+    record, context = StudyRecord("max", trials, {}), RankingContext(400)
+    asked = about()
+    asked["config"]["trials"] = 20
+    found = verdict(record, asked, rows(record, context), context)
+    assert found.lines[-1] == (
+        "the search ended after 2 of 20 trials: trial 1 reached a validation accuracy of 1.0000, "
+        "which no trial can exceed; `tlsearch resume DIR --trials +N` trains more all the same"
+    )
+    assert found.more == ()
+    asked["config"]["trials"] = 2
+    assert "the search ended" not in " ".join(
+        verdict(record, asked, rows(record, context), context).lines
+    )

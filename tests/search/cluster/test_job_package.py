@@ -5,12 +5,14 @@ import shlex
 import subprocess
 import sys
 from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import load, parse
 from tlsearch.search.cluster.job_package import is_shared, new_search, pack, resumed_search
+from tlsearch.search.cluster.jobs import Cluster
 
 
 @pytest.mark.parametrize(
@@ -88,3 +90,40 @@ def test_the_package_that_travels_runs_by_itself(tmp_path):
 def test_a_study_that_goes_on_carries_no_space(tmp_path):
     pack(tmp_path, None)
     assert not (tmp_path / "space.yaml").exists()
+
+
+AWS = {"AWS_ENDPOINT_URL": "http://minio:9000", "AWS_SECRET_ACCESS_KEY": "hush"}
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("s3://bucket/studies/pets", {"AWS_ENDPOINT_URL", "AWS_SECRET_ACCESS_KEY"}),
+        ("gs://bucket/studies/pets", {"GOOGLE_CLOUD_PROJECT"}),
+        ("/mnt/shared/pets", set()),
+    ],
+)
+def test_variables_travel_that_say_how_the_bucket_is_reached(place, names, monkeypatch):
+    for name, value in {**AWS, "GOOGLE_CLOUD_PROJECT": "p", "AWS_PROFILE": "me"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    assert set(resumed_search(place, []).env) >= names
+    assert not {"AWS_PROFILE", "AWS_REGION"} & set(resumed_search(place, []).env)
+
+
+def test_credentials_in_an_endpoint_do_not_travel(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:hush@minio:9000")
+    with pytest.raises(ConfigError, match=r"AWS_ENDPOINT_URL: found .* with credentials in it"):
+        _ = resumed_search("s3://bucket/studies/pets", []).env
+
+
+def test_a_job_gets_the_variables_in_its_environment(monkeypatch):
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    given = {}
+    cluster = Cluster.__new__(Cluster)
+    cluster.url = "http://head:8265"
+    cluster._client = SimpleNamespace(submit_job=lambda **named: given.update(named) or "job-1")
+    assert cluster.submit(resumed_search("s3://bucket/studies/pets", [])) == "job-1"
+    assert given["runtime_env"]["env_vars"].items() >= AWS.items()
+    assert "hush" not in f"{given['entrypoint']} {given['metadata']} {given['submission_id']}"

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -8,10 +9,19 @@ from pathlib import Path
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.exceptions import RayActorError
 
 from tlsearch.base.errors import ClusterError
 from tlsearch.config.schema import Resources
-from tlsearch.search.cluster.ray_session import _without_gpus, connect, keep_token, slots
+from tlsearch.search.cluster.ray_session import (
+    LOGGERS,
+    _without_gpus,
+    connect,
+    keep_token,
+    say_of_cluster,
+    slots,
+)
+from tlsearch.search.cluster.ray_session import _Told as Told
 
 
 @pytest.mark.parametrize(
@@ -134,3 +144,48 @@ def test_a_token_from_elsewhere_needs_no_file(monkeypatch, tmp_path):
 def test_what_runs_in_a_worker_of_its_own_sees_no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert _without_gpus(os.environ.get, "CUDA_VISIBLE_DEVICES") == ""
+
+
+class DiedError(RayActorError):
+    """As Ray tells of an actor whose node died."""
+
+
+def logged(name, message, error, caplog):
+    for told in LOGGERS:
+        logger = logging.getLogger(told)
+        logger.addFilter(taken := Told())
+        try:
+            if told == name:
+                logger.error(message, exc_info=error)
+        finally:
+            logger.removeFilter(taken)
+    return caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "error", "shown"),
+    [
+        (
+            "ray.tune.execution.tune_controller",
+            "Trial task failed for trial A_1",
+            DiedError(),
+            False,
+        ),
+        ("ray.tune.tune", "Trials did not complete: [A_1]", None, False),
+        ("ray.tune.execution.tune_controller", "Trial task failed", ValueError("a bug"), True),
+        ("ray.tune.tune", "Experiment state snapshotting failed:", OSError("full"), True),
+    ],
+)
+def test_a_lost_worker_leaves_no_traceback_of_rays_and_a_bug_does(
+    name, message, error, shown, caplog
+):
+    assert logged(name, message, error, caplog) == ([message] if shown else [])
+
+
+def test_what_the_cluster_says_is_a_line_in_the_log_and_nothing_on_stdout(caplog, capsys):
+    dead = "The node with node id: 58 has been marked dead because \t(1) raylet crashed\n\t(2) lag"
+    with caplog.at_level(logging.WARNING):
+        say_of_cluster({"lines": [dead], "pid": "raylet", "is_err": False})
+        say_of_cluster({"lines": ["out of memory on 10.0.0.2\nmore\n"], "pid": "raylet"})
+    assert caplog.messages == ["Ray: out of memory on 10.0.0.2"]
+    assert capsys.readouterr() == ("", "")

@@ -136,22 +136,30 @@ def test_what_would_stop_a_run_stops_its_plan(config, answers, tmp_path):
 
 
 def begun(tmp_path):
+    """A study of which an earlier run trained one trial."""
     home = StudyDirectory(tmp_path / "study")
     home.root.mkdir()
-    study = optuna.create_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME)
+    trained(optuna.create_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME))
+    return home
+
+
+def trained(study):
     trial = study.ask()
     trial.set_user_attr("config", '{"backbone": "strokes"}')
     for epoch in range(4):
         trial.report(0.5, epoch)
     study.tell(trial, 0.5)
-    return home
 
 
 def searched(config, home, cut_short=False):
     heard = []
     data = prepare(config.data, config.cache_path)
-    ending = SimpleNamespace(cut_short=cut_short, spent_s=12.34)
+    ending = SimpleNamespace(cut_short=cut_short, spent_s=100.0)
     with forecasted(config, home, data, 2, ending, heard.append):
+        ending.spent_s += 12.34
+        study = optuna.load_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME)
+        for _ in range(3):
+            trained(study)
         features = config.cache_path / "features"
         features.mkdir(parents=True, exist_ok=True)
         (features / "a.npy").write_bytes(bytes(300))
@@ -166,13 +174,14 @@ def test_a_run_tells_what_is_remembered_and_notes_what_came(config, answers, tmp
     (told,) = searched(config(), home)
     fact = read(home.journal_file).facts[FORECAST]
     assert isinstance(told, Forecast)
-    assert fact["actual"] == {"seconds": 12.3, "epochs": 3, "bytes": 350}
+    assert fact["actual"] == {"seconds": 12.3, "epochs": 9, "bytes": 350}
     assert fact["expected"] == {
         "seconds": told.seconds, "epochs": told.epochs, "bytes": told.bytes,
     }  # fmt: skip
     line = forecast_line(read(home.journal_file))
     assert line is not None
-    assert line.startswith(f"forecast against actual: {told.seconds:.0f} s, 12 s; ")
+    of = "of the last run, for 3 of 4 trials"
+    assert line.startswith(f"forecast against actual {of}: {told.seconds:.0f} s, 12 s; ")
 
 
 def test_a_run_measures_nothing(config, answers, tmp_path):

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from tlsearch.config.load import parse
-from tlsearch.results.live.events import FeaturesWidened
+from tlsearch.results.live.events import FeaturesWidened, WorkerLost
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import read
 from tlsearch.search.ending import Ending
@@ -346,3 +346,25 @@ def test_a_trial_that_reported_before_networks_were_noted_is_not_given_one(searc
     searcher.on_trial_result("a", result(1))
     searcher.on_trial_result("a", result(2, network="p" * 32))
     assert record().trials[0].network is None
+
+
+def test_a_lost_worker_is_told_with_the_epoch_that_it_had_and_what_comes(tmp_path, heard):
+    told, nodes_die = [], [True]
+    searcher = TruthfulSearch(
+        parse(SPACE),
+        tmp_path / "journal.log",
+        lambda trial, record: heard.append(trial),
+        told.append,
+        lambda lost_at: nodes_die[0],
+    )
+    searcher.suggest("0")
+    searcher.on_trial_result("0", result(2, 0.5))
+    searcher.on_trial_complete("0", None, error=True)
+    nodes_die[0] = False
+    for number in range(RETRIES):
+        searcher.suggest(str(number + 1))
+        searcher.on_trial_complete(str(number + 1), None, error=True)
+    lost = [event for event in told if isinstance(event, WorkerLost)]
+    assert lost[0] == WorkerLost(0, 2, left=True, retried=True)
+    assert lost[-1] == WorkerLost(0, 2, left=False, retried=False)
+    assert heard[0].state == "failed"

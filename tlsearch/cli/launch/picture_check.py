@@ -20,11 +20,13 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
     """
     import numpy as np
 
+    from tlsearch.cli.live_display import progressing
     from tlsearch.cli.tables import print_table
     from tlsearch.search.template import small_splits
     from tlsearch.search.trial.prepared_images import read_images
 
-    data = read_images(config, lambda event: None)
+    with progressing():
+        data = read_images(config, lambda event: None)
     of_each = [
         np.bincount(data.split_labels(split), minlength=len(data.classes)) for split in data.splits
     ]

@@ -25,11 +25,13 @@ def plan(
     Measures the backbones for some seconds on this machine, remembers that, and assumes an empty
     cache of features. Exporting the winner comes on top.
     """
+    from tlsearch.cli.live_display import progressing
     from tlsearch.config.load import load
     from tlsearch.search.cost.forecast import forecast
 
     config = load(space, set_ or [])
-    seen, made = forecast(config)
+    with progressing():
+        seen, made = forecast(config)
     if format_ == "json":
         plain = {"study": config.name, "data": dataclasses.asdict(seen)}
         answer(json.dumps({**plain, "plan": dataclasses.asdict(made)}, indent=2) + "\n")

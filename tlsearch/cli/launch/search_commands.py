@@ -5,20 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import Set, Space, StudyDir, on_this_machine
+from tlsearch.cli.options import Json, Quiet, Set, Space, StudyDir, on_this_machine
 from tlsearch.cli.say import answer, say
 
 if TYPE_CHECKING:
     from tlsearch.search.handle import Study
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr while it runs.")]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Each event, epochs too, as a line of JSON on stderr; stdout stays as it is."
-    ),
-]
 Address = Annotated[
     str | None,
     typer.Option(
@@ -43,9 +36,9 @@ def run(
     """Run a search; prints the ranked trials.
 
     The ranked trials go to stdout when it ends. Until then stderr shows how far it is: a table
-    drawn in place on a terminal, a line an event elsewhere.
+    drawn in place on a terminal, elsewhere a line an event and at least one every two seconds.
     """
-    from tlsearch.cli.launch.live_display import listening
+    from tlsearch.cli.live_display import listening
     from tlsearch.config.load import load
     from tlsearch.config.location import as_place
     from tlsearch.search.cluster.address import join
@@ -83,10 +76,11 @@ def resume(
 ) -> None:
     """Go on with a study that was interrupted or killed, or extend one.
 
-    `--trials`, `--time` and `--set` extend a study, finished or not: space, trials, time_budget,
-    asha, resources and export can be changed. What would set old and new trials apart cannot.
+    `--trials`, `--time` and `--set` extend a study, finished or not: space, trials, confirm,
+    time_budget, scheduler, resources, export, cache, cache_gb, tensorboard and sync_s can be
+    changed. What would set old and new trials apart cannot.
     """
-    from tlsearch.cli.launch.live_display import listening
+    from tlsearch.cli.live_display import listening
     from tlsearch.config.location import as_place
     from tlsearch.search.cluster.address import join
     from tlsearch.search.study import resume as resume_search
@@ -130,7 +124,10 @@ def validate(
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A folder that holds a folder a class.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", callback=on_this_machine, help="A folder that holds a folder a class."
+        ),
     ],
 ) -> None:
     """Print a search space for your own pictures."""

@@ -5,10 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import StudyDir, on_this_machine
+from tlsearch.cli.options import Json, Quiet, StudyDir, all_on_this_machine, on_this_machine
 from tlsearch.cli.say import answer, say
 
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a model file of one.")]
+Bundle = Annotated[
+    Path,
+    typer.Argument(
+        metavar="BUNDLE", callback=on_this_machine, help="A bundle, or a model file of one."
+    ),
+]
 Artifact = Annotated[
     str | None,
     typer.Option(
@@ -42,19 +47,24 @@ def export(
     timed: Annotated[
         bool, typer.Option("--timed/--no-timed", help="Measure the latency of every file.")
     ] = True,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Write a trial's trained model in several formats, each reloaded and compared.
 
-    A format that fails is left out and named; the exit code is 4 then.
+    A format that fails is left out and named; the exit code is 4 then. Until it ends stderr shows
+    how far it is, as that of `run` does.
     """
     from tlsearch.bundle.manifest import incomplete
+    from tlsearch.cli.live_display import progressing
     from tlsearch.cli.models.bundle_tables import parse_formats, parse_trial, print_manifest
     from tlsearch.config.location import as_place
     from tlsearch.search.handle import Study, export
 
     chosen, number = parse_formats(formats), parse_trial(trial)
-    study = Study(as_place(directory))
-    manifest = export(study, out, number, chosen, timed and out.suffix != ".keras")
+    with progressing(quiet, json):
+        study = Study(as_place(directory))
+        manifest = export(study, out, number, chosen, timed and out.suffix != ".keras")
     print_manifest(manifest)
     say(str(out))
     error = incomplete(manifest.left_out)
@@ -64,7 +74,10 @@ def export(
 
 def predict(
     bundle: Bundle,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Files and folders.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGES", callback=all_on_this_machine, help="Files and folders."),
+    ],
     top: Annotated[int, typer.Option(min=1, help="How many classes an image.")] = 1,
     format: Annotated[
         Literal["table", "csv", "json"], typer.Option(help="How to print.")
@@ -84,7 +97,10 @@ def predict(
 def evaluate(
     bundle: Bundle,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A folder that holds a folder a class.")
+        Path,
+        typer.Argument(
+            metavar="DATA", callback=on_this_machine, help="A folder that holds a folder a class."
+        ),
     ],
     format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
     artifact: Artifact = None,
@@ -94,9 +110,11 @@ def evaluate(
     import json
 
     from tlsearch.bundle.evaluate import evaluate
+    from tlsearch.cli.live_display import progressing
     from tlsearch.cli.models.bundle_tables import print_evaluation
 
-    found = evaluate(bundle, data, artifact, verify)
+    with progressing():
+        found = evaluate(bundle, data, artifact, verify)
     if format == "json":
         answer(json.dumps(found.to_json(), indent=2) + "\n")
     else:

@@ -25,6 +25,7 @@ def replay(
     """
     import json
 
+    from tlsearch.cli.live_display import progressing
     from tlsearch.config.location import as_place
     from tlsearch.search.handle import Study
     from tlsearch.search.replay import replay
@@ -32,7 +33,8 @@ def replay(
     def heard(pair: "EpochPair") -> None:
         say(f"epoch {pair.epoch}: {_apart(pair)}", err=True)
 
-    done = replay(Study(as_place(directory)), trial, heard)
+    with progressing():
+        done = replay(Study(as_place(directory)), trial, heard)
     if format == "json":
         answer(json.dumps(as_json(done), indent=2) + "\n")
     else:

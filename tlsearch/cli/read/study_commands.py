@@ -81,7 +81,10 @@ def compare(
 
 
 def upload(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A local study directory.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", callback=on_this_machine, help="A local study directory."),
+    ],
     url: Annotated[
         str, typer.Argument(metavar="URL", help="s3://BUCKET/PATH, gs://..., file:///PATH")
     ],

@@ -116,6 +116,24 @@ class FeaturesWidened:
 
 
 @dataclass(frozen=True)
+class WorkerLost:
+    """The process of a trial ended without a word; `left` where its node left the cluster.
+
+    The trial goes on from its saved state where it is `retried`.
+    """
+
+    trial: int
+    epoch: int
+    left: bool
+    retried: bool
+
+    def __str__(self) -> str:
+        why = "its node left the cluster" if self.left else "its process ended without a word"
+        then = "it goes on in another process" if self.retried else "it is given up"
+        return f"trial {self.trial} was lost after epoch {self.epoch}, as {why}: {then}"
+
+
+@dataclass(frozen=True)
 class TrialEnded:
     """A trial ended: its state and the reason in words, its best epoch, and who leads now.
 
@@ -233,6 +251,7 @@ Event = (
     | TrialBegan
     | EpochReported
     | FeaturesWidened
+    | WorkerLost
     | TrialEnded
     | Confirming
     | ConfirmedOnce

@@ -13,9 +13,11 @@ from tlsearch.results.live.events import (
     Forecast,
     Listen,
     StudyBegan,
+    StudyEnded,
     TrialBegan,
     TrialEnded,
     Unforeseen,
+    WorkerLost,
     what,
 )
 from tlsearch.results.rank.standings import Standings
@@ -101,6 +103,9 @@ class Progress:
                 self._end(event)
             case FeaturesWidened():
                 self.decision = str(event)
+            case WorkerLost():
+                self.decision = str(event)
+                self._forget(event.trial)
             case StudyEnded():
                 self.phase, self.open = str(event), {}
             case _:
@@ -134,14 +139,18 @@ class Progress:
             self.best = (event.trial, event.value, trial.what)
 
     def _end(self, event: TrialEnded) -> None:
-        self.running.pop(event.trial, None)
-        self.open = {k: one for k, one in self.open.items() if k[1] != of_trial(event.trial)}
+        self._forget(event.trial)
         self.states[event.state] = self.states.get(event.state, 0) + 1
         self.ended = event.ended
         last = event.reason.splitlines()[-1] if event.reason else event.state
         self.decision = f"trial {event.trial} {last}"
         if event.leader is not None and event.leader_value is not None and self._ahead(event):
             self.best = (event.leader, event.leader_value, self._names.get(event.leader, ""))
+
+    def _forget(self, trial: int) -> None:
+        """A trial is no longer at work."""
+        self.running.pop(trial, None)
+        self.open = {key: one for key, one in self.open.items() if key[1] != of_trial(trial)}
 
     def _ahead(self, event: TrialEnded) -> bool:
         """The record's leader counts unless a trial still at work is better."""

@@ -72,6 +72,7 @@ class _Cost(_Noted):
 class _Forecast(_Noted):
     expected: _Cost
     actual: _Cost
+    trials: int = 0
 
 
 _NOTES: Mapping[str, Any] = {

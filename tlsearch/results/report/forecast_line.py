@@ -5,7 +5,7 @@ from typing import Any
 
 from tlsearch.results.record.journal import StudyRecord
 
-FORECAST = "forecast"  # the fact: {"expected": ..., "actual": ...}, each seconds, epochs, bytes
+FORECAST = "forecast"  # the fact: expected and actual seconds, epochs, bytes; trials
 
 
 def forecast_line(record: StudyRecord) -> str | None:
@@ -13,9 +13,11 @@ def forecast_line(record: StudyRecord) -> str | None:
     fact = record.facts.get(FORECAST)
     if not isinstance(fact, Mapping):
         return None
-    expected, actual = fact["expected"], fact["actual"]
+    expected, actual, trials = fact["expected"], fact["actual"], len(record.trials)
+    owed = fact.get("trials", trials)  # an earlier journal does not tell it
+    last = f" of the last run, for {owed} of {trials} trials" if owed < trials else ""
     return (
-        f"forecast against actual: {_seconds(expected)} s, {_seconds(actual)} s; "
+        f"forecast against actual{last}: {_seconds(expected)} s, {_seconds(actual)} s; "
         f"{_epochs(expected)} epochs, {_epochs(actual)}; {size(expected['bytes'])} on disk, "
         f"{size(actual['bytes'])}"
     )

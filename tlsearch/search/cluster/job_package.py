@@ -12,7 +12,7 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.base.machine import PACKAGE
 from tlsearch.config.catalog import WEIGHTS
 from tlsearch.config.load import dump, shipped_spaces
-from tlsearch.config.location import is_url, problem
+from tlsearch.config.location import is_url, problem, variables
 from tlsearch.config.schema import SearchConfig
 
 SPACE = "space.yaml"
@@ -30,6 +30,13 @@ class Shipment:
     name: str
     place: str
     config: SearchConfig | None
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables of this process by which the driver reaches the study's bucket. Who may
+        read the cluster's jobs can read them.
+        """
+        return variables(self.place)
 
 
 def new_search(config: SearchConfig, study: str | None, space: str = SPACE) -> Shipment:

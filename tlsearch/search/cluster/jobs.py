@@ -56,7 +56,10 @@ class Cluster:
             self._client = kind(self.url)
 
     def submit(self, shipment: Shipment) -> str:
-        """Start a driver as a job; its id. The package and the space travel along."""
+        """Start a driver as a job; its id. The package, the space and the variables that say how
+        buckets are reached travel along; who may read the cluster's jobs can read these.
+        """
+        env = shipment.env
         with tempfile.TemporaryDirectory() as folder, self._answering():
             pack(Path(folder), shipment.config)
             submitted: str = self._client.submit_job(
@@ -64,7 +67,7 @@ class Cluster:
                 submission_id=f"{shipment.name}-{secrets.token_hex(3)}",
                 runtime_env={
                     "working_dir": folder,
-                    "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
+                    "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), **env},
                 },
                 metadata={"study": shipment.place},
             )

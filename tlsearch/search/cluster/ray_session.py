@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LOGGERS = ("ray.tune.tune", "ray.tune.execution.tune_controller")
+INCOMPLETE = "Trials did not complete"
+
 
 @contextlib.contextmanager
 def connect(resources: Resources) -> Iterator[int]:
@@ -37,6 +40,7 @@ def connect(resources: Resources) -> Iterator[int]:
     require_near(address)
     keep_token()
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    _in_our_words()
     ours = signal.getsignal(signal.SIGTERM)
     try:
         with phase("starting", 1, "Ray") as counter:
@@ -54,6 +58,38 @@ def connect(resources: Resources) -> Iterator[int]:
             yield slots(resources, *up, fit_grown=grown(resources))
     finally:
         ray.shutdown()
+
+
+class _Told(logging.Filter):
+    """Leaves out what Ray Tune logs of a worker that was lost: the search tells of it itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        from ray.exceptions import RayActorError
+
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        # Tune counts a trial that was retried under another id as one that did not complete
+        return not (isinstance(error, RayActorError) or record.getMessage().startswith(INCOMPLETE))
+
+
+def say_of_cluster(data: Mapping[str, Any], ignore_prefix: bool = False) -> None:
+    """Log a message of the cluster, which Ray prints on stdout, as one line; not that a node died,
+    which the search tells of its trials.
+    """
+    for text in data["lines"]:
+        level = logging.INFO if "marked dead" in text else logging.WARNING
+        log.log(level, "Ray: %s", next(iter(text.strip().splitlines()), ""))
+
+
+def _in_our_words() -> None:
+    """Take over what Ray would say of lost workers and nodes by tracebacks and on stdout."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = say_of_cluster  # what its thread prints with; no public way
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(one, _Told) for one in logger.filters):
+            logger.addFilter(_Told())
 
 
 def keep_token() -> None:
@@ -129,7 +165,8 @@ def as_completed(
                 except ray.exceptions.RayError as error:
                     if isinstance(cause := getattr(error, "cause", None), WeightsError):
                         raise cause from None
-                    log.warning("a run failed and is left out: %s", error)
+                    told = next(iter(str(error).splitlines()), type(error).__name__)
+                    log.warning("a run failed and is left out: %s", told)
     finally:
         for one in waiting:
             ray.cancel(one, force=True)

@@ -17,6 +17,7 @@ from filelock import FileLock
 from tlsearch.base.errors import StudyError
 from tlsearch.base.files import parse_json, write_json
 from tlsearch.base.machine import cpu_name
+from tlsearch.base.phases import phase
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import Disk, FeatureStore
@@ -98,14 +99,15 @@ def _measured(config: SearchConfig, classes: int) -> dict[str, Any]:
         "augment": config.augment.model_dump(),
         "began": time.time(),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tlsearch.training.calibrate"],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        check=False,
-    )
+    with phase("measuring"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tlsearch.training.calibrate"],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            check=False,
+        )
     if done.returncode:
         why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise StudyError(f"the backbones could not be measured: {why}")

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Listen, Unforeseen
+from tlsearch.results.live.progress import ended as ended_trials
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import note, read
 from tlsearch.results.report.forecast_line import FORECAST
@@ -44,14 +46,26 @@ def forecasted(
     ending: "Ending",
     listen: Listen,
 ) -> Iterator[None]:
-    """While the trials run: their forecast is told before, and noted beside what came after."""
-    expected = _foreseen(config, data, at_a_time, listen)
+    """While the trials run: their forecast is told before, and noted beside what came after. In a
+    study that goes on both are of the trials that it still owes.
+    """
+    epochs, ended, spent_s = _so_far(home, ending)
+    owed = config.trials - ended
+    asked = config.model_copy(update={"trials": max(1, owed)})
+    expected = _foreseen(asked, data, at_a_time, listen) if owed > 0 else None
     features = config.cache_path / FOLDER
     before = _bytes(features, "*.npy")
     yield
     if expected is not None and not ending.cut_short and home.journal_file.is_file():
         made = max(0, _bytes(features, "*.npy") - before) + _bytes(home.trials, "best.npz")
-        _note(home, expected, ending.spent_s, made)
+        trained, _, now_s = _so_far(home, ending)
+        _note(home, expected, Forecast(round(now_s - spent_s, 1), trained - epochs, made), owed)
+
+
+def _so_far(home: StudyDirectory, ending: "Ending") -> tuple[int, int, float]:
+    """Epochs trained, trials ended and seconds spent, over all drivers of the study."""
+    trials = read(home.journal_file).trials if home.journal_file.is_file() else ()
+    return sum(trial.epochs for trial in trials), ended_trials(trials), ending.spent_s
 
 
 def _foreseen(
@@ -74,16 +88,8 @@ def told(made: Plan) -> Forecast:
     return Forecast(round(made.wall_s, 1), round(made.epochs, 1), on_disk)
 
 
-def _note(home: StudyDirectory, expected: Forecast, spent_s: float, made_bytes: int) -> None:
-    epochs = sum(trial.epochs for trial in read(home.journal_file).trials)
-    fact = {
-        "expected": {
-            "seconds": expected.seconds,
-            "epochs": expected.epochs,
-            "bytes": expected.bytes,
-        },
-        "actual": {"seconds": round(spent_s, 1), "epochs": epochs, "bytes": made_bytes},
-    }
+def _note(home: StudyDirectory, expected: Forecast, actual: Forecast, owed: int) -> None:
+    fact = {"expected": asdict(expected), "actual": asdict(actual), "trials": owed}
     note(home.journal_file, {FORECAST: fact})
 
 

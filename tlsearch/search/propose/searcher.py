@@ -16,7 +16,13 @@ from ray.tune.search.optuna import OptunaSearch
 from tlsearch.config.scheduler import rungs_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.results.live.events import EpochReported, FeaturesWidened, Listen, TrialBegan
+from tlsearch.results.live.events import (
+    EpochReported,
+    FeaturesWidened,
+    Listen,
+    TrialBegan,
+    WorkerLost,
+)
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import (
     FEATURE_DTYPE,
@@ -184,10 +190,13 @@ class TruthfulSearch(OptunaSearch):
         Ray would retry it too, but not where its worker dies while it takes the trial up.
         """
         self._losses[trial.number].append(time.monotonic())
-        if sum(not self._excused(at) for at in self._losses[trial.number]) > RETRIES:
-            return False
-        self._unfinished.appendleft(trial._trial_id)
-        return True
+        excused = [self._excused(at) for at in self._losses[trial.number]]
+        retried = excused.count(False) <= RETRIES
+        epoch = max(self._frozen(trial).intermediate_values, default=0)
+        self._listen(WorkerLost(trial.number, epoch, left=excused[-1], retried=retried))
+        if retried:
+            self._unfinished.appendleft(trial._trial_id)
+        return retried
 
     def _all_began(self) -> bool:
         return self._began >= self._config.trials

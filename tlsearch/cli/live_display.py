@@ -1,4 +1,4 @@
-"""A search as it runs, on stderr: a table drawn in place, a line an event, or JSON lines."""
+"""Work as it goes on, on stderr: a table drawn in place, a line an event, or JSON lines."""
 
 import contextlib
 import json
@@ -13,6 +13,7 @@ from tlsearch.base.shown_text import printable
 from tlsearch.cli.say import say
 from tlsearch.results.live.events import Event, Listen, plain
 from tlsearch.results.live.progress import Progress, lines, span
+from tlsearch.results.live.pulse import beating
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -34,6 +35,13 @@ def listening(quiet: bool, as_json: bool) -> Iterator[Listen]:
             yield listen
     else:
         yield lines(_say)
+
+
+@contextlib.contextmanager
+def progressing(quiet: bool = False, as_json: bool = False) -> Iterator[None]:
+    """Show the phases of the block, for a command that is no search."""
+    with listening(quiet, as_json) as listen, beating(listen):
+        yield
 
 
 def _say(line: str) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.cli.launch.live_display import Board, listening, running, status
+from tlsearch.cli.live_display import Board, listening, running, status
 from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan, TrialEnded
 from tlsearch.results.live.progress import Progress
 

@@ -1,0 +1,84 @@
+"""Phases of workers reach the driver in their order, and a store that fails costs no work."""
+
+import time
+
+import pytest
+
+from tlsearch.base.phases import Phase, heard_by, phase
+from tlsearch.search import relay
+
+
+class Store:
+    """What Ray's key-value store does, in memory."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def _internal_kv_put(self, key, value):
+        self.kept[key] = value
+
+    def _internal_kv_list(self, prefix):
+        return [key for key in reversed(self.kept) if key.startswith(prefix)]
+
+    def _internal_kv_get(self, key):
+        return self.kept[key]
+
+    def _internal_kv_del(self, key):
+        del self.kept[key]
+
+
+@pytest.fixture
+def store(monkeypatch):
+    made = Store()
+    monkeypatch.setattr(relay, "_store", lambda: made)
+    monkeypatch.setattr(relay, "_box", lambda: b"box ")
+    return made
+
+
+def work(count):
+    with phase("verifying", count, "pictures") as counter:
+        counter.advance(count)
+    return count
+
+
+def test_what_a_worker_does_is_heard_by_the_driver_once_and_in_order(store):
+    assert relay.relayed(work, "onnx")(3) == 3
+    heard = []
+    relay.collect(heard.append)
+    relay.collect(heard.append)
+    assert [(one.state, one.done, one.total, one.subject) for one in heard] == [
+        ("began", 0, 3, "onnx"),
+        ("going", 3, 3, "onnx"),
+        ("ended", 3, 3, "onnx"),
+    ]
+    assert store.kept == {}
+
+
+def test_the_last_news_are_collected_at_the_end(store):
+    heard = []
+    with relay.collecting(heard.append):
+        relay.send(Phase("tracing", "began"))
+        until = time.monotonic() + 30
+        while not heard and time.monotonic() < until:
+            time.sleep(0.05)
+        relay.send(Phase("tracing", "ended"))
+    assert [one.state for one in heard] == ["began", "ended"]
+
+
+def test_work_goes_on_where_the_store_does_not_answer(monkeypatch):
+    def gone():
+        raise ConnectionError("the head is gone")
+
+    monkeypatch.setattr(relay, "_store", gone)
+    heard = []
+    assert relay.relayed(work)(2) == 2
+    relay.collect(heard.append)
+    assert heard == []
+
+
+def test_the_drivers_own_phases_do_not_pass_through_the_store(store):
+    heard = []
+    with heard_by(heard.append):
+        work(1)
+    assert len(heard) == 3
+    assert store.kept == {}
