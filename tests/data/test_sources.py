@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tlsearch.base.errors import DataError
+from tlsearch.base.phases import Phase, heard_by
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import ImageData, list_source, prepare
 from tlsearch.store.users import used
@@ -258,3 +259,15 @@ def test_images_beyond_the_budget_go_but_for_those_that_are_used(
         assert last == kept[0]
         assert kept[2].exists()
         assert last.exists()
+
+
+def test_reading_decoding_and_checking_count_every_picture(image_folder: ImageFolder) -> None:
+    root = image_folder(SPLIT)
+    heard: list[Phase] = []
+    with heard_by(heard.append):
+        ready(root)
+    pictures = sum(SPLIT.values())
+    found = {one.name: one.done for one in heard if one.state == "ended"}
+    assert found == dict.fromkeys(("reading", "decoding", "checking"), pictures)
+    assert {one.total for one in heard if one.name != "reading"} == {pictures}
+    assert [one.name for one in heard if one.state == "began"] == [*found]

@@ -1,5 +1,6 @@
 """The winner is confirmed on fresh seeds, within its time, and never twice."""
 
+import itertools
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsearch.base.phases import Phase, heard_by
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
+from tlsearch.results.live.pulse import IDLE
 from tlsearch.results.rank.confirmation import (
     Run,
     confirmed,
@@ -189,8 +192,41 @@ def test_a_finished_epoch_is_kept_where_the_next_one_would_come_too_late(tmp_pat
 
     place = SimpleNamespace(train=epochs, better=lambda value, than: value > (than or 0))
     job = PlannedRun(3, TrialConfig(backbone="strokes", epochs=4), limit_s=5.0)
-    run = train_again(job, place, tmp_path)
+    heard = []
+    with heard_by(heard.append):
+        run = train_again(job, place, tmp_path)
     assert (run.value, run.epoch, run.seconds, saved) == (0.7, 2, 4.0, [1, 2])
+    assert {one.subject for one in heard} == {f"trial 3 on seed {job.trial.seed}"}
+    assert [(one.name, one.state, one.done, one.total) for one in (heard[0], heard[-1])] == [
+        ("confirming", "began", 0, 4),
+        ("confirming", "ended", 2, 4),
+    ]
+
+
+@pytest.mark.parametrize("refines", [False, True])
+def test_runs_are_counted_as_they_end(refines, tmp_path, monkeypatch):
+    study = record(trial(0, 0.9), runs=[Run(0, FIRST, 0.9, 3, 1.0)] if refines else [])
+    home = SimpleNamespace(journal_file=tmp_path, trial=lambda number: tmp_path)
+    place = SimpleNamespace(data=SimpleNamespace(splits={"train": range(80), "validation": [1]}))
+    ending = SimpleNamespace(cut_short=False, spent_s=0.0, note_spent=lambda: None)
+    monkeypatch.setattr(confirm_module, "read", lambda journal: study)
+    monkeypatch.setattr(confirm_module, "note", lambda journal, facts: None)
+    monkeypatch.setattr(confirm_module, "online_epoch_s", lambda *known: 0.1)
+    done = [Run(0, seed, 0.9, 3, 1.0, refines) for seed in (1, 2)][: 1 if refines else 2]
+    monkeypatch.setattr(confirm_module, "as_completed", lambda *asked: iter(done))
+    augmented = CONFIG.model_copy(update={"augment": Augment(flip="horizontal")})
+    heard = []
+    with heard_by(heard.append):
+        if refines:
+            confirm_module._refine(augmented, home, place, ending, lambda run: None)
+        else:
+            confirm_module.confirm(CONFIG, home, place, 1, ending, lambda event: None)
+    name = "refining" if refines else "confirming"
+    assert {one.name for one in heard} == {name}
+    assert [(one.state, one.done) for one in (heard[0], heard[-1])] == [
+        ("began", 0),
+        ("ended", len(done)),
+    ]
 
 
 SPACE = """
@@ -230,6 +266,20 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(tmp_path, monkeyp
     resume(tmp_path / "study", listen=told.append)
     assert read(study.home.journal_file).facts["confirmation"] == facts["confirmation"]
     assert sum(type(event).__name__ == "Confirming" for event in told) == 1
+    phases = [event for event in told if isinstance(event, Phase)]
+    assert {one.name for one in phases if one.state == "began"} >= {
+        *("reading", "decoding", "checking", "starting", "computing features", "tracing"),
+        *("trials", "confirming", "refining", "exporting", "writing", "verifying", "reporting"),
+    }
+    for key in {one.key for one in phases if not one.subject}:
+        own = [one for one in phases if one.key == key]
+        assert own[-1].state == "ended" or own[-1].name == IDLE
+        begun = [place for place, one in enumerate(own) if one.state == "began"]
+        for first, last in itertools.pairwise([*begun, len(own)]):
+            counts = [one.done for one in own[first:last]]
+            assert counts == sorted(counts)
+    ended = [one for one in phases if one.state == "ended" and one.name != "trials"]
+    assert [one for one in ended if one.total and one.done < one.total] == []
 
 
 def test_a_winner_is_refined_only_where_the_study_augments(tmp_path):

@@ -15,6 +15,7 @@ from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import read
+from tlsearch.results.record.seal import at_its_end
 from tlsearch.results.report.readable_table import LEAST_FIRST, readable
 from tlsearch.results.report.selection import Selection
 from tlsearch.results.report.text import explain, render, summary
@@ -23,6 +24,7 @@ from tlsearch.results.report.verdict import verdict
 WATCH_S = 2.0
 WATCH_FAR_S = 10.0  # of a study in a bucket
 STILL_S = 5.0
+UNFINISHED = "unfinished"  # the state in a record of a trial that has not ended
 LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
 
 
@@ -30,7 +32,7 @@ def show(home: StudyDirectory, view: Selection | None = None) -> None:
     """Print the verdict of a study, its leaderboard, and what to know beside it."""
     about, record = home.read_about(), read(home.journal_file)
     context = ranking_context(record, about, home.best)
-    table = rows(record, context)
+    table = named_rows(rows(record, context), at_work(home))
     said = verdict(record, about, table, context).text()
     if said and not (view and view.columns):  # who asks for columns asks for nothing else
         for line in (*said, ""):
@@ -104,6 +106,17 @@ def fetched_and_over(home: StudyDirectory) -> bool:
     return ended
 
 
+def at_work(home: StudyDirectory) -> bool:
+    """Whether a driver trains the trials that have not ended; of a study in a bucket unknown."""
+    return home.url is None and not at_its_end(home.journal_file) and not over(home)
+
+
+def named_rows(table: Sequence[dict[str, Any]], running: bool) -> list[dict[str, Any]]:
+    """Rows of a leaderboard whose unfinished trials are called running where a driver has them."""
+    state = "running" if running else UNFINISHED
+    return [{**row, "state": state} if row["state"] == UNFINISHED else row for row in table]
+
+
 def over(home: StudyDirectory) -> bool:
     """Whether nobody works at the study any more: its journal is still, and its lock is free.
 
@@ -129,7 +142,8 @@ def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> An
 
     about, record = home.read_about(), read(home.journal_file)
     context = ranking_context(record, about, home.best)
-    grid = readable(record, about["config"]["metric"], context, view)
+    table = named_rows(rows(record, context), running=True)
+    grid = readable(record, about["config"]["metric"], context, view, table)
     dropped = too_wide(grid.columns, grid.body, width, LEAST_FIRST)
     total = about["config"].get("trials", "?")
     title = f"{about['config']['name']}: {ended(record.trials)} of {total} trials ended"

@@ -31,6 +31,15 @@ def seal(journal: Path) -> None:
     write_json(journal.with_name(SEAL), {"bytes": len(content), "sha256": digest})
 
 
+def at_its_end(journal: Path) -> bool:
+    """Whether no driver has written to a journal since one sealed it."""
+    try:
+        known = Seal.model_validate_json(journal.with_name(SEAL).read_bytes())
+    except (OSError, ValidationError):
+        return False
+    return known.bytes == journal.stat().st_size
+
+
 def require_sealed(journal: Path) -> None:
     """Raise RecordError where a journal is not what it was at the end of its last driver.
 

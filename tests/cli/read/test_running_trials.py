@@ -1,0 +1,37 @@
+"""A trial that trains while its study is looked at is running; one that was cut short is not."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tlsearch.cli.read.study_tables import show
+from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.seal import SEAL, seal
+
+STUDY = Path(__file__).parents[2] / "earlier_studies" / "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("driven", "sealed", "state"),
+    [(True, False, "running"), (False, False, "unfinished"), (True, True, "unfinished")],
+)
+def test_a_trial_is_running_while_a_driver_has_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    driven: bool,
+    sealed: bool,
+    state: str,
+) -> None:
+    shutil.copytree(STUDY, tmp_path / "study")
+    home = StudyDirectory(tmp_path / "study")
+    (home.root / SEAL).unlink(missing_ok=True)
+    if sealed:
+        seal(home.journal_file)
+    monkeypatch.setattr("tlsearch.cli.read.study_tables.over", lambda home: not driven)
+    show(home)
+    other = {"running": "unfinished", "unfinished": "running"}[state]
+    said = capsys.readouterr().out
+    assert state in said
+    assert other not in said
