@@ -40,8 +40,8 @@ COLUMN_HELP: dict[str, str] = {
     "rank": "place by the metric at each trial's best epoch; equal values by trial number. "
     "Epoch 0, the head after warm-up, counts only for trials that train the head alone",
     "trial": "the trial's number, as in trials/<number>",
-    "state": "finished, stopped early, diverged, failed, or unfinished: cut short, or at work, which "
-    "the table on the screen calls running",
+    "state": "finished, stopped early, diverged, failed, or unfinished: cut short, or at work, "
+    "which the table on the screen calls running",
     "metric": "the study's metric on the validation split, at the trial's best epoch",
     "low": "lower end of the metric's 95 % interval (Wilson; accuracy only), from the number of "
     "validation images",

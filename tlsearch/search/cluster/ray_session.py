@@ -43,7 +43,7 @@ def connect(resources: Resources) -> Iterator[int]:
     _in_our_words()
     ours = signal.getsignal(signal.SIGTERM)
     try:
-        with phase("starting", 1, "Ray") as counter:
+        with phase("starting", 1, "step") as counter:
             ray.init(address, **quiet)
             counter.advance()
     except SystemExit:  # Ray's own way to end on SIGTERM while it starts

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsearch.base.phases import phase
 from tlsearch.config.catalog import Direction
 from tlsearch.config.dimension import Cuts
 from tlsearch.config.schema import SearchConfig
@@ -69,7 +70,8 @@ class Workplace:
         """
         with used(self.data.images_path):
             if self.fetch is not None:
-                self.fetch(self.data.images_path)
+                with phase("fetching images"):
+                    self.fetch(self.data.images_path)
             yield from self._epochs(trial, start, network, feature_dtype)
 
     def _epochs(
@@ -79,13 +81,15 @@ class Workplace:
         network: str | None,
         feature_dtype: str | None,
     ) -> Iterator["EpochReport"]:
-        from tlsearch.training.runtime import limit_threads
+        with phase("starting", 1, "step") as counter:
+            from tlsearch.training.runtime import limit_threads
 
-        limit_threads(self.cpus, self.gpus)
-        from tlsearch.features import shared_store
-        from tlsearch.training.epoch.executor import shared_executor
-        from tlsearch.training.trial import train
+            limit_threads(self.cpus, self.gpus)
+            from tlsearch.features import shared_store
+            from tlsearch.training.epoch.executor import shared_executor
+            from tlsearch.training.trial import train
 
+            counter.advance()
         store = shared_store(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
         if feature_dtype is not None:
             store = store.settled(feature_dtype)

@@ -146,7 +146,10 @@ class Features:
         demand = Demand(self._reads(split, view), self._own)
         with phase("computing features", len(images), "pictures") as counter:
             prepare = self._pass(names, images, counter)
-            return self._store.open_together(asked, len(images), prepare, demand=demand)
+            arrays = self._store.open_together(asked, len(images), prepare, demand=demand)
+            if arrays is not None:  # other processes may have computed some, or all
+                counter.reach(len(images))
+            return arrays
 
     def _reads(self, split: Split, view: int | None) -> int:
         """How often the trial's epochs read what a view of a split gives."""
