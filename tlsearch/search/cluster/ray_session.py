@@ -17,7 +17,7 @@ from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.address import require_near
 from tlsearch.search.cluster.capacity import Amounts, at_a_time, fit
 from tlsearch.search.cluster.nodes import grown, here, nodes_up
-from tlsearch.search.relay import collecting, relayed
+from tlsearch.search.relay import collect, collecting, relayed
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +159,8 @@ def as_completed(
             while later and len(waiting) < slots:
                 waiting.append(task(relayed(function)).remote(*later.popleft()))
             ready, waiting = ray.wait(waiting, timeout=0.2)
+            if ready:
+                collect(listener())  # what they told before their end is heard before it
             for one in ready:
                 try:
                     yield ray.get(one)
@@ -187,6 +189,8 @@ def in_worker(function: Callable[..., T], *arguments: Any) -> T:
         if isinstance(error.cause, TlsearchError):
             raise error.cause from None
         raise
+    finally:
+        collect(listener())  # what it told before its end is heard before it
     return result
 
 
