@@ -30,7 +30,7 @@ from tlsearch.results.live.events import (
     guarded,
     plain,
 )
-from tlsearch.results.live.progress import Progress, lines, span, trial_ended
+from tlsearch.results.live.progress import IDLE, Progress, lines, span, trial_ended
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
@@ -130,6 +130,13 @@ def test_once_no_trial_is_left_none_are_foreseen(progress, clock):
     ]
     progress.hear(Phase("confirming", "ended", 4, 4, "runs"))
     assert progress.at_work == []
+
+
+def test_between_phases_the_command_works_and_then_no_more(progress):
+    progress.hear(Phase(IDLE, "going", seconds=3.0))
+    assert progress.at_work == ["working: 3 s"]
+    progress.hear(Phase("starting", "began", 0, 2, "steps"))
+    assert progress.at_work == ["starting: 0 of 2 steps, 0 s"]
 
 
 def test_a_trial_that_is_lost_is_no_longer_at_work(progress):

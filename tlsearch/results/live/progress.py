@@ -23,6 +23,7 @@ from tlsearch.results.live.events import (
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import TrialRecord
 
+IDLE = "working"  # what is told between phases; it neither begins nor ends
 TRIALS = "trials"  # the phase in which trials train
 SILENT_S = 1.1  # with `pulse.BEAT_S` it makes less than 2 s between two lines
 
@@ -113,6 +114,8 @@ class Progress:
 
     def _follow(self, phase: Phase) -> None:
         """Note what is at work; a worker that was lost ends no phase, the command's own end it."""
+        if not phase.subject:
+            self.open.pop((IDLE, ""), None)
         if phase.state != "ended":
             self.open[phase.key] = phase, self.clock() - phase.seconds
         elif phase.subject:

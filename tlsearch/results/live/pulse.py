@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from tlsearch.base.phases import Phase, heard_by
 from tlsearch.results.live.events import Event, Listen
+from tlsearch.results.live.progress import IDLE
 
 BEAT_S = 0.6  # between two events of a phase at most, but for `LOOK_S`
 LOOK_S = 0.2
-IDLE = "working"  # what is told between phases
 
 
 class Pulse:
