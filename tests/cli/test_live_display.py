@@ -3,11 +3,14 @@
 import io
 import json
 import sys
+from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.cli.live_display import Board, listening, running, status
+from tlsearch.base.phases import Phase, phase
+from tlsearch.cli.live_display import AT_WORK, Board, listening, progressing, running, status
 from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan, TrialEnded
 from tlsearch.results.live.progress import Progress
 
@@ -74,6 +77,53 @@ def test_quiet_and_json_exclude_each_other():
         listening(True, True),
     ):
         pass
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_command_that_is_no_search_shows_its_phases(capsys, as_json):
+    with progressing(as_json=as_json), phase("exporting", 2, "formats") as counter:
+        counter.advance(2)
+    out, err = capsys.readouterr()
+    first, *_, last = err.splitlines()
+    assert out == ""
+    if as_json:
+        told = json.loads(last)
+        assert datetime.fromisoformat(told.pop("time")).tzinfo is not None
+        assert told.pop("seconds") >= 0
+        assert told == {
+            "event": "phase",
+            "name": "exporting",
+            "state": "ended",
+            "done": 2,
+            "total": 2,
+            "unit": "formats",
+            "subject": "",
+        }
+    else:
+        assert first == "exporting: 0 of 2 formats"
+        assert last.startswith("exporting: 2 of 2 formats in ")
+
+
+def test_the_board_shows_the_phase_and_no_more_time_left_once_all_trials_have_ended():
+    progress = Progress(lambda: 30.0)
+    for event in (BEGAN, Phase("trials", "began", 0, 20, "trials"), replace(ENDED, ended=20)):
+        progress.hear(event)
+    progress.hear(Phase("trials", "ended", 20, 20, "trials"))
+    progress.hear(Phase("confirming", "going", 1, 4, "runs", "", 12.0))
+    said = status(progress)
+    assert said[1] == "confirming: 1 of 4 runs, 12 s"
+    assert not any("left" in line for line in said)
+
+
+def test_many_workers_do_not_fill_the_board():
+    progress = Progress(lambda: 0.0)
+    for event in (BEGAN, Phase("trials", "began", 0, 20, "trials")):
+        progress.hear(event)
+    for number in range(100):
+        progress.hear(Phase("tracing", "began", 0, 2, "graphs", f"trial {number}"))
+    lines = [line for line in status(progress) if line.startswith(("trials:", "tracing"))]
+    assert len(lines) == AT_WORK
+    assert lines[0].startswith("trials: 0 of 20")
 
 
 def test_the_board_says_all_that_matters():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
 COLUMNS = ("trial", "epoch", "value", "rung", "what")
+AT_WORK = 6  # phases that the board shows, those of the command itself first
 
 
 @contextlib.contextmanager
@@ -71,7 +72,7 @@ class Board:
             Text(printable(line), overflow="ellipsis", no_wrap=True)
             for line in status(self.progress)
         ]
-        body = running(self.progress)[: max(self._console.height - 8, 1)]
+        body = running(self.progress)[: max(self._console.height - len(parts) - 4, 1)]
         if not body:
             return Group(*parts)
         dropped = too_wide(COLUMNS, body, width, ("what", "rung"))
@@ -93,7 +94,7 @@ def _drawing() -> Iterator[Listen]:
 def status(progress: Progress) -> list[str]:
     """The lines above the running trials."""
     found = [f"{progress.study.name}: {progress.phase}" if progress.study else progress.phase]
-    found += progress.at_work
+    found += progress.at_work[:AT_WORK]
     if progress.study is None:
         return found
     if progress.forecast:
