@@ -1,5 +1,6 @@
 """Phases of workers reach the driver in their order, and a store that fails costs no work."""
 
+import threading
 import time
 
 import pytest
@@ -82,3 +83,15 @@ def test_the_drivers_own_phases_do_not_pass_through_the_store(store):
         work(1)
     assert len(heard) == 3
     assert store.kept == {}
+
+
+def test_two_threads_that_collect_hear_each_news_once(store):
+    for number in range(200):
+        relay.send(Phase("verifying", "going", number))
+    heard = []
+    threads = [threading.Thread(target=relay.collect, args=(heard.append,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.done for one in heard] == list(range(200))

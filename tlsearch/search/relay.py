@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 COLLECT_EVERY_S = 0.5
 _BOX = "tlsearch phases"
+_COLLECTING = threading.Lock()
 
 
 def relayed(function: Callable[P, T], subject: str = "") -> Callable[P, T]:
@@ -65,17 +66,15 @@ def collecting(hear: Hear) -> Iterator[None]:
 
 def collect(hear: Hear) -> None:
     """Tell `hear` of what workers have sent so far, in its order, and forget it."""
-    try:
-        store = _store()
-        found = []
-        for key in sorted(store._internal_kv_list(_box())):
-            found.append(Phase(**json.loads(store._internal_kv_get(key))))
-            store._internal_kv_del(key)
-    except Exception as error:  # of Ray's many kinds
-        log.info("phases of workers were not collected: %s", error)
-        return
-    for phase in found:
-        hear(phase)
+    with _COLLECTING:  # else two threads would take the same news
+        try:
+            store = _store()
+            for key in sorted(store._internal_kv_list(_box())):
+                phase = Phase(**json.loads(store._internal_kv_get(key)))
+                store._internal_kv_del(key)
+                hear(phase)
+        except Exception as error:  # of Ray's many kinds
+            log.info("phases of workers were not collected: %s", error)
 
 
 def _store() -> Any:

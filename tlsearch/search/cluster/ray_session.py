@@ -152,12 +152,13 @@ def as_completed(
     import ray
 
     task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
+    told = task(relayed(function))
     later = deque(calls)
     waiting: list[Any] = []
     try:
         while (waiting or later) and not stop():
             while later and len(waiting) < slots:
-                waiting.append(task(relayed(function)).remote(*later.popleft()))
+                waiting.append(told.remote(*later.popleft()))
             ready, waiting = ray.wait(waiting, timeout=0.2)
             if ready:
                 collect(listener())  # what they told before their end is heard before it
@@ -167,8 +168,8 @@ def as_completed(
                 except ray.exceptions.RayError as error:
                     if isinstance(cause := getattr(error, "cause", None), WeightsError):
                         raise cause from None
-                    told = next(iter(str(error).splitlines()), type(error).__name__)
-                    log.warning("a run failed and is left out: %s", told)
+                    first = next(iter(str(error).splitlines()), type(error).__name__)
+                    log.warning("a run failed and is left out: %s", first)
     finally:
         for one in waiting:
             ray.cancel(one, force=True)
