@@ -162,7 +162,7 @@ def test_a_worker_that_does_not_end_is_told_of(tmp_path: Path) -> None:
         pass
     assert str(refused.value) == (
         f"{home.trial(3)}: another process has been training this trial for 0.2 s more; wait until "
-        "it has ended, or end it, then `tlsearch resume` goes on"
+        "it has ended, or end it, then `tlsearch resume DIR` goes on"
     )
 
 

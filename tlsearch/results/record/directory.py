@@ -134,7 +134,7 @@ class StudyDirectory:
         except Timeout:
             raise RecordError(
                 f"{home}: another process has been training this trial for {wait_s:g} s more; "
-                f"wait until it has ended, or end it, then `tlsearch resume {self.root}` goes on"
+                "wait until it has ended, or end it, then `tlsearch resume DIR` goes on"
             ) from None
         try:
             yield
