@@ -1,6 +1,5 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
-import logging
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
