@@ -110,9 +110,9 @@ def yaml_text(text: str, rng: random.Random) -> bytes:
     for _ in range(rng.randint(1, 3)):
         match rng.randrange(8):
             case 0 | 1 | 2:
-                text = _replace_value(text, rng)
+                text = _replace_part(text, rng)
             case 3:
-                text = _replace_key(text, rng)
+                text = _replace_part(text, rng, key=True)
             case 4:
                 text += (
                     f"\n{BOMB}\ntrials: *a8\n"
@@ -128,17 +128,11 @@ def yaml_text(text: str, rng: random.Random) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _replace_value(text: str, rng: random.Random) -> str:
+def _replace_part(text: str, rng: random.Random, key: bool = False) -> str:
+    """The value of a random line, or its key, becomes an odd one."""
     rows = text.splitlines()
     place = rng.choice([n for n, row in enumerate(rows) if ":" in row])
-    key, _, _ = rows[place].partition(":")
-    rows[place] = f"{key}: {rng.choice(rng.choice((NUMBERS, TEXTS)))}"
-    return "\n".join(rows)
-
-
-def _replace_key(text: str, rng: random.Random) -> str:
-    rows = text.splitlines()
-    place = rng.choice([n for n, row in enumerate(rows) if ":" in row])
-    _, _, value = rows[place].partition(":")
-    rows[place] = f"{rng.choice(TEXTS)}:{value}"
+    before, _, after = rows[place].partition(":")
+    odd = rng.choice(TEXTS if key else rng.choice((NUMBERS, TEXTS)))
+    rows[place] = f"{odd}:{after}" if key else f"{before}: {odd}"
     return "\n".join(rows)

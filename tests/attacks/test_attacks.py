@@ -12,7 +12,7 @@ import sandbox
 from sandbox import Sandbox
 
 ATTACK = Path(__file__).parents[1] / "benchmarks" / "attack.py"
-CASES = 60
+CASES = 30
 
 
 @pytest.mark.faults

@@ -15,19 +15,10 @@ from tlsearch.results.remote import bucket
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(study, tmp_path, monkeypatch):
     """A local study with one trial, in a home folder of its own."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    home = StudyDirectory(tmp_path / "study")
-    home.write_about({"name": "pets", "metric": "accuracy"})
-    journal = optuna.create_study(
-        storage=open_storage(home.journal_file), study_name=STUDY_NAME, direction="maximize"
-    )
-    trial = journal.ask()
-    trial.set_user_attr("config", json.dumps({"backbone": "strokes"}))
-    trial.report(0.75, 1)
-    journal.tell(trial, 0.75)
-    return home
+    return StudyDirectory(study)
 
 
 def test_a_study_that_was_sent_reads_the_same(home, say, tmp_path):
