@@ -53,7 +53,9 @@ def begin(home: StudyDirectory) -> None:
     journal = optuna.create_study(
         storage=open_storage(home.journal_file), study_name=STUDY_NAME, direction="maximize"
     )
-    journal.tell(journal.ask(), 0.5)
+    trial = journal.ask()
+    trial.set_user_attr("config", '{"backbone": "strokes"}')
+    journal.tell(trial, 0.5)
     home.trial(0).mkdir(parents=True)
     (home.trial(0) / "best.npz").write_bytes(b"weights")
 
