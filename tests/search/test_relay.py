@@ -33,6 +33,7 @@ def store(monkeypatch):
     made = Store()
     monkeypatch.setattr(relay, "_store", lambda: made)
     monkeypatch.setattr(relay, "_box", lambda: b"box ")
+    monkeypatch.setattr(relay, "_at_hand", lambda: True)
     return made
 
 
@@ -95,3 +96,13 @@ def test_two_threads_that_collect_hear_each_news_once(store):
     for thread in threads:
         thread.join()
     assert [one.done for one in heard] == list(range(200))
+
+
+@pytest.mark.cluster
+def test_where_no_ray_runs_none_is_started():
+    import ray
+
+    assert not ray.is_initialized()
+    relay.relayed(work)(3)
+    relay.collect(lambda phase: None)
+    assert not ray.is_initialized()

@@ -39,6 +39,8 @@ def relayed(function: Callable[P, T], subject: str = "") -> Callable[P, T]:
 
 def send(phase: Phase) -> None:
     """Leave a phase for the driver; a store that does not answer costs the news, no work."""
+    if not _at_hand():
+        return
     try:
         _store()._internal_kv_put(_new_key(), json.dumps(asdict(phase)).encode())
     except Exception as error:  # of Ray's many kinds
@@ -66,6 +68,8 @@ def collecting(hear: Hear) -> Iterator[None]:
 
 def collect(hear: Hear) -> None:
     """Tell `hear` of what workers have sent so far, in its order, and forget it."""
+    if not _at_hand():
+        return
     with _COLLECTING:  # else two threads would take the same news
         try:
             store = _store()
@@ -75,6 +79,13 @@ def collect(hear: Hear) -> None:
                 hear(phase)
         except Exception as error:  # of Ray's many kinds
             log.info("phases of workers were not collected: %s", error)
+
+
+def _at_hand() -> bool:
+    """Whether this process is in a Ray session; asked for its store without one, Ray starts one."""
+    import ray
+
+    return bool(ray.is_initialized())
 
 
 def _store() -> Any:
