@@ -139,6 +139,16 @@ def test_a_text_that_travels_names_no_folder_of_this_machine(
     assert without_places(text) == expected
 
 
+def test_an_environment_inside_the_checkout_is_no_part_of_a_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = f"{PACKAGE.parent}/.venv/lib/python3/site-packages"
+    monkeypatch.setattr(
+        sysconfig, "get_paths", lambda: dict.fromkeys(["purelib", "platlib", "stdlib"], library)
+    )
+    assert without_places(f"{library}/keras/a.py") == "keras/a.py"
+
+
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, "NaN", "1e999", "-Infinity", "9" * 5000, "{", b"\xff"]
 )

@@ -70,7 +70,8 @@ def without_places(text: str) -> str:
     nothing for those of Python and its packages.
     """
     paths = sysconfig.get_paths()
-    for folder in (str(PACKAGE.parent), paths["purelib"], paths["platlib"], paths["stdlib"]):
+    folders = {str(PACKAGE.parent), paths["purelib"], paths["platlib"], paths["stdlib"]}
+    for folder in sorted(folders, key=len, reverse=True):  # one may lie in another
         text = text.replace(f"{folder}/", "")
     home = os.path.expanduser("~")
     return text.replace(f"{home}/", "~/") if len(home) > 1 else text
