@@ -8,6 +8,11 @@ from tlsearch.base.shown_text import masked, printable, shortened
 MOST_PROBLEMS = 50
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an error of a library says, its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class TlsearchError(Exception):
     """A mistake or a mishap that has a clear message; shown without a traceback.
 

@@ -33,8 +33,8 @@ def predict_files(
     """Predict image files, and those in folders, in order; an unreadable one does not end it.
 
     `model_path` is a bundle, one of its files, or a lone `.keras` file; `images` are paths of files
-    and folders, or one path. Raises RecordError where
-    that is no such thing, DataError where there is no image.
+    and folders, or one path. Raises RecordError where that is no such thing, DataError where there
+    is no image.
     """
     several = [images] if isinstance(images, str | Path) else images
     files = list(image_files(map(Path, several)))

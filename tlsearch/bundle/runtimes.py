@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.cores import granted_cores
-from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.base.errors import ConfigError, RecordError, first_line
 from tlsearch.bundle.quiet_tensorflow import import_tensorflow
 from tlsearch.bundle.self_contained import require_self_contained
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
@@ -37,7 +37,9 @@ def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
     except (ConfigError, RecordError):
         raise
     except Exception as error:  # each runtime has its own kinds for a file that it cannot read
-        raise RecordError(f"{path}: cannot be loaded as {form.name} ({_line(error)})") from error
+        raise RecordError(
+            f"{path}: cannot be loaded as {form.name} ({first_line(error)})"
+        ) from error
 
 
 def _guarded(path: Path, run: Predict) -> Predict:
@@ -47,13 +49,9 @@ def _guarded(path: Path, run: Predict) -> Predict:
         except MemoryError:
             raise
         except Exception as error:  # each runtime has its own kinds for a graph that does not fit
-            raise RecordError(f"{path}: cannot be run ({_line(error)})") from error
+            raise RecordError(f"{path}: cannot be run ({first_line(error)})") from error
 
     return predict
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _tensorflow(threads: int) -> Any:
@@ -72,7 +70,7 @@ def _tensorflow(threads: int) -> Any:
 
 def _keras(path: Path, threads: int) -> Predict:
     tf = _tensorflow(threads)
-    model = load_keras(path)
+    model = _keras_model(path)
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     graph = tf.function(lambda x: model(x, training=False), input_signature=[spec])
     return lambda images: np.asarray(graph(images.astype(np.float32)))
@@ -83,6 +81,10 @@ def load_keras(path: Path) -> Any:
     RecordError.
     """
     require_self_contained(path, EXPORT_FORMATS["keras"])
+    return _keras_model(path)
+
+
+def _keras_model(path: Path) -> Any:
     import_tensorflow()
     keras = importlib.import_module("keras")
     return keras.models.load_model(path, safe_mode=True, compile=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.errors import ConfigError, RecordError
+from tlsearch.base.errors import ConfigError, RecordError, first_line
 from tlsearch.config.catalog import ExportFormat
 
 # What a `.keras` file of tlsearch holds.
@@ -69,8 +69,8 @@ def require_self_contained(path: Path, form: ExportFormat) -> None:
     except (RecordError, ConfigError, ImportError):
         raise
     except Exception as error:  # each parser has its own kinds for bytes that it cannot read
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RecordError(f"{path}: cannot be loaded as {form.name} ({reason})") from error
+        why = first_line(error)
+        raise RecordError(f"{path}: cannot be loaded as {form.name} ({why})") from error
 
 
 def _keras(path: Path) -> None:

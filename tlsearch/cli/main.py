@@ -20,13 +20,12 @@ from tlsearch.base.errors import (
     TlsearchError,
 )
 from tlsearch.base.files import disk_error
-from tlsearch.base.shown_text import masked, printable
 from tlsearch.base.terminal import leave_closed_terminal
 from tlsearch.cli import cache_commands, cluster_commands
 from tlsearch.cli.launch import plan_command, search_commands
 from tlsearch.cli.models import model_commands
 from tlsearch.cli.read import replay_command, study_commands
-from tlsearch.cli.say import answer, say, tell
+from tlsearch.cli.say import answer, say, tell, told
 
 app = typer.Typer(
     name="tlsearch",
@@ -58,7 +57,7 @@ class _Shown(logging.Formatter):
     """A log's line as `tell` prints it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(masked(super().format(record)), keep="\n\t")
+        return told(super().format(record))
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

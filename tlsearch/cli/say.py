@@ -12,7 +12,12 @@ def say(line: str = "", *, err: bool = False) -> None:
 
 def tell(text: str, *, err: bool = False) -> None:
     """Print a text of lines as it is, but for what a terminal would obey."""
-    _print(printable(masked(text), keep="\n\t"), err)
+    _print(told(text), err)
+
+
+def told(text: str) -> str:
+    """A text of lines as `tell` prints it."""
+    return printable(masked(text), keep="\n\t")
 
 
 def answer(text: str) -> None:

@@ -23,6 +23,7 @@ from tlsearch.results.rank.confirmation import (
 )
 from tlsearch.results.rank.confirmation import RUNS as RUNS_FACT
 from tlsearch.results.record.journal import EXPORTED, StudyRecord, TrialRecord
+from tlsearch.results.record.notes import require_fact
 
 RUNS = (
     Run(1, 7, 0.90, 3, 1.0),
@@ -157,3 +158,10 @@ def test_a_winner_is_decided_once_it_is_confirmed_tested_or_exported(fact: str) 
 
 def test_runs_are_read_back_as_they_were_noted() -> None:
     assert runs_of(record(RUNS).facts) == RUNS
+
+
+def test_the_journal_knows_every_field_of_a_run():
+    run = Run(0, 7, 0.5, 3, 1.5, refined=True, sha256="ab").to_json()
+    require_fact(RUNS_FACT, [run], trials=1)
+    with pytest.raises(ValueError):
+        require_fact(RUNS_FACT, [run | {"another": 1}], trials=1)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.base.errors import DataError
+from tlsearch.base.errors import DataError, first_line
 from tlsearch.config.dataset import SPLIT_NAMES
 from tlsearch.data.listing import Example, Listing
 
@@ -44,8 +44,7 @@ def _ready(name: str) -> Any:
     try:
         builder = tfds.builder(name)
     except Exception as error:  # of many kinds: unknown name, unreadable metadata
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"tfds {name}: {reason}") from error
+        raise DataError(f"tfds {name}: {first_line(error)}") from error
     if not builder.data_path.exists():
         raise DataError(
             f"tfds {name}: not on this machine (looked for {builder.data_path}); "

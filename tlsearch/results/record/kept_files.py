@@ -35,5 +35,5 @@ def epoch_of(path: Path) -> int | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             return int(json.loads(str(file["about"]))["epoch"])
-    except (*DAMAGED_ARCHIVE, TypeError):
+    except DAMAGED_ARCHIVE:
         return None
