@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import hypothesis
 import numpy as np
@@ -51,6 +51,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(1)  # before the process's first operation, whichever test that is
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Send the tests of a folder to one process: they share what its fixtures make."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.partition("::")[0].rpartition("/")[0]
+
+    config.option.loadscopereorder = False  # the order of the folders begins with long ones
+    return ByFolder(config, log)
 
 
 ImageFolder = Callable[[Mapping[str, int]], Path]
