@@ -62,6 +62,9 @@ class Runs:
     def __reduce__(self) -> Any:
         return self.call
 
+    def __str__(self) -> str:
+        return self.call[0].__name__
+
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_nothing_in_a_pickle_runs(tmp_path: Path, protocol: int) -> None:
