@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.config.device import SHARD_ROWS
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
 from tlsearch.store.arrays import (
     DAMAGED,
-    SHARD_ROWS,
     ArrayStore,
     NoRoomError,
     Prepare,
@@ -44,7 +44,7 @@ class FeatureKey:
     """All that an activation depends on; equal keys mean equal arrays.
 
     `weights` and `images` are digests of contents; `cut` names the tensor; `view` says how the
-    images were augmented, "" for the clean ones.
+    images were augmented, "" for the clean ones. `device` is what `DeviceProfile.bits` says.
     """
 
     weights: str
@@ -54,11 +54,13 @@ class FeatureKey:
     dtype: str
     images: str
     view: str = ""
+    device: str = ""
 
     @property
     def name(self) -> str:
-        """The key as a file name."""
-        text = "\0".join(str(part) for part in astuple(self))
+        """The key as a file name; a plain device is no part of it, as of earlier versions."""
+        *parts, device = astuple(self)
+        text = "\0".join(str(part) for part in (*parts, *filter(None, [device])))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

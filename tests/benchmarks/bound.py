@@ -74,7 +74,7 @@ def _measured(backbone: str, unfrozen: int, units: int, *, classes: int, image_p
 
     from tlsearch.config.trial_config import TrialConfig
     from tlsearch.training.epoch.executor import shared_executor
-    from tlsearch.training.epoch.loop import compiled_prediction
+    from tlsearch.training.epoch.prediction import compiled_prediction
 
     trial = TrialConfig(
         backbone=backbone,

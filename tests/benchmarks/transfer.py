@@ -62,7 +62,7 @@ def passed(name: str, images: int = 128) -> list[dict[str, Any]]:
     from tlsearch.training.runtime import limit_threads
 
     limit_threads(1)
-    from tlsearch.training.epoch.loop import run_blocks
+    from tlsearch.training.epoch.prediction import run_blocks
     from tlsearch.training.frozen.prefix import frozen_pass
     from tlsearch.training.network.backbone import load_backbone
 

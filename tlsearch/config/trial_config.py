@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from tlsearch.config.anatomy import Anatomy
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.catalog import BACKBONES, SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
+from tlsearch.config.device import EXACT, Precision
 from tlsearch.config.dimension import Frozen, Unfrozen, Units
 
 RATES = ("head_lr", "fine_tune_lr")
@@ -76,6 +77,7 @@ class TrialConfig(Frozen):
     warm_up_lr: float = 1e-3
     metric: str = "accuracy"
     feature_dtype: str = "float16"
+    precision: Precision = EXACT
     augment: Augment = Augment()
     views: int = Field(default=0, ge=0)
     view_seed: int = 0
@@ -166,5 +168,11 @@ class TrialConfig(Frozen):
         return hashlib.blake2b(plain.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as journal and checkpoints hold them; `TrialConfig(**it)` reads them."""
-        return self.model_dump(mode="json")
+        """Plain values, as journal and checkpoints hold them; `TrialConfig(**it)` reads them.
+
+        The precision is left out where it is float32, as in what earlier versions wrote.
+        """
+        plain = self.model_dump(mode="json")
+        if self.precision == EXACT:
+            del plain["precision"]
+        return plain

@@ -15,6 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from tlsearch.base.files import whole_file
+from tlsearch.config.device import SHARD_ROWS
 from tlsearch.store.entries import (
     About,
     Entry,
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 Blocks = Iterable[NDArray[Any]]
 Prepare = Callable[[tuple[int, ...]], Block]
 Spared = Callable[[Entry], bool]  # whether an entry stays though another one needs room
-SHARD_ROWS = 128
 # What NumPy raises of a file that is no array, or a part of one.
 DAMAGED = (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError)
 POLL_S = 0.05

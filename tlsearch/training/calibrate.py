@@ -15,11 +15,12 @@ import numpy as np
 
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.device import EVAL_BYTES, RESIDENT_BYTES
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.pace import POOLED, Pace, Suffix
-from tlsearch.training.epoch.executor import RESIDENT_BYTES, Executor
-from tlsearch.training.epoch.loop import EVAL_BYTES, Loop
+from tlsearch.training.epoch.executor import Executor
+from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.frozen.prefix import frozen_pass
 from tlsearch.training.frozen.views import View
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tlsearch.base.gpus import granted_mib, limit_mib
+from tlsearch.config.device import DeviceProfile
 from tlsearch.training.epoch.executor import shared_executor
 from tlsearch.training.network.backbone import load_backbone
 
@@ -51,6 +52,11 @@ def limit_gpus(share: float) -> None:
             continue
         limit = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mib(share, totals[place]))
         tf.config.set_logical_device_configuration(device, [limit])
+
+
+def apply(device: DeviceProfile) -> None:
+    """Have this process compute as a profile says, where that is a setting of the process."""
+    tf.config.experimental.enable_tensor_float_32_execution(device.tf32)
 
 
 def resident_bytes() -> int:

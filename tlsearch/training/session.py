@@ -177,7 +177,7 @@ class Session:
         key = self._features.key(sections.name, split, view)
         if sections.from_images:
             # The same whatever backbone takes them.
-            key = replace(key, weights="", cut="images", preprocess="", dtype="uint8")
+            key = replace(key, weights="", cut="images", preprocess="", dtype="uint8", device="")
         return self._executor.hold(key, self._features.at_cut(split, view))
 
     def _key(self, split: Split, view: int | None) -> FeatureKey:

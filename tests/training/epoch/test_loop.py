@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlsearch.training.epoch import loop
+from tlsearch.config.device import CPU_PROFILE
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.optimizer import Optimizer
+
+SMALL_BLOCKS = replace(CPU_PROFILE, block_bytes=200)  # 16 rows of 12 bytes
 
 pytestmark = pytest.mark.training
 
@@ -17,21 +21,20 @@ def problem():
     return features, rng.integers(0, 3, 50).astype(np.int32)
 
 
-def train_once(features, labels, batch=8, pieces=1, smoothing=0.0):
+def train_once(features, labels, batch=8, pieces=1, smoothing=0.0, device=CPU_PROFILE):
     keras.utils.set_random_seed(1)
     dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
     optimizer = Optimizer("adam", dense.trainable_variables)
-    run = Loop(lambda x, training, seed: dense(x, training=training), features, optimizer, pieces)
+    forward = lambda x, training, seed: dense(x, training=training)  # noqa: E731
+    run = Loop(forward, features, optimizer, pieces, device)
     run.begin(1e-2, 0.0, smoothing)
     order = np.random.default_rng(2).permutation(len(features))
     steps = run.train(features, labels, order, batch, seed=0)
     return steps.loss, dense.get_weights(), run.predict(features)
 
 
-def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, monkeypatch):
-    whole = train_once(*problem)
-    monkeypatch.setattr(loop, "BLOCK_BYTES", 200)  # 16 rows of 12 bytes
-    blocks = train_once(*problem)
+def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem):
+    whole, blocks = train_once(*problem), train_once(*problem, device=SMALL_BLOCKS)
     assert whole[0] == pytest.approx(blocks[0], rel=1e-6)
     for one, other in zip(whole[1], blocks[1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
@@ -39,12 +42,11 @@ def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, monkeypatch):
 
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("batch", [8, 50])
-def test_losses_of_steps_are_those_of_what_was_said_in_them(problem, monkeypatch, pieces, batch):
-    monkeypatch.setattr(loop, "BLOCK_BYTES", 200)
+def test_losses_of_steps_are_those_of_what_was_said_in_them(problem, pieces, batch):
     features, labels = problem
     dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
     optimizer = Optimizer("adam", dense.trainable_variables)
-    run = Loop(lambda x, training, seed: dense(x), features, optimizer, pieces)
+    run = Loop(lambda x, training, seed: dense(x), features, optimizer, pieces, SMALL_BLOCKS)
     run.begin(1e-2, 0.0)
     first = run.predict(features)
     order = np.random.default_rng(2).permutation(len(features))
@@ -60,11 +62,11 @@ def test_losses_of_steps_are_those_of_what_was_said_in_them(problem, monkeypatch
 
 
 @pytest.mark.parametrize("noted", [0, 11, 20, 99])
-def test_probabilities_are_noted_of_the_first_images_alone(problem, monkeypatch, noted):
-    monkeypatch.setattr(loop, "BLOCK_BYTES", 200)  # 16 rows of 12 bytes
+def test_probabilities_are_noted_of_the_first_images_alone(problem, noted):
     features, labels = problem
     dense = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
-    run = Loop(lambda x, training, seed: dense(x), features, Optimizer("adam", dense.variables))
+    optimizer = Optimizer("adam", dense.variables)
+    run = Loop(lambda x, training, seed: dense(x), features, optimizer, device=SMALL_BLOCKS)
     run.begin(0.0, 0.0)
     steps = run.train(features, labels, np.arange(50), 8, seed=0, noted=noted)
     assert steps.probabilities.shape == (min(noted, 50), 3)
@@ -92,10 +94,10 @@ def test_predictions_are_probabilities_in_the_order_of_the_rows(problem):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
-def test_more_rows_than_a_batch_of_evaluation_are_joined_in_order(problem, monkeypatch):
+def test_more_rows_than_a_batch_of_evaluation_are_joined_in_order(problem):
     whole = train_once(*problem)[2]
-    monkeypatch.setattr(loop, "rows_per_step", lambda rows: 7)
-    np.testing.assert_allclose(whole, train_once(*problem)[2], atol=1e-6)
+    few = replace(CPU_PROFILE, eval_bytes=17 * 12)  # 17 rows of 12 bytes
+    np.testing.assert_allclose(whole, train_once(*problem, device=few)[2], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])

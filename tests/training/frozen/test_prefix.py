@@ -4,7 +4,6 @@ import pytest
 from tlsearch.config.augmentation import Augment
 from tlsearch.features import Disk, FeatureStore, TooLargeError
 from tlsearch.training.epoch.executor import Executor
-from tlsearch.training.frozen import computed_rows
 from tlsearch.training.frozen.computed_rows import Computed
 from tlsearch.training.frozen.prefix import Features
 from tlsearch.training.trial import train
@@ -163,7 +162,7 @@ def test_without_warm_up_nobody_pays_for_pooled_vectors(small_trial, digits, tmp
     assert np.isfinite(first.validation_loss)
 
 
-def test_what_is_computed_when_asked_for_takes_some_images_at_a_time(monkeypatch):
+def test_what_is_computed_when_asked_for_takes_some_images_at_a_time():
     seen = []
 
     def summed(few):
@@ -171,8 +170,7 @@ def test_what_is_computed_when_asked_for_takes_some_images_at_a_time(monkeypatch
         return few.sum(axis=(1, 2, 3)).astype(np.float32)[:, None]
 
     images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3), dtype=np.uint8)
-    monkeypatch.setattr(computed_rows, "BLOCK_BYTES", 7 * 48)
-    rows = Computed(images, summed, (1,), np.dtype("float32"))
+    rows = Computed(images, summed, (1,), np.dtype("float32"), 7 * 48)
     order = np.random.default_rng(1).permutation(50)
     np.testing.assert_array_equal(rows[order], images[order].sum(axis=(1, 2, 3))[:, None])
     assert max(seen) == 7

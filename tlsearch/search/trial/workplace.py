@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlsearch.base.phases import phase
 from tlsearch.config.catalog import Direction
+from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.dimension import Cuts
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
@@ -28,7 +29,8 @@ class Workplace:
     `gpus` below one is the share of a GPU's memory that it may take. `fetch` has the images where
     a node does not share the driver's cache, `peers` have features that this node lacks, and
     `handover` is how the files of trials reach a driver whose directory the nodes do not share.
-    `versions` is what the driver runs, empty where there is one node only. With `every_batch` the
+    `versions` is what the driver runs, empty where there is one node only. `device` is how all of
+    them compute. With `every_batch` the
     learning curves hold each batch of an epoch too.
     """
 
@@ -45,6 +47,7 @@ class Workplace:
     handover: "Handover | None" = None
     peers: "Fetch | None" = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    device: DeviceProfile = CPU_PROFILE
 
     @property
     def on_cluster(self) -> bool:
@@ -82,9 +85,10 @@ class Workplace:
         feature_dtype: str | None,
     ) -> Iterator["EpochReport"]:
         with phase("starting", 1, "step") as counter:
-            from tlsearch.training.runtime import limit_threads
+            from tlsearch.training.runtime import apply, limit_threads
 
             limit_threads(self.cpus, self.gpus)
+            apply(self.device)
             from tlsearch.features import shared_store
             from tlsearch.training.epoch.executor import shared_executor
             from tlsearch.training.trial import train
@@ -93,7 +97,8 @@ class Workplace:
         store = shared_store(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
         if feature_dtype is not None:
             store = store.settled(feature_dtype)
-        yield from train(trial, self.data, store, start, shared_executor(self.cuts), network)
+        executor = shared_executor(self.cuts, self.device)
+        yield from train(trial, self.data, store, start, executor, network)
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the metric is the better one."""
@@ -109,6 +114,7 @@ def workplace(
     fetch: Callable[[Path], None] | None = None,
     handover: "Handover | None" = None,
     peers: "Fetch | None" = None,
+    device: DeviceProfile = CPU_PROFILE,
 ) -> Workplace:
     """The workplace of a search, whose directory is `study`."""
     return Workplace(
@@ -125,4 +131,5 @@ def workplace(
         handover=handover,
         peers=peers,
         versions=versions() if fetch else {},
+        device=device,
     )

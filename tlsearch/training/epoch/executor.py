@@ -11,18 +11,19 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.dimension import Cuts, Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import Rows
-from tlsearch.training.epoch.loop import Array, Loop, row_bytes
+from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.optimizer import Optimizer
+from tlsearch.training.epoch.prediction import Array, row_bytes
 from tlsearch.training.network.backbone import NETWORKS, load_backbone
 from tlsearch.training.network.head import Head
 from tlsearch.training.network.model import Network, Unfreezing
 
 T = TypeVar("T")
 
-RESIDENT_BYTES = 2 * 2**30
 WARM_UP_BYTES = 2**28
 HEADS = 32
 ALIGNED = 64  # bytes, of the addresses that TensorFlow shares
@@ -61,17 +62,18 @@ class Executor:
     """One warm process. Trials run in it one after another; each begins as if it were the first.
 
     `cuts` are, for each backbone, the numbers of unfrozen layers that the study's other trials ask
-    for: one pass of a backbone yields the features of all of them.
+    for: one pass of a backbone yields the features of all of them. `device` is how they compute.
     """
 
-    def __init__(self, cuts: Cuts = ()) -> None:
+    def __init__(self, cuts: Cuts = (), device: DeviceProfile = CPU_PROFILE) -> None:
+        self.device = device
         self._cuts = dict(cuts)
         self.warm_ups: Recent[Any] = Recent(WARM_UP_BYTES)
         self.passes: Recent[Any] = Recent(PASSES)
         self._networks: Recent[Network] = Recent(NETWORKS)
         self._heads: Recent[Head] = Recent(HEADS)
         self._loops: Recent[Loop] = Recent(4 * NETWORKS)
-        self._resident: Recent[Any] = Recent(RESIDENT_BYTES)
+        self._resident: Recent[Any] = Recent(device.resident_bytes)
 
     def cuts(self, backbone: str) -> tuple[Unfrozen, ...]:
         """What trials of this backbone ask for."""
@@ -80,7 +82,10 @@ class Executor:
     def network(self, trial: TrialConfig, classes: int) -> Network:
         """The network of this trial's shape, begun for it."""
         unfreezing = Unfreezing.of(trial)
-        name = (trial.backbone, trial.weights, trial.image_px, trial.pooling)
+        name = (
+            *(trial.backbone, trial.weights, trial.image_px, trial.pooling),
+            trial.precision,
+        )
 
         def make() -> Network:
             backbone = load_backbone(*name)
@@ -97,14 +102,17 @@ class Executor:
         rows: Any,
         optimizer: str,
         pieces: int = 1,
+        jit: bool = False,
     ) -> Loop:
-        """The compiled epoch of a network, or of a head alone, over rows like these."""
+        """The compiled epoch of a network, or of a head alone, over rows like these; with `jit` by
+        XLA.
+        """
 
         def make() -> Loop:
             moving = Optimizer(optimizer, owner.trainable_variables())
-            return Loop(owner.logits, rows, moving, pieces)
+            return Loop(owner.logits, rows, moving, pieces, self.device, jit)
 
-        key = (owner, tuple(rows.shape[1:]), tf.as_dtype(rows.dtype), optimizer, pieces)
+        key = (owner, tuple(rows.shape[1:]), tf.as_dtype(rows.dtype), optimizer, pieces, jit)
         return self._loops.get(key, make)
 
     def hold(self, key: Hashable, rows: Array) -> Any:
@@ -113,9 +121,9 @@ class Executor:
         Rows that are computed when they are asked for stay so.
         """
         size = len(rows) * row_bytes(rows)
-        if size > RESIDENT_BYTES // 2 or not isinstance(rows, np.ndarray | Rows):
+        if size > self.device.resident_bytes // 2 or not isinstance(rows, np.ndarray | Rows):
             return rows
-        return self._resident.get(key, lambda: as_tensor(rows), size)
+        return self._resident.get(key, lambda: as_tensor(rows, self.device), size)
 
     def held_bytes(self) -> int:
         """Bytes that networks, optimizers and rows take in memory, that of a GPU where one is used.
@@ -148,12 +156,12 @@ class Executor:
         return self._heads.get((width, units, classes), lambda: Head(width, units, classes))
 
 
-def as_tensor(rows: Array) -> Any:
-    """These rows as a tensor. Without a GPU it is the array itself: `tf.constant` takes twice the
-    array's memory, and an array that is mapped from a file takes none, however many processes have
-    it mapped.
+def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> Any:
+    """These rows as a tensor in the memory of the device. Where that is this machine's it is the
+    array itself: `tf.constant` takes twice the array's memory, and an array that is mapped from a
+    file takes none, however many processes have it mapped.
     """
-    if tf.config.get_visible_devices("GPU"):
+    if device.has_memory:
         return tf.constant(rows[:])
     shared = _mapped_again(rows) if isinstance(rows, np.memmap) else None
     if shared is None:
@@ -188,6 +196,6 @@ def _variable_bytes(variable: Any) -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def shared_executor(cuts: Cuts = ()) -> Executor:
+def shared_executor(cuts: Cuts = (), device: DeviceProfile = CPU_PROFILE) -> Executor:
     """The one of this process, for the study that it works at."""
-    return Executor(cuts)
+    return Executor(cuts, device)

@@ -2,35 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tlsearch.base.phases import Counter, phase
+from tlsearch.base.phases import phase
+from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.training.epoch.optimizer import Optimizer
-
-BLOCK_BYTES = 256 * 2**20
-# Bytes of input to one step of evaluation: 16 images of 224 pixels, about what a cache likes.
-EVAL_BYTES = 16 * 224 * 224 * 3
-
-
-class Array(Protocol):
-    """Rows in memory, on disk, or computed when they are asked for."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows first."""
-
-    @property
-    def dtype(self) -> Any:
-        """Of one number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, which: Any, /) -> Any: ...
-
+from tlsearch.training.epoch.prediction import (
+    any_number_of,
+    compiled_prediction,
+    row_bytes,
+    rows_per_step,
+    run_blocks,
+)
 
 # (rows as float32, training, seed of two integers) -> logits (n, classes)
 Forward = Callable[[Any, bool, Any], Any]
@@ -62,16 +49,27 @@ class Loop:
     parts, for less memory.
     """
 
-    def __init__(self, forward: Forward, rows: Any, optimizer: Optimizer, pieces: int = 1) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        rows: Any,
+        optimizer: Optimizer,
+        pieces: int = 1,
+        device: DeviceProfile = CPU_PROFILE,
+        jit: bool = False,
+    ) -> None:
         self.optimizer = optimizer
+        self._device = device
         self._smoothing = tf.Variable(0.0, trainable=False)
         self._weights = tf.Variable(tf.ones(1), trainable=False, shape=(None,))
         self._forward = forward
         self._pieces = pieces
         self._traced = False
-        self._train = self._compiled_training(_any_number_of(rows))
+        self._train = self._compiled_training(any_number_of(rows))
         self._predict = compiled_prediction(
-            lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)), rows
+            lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)),
+            rows,
+            rows_per_step(rows, device) if jit else None,
         )
 
     def begin(
@@ -103,14 +101,16 @@ class Loop:
         self._trace()
         blocks = [
             self._train(x, y, places, batch, (seed, offset), max(0, noted - offset))
-            for offset, x, y, places in _blocks(rows, labels, order.astype(np.int32), batch)
+            for offset, x, y, places in _blocks(
+                rows, labels, order.astype(np.int32), batch, self._device.block_bytes
+            )
         ]
         totals, *each = zip(*blocks, strict=True)
         return Steps(sum(map(float, totals)) / len(order), *map(np.concatenate, each))
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Class probabilities, (n, classes) float32, in the order of the rows."""
-        return run_blocks(self._predict, rows)
+        return run_blocks(self._predict, rows, device=self._device)
 
     def _trace(self) -> None:
         """Have both graphs made before the first epoch, which takes seconds for a large network."""
@@ -191,53 +191,16 @@ def _growing(shape: tuple[int | None, ...], dtype: Any = tf.float32) -> tf.Tenso
 _NO_SEED = (0, 0)
 
 
-def compiled_prediction(function: Callable[[Any], Any], rows: Any) -> Any:
-    """`function` of float32 rows as one graph for any number of rows like these."""
-
-    @tf.function(input_signature=[_any_number_of(rows)], jit_compile=False)
-    def predict(x: Any) -> Any:
-        return function(tf.cast(x, tf.float32))
-
-    return predict
-
-
-def _any_number_of(rows: Any) -> tf.TensorSpec:
-    return tf.TensorSpec((None, *rows.shape[1:]), rows.dtype)
-
-
-def row_bytes(rows: Any) -> int:
-    """Bytes of one row of an array or a tensor."""
-    size: int = tf.as_dtype(rows.dtype).size
-    return max(1, int(np.prod(rows.shape[1:])) * size)
-
-
-def rows_per_step(rows: Any) -> int:
-    """How many rows evaluation takes at a time."""
-    return max(16, EVAL_BYTES // row_bytes(rows))
-
-
-def run_blocks(predict: Any, rows: Any, counter: Counter | None = None) -> NDArray[Any]:
-    """Apply a compiled function to all rows, some at a time, and join what it gives; `counter`
-    counts the rows.
-    """
-    step, blocks = rows_per_step(rows), []
-    for start in range(0, len(rows), step):
-        blocks.append(np.asarray(predict(rows[start : start + step])))
-        if counter is not None:
-            counter.reach(min(start + step, len(rows)))
-    return np.concatenate(blocks)
-
-
 def _blocks(
-    rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int
+    rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, block_bytes: int
 ) -> Iterator[tuple[int, Any, NDArray[Any], NDArray[Any]]]:
     """(offset, rows, labels, order in them): a tensor whole, an array in blocks of whole batches
-    that fit into `BLOCK_BYTES`.
+    that fit into `block_bytes`.
     """
     if tf.is_tensor(rows):
         yield 0, rows, labels, order
         return
-    size = max(1, BLOCK_BYTES // (row_bytes(rows) * batch)) * batch
+    size = max(1, block_bytes // (row_bytes(rows) * batch)) * batch
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
         places = np.arange(len(chosen), dtype=np.int32)

@@ -17,7 +17,7 @@ from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
 from tlsearch.training.checkpoint import Checkpoint, load_checkpoint
 from tlsearch.training.epoch.executor import shared_executor
-from tlsearch.training.epoch.loop import compiled_prediction, run_blocks
+from tlsearch.training.epoch.prediction import compiled_prediction, run_blocks
 from tlsearch.training.export.as_recorded import require_as_recorded
 from tlsearch.training.network.model import Network
 

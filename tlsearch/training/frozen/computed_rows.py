@@ -7,22 +7,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.config.device import BLOCK_BYTES
 from tlsearch.features import rounded
-from tlsearch.training.epoch.loop import BLOCK_BYTES, row_bytes
+from tlsearch.training.epoch.prediction import row_bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Computed:
     """An array whose rows are a function of rows of another; none is kept.
 
-    `function` takes some of `rows`, as many as may be in memory at once, and gives as many rows of
-    `row_shape`, which are rounded to `dtype`; DataError where they do not fit into it.
+    `function` takes some of `rows` and gives as many rows of
+    `row_shape`, which are rounded to `dtype`; DataError where they do not fit into it. At most
+    `block_bytes` of `rows` are in memory at once.
     """
 
     rows: Any
     function: Callable[[NDArray[Any]], NDArray[Any]]
     row_shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    block_bytes: int = BLOCK_BYTES
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,7 +36,7 @@ class Computed:
         return len(self.rows)
 
     def __getitem__(self, which: Any) -> NDArray[Any]:
-        step = max(1, BLOCK_BYTES // row_bytes(self.rows))
+        step = max(1, self.block_bytes // row_bytes(self.rows))
         parts = [
             rounded(self.function(self.rows[few]), self.dtype)
             for few in _some_at_a_time(which, len(self), step)

@@ -27,7 +27,12 @@ from tlsearch.pace import POOLED
 from tlsearch.store.arrays import Prepare
 from tlsearch.store.shards import Block
 from tlsearch.training.epoch.executor import Executor
-from tlsearch.training.epoch.loop import Array, compiled_prediction, rows_per_step
+from tlsearch.training.epoch.prediction import (
+    Array,
+    compiled_prediction,
+    row_bytes,
+    rows_per_step,
+)
 from tlsearch.training.frozen.computed_rows import Computed
 from tlsearch.training.frozen.views import DRAWN, View
 from tlsearch.training.network.backbone import LoadedBackbone
@@ -48,7 +53,7 @@ class Features:
         executor: Executor,
     ) -> None:
         self._trial, self._backbone, self._data = trial, backbone, data
-        self._store, self._executor = store, executor
+        self._store, self._executor, self._device = store, executor, executor.device
         self._opened: dict[tuple[Split, int | None], dict[str, NDArray[Any]]] = {}
         self._digests: dict[Split, str] = {}  # of pictures, since a key is asked for often
         self.multiply_adds = 0  # that prefixes took, in this process for this trial
@@ -80,8 +85,8 @@ class Features:
         if kept is not None:
             return kept
         run, images = self._run([cut]), self.images(split, view)
-        shape = tuple(self._cuts[cut].output.shape[1:])
-        return Computed(images, lambda few: run(few)[0], shape, np.dtype(self._store.dtype))
+        shape, dtype = tuple(self._cuts[cut].output.shape[1:]), np.dtype(self._store.dtype)
+        return Computed(images, lambda few: run(few)[0], shape, dtype, self._device.block_bytes)
 
     def key(self, cut: str, split: Split, view: int | None) -> FeatureKey:
         """All that the activations at a cut depend on."""
@@ -95,6 +100,7 @@ class Features:
             dtype=self._store.dtype,
             images=self._pictures(split),
             view=shown,
+            device=self._device.bits(trial.backbone, trial.precision),
         )
 
     def _pictures(self, split: Split) -> str:
@@ -146,7 +152,8 @@ class Features:
         demand = Demand(self._reads(split, view), self._own)
         with phase("computing features", len(images), "pictures") as counter:
             prepare = self._pass(names, images, counter)
-            arrays = self._store.open_together(asked, len(images), prepare, demand=demand)
+            shard_rows = self._device.rows_of_shard(self._trial.backbone)
+            arrays = self._store.open_together(asked, len(images), prepare, shard_rows, demand)
             if arrays is not None:  # other processes may have computed some, or all
                 counter.reach(len(images))
             return arrays
@@ -188,7 +195,7 @@ class Features:
 
         def run(images: NDArray[Any]) -> list[NDArray[Any]]:
             self.multiply_adds += len(images) * price
-            compiled, step = self._compiled(names, images), rows_per_step(images)
+            compiled, step = self._compiled(names, images), self._step(images)
             parts = []
             for start in range(0, len(images), step):
                 few = images[start : start + step]
@@ -199,10 +206,16 @@ class Features:
 
         return run
 
+    def _step(self, images: Array) -> int:
+        """How many images the pass takes at a time."""
+        return self._device.rows_of_pass(self._trial.backbone, row_bytes(images))
+
     def _compiled(self, names: Sequence[str], images: Array) -> Any:
         """The pass to these cuts as one graph: images -> one array each."""
         outputs = [self._cuts[name].output for name in names]
-        make = functools.partial(frozen_pass, self._backbone, outputs, images)
+        jit = self._device.compiles(self._trial.backbone)
+        xla_rows = self._step(images) if jit else None
+        make = functools.partial(frozen_pass, self._backbone, outputs, images, xla_rows)
         return self._executor.passes.get((self._backbone, tuple(names)), make)
 
     def _worth_keeping(self, name: str, split: Split, view: int | None) -> bool:
@@ -226,7 +239,7 @@ class Features:
         """What the whole backbone takes for an image on this machine, measured once."""
 
         def measure() -> float:
-            few, run = images[: rows_per_step(images)], self._compiled(list(self._cuts), images)
+            few, run = images[: self._step(images)], self._compiled(list(self._cuts), images)
             return _second_time(lambda: run(few)) / max(1, len(few))
 
         seconds: float = self._executor.passes.get((self._backbone, "seconds"), measure)
@@ -255,16 +268,18 @@ def backbone_key(trial: TrialConfig, backbone: LoadedBackbone, data: ImageData) 
     )
 
 
-def frozen_pass(backbone: LoadedBackbone, outputs: Sequence[Any], images: Array) -> Any:
+def frozen_pass(
+    backbone: LoadedBackbone, outputs: Sequence[Any], images: Array, xla_rows: int | None = None
+) -> Any:
     """One graph from any number of images like these to the activations at some outputs of the
-    frozen backbone, one array each.
+    frozen backbone, one array each; by XLA, from `xla_rows` at most.
     """
     part = keras.Model(backbone.model.input, outputs)
 
     def run(x: Any) -> Any:
         return keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x)))
 
-    return compiled_prediction(run, images)
+    return compiled_prediction(run, images, xla_rows)
 
 
 def _second_time(run: Callable[[], object]) -> float:

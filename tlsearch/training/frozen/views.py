@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tlsearch.config.augmentation import Augment
-from tlsearch.training.epoch.loop import Array, rows_per_step
+from tlsearch.training.epoch.prediction import Array, rows_per_step
 from tlsearch.training.seeds import derive
 
 DRAWN = 1  # to be raised where other pixels come of the same seed: features are kept under it

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tlsearch.base.errors import WeightsError
 from tlsearch.base.files import absolute
 from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, PUT_BACK, Backbone, Preprocess
+from tlsearch.config.device import EXACT, keras_policy
 from tlsearch.pace import POOLED
 from tlsearch.training.network.cut import Sections, cut_in_two
 from tlsearch.training.network.identity import network_digest
@@ -121,15 +122,23 @@ class LoadedBackbone:
 
 
 @functools.lru_cache(maxsize=NETWORKS)
-def load_backbone(name: str, weights: str, image_px: int, pooling: str = "gap") -> LoadedBackbone:
+def load_backbone(
+    name: str,
+    weights: str,
+    image_px: int,
+    pooling: str = "gap",
+    precision: str = EXACT,
+) -> LoadedBackbone:
     """Build a catalogue row at one image size and load its weights; kept for later trials.
 
-    `weights` is "default", "imagenet", "none" or a file. Raises WeightsError, naming the file or
-    the download that failed.
+    `weights` is "default", "imagenet", "none" or a file. Its layers compute in `precision`; its
+    variables, the preprocessing and the pooled vector are float32 in all of them. Raises
+    WeightsError, naming the file or the download that failed.
     """
     row = BACKBONES[name]
     meant = row.default_weights if weights == "default" else weights
-    model = _build(row, meant, image_px)
+    with _dtype_policy(keras_policy(precision)):
+        model = _build(row, meant, image_px)
     _name_by_place(model)
     return LoadedBackbone(
         row=row,
@@ -181,6 +190,17 @@ def _to_centred_bgr() -> keras.layers.Layer:
     layer.build((None, None, None, 3))
     layer.set_weights([swap, -np.array(_CAFFE_MEAN[::-1], dtype=np.float32)])
     return layer
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """While it is open, new layers have this dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _build(row: Backbone, weights: str, image_px: int) -> keras.Model:
