@@ -54,6 +54,7 @@ OTHER: dict[str, Any] = {
     "warm_up_lr": 1e-2,
     "metric": "auc",
     "feature_dtype": "float32",
+    "precision": "mixed_bfloat16",
     "seed": 1,
 }
 

@@ -4,11 +4,13 @@ Nothing else in this package asks whether there is a GPU, but `training/runtime.
 the value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
+
+from tlsearch.base.gpus import Gpu, limit_mib
 
 # `tf32` is float32 whose products an NVIDIA GPU may round to 10 bits of mantissa; `float32` never
 # is. Under the mixed precisions layers of the backbone compute in 16 bits, and variables, the
@@ -23,6 +25,15 @@ LEAST_ROWS = 16
 RESIDENT_BYTES = 2 * 2**30
 SHARD_ROWS = 128
 BLOCK_BYTES = 256 * 2**20
+
+FAST_BFLOAT16 = 8.0  # from this capability on NVIDIA's tensor cores multiply it (A100 and later)
+RESIDENT_SHARE = 0.4  # of a GPU's memory that a trial was granted; the rest is for its training
+EVAL_PART = 512  # of that memory, one part may be input to a step of evaluation
+MOST_EVAL = 16 * EVAL_BYTES
+GPU_SHARD_ROWS = 512
+
+FIRST_ROWS, MOST_ROWS = 16, 1024  # of a frozen pass at a time, where that is measured
+GAIN = 1.05  # images a second over those before, below which more is not worth its memory
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,15 @@ class DeviceProfile:
         ]
         return " ".join(filter(None, parts))
 
+    def __str__(self) -> str:
+        named = " or ".join(self.names) or "a GPU"
+        parts = [f"{named if self.has_memory else 'CPU'}: {self.precision}"]
+        if self.jit:
+            parts.append(f"XLA for {', '.join(self.jit)}")
+        for backbone, rows in self.pass_rows:
+            parts.append(f"{backbone}'s frozen pass by {rows} images")
+        return ", ".join(parts)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, as study.yaml holds them."""
         plain: dict[str, Any] = TypeAdapter(DeviceProfile).dump_python(self, mode="json")
@@ -104,6 +124,68 @@ class DeviceProfile:
 
 
 CPU_PROFILE = DeviceProfile()
+
+
+def chosen(
+    precision: str,
+    jit: str,
+    backbones: Sequence[str],
+    gpus: Sequence[Gpu] | None,
+    share: float = 1.0,
+) -> DeviceProfile:
+    """The profile of a study as far as nothing needs to be measured: for trials on CPUs, where
+    `gpus` is None, or for each on a `share` of one of these. `precision` and `jit` are what the
+    user asks for; no GPU is one that nobody could describe.
+
+    Unlike GPUs have the profile of the smallest, and float32 unless another precision is named.
+    ClusterError where the share is too small to train in.
+    """
+    compiled = tuple(backbones) if jit == "on" else ()
+    if gpus is None:
+        return DeviceProfile(precision=_named(precision, EXACT), jit=compiled)
+    names = tuple(sorted({gpu.name for gpu in gpus}))
+    fast = len(names) == 1 and min(gpu.capability for gpu in gpus) >= FAST_BFLOAT16
+    held = min((limit_mib(min(share, 1.0), gpu.mib) for gpu in gpus), default=0) * 2**20
+    return DeviceProfile(
+        kind="gpu",
+        names=names,
+        precision=_named(precision, "mixed_bfloat16" if fast else EXACT),
+        jit=compiled,
+        eval_bytes=max(EVAL_BYTES, min(MOST_EVAL, held // EVAL_PART)),
+        resident_bytes=int(RESIDENT_SHARE * held) or RESIDENT_BYTES,
+        shard_rows=GPU_SHARD_ROWS,
+    )
+
+
+def _named(precision: str, otherwise: Precision) -> Precision:
+    found: Precision = TypeAdapter(Precision).validate_python(precision.replace("auto", otherwise))
+    return found
+
+
+def doubled(speed: Callable[[int], float | None]) -> int:
+    """How many rows to take at a time: twice as many again and again, until they are hardly faster
+    or memory ends. `speed(rows)` is in rows a second, None where there is no memory for so many.
+    """
+    rows, best = FIRST_ROWS, speed(FIRST_ROWS)
+    while best is None and rows > 1:
+        rows //= 2
+        best = speed(rows)
+    while best is not None and rows < MOST_ROWS:
+        found = speed(2 * rows)
+        if found is None or found < best * GAIN:
+            break
+        rows, best = 2 * rows, found
+    return rows
+
+
+def xla_pays(plain_s: float, xla_s: float) -> bool:
+    """Whether what XLA compiled is enough faster than what it did not."""
+    return xla_s * GAIN <= plain_s
+
+
+def is_mixed(precision: str) -> bool:
+    """Whether layers of the backbone compute in 16 bits."""
+    return precision.startswith("mixed_")
 
 
 def keras_policy(precision: str) -> str:

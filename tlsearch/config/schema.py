@@ -19,6 +19,7 @@ from tlsearch.base.files import absolute
 from tlsearch.config.augmentation import Augment, Augmentation
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS, Direction
 from tlsearch.config.dataset import Data
+from tlsearch.config.device import EXACT, PRECISIONS, Precision
 from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
 from tlsearch.config.location import LocalPath, Place, as_place, is_url, local, problem
 from tlsearch.config.scheduler import Asha, Scheduler
@@ -30,6 +31,9 @@ from tlsearch.config.trial_config import DEPTHS
 RECORDED = "recorded"
 
 FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
+PrecisionName = Annotated[
+    Literal["auto", Precision], BeforeValidator(one_of(("auto", *PRECISIONS), "precision"))
+]
 MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
 
 
@@ -58,6 +62,11 @@ def _seconds(raw: Any) -> Any:
     if match is None:
         raise ValueError(f"found {raw!r}, expected seconds, or a time as in 90s, 20m or 1.5h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _switch(raw: Any) -> Any:
+    """Read what YAML takes for true and false as the words that were written."""
+    return {True: "on", False: "off"}.get(raw, raw) if isinstance(raw, bool) else raw
 
 
 def _place(raw: Any) -> Any:
@@ -113,6 +122,8 @@ class SearchConfig(Frozen):
     augment: Augmentation = Augment()
     views: Annotated[int | Literal["online"], whole_or("online", 1)] = 8
     feature_dtype: Literal["float16", "float32"] = "float16"
+    precision: PrecisionName = "auto"  # what layers of the backbone compute in
+    jit: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"  # XLA
     cache: LocalPath = Path("~/.cache/tlsearch")
     # Of features, and of decoded images as much again; 0 recomputes features in every epoch.
     cache_gb: Annotated[float, Field(ge=0, le=1e9)] = 20
@@ -124,6 +135,11 @@ class SearchConfig(Frozen):
     def direction(self) -> Direction:
         """Whether more of the metric is better ("max") or less ("min")."""
         return METRICS[self.metric]
+
+    @property
+    def trial_precision(self) -> Precision:
+        """What trials compute in: float32 until a device was chosen for them."""
+        return EXACT if self.precision == "auto" else self.precision
 
     @property
     def cache_path(self) -> Path:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tlsearch.base.errors import ConfigError, OutOfMemoryError, RecordError, TlsearchError
 from tlsearch.base.machine import machine
+from tlsearch.config.device import is_mixed
 from tlsearch.config.location import Place
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tlsearch.training.trial import EpochReport
 
 TOLERANCE = 0.01  # of the metric, where bits cannot be expected to be equal
+MIXED_TOLERANCE = 0.02  # where layers compute in 16 bits
 PICTURES = 2  # so many validation pictures may fall otherwise, where that is more
 LOSSES = ("train_loss", "validation_loss")
 
@@ -122,10 +124,16 @@ def replay(
         ended=(_recorded_end(row), end),
         failure=failure,
         differs=differs,
-        exact=not differs and not gpus,  # a GPU adds up in another order each time
-        tolerance=max(TOLERANCE, PICTURES / len(place.data.splits["validation"])),
+        # a GPU adds up in another order each time, and XLA in one of its own
+        exact=not differs and not gpus and place.device.bits(trial.backbone, trial.precision) == "",
+        tolerance=_tolerance(trial, len(place.data.splits["validation"])),
         threads=place.cpus,
     )
+
+
+def _tolerance(trial: TrialConfig, pictures: int) -> float:
+    share = MIXED_TOLERANCE if is_mixed(trial.precision) else TOLERANCE
+    return max(share, PICTURES / pictures)
 
 
 def _epochs(place: Workplace, trial: TrialConfig, row: TrialRecord) -> Iterator["EpochReport"]:
@@ -184,7 +192,8 @@ def _place(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
         raise ConfigError([f"{told} {row.number}; replay it in a process of its own"]) from error
     data = prepare(config.data, config.cache_path, budget_bytes=int(config.cache_gb * 1e9))
     require_same_images(study, data)
-    return replace(workplace(config, data, study.home.root), cpus=threads)
+    place = workplace(config, data, study.home.root, device=study.home.device())
+    return replace(place, cpus=threads)
 
 
 def _recorded(study: Study, row: TrialRecord) -> dict[int, EpochPair]:

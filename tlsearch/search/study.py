@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tlsearch.base.errors import StudyError, TlsearchError
 from tlsearch.base.phases import phase
 from tlsearch.bundle.manifest import incomplete
+from tlsearch.config.device import DeviceProfile
 from tlsearch.config.extras import require_formats
 from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
@@ -107,6 +108,7 @@ def _text(wish: float | str | None) -> str | None:
 def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Listen) -> Study:
     from tlsearch.search.cluster.preflight import require_ready
     from tlsearch.search.cluster.ray_session import connect
+    from tlsearch.search.cost.device_choice import chosen_device
     from tlsearch.search.cost.forecast import forecasted
     from tlsearch.search.ending import Ending, signals
 
@@ -126,8 +128,10 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
             require_ready(config, home)
             counter.advance()
             home.sweep()
-            _begin(config, home, data)
+            device = chosen_device(config, home)
+            _begin(config, home, data, device)
             counter.advance()
+        config = config.model_copy(update={"precision": device.precision})
         listen(began(config, home, slots))
         with ending.on_full_disk():
             with forecasted(config, home, data, slots, ending, listen):
@@ -156,14 +160,17 @@ def _told(config: SearchConfig, home: StudyDirectory, ending: "Ending", listen: 
     return study
 
 
-def _begin(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
+def _begin(
+    config: SearchConfig, home: StudyDirectory, data: ImageData, device: DeviceProfile
+) -> None:
     """Write what the study is, once nothing stands against its first trial; where it was extended,
     with what it was before.
     """
     if not home.study_file.exists():
         write_data(home.artifacts, data)
         weights = {"files": file_digests(config)}
-        home.write_about(plain(config), data=describe(data), weights=weights)
+        about = {"data": describe(data), "weights": weights, "device": device.to_json()}
+        home.write_about(plain(config), **about)
         return
     study = Study(home)
     if config != study.config:

@@ -7,7 +7,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.config.device import EVAL_BYTES, RESIDENT_BYTES
+from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.pace import POOLED, Pace, Suffix
@@ -26,7 +26,8 @@ from tlsearch.training.frozen.views import View
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.model import Network, parameter_count
 from tlsearch.training.network.multiply_adds import forward
-from tlsearch.training.runtime import limit_threads
+from tlsearch.training.probe import fetched, first_and_steady, random_rows
+from tlsearch.training.runtime import apply, limit_threads
 from tlsearch.training.work_done import Price
 
 MEASURED = 4  # backbones; others are scaled from these by their multiply-adds
@@ -49,12 +50,14 @@ class CalibrationRequest:
     augment: dict[str, Any]
     began: float
     gpus: float = 0.0
+    device: DeviceProfile = CPU_PROFILE
 
 
 def measure(asked: CalibrationRequest) -> dict[str, Any]:
     """The paces by backbone, what the process needed to start, and its memory, as plain values."""
     started = time.time() - asked.began
     limit_threads(asked.threads, asked.gpus)
+    apply(asked.device)
     paces: dict[str, Pace] = {}
     alike: dict[tuple[Any, ...], str] = {}
     for name in asked.backbones:
@@ -66,7 +69,7 @@ def measure(asked: CalibrationRequest) -> dict[str, Any]:
         "paces": {name: asdict(pace) for name, pace in paces.items()},
         "start_s": started,
         "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "resident_bytes": RESIDENT_BYTES,
+        "resident_bytes": asked.device.resident_bytes,
         "show_s": _showing(asked),
     }
 
@@ -76,17 +79,17 @@ def _showing(asked: CalibrationRequest) -> float:
     augment = Augment(**asked.augment)
     if augment.nothing:
         return 0.0
-    images = _random((BATCH, asked.image_px, asked.image_px, 3), "uint8")
+    images = random_rows((BATCH, asked.image_px, asked.image_px, 3), "uint8")
     view = View(images, augment, 0, 1)
-    return _first_and_steady(lambda: view[:], len(view))[1]
+    return first_and_steady(lambda: view[:], len(view))[1]
 
 
 def _pace(name: str, asked: CalibrationRequest, like: Pace | None) -> Pace:
     """One backbone's, measured, or `like` another by multiply-adds."""
     cuts = asked.cuts[name]
-    executor = Executor(((name, cuts),))
+    executor = Executor(((name, cuts),), asked.device)
     began = time.perf_counter()
-    backbone = load_backbone(name, "none", asked.image_px)
+    backbone = load_backbone(name, "none", asked.image_px, "gap", asked.device.precision)
     built_s = time.perf_counter() - began
     whole = forward(backbone.model.layers)
     likes = [None] * len(cuts) if like is None else like.suffixes
@@ -107,10 +110,12 @@ def _pass(backbone: LoadedBackbone, asked: CalibrationRequest) -> tuple[float, f
     """Seconds before the first frozen pass to every cut, and of one image afterwards."""
     sections = [backbone.sections(cut) for cut in asked.cuts[backbone.row.name]]
     outputs = [s.prefix.output for s in sections if not s.from_images]
-    count = _count(forward(backbone.model.layers), EVAL_BYTES // (3 * asked.image_px**2))
-    images = _random((count, asked.image_px, asked.image_px, 3), "uint8")
-    run = frozen_pass(backbone, outputs, images)
-    return _first_and_steady(lambda: run(images), count)
+    device, name = asked.device, backbone.row.name
+    rows = device.rows_of_pass(name, 3 * asked.image_px**2)
+    count = _count(forward(backbone.model.layers), rows)
+    images = random_rows((count, asked.image_px, asked.image_px, 3), "uint8")
+    run = frozen_pass(backbone, outputs, images, rows if device.compiles(name) else None)
+    return first_and_steady(lambda: fetched(run(images)), count)
 
 
 def _suffix(
@@ -157,12 +162,13 @@ def _timed(
     """With what a step of training takes, and a prediction."""
     prefix, count = network.sections.prefix, _count(counted.cost, BATCH)
     shape = (prefix.input if counted.from_images else prefix.output).shape[1:]
-    rows = _random((count, *shape), "uint8" if counted.from_images else asked.feature_dtype)
+    rows = random_rows((count, *shape), "uint8" if counted.from_images else asked.feature_dtype)
     owner = network.head if counted.unfrozen == 0 else network
-    loop = executor.loop(owner, rows, asked.optimizer)
+    jit = asked.device.compiles(network.backbone.row.name)
+    loop = executor.loop(owner, rows, asked.optimizer, jit=jit)
     loop.begin(1e-4, 0.0)
-    training, train_s = _first_and_steady(_step(loop, rows), count)
-    predicting, predict_s = _first_and_steady(lambda: loop.predict(rows), count)
+    training, train_s = first_and_steady(_step(loop, rows), count)
+    predicting, predict_s = first_and_steady(lambda: loop.predict(rows), count)
     return replace(counted, train_s=train_s, predict_s=predict_s, trace_s=training + predicting)
 
 
@@ -181,6 +187,7 @@ def _trial(name: str, asked: CalibrationRequest, cut: Unfrozen) -> TrialConfig:
         fine_tune_lr=1e-4,
         image_px=asked.image_px,
         optimizer=asked.optimizer,
+        precision=asked.device.precision,
     )
 
 
@@ -189,26 +196,11 @@ def _count(cost: int, most: int) -> int:
     return max(2, min(most, int(STEP_COST / max(1, cost))))
 
 
-def _first_and_steady(run: Callable[[], object], count: int) -> tuple[float, float]:
-    """Seconds that only the first call takes; seconds for one of its `count` images later on."""
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    steady = min(times[1:])
-    return max(0.0, times[0] - steady), steady / count
-
-
-def _random(shape: Sequence[int | None], dtype: str) -> Any:
-    numbers = np.random.default_rng(0).integers(0, 256, [x or 1 for x in shape], dtype=np.uint8)
-    return numbers if dtype == "uint8" else (numbers / 256).astype(dtype)
-
-
 def _read(plain: dict[str, Any]) -> CalibrationRequest:
     tuples = {key: tuple(plain[key]) for key in ("backbones", "head_units")}
     cuts = {name: tuple(found) for name, found in plain["cuts"].items()}
-    return CalibrationRequest(**{**plain, **tuples, "cuts": cuts})
+    device = DeviceProfile.of(plain["device"])
+    return CalibrationRequest(**{**plain, **tuples, "cuts": cuts, "device": device})
 
 
 if __name__ == "__main__":

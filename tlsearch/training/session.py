@@ -75,7 +75,9 @@ class Session:
         self._history: list[tuple[float, float]] = []  # validation loss and value, from epoch 1
         self._class_weights = class_weights(trial.class_weights, self._labels, self._classes)
         owner = self._network.head if trial.frozen else self._network
-        self._loop = executor.loop(owner, self._validation, trial.optimizer, pieces)
+        self._jit = executor.device.compiles(trial.backbone)
+        jit = self._jit and not self._network.trains_batch_norm
+        self._loop = executor.loop(owner, self._validation, trial.optimizer, pieces, jit)
         self._begin_loop()
 
     def warm_up(self) -> tuple[Trained, Probabilities]:
@@ -190,7 +192,7 @@ class Session:
         train = self._features.pooled("train", view)
         validation = self._features.pooled("validation")
         head, last = self._network.head, Trained()
-        loop = self._executor.loop(head, train, WARM_UP_OPTIMIZER)
+        loop = self._executor.loop(head, train, WARM_UP_OPTIMIZER, jit=self._jit)
         loop.begin(self.trial.warm_up_lr, 0.0)
         with head.undropped():
             for epoch in range(self.trial.warm_up_epochs):

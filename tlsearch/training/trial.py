@@ -16,7 +16,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore, TooLargeError
 from tlsearch.training.checkpoint import Checkpoint
-from tlsearch.training.epoch.executor import Executor, shared_executor
+from tlsearch.training.epoch.executor import Executor, out_of_memory, shared_executor
 from tlsearch.training.epoch.history import Batches, Trained
 from tlsearch.training.frozen.prefix import backbone_key
 from tlsearch.training.session import Session
@@ -99,7 +99,9 @@ def train(
             return
         except TooLargeError as error:
             too_large = str(error)
-        except tf.errors.ResourceExhaustedError as error:
+        except tf.errors.OpError as error:
+            if not out_of_memory(error):
+                raise
             no_room = str(error).splitlines()[0]
         if session is not None:
             session.release()

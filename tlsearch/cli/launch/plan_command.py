@@ -54,6 +54,7 @@ def _show(name: str, seen: "Survey", made: "Plan") -> None:
         say(f"        and at most about {span(made.confirm_s)} more to confirm the winner")
     say(f"disk    {size(made.image_bytes)} of decoded images")
     say(f"        {size(made.feature_bytes)} of features, {size(made.study_bytes)} of weights")
+    say(f"device  {made.device}")
     say(f"memory  about {size(made.slot_bytes)} a slot, {made.slots} slots")
     say(f"        after the trials at most about {size(made.after_bytes)} in one process")
 

@@ -15,6 +15,7 @@ from tlsearch.base.files import absolute, write_text
 from tlsearch.base.leftovers import sweep
 from tlsearch.base.links import inside, refuse_link
 from tlsearch.base.machine import machine
+from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.results.record.study_file import read_study_file
 
 PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
@@ -147,6 +148,19 @@ class StudyDirectory:
         about.setdefault("versions", versions())
         about.setdefault("machine", machine())
         write_text(self.study_file, yaml.safe_dump(about, sort_keys=False))
+
+    def device(self) -> DeviceProfile:
+        """How the study's trials compute, as study.yaml says: as on any CPU where it does not.
+        RecordError where it is damaged.
+        """
+        if not self.study_file.is_file():
+            return CPU_PROFILE
+        told = self.read_about().get("device")
+        try:
+            return CPU_PROFILE if told is None else DeviceProfile.of(told)
+        except ValueError as error:
+            why = f"damaged (device.{error}); restore a copy of it"
+            raise RecordError(f"{self.study_file}: {why}") from error
 
     def read_about(self) -> dict[str, Any]:
         """Read study.yaml; raises RecordError where it is missing or damaged."""

@@ -57,6 +57,7 @@ class _About(_Known):
     extended: list[_Extension] = []
     versions: dict[str, str] = {}
     machine: str | None = None
+    device: dict[str, Any] | None = None
 
 
 def read_study_file(path: Path) -> dict[str, Any]:

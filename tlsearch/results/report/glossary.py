@@ -38,6 +38,7 @@ CURVE: Mapping[str, str] = {
     "image_px": "width and height of the pictures as the network sees them",
     "warm_up_epochs": "epochs that train the head alone before anything is unfrozen",
     "warm_up_lr": "learning rate of the warm-up",
+    "precision": "what the layers of the backbone compute in; the head always computes in float32",
     "feature_dtype": "how the cached features of the frozen layers are stored",
     "seed": "what all randomness of the trial is drawn from",
     "cut_layers": "of which last layers the activations before are computed once and kept on disk, "

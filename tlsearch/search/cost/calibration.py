@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tlsearch.base.errors import StudyError
 from tlsearch.base.files import parse_json, write_json
 from tlsearch.base.machine import cpu_name
 from tlsearch.base.phases import phase
+from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import Disk, FeatureStore
@@ -48,11 +49,16 @@ def cuts(config: SearchConfig, backbone: str) -> tuple[Unfrozen, ...]:
     return tuple(dict.fromkeys((0, *config.space.cuts(backbone))))
 
 
-def remembered(config: SearchConfig, classes: int) -> Calibration | None:
+def remembered(
+    config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE
+) -> Calibration | None:
     """What was measured for such a space on this machine before; None where any part is not."""
-    known = _read(config.cache_path / REMEMBERED)
+    known = recall(config.cache_path)
     try:
-        found = {n: known[_key(config, n, classes)] for n in config.space.backbone.values}
+        found = {
+            name: known[_key(config, name, classes, device)]
+            for name in config.space.backbone.values
+        }
         last = next(reversed(found.values()))
         return Calibration(
             paces={name: Pace.of(entry["pace"]) for name, entry in found.items()},
@@ -66,25 +72,26 @@ def remembered(config: SearchConfig, classes: int) -> Calibration | None:
         return None
 
 
-def calibrated(config: SearchConfig, classes: int) -> Calibration:
+def calibrated(
+    config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE
+) -> Calibration:
     """Remembered, or measured now, which takes seconds; StudyError where that fails."""
-    found = remembered(config, classes)
+    found = remembered(config, classes, device)
     if found is not None:
         return found
-    answer = _measured(config, classes)
+    answer = _measured(config, classes, device)
     disk = FeatureStore(config.cache_path, config.feature_dtype).measure_disk()
     shared = {key: answer[key] for key in SHARED}
     entries = {
-        _key(config, name, classes): {"pace": pace, "disk": asdict(disk), **shared}
+        _key(config, name, classes, device): {"pace": pace, "disk": asdict(disk), **shared}
         for name, pace in answer["paces"].items()
     }
-    _remember(config.cache_path / REMEMBERED, entries)
+    remember(config.cache_path, entries)
     paces = {name: Pace.of(pace) for name, pace in answer["paces"].items()}
     return Calibration(paces, disk, **shared)
 
 
-def _measured(config: SearchConfig, classes: int) -> dict[str, Any]:
-    """The answer of a process that imports TensorFlow, which this one never does."""
+def _measured(config: SearchConfig, classes: int, device: DeviceProfile) -> dict[str, Any]:
     space = config.space
     asked = {
         "backbones": space.backbone.values,
@@ -96,12 +103,20 @@ def _measured(config: SearchConfig, classes: int) -> dict[str, Any]:
         "feature_dtype": config.feature_dtype,
         "threads": config.resources.cpus_per_trial,
         "gpus": config.resources.gpus_per_trial,
+        "device": device.to_json(),
         "augment": config.augment.model_dump(),
         "began": time.time(),
     }
+    return answered("tlsearch.training.calibrate", asked)
+
+
+def answered(module: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of a process that imports TensorFlow, which this one never does; StudyError where
+    it fails.
+    """
     with phase("measuring"):
         done = subprocess.run(
-            [sys.executable, "-m", "tlsearch.training.calibrate"],
+            [sys.executable, "-m", module],
             input=json.dumps(asked),
             capture_output=True,
             text=True,
@@ -115,7 +130,9 @@ def _measured(config: SearchConfig, classes: int) -> dict[str, Any]:
     return answer
 
 
-def _key(config: SearchConfig, backbone: str, classes: int) -> str:
+def _key(
+    config: SearchConfig, backbone: str, classes: int, device: DeviceProfile = CPU_PROFILE
+) -> str:
     """All that a measurement depends on, as a short name."""
     space = config.space
     parts = [
@@ -124,8 +141,18 @@ def _key(config: SearchConfig, backbone: str, classes: int) -> str:
         config.augment.model_dump(), *filter(None, [config.resources.gpus_per_trial]),
         cpu_name(), os.cpu_count(), sorted(versions().items()),
     ]  # fmt: skip
-    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
-    return f"{backbone} {config.data.image_px} px {digest}"
+    parts += [] if device == CPU_PROFILE else [device.to_json()]
+    return f"{backbone} {config.data.image_px} px {digest_of(parts)}"
+
+
+def digest_of(parts: Sequence[Any]) -> str:
+    """A short name of plain values."""
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+
+def recall(cache: Path) -> dict[str, Any]:
+    """All that is remembered under a cache, by key; what can be read of it."""
+    return _read(cache / REMEMBERED)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -136,7 +163,9 @@ def _read(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _remember(path: Path, entries: Mapping[str, Any]) -> None:
+def remember(cache: Path, entries: Mapping[str, Any]) -> None:
+    """Keep entries by their keys, beside those that are there."""
+    path = cache / REMEMBERED
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         write_json(path, {**_read(path), **entries})

@@ -17,6 +17,7 @@ from tlsearch.results.record.journal import note, read
 from tlsearch.results.report.forecast_line import FORECAST
 from tlsearch.search.cluster.ray_session import slots
 from tlsearch.search.cost.calibration import calibrated, remembered
+from tlsearch.search.cost.device_choice import device_here
 from tlsearch.search.cost.plan import Plan, Survey, plan
 from tlsearch.search.cost.survey import of_read, survey
 from tlsearch.search.trial.prepared_images import require_weight_files
@@ -34,7 +35,9 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     require_weight_files(config)
     at_a_time = slots(config.resources, _here())
     seen = survey(config)
-    return seen, plan(config, calibrated(config, seen.classes), seen, at_a_time)
+    device = device_here(config)
+    measured = calibrated(config, seen.classes, device)
+    return seen, plan(config, measured, seen, at_a_time, device)
 
 
 @contextlib.contextmanager
@@ -52,7 +55,7 @@ def forecasted(
     epochs, ended, spent_s = _so_far(home, ending)
     owed = config.trials - ended
     asked = config.model_copy(update={"trials": max(1, owed)})
-    expected = _foreseen(asked, data, at_a_time, listen) if owed > 0 else None
+    expected = _foreseen(asked, home, data, at_a_time, listen) if owed > 0 else None
     features = config.cache_path / FOLDER
     before = _bytes(features, "*.npy")
     yield
@@ -69,10 +72,10 @@ def _so_far(home: StudyDirectory, ending: "Ending") -> tuple[int, int, float]:
 
 
 def _foreseen(
-    config: SearchConfig, data: ImageData, at_a_time: int, listen: Listen
+    config: SearchConfig, home: StudyDirectory, data: ImageData, at_a_time: int, listen: Listen
 ) -> Forecast | None:
     """The forecast from what is remembered alone."""
-    machine = remembered(config, len(data.classes))
+    machine = remembered(config, len(data.classes), home.device())
     if machine is None:
         listen(Unforeseen())
         return None

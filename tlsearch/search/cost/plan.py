@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.scheduler import rungs_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.pace import POOLED, Pace, Suffix
@@ -60,7 +61,8 @@ class Plan:
     winner then takes `confirm_s` at most.
 
     `slot_bytes` is the memory of one slot, `after_bytes` that of the largest process after the
-    trials: one that confirms, or the one that exports and tests. On disk, `image_bytes` are the
+    trials: one that confirms, or the one that exports and tests. `device` is how trials compute, in
+    words. On disk, `image_bytes` are the
     decoded images, `study_bytes` the weights that are kept.
     """
 
@@ -78,10 +80,19 @@ class Plan:
     study_bytes: int
     slot_bytes: int
     after_bytes: int
+    device: str = str(CPU_PROFILE)
 
 
-def plan(config: SearchConfig, calibration: Calibration, survey: Survey, slots: int) -> Plan:
-    """The forecast of a search that finds no features of its images in the cache."""
+def plan(
+    config: SearchConfig,
+    calibration: Calibration,
+    survey: Survey,
+    slots: int,
+    device: DeviceProfile = CPU_PROFILE,
+) -> Plan:
+    """The forecast of a search that finds no features of its images in the cache, and whose trials
+    compute on this device.
+    """
     costs = _Costs(config, calibration, survey, slots)
     trained = reaching(config.scheduler, config.epochs, config.trials)
     seconds = costs.seconds(trained)
@@ -104,6 +115,7 @@ def plan(config: SearchConfig, calibration: Calibration, survey: Survey, slots: 
         study_bytes=costs.study_bytes(),
         slot_bytes=costs.slot_bytes(),
         after_bytes=costs.after_bytes(),
+        device=str(device),
     )
 
 

@@ -115,6 +115,7 @@ def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig
         warm_up_lr=config.warm_up_lr,
         metric=config.metric,
         feature_dtype=config.feature_dtype,
+        precision=config.trial_precision,
         augment=config.augment,
         views=0 if config.views == "online" else config.views,
         view_seed=config.seed,

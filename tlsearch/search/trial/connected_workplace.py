@@ -11,7 +11,7 @@ from tlsearch.search.trial.workplace import Workplace, workplace
 
 def connected_workplace(config: SearchConfig, data: ImageData, home: StudyDirectory) -> Workplace:
     """The workplace on whatever nodes Ray has here: images go to them, features between them, and
-    the files of trials come back where the study is in a bucket.
+    the files of trials come back where the study is in a bucket. They compute as the study records.
     """
     fetch = delivery(data, int(config.cache_gb * 1e9))
     return workplace(
@@ -21,4 +21,5 @@ def connected_workplace(config: SearchConfig, data: ImageData, home: StudyDirect
         fetch=fetch,
         handover=handover(home),
         peers=None if fetch is None else Peers(config.cache_path),
+        device=home.device(),
     )

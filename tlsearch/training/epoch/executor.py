@@ -28,6 +28,14 @@ WARM_UP_BYTES = 2**28
 HEADS = 32
 ALIGNED = 64  # bytes, of the addresses that TensorFlow shares
 PASSES = 16
+# What errors of TensorFlow that are not ResourceExhaustedError say of a GPU without room.
+NO_ROOM = (
+    "Dst tensor is not initialized",  # a copy of rows to the GPU
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "RESOURCE_EXHAUSTED",
+    "Out of memory while trying to allocate",
+)
 
 
 class Recent(Generic[T]):
@@ -109,7 +117,7 @@ class Executor:
         """
 
         def make() -> Loop:
-            moving = Optimizer(optimizer, owner.trainable_variables())
+            moving = Optimizer(optimizer, owner.trainable_variables(), owner.scales_loss)
             return Loop(owner.logits, rows, moving, pieces, self.device, jit)
 
         key = (owner, tuple(rows.shape[1:]), tf.as_dtype(rows.dtype), optimizer, pieces, jit)
@@ -154,6 +162,15 @@ class Executor:
 
     def _head(self, width: int, units: tuple[int, ...], classes: int) -> Head:
         return self._heads.get((width, units, classes), lambda: Head(width, units, classes))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether TensorFlow says that memory did not suffice, in any of its ways: that of an
+    allocation, of a copy to a GPU, of cuDNN and of XLA.
+    """
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return True
+    return isinstance(error, tf.errors.OpError) and any(said in str(error) for said in NO_ROOM)
 
 
 def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> Any:

@@ -47,6 +47,10 @@ class Loop:
     batch size and seed are tensors. `rows` shows the shape and type of what it is given,
     `optimizer` holds the variables that train. `pieces` > 1 takes a step's gradient in so many
     parts, for less memory.
+
+    With `jit` XLA compiles both, a step of training once for each size of a batch. A batch with
+    fewer rows is padded by rows whose loss counts nothing; so no batch normalisation may train in
+    it. A step in pieces is not compiled.
     """
 
     def __init__(
@@ -64,8 +68,10 @@ class Loop:
         self._weights = tf.Variable(tf.ones(1), trainable=False, shape=(None,))
         self._forward = forward
         self._pieces = pieces
-        self._traced = False
-        self._train = self._compiled_training(any_number_of(rows))
+        self._rows = any_number_of(rows)
+        self._jit = jit and pieces == 1
+        self._by_xla = tf.function(self._step, jit_compile=True)
+        self._trainings: dict[int | None, Any] = {}  # by the size of a batch, where XLA compiles
         self._predict = compiled_prediction(
             lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)),
             rows,
@@ -98,9 +104,9 @@ class Loop:
 
         `rows` is an array or a tensor; what is on disk is read a block at a time.
         """
-        self._trace()
+        train = self._training(batch if self._jit else None)
         blocks = [
-            self._train(x, y, places, batch, (seed, offset), max(0, noted - offset))
+            train(x, y, places, batch, (seed, offset), max(0, noted - offset))
             for offset, x, y, places in _blocks(
                 rows, labels, order.astype(np.int32), batch, self._device.block_bytes
             )
@@ -112,20 +118,22 @@ class Loop:
         """Class probabilities, (n, classes) float32, in the order of the rows."""
         return run_blocks(self._predict, rows, device=self._device)
 
-    def _trace(self) -> None:
-        """Have both graphs made before the first epoch, which takes seconds for a large network."""
-        if not self._traced:
+    def _training(self, xla_batch: int | None) -> Any:
+        """The graph of an epoch; it and that of predictions are made before the first epoch, which
+        takes seconds for a large network.
+        """
+        if xla_batch not in self._trainings:
+            train = self._trainings[xla_batch] = self._compiled_training(xla_batch)
             with phase("tracing", 2, "graphs") as counter:
-                for graph in (self._train, self._predict):
+                for graph in (train, self._predict):
                     graph.get_concrete_function()
                     counter.advance()
-            self._traced = True
+        return self._trainings[xla_batch]
 
-    def _compiled_training(self, rows: tf.TensorSpec) -> Any:
+    def _compiled_training(self, xla_batch: int | None) -> Any:
         whole = tf.TensorSpec((None,), tf.int32)
         scalar, pair = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
-
-        signature = [rows, whole, whole, scalar, pair, scalar]
+        signature = [self._rows, whole, whole, scalar, pair, scalar]
 
         @tf.function(input_signature=signature, jit_compile=False)
         def train(features: Any, labels: Any, order: Any, batch: Any, seed: Any, noted: Any) -> Any:
@@ -134,8 +142,12 @@ class Loop:
             said = _growing((None, None))
             for start in tf.range(0, tf.shape(order)[0], batch):
                 rows, step = order[start : start + batch], start // batch
-                x, y = tf.gather(features, rows), tf.gather(labels, rows)
-                loss, logits = self._step(x, y, seed + tf.stack([0, start]))
+                y = tf.gather(labels, rows)
+                drawn = seed + tf.stack([0, start])
+                if xla_batch is None:
+                    loss, logits = self._step(tf.gather(features, rows), y, drawn)
+                else:
+                    loss, logits = self._padded(features, labels, rows, drawn, xla_batch)
                 total += loss
                 losses = losses.write(step, loss / tf.cast(tf.size(y), tf.float32))
                 shares = tf.nn.softmax(logits)
@@ -146,22 +158,43 @@ class Loop:
 
         return train
 
-    def _step(self, x: Any, y: Any, seed: Any) -> Any:
-        """One step of the optimizer; the sum of the losses before it, and the logits."""
+    def _padded(self, features: Any, labels: Any, rows: Any, seed: Any, size: int) -> Any:
+        """A step that XLA compiled for this many rows, with so many of them or fewer."""
+        count = tf.size(rows)
+        whole = tf.ensure_shape(tf.pad(rows, [[0, size - count]]), (size,))
+        x, y = tf.gather(features, whole), tf.gather(labels, whole)
+        loss, logits = self._by_xla(x, y, seed, count)
+        return loss, logits[:count]
+
+    def _step(self, x: Any, y: Any, seed: Any, count: Any = None) -> Any:
+        """One step of the optimizer with the first `count` rows, all by default; the sum of their
+        losses before it, and the logits.
+        """
+        weights = None if count is None else tf.sequence_mask(count, y.shape[0], tf.float32)
+        total = tf.cast(tf.shape(y)[0] if count is None else count, tf.float32)
+        scaling = self.optimizer.loss_scale
+        factor = None if scaling is None else scaling.scale / total
         if self._pieces == 1:
-            loss, logits, gradients = self._gradients(x, y, seed)
+            loss, logits, gradients = self._gradients(x, y, seed, factor, weights)
         else:
-            loss, logits, gradients = self._in_pieces(x, y, seed)
-        count = tf.cast(tf.shape(y)[0], tf.float32)
-        self.optimizer.apply([gradient / count for gradient in gradients])
+            loss, logits, gradients = self._in_pieces(x, y, seed, factor)
+        if factor is None:
+            gradients = [gradient / total for gradient in gradients]
+        self.optimizer.apply(gradients)
         return loss, logits
 
-    def _gradients(self, x: Any, y: Any, seed: Any) -> tuple[Any, Any, list[Any]]:
-        """Loss and gradients, summed over the rows, and the logits between them."""
+    def _gradients(
+        self, x: Any, y: Any, seed: Any, factor: Any, weights: Any = None
+    ) -> tuple[Any, Any, list[Any]]:
+        """The loss, summed over the rows by their weights, the logits, and the gradients of the
+        loss times a factor.
+        """
         with tf.GradientTape() as tape:
             logits = self._forward(tf.cast(x, tf.float32), True, seed)
-            loss = tf.reduce_sum(self._losses(logits, y))
-        return loss, logits, tape.gradient(loss, self.optimizer.variables)
+            each = self._losses(logits, y)
+            loss = tf.reduce_sum(each if weights is None else each * weights)
+            scaled = loss if factor is None else loss * factor
+        return loss, logits, tape.gradient(scaled, self.optimizer.variables)
 
     def _losses(self, logits: Any, y: Any) -> Any:
         classes, share = logits.shape[-1], self._smoothing
@@ -169,17 +202,18 @@ class Loop:
         weight = tf.gather(self._weights, tf.minimum(y, tf.size(self._weights) - 1))
         return weight * tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
 
-    def _in_pieces(self, x: Any, y: Any, seed: Any) -> tuple[Any, Any, list[Any]]:
+    def _in_pieces(self, x: Any, y: Any, seed: Any, factor: Any) -> tuple[Any, Any, list[Any]]:
         """The same, a part of the rows after another."""
         size = (tf.shape(y)[0] + self._pieces - 1) // self._pieces
         loss, said = tf.constant(0.0), _growing((None, None))
         sums = [tf.zeros(variable.shape) for variable in self.optimizer.variables]
         for begin in tf.range(0, tf.shape(y)[0], size):
             part = slice(begin, begin + size)
-            more, logits, gradients = self._gradients(x[part], y[part], seed + tf.stack([0, begin]))
+            drawn = seed + tf.stack([0, begin])
+            more, logits, gradients = self._gradients(x[part], y[part], drawn, factor)
             loss += more
             said = said.write(begin // size, logits)
-            sums = [total + gradient for total, gradient in zip(sums, gradients, strict=True)]
+            sums = [so_far + each for so_far, each in zip(sums, gradients, strict=True)]
         return loss, said.concat(), sums
 
 

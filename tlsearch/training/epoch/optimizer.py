@@ -1,5 +1,6 @@
 """A Keras optimizer whose rates are variables, so that one graph serves many trials."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,15 +10,56 @@ import tensorflow as tf
 _KINDS = {"adam": "Adam", "adamw": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}
 _SPARED = ("bias", "gamma", "beta")
 
+FIRST_SCALE = 2.0**15
+STEADY_STEPS = 2000  # without an overflow, after which a loss is scaled by twice as much
+
+
+class LossScale:
+    """What a loss is multiplied by, so that gradients of 16 bits do not vanish: twice as much after
+    `STEADY_STEPS` steps whose gradients are finite, half as much after one whose are not. Such a
+    step changes nothing else. (Micikevicius et al. 2018, "Mixed precision training")
+    """
+
+    def __init__(self) -> None:
+        self.scale = tf.Variable(FIRST_SCALE, trainable=False)
+        self._steady = tf.Variable(0, trainable=False)
+
+    def begin(self) -> None:
+        """Forget the last trial."""
+        self.scale.assign(FIRST_SCALE)
+        self._steady.assign(0)
+
+    @property
+    def state(self) -> list[Any]:
+        """Everything that a resumed trial needs."""
+        return [self.scale, self._steady]
+
+    def guarded(self, gradients: list[Any], step: Callable[[list[Any]], object]) -> None:
+        """Take a step with the gradients of a scaled loss, unless they overflowed."""
+        true = [gradient / self.scale for gradient in gradients]
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in true])
+
+        def take() -> None:
+            step(true)
+
+        tf.cond(finite, take, lambda: None)
+        steady = tf.where(finite, self._steady + 1, 0)
+        grows = steady >= STEADY_STEPS
+        factor = tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5)
+        self.scale.assign(tf.maximum(self.scale * factor, 1.0))
+        self._steady.assign(tf.where(grows, 0, steady))
+
 
 class Optimizer:
     """One optimizer over fixed `variables`, begun anew for every trial.
 
     Weight decay is decoupled, multiplied by the learning rate, and spares biases and
     normalisation: that of Keras' AdamW, but with a rate that can change without a new graph.
+    `loss_scale` is what the gradients that it is given are multiplied by, where it `scales`.
     """
 
-    def __init__(self, name: str, variables: list[Any]) -> None:
+    def __init__(self, name: str, variables: list[Any], scales: bool = False) -> None:
+        self.loss_scale = LossScale() if scales else None
         options: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
         self._keras = getattr(keras.optimizers, _KINDS[name])(1.0, **options)
         self._keras.build(variables)
@@ -32,6 +74,8 @@ class Optimizer:
             variable.assign(value)
         self._decay.assign(weight_decay)
         self.learning_rate = learning_rate
+        if self.loss_scale is not None:
+            self.loss_scale.begin()
 
     @property
     def learning_rate(self) -> float:
@@ -45,11 +89,18 @@ class Optimizer:
 
     @property
     def state(self) -> list[Any]:
-        """Everything that a resumed trial needs: moments, steps taken, learning rate."""
-        return list(self._keras.variables)
+        """All that a resumed trial needs: moments, steps taken, learning rate, loss scale."""
+        scaling = [] if self.loss_scale is None else self.loss_scale.state
+        return [*self._keras.variables, *scaling]
 
     def apply(self, gradients: list[Any]) -> None:
-        """One step."""
+        """One step; none where gradients of a scaled loss overflowed."""
+        if self.loss_scale is None:
+            self._step(gradients)
+        else:
+            self.loss_scale.guarded(gradients, self._step)
+
+    def _step(self, gradients: list[Any]) -> None:
         tf.cond(self._decay > 0.0, self._shrink, lambda: None)
         self._keras.apply(gradients, self.variables)
 

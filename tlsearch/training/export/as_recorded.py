@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError
 from tlsearch.bundle.metrics import Labels, score
+from tlsearch.config.device import is_mixed
 from tlsearch.training.checkpoint import Checkpoint
 
 SHARE = 0.01  # of the metric, or of 1 where that is more
+MIXED_SHARE = 0.02  # the same where the trial's layers computed in 16 bits
 PICTURES = 2  # so many validation pictures may change class, where that is more
 BY_CLASS = ("balanced_accuracy", "macro_f1")
 
@@ -36,7 +38,8 @@ def require_as_recorded(
         log.warning("%s: the journal holds no epoch %d to compare its score with", path, epoch)
         return
     found, expected = score(metric, labels, probabilities), recorded[epoch]
-    allowed = allowance(metric, labels, expected)
+    share = MIXED_SHARE if is_mixed(checkpoint.trial.precision) else SHARE
+    allowed = allowance(metric, labels, expected, share)
     if not abs(found - expected) <= allowed + 1e-9:
         raise RecordError(
             f"{path}: {metric} {found:.4f} on the validation split, but the journal says "
@@ -46,9 +49,9 @@ def require_as_recorded(
         )
 
 
-def allowance(metric: str, labels: Labels, expected: float) -> float:
+def allowance(metric: str, labels: Labels, expected: float, share: float = SHARE) -> float:
     """How far a metric may be off where nothing but rounding differs: features of 16 bits in the
-    search, another processor, TF32.
+    search, another processor, TF32, layers that computed in 16 bits.
 
     Rounding moves probabilities by some thousandths, which changes the class of pictures that lie
     between two classes: two of few, a hundredth of many. A mean over classes counts a picture by
@@ -57,4 +60,4 @@ def allowance(metric: str, labels: Labels, expected: float) -> float:
     counts = np.bincount(labels)
     counts = counts[counts > 0]
     smallest = int(counts.min()) * len(counts) if metric in BY_CLASS else len(labels)
-    return max(SHARE * max(1.0, abs(expected)), PICTURES / smallest)
+    return max(share * max(1.0, abs(expected)), PICTURES / smallest)

@@ -12,6 +12,7 @@ from tlsearch.base.phases import phase
 from tlsearch.bundle.evaluate import measure
 from tlsearch.bundle.metrics import score
 from tlsearch.bundle.score_interval import score_interval
+from tlsearch.config.device import EXACT
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
@@ -23,14 +24,16 @@ from tlsearch.training.network.model import Network
 
 
 def restore(checkpoint: Checkpoint, classes: int) -> Network:
-    """The network of a trial with the weights of its best epoch, in full float32.
+    """The network of a trial with the weights of its best epoch, in full float32 whatever it was
+    trained in: its variables always are.
 
     WeightsError where those belong to other pretrained weights than are there now, RecordError
     where they do not fit.
     """
     # TF32 of recent GPUs moves probabilities by some thousandths, more than a file may differ.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    network = shared_executor().network(checkpoint.trial, classes)
+    whole = checkpoint.trial.model_copy(update={"precision": EXACT})
+    network = shared_executor().network(whole, classes)
     checkpoint.require_for(network.backbone)
     checkpoint.fitted(network.restore)
     return network

@@ -59,6 +59,7 @@ class LoadedBackbone:
     settings: tuple[tuple[Any, str, float], ...]
     digest: str
     pooled: Any
+    precision: str = EXACT
     _sections: dict[int | str, Sections] = field(default_factory=dict)
     _lent: list[Any] = field(default_factory=list)
 
@@ -139,6 +140,7 @@ def load_backbone(
     meant = row.default_weights if weights == "default" else weights
     with _dtype_policy(keras_policy(precision)):
         model = _build(row, meant, image_px)
+    _compute_preprocessing_whole(model)
     _name_by_place(model)
     return LoadedBackbone(
         row=row,
@@ -154,18 +156,19 @@ def load_backbone(
         ),
         digest=network_digest(model),
         pooled=pool(model.output, pooling),
+        precision=precision,
     )
 
 
 def pool(maps: Any, pooling: str) -> Any:
-    """Feature maps (n, height, width, channels) -> vectors, by a pooling of the catalogue."""
+    """Feature maps (n, height, width, channels) -> float32 vectors, pooled as the name says."""
     if pooling == "flatten":
-        return keras.layers.Flatten(name=POOLED)(maps)
-    mean = keras.layers.GlobalAveragePooling2D(name=POOLED)(maps)
+        return keras.layers.Flatten(name=POOLED, dtype=EXACT)(maps)
+    mean = keras.layers.GlobalAveragePooling2D(name=POOLED, dtype=EXACT)(maps)
     if pooling == "gap":
         return mean
-    highest = keras.layers.GlobalMaxPooling2D(name="pool_max")(maps)
-    return keras.layers.Concatenate(name="pool_both")([mean, highest])
+    highest = keras.layers.GlobalMaxPooling2D(name="pool_max", dtype=EXACT)(maps)
+    return keras.layers.Concatenate(name="pool_both", dtype=EXACT)([mean, highest])
 
 
 def preprocessing(kind: Preprocess, image_px: int | None) -> keras.Model:
@@ -221,6 +224,15 @@ def _build(row: Backbone, weights: str, image_px: int) -> keras.Model:
     if path is None or not path.is_file():
         raise WeightsError(f"{path}: no such weight file (use a path, imagenet, default or none)")
     return _from_file(build, path, _is_official(builder, path))
+
+
+def _compute_preprocessing_whole(model: keras.Model) -> None:
+    """Have the network's own preprocessing, which some have as their first layers, in float32."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+            layer.dtype_policy = EXACT
+        elif not isinstance(layer, keras.layers.InputLayer):
+            return
 
 
 def _name_by_place(model: keras.Model) -> None:

@@ -45,6 +45,8 @@ class Head:
         finally:
             self._rate.assign(rate)
 
+    scales_loss = False  # it computes in float32
+
     @property
     def variables(self) -> list[Any]:
         """All variables of its layers."""

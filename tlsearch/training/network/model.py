@@ -70,6 +70,16 @@ class Network:
         return self.head.logits(features, training, seed)
 
     @property
+    def trains_batch_norm(self) -> bool:
+        """Whether a batch's statistics are a part of what it computes in training."""
+        return any(map(_is_batch_norm, self._trained))
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether some of its gradients have so few bits that the loss is scaled for them."""
+        return self.backbone.precision == "mixed_float16"
+
+    @property
     def variables(self) -> list[Any]:
         """All variables of backbone and head."""
         return [*self.backbone.model.variables, *self.head.variables]

@@ -1,0 +1,126 @@
+"""The device profile of a study: chosen once from what its workers were granted, then recorded."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tlsearch.base.errors import StudyError
+from tlsearch.base.gpus import Gpu, described
+from tlsearch.config.device import DeviceProfile, chosen
+from tlsearch.config.schema import SearchConfig
+from tlsearch.results.record.directory import StudyDirectory, versions
+from tlsearch.search.cluster.nodes import here, nodes_up
+from tlsearch.search.cluster.preflight import ANSWER_S, on_every
+from tlsearch.search.cost.calibration import answered, cuts, digest_of, recall, remember
+
+PROBE = "tlsearch.training.probe"
+
+Answer = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+
+log = logging.getLogger(__name__)
+
+
+def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
+    """How the trials of a study compute: as it records, where it goes on, with a warning where its
+    workers have other devices now; else chosen for those that Ray has, and measured on one of them.
+
+    ClusterError where a share of a GPU is too small to train in.
+    """
+    now = _chosen(config, _gpus_of_nodes() if config.resources.gpus_per_trial else None)
+    if home.study_file.exists():
+        known = home.device()
+        if (known.kind, known.names) != (now.kind, now.names):
+            log.warning(
+                "the study began on other devices (%s) than it goes on with (%s): its trials "
+                "compute as they did, so that they can be ranked together",
+                *(_devices(known), _devices(now)),
+            )
+        return known
+    return _measured(config, now, _in_granted_worker(config))
+
+
+def device_here(config: SearchConfig) -> DeviceProfile:
+    """How the trials of a search would compute on this machine alone."""
+    gpus = described() if config.resources.gpus_per_trial else None
+    return _measured(config, _chosen(config, gpus), answered)
+
+
+def _chosen(config: SearchConfig, gpus: tuple[Gpu, ...] | None) -> DeviceProfile:
+    share = config.resources.gpus_per_trial
+    return chosen(config.precision, config.jit, config.space.backbone.values, gpus, share)
+
+
+def _devices(profile: DeviceProfile) -> str:
+    return (", ".join(profile.names) or "GPUs") if profile.has_memory else "CPUs"
+
+
+def _gpus_of_nodes() -> tuple[Gpu, ...]:
+    """The GPUs of every node that trials may run on; none of one that does not tell."""
+    nodes = [node for node in nodes_up() if node.resources.get("GPU") and not node.leaving]
+    if {node.id for node in nodes} <= {here()}:
+        return described() if nodes else ()
+    answers = on_every(dict.fromkeys(nodes, (described,)), ANSWER_S).values()
+    return tuple(gpu for answer in answers if isinstance(answer, tuple) for gpu in answer)
+
+
+def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> DeviceProfile:
+    """The profile with what must be measured on a GPU, remembered under the cache; as it is for
+    CPUs, and for unlike GPUs, of which no measurement speaks for all.
+    """
+    if len(profile.names) != 1:
+        return profile
+    names = config.space.backbone.values
+    asked = {
+        "backbones": names,
+        "image_px": config.data.image_px,
+        "cuts": {name: max(cuts(config, name), key=_depth) for name in names},
+        "compare": config.jit == "auto",
+        "threads": config.resources.cpus_per_trial,
+        "gpus": config.resources.gpus_per_trial,
+        "device": profile.to_json(),
+    }
+    key = f"device {digest_of([asked, sorted(versions().items())])}"
+    remembered = _with(profile, recall(config.cache_path).get(key))
+    if remembered is not None:
+        return remembered
+    try:
+        found = answer(PROBE, asked)
+    except StudyError as error:
+        log.warning("%s: the GPU is used without what measuring it would have told", error)
+        return profile
+    remember(config.cache_path, {key: found})
+    return _with(profile, found) or profile
+
+
+def _with(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
+    """The profile with a measurement; None where that is damaged, or missing."""
+    try:
+        rows = tuple((str(name), int(rows)) for name, rows in measured["pass_rows"].items())
+        jit = (*profile.jit, *map(str, measured["jit"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return dataclasses.replace(profile, pass_rows=rows, jit=jit)
+
+
+def _depth(unfrozen: object) -> float:
+    return float(unfrozen) if isinstance(unfrozen, int) else float("inf")
+
+
+def _in_granted_worker(config: SearchConfig) -> Answer:
+    """A process beside a Ray worker that was granted what a trial is."""
+
+    def answer(module: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        import ray
+
+        granted = {
+            "num_cpus": config.resources.cpus_per_trial,
+            "num_gpus": config.resources.gpus_per_trial,
+        }
+        try:
+            found: dict[str, Any] = ray.get(ray.remote(**granted)(answered).remote(module, asked))
+        except ray.exceptions.RayError as error:
+            raise StudyError(str(error).strip().splitlines()[-1]) from error
+        return found
+
+    return answer
