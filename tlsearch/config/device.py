@@ -167,14 +167,21 @@ def doubled(speed: Callable[[int], float | None]) -> int:
     or memory ends. `speed(rows)` is in rows a second, None where there is no memory for so many.
     """
     rows, best = FIRST_ROWS, speed(FIRST_ROWS)
-    while best is None and rows > 1:
-        rows //= 2
-        best = speed(rows)
-    while best is not None and rows < MOST_ROWS:
+    if best is None:
+        return _halved(speed)
+    while rows < MOST_ROWS:
         found = speed(2 * rows)
         if found is None or found < best * GAIN:
             break
         rows, best = 2 * rows, found
+    return rows
+
+
+def _halved(speed: Callable[[int], float | None]) -> int:
+    """The first of half as many rows again and again that there is memory for."""
+    rows = FIRST_ROWS // 2
+    while rows > 1 and speed(rows) is None:
+        rows //= 2
     return rows
 
 

@@ -75,7 +75,7 @@ class Loop:
         self._predict = compiled_prediction(
             lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)),
             rows,
-            rows_per_step(rows, device) if jit else None,
+            max(1, min(rows_per_step(rows, device), len(rows))) if jit else None,
         )
 
     def begin(

@@ -32,11 +32,10 @@ def compiled_prediction(
 ) -> Any:
     """`function` of float32 rows as one graph for any number of rows like these.
 
-    With `xla_rows` XLA compiles it, once, for that many: fewer are padded, and what the function
-    gives for the padding is cut off; more are refused.
+    With `xla_rows` XLA compiles it, for at most so many rows.
     """
     if xla_rows is not None:
-        return _padded(function, rows, xla_rows)
+        return PaddedPrediction(function, rows, xla_rows)
 
     @tf.function(input_signature=[any_number_of(rows)], jit_compile=False)
     def predict(x: Any) -> Any:
@@ -45,21 +44,27 @@ def compiled_prediction(
     return predict
 
 
-def _padded(function: Callable[[Any], Any], rows: Any, xla_rows: int) -> Any:
-    fixed = tf.TensorSpec((xla_rows, *rows.shape[1:]), rows.dtype)
+class PaddedPrediction:
+    """A function that XLA compiles once, for `rows` rows like these, applied to so many or fewer:
+    they are padded, and what the function gives for the padding is cut off.
+    """
 
-    @tf.function(input_signature=[fixed], jit_compile=True)
-    def whole(x: Any) -> Any:
-        return function(tf.cast(x, tf.float32))
+    def __init__(self, function: Callable[[Any], Any], like: Any, rows: int) -> None:
+        fixed = tf.TensorSpec((rows, *like.shape[1:]), like.dtype)
+        whole = tf.function(input_signature=[fixed], jit_compile=True)
+        self.graph = whole(lambda x: function(tf.cast(x, tf.float32)))
+        self.rows = rows
 
-    def predict(x: Any) -> Any:
-        count = len(x)
-        padding = [(0, xla_rows - count), *[(0, 0)] * (len(rows.shape) - 1)]
-        found = whole(x if count == xla_rows else tf.pad(x, padding))
+    def __call__(self, few: Any) -> Any:
+        """What the function gives for at most so many rows."""
+        count = len(few)
+        padding = [(0, self.rows - count), *[(0, 0)] * (len(few.shape) - 1)]
+        found = self.graph(few if count == self.rows else tf.pad(few, padding))
         return tf.nest.map_structure(lambda one: one[:count], found)
 
-    predict.graph = whole  # type: ignore[attr-defined]
-    return predict
+    def get_concrete_function(self) -> Any:
+        """Its graph, traced now where it was not before."""
+        return self.graph.get_concrete_function()
 
 
 def any_number_of(rows: Any) -> tf.TensorSpec:
@@ -87,7 +92,8 @@ def run_blocks(
     """Apply a compiled function to all rows, some at a time, and join what it gives; `counter`
     counts the rows.
     """
-    step, blocks = rows_per_step(rows, device), []
+    padded = isinstance(predict, PaddedPrediction)
+    step, blocks = predict.rows if padded else rows_per_step(rows, device), []
     for start in range(0, len(rows), step):
         blocks.append(np.asarray(predict(rows[start : start + step])))
         if counter is not None:
