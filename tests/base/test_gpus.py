@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.base.errors import ClusterError
-from tlsearch.base.gpus import CONTEXT_MIB, LEAST_MIB, granted_mib, limit_mib, memory_mib
+from tlsearch.base.gpus import (
+    CONTEXT_MIB,
+    LEAST_MIB,
+    Gpu,
+    described,
+    granted_mib,
+    limit_mib,
+    memory_mib,
+)
 
 
 @pytest.fixture
@@ -36,10 +44,19 @@ def test_only_granted_ones_are_asked_for(driver, monkeypatch):
     assert granted_mib() == ()
 
 
-@pytest.mark.parametrize("script", ["exit 9", "echo No devices were found"])
+def test_each_gpu_is_described(driver):
+    driver("echo NVIDIA H200, 143771, 9.0; echo Quadro, old, 24564, 7.5")
+    assert described() == (Gpu("NVIDIA H200", 143771, 9.0), Gpu("Quadro, old", 24564, 7.5))
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["exit 9", "echo No devices were found", "echo 'Field \"compute_cap\" is not a valid field'"],
+)
 def test_a_driver_that_does_not_answer_has_no_gpu(driver, script):
     driver(script)
     assert memory_mib() == ()
+    assert described() == ()
 
 
 def test_where_there_is_no_driver_there_is_no_gpu(monkeypatch, tmp_path):

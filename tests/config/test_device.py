@@ -126,12 +126,12 @@ def test_a_shard_is_whole_steps_of_the_pass(profile: DeviceProfile) -> None:
 
 
 def test_a_profile_is_told_in_a_line() -> None:
-    assert str(CPU_PROFILE) == "CPU: float32"
+    assert str(CPU_PROFILE) == "CPU in float32"
     measured = replace(
         chosen("auto", "off", SPACE, (NEW,)), jit=("resnet50",), pass_rows=(("resnet50", 256),)
     )
     assert str(measured) == (
-        "NVIDIA A100-SXM4-80GB: mixed_bfloat16, XLA for resnet50, resnet50's frozen pass by 256 "
+        "NVIDIA A100-SXM4-80GB in mixed_bfloat16, XLA for resnet50, resnet50's frozen pass by 256 "
         "images"
     )
 

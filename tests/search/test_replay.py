@@ -24,7 +24,14 @@ from tlsearch.results.record.journal import STUDY_NAME, open_storage
 from tlsearch.search.extend import plain
 from tlsearch.search.handle import Study
 from tlsearch.search.propose.outcome import LOST
-from tlsearch.search.replay import TOLERANCE, EpochPair, Replay, _versions, replay
+from tlsearch.search.replay import (
+    TOLERANCE,
+    EpochPair,
+    Replay,
+    _versions,
+    comparison,
+    replay,
+)
 from tlsearch.search.trial.prepared_images import describe
 
 HEAD = TrialConfig(
@@ -60,6 +67,24 @@ def test_on_the_same_machine_one_bit_is_a_mismatch(numbers, data):
 def test_elsewhere_a_metric_matches_within_the_tolerance(value, apart):
     now = value + apart
     assert replayed((value, now), exact=False).matched == (abs(value - now) <= TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("precision", "bits", "alike", "expected"),
+    [
+        ("float32", "", True, (True, 0.01)),
+        ("float32", "", False, (False, 0.01)),
+        ("float32", "xla", True, (False, 0.01)),
+        ("tf32", "tf32", True, (False, 0.01)),
+        ("mixed_bfloat16", "mixed_bfloat16", True, (False, 0.02)),
+        ("mixed_float16", "mixed_float16 256 rows", False, (False, 0.02)),
+    ],
+)
+def test_bits_are_compared_in_float32_alone_and_16_bits_may_differ_by_more(
+    precision, bits, alike, expected
+):
+    assert comparison(precision, bits, alike, 10_000) == expected
+    assert comparison(precision, bits, alike, 40)[1] == 2 / 40
 
 
 def test_a_loss_has_a_share_of_itself_as_tolerance():

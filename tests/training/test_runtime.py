@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import pytest
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from tlsearch.bundle import runtimes
 from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.config.device import CPU_PROFILE, PRECISIONS
 from tlsearch.training import runtime
 from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.epoch.executor import Executor, shared_executor
@@ -112,6 +114,12 @@ def test_a_granted_gpu_that_tensorflow_does_not_see_is_said(config, caplog):
     config.devices.clear()
     runtime.limit_gpus(1)
     assert "trains on CPUs" in caplog.text
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_process_rounds_to_tf32_only_where_it_is_asked_to(precision):
+    runtime.apply(replace(CPU_PROFILE, precision=precision))
+    assert tf.config.experimental.tensor_float_32_execution_enabled() == (precision == "tf32")
 
 
 def test_references_and_reloaded_files_are_computed_in_full_float32(small_trial, tmp_path):

@@ -45,7 +45,7 @@ class DeviceProfile:
     where that was measured; `eval_bytes` bound the input of a step of evaluation. `resident_bytes`
     bound the rows that a process keeps in the memory of its device, `block_bytes` those that an
     epoch reads from the disk at a time. The rows of a shared pass are written in shards of
-    `shard_rows`. `decode_threads` decode pictures: as many as a study's trials may use, for None.
+    `shard_rows`.
     """
 
     kind: Literal["cpu", "gpu"] = "cpu"
@@ -57,7 +57,6 @@ class DeviceProfile:
     resident_bytes: int = RESIDENT_BYTES
     shard_rows: int = SHARD_ROWS
     block_bytes: int = BLOCK_BYTES
-    decode_threads: int | None = None
 
     @property
     def tf32(self) -> bool:
@@ -100,7 +99,7 @@ class DeviceProfile:
 
     def __str__(self) -> str:
         named = " or ".join(self.names) or "a GPU"
-        parts = [f"{named if self.has_memory else 'CPU'}: {self.precision}"]
+        parts = [f"{named if self.has_memory else 'CPU'} in {self.precision}"]
         if self.jit:
             parts.append(f"XLA for {', '.join(self.jit)}")
         for backbone, rows in self.pass_rows:

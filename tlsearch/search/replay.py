@@ -116,6 +116,9 @@ def replay(
     more(study.home, f"trials/{study.home.trial(number).name}/curves.jsonl")
     halves = _recorded(study, row)
     pairs, end, failure = _again(_until(_epochs(place, trial, row), _last(row)), halves, heard)
+    bits = place.device.bits(trial.backbone, trial.precision)
+    pictures = len(place.data.splits["validation"])
+    exact, tolerance = comparison(trial.precision, bits, not (differs or gpus), pictures)
     return Replay(
         trial=number,
         state=row.state,
@@ -124,16 +127,19 @@ def replay(
         ended=(_recorded_end(row), end),
         failure=failure,
         differs=differs,
-        # a GPU adds up in another order each time, and XLA in one of its own
-        exact=not differs and not gpus and place.device.bits(trial.backbone, trial.precision) == "",
-        tolerance=_tolerance(trial, len(place.data.splits["validation"])),
+        exact=exact,
+        tolerance=tolerance,
         threads=place.cpus,
     )
 
 
-def _tolerance(trial: TrialConfig, pictures: int) -> float:
-    share = MIXED_TOLERANCE if is_mixed(trial.precision) else TOLERANCE
-    return max(share, PICTURES / pictures)
+def comparison(precision: str, bits: str, alike: bool, pictures: int) -> tuple[bool, float]:
+    """Whether every bit must be as recorded, and else by how much the metric may differ, for a
+    trial of a precision and of `DeviceProfile.bits`; `alike` says that it was trained again on CPUs
+    like those before. A GPU adds up in another order each time, and XLA in one of its own.
+    """
+    share = MIXED_TOLERANCE if is_mixed(precision) else TOLERANCE
+    return alike and not bits, max(share, PICTURES / pictures)
 
 
 def _epochs(place: Workplace, trial: TrialConfig, row: TrialRecord) -> Iterator["EpochReport"]:

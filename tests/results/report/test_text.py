@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tlsearch.config.device import DeviceProfile
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.interval import wilson
 from tlsearch.results.rank.leaderboard import COLUMNS, rows
@@ -51,6 +52,14 @@ def test_unreadable_pictures_are_counted_and_named() -> None:
         "and 3 more, see artifacts/data.json)"
     ]
     assert not any("unreadable" in line for line in summary(RECORD, ABOUT))
+
+
+def test_what_the_trials_computed_on_is_told() -> None:
+    profile = DeviceProfile("gpu", ("NVIDIA H200",), "mixed_bfloat16", ("resnet50",))
+    expected = "computed on: NVIDIA H200 in mixed_bfloat16, XLA for resnet50"
+    assert expected in summary(RECORD, {**ABOUT, "device": profile.to_json()})
+    for told in ({}, {"device": 3}, {"device": {"precision": "float8"}}):  # of earlier versions
+        assert not any("computed on" in line for line in summary(RECORD, {**ABOUT, **told}))
 
 
 def test_json_has_the_keys_that_scripts_read() -> None:

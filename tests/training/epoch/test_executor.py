@@ -4,11 +4,21 @@ import tensorflow as tf
 
 from tlsearch.base.errors import OutOfMemoryError
 from tlsearch.data.sources import Rows
-from tlsearch.training.epoch.executor import Executor, Recent, as_tensor
+from tlsearch.training.epoch.executor import Executor, Recent, as_tensor, out_of_memory
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
+
+
+NO_ROOM = tf.errors.ResourceExhaustedError(None, None, "no room for a tensor")
+# What TensorFlow raises where the memory of a GPU does not suffice for a copy of rows, for cuDNN,
+# and for a program of XLA: its documentation of each kind, and reports of users.
+OF_A_GPU = (
+    "Failed copying input tensor from CPU:0 to GPU:0: Dst tensor is not initialized.",
+    "CUDNN_STATUS_ALLOC_FAILED in external/local_xla/xla/stream_executor/cuda/cuda_dnn.cc(2180)",
+    "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 19327352832 bytes.",
+)
 
 
 def test_a_new_trial_of_a_known_shape_traces_nothing(small_trial, digits, store):
@@ -24,7 +34,11 @@ def test_a_new_trial_of_a_known_shape_traces_nothing(small_trial, digits, store)
 
 def graphs(executor):
     loops = [loop for loop, _ in executor._loops._values.values()]
-    counts = [f.experimental_get_tracing_count() for x in loops for f in (x._train, x._predict)]
+    counts = [
+        f.experimental_get_tracing_count()
+        for x in loops
+        for f in (*x._trainings.values(), x._predict)
+    ]
     return len(loops), sum(counts)
 
 
@@ -71,13 +85,13 @@ def memory(monkeypatch):
     """Let training fail for want of memory while a step is taken in fewer than so many pieces."""
     original = Loop.train
 
-    def limit(pieces, from_epoch=0):
+    def limit(pieces, from_epoch=0, error=NO_ROOM):
         calls = []
 
         def train_or_fail(self, *arguments):
             calls.append(self._pieces)
             if self._pieces < pieces and len(calls) > from_epoch:
-                raise tf.errors.ResourceExhaustedError(None, None, "no room for a tensor")
+                raise error
             return original(self, *arguments)
 
         monkeypatch.setattr(Loop, "train", train_or_fail)
@@ -97,6 +111,29 @@ def test_a_trial_without_memory_is_retried_once_in_halves(
     np.testing.assert_allclose(
         [r.validation_loss for r in halves], [r.validation_loss for r in whole], rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("said", OF_A_GPU)
+def test_a_gpu_without_memory_is_told_from_other_errors(said):
+    assert out_of_memory(NO_ROOM)
+    assert out_of_memory(tf.errors.InternalError(None, None, said))
+    assert not out_of_memory(tf.errors.InternalError(None, None, "cuDNN launch failure"))
+    assert not out_of_memory(RuntimeError(said))
+
+
+def test_a_trial_whose_rows_do_not_fit_on_the_gpu_is_not_blamed(
+    small_trial, digits, store, memory, caplog
+):
+    memory(2, error=tf.errors.InternalError(None, None, OF_A_GPU[0]))
+    trial = small_trial(0, warm_up_epochs=0, epochs=1)
+    assert [r.epoch for r in train(trial, digits, store, None, Executor())] == [0, 1]
+    assert caplog.text.count("out of memory (Failed copying") == 2  # then it is taken in halves
+
+
+def test_an_error_of_another_kind_ends_the_trial(small_trial, digits, store, memory):
+    memory(2, error=tf.errors.InternalError(None, None, "a kernel failed"))
+    with pytest.raises(tf.errors.InternalError, match="a kernel failed"):
+        list(train(small_trial(0, warm_up_epochs=0), digits, store, None, Executor()))
 
 
 def test_what_is_kept_of_other_trials_is_given_up_before_steps_are_halved(

@@ -95,8 +95,6 @@ def test_a_trial_with_xla_is_the_trial_without(small_trial, digits, tmp_path):
     for name in ("train_loss", "validation_loss"):
         found, expected = ([getattr(r, name) for r in some] for some in (xla, plain))
         np.testing.assert_allclose(found, expected, rtol=2e-3)
-    keys = {path.stem for path in (tmp_path / "features").glob("*.npy")}
-    assert len(keys) == 8  # two splits at two cuts, by XLA and without: none is taken for another
 
 
 @pytest.mark.parametrize("trains", [False, True])

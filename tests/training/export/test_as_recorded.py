@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tlsearch.base.errors import RecordError
 from tlsearch.training.checkpoint import Checkpoint
-from tlsearch.training.export.as_recorded import allowance, require_as_recorded
+from tlsearch.training.export.as_recorded import MIXED_SHARE, allowance, require_as_recorded
 
 pytestmark = pytest.mark.training
 
@@ -30,6 +30,7 @@ def test_a_picture_of_a_small_class_counts_more_in_a_mean_over_classes(metric):
 
 def test_a_loss_may_be_off_by_a_share_of_itself():
     assert allowance("loss", labels_of(1000), 30.0) == pytest.approx(0.3)
+    assert allowance("loss", labels_of(1000), 30.0, MIXED_SHARE) == pytest.approx(0.6)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tlsearch.results.report import confusions, glossary, plots
 from tlsearch.results.report.forecast_line import forecast_line
 from tlsearch.results.report.page_files import Artifacts, DataAudit, ShownPrediction
 from tlsearch.results.report.readable_table import cell
+from tlsearch.results.report.text import device_line
 from tlsearch.results.report.timeline import best_over_time, timeline
 from tlsearch.results.report.verdict import baseline_rows, last_test, verdict
 
@@ -90,6 +91,7 @@ def _study(about: Mapping[str, Any]) -> dict[str, Any]:
         "name": config["name"],
         "metric": config["metric"],
         "versions": about.get("versions", {}),
+        "device": device_line(about),
         "command": _command(about),
         "yaml": yaml.safe_dump(_elsewhere(config), sort_keys=False, allow_unicode=True),
         "columns": columns,

@@ -1,5 +1,6 @@
 """A leaderboard as text: CSV, JSON, Markdown; as a Parquet file; and the sentences below it."""
 
+import contextlib
 import csv
 import io
 import json
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 from tlsearch.base.files import whole_file
 from tlsearch.base.markdown import escape, markdown_table
+from tlsearch.config.device import DeviceProfile
 from tlsearch.config.spelling import spell
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
@@ -76,7 +78,8 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     lines += _warm_up_lines(record)
     test = last_test(record, about)
     lines += [] if test is None else _other_scores(test)
-    lines += _left_out(about)
+    device = device_line(about)
+    lines += [*_left_out(about), *([device] if device else [])]
     for name, why in record.facts.get(LEFT_OUT, {}).items():
         lines.append(f"left out of the exported model: {name}: {why}")
     return [*lines, *(line for line in (work_line(record), forecast_line(record)) if line)]
@@ -111,6 +114,13 @@ def _left_out(about: Mapping[str, Any]) -> list[str]:
         f" and {more} more, see artifacts/data.json" if more else ""
     )
     return [f"unreadable pictures, left out: {lost['pictures']} ({named})"]
+
+
+def device_line(about: Mapping[str, Any]) -> str | None:
+    """What the trials computed on, and in which precision; None where study.yaml does not say."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return f"computed on: {DeviceProfile.of(about['device'])}"
+    return None
 
 
 def _other_scores(test: Mapping[str, Any]) -> list[str]:
