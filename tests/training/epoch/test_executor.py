@@ -33,13 +33,9 @@ def test_a_new_trial_of_a_known_shape_traces_nothing(small_trial, digits, store)
 
 
 def graphs(executor):
-    loops = [loop for loop, _ in executor._loops._values.values()]
-    counts = [
-        f.experimental_get_tracing_count()
-        for x in loops
-        for f in (*x._trainings.values(), x._predict)
-    ]
-    return len(loops), sum(counts)
+    loops = executor._loops.values()
+    found = [graph for loop in loops for graph in (*loop._trainings.values(), loop._predict)]
+    return len(loops), sum(graph.experimental_get_tracing_count() for graph in found)
 
 
 def test_a_second_trial_of_a_shape_equals_one_in_a_fresh_process(small_trial, digits, store):

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tlsearch.config.augmentation import Augment
+from tlsearch.config.device import CPU_PROFILE
 from tlsearch.features import Disk, FeatureStore, TooLargeError
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.frozen.computed_rows import Computed
@@ -46,6 +49,29 @@ def features(trial, digits, store, cuts=()):
     executor = Executor(((trial.backbone, cuts),))
     backbone = executor.network(trial, 10).backbone
     return Features(trial, backbone, digits, store, executor)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "expected"),
+    [
+        (CPU_PROFILE, "float32", ""),
+        (replace(CPU_PROFILE, resident_bytes=1, shard_rows=512), "float32", ""),
+        (replace(CPU_PROFILE, jit=("strokes",)), "float32", "xla"),
+        (replace(CPU_PROFILE, pass_rows=(("strokes", 64),)), "tf32", "tf32 64 rows"),
+        (CPU_PROFILE, "mixed_bfloat16", "mixed_bfloat16"),
+    ],
+)
+def test_the_key_of_features_says_what_of_the_device_their_bits_depend_on(
+    small_trial, digits, store, device, precision, expected
+):
+    backbone = Executor().network(small_trial(20), 10).backbone
+    trial, plain = small_trial(20, precision=precision), small_trial(20)
+    found, before = (
+        Features(one, backbone, digits, store, Executor((), on)).key("pool", "train", None)
+        for one, on in ((trial, device), (plain, CPU_PROFILE))
+    )
+    assert found.device == expected
+    assert (found.name == before.name) == (expected == "")
 
 
 def test_one_pass_yields_every_cut_that_the_study_asks_for(small_trial, digits, tmp_path):
