@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tlsearch.bundle.manifest import read_manifest
+from tlsearch.config.device import CPU_PROFILE
 from tlsearch.results.record.journal import read
 from tlsearch.search.handle import Study
 
@@ -62,7 +63,10 @@ def test_a_search_ends_with_a_ranked_table(finished):
 
 
 def test_its_record_is_whole(finished, shell):
-    record = Study(shell.home / "study").record()
+    study = Study(shell.home / "study")
+    record = study.record()
+    assert study.about["device"] == CPU_PROFILE.to_json()
+    assert "computed on: CPU in float32" in finished.out
     assert [t.number for t in record.trials] == list(range(5))
     assert {t.state for t in record.trials} <= {"finished", "stopped"}
     for trial in record.trials:

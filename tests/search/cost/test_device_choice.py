@@ -86,6 +86,17 @@ def test_a_gpu_is_measured_once_for_all_studies_of_its_kind(config, home, cluste
     assert asked[0]["compare"]
 
 
+def test_gpus_of_this_machine_that_the_user_hides_do_not_count(config, home, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.setattr(device_choice, "here", lambda: "n")
+    monkeypatch.setattr(device_choice, "nodes_up", lambda: [Node("n", "n", {"GPU": 1})])
+    monkeypatch.setattr(device_choice, "described", {"1": (T4,), None: (T4, H200)}.get)
+    monkeypatch.setattr(device_choice, "answered", lambda *asked: SAID)
+    monkeypatch.setattr(device_choice, "_in_granted_worker", lambda config: lambda *asked: SAID)
+    assert chosen_device(config(), home) == device_here(config())
+    assert device_here(config()).names == ("Tesla T4",)
+
+
 @pytest.mark.parametrize(("jit", "compiled"), [("off", False), ("on", True)])
 def test_xla_is_not_compared_where_the_user_decides(config, home, cluster, jit, compiled):
     asked = cluster((H200,), answer={"pass_rows": {"strokes": 64}, "jit": []})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
 
 def device_here(config: SearchConfig) -> DeviceProfile:
     """How the trials of a search would compute on this machine alone."""
-    gpus = described() if config.resources.gpus_per_trial else None
+    gpus = _gpus_here() if config.resources.gpus_per_trial else None
     return _measured(config, _chosen(config, gpus), answered)
 
 
@@ -55,11 +56,16 @@ def _devices(profile: DeviceProfile) -> str:
     return (", ".join(profile.names) or "GPUs") if profile.has_memory else "CPUs"
 
 
+def _gpus_here() -> tuple[Gpu, ...]:
+    """Those of this machine that Ray is told of: a user may hide some."""
+    return described(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
 def _gpus_of_nodes() -> tuple[Gpu, ...]:
     """The GPUs of every node that trials may run on; none of one that does not tell."""
     nodes = [node for node in nodes_up() if node.resources.get("GPU") and not node.leaving]
     if {node.id for node in nodes} <= {here()}:
-        return described() if nodes else ()
+        return _gpus_here() if nodes else ()
     answers = on_every(dict.fromkeys(nodes, (described,)), ANSWER_S).values()
     return tuple(gpu for answer in answers if isinstance(answer, tuple) for gpu in answer)
 
