@@ -10,6 +10,7 @@ from tlsearch.base.errors import ClusterError
 from tlsearch.base.gpus import Gpu, limit_mib
 from tlsearch.config.device import (
     CPU_PROFILE,
+    EVAL_BYTES,
     FIRST_ROWS,
     MOST_ROWS,
     PRECISIONS,
@@ -37,6 +38,7 @@ profiles = st.builds(
     pass_rows=st.dictionaries(st.sampled_from(SPACE), st.integers(1, 1024)).map(
         lambda found: tuple(found.items())
     ),
+    eval_bytes=st.sampled_from([EVAL_BYTES, 2 * EVAL_BYTES]),
 )
 
 
@@ -114,7 +116,10 @@ def test_activations_share_a_key_only_where_they_are_computed_alike(
     one: DeviceProfile, other: DeviceProfile
 ) -> None:
     for name in SPACE:
-        alike = [(p.precision, p.compiles(name), dict(p.pass_rows).get(name)) for p in (one, other)]
+        alike = [
+            (p.kind, p.precision, p.compiles(name), dict(p.pass_rows).get(name, p.eval_bytes))
+            for p in (one, other)
+        ]
         bits = [p.bits(name, p.precision) for p in (one, other)]
         assert (bits[0] == bits[1]) == (alike[0] == alike[1])
 

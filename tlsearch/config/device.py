@@ -86,14 +86,17 @@ class DeviceProfile:
         return max(1, self.shard_rows // step) * step
 
     def bits(self, backbone: str, precision: str) -> str:
-        """All of the profile that the bits of a backbone's activations depend on, in words; "" for
-        float32 without XLA in the steps of a CPU.
+        """All of the profile that the bits of a backbone's activations depend on, in words: the
+        kind of device, precision, XLA, and how much a step of the pass takes; "" for float32
+        without XLA in the steps of a CPU.
         """
         rows = dict(self.pass_rows).get(backbone)
+        by_bytes = "" if self.eval_bytes == EVAL_BYTES else f"{self.eval_bytes} bytes"
         parts = [
+            "gpu" if self.has_memory else "",
             "" if precision == EXACT else precision,
             "xla" if self.compiles(backbone) else "",
-            "" if rows is None else f"{rows} rows",
+            by_bytes if rows is None else f"{rows} rows",
         ]
         return " ".join(filter(None, parts))
 

@@ -30,8 +30,7 @@ class Workplace:
     a node does not share the driver's cache, `peers` have features that this node lacks, and
     `handover` is how the files of trials reach a driver whose directory the nodes do not share.
     `versions` is what the driver runs, empty where there is one node only. `device` is how all of
-    them compute. With `every_batch` the
-    learning curves hold each batch of an epoch too.
+    them compute. With `every_batch` the learning curves hold each batch of an epoch too.
     """
 
     data: ImageData

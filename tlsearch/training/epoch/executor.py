@@ -90,10 +90,7 @@ class Executor:
     def network(self, trial: TrialConfig, classes: int) -> Network:
         """The network of this trial's shape, begun for it."""
         unfreezing = Unfreezing.of(trial)
-        name = (
-            *(trial.backbone, trial.weights, trial.image_px, trial.pooling),
-            trial.precision,
-        )
+        name = (trial.backbone, trial.weights, trial.image_px, trial.pooling, trial.precision)
 
         def make() -> Network:
             backbone = load_backbone(*name)
