@@ -37,7 +37,6 @@ def test_preprocessing_inside_a_network_stays_in_float32():
     model = load_backbone("efficientnet_b0", "none", 32, "gap", "mixed_bfloat16").model
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
     assert {x.compute_dtype for x in model.layers if isinstance(x, kinds)} == {"float32"}
-    load_backbone.cache_clear()
 
 
 def step_of(precision, trial, digits):
