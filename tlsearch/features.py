@@ -176,6 +176,7 @@ class FeatureStore:
         prepare: Prepare,
         shard_rows: int = SHARD_ROWS,
         demand: Demand = OFTEN,
+        writers: int = 0,
     ) -> list[NDArray[Any]] | None:
         """Activations of the same pictures, memory-mapped; None where they are not kept, since the
         budget cannot hold them beside what is used more. TooLargeError where they do not fit into
@@ -192,7 +193,7 @@ class FeatureStore:
         try:
             prepare = self._rounding(self._fetched(asked, prepare))
             spared = self._spared(lacking, demand)
-            return self._arrays.open_together(specs, prepare, shard_rows, spared)
+            return self._arrays.open_together(specs, prepare, shard_rows, spared, writers)
         except NoRoomError as error:
             log.info("%s: not kept", error)
             self._refused |= dict.fromkeys(lacking, time.time())

@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,13 +25,22 @@ def granted_cores(cgroup: Path = _CGROUP) -> int:
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = AHEAD
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int,
+    ahead: int = AHEAD,
+    finish: bool = False,
 ) -> Iterator[Result]:
-    """The results of `function`, in the order of the items; `threads` of them are computed at once.
+    """The results of `function`, in the order of the items; `threads` of them are computed at once,
+    with 0 each when it is asked for.
 
     Items are taken, and results held, `ahead` for each thread at most: fewer where they are large.
-    For functions that release the interpreter's lock, as NumPy's and Pillow's do.
+    For functions that release the interpreter's lock, as NumPy's and Pillow's do. The threads end
+    with the iterator; with `finish` they do first what they were given, also after an error.
     """
+    if not threads:
+        yield from map(function, items)
+        return
     with ThreadPoolExecutor(threads) as pool:
         begun: deque[Future[Result]] = deque()
         try:
@@ -41,8 +51,21 @@ def in_order(
             while begun:
                 yield begun.popleft().result()
         finally:
-            for future in begun:
+            for future in begun if not finish else ():
                 future.cancel()
+
+
+@contextmanager
+def one_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Iterator[Result]]:
+    """The results of `function` in order, the next computed while one is used: no more than two
+    are in memory. With 0 threads each is computed when it is asked for.
+
+    The thread ends with the block, whatever ends it.
+    """
+    with closing(in_order(function, items, min(threads, 1), ahead=2)) as results:
+        yield results
 
 
 def _quota(cgroup: Path) -> float | None:

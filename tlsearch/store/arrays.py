@@ -93,12 +93,14 @@ class ArrayStore:
         prepare: Prepare,
         shard_rows: int = SHARD_ROWS,
         spared: Spared = lambda entry: False,
+        writers: int = 0,
     ) -> list[NDArray[Any]]:
         """Arrays of equal length, memory-mapped; those that are missing are made in one pass.
 
         `prepare` is told the places of the missing ones, once and only where there is work, and
         gives a function of (start, stop) whose answer is one block of these rows for each of them.
-        Processes that ask for the same at one time share the shards of the pass. Raises
+        Processes that ask for the same at one time share the shards of the pass. With one of
+        `writers` a thread writes a shard while the next is computed. Raises
         NoRoomError where the budget cannot hold them beside what is `spared`, OSError where the
         disk cannot.
         """
@@ -111,14 +113,18 @@ class ArrayStore:
             work = Pass(self.root, [specs[place] for place in missing], shard_rows)
             with work.joined():
                 stays = _stays(asked, spared)
-                self._share(work, stays, _once(functools.partial(prepare, missing)))
+                self._share(work, stays, _once(functools.partial(prepare, missing)), writers)
 
-    def _share(self, work: Pass, stays: Spared, block: Block) -> None:
+    def _share(self, work: Pass, stays: Spared, block: Block, writers: int) -> None:
         """Work at a pass with whoever else does, until its arrays are there."""
+
+        def over() -> bool:
+            return self._all_there(work) or bool(work.lacking())
+
         while not self._all_there(work):
             if work.lacking():
                 self._allocate(work, stays)
-            elif work.work(block):
+            elif work.work(block, over, writers):
                 continue
             elif work.complete():
                 self._settle(work)

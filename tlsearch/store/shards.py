@@ -16,6 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import in_order
 from tlsearch.base.files import parse_json, whole_file, write_json
 from tlsearch.store.entries import About, checksum, digest
 from tlsearch.store.users import free
@@ -59,6 +60,16 @@ class _Shard:
 
     digests: list[str]  # of its rows, one an array
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Computed:
+    """The rows of a shard, one block an array, that are to be written; `held` gives it free."""
+
+    shard: int
+    blocks: Sequence[NDArray[Any]]
+    seconds: float
+    held: contextlib.ExitStack
 
 
 class Pass:
@@ -134,20 +145,34 @@ class Pass:
             else:
                 file.truncate(spec.file_bytes)
 
-    def work(self, block: Block) -> bool:
-        """Make one shard that nobody is at; False where others are at all that remain."""
+    def work(self, block: Block, over: Callable[[], bool], writers: int = 0) -> bool:
+        """Make shards that nobody is at until none is left, or the pass is `over`; False where
+        others are at all that remain.
+
+        With one of `writers` a thread writes a shard while the next is computed: two are in memory.
+        What was computed is written also where the computation of the next one fails.
+        """
+        made = self._computed_shards(block, over)
+        with contextlib.closing(in_order(self._keep, made, writers, 2, finish=True)) as kept:
+            return len(list(kept)) > 0
+
+    def _computed_shards(self, block: Block, over: Callable[[], bool]) -> Iterator[_Computed]:
+        """Shards in turn, each under its lock, which whoever writes it releases."""
         for shard in range(self._shard_count):
             if self._done(shard):
                 continue
+            if over():
+                return
+            # Held by this thread, and released by the writer's.
+            lock = FileLock(self.folder / f"{shard}.shardlock", thread_local=False)
             try:
-                held = FileLock(self.folder / f"{shard}.shardlock").acquire(timeout=0)
+                lock.acquire(timeout=0)
             except (Timeout, FileNotFoundError):  # another has it, or the pass is over
                 continue
-            with held:
+            with contextlib.ExitStack() as held:
+                held.callback(lock.release)
                 if not self._done(shard):
-                    self._make(shard, block)
-                    return True
-        return False
+                    yield self._computed(shard, block, held)
 
     def complete(self) -> bool:
         """Whether every shard is done."""
@@ -209,7 +234,7 @@ class Pass:
         except (OSError, ValueError, TypeError):
             return None
 
-    def _make(self, shard: int, block: Block) -> None:
+    def _computed(self, shard: int, block: Block, held: contextlib.ExitStack) -> _Computed:
         start = shard * self.shard_rows
         stop = min(start + self.shard_rows, self.rows)
         began = time.monotonic()
@@ -217,11 +242,16 @@ class Pass:
         seconds = time.monotonic() - began
         for spec, array in zip(self.specs, blocks, strict=True):
             _check(spec, array, stop - start)
-        done = _Shard([digest([array]) for array in blocks], seconds)
-        with contextlib.suppress(FileNotFoundError):  # passes for other sets have made it all
-            for place, array in enumerate(blocks):
-                self._write(place, start, array)
-            write_json(self._marker(shard), asdict(done))
+        return _Computed(shard, blocks, seconds, held.pop_all())
+
+    def _keep(self, made: _Computed) -> int:
+        """Write a shard, its marker last, and give it free; its number."""
+        with made.held, contextlib.suppress(FileNotFoundError):  # other passes have made it all
+            digests = [digest([array]) for array in made.blocks]
+            for place, array in enumerate(made.blocks):
+                self._write(place, made.shard * self.shard_rows, array)
+            write_json(self._marker(made.shard), asdict(_Shard(digests, made.seconds)))
+        return made.shard
 
     def _write(self, place: int, start: int, array: NDArray[Any]) -> None:
         """Put rows into their place; they are on the disk when this ends."""
