@@ -3,7 +3,7 @@
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,7 +30,7 @@ def in_order(
     threads: int,
     ahead: int = AHEAD,
     finish: bool = False,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The results of `function`, in the order of the items; `threads` of them are computed at once,
     with 0 each when it is asked for.
 

@@ -45,7 +45,8 @@ class DeviceProfile:
     where that was measured; `eval_bytes` bound the input of a step of evaluation. `resident_bytes`
     bound the rows that a process keeps in the memory of its device, `block_bytes` those that an
     epoch reads from the disk at a time. The rows of a shared pass are written in shards of
-    `shard_rows`.
+    `shard_rows`. With an `overlap` of 1 threads read the next rows, fetch the last results and
+    write the last shard while the device computes; with 0 all of this is done in turn.
     """
 
     kind: Literal["cpu", "gpu"] = "cpu"
@@ -57,6 +58,7 @@ class DeviceProfile:
     resident_bytes: int = RESIDENT_BYTES
     shard_rows: int = SHARD_ROWS
     block_bytes: int = BLOCK_BYTES
+    overlap: Literal[0, 1] = 1
 
     @property
     def tf32(self) -> bool:

@@ -191,7 +191,8 @@ def test_without_warm_up_nobody_pays_for_pooled_vectors(small_trial, digits, tmp
 def test_what_is_computed_when_asked_for_takes_some_images_at_a_time():
     seen = []
 
-    def summed(few):
+    def summed(which):
+        few = images[which]
         seen.append(len(few))
         return few.sum(axis=(1, 2, 3)).astype(np.float32)[:, None]
 
@@ -207,7 +208,7 @@ def test_what_is_computed_when_asked_for_takes_some_images_at_a_time():
 
 
 def test_a_computed_row_that_does_not_fit_is_an_error_as_a_kept_one_is():
-    rows = Computed(np.ones((4, 2)), lambda few: few * 1e6, (2,), np.dtype("float16"))
+    rows = Computed(np.ones((4, 2)), lambda which: np.full((2, 2), 1e6), (2,), np.dtype("float16"))
     with pytest.raises(TooLargeError, match="do not fit into float16"):
         rows[:2]
 

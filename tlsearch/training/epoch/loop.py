@@ -1,6 +1,7 @@
 """The compiled epoch: one graph runs all steps over arrays in memory, for trial after trial."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import one_ahead
 from tlsearch.base.phases import phase
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.training.epoch.optimizer import Optimizer
@@ -17,6 +19,7 @@ from tlsearch.training.epoch.prediction import (
     row_bytes,
     rows_per_step,
     run_blocks,
+    tensor_of,
 )
 
 # (rows as float32, training, seed of two integers) -> logits (n, classes)
@@ -102,17 +105,17 @@ class Loop:
         """One epoch over `rows[order]`; losses are NaN once it diverged. The probabilities of the
         first `noted` images are noted.
 
-        `rows` is an array or a tensor; what is on disk is read a block at a time.
+        `rows` is an array or a tensor; what is on disk is read a block at a time, the next one
+        while the network trains on one.
         """
         train = self._training(batch if self._jit else None)
-        blocks = [
-            train(x, y, places, batch, (seed, offset), max(0, noted - offset))
-            for offset, x, y, places in _blocks(
-                rows, labels, order.astype(np.int32), batch, self._device.block_bytes
-            )
-        ]
-        totals, *each = zip(*blocks, strict=True)
-        return Steps(sum(map(float, totals)) / len(order), *map(np.concatenate, each))
+        total, each = tf.constant(0.0), []
+        with _blocks(rows, labels, order.astype(np.int32), batch, self._device) as blocks:
+            for offset, x, y, places in blocks:
+                left = max(0, noted - offset)
+                total, *found = train(x, y, places, batch, (seed, offset), left, total)
+                each.append(found)
+        return Steps(float(total) / len(order), *map(np.concatenate, zip(*each, strict=True)))
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Class probabilities, (n, classes) float32, in the order of the rows."""
@@ -133,11 +136,13 @@ class Loop:
     def _compiled_training(self, xla_batch: int | None) -> Any:
         whole = tf.TensorSpec((None,), tf.int32)
         scalar, pair = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
-        signature = [self._rows, whole, whole, scalar, pair, scalar]
+        signature = [self._rows, whole, whole, scalar, pair, scalar, tf.TensorSpec(())]
 
         @tf.function(input_signature=signature, jit_compile=False)
-        def train(features: Any, labels: Any, order: Any, batch: Any, seed: Any, noted: Any) -> Any:
-            total, losses = tf.constant(0.0), _growing(())
+        def train(
+            features: Any, labels: Any, order: Any, batch: Any, seed: Any, noted: Any, total: Any
+        ) -> Any:
+            losses = _growing(())
             called, chosen = _growing((None,), tf.int32), _growing((None,))
             said = _growing((None, None))
             for start in tf.range(0, tf.shape(order)[0], batch):
@@ -225,17 +230,23 @@ def _growing(shape: tuple[int | None, ...], dtype: Any = tf.float32) -> tf.Tenso
 _NO_SEED = (0, 0)
 
 
+@contextmanager
 def _blocks(
-    rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, block_bytes: int
-) -> Iterator[tuple[int, Any, NDArray[Any], NDArray[Any]]]:
-    """(offset, rows, labels, order in them): a tensor whole, an array in blocks of whole batches
-    that fit into `block_bytes`.
+    rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, device: DeviceProfile
+) -> Iterator[Iterator[tuple[int, Any, NDArray[Any], NDArray[Any]]]]:
+    """(offset, rows, labels, order in them): a tensor whole, an array in blocks of whole batches,
+    so small that those in memory at a time fit into `block_bytes`.
     """
     if tf.is_tensor(rows):
-        yield 0, rows, labels, order
+        yield iter([(0, rows, labels, order)])
         return
-    size = max(1, block_bytes // (row_bytes(rows) * batch)) * batch
-    for start in range(0, len(order), size):
+    held_bytes = row_bytes(rows) * batch * (1 + device.overlap)
+    size = max(1, device.block_bytes // held_bytes) * batch
+
+    def read(start: int) -> tuple[int, Any, NDArray[Any], NDArray[Any]]:
         chosen = order[start : start + size]
         places = np.arange(len(chosen), dtype=np.int32)
-        yield start, rows[chosen], labels[chosen], places
+        return start, tensor_of(rows, chosen), labels[chosen], places
+
+    with one_ahead(read, range(0, len(order), size), device.overlap) as blocks:
+        yield blocks

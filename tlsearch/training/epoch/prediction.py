@@ -1,12 +1,14 @@
 """Rows on disk or in memory, and one compiled function over all of them, some at a time."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import one_ahead
 from tlsearch.base.phases import Counter
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 
@@ -25,6 +27,19 @@ class Array(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, which: Any, /) -> Any: ...
+
+
+@runtime_checkable
+class Made(Protocol):
+    """Rows that the device makes."""
+
+    def tensor(self, which: Any, /) -> Any:
+        """Some of them, in the memory of the device."""
+
+
+def tensor_of(rows: Array, which: Any) -> Any:
+    """Some rows as a tensor in the memory of the device; what is made there does not leave it."""
+    return rows.tensor(which) if isinstance(rows, Made) else tf.convert_to_tensor(rows[which])
 
 
 def compiled_prediction(
@@ -94,8 +109,10 @@ def run_blocks(
     """
     padded = isinstance(predict, PaddedPrediction)
     step, blocks = predict.rows if padded else rows_per_step(rows, device), []
-    for start in range(0, len(rows), step):
-        blocks.append(np.asarray(predict(rows[start : start + step])))
-        if counter is not None:
-            counter.reach(min(start + step, len(rows)))
+    steps = [slice(start, start + step) for start in range(0, len(rows), step)]
+    with one_ahead(functools.partial(tensor_of, rows), steps, device.overlap) as read:
+        for few in read:
+            blocks.append(np.asarray(predict(few)))
+            if counter is not None:
+                counter.advance(len(few))
     return np.concatenate(blocks)

@@ -16,13 +16,13 @@ from tlsearch.training.epoch.prediction import row_bytes
 class Computed:
     """An array whose rows are a function of rows of another; none is kept.
 
-    `function` takes some of `rows` and gives as many rows of
-    `row_shape`, which are rounded to `dtype`; DataError where they do not fit into it. At most
-    `block_bytes` of `rows` are in memory at once.
+    `function` takes an index into `rows` and gives as many rows of `row_shape`, which are rounded
+    to `dtype`; TooLargeError where they do not fit into it. It is asked for no more at a time than
+    `block_bytes` of `rows`.
     """
 
     rows: Any
-    function: Callable[[NDArray[Any]], NDArray[Any]]
+    function: Callable[[Any], NDArray[Any]]
     row_shape: tuple[int, ...]
     dtype: np.dtype[Any]
     block_bytes: int = BLOCK_BYTES
@@ -38,13 +38,13 @@ class Computed:
     def __getitem__(self, which: Any) -> NDArray[Any]:
         step = max(1, self.block_bytes // row_bytes(self.rows))
         parts = [
-            rounded(self.function(self.rows[few]), self.dtype)
-            for few in _some_at_a_time(which, len(self), step)
+            rounded(self.function(few), self.dtype)
+            for few in some_at_a_time(which, len(self), step)
         ]
         return np.concatenate(parts)
 
 
-def _some_at_a_time(which: Any, count: int, step: int) -> Iterator[Any]:
+def some_at_a_time(which: Any, count: int, step: int) -> Iterator[Any]:
     """Parts of an index into `count` rows, each of `step` rows at most; of a slice again slices,
     which cost what they hold.
     """

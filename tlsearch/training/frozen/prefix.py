@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import one_ahead
 from tlsearch.base.phases import Counter, phase
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial_config import TrialConfig
@@ -32,8 +33,9 @@ from tlsearch.training.epoch.prediction import (
     compiled_prediction,
     row_bytes,
     rows_per_step,
+    tensor_of,
 )
-from tlsearch.training.frozen.computed_rows import Computed
+from tlsearch.training.frozen.computed_rows import Computed, some_at_a_time
 from tlsearch.training.frozen.views import DRAWN, View
 from tlsearch.training.network.backbone import LoadedBackbone
 from tlsearch.training.network.multiply_adds import forward
@@ -64,7 +66,7 @@ class Features:
         images = self._data.images(split)
         if view is None:
             return images
-        return View(images, self._trial.augment, self._trial.view_seed, view)
+        return View(images, self._trial.augment, self._trial.view_seed, view, self._device)
 
     def pooled(self, split: Split, view: int | None = None) -> NDArray[Any]:
         """Pooled output of the untouched backbone, (n, width): what warm-up trains on."""
@@ -84,9 +86,10 @@ class Features:
         kept = self._open(split, view).get(cut)
         if kept is not None:
             return kept
-        run, images = self._run([cut]), self.images(split, view)
-        shape, dtype = tuple(self._cuts[cut].output.shape[1:]), np.dtype(self._store.dtype)
-        return Computed(images, lambda few: run(few)[0], shape, dtype, self._device.block_bytes)
+        images = self.images(split, view)
+        run, dtype = self._run([cut], images), np.dtype(self._store.dtype)
+        shape, size = self._shape(cut), self._device.block_bytes
+        return Computed(images, lambda which: run(which)[0], shape, dtype, size)
 
     def key(self, cut: str, split: Split, view: int | None) -> FeatureKey:
         """All that the activations at a cut depend on."""
@@ -102,6 +105,9 @@ class Features:
             view=shown,
             device=self._device.bits(trial.backbone, trial.precision),
         )
+
+    def _shape(self, cut: str) -> tuple[int, ...]:
+        return tuple(self._cuts[cut].output.shape[1:])
 
     def _pictures(self, split: Split) -> str:
         if split not in self._digests:
@@ -145,15 +151,14 @@ class Features:
         self, names: Sequence[str], split: Split, view: int | None
     ) -> list[NDArray[Any]] | None:
         images = self.images(split, view)
-        asked = [
-            Activation(self.key(name, split, view), tuple(self._cuts[name].output.shape[1:]))
-            for name in names
-        ]
+        asked = [Activation(self.key(name, split, view), self._shape(name)) for name in names]
         demand = Demand(self._reads(split, view), self._own)
         with phase("computing features", len(images), "pictures") as counter:
             prepare = self._pass(names, images, counter)
             shard_rows = self._device.rows_of_shard(self._trial.backbone)
-            arrays = self._store.open_together(asked, len(images), prepare, shard_rows, demand)
+            arrays = self._store.open_together(
+                asked, len(images), prepare, shard_rows, demand, self._device.overlap
+            )
             if arrays is not None:  # other processes may have computed some, or all
                 counter.reach(len(images))
             return arrays
@@ -182,27 +187,33 @@ class Features:
         """One pass over images that gives the activations at the cuts that are missing."""
 
         def prepare(missing: tuple[int, ...]) -> Block:
-            run = self._run([names[place] for place in missing], counter)
-            return lambda start, stop: run(images[start:stop])
+            run = self._run([names[place] for place in missing], images, counter)
+            return lambda start, stop: run(slice(start, stop))
 
         return prepare
 
     def _run(
-        self, names: Sequence[str], counter: Counter | None = None
-    ) -> Callable[[NDArray[Any]], list[NDArray[Any]]]:
-        """Images -> activations at these cuts, a few images at a time."""
+        self, names: Sequence[str], images: Array, counter: Counter | None = None
+    ) -> Callable[[Any], list[NDArray[Any]]]:
+        """An index into images -> their activations at these cuts, computed some images at a time:
+        the next ones are read and the last activations fetched meanwhile.
+        """
         price = max(forward(self._cuts[name].layers) for name in names)
+        threads, take = self._device.overlap, functools.partial(tensor_of, images)
+        compiled, step = self._compiled(names, images), self._step(images)
 
-        def run(images: NDArray[Any]) -> list[NDArray[Any]]:
-            self.multiply_adds += len(images) * price
-            compiled, step = self._compiled(names, images), self._step(images)
+        def run(which: Any) -> list[NDArray[Any]]:
             parts = []
-            for start in range(0, len(images), step):
-                few = images[start : start + step]
-                parts.append(compiled(few))
-                if counter is not None:
-                    counter.advance(len(few))
-            return [np.concatenate(list(map(np.asarray, cut))) for cut in zip(*parts, strict=True)]
+            with (
+                one_ahead(take, some_at_a_time(which, len(images), step), threads) as read,
+                one_ahead(_fetched, map(compiled, read), threads) as fetched,
+            ):
+                for part in fetched:
+                    parts.append(part)
+                    if counter is not None:
+                        counter.advance(len(part[0]))
+            self.multiply_adds += price * sum(len(part[0]) for part in parts)
+            return [np.concatenate(cut) for cut in zip(*parts, strict=True)]
 
         return run
 
@@ -280,6 +291,11 @@ def frozen_pass(
         return keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x)))
 
     return compiled_prediction(run, images, xla_rows)
+
+
+def _fetched(outputs: Sequence[Any]) -> list[NDArray[Any]]:
+    """Tensors in the memory of this machine, once they are computed."""
+    return list(map(np.asarray, outputs))
 
 
 def _second_time(run: Callable[[], object]) -> float:

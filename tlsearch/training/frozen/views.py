@@ -9,7 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tlsearch.config.augmentation import Augment
-from tlsearch.training.epoch.prediction import Array, rows_per_step
+from tlsearch.config.device import CPU_PROFILE, DeviceProfile
+from tlsearch.training.epoch.prediction import Array, rows_per_step, tensor_of
 from tlsearch.training.seeds import derive
 
 DRAWN = 1  # to be raised where other pixels come of the same seed: features are kept under it
@@ -33,7 +34,8 @@ Matrices = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One view of some images, made as they are asked for; (n, height, width, 3) uint8.
+    """One view of some images, made by the device as they are asked for; (n, height, width, 3)
+    uint8.
 
     The same view of the same image is the same pixels, whatever batch it comes in.
     """
@@ -42,6 +44,7 @@ class View:
     augment: Augment
     seed: int
     number: int
+    device: DeviceProfile = CPU_PROFILE
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,18 +60,22 @@ class View:
         return len(self.images)
 
     def __getitem__(self, which: Any) -> NDArray[Any]:
+        return np.asarray(self.tensor(which))
+
+    def tensor(self, which: Any) -> Any:
+        """Some of them as a tensor, which leaves the device only where it is read."""
         drawn = self._drawn_for(which)
         changes = (
             transforms(drawn, self.shape[1], self.shape[2]),
             drawn["contrast"],
             drawn["brightness"],
         )
-        rows, step = self.images[which], rows_per_step(self)
+        rows, step = tensor_of(self.images, which), rows_per_step(self, self.device)
         parts = [
             _changed(rows[i : i + step], *(change[i : i + step] for change in changes))
             for i in range(0, max(1, len(rows)), step)  # as float32 all at once would be large
         ]
-        return np.concatenate([np.asarray(part) for part in parts])
+        return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
 
     def _drawn_for(self, which: Any) -> Drawn:
         """What happens to some of the images: drawn for a slice alone; for images here and there
