@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.base.cores import AHEAD, granted_cores, in_order
+from tlsearch.base.cores import AHEAD, granted_cores, in_order, one_ahead
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_cores_are_those_that_the_container_grants(
     assert granted_cores(tmp_path) == cores
 
 
-@given(st.lists(st.integers(), max_size=40), st.integers(1, 5))
+@given(st.lists(st.integers(), max_size=40), st.integers(0, 5))
 def test_results_come_in_the_order_of_the_items(items: list[int], threads: int) -> None:
     assert list(in_order(lambda item: 2 * item, items, threads)) == [2 * item for item in items]
 
@@ -89,3 +89,53 @@ def test_an_error_ends_the_work() -> None:
 
     with pytest.raises(ValueError, match="3"):
         list(in_order(work, range(100), 2))
+
+
+def test_what_was_begun_is_finished_after_an_error_where_that_is_wanted() -> None:
+    failed, done = threading.Event(), []
+
+    def work(item: int) -> None:
+        failed.wait(10)
+        done.append(item)
+
+    def items() -> Iterator[int]:
+        yield from (0, 1)
+        failed.set()
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        list(in_order(work, items(), 1, ahead=3, finish=True))
+    assert done == [0, 1]
+
+
+@given(st.integers(0, 9), st.integers(0, 1), st.integers(0, 9), st.integers(0, 9))
+def test_one_ahead_is_the_loop_that_it_replaces(
+    count: int, threads: int, fails_at: int, leaves_at: int
+) -> None:
+    """The same results in the same order, the same error in its place, no more than one computed
+    before it is used, and no thread left, however it ends.
+    """
+    begun, before = 0, threading.active_count()
+
+    def work(item: int) -> int:
+        nonlocal begun
+        begun += 1
+        if item == fails_at:
+            raise LookupError(item)
+        return 2 * item
+
+    used: list[int] = []
+    ends: type[Exception] | None = None
+    try:
+        with one_ahead(work, range(count), threads) as results:
+            for result in results:
+                used.append(result)
+                assert begun <= len(used) + threads
+                if len(used) > leaves_at:
+                    raise ZeroDivisionError
+    except (LookupError, ZeroDivisionError) as error:
+        ends = type(error)
+    assert threading.active_count() == before
+    assert used == [2 * item for item in range(min(count, fails_at, leaves_at + 1))]
+    left = leaves_at < min(count, fails_at)
+    assert ends is (ZeroDivisionError if left else LookupError if fails_at < count else None)

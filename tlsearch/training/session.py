@@ -22,6 +22,7 @@ from tlsearch.training.epoch.history import Trained, noted_images, trained
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.schedule import gave_up, rate_factor
 from tlsearch.training.frozen.prefix import Features, backbone_key
+from tlsearch.training.frozen.views import View
 from tlsearch.training.network.model import Arrays, parameter_count, put_back
 from tlsearch.training.seeds import derive
 from tlsearch.training.work_done import Price, Work
@@ -177,10 +178,14 @@ class Session:
         """What an epoch goes through; in memory where it fits."""
         sections = self._network.sections
         key = self._features.key(sections.name, split, view)
+        rows = self._features.at_cut(split, view)
         if sections.from_images:
             # The same whatever backbone takes them.
             key = replace(key, weights="", cut="images", preprocess="", dtype="uint8", device="")
-        return self._executor.hold(key, self._features.at_cut(split, view))
+        if isinstance(rows, View) and self._executor.device.has_memory:
+            images = self._executor.hold(replace(key, view=""), rows.images)
+            return replace(rows, images=images)
+        return self._executor.hold(key, rows)
 
     def _key(self, split: Split, view: int | None) -> FeatureKey:
         return self._features.key(POOLED, split, view)

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tlsearch.base.errors import OutOfMemoryError
+from tlsearch.config.augmentation import Augment
+from tlsearch.config.device import CPU_PROFILE
 from tlsearch.data.sources import Rows
 from tlsearch.training.epoch.executor import Executor, Recent, as_tensor, out_of_memory
 from tlsearch.training.epoch.loop import Loop
@@ -189,3 +193,28 @@ def test_a_trial_without_memory_for_halves_says_so(small_trial, digits, store, m
     trial = small_trial(20, warm_up_epochs=0)
     with pytest.raises(OutOfMemoryError, match="batch of 16, also in two halves"):
         list(train(trial, digits, store, None, Executor()))
+
+
+def test_in_a_device_s_memory_stay_the_first_views_of_a_trial_that_fit(small_trial):
+    """Not the last ones: of views taken in turn, none would be found again."""
+    device = replace(CPU_PROFILE, kind="gpu", resident_bytes=250)
+    executor, views = Executor((), device), [np.full((25, 4), v, np.uint8) for v in range(4)]
+
+    def taken():
+        executor.network(small_trial(20), 10)  # a trial begins
+        return [executor.hold(view, views[view]) for view in (0, 1, 2, 3, 0, 1, 2, 3)]
+
+    first, again = taken(), taken()
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert [tf.is_tensor(rows) for rows in first] == [True, True, False, False] * 2
+
+
+def test_a_view_of_resident_images_is_made_of_them_and_is_the_same(small_trial, digits, store):
+    turned = {"augment": Augment(rotate=0.1), "views": 2, "warm_up_epochs": 0, "epochs": 2}
+    trial, losses = small_trial("all", **turned), []
+    for kind in ("cpu", "gpu"):
+        executor = Executor((), replace(CPU_PROFILE, kind=kind))
+        losses.append([r.train_loss for r in train(trial, digits, store, None, executor)][1:])
+        held = [key for key in executor._resident._values if key.view == "" and key.cut == "images"]
+    assert losses[0] == losses[1]
+    assert len(held) == 2  # the images to train on, once for both views, and to validate on

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import keras
@@ -33,11 +34,44 @@ def train_once(features, labels, batch=8, pieces=1, smoothing=0.0, device=CPU_PR
     return steps.loss, dense.get_weights(), run.predict(features)
 
 
-def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem):
-    whole, blocks = train_once(*problem), train_once(*problem, device=SMALL_BLOCKS)
-    assert whole[0] == pytest.approx(blocks[0], rel=1e-6)
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, overlap):
+    """Bit for bit, whether the next block is read meanwhile or not."""
+    device = replace(SMALL_BLOCKS, overlap=overlap, eval_bytes=17 * 12)
+    whole, blocks = train_once(*problem), train_once(*problem, device=device)
+    assert whole[0] == blocks[0]
     for one, other in zip(whole[1], blocks[1], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(whole[2], blocks[2], atol=1e-6)
+
+
+class Watched:
+    """Rows of which it is noted how many are read at a time; those of the third time are bad."""
+
+    def __init__(self, rows, bad=None):
+        self.rows, self.bad, self.read = rows, bad, []
+        self.shape, self.dtype = rows.shape, rows.dtype
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, which):
+        self.read.append(len(self.rows[which]))
+        if len(self.read) == self.bad:
+            raise OSError("a bad sector")
+        return self.rows[which]
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_blocks_in_memory_are_within_the_bound_and_their_errors_reach_the_trial(problem, overlap):
+    features, labels = problem
+    device, threads = replace(SMALL_BLOCKS, overlap=overlap), threading.active_count()
+    rows = Watched(features)
+    train_once(rows, labels, device=device)
+    assert max(rows.read[:3]) * 12 * (1 + overlap) <= device.block_bytes
+    with pytest.raises(OSError, match="a bad sector"):
+        train_once(Watched(features, bad=3), labels, device=device)
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize("pieces", [1, 2])

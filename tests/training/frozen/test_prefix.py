@@ -9,6 +9,7 @@ from tlsearch.features import Disk, FeatureStore, TooLargeError
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.frozen.computed_rows import Computed
 from tlsearch.training.frozen.prefix import Features
+from tlsearch.training.frozen.views import View
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
@@ -218,3 +219,37 @@ def test_what_augmenting_takes_counts_for_keeping(small_trial, digits, store, mo
     found = features(small_trial(20, **turned), digits, store)
     assert found._seconds_to_show(found.images("train", 1)) > 0
     assert found._seconds_to_show(found.images("validation", None)) == 0
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_a_pass_over_a_view_is_that_over_its_pixels_which_it_never_fetches(
+    small_trial, digits, store, monkeypatch, overlap
+):
+    turned = {"augment": Augment(rotate=0.1, contrast=0.2, flip="horizontal"), "views": 3}
+    trial = small_trial(20, **turned)
+    executor = Executor((), replace(CPU_PROFILE, overlap=overlap, eval_bytes=1))  # of 16 images
+    found = Features(trial, executor.network(trial, 10).backbone, digits, store, executor)
+    view = found.images("train", 1)
+    pixels, names = view[:], list(found._cuts)
+    expected = found._run(names, pixels)(slice(0, 37))
+    monkeypatch.delattr(View, "__getitem__")
+    for one, other in zip(found._run(names, view)(slice(0, 37)), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    here_and_there = np.array([40, 3, 11])
+    for one, other in zip(found._run(names, view)(here_and_there), expected, strict=True):
+        np.testing.assert_allclose(one[1:], other[[3, 11]], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shard_rows", [16, 48, 1000])
+def test_features_are_the_same_in_shards_of_any_size(small_trial, digits, tmp_path, shard_rows):
+    kept = []
+    for rows, overlap in ((128, 0), (shard_rows, 1)):
+        device = replace(CPU_PROFILE, shard_rows=rows, overlap=overlap, eval_bytes=1)
+        trial, executor = small_trial(20), Executor((), device)
+        store = FeatureStore(tmp_path / str(overlap), "float16")
+        backbone = executor.network(trial, 10).backbone
+        Features(trial, backbone, digits, store, executor).at_cut("train")
+        files = sorted((tmp_path / str(overlap)).rglob("*.npy"))
+        kept.append([(path.name, path.read_bytes()) for path in files])
+    assert len(kept[0]) == 2
+    assert kept[0] == kept[1]

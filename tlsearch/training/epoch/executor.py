@@ -3,7 +3,7 @@
 import functools
 import gc
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any, Generic, TypeVar
 
 import keras
@@ -62,6 +62,11 @@ class Recent(Generic[T]):
         self._values.move_to_end(key)
         return self._values[key][0]
 
+    def has_room(self, size: int, beside: Collection[Hashable]) -> bool:
+        """Whether so much fits beside these of the values."""
+        kept = sum(held for key, (_, held) in self._values.items() if key in beside)
+        return kept + size <= self._limit
+
     def _held(self) -> int:
         return sum(size for _, size in self._values.values())
 
@@ -82,6 +87,7 @@ class Executor:
         self._heads: Recent[Head] = Recent(HEADS)
         self._loops: Recent[Loop] = Recent(4 * NETWORKS)
         self._resident: Recent[Any] = Recent(device.resident_bytes)
+        self._taken: set[Hashable] = set()  # rows that the trial which runs has trained on
 
     def cuts(self, backbone: str) -> tuple[Unfrozen, ...]:
         """What trials of this backbone ask for."""
@@ -99,6 +105,7 @@ class Executor:
 
         network = self._networks.get((name, unfreezing, trial.head_units, classes), make)
         network.begin(trial)
+        self._taken.clear()
         return network
 
     def loop(
@@ -126,9 +133,19 @@ class Executor:
         Rows that are computed when they are asked for stay so.
         """
         size = len(rows) * row_bytes(rows)
-        if size > self.device.resident_bytes // 2 or not isinstance(rows, np.ndarray | Rows):
+        if not isinstance(rows, np.ndarray | Rows) or not self._fits(key, size):
             return rows
+        self._taken.add(key)
         return self._resident.get(key, lambda: as_tensor(rows, self.device), size)
+
+    def _fits(self, key: Hashable, size: int) -> bool:
+        """Whether rows may take the room of others. In the memory of a device never of rows that
+        the same trial trains on: of views that are taken in turn and do not all fit, none would be
+        found. In this machine's memory they may, as rows of a file are there again at no cost.
+        """
+        if self.device.has_memory:
+            return key in self._taken or self._resident.has_room(size, self._taken)
+        return size <= self.device.resident_bytes // 2
 
     def held_bytes(self) -> int:
         """Bytes that networks, optimizers and rows take in memory, that of a GPU where one is used.

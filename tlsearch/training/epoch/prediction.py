@@ -39,7 +39,11 @@ class Made(Protocol):
 
 def tensor_of(rows: Array, which: Any) -> Any:
     """Some rows as a tensor in the memory of the device; what is made there does not leave it."""
-    return rows.tensor(which) if isinstance(rows, Made) else tf.convert_to_tensor(rows[which])
+    if isinstance(rows, Made):
+        return rows.tensor(which)
+    if tf.is_tensor(rows) and not isinstance(which, slice):
+        return tf.gather(rows, which)
+    return tf.convert_to_tensor(rows[which])
 
 
 def compiled_prediction(
