@@ -260,7 +260,7 @@ class Features:
         """What augmenting an image takes, measured once; nothing where it is shown as it is."""
         if not isinstance(images, View):
             return 0.0
-        count = rows_per_step(images)
+        count = rows_per_step(images, self._device)
         key = (images.augment, images.shape[1:], "seconds")
         measure = functools.partial(_second_time, lambda: images[:count])
         seconds: float = self._executor.passes.get(key, measure)
