@@ -48,7 +48,7 @@ def test_trials_on_cpus_compute_as_they_always_did(jit: str) -> None:
     assert profile == CPU_PROFILE
     assert profile.bits("strokes", profile.precision) == ""
     assert profile.rows_at_once(224 * 224 * 3) == profile.rows_of_pass("strokes", 150528) == 16
-    assert (profile.rows_of_shard("strokes"), profile.block_bytes) == (128, 2**28)
+    assert (profile.rows_of_shard("strokes", 1000), profile.block_bytes) == (128, 2**28)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,10 @@ def test_activations_share_a_key_only_where_they_are_computed_alike(
 @given(profiles)
 def test_a_shard_is_whole_steps_of_the_pass(profile: DeviceProfile) -> None:
     for name, rows in profile.pass_rows:
-        assert profile.rows_of_shard(name) % rows == 0
+        for row_bytes in (1, 2**16, 2**22):
+            shard = profile.rows_of_shard(name, row_bytes)
+            assert shard % rows == 0
+            assert shard == rows or shard * row_bytes <= profile.block_bytes
 
 
 def test_a_profile_is_told_in_a_line() -> None:

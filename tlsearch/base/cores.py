@@ -62,7 +62,8 @@ def one_ahead(
     """The results of `function` in order, the next computed while one is used: no more than two
     are in memory. With 0 threads each is computed when it is asked for.
 
-    The thread ends with the block, whatever ends it.
+    The thread ends with the block, whatever ends it. `tf.data` with a `prefetch(1)` of the same
+    function overlaps no more, at equal CPU seconds, and turns every error into its own.
     """
     with closing(in_order(function, items, min(threads, 1), ahead=2)) as results:
         yield results

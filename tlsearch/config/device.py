@@ -82,10 +82,12 @@ class DeviceProfile:
         """How many images of this size a frozen pass of a backbone takes at a time."""
         return dict(self.pass_rows).get(backbone) or self.rows_at_once(row_bytes)
 
-    def rows_of_shard(self, backbone: str) -> int:
-        """The rows of a shard of a backbone's pass: whole steps of the pass."""
-        step = dict(self.pass_rows).get(backbone, 1)
-        return max(1, self.shard_rows // step) * step
+    def rows_of_shard(self, backbone: str, row_bytes: int) -> int:
+        """The rows of a shard of a backbone's pass, whose activations take so many bytes a row:
+        whole steps of the pass, no more than an epoch reads at a time.
+        """
+        step = dict(self.pass_rows).get(backbone, LEAST_ROWS)
+        return max(1, min(self.shard_rows, self.block_bytes // row_bytes) // step) * step
 
     def bits(self, backbone: str, precision: str) -> str:
         """All of the profile that the bits of a backbone's activations depend on, in words: the

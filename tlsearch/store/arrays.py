@@ -100,9 +100,8 @@ class ArrayStore:
         `prepare` is told the places of the missing ones, once and only where there is work, and
         gives a function of (start, stop) whose answer is one block of these rows for each of them.
         Processes that ask for the same at one time share the shards of the pass. With one of
-        `writers` a thread writes a shard while the next is computed. Raises
-        NoRoomError where the budget cannot hold them beside what is `spared`, OSError where the
-        disk cannot.
+        `writers` a thread writes a shard while the next is computed. Raises NoRoomError where the
+        budget cannot hold them beside what is `spared`, OSError where the disk cannot.
         """
         while True:
             found = [self._found(spec) for spec in specs]

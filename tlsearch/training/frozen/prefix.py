@@ -155,7 +155,8 @@ class Features:
         demand = Demand(self._reads(split, view), self._own)
         with phase("computing features", len(images), "pictures") as counter:
             prepare = self._pass(names, images, counter)
-            shard_rows = self._device.rows_of_shard(self._trial.backbone)
+            computed_bytes = 4 * sum(int(np.prod(one.shape)) for one in asked)  # of an image
+            shard_rows = self._device.rows_of_shard(self._trial.backbone, computed_bytes)
             arrays = self._store.open_together(
                 asked, len(images), prepare, shard_rows, demand, self._device.overlap
             )
