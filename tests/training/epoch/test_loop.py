@@ -37,7 +37,7 @@ def train_once(features, labels, batch=8, pieces=1, smoothing=0.0, device=CPU_PR
 @pytest.mark.parametrize("overlap", [0, 1])
 def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, overlap):
     """Bit for bit, whether the next block is read meanwhile or not."""
-    device = replace(SMALL_BLOCKS, overlap=overlap, eval_bytes=17 * 12)
+    device = replace(SMALL_BLOCKS, overlap=overlap, step_overlap=overlap, eval_bytes=17 * 12)
     whole, blocks = train_once(*problem), train_once(*problem, device=device)
     assert whole[0] == blocks[0]
     for one, other in zip(whole[1], blocks[1], strict=True):

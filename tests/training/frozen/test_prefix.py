@@ -227,7 +227,8 @@ def test_a_pass_over_a_view_is_that_over_its_pixels_which_it_never_fetches(
 ):
     turned = {"augment": Augment(rotate=0.1, contrast=0.2, flip="horizontal"), "views": 3}
     trial = small_trial(20, **turned)
-    executor = Executor((), replace(CPU_PROFILE, overlap=overlap, eval_bytes=1))  # of 16 images
+    device = replace(CPU_PROFILE, step_overlap=overlap, eval_bytes=1)  # steps of 16 images
+    executor = Executor((), device)
     found = Features(trial, executor.network(trial, 10).backbone, digits, store, executor)
     view = found.images("train", 1)
     pixels, names = view[:], list(found._cuts)

@@ -114,7 +114,7 @@ def run_blocks(
     padded = isinstance(predict, PaddedPrediction)
     step, blocks = predict.rows if padded else rows_per_step(rows, device), []
     steps = [slice(start, start + step) for start in range(0, len(rows), step)]
-    threads = 0 if tf.is_tensor(rows) else device.overlap
+    threads = 0 if tf.is_tensor(rows) else device.step_overlap
     with one_ahead(functools.partial(tensor_of, rows), steps, threads) as read:
         for few in read:
             blocks.append(np.asarray(predict(few)))

@@ -196,11 +196,11 @@ class Features:
     def _run(
         self, names: Sequence[str], images: Array, counter: Counter | None = None
     ) -> Callable[[Any], list[NDArray[Any]]]:
-        """An index into images -> their activations at these cuts, computed some images at a time:
-        the next ones are read and the last activations fetched meanwhile.
+        """An index into images -> their activations at these cuts, computed some images at a
+        time.
         """
         price = max(forward(self._cuts[name].layers) for name in names)
-        threads, take = self._device.overlap, functools.partial(tensor_of, images)
+        threads, take = self._device.step_overlap, functools.partial(tensor_of, images)
         compiled, step = self._compiled(names, images), self._step(images)
 
         def run(which: Any) -> list[NDArray[Any]]:
