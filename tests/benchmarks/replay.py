@@ -1,0 +1,293 @@
+"""What a search finds in how much time, replayed on recorded fine-tuning curves.
+
+    python tests/benchmarks/replay.py TABLES [--json OUT]
+        [--workers N] [--seeds S] [--hours H ...] [--only NAME ...]
+
+TABLES holds `*.json.gz` files, one a data set: {"n_images", "n_classes", "runs": [{"config":
+{name: value}, "accuracy": [per cent, by epoch], "seconds": [by epoch]}]}. A search asks for a run,
+pays its seconds epoch by epoch on a simulated clock, sees its accuracies, and may stop it. Every
+method is a way to propose runs and a rule that stops them. The stopping rules are those of tlsearch
+itself, but for the ones of `other_rules.py`.
+
+- `random`: the recorded runs in random order.
+- `tpe`: tlsearch's sampler, told as tlsearch tells it. A proposal maps to the nearest run that is
+  not used yet, and the sampler is told that run's configuration.
+
+Regret after H hours: (best - best seen) / (best - worst) over all points of the data set, 1 before
+the first epoch ends; the mean over seeds, and of that the mean and the median over data sets.
+"""
+
+import argparse
+import heapq
+import json
+import random
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import optuna
+from optuna.trial import TrialState
+from other_rules import OTHER_RULES
+from recorded import Table, read
+
+from tlsearch.config.load import parse
+from tlsearch.search.propose.optuna_space import _asking
+from tlsearch.search.propose.searcher import _sampler
+from tlsearch.search.propose.tpe_window import Window
+from tlsearch.search.stop.ray_scheduler import build_scheduler
+
+EPOCHS = 50
+HOURS = (0.25, 1.0, 4.0, 16.0)
+
+
+class Proposals(Protocol):
+    """Which run is tried next, and what becomes of it."""
+
+    distances: list[float]
+
+    def next(self) -> int | None:
+        """The number of a run that was not tried before, None where there is none left."""
+
+    def report(self, number: int, epoch: int, accuracy: float) -> None:
+        """A run has trained an epoch."""
+
+    def end(self, number: int, whole: bool) -> None:
+        """A run has left its slot for good: trained to its last epoch, or stopped before."""
+
+
+@dataclass
+class Shuffled:
+    """The runs in random order."""
+
+    table: Table
+    seed: int
+    distances: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        count = len(self.table.runs)
+        self._waiting = random.Random(f"{self.table.name} {self.seed}").sample(range(count), count)
+
+    def next(self) -> int | None:
+        return self._waiting.pop() if self._waiting else None
+
+    def report(self, number: int, epoch: int, accuracy: float) -> None:
+        pass
+
+    def end(self, number: int, whole: bool) -> None:
+        pass
+
+
+@dataclass
+class Sampled:
+    """What tlsearch's sampler proposes, each time as the nearest run that is left."""
+
+    table: Table
+    seed: int
+    distances: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.study = optuna.create_study(direction="maximize", sampler=_sampler(self.seed))
+        self._window = Window(self.study)
+        self._trials: dict[int, optuna.Trial] = {}
+        self._values: dict[int, list[float]] = {}
+
+    def next(self) -> int | None:
+        left = [n for n in range(len(self.table.runs)) if n not in self._trials]
+        if not left:
+            return None
+        trial = self.study.ask()
+        frozen = self.study._storage.get_trial(trial._trial_id)
+        window = self._window.now()
+        ask = _asking(window.sampler, window, frozen)
+        away = self.table.distances({name: ask(name, d) for name, d in self.table.space.items()})
+        number = min(left, key=lambda n: (away[n], n))
+        self._begin(number, trial)
+        self.distances.append(float(away[number]))
+        return number
+
+    def _begin(self, number: int, trial: optuna.Trial) -> None:
+        """Tell the sampler which run it is that trains."""
+        for name, found in self.table.space.items():
+            inner = found.to_internal_repr(self.table.runs[number].config[name])
+            self.study._storage.set_trial_param(trial._trial_id, name, inner, found)
+        self._trials[number], self._values[number] = trial, []
+
+    def report(self, number: int, epoch: int, accuracy: float) -> None:
+        self._trials[number].report(accuracy, epoch)
+        self._values[number].append(accuracy)
+
+    def end(self, number: int, whole: bool) -> None:
+        trial = self._trials[number]
+        if whole:
+            self.study.tell(trial, max(self._values[number]))
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        self._window.take(self.study._storage.get_trial(trial._trial_id))
+
+
+@dataclass
+class Rule:
+    """A stopping rule, by its name or settings in a search space; a run may wait at its rung."""
+
+    written: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.written in OTHER_RULES:
+            self._scheduler: Any = OTHER_RULES[self.written](EPOCHS)
+            return
+        text = f"{{data: {{kind: digits}}, epochs: {EPOCHS}, seed: {self.seed}}}"
+        config = parse(text, settings=[f"scheduler={self.written}"])
+        self._scheduler = build_scheduler(config, [], {})
+
+    def promoted(self, at_least: int = 0) -> int | None:
+        """A waiting run that is due, None where there is none or the rule lets none wait."""
+        promote = getattr(self._scheduler, "promote", None)
+        found: int | None = None if promote is None else promote(at_least)
+        return found
+
+    def waits(self, number: int) -> bool:
+        """Whether a run that left its slot may be taken up again."""
+        return number in getattr(self._scheduler, "parked", {})
+
+    def goes_on(self, number: int, epoch: int, accuracy: float, last: int) -> bool:
+        """Whether a run trains another epoch at once; `last` is the last one recorded."""
+        trial = SimpleNamespace(config={"number": number}, trial_id=str(number))
+        result = {"epoch": epoch, "value": accuracy}
+        if epoch < last:
+            kept = self._scheduler.on_trial_result(None, trial, result) == "CONTINUE"
+            if kept:
+                return True
+        self._scheduler.on_trial_complete(None, trial, result)
+        return False
+
+
+def replay(table: Table, ask: Proposals, rule: Rule, workers: int) -> Iterator[tuple[float, float]]:
+    """When each epoch ends, in seconds, and its accuracy, in the order of the clock."""
+    reached = dict.fromkeys(range(len(table.runs)), 0)
+    busy: list[tuple[float, int]] = []  # when a worker reports, and the run that it trains
+    now, free = 0.0, workers
+    while True:
+        while free and (number := _next(ask, rule, bool(busy))) is not None:
+            heapq.heappush(busy, (now + table.runs[number].seconds[reached[number]], number))
+            free -= 1
+        if not busy:
+            return
+        now, number = heapq.heappop(busy)
+        reached[number] += 1
+        run, epoch = table.runs[number], reached[number]
+        yield now, (accuracy := run.accuracy[epoch - 1])
+        ask.report(number, epoch, accuracy)
+        if rule.goes_on(number, epoch, accuracy, len(run.accuracy)):
+            heapq.heappush(busy, (now + run.seconds[epoch], number))
+            continue
+        free += 1
+        if epoch == len(run.accuracy) or not rule.waits(number):
+            ask.end(number, whole=epoch == len(run.accuracy))
+
+
+def _next(ask: Proposals, rule: Rule, others_run: bool) -> int | None:
+    """A run that is due, else one that is new, else the best that waits once nothing else runs."""
+    number = rule.promoted()
+    number = ask.next() if number is None else number
+    return rule.promoted(at_least=1) if number is None and not others_run else number
+
+
+def regrets(
+    table: Table, ask: Proposals, rule: Rule, workers: int, hours: Sequence[float]
+) -> list[float]:
+    """Normalised regret after each of some hours, ascending."""
+    best: float | None = None
+    found: list[float] = []
+    for now, accuracy in replay(table, ask, rule, workers):
+        while now > 3600 * hours[len(found)]:
+            found.append(table.regret(best))
+            if len(found) == len(hours):
+                return found
+        best = accuracy if best is None else max(best, accuracy)
+    return found + [table.regret(best)] * (len(hours) - len(found))
+
+
+Begin = Callable[[Table, int], Proposals]
+PROPOSALS: dict[str, Begin] = {"random": Shuffled, "tpe": Sampled}
+RULES = ("none", "asha", "hyperband", "median", "promotion", *OTHER_RULES)
+
+
+def names() -> list[str]:
+    """Every method: how it proposes, and what stops its runs."""
+    return [f"{ask} + {rule}" for ask in PROPOSALS for rule in RULES]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Regret of a method by data set, after each of some hours, and how far its runs were away."""
+
+    name: str
+    regret: dict[str, list[float]]
+    distance: float | None
+
+    def row(self, hours: Sequence[float]) -> dict[str, Any]:
+        """Mean and median over the data sets, by hours."""
+        by_hours = list(zip(*self.regret.values(), strict=True))
+        kinds = {"mean": statistics.mean, "median": statistics.median}
+        return {"name": self.name} | {
+            kind: {f"{h:g}": round(of(at), 4) for h, at in zip(hours, by_hours, strict=True)}
+            for kind, of in kinds.items()
+        }
+
+
+def measure(name: str, tables: Sequence[Table], arguments: argparse.Namespace) -> Found:
+    """A method on every table, averaged over the seeds."""
+    how, _, written = name.partition(" + ")
+    regret, distances = {}, []
+    for table in tables:
+        rows = []
+        for seed in range(arguments.seeds):
+            ask = PROPOSALS[how](table, seed)
+            rule = Rule(written, seed)
+            rows.append(regrets(table, ask, rule, arguments.workers, arguments.hours))
+            distances += ask.distances
+        regret[table.name] = [statistics.mean(at) for at in zip(*rows, strict=True)]
+    return Found(name, regret, statistics.mean(distances) if distances else None)
+
+
+def main() -> None:
+    arguments = _arguments()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    tables = read(arguments.tables)
+    workers = f"{arguments.workers} worker" + ("s" if arguments.workers > 1 else "")
+    print(
+        f"{len(tables)} data sets, {arguments.seeds} seeds, {workers}; normalised regret, ", end=""
+    )
+    print("mean / median over the data sets")
+    print(f"{'after hours':<26}" + "".join(f"{hours:>15g}" for hours in arguments.hours))
+    rows = []
+    for name in arguments.only or names():
+        found = measure(name, tables, arguments)
+        rows.append(row := found.row(arguments.hours))
+        pairs = zip(row["mean"].values(), row["median"].values(), strict=True)
+        cells = "".join(f"{f'{mean:.4f}/{median:.4f}':>15}" for mean, median in pairs)
+        away = "" if found.distance is None else f"   distance {found.distance:.3f}"
+        print(f"{name:<26}{cells}{away}", flush=True)
+        if arguments.json:
+            arguments.json.write_text(json.dumps({"methods": rows}, indent=2) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", type=Path, metavar="TABLES")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--hours", type=float, nargs="+", default=HOURS)
+    parser.add_argument("--only", nargs="+", choices=names(), metavar="NAME")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
