@@ -1,6 +1,7 @@
 """What several floors' tests need: checks that can run here, pictures, the command line."""
 
 import contextlib
+import functools
 import io
 import os
 import secrets
@@ -17,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlsearch.base.gpus import memory_mib
+
 hypothesis.settings.register_profile("patient", deadline=None)  # no test fails on a time
 hypothesis.settings.load_profile("patient")
 
@@ -28,22 +31,36 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 # Ray runs its workers at niceness 15, where they starve beside anything else that computes.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
-# Mark -> why its tests cannot run here; an empty reason where they can.
-CANNOT_RUN = {
-    "realdata": ""
-    if "TLSEARCH_TEST_DATA" in os.environ
-    else "TLSEARCH_TEST_DATA names no folder of images and weights",
-    "browser": ""
-    if shutil.which("chromium") and shutil.which("chromedriver")
-    else "no chromium with its chromedriver on this machine",
+
+@functools.cache
+def _sees_a_gpu() -> bool:
+    """Whether TensorFlow does, which is imported only where the driver tells of one."""
+    if not memory_mib():
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+# Mark -> whether its tests can run here, asked when the first of them is due, and why not.
+CAN_RUN: dict[str, tuple[Callable[[], object], str]] = {
+    "realdata": (
+        lambda: "TLSEARCH_TEST_DATA" in os.environ,
+        "TLSEARCH_TEST_DATA names no folder of images and weights",
+    ),
+    "browser": (
+        lambda: shutil.which("chromium") and shutil.which("chromedriver"),
+        "no chromium with its chromedriver on this machine",
+    ),
+    "gpu": (_sees_a_gpu, "TensorFlow sees no GPU here"),
 }
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what cannot run here, with the reason; fail where TLSEARCH_REQUIRE names its mark."""
     required = os.environ.get("TLSEARCH_REQUIRE", "").split(",")
-    for mark, reason in CANNOT_RUN.items():
-        if reason and item.get_closest_marker(mark):
+    for mark, (can_run, reason) in CAN_RUN.items():
+        if item.get_closest_marker(mark) and not can_run():
             if mark in required:
                 pytest.fail(f"{reason}, and TLSEARCH_REQUIRE asks for {mark}")
             pytest.skip(reason)

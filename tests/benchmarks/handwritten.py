@@ -9,8 +9,8 @@ function, a process each trial; true a class whose process, pictures included, s
 TensorFlow decodes, so pictures are JPEG, PNG, BMP or GIF.
 
 JOB holds trials (points of SPACE), train and validation (files, labels), classes, image_px, epochs,
-slots, seed, reuse_actors and scratch. RESULT says when the last trial had ended, by the clock that
-all processes share, and what each gave.
+slots, cpus and gpus of a slot, weights, seed, reuse_actors and scratch. RESULT says when the last
+trial had ended, by the clock that all processes share, and what each gave.
 """
 
 import json
@@ -32,14 +32,13 @@ ALPHAS = {
     "mobilenet_v2_140": 1.4,
 }
 BATCH = 32
-CPUS = 1
 FIRST_RUNG, REDUCTION = 2, 3  # epochs; one of three goes on
 
 
 def main():
     job = json.loads(Path(sys.argv[1]).read_text())
     ray.init(
-        num_cpus=job["slots"] * CPUS,
+        num_cpus=job["slots"] * job["cpus"],
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
@@ -55,8 +54,9 @@ def main():
 def search(job):
     """Run the job's trials, as many at a time as there are slots."""
     trainable = WarmTrial if job["reuse_actors"] else run_trial
+    granted = {"cpu": job["cpus"], "gpu": job["gpus"]}
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(trainable, job=job), {"cpu": CPUS}),
+        tune.with_resources(tune.with_parameters(trainable, job=job), granted),
         param_space=space(job["trials"]),
         tune_config=tune.TuneConfig(
             metric="accuracy",
@@ -104,7 +104,7 @@ def row(result):
 
 def run_trial(config, job):
     """A trial as a function: everything is built anew."""
-    limit_threads()
+    limit_threads(job["cpus"])
     train, validation = datasets(job)
     model = build_model(config, job)
     best = 0.0
@@ -118,7 +118,7 @@ class WarmTrial(tune.Trainable):
     """A trial in a process that has served others: TensorFlow and the pictures are there."""
 
     def setup(self, config, job):
-        limit_threads()
+        limit_threads(job["cpus"])
         self.job = job
         self.train_set, self.validation_set = datasets(job)
         self.begin(config)
@@ -146,12 +146,14 @@ class WarmTrial(tune.Trainable):
         """Nothing is ever taken up again."""
 
 
-def limit_threads():
-    """TensorFlow would take every core for each trial."""
+def limit_threads(cpus):
+    """TensorFlow would take every core, and all memory of the GPU, for each trial."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(CPUS)
-    tf.config.threading.set_inter_op_parallelism_threads(CPUS)
+    tf.config.threading.set_intra_op_parallelism_threads(cpus)
+    tf.config.threading.set_inter_op_parallelism_threads(cpus)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def datasets(job):
@@ -175,7 +177,7 @@ def dataset(job, split, shuffle):
     if shuffle:
         data = data.shuffle(len(files), seed=job["seed"])
     options = tf.data.Options()
-    options.threading.private_threadpool_size = CPUS
+    options.threading.private_threadpool_size = job["cpus"]
     return data.batch(BATCH).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
@@ -185,8 +187,9 @@ def build_model(config, job):
 
     keras.utils.set_random_seed(job["seed"])
     shape = (job["image_px"], job["image_px"], 3)
+    weights = None if job["weights"] == "none" else "imagenet"
     base = keras.applications.MobileNetV2(
-        input_shape=shape, alpha=ALPHAS[config["backbone"]], include_top=False, weights="imagenet"
+        input_shape=shape, alpha=ALPHAS[config["backbone"]], include_top=False, weights=weights
     )
     unfreeze_last(base, config["unfrozen_layers"])
     inputs = keras.Input(shape)

@@ -36,6 +36,10 @@ class Measured:
         """All there are, those of earlier pieces too."""
         return list(self._rows.values())
 
+    def drop(self, which: Callable[[Row], bool]) -> None:
+        """Forget some rows, so that they are measured again."""
+        self._rows = {name: row for name, row in self._rows.items() if not which(row)}
+
     def take(self, name: str, measure: Callable[[], Row]) -> None:
         """Measure a row that is not there yet."""
         if name not in self._rows:

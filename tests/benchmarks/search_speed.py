@@ -5,10 +5,12 @@
 The same trials, splits, epochs and slots through (a) tlsearch from an empty cache, (b) tlsearch
 with `cache_gb: 0`, (c) `handwritten.py` without and with `reuse_actors`. The trials cover backbones
 and unfrozen layers evenly; rates, dropout and head are drawn by the seed. Each program is a process
-of its own with slots of one processor, timed from its start, imports included, to the end of its
-last trial. ASHA's decisions depend on timing, so epochs are counted and seconds an epoch are
-compared too. tlsearch's warm-up of the head is in its seconds, not in its epochs. DATA is a folder
-of pictures, a folder a class, that TensorFlow can decode; without --val a fifth validates.
+of its own, timed from its start, imports included, to the end of its last trial; `steady` in the
+JSON are trials a minute once every slot has ended its first. With --gpus, a slot's share of a GPU,
+the table shows how busy it was. ASHA's decisions depend on timing, so epochs are counted and
+seconds an epoch are compared too. tlsearch's warm-up of the head is in its seconds, not in its
+epochs. DATA is a folder of pictures, a folder a class, that TensorFlow can decode; without --val a
+fifth validates.
 """
 
 import argparse
@@ -21,10 +23,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpu_meter import Meter
 from machine import about
 from pictures import linked, listed
 
@@ -76,7 +79,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--backbones", type=_words, default=["mobilenet_v2_035", "mobilenet_v2"])
     parser.add_argument("--unfrozen", type=_layers, default=[0, 15, 40])
     parser.add_argument("--px", type=int, default=224)
-    parser.add_argument("--slots", type=int, default=2, help="trials at a time, a processor each")
+    parser.add_argument("--slots", type=int, default=2, help="trials at a time")
+    parser.add_argument("--cpus", type=int, default=1, help="processors of a slot")
+    parser.add_argument("--gpus", type=float, default=0, help="a slot's share of a GPU")
+    parser.add_argument("--weights", default="default", help="none where there are none at hand")
+    parser.add_argument("--no-bound", action="store_true", help="leave out what compute allows")
     parser.add_argument("--only", type=_words, default=["a", "b", "c"])
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
@@ -136,14 +143,15 @@ def _job(arguments: argparse.Namespace, trials: list[dict[str, Any]], scratch: P
         "trials": trials,
         "image_px": arguments.px,
         "epochs": arguments.epochs,
-        "slots": arguments.slots,
         "seed": arguments.seed,
+        **{name: getattr(arguments, name) for name in ("slots", "cpus", "gpus", "weights")},
+        "bound": not arguments.no_bound,
     }
 
 
 def _measure(letter: str, job: Job, scratch: Path) -> Row:
     """Run one program and judge what it left: a row of the table."""
-    own = scratch / letter
+    own, slots = scratch / letter, job["slots"]
     own.mkdir()
     if letter in "ab":
         program = "searched.py"
@@ -151,8 +159,23 @@ def _measure(letter: str, job: Job, scratch: Path) -> Row:
     else:
         program = "handwritten.py"
         job = job | {"reuse_actors": letter == "d", "scratch": str(own)}
-    wall_s, trials = _run(program, job, own)
-    return {"program": PROGRAMS[letter], "letter": letter, "wall_s": wall_s, "trials": trials}
+    with Meter() as meter:
+        began, result = _run(program, job, own)
+    ended, trials = result["ended"], result["trials"]
+    return {
+        "program": PROGRAMS[letter],
+        "letter": letter,
+        "wall_s": ended - began,
+        "steady": _steady(result.get("ends", ()), slots),
+        **meter.told(began, ended),
+        "trials": trials,
+    }
+
+
+def _steady(ends: Sequence[float], slots: int) -> float | None:
+    """Trials a minute after each slot has ended one, None where nobody told or there are few."""
+    later = ends[slots - 1 :]
+    return 60 * (len(later) - 1) / (later[-1] - later[0]) if len(later) > 1 else None
 
 
 def _config(job: Job, own: Path, cache_gb: float) -> dict[str, Any]:
@@ -162,6 +185,7 @@ def _config(job: Job, own: Path, cache_gb: float) -> dict[str, Any]:
         "data": {"path": job["data"], "image_px": job["image_px"], "splits": SPLITS},
         "space": {
             "backbone": _distinct(trial["backbone"] for trial in job["trials"]),
+            "weights": job["weights"],
             "unfrozen_layers": _distinct(trial["unfrozen_layers"] for trial in job["trials"]),
             "head_units": [units or "none" for units in UNITS],
             "dropout": list(DROPOUT),
@@ -176,7 +200,11 @@ def _config(job: Job, own: Path, cache_gb: float) -> dict[str, Any]:
         "scheduler": {"kind": "asha", "first_rung": 2, "reduction": 3},
         "confirm": 0,
         "seed": job["seed"],
-        "resources": {"cpus_per_trial": 1, "max_concurrent": job["slots"]},
+        "resources": {
+            "cpus_per_trial": job["cpus"],
+            "gpus_per_trial": job["gpus"],
+            "max_concurrent": job["slots"],
+        },
         "cache": str(own / "cache"),
         "cache_gb": cache_gb,
     }
@@ -193,8 +221,8 @@ def _baseline(trial: dict[str, Any]) -> dict[str, Any]:
     return named | {"head_units": units, rate: trial["learning_rate"]}
 
 
-def _run(program: str, job: Job, own: Path) -> tuple[float, list[Row]]:
-    """A program in a process of its own: seconds to the end of its last trial, and its trials."""
+def _run(program: str, job: Job, own: Path) -> tuple[float, dict[str, Any]]:
+    """A program in a process of its own: the moment it began, and its result."""
     (own / "job.json").write_text(json.dumps(job))
     command = [sys.executable, HERE / program, own / "job.json", own / "result.json"]
     with (own / "log").open("w") as log:
@@ -205,7 +233,7 @@ def _run(program: str, job: Job, own: Path) -> tuple[float, list[Row]]:
     result = json.loads((own / "result.json").read_text())
     if len(result["trials"]) != len(job.get("trials", result["trials"])):
         raise SystemExit(f"{program} ran {len(result['trials'])} trials")
-    return result["ended"] - began, result["trials"]
+    return began, result
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> int:
@@ -235,7 +263,7 @@ def _compared(rows: list[Row], job: Job) -> dict[str, Any]:
     return {
         "ratio": _ratio(rows, "wall_s"),
         "ratio_per_epoch": _ratio(rows, "s_per_epoch"),
-        **_bound(rows[0]["trials"], job),
+        **(_bound(rows[0]["trials"], job) if job["bound"] else {}),
         "rows": rows,
         "images": {split: len(job[split]["files"]) for split in ("train", "validation")},
     }
@@ -269,17 +297,19 @@ def _print(result: dict[str, Any]) -> None:
     print(f"{machine['processor']}, {machine['cores']} cores")
     print(f"{'program':22} {'wall s':>8} {'epochs':>7} {'s/epoch':>8} {'images/s':>9} {'best':>7}")
     for row in result["rows"]:
+        busy = "" if row["busy"] is None else f"  GPU {row['busy']:.0f} % busy"
         print(
             f"{row['program']:22} {row['wall_s']:8.1f} {row['epochs']:7} {row['s_per_epoch']:8.2f}"
-            f" {row['images_per_s']:9.1f} {row['best_accuracy']:7.4f}"
+            f" {row['images_per_s']:9.1f} {row['best_accuracy']:7.4f}{busy}"
         )
     if result["ratio"] is not None:
         print(f"by hand / tlsearch: {result['ratio']:.2f} of wall seconds,", end=" ")
         print(f"{result['ratio_per_epoch']:.2f} of seconds an epoch")
-    print(
-        f"what compute alone allows at these epochs: {result['bound']:.2f} in measured seconds, "
-        f"{result['multiply_adds']:.2f} in multiply-adds"
-    )
+    if "bound" in result:
+        print(
+            f"what compute alone allows at these epochs: {result['bound']:.2f} in measured "
+            f"seconds, {result['multiply_adds']:.2f} in multiply-adds"
+        )
 
 
 if __name__ == "__main__":

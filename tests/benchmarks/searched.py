@@ -3,8 +3,8 @@
     python tests/benchmarks/searched.py JOB.json RESULT.json
 
 JOB holds a search space as plain values (`config`) and a new study directory (`study`). RESULT says
-when the last trial had ended, by the clock that all processes share; what comes after it, the
-export and the report, is not counted.
+when the trials, and the last of them, had ended, by the clock that all processes share; what comes
+after it, the export and the report, is not counted.
 """
 
 import json
@@ -30,7 +30,8 @@ def main() -> None:
     study = tlsearch.run(from_mapping(job["config"]), Path(job["study"]), listen=listen)
     if not ended:
         raise SystemExit(f"the search did not come to its end: {study.ended_by}")
-    result = {"ended": ended[-1], "trials": [_row(study, trial) for trial in study.record().trials]}
+    trials = [_row(study, trial) for trial in study.record().trials]
+    result = {"ended": ended[-1], "ends": ended, "trials": trials}
     Path(sys.argv[2]).write_text(json.dumps(result))
 
 

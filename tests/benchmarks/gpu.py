@@ -1,0 +1,317 @@
+"""What a GPU gives: tlsearch's paces and searches beside what is written by hand with Keras.
+
+    python tests/benchmarks/gpu.py [--models A,B] [--precisions P,Q] [--jit off,on] [--json OUT]
+
+Images a second of the frozen pass, of training the last block, and of training the whole network,
+on pictures of noise with random weights; then trials a minute of a search of heads, and of one of
+the last block, with 1, 2 and 4 trials on one GPU; then the same trials by hand (`search_speed.py`).
+`gpu_paces.py` says what is timed. A network, a precision and XLA on or off are a process of their
+own: one that ends badly is a row that says why, and the rest goes on. With --json rows are written
+one by one, and another run measures those that are not there; --again also those that failed. The
+log is beside it. Without a GPU all is smaller, and no target is judged.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from gpu_child import Child
+from gpu_meter import Card, card
+from machine import about
+from measured import Measured, Row
+from PIL import Image
+
+from tlsearch.base.gpus import limit_mib
+from tlsearch.config.catalog import BACKBONES
+
+HERE = Path(__file__).parent
+MODELS = ("resnet50", "mobilenet_v2", "efficientnet_v2_s", "vit_s")
+PRECISIONS = ("float32", "mixed_bfloat16", "tf32")
+PACES = (
+    ("step", "tlsearch"),
+    ("step", "by hand"),
+    ("pass", "tlsearch"),
+    ("kept", "tlsearch"),
+    ("pass", "by hand"),
+    ("suffix", "tlsearch"),
+    ("suffix", "by hand"),
+)
+PARTS = ("paces", "by-hand", "searches")
+SEARCHED = "mobilenet_v2"  # what the program by hand knows
+STEP_TARGET, SEARCH_TARGET = 0.8, 5.0
+# Of a GPU, and smaller without one: what is measured, in this order.
+ON_GPU = {"px": 224, "images": 4096, "batch": 128, "repeats": 2, "searched_images": 2000}
+ON_CPU = {"px": 96, "images": 64, "batch": 16, "repeats": 2, "searched_images": 120}
+PUBLISHED = (
+    "NVIDIA's published figures for training ResNet50 on one A100: 938 images/s in TF32, 2,470 in "
+    "mixed precision (BatchNorm trains there, and pictures are decoded)"
+)
+
+Take = Callable[[str, Callable[[], Row]], None]
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no program is left at work
+    found = card()
+    arguments = _arguments(found)
+    measured = Measured(arguments.json, _settings(arguments, found))
+    if arguments.again:
+        measured.drop(lambda row: "failed" in row)
+    until = time.monotonic() + arguments.for_s
+    log = arguments.json.with_suffix(".log") if arguments.json else Path(os.devnull)
+
+    def take(name: str, measure: Callable[[], Row]) -> None:
+        if time.monotonic() < until:
+            measured.take(name, measure)
+
+    parts = {"paces": _paces, "by-hand": _against_hand, "searches": _searches}
+    with log.open("a") as file, tempfile.TemporaryDirectory(prefix="gpu-") as folder:
+        for part in arguments.parts:
+            parts[part](arguments, found, take, Path(folder), file)
+    _print(measured.rows, found)
+
+
+def _arguments(found: Card | None) -> argparse.Namespace:
+    sizes = ON_CPU if found is None else ON_GPU
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=_words, default=list(MODELS))
+    parser.add_argument("--precisions", type=_words, default=list(PRECISIONS))
+    jit = ["off"] if found is None else ["off", "on"]  # on CPUs XLA is slow
+    parser.add_argument("--jit", type=_words, default=jit)
+    works = list(dict.fromkeys(work for work, _ in PACES))
+    parser.add_argument("--work", type=_words, default=works, help="step, pass, kept or suffix")
+    parser.add_argument("--parts", type=_words, default=list(PARTS))
+    for name, size in sizes.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=size)
+    parser.add_argument("--limit-s", type=float, default=400, help="of one measurement")
+    parser.add_argument("--for-s", type=float, default=1e9, help="begin none after so long")
+    parser.add_argument("--again", action="store_true", help="measure again what failed")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _settings(arguments: argparse.Namespace, found: Card | None) -> dict[str, Any]:
+    """What rows of one file have in common."""
+    sizes = {name: getattr(arguments, name) for name in ON_GPU}
+    return sizes | {"card": None if found is None else found._asdict()}
+
+
+# Paces
+
+
+def _paces(
+    arguments: argparse.Namespace, found: Card | None, take: Take, folder: Path, log: IO[str]
+) -> None:
+    """All without XLA first: what it compiles takes long."""
+    kinds = itertools.product(arguments.jit, arguments.models, arguments.precisions)
+    for jit, backbone, precision in kinds:
+        setup = {name: getattr(arguments, name) for name in ("px", "images", "batch", "repeats")}
+        setup |= {"backbone": backbone, "precision": precision, "jit": jit == "on"}
+        setup |= {"cpus": os.cpu_count(), "gpus": 0 if found is None else 1}
+        file = folder / "setup.json"
+        file.write_text(json.dumps(setup))
+        command = [sys.executable, str(HERE / "gpu_paces.py"), str(file)]
+        with Child(command, log, arguments.limit_s) as child:
+            for work, program in (pace for pace in PACES if pace[0] in arguments.work):
+                said = {"backbone": backbone, "precision": precision, "jit": jit}
+                said |= {"work": work, "program": program}
+                take(" ".join(said.values()), lambda said=said: said | child.ask(said))
+
+
+# Searches
+
+
+def _against_hand(
+    arguments: argparse.Namespace, found: Card | None, take: Take, folder: Path, log: IO[str]
+) -> None:
+    """The same trials by tlsearch and by the better program by hand, on as many slots."""
+    slots, trials = (2, 4) if found is None else (4, 12)
+    asked = ["--only", "a,d", "--trials", trials, "--epochs", 9 if found else 3]
+    search = _Search(arguments, found, folder, log)
+    take("mixed search", lambda: search.row("mixed", slots, asked))
+
+
+def _searches(
+    arguments: argparse.Namespace, found: Card | None, take: Take, folder: Path, log: IO[str]
+) -> None:
+    """Trials a minute by tlsearch, with more and more of them at a time."""
+    search = _Search(arguments, found, folder, log)
+    depths = {"heads": 0, "last block": BACKBONES[SEARCHED].anatomy.last_layers(1)}
+    for (kind, depth), slots in itertools.product(depths.items(), (1, 2, 4) if found else (1, 2)):
+        trials = (24 if depth == 0 else 12) if found else 4
+        asked = ["--only", "a", "--unfrozen", depth, "--backbones", SEARCHED]
+        asked += ["--trials", trials, "--epochs", 9 if found else 3]
+        take(f"{kind} {slots}", lambda kind=kind, n=slots, asked=asked: search.row(kind, n, asked))
+
+
+class _Search:
+    """Runs `search_speed.py` on pictures of coloured squares, written when the first is run."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, found: Card | None, folder: Path, log: IO[str]
+    ) -> None:
+        self._arguments, self._card, self._folder, self._log = arguments, found, folder, log
+
+    def row(self, kind: str, slots: int, asked: Sequence[object]) -> Row:
+        """One search: what its programs took, by their names, or why it failed."""
+        share = 0 if self._card is None else 1 / slots
+        cpus = max(1, (os.cpu_count() or 1) // slots) if self._card else 1
+        out = self._folder / "search.json"
+        out.unlink(missing_ok=True)
+        command = [sys.executable, HERE / "search_speed.py", self._pictures(), *asked]
+        command += ["--slots", slots, "--cpus", cpus, "--gpus", share, "--weights", "none"]
+        command += ["--px", self._arguments.px, "--no-bound", "--json", out]
+        failed = self._run(list(map(str, command)))
+        row: Row = {"search": kind, "slots": slots, "gpus": share}
+        if self._card is not None:
+            total = self._card.memory_mib
+            row["limit_mib"] = total if share == 1 else slots * limit_mib(share, total)
+        if failed:
+            return row | {"failed": failed}
+        told = json.loads(out.read_text())
+        return row | {"ratio": told["ratio"], "programs": told["rows"]}
+
+    def _run(self, command: Sequence[str]) -> str:
+        """How it failed, "" where it did not; it ends its own processes on SIGTERM."""
+        process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        try:
+            code = process.wait(self._arguments.limit_s)
+        except subprocess.TimeoutExpired:
+            return f"took more than {self._arguments.limit_s:g} s"
+        finally:
+            process.terminate()
+            process.wait()
+        return f"ended with exit code {code}, see the log" if code else ""
+
+    def _pictures(self) -> Path:
+        root = self._folder / "pictures"
+        if not root.is_dir():
+            _write_pictures(root, self._arguments.searched_images, self._arguments.px)
+        return root
+
+
+def _write_pictures(root: Path, count: int, px: int) -> None:
+    """Squares of random colours, a little redder or bluer by class."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        label = number % 2
+        small = rng.integers(0, 200, (7, 7, 3)) + np.array([[40, 0, 0], [0, 0, 40]])[label]
+        folder = root / ("blue" if label else "red")
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(small.astype(np.uint8))
+        picture.resize((px, px), Image.Resampling.NEAREST).save(folder / f"{number:05}.jpg")
+
+
+# Printing
+
+
+def _print(rows: Sequence[Row], found: Card | None) -> None:
+    machine = about()["machine"]
+    print(f"{machine['processor']}, {machine['cores']} cores")
+    print("no GPU" if found is None else f"{found.name}, {found.memory_mib} MiB, {found.driver}")
+    paces = {tuple(row[name] for name in _NAMES): row for row in rows if "work" in row}
+    _print_paces(paces)
+    searches = [row for row in rows if "search" in row]
+    _print_searches(searches)
+    for line in _failures(rows):
+        print(line)
+    for line in _targets(paces, searches):
+        print(line if found else f"{line} (not judged without a GPU)")
+    print(PUBLISHED)
+
+
+_NAMES = ("backbone", "precision", "jit", "work", "program")
+Paces = dict[tuple[Any, ...], Row]
+
+
+def _print_paces(paces: Paces) -> None:
+    print(
+        f"{'backbone':18} {'precision':15} {'XLA':3} {'work':10} {'images/s':>9} {'by hand':>9} "
+        f"{'ratio':>5} {'first s':>7} {'busy %':>6} {'peak MiB':>9} {'used MiB':>9}"
+    )
+    for key, row in paces.items():
+        if row["program"] == "tlsearch" and "failed" not in row:
+            hand = paces.get(_by_hand(key), {}).get("images_per_s")
+            print(
+                f"{row['backbone']:18} {row['precision']:15} {row['jit']:3} {row['work']:10} "
+                f"{row['images_per_s']:9.1f} {_number(hand):>9} {_number(_ratio(paces, key), 2):>5}"
+                f" {row['first_s']:7.1f} {_number(row['busy'], 0):>6} "
+                f"{_number(row['peak_mib'], 0):>9} {_number(row['used_mib'], 0):>9}"
+            )
+
+
+def _by_hand(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same work by hand, where nothing is kept."""
+    return (*key[:3], "pass" if key[3] == "kept" else key[3], "by hand")
+
+
+def _ratio(paces: Paces, key: tuple[Any, ...]) -> float | None:
+    ours, hand = (paces.get(k, {}).get("images_per_s") for k in (key, _by_hand(key)))
+    return ours / hand if ours and hand else None
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _print_searches(searches: Sequence[Row]) -> None:
+    print(
+        f"{'search':11} {'slots':>5} {'program':22} {'trials':>6} {'wall s':>7} {'a minute':>8} "
+        f"{'steady':>7} {'busy %':>6} {'used MiB':>9} {'limit':>9}"
+    )
+    for row in searches:
+        for one in row.get("programs", ()):
+            trials = len(one["trials"])
+            print(
+                f"{row['search']:11} {row['slots']:5} {one['program']:22} {trials:6} "
+                f"{one['wall_s']:7.1f} {60 * trials / one['wall_s']:8.1f} "
+                f"{_number(one['steady']):>7} {_number(one['busy'], 0):>6} "
+                f"{_number(one['used_mib'], 0):>9} {_number(row.get('limit_mib'), 0):>9}"
+            )
+
+
+def _failures(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        if "failed" in row:
+            named = [str(row[name]) for name in (*_NAMES, "search", "slots") if name in row]
+            yield f"failed: {' '.join(named)}: {row['failed']}"
+
+
+def _targets(paces: Paces, searches: Sequence[Row]) -> Iterator[str]:
+    """Each target, and whether it is met."""
+    steps = {k: _ratio(paces, k) for k in paces if k[3:] == ("step", "tlsearch")}
+    known = {key: ratio for key, ratio in steps.items() if ratio is not None}
+    if known:
+        worst = min(known, key=known.__getitem__)
+        yield (
+            f"whole step, target {STEP_TARGET:.0%} of the loop by hand: {known[worst]:.0%} at the "
+            f"least ({' '.join(worst[:2])}, XLA {worst[2]}), {_met(known[worst], STEP_TARGET)}"
+        )
+    for row in searches:
+        if row.get("ratio") is not None:
+            yield (
+                f"{row['search']} search, target {SEARCH_TARGET:g} times the program by hand: "
+                f"{row['ratio']:.1f} times, {_met(row['ratio'], SEARCH_TARGET)}"
+            )
+
+
+def _met(found: float, target: float) -> str:
+    return "met" if found >= target else "missed"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""Images a second of one network in one precision: tlsearch's, and a Keras loop's on the same work.
+
+    python tests/benchmarks/gpu_paces.py SETUP.json < REQUESTS
+
+`gpu.py` starts it. SETUP says backbone, precision, jit, px, images, batch, repeats, cpus, gpus. A
+request is a line of JSON, the work and the program; the answer is a line of JSON: images a second,
+seconds that the first round took longer (tracing, compiling, of suffix also the pass), the GPU's busy share in the others,
+and bytes that TensorFlow had in use at most. Requests come one at a time. Weights and pictures are
+random.
+
+    pass    the frozen backbone over all pictures, to pooled vectors in memory
+    kept    the same into the feature store, checksums and fsync included (tlsearch alone)
+    suffix  a training epoch of the last block and a head, on features at the cut
+    step    a training epoch of the whole network, on pictures
+"""
+
+import contextlib
+import dataclasses
+import gc
+import importlib
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import keras
+import numpy as np
+import tensorflow as tf
+import vit
+from gpu_meter import Meter, card
+
+from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.device import DeviceProfile, keras_policy
+from tlsearch.config.trial_config import TrialConfig
+from tlsearch.data.sources import ImageData
+from tlsearch.features import FeatureStore, TooLargeError
+from tlsearch.training.epoch.executor import Executor
+from tlsearch.training.frozen.prefix import Features
+from tlsearch.training.network.cut import choose_cut
+from tlsearch.training.runtime import apply, limit_threads
+from tlsearch.training.session import Session
+
+CLASSES = 10
+RATE = 1e-5
+EPOCHS = 1000  # more than are trained: features are worth keeping
+HAND_PASS_BATCH = 256
+GPU = "GPU:0"
+
+Setup = dict[str, Any]
+# So many rounds over all pictures -> the moments at which they began and ended: one more.
+Rounds = Callable[[int], list[float]]
+
+
+def main() -> None:
+    setup = json.loads(Path(sys.argv[1]).read_text())
+    vit.add_to_catalogue()
+    limit_threads(setup["cpus"], setup["gpus"])
+    with _answers() as out, tempfile.TemporaryDirectory(prefix="gpu-paces-") as folder:
+        data = _synthetic(setup, Path(folder))
+        for line in sys.stdin:
+            answer = _answer(json.loads(line), setup, data, Path(folder))
+            out.write(json.dumps(answer) + "\n")
+            out.flush()
+
+
+@contextlib.contextmanager
+def _answers() -> Iterator[TextIO]:
+    """Where answers go; whatever libraries print goes to stderr."""
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)
+        yield out
+
+
+def _synthetic(setup: Setup, folder: Path) -> ImageData:
+    """Pictures of noise; a few of those that train validate."""
+    rng, count, px = np.random.default_rng(0), setup["images"], setup["px"]
+    np.save(folder / "images.npy", rng.integers(0, 256, (count, px, px, 3), np.uint8))
+    few = np.arange(CLASSES)
+    return ImageData(
+        images_path=folder / "images.npy",
+        classes=tuple(map(str, few)),
+        labels=np.arange(count, dtype=np.int32) % CLASSES,
+        hashes=np.arange(count, dtype=np.uint64),
+        splits={"train": np.arange(count), "validation": few, "test": few},
+        fingerprint="noise",
+    )
+
+
+def _answer(request: dict[str, str], setup: Setup, data: ImageData, folder: Path) -> dict[str, Any]:
+    """The measurement; `failed`, the error in one line, where it came to none."""
+    programs = {"tlsearch": _by_tlsearch, "by hand": _by_hand}
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            run = programs[request["program"]](request["work"], setup, data, Path(scratch))
+            return _measured(run, setup["repeats"], len(data.labels))
+    except Exception as error:  # whatever TensorFlow raises: the next measurement may go well
+        traceback.print_exc()
+        first = next(iter(str(error).splitlines()), "")
+        return {"failed": f"{type(error).__name__}: {first}"}
+    finally:
+        keras.utils.clear_session()
+        gc.collect()
+
+
+def _measured(run: Rounds, repeats: int, images: int) -> dict[str, Any]:
+    on_gpu = bool(tf.config.get_visible_devices("GPU"))
+    if on_gpu:
+        tf.config.experimental.reset_memory_stats(GPU)
+    with Meter() as meter:
+        moments = run(1 + repeats)
+    first, *rest = np.diff(moments).tolist()
+    steady = statistics.median(rest)
+    peak = tf.config.experimental.get_memory_info(GPU)["peak"] if on_gpu else None
+    seen = meter.told(moments[1], moments[-1])
+    return {
+        "images_per_s": images / steady,
+        "first_s": max(0.0, first - steady),
+        **seen,
+        "peak_mib": None if peak is None else peak / 2**20,
+    }
+
+
+def _each(once: Callable[[], object]) -> Rounds:
+    """Rounds that are calls of a function."""
+
+    def run(times: int) -> list[float]:
+        moments = [time.monotonic()]
+        for _ in range(times):
+            once()
+            moments.append(time.monotonic())
+        return moments
+
+    return run
+
+
+# tlsearch
+
+
+def _by_tlsearch(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rounds:
+    device = profile(setup)
+    apply(device)
+    executor = Executor((), device)
+    if work in ("pass", "kept"):
+        return _passes(_trial(setup, unfrozen_blocks=0), data, scratch, executor, work)
+    depth = {"unfrozen_layers": "all"} if work == "step" else {"unfrozen_blocks": 1}
+    session = _session(_trial(setup, **depth), data, scratch, executor)
+    numbers = itertools.count(1)
+    return _each(lambda: session.train(next(numbers)))
+
+
+def profile(setup: Setup) -> DeviceProfile:
+    """As a study has it on this device, but for what is asked."""
+    found = card()
+    at_hand = DeviceProfile()
+    jit = (setup["backbone"],) if setup["jit"] else ()
+    return dataclasses.replace(at_hand, precision=setup["precision"], jit=jit)
+
+
+def _trial(setup: Setup, **depth: Any) -> TrialConfig:
+    return TrialConfig(
+        backbone=setup["backbone"],
+        weights="none",
+        image_px=setup["px"],
+        batch_size=setup["batch"],
+        epochs=EPOCHS,
+        optimizer="adam",
+        head_lr=RATE,
+        fine_tune_lr=RATE,
+        precision=setup["precision"],
+        **depth,
+    )
+
+
+def _passes(
+    trial: TrialConfig, data: ImageData, scratch: Path, executor: Executor, work: str
+) -> Rounds:
+    """Passes with one compiled graph; each into a new store, or into none."""
+    backbone = executor.network(trial, CLASSES).backbone
+    budget, numbers = (None if work == "kept" else 0), itertools.count()
+
+    def once() -> None:
+        store = FeatureStore(scratch / str(next(numbers)), trial.feature_dtype, budget)
+        Features(trial, backbone, data, store, executor).pooled("train")
+
+    return _each(once)
+
+
+def _session(trial: TrialConfig, data: ImageData, scratch: Path, executor: Executor) -> Session:
+    """A trial with its features at the cut; random weights may need the wider type."""
+    store = FeatureStore(scratch, trial.feature_dtype)
+    try:
+        return Session(trial, data, store, executor)
+    except TooLargeError:
+        return Session(trial, data, store.settled("float32"), executor)
+
+
+# by hand
+
+
+def _by_hand(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rounds:
+    precision = setup["precision"]
+    tf.config.experimental.enable_tensor_float_32_execution(precision != "float32")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(keras_policy(precision))
+    try:
+        model, rows = _model(work, setup, data)
+    finally:
+        keras.config.set_dtype_policy(before)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    adam = keras.optimizers.Adam(RATE)
+    model.compile(adam, loss, metrics=["accuracy"], jit_compile=setup["jit"])
+    if work == "pass":
+        batches = _batches(rows, data.labels, HAND_PASS_BATCH, shuffled=False)
+        return _each(lambda: model.predict(batches, verbose=0))
+    batches = _batches(rows, data.labels, setup["batch"], shuffled=True)
+    return lambda times: _fitted(model, batches, times)
+
+
+def _model(work: str, setup: Setup, data: ImageData) -> tuple[keras.Model, Any]:
+    """What somebody who knows Keras writes for this work, and what it is shown."""
+    row, shape = BACKBONES[setup["backbone"]], (setup["px"], setup["px"], 3)
+    base = _attribute(row.build)(include_top=False, weights=None, input_shape=shape, **row.options)
+    for layer in base.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    if work == "suffix":
+        cut = choose_cut(base, row.anatomy.last_layers(1)).tensor
+        rows, inputs = _features(len(data.labels), cut), keras.Input(cut.shape[1:])
+        maps = keras.Model(cut, base.output)(inputs, training=False)
+    else:
+        rows, inputs = np.load(data.images_path), keras.Input(shape)
+        maps = base(_attribute(row.reference)(inputs), training=False)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(maps)
+    if work != "pass":
+        x = keras.layers.Dense(CLASSES, dtype="float32")(x)
+    return keras.Model(inputs, x), rows
+
+
+def _features(count: int, cut: Any) -> Any:
+    """Random numbers in the place of what crosses a cut, as many bytes as tlsearch keeps."""
+    numbers = np.random.default_rng(0).random((count, *cut.shape[1:]), np.float32)
+    return numbers.astype(np.float16)
+
+
+def _attribute(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _batches(rows: Any, labels: Any, batch: int, shuffled: bool) -> tf.data.Dataset:
+    """Batches that other threads gather from memory."""
+    with tf.device("CPU:0"):  # else TensorFlow puts them on the GPU, and takes them back
+        rows, labels = tf.constant(rows), tf.constant(labels)
+    places = tf.data.Dataset.range(len(rows))
+    if shuffled:
+        places = places.shuffle(len(rows))
+
+    def gathered(some: Any) -> tuple[Any, Any]:
+        return tf.gather(rows, some), tf.gather(labels, some)
+
+    batches = places.batch(batch).map(gathered, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _fitted(model: keras.Model, batches: tf.data.Dataset, epochs: int) -> list[float]:
+    moments = [time.monotonic()]
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+            moments.append(time.monotonic())
+
+    model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=[Clock()])
+    return moments
+
+
+if __name__ == "__main__":
+    main()

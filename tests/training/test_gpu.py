@@ -1,0 +1,172 @@
+"""What holds on every device: a trial's laws on the CPU, and on a GPU where there is one.
+
+Two processes share the GPU, a part each, and train at the same time.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlsearch.base.gpus import limit_mib, memory_mib
+from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.config.dataset import Data, Splits
+from tlsearch.training.checkpoint import load_checkpoint
+from tlsearch.training.export.exporter import export_bundle
+
+pytestmark = pytest.mark.training
+
+PROGRAM = Path(__file__).parent / "gpu_laws.py"
+DIGITS = Data(kind="digits", image_px=32, splits=Splits(train=60, validation=70, test=80))
+SHARE = 0.4
+# How far a gradient may be from another one, as a share of its length.
+SIXTEEN_BITS, TEN_BITS, OTHER_ORDER = 0.05, 1e-2, 1e-3
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process left, and the MiB of the GPU that were taken at most while it ran."""
+
+    out: Path
+    used_mib: int
+
+    @property
+    def told(self):
+        return json.loads((self.out / "told.json").read_text())
+
+    def state(self, way, epoch):
+        return load_checkpoint(self.out / f"{way}-{epoch}.npz").arrays
+
+    def gradient(self, way):
+        """What the first step changed, all variables in one row."""
+        before, after = self.state(way, 0), self.state(way, 1)
+        names = sorted(name for name in before if name.startswith("model/"))
+        return np.concatenate([(after[name] - before[name]).ravel() for name in names])
+
+
+def run(share, cache, *outs):
+    """The program in processes that run at the same time."""
+    one_gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": one_gpu if share else ""}
+    processes = []
+    for out in outs:
+        log = (out / "log").open("w")
+        command = [sys.executable, PROGRAM, str(share), cache, out]
+        processes.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
+    before = most = used_mib(one_gpu)
+    while any(process.poll() is None for process in processes):
+        most = max(most, used_mib(one_gpu))
+        time.sleep(0.1)
+    codes = [process.returncode for process in processes]
+    assert codes == [0] * len(outs), [(out / "log").read_text()[-4000:] for out in outs]
+    return [Ran(out, most - before) for out in outs]
+
+
+def used_mib(gpu):
+    """What is taken of a GPU, 0 where there is none."""
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", gpu]
+    try:
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+
+
+@pytest.fixture(scope="module")
+def on_cpu(cache, tmp_path_factory):
+    return run(0, cache, tmp_path_factory.mktemp("cpu"))
+
+
+@pytest.fixture(scope="module")
+def on_gpu(cache, tmp_path_factory):
+    return run(SHARE, cache, *(tmp_path_factory.mktemp("gpu") for _ in range(2)))
+
+
+ON_GPU = pytest.mark.gpu
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=ON_GPU)])
+def ran(request):
+    return request.getfixturevalue(f"on_{request.param}")[0]
+
+
+def apart(one, other):
+    """The distance of two vectors, as a share of the first one's length."""
+    return np.linalg.norm(other - one) / np.linalg.norm(one)
+
+
+def test_gradients_in_sixteen_bits_are_nearly_those_of_float32(ran):
+    assert 0 < apart(ran.gradient("float32"), ran.gradient("bfloat16")) < SIXTEEN_BITS
+
+
+def test_xla_computes_the_same_gradients(ran):
+    assert apart(ran.gradient("float32"), ran.gradient("xla")) < OTHER_ORDER
+
+
+def test_a_resumed_trial_is_the_unbroken_one_where_sums_have_one_order(ran):
+    whole, resumed = ran.state("float32", 3), ran.state("resumed", 3)
+    assert whole.keys() == resumed.keys()
+    if "CPU" in ran.told["device"]:
+        assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
+    for name in whole:  # a GPU adds up in another order each time
+        assert apart(whole[name].ravel(), resumed[name].ravel()) < OTHER_ORDER
+
+
+@pytest.mark.parametrize(
+    ("ran", "way"),
+    [
+        ("cpu", "bfloat16"),
+        pytest.param("gpu", "bfloat16", marks=ON_GPU),
+        pytest.param("gpu", "float32", marks=ON_GPU),
+    ],
+    indirect=["ran"],
+)
+def test_an_export_of_what_was_trained_there_is_verified(ran, way, digits, tmp_path):
+    *_, (epoch, value, _) = ran.told["curves"][way]
+    request = ExportRequest(
+        checkpoint=ran.out / f"{way}-{epoch}.npz",
+        data=digits,
+        pictures_from=DIGITS,
+        formats=("keras",),
+        out=tmp_path / "bundle",
+        versions={},
+        recorded={epoch: value},
+    )
+    (artifact,) = export_bundle(request).manifest.artifacts
+    assert artifact.parity <= artifact.row.tolerance
+
+
+@ON_GPU
+@pytest.mark.parametrize(
+    ("way", "distance"),
+    [
+        ("float32", OTHER_ORDER),
+        ("tf32", TEN_BITS),
+        ("bfloat16", SIXTEEN_BITS),
+        ("bfloat16, xla", SIXTEEN_BITS),
+    ],
+)
+def test_a_gpu_computes_the_cpus_gradient(on_cpu, on_gpu, way, distance):
+    assert apart(on_cpu[0].gradient("float32"), on_gpu[0].gradient(way)) < distance
+
+
+@ON_GPU
+def test_two_trials_that_share_a_gpu_train_alike(on_gpu):
+    assert all("GPU" in ran.told["device"] for ran in on_gpu)
+    for way in on_gpu[0].told["curves"]:
+        losses = [[loss for _, _, loss in ran.told["curves"][way]] for ran in on_gpu]
+        np.testing.assert_allclose(*losses, rtol=TEN_BITS)
+
+
+@ON_GPU
+def test_each_has_all_memory_of_its_share_and_no_more(on_gpu):
+    (total, *_) = memory_mib()
+    limit = limit_mib(SHARE, total)
+    for ran in on_gpu:
+        assert 0.8 * limit < ran.told["memory_mib"] <= limit
+    assert on_gpu[0].used_mib <= len(on_gpu) * SHARE * total  # with what CUDA takes beside it
