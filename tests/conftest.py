@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -81,6 +82,32 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False  # the order of the folders begins with long ones
     return ByFolder(config, log)
+
+
+def _used_mib() -> int:
+    """What is taken of the first GPU, 0 where there is none."""
+    asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"]
+    try:
+        return int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+
+
+def _taken_mib(*processes: "subprocess.Popen[str]") -> int:
+    """The MiB of the first GPU that are taken at most until these processes end, beyond those that
+    are taken now.
+    """
+    before = most = _used_mib()
+    while any(process.poll() is None for process in processes):
+        most = max(most, _used_mib())
+        time.sleep(0.1)
+    return most - before
+
+
+@pytest.fixture(scope="session")
+def taken_mib() -> Callable[..., int]:
+    """Waits for processes that were just started, and tells how much of the GPU they took."""
+    return _taken_mib
 
 
 ImageFolder = Callable[[Mapping[str, int]], Path]

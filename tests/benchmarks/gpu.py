@@ -222,7 +222,7 @@ def _write_pictures(root: Path, count: int, px: int) -> None:
 def _print(rows: Sequence[Row], found: Card | None) -> None:
     machine = about()["machine"]
     print(f"{machine['processor']}, {machine['cores']} cores")
-    print("no GPU" if found is None else f"{found.name}, {found.memory_mib} MiB, {found.driver}")
+    print(f"{found.name}, {found.memory_mib} MiB, driver {found.driver}" if found else "no GPU")
     paces = {tuple(row[name] for name in _NAMES): row for row in rows if "work" in row}
     _print_paces(paces)
     searches = [row for row in rows if "search" in row]

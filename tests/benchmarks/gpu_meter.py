@@ -63,6 +63,11 @@ class Meter:
             self._over.wait(EVERY_S)
 
 
+def first_gpu() -> str:
+    """The first that this process may use, as nvidia-smi takes it; "" where it may use none."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+
+
 def card() -> Card | None:
     """The GPU, None where NVIDIA's driver does not answer."""
     words = ask("name,driver_version,memory.total")
@@ -71,10 +76,10 @@ def card() -> Card | None:
 
 def ask(fields: str) -> list[str]:
     """The answers of nvidia-smi to these fields, none where it gives none."""
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits", "-i", first]
+    first = first_gpu()
     if not first:
         return []
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits", "-i", first]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=True)
     except (OSError, subprocess.SubprocessError):

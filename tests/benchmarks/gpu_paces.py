@@ -4,9 +4,9 @@
 
 `gpu.py` starts it. SETUP says backbone, precision, jit, px, images, batch, repeats, cpus, gpus. A
 request is a line of JSON, the work and the program; the answer is a line of JSON: images a second,
-seconds that the first round took longer (tracing, compiling, of suffix also the pass), the GPU's busy share in the others,
-and bytes that TensorFlow had in use at most. Requests come one at a time. Weights and pictures are
-random.
+seconds that the first round took longer (tracing, compiling; of suffix the pass, too), the GPU's
+busy share and memory in the others, and what TensorFlow had in use at most. Requests come one at a
+time. Weights and pictures are random.
 
     pass    the frozen backbone over all pictures, to pooled vectors in memory
     kept    the same into the feature store, checksums and fsync included (tlsearch alone)
@@ -16,6 +16,7 @@ random.
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import importlib
 import itertools
@@ -34,16 +35,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 import vit
-from gpu_meter import Meter, card
+from gpu_meter import Meter, first_gpu
 
+from tlsearch.base.gpus import described
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.config.device import DeviceProfile, keras_policy
+from tlsearch.config.device import DeviceProfile, chosen, keras_policy
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore, TooLargeError
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.frozen.prefix import Features
+from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.cut import choose_cut
+from tlsearch.training.probe import pass_rows
 from tlsearch.training.runtime import apply, limit_threads
 from tlsearch.training.session import Session
 
@@ -156,11 +160,20 @@ def _by_tlsearch(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rou
 
 
 def profile(setup: Setup) -> DeviceProfile:
-    """As a study has it on this device, but for what is asked."""
-    found = card()
-    at_hand = DeviceProfile()
-    jit = (setup["backbone"],) if setup["jit"] else ()
-    return dataclasses.replace(at_hand, precision=setup["precision"], jit=jit)
+    """As a study of this precision, with XLA or without, has it on this device."""
+    backbone, precision = setup["backbone"], setup["precision"]
+    gpus = described(first_gpu()) if setup["gpus"] else None
+    device = chosen(precision, "on" if setup["jit"] else "off", [backbone], gpus)
+    if gpus is None:
+        return device
+    rows = _pass_rows(backbone, setup["px"], precision)
+    return dataclasses.replace(device, pass_rows=((backbone, rows),))
+
+
+@functools.cache
+def _pass_rows(backbone: str, px: int, precision: str) -> int:
+    """Measured without XLA, which would compile each number of rows that is tried."""
+    return pass_rows(load_backbone(backbone, "none", px, "gap", precision), px, jit=False)
 
 
 def _trial(setup: Setup, **depth: Any) -> TrialConfig:
