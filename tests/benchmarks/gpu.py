@@ -224,9 +224,11 @@ def _print(rows: Sequence[Row], found: Card | None) -> None:
     print(f"{machine['processor']}, {machine['cores']} cores")
     print(f"{found.name}, {found.memory_mib} MiB, driver {found.driver}" if found else "no GPU")
     paces = {tuple(row[name] for name in _NAMES): row for row in rows if "work" in row}
-    _print_paces(paces)
     searches = [row for row in rows if "search" in row]
-    _print_searches(searches)
+    if paces:
+        _print_paces(paces)
+    if searches:
+        _print_searches(searches)
     for line in _failures(rows):
         print(line)
     for line in _targets(paces, searches):

@@ -14,7 +14,7 @@ space: {backbone: strokes, unfrozen_layers: [0, 15]}
 trials: 4
 epochs: 3
 confirm: 0
-export: keras
+export: [keras]
 resources: {max_concurrent: 2}
 """
 NOTHING_MIB = 64  # of what a driver takes for itself

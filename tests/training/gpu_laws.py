@@ -3,13 +3,15 @@
     python gpu_laws.py SHARE CACHE OUT
 
 SHARE of a GPU, 0 for a CPU. Writes `OUT/WAY-EPOCH.npz`, the state of each way after each epoch, and
-`OUT/told.json`: the values and losses of each way by epoch, the device, and how many MiB of it the
-process could take before it trained. An epoch is one step, so that the first one's is a gradient.
+`OUT/told.json`: the values and losses of each way by epoch, or how it failed, the device, and how
+many MiB of it the process could take before it trained. An epoch is one step, so that the first
+one's is a gradient.
 """
 
 import contextlib
 import json
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,10 +74,13 @@ def main() -> None:
     limit_threads(1, share)
     memory = _memory_taken(limit_mib(share, granted_mib()[0])) if share else None
     data, store = prepare(DIGITS, cache), FeatureStore(out / "features", "float32")
-    curves = {}
+    curves, failed = {}, {}
     for name, way in {**WAYS, **(GPU_WAYS if share else {})}.items():
-        curves[name] = _curve(name, way, data, store, "gpu" if share else "cpu", out)
-    told = {"device": tf.ones(1).device, "memory_mib": memory, "curves": curves}
+        try:
+            curves[name] = _curve(name, way, data, store, "gpu" if share else "cpu", out)
+        except Exception:  # whatever a device raises: the other ways are told all the same
+            failed[name] = traceback.format_exc()
+    told = {"device": tf.ones(1).device, "memory_mib": memory, "curves": curves, "failed": failed}
     (out / "told.json").write_text(json.dumps(told))
 
 

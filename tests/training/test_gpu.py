@@ -39,8 +39,14 @@ class Ran:
     def told(self):
         return json.loads((self.out / "told.json").read_text())
 
+    def curve(self, way):
+        """Epoch, value and validation loss of each epoch."""
+        assert way not in self.told["failed"], self.told["failed"][way]
+        return self.told["curves"][way]
+
     def state(self, way, epoch, part):
         """All arrays of a part of what was saved, "model" or "optimizer", in one row."""
+        assert self.curve(way)
         arrays = load_checkpoint(self.out / f"{way}-{epoch}.npz").arrays
         names = sorted(name for name in arrays if name.startswith(part))
         return np.concatenate([arrays[name].ravel() for name in names])
@@ -119,7 +125,7 @@ def test_a_resumed_trial_is_the_unbroken_one(ran, part):
     indirect=["ran"],
 )
 def test_an_export_of_what_was_trained_there_is_verified(ran, way, digits, tmp_path):
-    *_, (epoch, value, _) = ran.told["curves"][way]
+    *_, (epoch, value, _) = ran.curve(way)
     request = ExportRequest(
         checkpoint=ran.out / f"{way}-{epoch}.npz",
         data=digits,
@@ -151,7 +157,7 @@ def test_a_gpu_computes_the_cpus_gradient(on_cpu, on_gpu, way, distance):
 def test_two_trials_that_share_a_gpu_train_alike(on_gpu):
     assert all("GPU" in ran.told["device"] for ran in on_gpu)
     for way in on_gpu[0].told["curves"]:
-        losses = [[loss for _, _, loss in ran.told["curves"][way]] for ran in on_gpu]
+        losses = [[loss for _, _, loss in ran.curve(way)] for ran in on_gpu]
         np.testing.assert_allclose(*losses, rtol=TEN_BITS)
 
 
