@@ -35,7 +35,7 @@ from tlsearch.base.gpus import limit_mib
 from tlsearch.config.catalog import BACKBONES
 
 HERE = Path(__file__).parent
-MODELS = ("resnet50", "mobilenet_v2", "efficientnet_v2_s", "vit_s")
+MODELS = ("resnet50", "mobilenet_v2", "efficientnet_v2_s", "vit_s")  # the last is in vit.py
 PRECISIONS = ("float32", "mixed_bfloat16", "tf32")
 PACES = (
     ("step", "tlsearch"),
@@ -54,7 +54,7 @@ ON_GPU = {"px": 224, "images": 4096, "batch": 128, "repeats": 2, "searched_image
 ON_CPU = {"px": 96, "images": 64, "batch": 16, "repeats": 2, "searched_images": 120}
 PUBLISHED = (
     "NVIDIA's published figures for training ResNet50 on one A100: 938 images/s in TF32, 2,470 in "
-    "mixed precision (BatchNorm trains there, and pictures are decoded)"
+    "mixed precision"
 )
 
 Take = Callable[[str, Callable[[], Row]], None]
