@@ -102,6 +102,30 @@ def test_backbones_lists_every_row_on_a_line() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_backbones_of_a_family_and_a_size_are_listed_alone(say: Callable[..., Said]) -> None:
+    limits = ("--max-params", "100", "--max-gmacs", "10", "--format", "json")
+    code, text, _ = say("backbones", "--family", "convnext", *limits)
+    named = [row["name"] for row in json.loads(text)]
+    assert (code, named) == (0, ["convnext_tiny", "convnext_small"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("--family", "convnex"), "--family: unknown family 'convnex', did you mean 'convnext'?"),
+        (
+            ("--family", "vgg", "--max-params", "3"),
+            "no backbone is that small; vgg16 has 14.7 million parameters",
+        ),
+    ],
+)
+def test_a_list_of_no_backbones_says_why(
+    asked: tuple[str, ...], told: str, say: Callable[..., Said]
+) -> None:
+    code, _, errors = say("backbones", *asked)
+    assert (code, told in errors) == (2, True)
+
+
 def test_an_unknown_backbone_has_no_cuts(say: Callable[..., Said]) -> None:
     code, _, told = say("backbones", "mobilenet_v22")
     assert (code, "did you mean 'mobilenet_v2'?" in told) == (2, True)
@@ -112,7 +136,15 @@ def test_backbones_as_json_hold_what_the_catalogue_holds(say: Callable[..., Said
     rows = json.loads(text)
     assert (code, [row["name"] for row in rows]) == (0, list(BACKBONES))
     for row in rows:
-        for key in ("image_px", "min_px", "layers", "multiply_adds", "parameters", "licence"):
+        for key in (
+            "family",
+            "image_px",
+            "min_px",
+            "layers",
+            "multiply_adds",
+            "parameters",
+            "licence",
+        ):
             assert row[key] == getattr(BACKBONES[row["name"]], key)
         anatomy = BACKBONES[row["name"]].anatomy
         assert (row["blocks"], row["first_trainable"]) == (anatomy.blocks, anatomy.least())

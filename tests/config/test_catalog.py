@@ -21,6 +21,9 @@ def test_a_backbone_is_whole_and_found_by_its_name(row: Backbone) -> None:
     assert row.layers > 0
     assert row.parameters < row.multiply_adds
     assert row.licence
+    assert row.family
+    assert (row.published is None) == (row.trained_on != "imagenet")
+    assert row.published is None or (50 < row.published.top1 < 90 and row.published.source)
 
 
 @ROWS

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlsearch.base.machine import PACKAGE
-from tlsearch.config.anatomy import ANATOMIES, Anatomy
+from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
+from tlsearch.config.networks.published import PUBLISHED, Published
 
 Preprocess = Literal["tf", "caffe", "torch", "none"]
 Direction = Literal["max", "min"]
@@ -20,10 +21,12 @@ class Backbone:
     function for this network, which ours must equal. `image_px` is the size it was made for, at
     which it takes `multiply_adds`, `min_px` the least it can be built for; `parameters` counts all,
     BatchNorm's statistics too. Up to `single_px` its last feature map has one place only.
+    `norm_after_pool`: its last layer is a normalisation that was trained on the pooled vector.
     `licence` is that of the pretrained weights.
     """
 
     name: str
+    family: str
     build: str
     preprocess: Preprocess
     reference: str
@@ -34,6 +37,7 @@ class Backbone:
     image_px: int = 224
     min_px: int = 32
     single_px: int = 32
+    norm_after_pool: bool = False
     options: dict[str, float | bool] = field(default_factory=dict)
     shipped: str | None = None
     trained_on: str = "imagenet"
@@ -43,6 +47,11 @@ class Backbone:
     def shipped_path(self) -> Path | None:
         """The weight file that travels with the package, for the offline backbones."""
         return None if self.shipped is None else weights_folder() / self.shipped
+
+    @property
+    def published(self) -> Published | None:
+        """How well its ImageNet weights classify; None where nobody says."""
+        return PUBLISHED.get(self.name)
 
     @property
     def default_weights(self) -> str:
@@ -62,10 +71,13 @@ def _family(
     min_px: int = 32,
     single_px: int = 32,
     home: str | None = None,
+    family: str | None = None,
+    norm_after_pool: bool = False,
 ) -> Callable[..., Backbone]:
     """Rows of one module of Keras' applications, which holds their preprocessing function.
 
-    `home` is the module of the functions that build them, where it is another one.
+    `home` is the module of the functions that build them, where it is another one; the family is
+    called like the module where it has no other name.
     """
     place = f"keras.applications.{module}"
 
@@ -81,6 +93,7 @@ def _family(
     ) -> Backbone:
         return Backbone(
             name=name,
+            family=family or module,
             build=f"{home or place}:{function}",
             preprocess=preprocess,
             reference=f"{place}:preprocess_input",
@@ -91,6 +104,7 @@ def _family(
             image_px=image_px,
             min_px=min_px,
             single_px=single_px,
+            norm_after_pool=norm_after_pool,
             licence=licence,
             **more,
         )
@@ -108,7 +122,12 @@ _efficientnet_v2 = _family("efficientnet_v2", "none")
 _resnet = _family("resnet", "caffe", "MIT")
 _resnet_v2 = _family("resnet_v2", "tf", "BSD")
 _densenet = _family("densenet", "torch", "BSD-3-Clause")
+# Keras' own has a layer less where two are one; see `training/network/plain_layers.py`.
+_convnext = _family("convnext", "none", "MIT", single_px=63, norm_after_pool=True)
 _inception_v3 = _family("inception_v3", "tf", min_px=75, single_px=106)
+_inception_resnet_v2 = _family("inception_resnet_v2", "tf", min_px=75, single_px=106)
+# Both have one preprocessing function, under two names.
+_vgg = _family(*("vgg16", "caffe", "CC-BY"), single_px=63, home="keras.applications", family="vgg")
 _xception = _family("xception", "tf", "MIT", min_px=71, single_px=0)
 
 
@@ -146,6 +165,10 @@ _ROWS = (
     _efficientnet("efficientnet_b1", "EfficientNetB1", 240, 685_522_832, 6_575_239, 339),
     _efficientnet("efficientnet_b2", "EfficientNetB2", 260, 992_153_872, 7_768_569, 339),
     _efficientnet("efficientnet_b3", "EfficientNetB3", 300, 1_825_605_392, 10_783_535, 384),
+    _efficientnet("efficientnet_b4", "EfficientNetB4", 380, 4_391_979_024, 17_673_823, 474),
+    _efficientnet("efficientnet_b5", "EfficientNetB5", 456, 10_264_336_752, 28_513_527, 576),
+    _efficientnet("efficientnet_b6", "EfficientNetB6", 528, 19_065_289_536, 40_960_143, 666),
+    _efficientnet("efficientnet_b7", "EfficientNetB7", 600, 37_743_324_192, 64_097_687, 813),
     _resnet("resnet50", "ResNet50", 224, 3_855_925_248, 23_587_712, 175),
     _resnet("resnet101", "ResNet101", 224, 7_568_146_432, 42_658_176, 345),
     _resnet("resnet152", "ResNet152", 224, 11_280_367_616, 58_370_944, 515),
@@ -164,6 +187,15 @@ _ROWS = (
     _efficientnet_v2("efficientnet_v2_b2", "EfficientNetV2B2", 260, 1_696_134_832, 8_769_374, 349),
     _efficientnet_v2("efficientnet_v2_b3", "EfficientNetV2B3", 300, 3_009_922_816, 12_930_622, 409),
     _efficientnet_v2("efficientnet_v2_s", "EfficientNetV2S", 384, 8_364_337_152, 20_331_360, 513),
+    _efficientnet_v2("efficientnet_v2_m", "EfficientNetV2M", 480, 24_581_180_384, 53_150_388, 740),
+    _efficientnet_v2(
+        "efficientnet_v2_l", "EfficientNetV2L", 480, 56_078_419_008, 117_746_848, 1028
+    ),
+    _convnext("convnext_tiny", "ConvNeXtTiny", 224, 4_454_763_264, 27_820_128, 137),
+    _convnext("convnext_small", "ConvNeXtSmall", 224, 8_682_944_256, 49_454_688, 263),
+    _convnext("convnext_base", "ConvNeXtBase", 224, 15_353_705_472, 87_566_464, 263),
+    _convnext("convnext_large", "ConvNeXtLarge", 224, 34_359_897_600, 196_230_336, 263),
+    _convnext("convnext_xlarge", "ConvNeXtXLarge", 224, 60_918_982_656, 348_147_968, 263),
     _densenet("densenet121", "DenseNet121", 224, 2_833_137_664, 7_037_504, 427),
     _densenet("densenet169", "DenseNet169", 224, 3_358_179_328, 12_642_880, 595),
     _densenet("densenet201", "DenseNet201", 224, 4_289_445_888, 18_321_984, 707),
@@ -171,7 +203,12 @@ _ROWS = (
     _resnet_v2("resnet101_v2", "ResNet101V2", 224, 7_192_428_544, 42_626_560, 377),
     _resnet_v2("resnet152_v2", "ResNet152V2", 224, 10_904_649_728, 58_331_648, 564),
     _inception_v3("inception_v3", "InceptionV3", 299, 5_711_168_096, 21_802_784, 311),
+    _inception_resnet_v2(
+        *("inception_resnet_v2", "InceptionResNetV2", 299, 13_154_258_016, 54_336_736, 780)
+    ),
     _xception("xception", "Xception", 299, 8_355_355_496, 20_861_480, 132),
+    _vgg("vgg16", "VGG16", 224, 15_346_630_656, 14_714_688, 19),
+    _vgg("vgg19", "VGG19", 224, 19_508_428_800, 20_024_384, 22),
 )
 
 BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from tlsearch.config.anatomy import Anatomy
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.catalog import BACKBONES, SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
 from tlsearch.config.device import EXACT, Precision
 from tlsearch.config.dimension import Frozen, Unfrozen, Units
+from tlsearch.config.networks.anatomy import Anatomy
 
 RATES = ("head_lr", "fine_tune_lr")
 DEPTHS = ("unfrozen_layers", "unfrozen_blocks")  # of which a space has one

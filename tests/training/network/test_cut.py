@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.backbone import load_backbone, outline
 from tlsearch.training.network.cut import choose_cut, trainable_layers
 from tlsearch.training.network.cut_costs import cut_costs
 
@@ -18,6 +18,7 @@ NETWORKS = (
     "mobilenet_v3_small",
     "densenet121",
     "inception_v3",
+    "convnext_tiny",
 )
 
 
@@ -39,10 +40,14 @@ def test_the_last_feature_map_of_the_smallest_images_has_one_place(backbone):
         ("inception_v3", 106, 1),
         ("inception_v3", 107, 2),
         ("xception", 71, 3),
+        ("convnext_tiny", 63, 1),
+        ("convnext_tiny", 64, 2),
+        ("vgg16", 63, 1),
+        ("vgg16", 64, 2),
     ],
 )
 def test_the_last_feature_map_has_one_place_up_to_a_size(name, px, places):
-    assert load_backbone(name, "none", px).model.output.shape[1] == places
+    assert outline(BACKBONES[name], px).output.shape[1] == places
     assert (px <= BACKBONES[name].single_px) == (places == 1)
 
 

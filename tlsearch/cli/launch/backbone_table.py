@@ -1,25 +1,57 @@
 """The table of backbones, and of the cuts of one, for people and for programs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from tlsearch.base.errors import ConfigError
 from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
-from tlsearch.config.catalog import Backbone, backbones
+from tlsearch.config.catalog import BACKBONES, Backbone, backbones
+from tlsearch.config.spelling import one_of
 
 if TYPE_CHECKING:
     from tlsearch.training.network.cut_costs import CutCost
 
-COLUMNS = ("backbone", "px", "min", "layers", "mult-adds", "params", "input", "weights")
+COLUMNS = ("backbone", "px", "min", "layers", "GMACs", "M params", "top-1", "input")
 
 
-def print_backbones(form: Literal["table", "json"]) -> None:
-    """Print a row a backbone, in the order of the catalogue."""
+def chosen(
+    family: str | None = None, max_params: float | None = None, max_gmacs: float | None = None
+) -> tuple[Backbone, ...]:
+    """The backbones of a family with so many million parameters and billion multiply-adds at most.
+
+    ConfigError where there is no such family, or none of it is that small.
+    """
+    known = dict.fromkeys(row.family for row in backbones())
+    if family is not None and family not in known:
+        raise ConfigError([f"--family: {one_of(known, 'family').why(family)}"])
+    rows = [row for row in backbones() if family in (None, row.family)]
+    small = tuple(
+        row
+        for row in rows
+        if (max_params is None or row.parameters <= max_params * 1e6)
+        and (max_gmacs is None or row.multiply_adds <= max_gmacs * 1e9)
+    )
+    if not small:
+        least = min(rows, key=lambda row: row.parameters)
+        raise ConfigError(
+            [
+                f"--max-params, --max-gmacs: no backbone is that small; {least.name} has "
+                f"{_millions(least)} million parameters and takes {_billions(least)} billion "
+                "multiply-adds"
+            ]
+        )
+    return small
+
+
+def print_backbones(rows: Sequence[Backbone], form: Literal["table", "json"]) -> None:
+    """Print a line a backbone."""
     if form == "json":
         import json
 
-        answer(json.dumps([_plain(row) for row in backbones()], indent=2) + "\n")
+        answer(json.dumps([_plain(row) for row in rows], indent=2) + "\n")
     else:
-        print_table(COLUMNS, [_cells(row) for row in backbones()], ("layers", "weights", "input"))
+        print_table(COLUMNS, [_cells(row) for row in rows], ("layers", "input", "min"))
 
 
 CUT_COLUMNS = (
@@ -34,10 +66,6 @@ CUT_COLUMNS = (
 
 def print_cuts(name: str, form: Literal["table", "json"]) -> None:
     """Print a row a place at which this backbone can be cut in two; imports TensorFlow."""
-    from tlsearch.base.errors import ConfigError
-    from tlsearch.config.catalog import BACKBONES
-    from tlsearch.config.spelling import one_of
-
     if name not in BACKBONES:
         raise ConfigError([one_of(BACKBONES, "backbone").why(name)])
     from tlsearch.training.network.cut_costs import cut_costs
@@ -57,8 +85,8 @@ def _blocks_told(row: Backbone) -> str:
     """What the blocks of a backbone are, and how few layers train nothing."""
     anatomy = row.anatomy
     return (
-        f"{anatomy.blocks} {anatomy.block}s; the last {anatomy.least()} layers are the fewest of "
-        "which one trains"
+        f"{anatomy.blocks} {anatomy.block}s; something trains from {anatomy.least()} unfrozen "
+        "layers on"
     )
 
 
@@ -76,6 +104,7 @@ def _cut_cells(cut: "CutCost") -> list[str]:
 def _plain(row: Backbone) -> dict[str, Any]:
     return {
         "name": row.name,
+        "family": row.family,
         "image_px": row.image_px,
         "min_px": row.min_px,
         "layers": row.layers,
@@ -85,6 +114,8 @@ def _plain(row: Backbone) -> dict[str, Any]:
         "first_trainable": row.anatomy.least(),
         "multiply_adds": row.multiply_adds,
         "parameters": row.parameters,
+        "top1": row.published and row.published.top1,
+        "top1_source": row.published and row.published.source,
         "preprocessing": _preprocessing(row),
         "weights": row.default_weights,
         "trained_on": row.trained_on,
@@ -98,11 +129,19 @@ def _cells(row: Backbone) -> list[str]:
         str(row.image_px),
         str(row.min_px),
         str(row.layers),
-        f"{row.multiply_adds / 1e6:.0f} M".rjust(len("mult-adds")),
-        f"{row.parameters / 1e6:.1f} M".rjust(len("params")),
+        _billions(row),
+        _millions(row),
+        "-" if row.published is None else f"{row.published.top1}%",
         _preprocessing(row),
-        row.default_weights,
     ]
+
+
+def _billions(row: Backbone) -> str:
+    return f"{row.multiply_adds / 1e9:.3f}"
+
+
+def _millions(row: Backbone) -> str:
+    return f"{row.parameters / 1e6:.1f}"
 
 
 def _preprocessing(row: Backbone) -> str:

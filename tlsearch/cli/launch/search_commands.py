@@ -140,20 +140,32 @@ def backbones(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="One, to see where it can be cut.")
     ] = None,
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this family, e.g. convnext.")
+    ] = None,
+    max_params: Annotated[
+        float | None, typer.Option(min=0, metavar="M", help="Million parameters at most.")
+    ] = None,
+    max_gmacs: Annotated[
+        float | None, typer.Option(min=0, metavar="G", help="Billion multiply-adds at most.")
+    ] = None,
     format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
 ) -> None:
     """List the backbones that a search space can name, or the cuts of one.
 
-    `px` is the size that each was made for, `min` the least; multiply-adds are of one image of
-    `px`, parameters those without the top. `input` is the preprocessing that comes with it: tf
-    (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. Of one backbone: at
-    which layers its frozen part can end, for how many unfrozen layers and blocks each serves, how
-    many numbers of an image are kept there, and the multiply-adds that are left to train.
+    `px` is the size that each was made for, `min` the least; GMACs are billion multiply-adds of
+    one image of `px`, parameters those without the top. `top-1` is the published accuracy on
+    ImageNet (`--format json` says who publishes it); where there is none, the weights were
+    pretrained on something else and ship with tlsearch. `input` is the preprocessing that comes
+    with a backbone: tf (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. Of
+    one backbone: at which layers its frozen part can end, for how many unfrozen layers and blocks
+    each serves, how many numbers of an image are kept there, and the multiply-adds that are left
+    to train.
     """
-    from tlsearch.cli.launch.backbone_table import print_backbones, print_cuts
+    from tlsearch.cli.launch.backbone_table import chosen, print_backbones, print_cuts
 
     if name is None:
-        print_backbones(format)
+        print_backbones(chosen(family, max_params, max_gmacs), format)
     else:
         print_cuts(name, format)
 

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from filelock import FileLock
+from keras.src.backend.common import global_state
 from keras.src.utils import file_utils
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ from tlsearch.config.device import EXACT, keras_policy
 from tlsearch.pace import POOLED
 from tlsearch.training.network.cut import Sections, cut_in_two
 from tlsearch.training.network.identity import network_digest
+from tlsearch.training.network.plain_layers import in_plain_layers
 
 # Statistics of ImageNet as the networks of each convention were trained with them, in RGB order.
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
@@ -139,7 +141,7 @@ def load_backbone(
     row = BACKBONES[name]
     meant = row.default_weights if weights == "default" else weights
     with _dtype_policy(keras_policy(precision)):
-        model = _build(row, meant, image_px)
+        model = in_plain_layers(_build(row, meant, image_px))
     _compute_preprocessing_whole(model)
     _name_by_place(model)
     return LoadedBackbone(
@@ -155,19 +157,55 @@ def load_backbone(
             if isinstance(layer, kind)
         ),
         digest=network_digest(model),
-        pooled=pool(model.output, pooling),
+        pooled=_pooled(model, row, pooling),
         precision=precision,
     )
 
 
-def pool(maps: Any, pooling: str) -> Any:
-    """Feature maps (n, height, width, channels) -> float32 vectors, pooled as the name says."""
+def outline(row: Backbone, image_px: int) -> keras.Model:
+    """The layers of a catalogue row without values: built soon, and of hardly any memory."""
+    with _without_values():
+        model = in_plain_layers(_build(row, "none", image_px), values=False)
+    _name_by_place(model)
+    return model
+
+
+@contextlib.contextmanager
+def _without_values() -> Iterator[None]:
+    """While it is open, variables get a shape alone, and Keras never gives them a value later."""
+    waiting = "uninitialized_variables"
+    before = global_state.get_global_attribute(waiting, [])
+    global_state.set_global_attribute(waiting, [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(waiting, before)
+
+
+def _pooled(model: keras.Model, row: Backbone, pooling: str) -> Any:
+    """The pooled vector behind a network, by a pooling of the catalogue.
+
+    ConvNeXt's last normalisation belongs behind the pooling, as where Keras itself pools; Keras'
+    network of feature maps has it before.
+    """
+    if pooling == "flatten" or not row.norm_after_pool:
+        return pool(model.output, pooling)
+    norm = model.layers[-1]
+    norm.dtype_policy = EXACT
+    return pool(norm.input, pooling, norm)
+
+
+def pool(maps: Any, pooling: str, norm: Callable[[Any], Any] = lambda pooled: pooled) -> Any:
+    """Feature maps (n, height, width, channels) -> float32 vectors, by a pooling of the catalogue,
+    each of them through `norm`.
+    """
     if pooling == "flatten":
         return keras.layers.Flatten(name=POOLED, dtype=EXACT)(maps)
-    mean = keras.layers.GlobalAveragePooling2D(name=POOLED, dtype=EXACT)(maps)
+    mean = norm(keras.layers.GlobalAveragePooling2D(name=POOLED, dtype=EXACT)(maps))
     if pooling == "gap":
         return mean
-    highest = keras.layers.GlobalMaxPooling2D(name="pool_max", dtype=EXACT)(maps)
+    highest = norm(keras.layers.GlobalMaxPooling2D(name="pool_max", dtype=EXACT)(maps))
     return keras.layers.Concatenate(name="pool_both", dtype=EXACT)([mean, highest])
 
 
@@ -236,15 +274,20 @@ def _compute_preprocessing_whole(model: keras.Model) -> None:
 
 
 def _name_by_place(model: keras.Model) -> None:
-    """Rename layers that Keras numbered in the order in which this process made them.
+    """Rename layers and operations that Keras numbered in the order in which this process made
+    them.
 
-    Features and checkpoints are kept by the names of layers, so another process must find the
-    same ones: "add_7" of a second Xception is "add" of the first.
+    Features and checkpoints are kept by these names, so another process must find the same ones:
+    "add_7" of a second Xception is "add" of the first.
     """
     for place, layer in enumerate(model.layers):
         kind = re.sub(r"_\d+$", "", layer.name)
         if kind.replace("_", "") == type(layer).__name__.lower():
             layer.name = f"{kind}_at_{place}"
+    for place, operation in enumerate(model.operations):
+        if not isinstance(operation, keras.layers.Layer):
+            kind = re.sub(r"_\d+$", "", operation.name)
+            operation.name = f"{kind}_operation_at_{place}"
 
 
 def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.Model:

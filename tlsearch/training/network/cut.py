@@ -12,8 +12,8 @@ from tlsearch.pace import POOLED
 class Cut:
     """A single-tensor point: layers up to and including `index` are the frozen prefix.
 
-    `name` is the layer whose output crosses it; `whole` where that is the network's input, so
-    that nothing is frozen before it.
+    `name` is the layer, or the operation behind it, whose output crosses it; `whole` where that is
+    the network's input, so that nothing is frozen before it.
     """
 
     name: str
@@ -23,16 +23,21 @@ class Cut:
 
 
 def cut_points(model: keras.Model) -> list[Cut]:
-    """Every point at which one tensor alone feeds all later layers, from the input on."""
-    layers = model.layers
-    index = {id(layer): i for i, layer in enumerate(layers)}
+    """Every point at which one tensor alone feeds all later layers, from the input on.
+
+    Branches may join in a layer or in an operation such as `a + b`, which is no layer.
+    """
+    operations = model.operations
+    index = {id(operation): i for i, operation in enumerate(operations)}
     last_use = _last_use(model, index)
     cuts: list[Cut] = []
     crossing: set[int] = set()
-    for i in range(len(layers)):
+    layers = -1
+    for i, operation in enumerate(operations):
+        layers += isinstance(operation, keras.layers.Layer)
         crossing = {source for source in (*crossing, i) if last_use.get(source, -1) > i}
-        if crossing == {i}:  # where it is an earlier layer, that one is the point
-            cuts.append(Cut(layers[i].name, i, layers[i].output, whole=i == 0))
+        if crossing == {i}:  # where it is an earlier one, that one is the point
+            cuts.append(Cut(operation.name, layers, operation.output, whole=i == 0))
     return cuts
 
 
@@ -40,8 +45,7 @@ def choose_cut(model: keras.Model, unfrozen_layers: int | Literal["all"]) -> Cut
     """The deepest cut point at or before the first of the last `unfrozen_layers` layers."""
     total = len(model.layers)
     first = 0 if unfrozen_layers == "all" else max(0, total - unfrozen_layers)
-    points = cut_points(model)
-    return max((cut for cut in points if cut.index < max(first, 1)), key=lambda cut: cut.index)
+    return [cut for cut in cut_points(model) if cut.index < max(first, 1)][-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +82,14 @@ def trainable_layers(model: keras.Model, unfrozen_layers: int | Literal["all"]) 
 
 
 def _last_use(model: keras.Model, index: dict[int, int]) -> dict[int, int]:
-    """Layer index -> index of the last layer that reads its output (the output counts as one)."""
+    """Operation -> the last one that reads its output, by place (the output counts as one)."""
     last: dict[int, int] = {}
-    for i, layer in enumerate(model.layers):
-        for node in layer._inbound_nodes:
+    for i, operation in enumerate(model.operations):
+        for node in operation._inbound_nodes:
             for tensor in node.input_tensors:
                 source = index.get(id(tensor._keras_history.operation))
                 if source is not None:
                     last[source] = max(last.get(source, -1), i)
     output = index[id(model.outputs[0]._keras_history.operation)]
-    last[output] = len(model.layers)
+    last[output] = len(model.operations)
     return last

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.backbone import outline
 from tlsearch.training.network.cut import cut_points
 from tlsearch.training.network.multiply_adds import forward
 
@@ -29,7 +29,7 @@ class CutCost:
 
 def cut_costs(name: str) -> list[CutCost]:
     """Every cut of a row of the catalogue, the deepest first; its weights are not needed."""
-    model = load_backbone(name, "none", BACKBONES[name].image_px).model
+    model = outline(BACKBONES[name], BACKBONES[name].image_px)
     layers, found = list(model.layers), []
     for point in reversed(cut_points(model)):
         behind = forward(layers[point.index + 1 :])

@@ -13,8 +13,8 @@ DECISIVE = frozenset(
     (
         *("activation", "axis", "center", "cropping", "data_format", "depth_multiplier"),
         *("dilation_rate", "epsilon", "filters", "groups", "invert", "keepdims", "kernel_size"),
-        *("max_value", "negative_slope", "offset", "padding", "pool_size", "rate", "scale"),
-        *("strides", "target_shape", "threshold", "use_bias"),
+        *("max_value", "negative_slope", "offset", "padding", "pool_size", "rate", "rms_scaling"),
+        *("scale", "strides", "target_shape", "threshold", "use_bias"),
     )
 )
 

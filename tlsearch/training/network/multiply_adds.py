@@ -9,9 +9,12 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers
 
 
 def multiply_adds(layer: Any) -> int:
-    """Multiplications with a weight in one forward pass of one image; 0 for other layers."""
+    """Multiplications with a weight in one forward pass of one image; 0 for other layers.
+
+    A dense layer is applied at every place of a feature map.
+    """
     if isinstance(layer, keras.layers.Dense):
-        return int(math.prod(layer.kernel.shape))
+        return int(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape))
     if not isinstance(layer, _CONVOLUTIONS):
         return 0
     _, height, width, _ = layer.output.shape

@@ -19,8 +19,8 @@ class Anatomy:
 
     One letter a layer: `w` holds weights that can train, `b` is a BatchNorm, `d` a dropout, `o`
     any other. A capital letter marks a layer behind which the network can be cut: everything later
-    hangs on its output alone. The first word is the stem, each further word a block with what
-    follows it; `word*3` is three such blocks.
+    hangs on its output alone, or on a sum that it ends. The first word is the stem, each further
+    word a block with what follows it; `word*3` is three such blocks.
     """
 
     block: str
@@ -106,26 +106,37 @@ _SEPARABLE = "separable block"
 _INVERTED = "inverted residual block"
 _RESIDUAL = "residual block"
 _DENSE = "dense block"
+_INCEPTION = "inception block"
+_CONVOLUTION = "convolution block"
 
 
-def _efficientnet(fifth: int, sixth: int, seventh: int) -> Anatomy:
-    """EfficientNet B1 to B3, by how many blocks their last large stages repeat."""
-    return Anatomy(
-        _INVERTED,
-        "OOOOWBO WBOoowwOWB wbooowwowbdO WBOOWBOoowwOWB wbowbooowwowbdO*2 WBOOWBOoowwOWB "
-        f"wbowbooowwowbdO*2 WBOOWBOoowwOWB wbowbooowwowbdO*{fifth} WBOWBOoowwOWB "
-        f"wbowbooowwowbdO*{sixth} WBOOWBOoowwOWB wbowbooowwowbdO*{seventh} WBOWBOoowwOWB "
-        "wbowbooowwowbdOWBO",
+def _efficientnet(*further: int) -> Anatomy:
+    """EfficientNet B1 to B7, by how many blocks follow the first one of each stage."""
+    padded, plain = "WBOOWBOoowwOWB", "WBOWBOoowwOWB"
+    firsts = ("WBOoowwOWB", padded, padded, padded, plain, padded, plain)
+    agains = ("wbooowwowbdO", *["wbowbooowwowbdO"] * 6)
+    stages = "".join(
+        f" {first}" + f" {again}" * more
+        for first, again, more in zip(firsts, agains, further, strict=True)
     )
+    return Anatomy(_INVERTED, f"OOOOWBO{stages}WBO")
 
 
-def _efficientnet_v2(first: str, fused: int, fourth: int, fifth: int, sixth: int) -> Anatomy:
-    """EfficientNetV2 by its stem with the first stage, and by how many blocks a stage repeats."""
+def _efficientnet_v2(first: str, fused: int, *further: int) -> Anatomy:
+    """EfficientNetV2 by its stem with the first stage, and by how many blocks follow the first one
+    of each later stage: two fused ones alike, then others.
+    """
+    stages = "".join(" WBOWBOoowwOWB" + " wbowbooowwowbdO" * more for more in further)
+    return Anatomy(_INVERTED, f"{first}{f' WBOWB wbowbdO*{fused}' * 2}{stages}WBO")
+
+
+def _convnext(third: int) -> Anatomy:
+    """ConvNeXt by how many blocks its third stage has; a block ends with what downsamples."""
+    block = "wwwowwO"
+    stage = f"{block}*2 {block}WW"
     return Anatomy(
-        _INVERTED,
-        f"{first} WBOWB wbowbdO*{fused} WBOWB wbowbdO*{fused} WBOWBOoowwOWB "
-        f"wbowbooowwowbdO*{fourth} WBOWBOoowwOWB wbowbooowwowbdO*{fifth} WBOWBOoowwOWB "
-        f"wbowbooowwowbdO*{sixth} wbowbooowwowbdOWBO",
+        "ConvNeXt block",
+        f"OOWW {stage} {stage} {block}*{third - 1} {block}WW {block}*2 {block}W",
     )
 
 
@@ -190,14 +201,25 @@ ANATOMIES: dict[str, Anatomy] = {
         "WBOOWBOoowwOWB wbowbooowwowbdO*2 WBOWBOoowwOWB wbowbooowwowbdO*2 WBOOWBOoowwOWB "
         "wbowbooowwowbdO*3 WBOWBOoowwOWBWBO",
     ),
-    "EfficientNetB1": _efficientnet(3, 3, 4),
-    "EfficientNetB2": _efficientnet(3, 3, 4),
-    "EfficientNetB3": _efficientnet(4, 4, 5),
-    "EfficientNetV2B0": _efficientnet_v2("OOOWBO WBO", 1, 2, 4, 6),
-    "EfficientNetV2B1": _efficientnet_v2("OOOWBO WBO wbodO", 2, 3, 5, 7),
-    "EfficientNetV2B2": _efficientnet_v2("OOOWBO WBO wbodO", 2, 3, 5, 8),
-    "EfficientNetV2B3": _efficientnet_v2("OOOWBO WBO wbodO", 2, 4, 6, 10),
-    "EfficientNetV2S": _efficientnet_v2("OOWBO wboO wbodO", 3, 5, 8, 13),
+    "EfficientNetB1": _efficientnet(1, 2, 2, 3, 3, 4, 1),
+    "EfficientNetB2": _efficientnet(1, 2, 2, 3, 3, 4, 1),
+    "EfficientNetB3": _efficientnet(1, 2, 2, 4, 4, 5, 1),
+    "EfficientNetB4": _efficientnet(1, 3, 3, 5, 5, 7, 1),
+    "EfficientNetB5": _efficientnet(2, 4, 4, 6, 6, 8, 2),
+    "EfficientNetB6": _efficientnet(2, 5, 5, 7, 7, 10, 2),
+    "EfficientNetB7": _efficientnet(3, 6, 6, 9, 9, 12, 3),
+    "EfficientNetV2B0": _efficientnet_v2("OOOWBO WBO", 1, 2, 4, 7),
+    "EfficientNetV2B1": _efficientnet_v2("OOOWBO WBO wbodO", 2, 3, 5, 8),
+    "EfficientNetV2B2": _efficientnet_v2("OOOWBO WBO wbodO", 2, 3, 5, 9),
+    "EfficientNetV2B3": _efficientnet_v2("OOOWBO WBO wbodO", 2, 4, 6, 11),
+    "EfficientNetV2S": _efficientnet_v2("OOWBO wboO wbodO", 3, 5, 8, 14),
+    "EfficientNetV2M": _efficientnet_v2("OOWBO wboO wbodO*2", 4, 6, 13, 17, 4),
+    "EfficientNetV2L": _efficientnet_v2("OOWBO wboO wbodO*3", 6, 9, 18, 24, 6),
+    "ConvNeXtTiny": _convnext(9),
+    "ConvNeXtSmall": _convnext(27),
+    "ConvNeXtBase": _convnext(27),
+    "ConvNeXtLarge": _convnext(27),
+    "ConvNeXtXLarge": _convnext(27),
     "ResNet50": _resnet(3, 5),
     "ResNet101": _resnet(3, 22),
     "ResNet152": _resnet(7, 35),
@@ -208,10 +230,17 @@ ANATOMIES: dict[str, Anatomy] = {
     "DenseNet169": _densenet(31, 31),
     "DenseNet201": _densenet(47, 31),
     "InceptionV3": Anatomy(
-        "inception block",
+        _INCEPTION,
         "OWBOWBOWBOOWBOWBOO wbowwbbooowwwwbbbbooooO*3 wbowbowwbboooO "
         "wbowbowwbboowwbbooowwwwbbbbooooO*4 wbowbowwbboowwbboooO wbowwbboowwwwowbbbbwboooobooooO*2",
     ),
+    "InceptionResNetV2": Anatomy(
+        _INCEPTION,
+        "OWBOWBOWBOOWBOWBOO wbowwbbooowwwwbbbbooooO wbowwbboowwwbbboooowOO*10 wbowbowwbboooO "
+        "wbowbowwbbooowOO*20 wbowwwbbbooowwwbbbooooO wbowbowwbbooowOO*9 wbowbowwbbooowOWBO",
+    ),
+    "VGG16": Anatomy(_CONVOLUTION, "O WWO WWO WWWO*3"),
+    "VGG19": Anatomy(_CONVOLUTION, "O WWO WWO WWWWO*3"),
     "Xception": Anatomy(
         _SEPARABLE,
         "O WBOWBO wbowbwobO owbowbwobO*2 owbowbowbO*8 owbowbwobO WBOWBO",

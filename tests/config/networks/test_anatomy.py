@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.config.anatomy import ANATOMIES, Anatomy
+from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
 
 SMALL = Anatomy("block", "OWBO WBOwbwO*2 owdoOBO")
 anatomies = st.sampled_from([SMALL, *ANATOMIES.values()])

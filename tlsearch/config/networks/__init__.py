@@ -1,0 +1,1 @@
+"""What is known of networks without TensorFlow: their layers and blocks, and how well they do."""

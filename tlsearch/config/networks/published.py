@@ -1,0 +1,48 @@
+"""How well pretrained backbones classify ImageNet, as others published it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """The top-1 accuracy on ImageNet's validation images in percent, and who says so."""
+
+    top1: float
+    source: str
+
+
+_KERAS = "keras.io/api/applications"
+_KERAS_MOBILENET_V3 = "keras.io/api/applications/mobilenet"
+_SLIM = "github.com/tensorflow/models, research/slim/nets/mobilenet"
+_MOBILENET_PAPER = "arXiv 1704.04861, table 6"
+
+_TABLES: dict[str, dict[str, float]] = {
+    _KERAS: {
+        "mobilenet_v2": 71.3, "mobilenet": 70.4, "efficientnet_b0": 77.1, "efficientnet_b1": 79.1,
+        "efficientnet_b2": 80.1, "efficientnet_b3": 81.6, "efficientnet_b4": 82.9,
+        "efficientnet_b5": 83.6, "efficientnet_b6": 84.0, "efficientnet_b7": 84.3,
+        "resnet50": 74.9, "resnet101": 76.4, "resnet152": 76.6, "resnet50_v2": 76.0,
+        "resnet101_v2": 77.2, "resnet152_v2": 78.0, "efficientnet_v2_b0": 78.7,
+        "efficientnet_v2_b1": 79.8, "efficientnet_v2_b2": 80.5, "efficientnet_v2_b3": 82.0,
+        "efficientnet_v2_s": 83.9, "efficientnet_v2_m": 85.3, "efficientnet_v2_l": 85.7,
+        "convnext_tiny": 81.3, "convnext_small": 82.3, "convnext_base": 85.3,
+        "convnext_large": 86.3, "convnext_xlarge": 86.7, "densenet121": 75.0, "densenet169": 76.2,
+        "densenet201": 77.3, "inception_v3": 77.9, "inception_resnet_v2": 80.3, "xception": 79.0,
+        "vgg16": 71.3, "vgg19": 71.3,
+    },
+    _KERAS_MOBILENET_V3: {
+        "mobilenet_v3_small": 68.1, "mobilenet_v3_large": 75.6, "mobilenet_v3_minimalistic": 72.3,
+    },
+    _SLIM: {
+        "mobilenet_v2_035": 60.3, "mobilenet_v2_050": 65.4, "mobilenet_v2_075": 69.8,
+        "mobilenet_v2_130": 74.4, "mobilenet_v2_140": 75.0,
+    },
+    _MOBILENET_PAPER: {"mobilenet_025": 50.6, "mobilenet_050": 63.7},
+}  # fmt: skip
+
+# By the name of the backbone; what was not pretrained on ImageNet has no row.
+PUBLISHED: dict[str, Published] = {
+    name: Published(top1, source)
+    for source, table in _TABLES.items()
+    for name, top1 in table.items()
+}
