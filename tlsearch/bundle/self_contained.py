@@ -23,6 +23,8 @@ _VALUES = frozenset(("__keras_tensor__", "__numpy__", "__tensor__", "__tuple__")
 _CLASSES = {
     "keras": {"DTypePolicy"},
     "keras.dtype_policies": {"DTypePolicy"},
+    "keras.src.applications.convnext": {"LayerScale"},
+    "keras.src.applications.inception_resnet_v2": {"CustomScaleLayer"},
     "keras.src.models.functional": {"Functional"},
     "keras.src.ops.numpy": {"Add", "Divide", "Multiply", "Subtract", "TrueDivide"},
     "keras.layers": {

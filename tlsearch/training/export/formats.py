@@ -112,11 +112,22 @@ def _onnx(model: Exportable, path: Path) -> None:
     # tf2onnx takes captured constants, such as the mean of Normalization, for inputs: freeze them.
     frozen = convert_variables_to_constants_v2(_signature(model.square).get_concrete_function())
     serve = tf.function(lambda image: {"probabilities": frozen(image)[0]}, [signature])
-    graph, _ = tf2onnx.convert.from_function(serve, [signature])
+    known: dict[str, Any] = {"Erfc": (_erfc, [])}
+    graph, _ = tf2onnx.convert.from_function(serve, [signature], custom_op_handlers=known)
     for tensor in (*graph.graph.input, *graph.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
+
+
+def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
+    """TensorFlow computes GELU by erfc(x), which ONNX knows as 1 - erf(x) only."""
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    one = graph.make_const(f"{node.name}_one", np.array(1, np.float32))
+    erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=dtypes)
+    graph.remove_node(node.name)
+    inputs = [one.output[0], erf.output[0]]
+    graph.make_node("Sub", inputs, outputs=node.output, shapes=shapes, dtypes=dtypes)
 
 
 def _convert(model: Exportable, path: Path, settle: Callable[[Any], None]) -> None:
