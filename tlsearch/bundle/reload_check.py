@@ -1,38 +1,40 @@
 """A clean process that reloads one artifact and says what it predicts and how long it takes.
 
-    python -m tlsearch.bundle.reload_check REQUEST.json
+    python -m tlsearch.bundle.reload_check FORMAT THREADS FOLDER
 
-It imports the artifact's own runtime and nothing of the training that made it. The request names
-the file, its format, the pictures and where to write; the answer is `probabilities.npy` and
-`latency.json` there.
+It imports the artifact's own runtime and nothing of the training that made it, before there is a
+file. Its standard input then names the file in a line of JSON, and shows it pictures: height and
+width as two integers of four bytes, and the pixels. Once the input ends the answer is
+`probabilities.npy` and `latency.json` in FOLDER.
 """
 
 import contextlib
 import json
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.cores import in_order
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import write_json
 from tlsearch.bundle import runtimes
-from tlsearch.bundle.open_bundle import OpenModel
+from tlsearch.bundle.open_bundle import OpenModel, batched
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
-from tlsearch.data.depth import Bits
 
 RUNS = 50
 WARM_UP_RUNS = 3
-DONE = "done"  # a file with a byte for each picture that is predicted
-LOOK_EVERY_S = 0.5
+SAID = "stderr"
+_SIZE = struct.Struct("<II")  # height and width of a picture
 
 
 @dataclass(frozen=True)
@@ -43,80 +45,103 @@ class Checked:
     latency_ms: dict[str, float]
 
 
-def check_in_clean_process(
-    file: Path,
-    form: ExportFormat,
-    pictures: Sequence[Path],
-    image_px: int,
-    threads: int,
-    time_batches: Sequence[int] = (),
-    bits: Bits | None = None,
-    done: Callable[[int], object] = lambda pictures: None,
-) -> Checked:
-    """Predict picture files with an artifact in a process of its own, and time batches of it.
-
-    `bits` says at which depth pictures of 16 bits are read; `done` is told now and then how many
-    pictures are predicted.
+class CleanProcess:
+    """A process for one file of a format. It imports the runtime of the format at once, which takes
+    seconds, so it is begun before the file is there. It ends when it has answered, when it is
+    closed, or with the process that began it.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        request = {
-            "file": str(file.absolute()),
-            "format": form.name,
-            "pictures": [str(path.absolute()) for path in pictures],
-            "image_px": image_px,
-            "threads": threads,
-            "time_batches": list(time_batches),
-            "bits": None if bits is None else list(bits.items()),
-            "out": folder,
-        }
-        write_json(Path(folder) / "request.json", request)
-        _run_child(Path(folder) / "request.json", file, done)
-        probabilities = np.load(Path(folder) / "probabilities.npy", allow_pickle=False)
-        latency = json.loads((Path(folder) / "latency.json").read_text())
-    return Checked(probabilities, latency)
+
+    def __init__(self, form: ExportFormat, threads: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tlsearch-check-")
+        self._out = Path(self._folder.name)
+        self._file = Path(form.file)
+        command = [sys.executable, "-m", "tlsearch.bundle.reload_check"]
+        with (self._out / SAID).open("wb") as said:  # a pipe that nobody reads would fill up
+            self._child = subprocess.Popen(
+                [*command, form.name, str(threads), self._folder.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+            )
+
+    def __enter__(self) -> "CleanProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def load(self, file: Path, image_px: int, time_batches: Sequence[int] = ()) -> None:
+        """Name the file, and the sizes of the batches to time once the pictures are predicted."""
+        self._file = file.absolute()
+        request = {"file": str(self._file), "px": image_px, "time_batches": list(time_batches)}
+        self._send(json.dumps(request).encode() + b"\n")
+
+    def show(self, pixels: NDArray[Any]) -> None:
+        """Have it predict one more picture, (height, width, 3) uint8; waits while it is busy."""
+        self._send(_SIZE.pack(*pixels.shape[:2]))
+        self._send(np.ascontiguousarray(pixels).data)
+
+    def answer(self) -> Checked:
+        """What it found, once it has ended; RecordError where the file cannot be used."""
+        with contextlib.suppress(BrokenPipeError):
+            self._input.close()
+        code = self._child.wait()
+        if code:
+            said = (self._out / SAID).read_text(errors="replace")
+            raise self._failed(said, f"exit code {code}")
+        probabilities = np.load(self._out / "probabilities.npy", allow_pickle=False)
+        return Checked(probabilities, json.loads((self._out / "latency.json").read_text()))
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        self._child.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._input.close()
+        self._child.wait()
+        self._folder.cleanup()
+
+    @property
+    def _input(self) -> Any:
+        assert self._child.stdin is not None, "opened as a pipe"
+        return self._child.stdin
+
+    def _send(self, data: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and its answer says why
+            self._input.write(data)
+
+    def _failed(self, said: str, otherwise: str) -> RecordError:
+        reason = (said.strip().splitlines() or [otherwise])[-1]
+        reason = reason.replace(str(self._file), self._file.name)  # it stands in a scratch folder
+        return RecordError(f"{self._file.name}: cannot be used in a clean process ({reason})")
 
 
-def _run_child(request: Path, file: Path, done: Callable[[int], object]) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tlsearch.bundle.reload_check", str(request)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with child:
-        said = _awaited(child, request.with_name(DONE), done)
-    if child.returncode != 0:
-        reason = (said.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-        reason = reason.replace(str(file.absolute()), file.name)  # which stands in a scratch folder
-        raise RecordError(f"{file.name}: cannot be used in a clean process ({reason})")
+def main(form_name: str, threads: str, folder: str) -> None:
+    """Answer one request; nothing where the input ends before there is one."""
+    form, out = EXPORT_FORMATS[form_name], Path(folder)
+    runtimes.warm(form, int(threads))
+    request = json.loads(sys.stdin.buffer.readline() or "null")
+    if request is None:
+        return
+    run = runtimes.load(Path(request["file"]), form, int(threads))
+    model = OpenModel((), form, request["px"], run)
+    np.save(out / "probabilities.npy", _predicted(model, sys.stdin.buffer))
+    timed = {str(size): _median_ms(run, size, request["px"]) for size in request["time_batches"]}
+    write_json(out / "latency.json", timed)
 
 
-def _awaited(child: "subprocess.Popen[str]", count: Path, done: Callable[[int], object]) -> str:
-    """What the process said on stderr, once it has ended; until then `done` is told its count."""
-    try:
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return child.communicate(timeout=LOOK_EVERY_S)[1]
-            done(count.stat().st_size if count.is_file() else 0)
-    except BaseException:  # as `subprocess.run` does
-        child.kill()
-        raise
+def _predicted(model: OpenModel, source: BinaryIO) -> NDArray[Any]:
+    """Probabilities, (n, classes), of the pictures; a batch is read while one is predicted."""
+    batches = batched(_shown(source), lambda picture: picture.nbytes)
+    found = list(in_order(model, batches, threads=1, ahead=2))
+    return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
 
-def main(request_file: str) -> None:
-    """Answer one request."""
-    request = json.loads(Path(request_file).read_text())
-    form, out = EXPORT_FORMATS[request["format"]], Path(request["out"])
-    run = runtimes.load(Path(request["file"]), form, request["threads"])
-    bits = None if request["bits"] is None else dict(request["bits"])
-    model = OpenModel((), form, request["image_px"], run, bits=bits)
-    pictures = [Path(path) for path in request["pictures"]]
-    with (out / DONE).open("wb", buffering=0) as count:
-        found = model.of_files(pictures, lambda done: count.write(bytes(done)))
-    np.save(out / "probabilities.npy", found)
-    px = request["image_px"]
-    latency = {str(size): _median_ms(run, size, px) for size in request["time_batches"]}
-    write_json(out / "latency.json", latency)
+def _shown(source: BinaryIO) -> Iterator[NDArray[Any]]:
+    """The pictures of the input, (height, width, 3) uint8."""
+    while size := source.read(_SIZE.size):
+        height, width = _SIZE.unpack(size)
+        pixels = np.frombuffer(source.read(height * width * 3), np.uint8)
+        yield pixels.reshape(height, width, 3)
 
 
 def _median_ms(run: runtimes.Predict, batch: int, image_px: int) -> float:
@@ -133,4 +158,4 @@ def _seconds(run: runtimes.Predict, images: NDArray[Any]) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

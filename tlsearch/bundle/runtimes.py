@@ -1,5 +1,6 @@
 """A model file in its own runtime, imported when used: TensorFlow, LiteRT or ONNX Runtime."""
 
+import contextlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,20 @@ def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
         raise RecordError(
             f"{path}: cannot be loaded as {form.name} ({first_line(error)})"
         ) from error
+
+
+def warm(form: ExportFormat, threads: int) -> None:
+    """Import the runtime of a format, before there is a file of it; what is not installed `load`
+    tells.
+    """
+    with contextlib.suppress(ImportError):
+        if form.name == "onnx":
+            importlib.import_module("onnxruntime")
+        elif "litert" in form.name:
+            _litert_module(threads)
+        else:
+            _tensorflow(threads)
+            importlib.import_module("keras")
 
 
 def _guarded(path: Path, run: Predict) -> Predict:
@@ -120,12 +135,15 @@ def _litert(path: Path, threads: int) -> Predict:
 
 
 def _interpreter(path: Path, threads: int) -> Any:
+    return _litert_module(threads).Interpreter(model_path=str(path), num_threads=threads)
+
+
+def _litert_module(threads: int) -> Any:
     """LiteRT's own package where it is installed, else the copy inside TensorFlow."""
     try:
-        module = importlib.import_module("ai_edge_litert.interpreter")
+        return importlib.import_module("ai_edge_litert.interpreter")
     except ImportError:
-        module = _tensorflow(threads).lite
-    return module.Interpreter(model_path=str(path), num_threads=threads)
+        return _tensorflow(threads).lite
 
 
 def _onnx(path: Path, threads: int) -> Predict:

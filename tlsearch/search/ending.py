@@ -49,7 +49,7 @@ class Ending(Stopper):
         self._began = self._noted = clock()
         self._note: Callable[[float], object] = lambda spent_s: None
         self._failures: list[tuple[str, str]] = []
-        self._sound = False
+        self._sound = self._trials_over = False
         self.out_of_time = False
         self.enough: str | None = None
         self.interrupted: SearchInterruptedError | None = None
@@ -69,11 +69,16 @@ class Ending(Stopper):
 
     def stop_all(self) -> bool:
         """Whether to end the search now."""
-        if self.budget_s is not None and self.spent_s >= self.budget_s:
+        late = self.budget_s is not None and self.spent_s >= self.budget_s
+        if late and not self._trials_over:
             self.out_of_time = True
         if self._clock() - self._noted >= NOTE_EVERY_S:
             self.note_spent()
-        return self.out_of_time or self.enough is not None or self.cut_short
+        return late or self.enough is not None or self.cut_short
+
+    def end_trials(self, budget_s: float | None) -> None:
+        """The trials have come to their end; what follows has all of the study's budget."""
+        self._trials_over, self.budget_s = True, budget_s
 
     @property
     def spent_s(self) -> float:

@@ -1,7 +1,8 @@
 """The Ray Tune side of a search: trainable, resources, searcher, scheduler, Tuner."""
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ray.tune import (
     TuneConfig,
     Tuner,
 )
+from ray.tune.execution import tune_controller
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from tlsearch.base.errors import RecordError
@@ -33,7 +35,9 @@ from tlsearch.search.stop.promotion_searcher import PromotingSearch
 from tlsearch.search.stop.ray_scheduler import build_scheduler
 from tlsearch.search.trial.actor import PausingActor, TrialActor
 from tlsearch.search.trial.connected_workplace import connected_workplace
+from tlsearch.search.winner.confirm import Stage
 from tlsearch.search.winner.finish import drop_weights
+from tlsearch.search.winner.in_slots import FollowedSearch, Stages, train_text
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +49,10 @@ def run_trials(
     ending: Ending,
     announce: Announce,
     listen: Listen = unheard,
-) -> None:
-    """Run what the study still owes, as many trials at a time as fit, until `ending` says stop.
+    then: Stages | None = None,
+) -> bool:
+    """Run what the study still owes, as many trials at a time as fit, until `ending` says stop;
+    `then` what follows, in the same workers. Whether all that follows was done.
 
     Everything worth keeping is in the journal and under `trials/` when this returns.
     """
@@ -60,15 +66,17 @@ def run_trials(
     forget_unrecorded(home, searcher.record().trials)
     drop_weights(home, searcher.record())  # what a driver killed between two files left behind
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
+    limited = ElasticLimiter(searcher, watch.room, ending)
+    followed = FollowedSearch(limited, then or _nothing, watch.room, ending)
     if searcher.remaining() > 0 and not _too_late(config, ending, listen):
         tune_config = TuneConfig(
-            search_alg=ElasticLimiter(searcher, watch.room, ending),
+            search_alg=followed,
             scheduler=scheduler,
             num_samples=-1,  # a retried or promoted trial is one more to Ray; the searcher ends
             reuse_actors=True,
             trial_dirname_creator=_folder_name,
         )
-        with naming(home.ray):
+        with naming(home.ray), workers_kept(), contextlib.closing(followed):
             Tuner(
                 _trainable(config, data, home),
                 tune_config=tune_config,
@@ -77,6 +85,35 @@ def run_trials(
         if promotes:  # an actor that ended after its last trial was dismissed left its state behind
             drop_weights(home, searcher.record())
     ending.note_spent()
+    return followed.complete
+
+
+def _nothing(room: int) -> Generator[Stage, None, None]:
+    """No run follows the trials."""
+    yield from ()
+
+
+@contextlib.contextmanager
+def workers_kept() -> Iterator[None]:
+    """Have Ray Tune keep the workers that wait for a trial as long as a search lasts. It keeps one,
+    and a run that follows the trials would import TensorFlow anew.
+    """
+
+    class Kept(tune_controller._ObjectCache):
+        def cache_object(self, key: Any, obj: Any) -> bool:
+            self._cached_objects[key].append(obj)
+            self._num_cached_objects += 1
+            return True
+
+        def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+            return super().flush_cached_objects(force_all) if force_all else iter(())
+
+    before = tune_controller._ObjectCache
+    tune_controller._ObjectCache = Kept
+    try:
+        yield
+    finally:
+        tune_controller._ObjectCache = before
 
 
 class ElasticLimiter(ConcurrencyLimiter):
@@ -185,7 +222,7 @@ def _trainable(config: SearchConfig, data: ImageData, home: StudyDirectory) -> t
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
     actor = PausingActor if isinstance(config.scheduler, Promotion) else TrialActor
     place = connected_workplace(config, data, home)
-    trainable = tune.with_parameters(actor, workplace=place)
+    trainable = tune.with_parameters(actor, workplace=place, again=train_text)
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound
 

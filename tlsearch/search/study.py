@@ -1,7 +1,8 @@
 """The story of one search: data -> trials -> winner -> export -> report."""
 
+import contextlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import StudyError, TlsearchError
@@ -34,6 +35,8 @@ from tlsearch.store.users import used
 
 if TYPE_CHECKING:
     from tlsearch.search.ending import Ending
+    from tlsearch.search.winner.confirm import Stage
+    from tlsearch.search.winner.export_worker import ExportWorker
 
 
 def run(
@@ -109,8 +112,8 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
     from tlsearch.search.cluster.preflight import require_ready
     from tlsearch.search.cluster.ray_session import connect
     from tlsearch.search.cost.device_choice import chosen_device
-    from tlsearch.search.cost.forecast import forecasted
     from tlsearch.search.ending import Ending, signals
+    from tlsearch.search.winner.export_worker import export_worker
 
     home = work.home
     spent_s = so_far(home)[1]
@@ -133,14 +136,13 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
             counter.advance()
         config = config.model_copy(update={"precision": device.precision})
         listen(began(config, home, slots))
-        with ending.on_full_disk():
-            with forecasted(config, home, data, slots, ending, listen):
-                _run(config, home, data, ending, listen)
+        with ending.on_full_disk(), export_worker(config) as exporter:
+            confirmed = _run(config, home, data, slots, ending, listen, exporter)
             _note_networks(home)
             with phase("measuring baselines"):
                 _note_baselines(config, home, data)
             if not ending.cut_short:
-                _finish(config, home, data, ending, listen)
+                _finish(config, home, data, ending, listen, exporter, confirmed)
         with ending.on_full_disk():
             note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
             seal(home.journal_file)
@@ -198,14 +200,23 @@ def _run(
     config: SearchConfig,
     home: StudyDirectory,
     data: ImageData,
+    slots: int,
     ending: "Ending",
     listen: Listen,
-) -> None:
+    exporter: "ExportWorker",
+) -> bool:
+    """Run the trials and, unless they are cut short, confirm the winner in the workers that trained
+    them; whether all of that was done.
+    """
+    from tlsearch.search.cost.forecast import forecasted
     from tlsearch.search.runner import run_trials
+    from tlsearch.search.winner.confirm import stages
     from tlsearch.search.winner.finish import drop_ended
 
     goes_on = _end_where_perfect(config, home, ending)
-    with phase(TRIALS, config.trials, "trials") as counter:
+    with contextlib.ExitStack() as trials:
+        trials.enter_context(forecasted(config, home, data, slots, ending, listen))
+        counter = trials.enter_context(phase(TRIALS, config.trials, "trials"))
         counter.reach(so_far(home)[0])
 
         def announce(trial: TrialRecord, standings: Standings) -> None:
@@ -215,7 +226,14 @@ def _run(
             if not goes_on and is_perfect(trial, config.metric):
                 ending.suffice(reason(trial.number, config.metric))
 
-        run_trials(config, data, home, ending, announce, listen)
+        def follow(room: int) -> Generator["Stage", None, None]:
+            trials.close()
+            ending.end_trials(config.time_budget)
+            if config.confirm:
+                exporter.begin()
+                yield from stages(config, home, data, room, ending, listen)
+
+        return run_trials(config, data, home, ending, announce, listen, follow)
 
 
 def _end_where_perfect(config: SearchConfig, home: StudyDirectory, ending: "Ending") -> bool:
@@ -236,21 +254,25 @@ def _finish(
     data: ImageData,
     ending: "Ending",
     listen: Listen,
+    exporter: "ExportWorker",
+    confirmed: bool,
 ) -> None:
-    """Confirm and export the winner; where that fails the trials are reported all the same."""
+    """Confirm the winner, where that is not done, and export it; where that fails the trials are
+    reported all the same.
+    """
     from tlsearch.search.cluster.nodes import Watch
     from tlsearch.search.trial.connected_workplace import connected_workplace
     from tlsearch.search.winner.confirm import confirm
     from tlsearch.search.winner.finish import finish
 
     try:
-        if config.confirm:
+        if config.confirm and not confirmed:
             place = connected_workplace(config, data, home)
             room = Watch(config.resources).room()  # not what there was at the beginning
             confirm(config, home, place, room, ending, listen)
         if not ending.cut_short:
             listen(Exporting())
-            finish(config, home, data)
+            finish(config, home, data, exporter)
     except TlsearchError as error:
         ending.error = error
 

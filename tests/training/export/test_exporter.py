@@ -15,13 +15,14 @@ from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import read_manifest
 from tlsearch.bundle.open_bundle import open_model
 from tlsearch.bundle.predict import predict_files
-from tlsearch.bundle.reload_check import check_in_clean_process
+from tlsearch.bundle.reload_check import CleanProcess
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import prepare
 from tlsearch.results.rank.interval import wilson
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export.exporter import export_bundle, export_file
+from tlsearch.training.export.whole_model import restored
 from tlsearch.training.export.whole_model import test_score as score_of_test
 from tlsearch.training.trial import train
 
@@ -154,7 +155,9 @@ def test_a_folder_with_the_classes_old_names_is_evaluated_by_the_searchs_map(tra
 
 def test_a_clean_process_times_batches(bundle):
     form = EXPORT_FORMATS["litert"]
-    checked = check_in_clean_process(bundle[1] / form.file, form, (), 32, 1, (1, 4))
+    with CleanProcess(form, 1) as process:
+        process.load(bundle[1] / form.file, 32, (1, 4))
+        checked = process.answer()
     assert set(checked.latency_ms) == {"1", "4"}
     assert all(ms > 0 for ms in checked.latency_ms.values())
 
@@ -176,7 +179,7 @@ def test_a_single_file_knows_its_labels(trained, folder, tmp_path):
 
 def test_the_test_score_is_the_trials_own_metric(trained):
     request, _ = trained
-    found = score_of_test(request.checkpoint, request.data, {})
+    found = score_of_test(restored(request.checkpoint, request.data, {}), request.data)
     assert (found["metric"], found["interval"]) == ("accuracy", "Wilson")
     assert (found["low"], found["high"]) == wilson(found["value"], 18)
     assert found["evaluation"]["scores"]["accuracy"] == found["value"]

@@ -20,7 +20,6 @@ from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.epoch.executor import shared_executor
 from tlsearch.training.export.formats import WRITERS, Exportable, write
-from tlsearch.training.export.whole_model import any_size_model, square_model
 
 pytestmark = pytest.mark.training
 
@@ -60,10 +59,9 @@ def subject(name):
     trial = TrialConfig(backbone=name, weights="none", image_px=max(32, row.min_px), head_lr=1e-3)
     network = shared_executor().network(trial, len(LABELS))
     pictures = shades(trial.image_px)
-    square = square_model(network, trial)
     spread(network, pictures)
-    model = Exportable(any_size_model(network, trial), square, LABELS, pictures)
-    return Subject(model, pictures, np.asarray(square(pictures.astype(np.float32))))
+    model = Exportable(network, trial, LABELS, pictures)
+    return Subject(model, pictures, np.asarray(model.square(pictures.astype(np.float32))))
 
 
 def shades(image_px):

@@ -184,15 +184,22 @@ def in_worker(function: Callable[..., T], *arguments: Any) -> T:
     import ray
 
     task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=this_node())
+    result: T = answer(task(_without_gpus).remote(relayed(function), *arguments))
+    return result
+
+
+def answer(asked: Any) -> Any:
+    """What a worker answers, once it does; of what it raises, our own errors as they are."""
+    import ray
+
     try:
-        result: T = ray.get(task(_without_gpus).remote(relayed(function), *arguments))
+        return ray.get(asked)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, TlsearchError):
             raise error.cause from None
         raise
     finally:
         collect(listener())  # what it told before its end is heard before it
-    return result
 
 
 def _without_gpus(function: Callable[..., T], *arguments: Any) -> T:

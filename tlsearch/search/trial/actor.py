@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,15 +42,24 @@ RESUME_SHARE = 0.01  # of a trial's time that saving its state may take
 SLOT_BYTES = 6 * 2**30  # a process that holds more gives up what it kept for later trials
 
 
+AGAIN = "again"  # in a configuration: what to train again, as text
+TRAINED = "trained"  # in its result: what came of it, as text
+Again = Callable[[str, Workplace], str]
+
+
 class TrialActor(tune.Trainable):
     """Ray Tune's view of a trial: one step is one epoch, one result with the full set of keys.
 
     What goes wrong inside a trial is reported, not raised, so that the warm process lives on.
     """
 
-    def setup(self, config: dict[str, Any], workplace: Workplace) -> None:
-        """Start TensorFlow within the CPUs granted, then begin the first trial."""
-        self.workplace = workplace
+    def setup(
+        self, config: dict[str, Any], workplace: Workplace, again: Again | None = None
+    ) -> None:
+        """Start TensorFlow within the CPUs granted, then begin the first trial. `again` trains what
+        follows the trials, in this process.
+        """
+        self.workplace, self._again = workplace, again
         self._looked = 0.0
         self._begin(config)
 
@@ -69,6 +78,8 @@ class TrialActor(tune.Trainable):
         to go, leave it instead.
         """
         self._leave_in_time()
+        if self._job is not None:
+            return self._trained_again(self._job)
         result = self._trained()
         self._hand_over()
         return result
@@ -94,6 +105,23 @@ class TrialActor(tune.Trainable):
             return self._failed(traceback.format_exc(), where, fatal=False)
         return self._result(report)
 
+    def _trained_again(self, job: str) -> dict[str, Any]:
+        """Train a whole run. One that fails is told without a word: who asked trains it elsewhere,
+        and hears why.
+        """
+        assert self._again is not None, "a search that asks for runs says how"
+        place, told = self.workplace, None
+        try:
+            with trial_folder(place.study, self._number, place.handover) as folder:
+                folder.fetch("log")
+                _log_to(folder.path / "log")
+            with heard_by(send):
+                told = self._again(job, place)
+        except Exception:
+            sys.stderr.write(traceback.format_exc())
+        # No rung has this epoch, and no rule takes the value for a trial's.
+        return {"epoch": 0, "value": math.nan, TRAINED: told, "failure": None, "done": True}
+
     def cleanup(self) -> None:
         """The actor ends."""
         self._end()
@@ -111,6 +139,7 @@ class TrialActor(tune.Trainable):
         self.trial = TrialConfig(**config["trial"])
         self._number: int = config["number"]
         self._network: str | None = config.get("network")
+        self._job: str | None = config.get(AGAIN)
         self._folder: TrialFolder | None = None
         self._seconds = 0.0
         self._epoch = 0

@@ -1,14 +1,15 @@
 """The winner confirmed: the best trials trained again, whole, on fresh seeds; then refined."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsearch.base.digests import sha256
-from tlsearch.base.phases import Counter, counting_each, phase
+from tlsearch.base.phases import Counter, phase
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
+from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import ConfirmedOnce, Confirming, Listen
 from tlsearch.results.live.progress import of_trial
 from tlsearch.results.rank.confirmation import (
@@ -39,6 +40,37 @@ if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Runs that may be trained at the same time, and who takes each as it ends."""
+
+    jobs: Sequence[PlannedRun]
+    keep: Callable[[Run], None]
+
+
+def stages(
+    config: SearchConfig,
+    home: StudyDirectory,
+    data: ImageData,
+    slots: int,
+    ending: Ending,
+    listen: Listen,
+) -> Generator[Stage, None, None]:
+    """What confirms the best trials, then what refines the winner, as far as the time allows. A
+    stage is asked for once the runs of the one before are kept; runs that were kept before, by
+    whatever driver, are in none. Each run is noted as it is kept.
+    """
+    wanted = due(config, read(home.journal_file), ending.spent_s, slots)
+    if wanted:
+        listen(Confirming(len({job.number for job in wanted}), len(wanted)))
+        with phase("confirming", len(wanted), "runs") as counter:
+            yield Stage(wanted, _keeper(home, ending, listen, counter))
+    job = _refining(config, home, data, ending)
+    if job is not None:
+        with phase("refining", 1, "run") as counter:
+            yield Stage([job], _keeper(home, ending, listen, counter))
+
+
 def confirm(
     config: SearchConfig,
     home: StudyDirectory,
@@ -47,26 +79,21 @@ def confirm(
     ending: Ending,
     listen: Listen,
 ) -> None:
-    """Confirm the best trials and refine the winner, as far as the time allows; each run is noted
-    as it ends, and those that were noted are not trained again.
-    """
-    wanted = due(config, read(home.journal_file), ending.spent_s, slots)
-    if wanted:
-        listen(Confirming(len({job.number for job in wanted}), len(wanted)))
-    keep = _keeper(home, ending, listen)
-    if wanted:
-        with phase("confirming", len(wanted), "runs") as counter:
-            for run in counting_each(_trained(wanted, config, place, slots, ending), counter):
-                keep(run)
-    _refine(config, home, place, ending, keep)
+    """Train all stages in workers of their own."""
+    for stage in stages(config, home, place.data, slots, ending, listen):
+        for run in _trained(stage.jobs, config, place, slots, ending):
+            stage.keep(run)
 
 
-def _keeper(home: StudyDirectory, ending: Ending, listen: Listen) -> Callable[[Run], None]:
+def _keeper(
+    home: StudyDirectory, ending: Ending, listen: Listen, counter: Counter
+) -> Callable[[Run], None]:
     def keep(run: Run) -> None:
         known = runs_of(read(home.journal_file).facts)
         note(home.journal_file, {RUNS: [one.to_json() for one in (*known, run)]})
         ending.note_spent()
         listen(ConfirmedOnce(run.trial, run.seed, run.value, run.refined))
+        counter.advance()
 
     return keep
 
@@ -88,14 +115,10 @@ def _trained(
     yield from as_completed(train_handed_over, calls, config.resources, slots, stop)
 
 
-def _refine(
-    config: SearchConfig,
-    home: StudyDirectory,
-    place: Workplace,
-    ending: Ending,
-    keep: Callable[[Run], None],
-) -> None:
-    """Train the best run of the winner on with an online view per epoch, if the study augments,
+def _refining(
+    config: SearchConfig, home: StudyDirectory, data: ImageData, ending: Ending
+) -> PlannedRun | None:
+    """The best run of the winner trained on with an online view per epoch, if the study augments,
     that was not done, and at least one epoch fits into the time for it. RecordError where the
     run's weights are not those that were recorded.
     """
@@ -103,29 +126,26 @@ def _refine(
     runs = runs_of(record.facts)
     best = chosen(runs, config.direction)
     if best is None or ending.cut_short or config.augment.nothing:
-        return
+        return None
     if any(run.refined and run.trial == best.trial for run in runs):
-        return
+        return None
     limit_s = min(share_s(record, 1 - FRESH_SHARE), left_s(config, ending.spent_s, slots=1))
-    train, validation = (len(place.data.splits[split]) for split in ("train", "validation"))
+    train, validation = (len(data.splits[split]) for split in ("train", "validation"))
     epoch_s = online_epoch_s(record, record.trials[best.trial], train, validation)
     if epoch_s > limit_s:
         told = f"one epoch would take about {epoch_s:.1f} s, and {max(0.0, limit_s):.1f} s are left"
         note(home.journal_file, {NOT_REFINED: told})
-        return
+        return None
     won, weights = record.trials[best.trial], home.trial(best.trial) / best.weights
     if weights.is_file():  # else the run that begins from them says so
         require_recorded(weights, best.trial, best.sha256)
-    job = PlannedRun(
+    return PlannedRun(
         best.trial,
         refinement(TrialConfig(**won.config), best.seed, int(limit_s / epoch_s)),
         start=weights,
         limit_s=limit_s,
         network=won.network,
     )
-    with phase("refining", 1, "run") as counter:
-        for run in counting_each(_trained([job], config, place, 1, ending), counter):
-            keep(run)
 
 
 def train_handed_over(job: PlannedRun, place: Workplace) -> Run:

@@ -1,16 +1,13 @@
 """The end of a search: export the winner, evaluate it once on the test split, tidy up."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError, TlsearchError
 from tlsearch.base.phases import phase
 from tlsearch.bundle.export_request import EXPORTING, ExportRequest
-from tlsearch.bundle.manifest import TestScore, read_manifest
+from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -27,11 +24,13 @@ from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, not
 from tlsearch.results.record.kept_files import BEST, RESUME, epoch_of, require_recorded
 from tlsearch.results.record.predictions import PREDICTIONS
 from tlsearch.results.report.verdict import named_test
-from tlsearch.search.cluster.ray_session import in_worker
 from tlsearch.search.winner.artifacts import write_test, write_winner
+from tlsearch.search.winner.export_worker import ExportWorker, score_of
 
 
-def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
+def finish(
+    config: SearchConfig, home: StudyDirectory, data: ImageData, worker: ExportWorker
+) -> None:
     """Export the winner to `best/` and note its test score, if a trial was ranked.
     Formats that had to be left out of the bundle are noted; a later `resume` tries them again.
 
@@ -48,9 +47,8 @@ def finish(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
         return
     known = next((test for test in tested(record) if _is_of(test, won)), None)
     request = export_request(config, home, data, won, config.export, home.best)
-    cpus = config.resources.cpus_per_trial
     with phase(EXPORTING, len(config.export), "formats"):
-        evaluated, made = in_worker(_score_and_export, request, cpus)
+        evaluated, made = worker.export(request)
     test = known or _tested_now(home, won, evaluated)
     tests = tested(record)
     note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
@@ -110,7 +108,7 @@ def export_request(
         formats=formats,
         out=out,
         versions=versions(),
-        test=_test_score(named_test(known[0], about)) if known else None,
+        test=score_of(named_test(known[0], about)) if known else None,
         refined_from=_first_phase(record, won),
         recorded=recorded_values(record, won),
     )
@@ -138,39 +136,6 @@ def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
         return None
     trial = TrialConfig(**record.trials[won.trial].config)
     return trial.model_copy(update={"seed": run.seed})
-
-
-def _test_score(test: Mapping[str, Any]) -> TestScore:
-    """A test score as the manifest holds it."""
-    ends = {name: test.get(name) for name in ("low", "high", "interval")}
-    return TestScore(
-        metric=test["metric"], value=test["value"], pictures=test.get("images"), **ends
-    )
-
-
-def _score_and_export(
-    request: ExportRequest, cpus: int
-) -> tuple[dict[str, Any], tuple[NDArray[Any], dict[str, str]] | TlsearchError]:
-    """The test score with all that belongs to it, evaluated unless it is known; and, once the
-    bundle is in its place, what the network predicts for the validation split and which formats
-    were left out, or why there is no bundle.
-    """
-    from tlsearch.training.runtime import forget, limit_threads
-
-    limit_threads(cpus)
-    forget(0)  # Ray may call this in the process that trained the last run
-    from tlsearch.training.export.exporter import export_bundle
-    from tlsearch.training.export.whole_model import test_score
-
-    evaluated, test = {}, request.test
-    if test is None:
-        evaluated = test_score(request.checkpoint, request.data, request.recorded)
-        test = _test_score({**evaluated, "images": evaluated["evaluation"]["images"]})
-    try:
-        exported = export_bundle(replace(request, test=test))
-    except TlsearchError as error:  # the split was seen all the same, and that is noted
-        return evaluated, error
-    return evaluated, (exported.validation, exported.manifest.left_out)
 
 
 def drop_ended(home: StudyDirectory, ended: int, dropped: int | None) -> None:

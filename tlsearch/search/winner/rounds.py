@@ -3,6 +3,7 @@
 Arithmetic on the record alone: nothing is trained here.
 """
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,18 @@ class PlannedRun:
     start: Path | None = None
     limit_s: float | None = None
     network: str | None = None
+
+    def to_text(self) -> str:
+        """As text, for a worker; `of_text` reads it."""
+        plain = {**vars(self), "trial": self.trial.to_json()}
+        return json.dumps(plain, default=str)
+
+    @classmethod
+    def of_text(cls, text: str) -> "PlannedRun":
+        """As `to_text` wrote it."""
+        plain = json.loads(text)
+        start = plain["start"] and Path(plain["start"])
+        return cls(**{**plain, "trial": TrialConfig(**plain["trial"]), "start": start})
 
     @property
     def refines(self) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.base.cores import granted_cores
 from tlsearch.base.digests import sha256, size
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
 from tlsearch.base.files import is_special, write_json, write_text
@@ -25,24 +24,14 @@ from tlsearch.bundle.manifest import (
     Manifest,
     is_replaceable,
 )
-from tlsearch.bundle.metrics import accuracy
-from tlsearch.bundle.open_bundle import BATCH, batched, read_ahead
-from tlsearch.bundle.reload_check import Checked, check_in_clean_process
+from tlsearch.bundle.metrics import Labels, accuracy
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, ExportFormat
-from tlsearch.data.decode import read_pixels
 from tlsearch.data.sources import ImageData, original_pictures
-from tlsearch.training.checkpoint import load_checkpoint
-from tlsearch.training.export.as_recorded import require_as_recorded
 from tlsearch.training.export.formats import Exportable, write
 from tlsearch.training.export.model_card import model_card
 from tlsearch.training.export.soundness import Changes, require_finite, require_sound
-from tlsearch.training.export.whole_model import (
-    any_size_model,
-    restore,
-    square_model,
-    trial_probabilities,
-)
-from tlsearch.training.network.model import Network
+from tlsearch.training.export.verify import Checkers, Found, Verification
+from tlsearch.training.export.whole_model import Restored, restored
 
 CALIBRATION_IMAGES = 200
 ORIENTATION = "turned upright as its EXIF tag says, before anything else"
@@ -57,82 +46,57 @@ class Exported:
     validation: NDArray[Any]
 
 
-def export_bundle(request: ExportRequest) -> Exported:
+def export_bundle(
+    request: ExportRequest, trained: Restored | None = None, checkers: Checkers | None = None
+) -> Exported:
     """Write a bundle folder; it appears whole, and holds only files that passed.
 
     Each file is reloaded in a clean process and predicts the original pictures of the validation
     split. A format that fails is left out, and the manifest says why. Where none passes there is no
     bundle, and RecordError names each file and the link of the chain that broke; ConfigError where
-    only packages are missing.
+    only packages are missing. `trained` is the request's trial where it is restored already,
+    `checkers` the clean processes where they were begun before.
     """
     _refuse_foreign(request.out)
     with scratch_beside(request.out) as folder:
         bundle = folder / "bundle"
         bundle.mkdir()
-        exported = _fill(bundle, folder / "pictures", request)
+        exported = _fill(bundle, folder / "pictures", request, trained, checkers)
         _replace(bundle, request.out)
     return exported
 
 
-def _fill(bundle: Path, scratch: Path, request: ExportRequest) -> Exported:
-    checkpoint = load_checkpoint(request.checkpoint)
-    network = restore(checkpoint, len(request.data.classes))
-    model = _exportable(network, checkpoint.trial, request.data)
-    pictures = original_pictures(
-        request.pictures_from, request.data.splits["validation"], scratch, request.data.bits
-    )
-    references = _References(network, model, request.data, pictures)
-    require_as_recorded(checkpoint, references.labels, references.squares, request.recorded)
-    artifacts, failed = _artifacts(bundle, model, references, request)
-    manifest = _manifest(checkpoint.trial, network, references, artifacts, request)
+def _fill(
+    bundle: Path,
+    scratch: Path,
+    request: ExportRequest,
+    trained: Restored | None = None,
+    checkers: Checkers | None = None,
+) -> Exported:
+    with checkers or Checkers(request.formats) as ready:
+        data = request.data
+        trained = trained or restored(request.checkpoint, data, request.recorded)
+        model = _exportable(trained, data)
+        validation = data.splits["validation"]
+        pictures = original_pictures(request.pictures_from, validation, scratch, data.bits)
+        verification = Verification(model, trained.validation, pictures, request.timed)
+        artifacts, failed = _artifacts(bundle, model, verification, request, ready)
+    manifest = _manifest(trained, len(pictures), artifacts, request)
     manifest = manifest.model_copy(update={"left_out": _reasons(failed)})
     manifest.write(bundle)
-    write_json(bundle / LABELS, list(request.data.classes))
-    card = model_card(checkpoint.trial, manifest, references.labels, references.squares, request)
+    write_json(bundle / LABELS, list(data.classes))
+    labels = data.split_labels("validation")
+    card = model_card(trained.checkpoint.trial, manifest, labels, trained.validation, request)
     write_text(bundle / CARD, card)
-    return Exported(manifest, references.squares)
+    return Exported(manifest, trained.validation)
 
 
-class _References:
-    """What the trained network itself says of the validation pictures: what files must agree with.
-
-    By squares as in training, and by the resize that any-size files hold inside.
-    """
-
-    def __init__(
-        self, network: Network, model: Exportable, data: ImageData, pictures: Sequence[Path]
-    ) -> None:
-        self.pictures = pictures
-        self.labels = data.split_labels("validation")
-        self.squares = trial_probabilities(network, data, "validation")
-        self.accuracy = accuracy(self.labels, self.squares)
-        self.bits = data.bits
-        self._model = model
-        self._any_size: NDArray[Any] | None = None
-
-    def of(self, form: ExportFormat) -> NDArray[Any]:
-        """Probabilities, (n, classes), that a file of this format must give."""
-        if not form.any_size:
-            return self.squares
-        if self._any_size is None:
-            self._any_size = self._by_the_resize_inside()
-        return self._any_size
-
-    def _by_the_resize_inside(self) -> NDArray[Any]:
-        inside = self._model.any_size.get_layer("resize")
-        read = read_ahead(lambda picture: read_pixels(picture, self.bits), self.pictures)
-        resized = (np.asarray(inside(pixels[None].astype(np.float32))[0]) for pixels in read)
-        with phase("resizing", len(self.pictures), "pictures") as counter:
-            blocks = batched(counting_each(resized, counter), lambda square: square.nbytes)
-            return np.concatenate([self._model.square(np.stack(b), training=False) for b in blocks])
-
-
-def _exportable(network: Network, trial: Any, data: ImageData) -> Exportable:
+def _exportable(trained: Restored, data: ImageData) -> Exportable:
     train = data.images("train")
     rows = np.linspace(0, len(train) - 1, min(CALIBRATION_IMAGES, len(train))).astype(np.int64)
     return Exportable(
-        any_size=any_size_model(network, trial),
-        square=square_model(network, trial),
+        network=trained.network,
+        trial=trained.checkpoint.trial,
         labels=data.classes,
         calibration=train[rows],
         bits=data.bits,
@@ -140,21 +104,46 @@ def _exportable(network: Network, trial: Any, data: ImageData) -> Exportable:
 
 
 def _artifacts(
-    bundle: Path, model: Exportable, references: _References, request: ExportRequest
+    bundle: Path,
+    model: Exportable,
+    verification: Verification,
+    request: ExportRequest,
+    checkers: Checkers,
 ) -> tuple[list[Artifact], dict[str, TlsearchError]]:
     """The files that passed, and why each other format did not; its error where none passed."""
-    passed: list[Artifact] = []
-    failed: dict[str, TlsearchError] = {}
     counter = counting(EXPORTING, len(request.formats), "formats")
-    for name in counting_each(request.formats, counter):
+    files, failed = _written(bundle, model, request.formats, counter)
+    passed: dict[str, Artifact] = {}
+    labels = request.data.split_labels("validation")
+    for name, found in counting_each(verification.check(files, checkers), counter):
         try:
-            passed.append(_artifact(bundle, name, model, references, request))
+            passed[name] = _artifact(bundle, name, found, verification, labels, model)
+        except RecordError as error:
+            failed[name] = error
+            _remove(files[name])
+    if not passed:
+        raise _no_bundle({name: failed[name] for name in request.formats})
+    return [passed[name] for name in request.formats if name in passed], failed
+
+
+def _written(
+    bundle: Path, model: Exportable, formats: Sequence[str], counter: Counter
+) -> tuple[dict[str, Path], dict[str, TlsearchError]]:
+    """The file of each format, or why there is none."""
+    files: dict[str, Path] = {}
+    failed: dict[str, TlsearchError] = {}
+    for name in formats:
+        path = bundle / EXPORT_FORMATS[name].file
+        try:
+            with phase("writing", 1, "file", subject=name) as written:
+                write(name, model, path)
+                written.advance()
+            files[name] = path
         except (ConfigError, RecordError) as error:
             failed[name] = error
-            _remove(bundle / EXPORT_FORMATS[name].file)
-    if not passed:
-        raise _no_bundle(failed)
-    return passed, failed
+            _remove(path)
+            counter.advance()
+    return files, failed
 
 
 def _no_bundle(failed: Mapping[str, TlsearchError]) -> TlsearchError:
@@ -178,29 +167,32 @@ def _remove(path: Path) -> None:
 
 
 def _artifact(
-    bundle: Path, name: str, model: Exportable, references: _References, request: ExportRequest
+    bundle: Path,
+    name: str,
+    found: Found,
+    verification: Verification,
+    labels: Labels,
+    model: Exportable,
 ) -> Artifact:
-    form = EXPORT_FORMATS[name]
+    """A file with what its check found; RecordError where it is not the trained model."""
+    if isinstance(found, RecordError):
+        raise found
+    form, probabilities = EXPORT_FORMATS[name], found.probabilities
+    expected = verification.expected(form)
+    require_finite(form, probabilities)
     path = bundle / form.file
-    with phase("writing", 1, "file", subject=name) as counter:
-        write(name, model, path)
-        counter.advance()
-    with phase("verifying", len(references.pictures), "pictures", subject=name) as counter:
-        checked = _check(path, form, references, model, request.timed, counter)
-    expected, found = references.of(form), checked.probabilities
-    require_finite(form, found)
     artifact = Artifact(
         format=name,
         path=form.file,
         bytes=size(path),
         sha256=sha256(path),
-        parity=float(np.abs(expected - found).max()),
-        agreement=float((expected.argmax(axis=1) == found.argmax(axis=1)).mean()),
-        accuracy=accuracy(references.labels, found),
-        latency_ms=checked.latency_ms,
-        input=_input(form, int(model.square.input_shape[1])),
+        parity=float(np.abs(expected - probabilities).max()),
+        agreement=float((expected.argmax(axis=1) == probabilities.argmax(axis=1)).mean()),
+        accuracy=accuracy(labels, probabilities),
+        latency_ms=found.latency_ms,
+        input=_input(form, model.trial.image_px),
     )
-    require_sound(artifact, Changes.between(references.labels, references.squares, found))
+    require_sound(artifact, Changes.between(labels, verification.squares, probabilities))
     return artifact
 
 
@@ -209,35 +201,10 @@ def _input(form: ExportFormat, image_px: int) -> FileInput:
     return FileInput(dtype=form.dtype, low=0, high=255, shape=(None, px, px, 3))
 
 
-def _check(
-    path: Path,
-    form: ExportFormat,
-    references: _References,
-    model: Exportable,
-    timed: bool,
-    counter: Counter,
-) -> Checked:
-    """Predict in one clean process; if `timed`, time batches there and again on one thread."""
-    image_px, cores = int(model.square.input_shape[1]), granted_cores()
-    batches = (1, BATCH) if timed else ()
-    pictures, bits = references.pictures, references.bits
-    checked = check_in_clean_process(
-        path, form, pictures, image_px, cores, batches, bits, counter.reach
-    )
-    latency = {f"batch {b}, {cores} threads": ms for b, ms in checked.latency_ms.items()}
-    if timed:
-        alone = check_in_clean_process(path, form, (), image_px, 1, batches)
-        latency |= {f"batch {b}, 1 thread": ms for b, ms in alone.latency_ms.items()}
-    return Checked(checked.probabilities, latency)
-
-
 def _manifest(
-    trial: Any,
-    network: Network,
-    references: _References,
-    artifacts: Sequence[Artifact],
-    request: ExportRequest,
+    trained: Restored, pictures: int, artifacts: Sequence[Artifact], request: ExportRequest
 ) -> Manifest:
+    trial, labels = trained.checkpoint.trial, request.data.split_labels("validation")
     row = BACKBONES[trial.backbone]
     known = trial.weights in ("default", "imagenet", "shipped")
     return Manifest(
@@ -250,12 +217,12 @@ def _manifest(
         orientation=ORIENTATION,
         resize=RESIZE,
         test=request.test,
-        trained_accuracy=references.accuracy,
-        pictures=len(references.pictures),
+        trained_accuracy=accuracy(labels, trained.validation),
+        pictures=pictures,
         backbone=trial.backbone,
         weights=trial.weights,
         weights_licence=row.licence if known else "that of the weights you gave",
-        network=network.backbone.digest,
+        network=trained.network.backbone.digest,
         data_fingerprint=request.data.fingerprint,
         versions=request.versions,
         artifacts=tuple(artifacts),

@@ -1,6 +1,7 @@
 """A trained network written in each export format, by one function a format."""
 
 import errno
+import functools
 import importlib
 import json
 import logging
@@ -23,21 +24,34 @@ from tlsearch.bundle.manifest import LABELS
 from tlsearch.bundle.open_bundle import BITS
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.config.extras import needed, require_extra
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.depth import Bits
+from tlsearch.training.export.whole_model import any_size_model, square_model
+from tlsearch.training.network.model import Network
 
 
 @dataclass(frozen=True, eq=False)
 class Exportable:
-    """What the writers write: the network for any size and for squares, its labels, and training
-    images (n, px, px, 3) uint8 by which integer formats are calibrated. `bits` says at which depth
-    pictures of 16 bits were read.
+    """What the writers write: a trial's network for any size and for squares, its labels, and
+    training images (n, px, px, 3) uint8 by which integer formats are calibrated. `bits` says at
+    which depth pictures of 16 bits were read.
     """
 
-    any_size: keras.Model
-    square: keras.Model
+    network: Network
+    trial: TrialConfig
     labels: Sequence[str]
     calibration: NDArray[Any]
     bits: Bits | None = None
+
+    @functools.cached_property
+    def any_size(self) -> keras.Model:
+        """Built for the first format that takes pictures of any size."""
+        return any_size_model(self.network, self.trial)
+
+    @functools.cached_property
+    def square(self) -> keras.Model:
+        """Built for the first format that takes squares."""
+        return square_model(self.network, self.trial)
 
 
 def write(form: str, model: Exportable, path: Path) -> None:

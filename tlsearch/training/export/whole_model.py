@@ -1,10 +1,12 @@
 """The trained network with its preprocessing inside, as one Keras model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -53,42 +55,59 @@ def square_model(network: Network, trial: TrialConfig) -> keras.Model:
     return keras.Model(inputs, _probabilities(network, inputs), name="tlsearch")
 
 
-def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDArray[Any]:
-    """What the trial itself predicts, by its own way: prefix, then suffix and head.
-
-    One graph serves every split, with the weights that the network has when it is called.
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A trial's network with the weights of its best epoch, and what it predicts for the validation
+    split, (n, classes): it scores there as was recorded.
     """
-    images, sections = data.images(split), network.sections
 
-    def predict(x: Any) -> Any:
-        shown = network.backbone.preprocess(x)
-        features = x if sections.from_images else sections.prefix(shown, training=False)
-        return keras.ops.softmax(network.logits(features, training=False, seed=None))
-
-    key = (network, "from images to probabilities")
-    compiled = shared_executor().passes.get(key, lambda: compiled_prediction(predict, images))
-    with phase("predicting", len(images), f"{split} pictures") as counter:
-        return run_blocks(compiled, images, counter)
+    checkpoint: Checkpoint
+    network: Network
+    validation: NDArray[Any]
 
 
-def test_score(
-    checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]
-) -> dict[str, Any]:
-    """A trial's `metric` on the test split, with the weights of its best epoch: `value`; its
-    interval, `low` to `high`, with the method, where it has one; and the whole `evaluation`.
-
-    RecordError, before the test split is seen, where they do not score on validation as `recorded`.
-    """
+def restored(checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]) -> Restored:
+    """Read a trial's weights; RecordError where they do not score on validation as `recorded`."""
     checkpoint = load_checkpoint(checkpoint_path)
     network = restore(checkpoint, len(data.classes))
-    if recorded:
-        known, seen = (
-            data.split_labels("validation"),
-            trial_probabilities(network, data, "validation"),
-        )
-        require_as_recorded(checkpoint, known, seen, recorded)
-    probabilities = trial_probabilities(network, data, "test")
-    metric, labels = checkpoint.trial.metric, data.split_labels("test")
+    validation = trial_probabilities(network, data, "validation")
+    require_as_recorded(checkpoint, data.split_labels("validation"), validation, recorded)
+    return Restored(checkpoint, network, validation)
+
+
+def prediction(network: Network) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """What the trial itself predicts, by its own way: prefix, then suffix and head.
+
+    Squares (n, image_px, image_px, 3) of RGB 0-255 -> probabilities (n, classes). One graph serves
+    whatever is predicted, with the weights that the network has when it is called.
+    """
+    backbone, sections = network.backbone, network.sections
+
+    def predict(x: Any) -> Any:
+        features = x
+        if not sections.from_images:
+            features = backbone.frozen(sections.prefix, backbone.preprocess(x))
+        return keras.ops.softmax(network.logits(features, training=False, seed=None))
+
+    like = np.empty((0, *backbone.model.input_shape[1:]), np.float32)
+    key = (network, "from images to probabilities")
+    graph = shared_executor().passes.get(key, lambda: compiled_prediction(predict, like))
+    return lambda squares: np.asarray(graph(squares.astype(np.float32)))
+
+
+def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDArray[Any]:
+    """The probabilities, (n, classes), of a split's images."""
+    images = data.images(split)
+    with phase("predicting", len(images), f"{split} pictures") as counter:
+        return run_blocks(prediction(network), images, counter)
+
+
+def test_score(trained: Restored, data: ImageData) -> dict[str, Any]:
+    """A trial's `metric` on the test split, with the weights of its best epoch: `value`; its
+    interval, `low` to `high`, with the method, where it has one; and the whole `evaluation`.
+    """
+    probabilities = trial_probabilities(trained.network, data, "test")
+    metric, labels = trained.checkpoint.trial.metric, data.split_labels("test")
     value = score(metric, labels, probabilities)
     interval = score_interval(metric, labels, probabilities)
     ends = {} if interval is None else interval.to_json()

@@ -1,0 +1,154 @@
+"""Exported files, each reloaded in a clean process; all are shown the originals in one pass."""
+
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tlsearch.base.cores import granted_cores, in_order
+from tlsearch.base.errors import RecordError
+from tlsearch.base.phases import counting_each, phase
+from tlsearch.bundle.open_bundle import BATCH, batched, read_ahead
+from tlsearch.bundle.reload_check import Checked, CleanProcess
+from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
+from tlsearch.data.decode import read_pixels, resize
+from tlsearch.training.export.formats import Exportable
+from tlsearch.training.export.whole_model import prediction
+
+Found = Checked | RecordError
+
+
+class Checkers:
+    """The clean processes of an export, one for each format and as many at a time as there are
+    cores. The first of them are begun at once, so that their runtimes are imported meanwhile.
+    """
+
+    def __init__(self, formats: Sequence[str]) -> None:
+        self._cores = granted_cores()
+        self._begun = {name: self._begin(name) for name in next(self.groups(formats), [])}
+
+    def __enter__(self) -> "Checkers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._begun.values():
+            process.close()
+
+    def groups(self, formats: Sequence[str], one_by_one: bool = False) -> Iterator[list[str]]:
+        """The formats that are verified at a time."""
+        count = 1 if one_by_one else self._cores
+        for start in range(0, len(formats), count):
+            yield list(formats[start : start + count])
+
+    def of(self, name: str) -> CleanProcess:
+        """The process of a format, which is the caller's to close."""
+        return self._begun.pop(name, None) or self._begin(name)
+
+    def _begin(self, name: str) -> CleanProcess:
+        return CleanProcess(EXPORT_FORMATS[name], self._cores)
+
+
+class Verification:
+    """What the trained network itself says of the original pictures, and what files say of them.
+
+    By `squares`, (n, classes), as in training; by the resize that any-size files hold inside, which
+    is computed while the first of them is checked.
+    """
+
+    def __init__(
+        self, model: Exportable, squares: NDArray[Any], pictures: Sequence[Path], timed: bool
+    ) -> None:
+        self.squares = squares
+        self._model, self._pictures, self._timed = model, pictures, timed
+        self._any_size: NDArray[Any] | None = None
+
+    def expected(self, form: ExportFormat) -> NDArray[Any]:
+        """Probabilities, (n, classes), that a file of this format must give, once it is checked."""
+        if not form.any_size:
+            return self.squares
+        assert self._any_size is not None, "computed with the first file of its kind"
+        return self._any_size
+
+    def check(self, files: Mapping[str, Path], checkers: Checkers) -> Iterator[tuple[str, Found]]:
+        """What each format's file says of the pictures, or why it cannot be used."""
+        for group in checkers.groups([*files], one_by_one=self._timed):
+            with contextlib.ExitStack() as open_ones:
+                processes = {n: open_ones.enter_context(checkers.of(n)) for n in group}
+                yield from self._answers(files, processes)
+
+    def _answers(
+        self, files: Mapping[str, Path], processes: Mapping[str, CleanProcess]
+    ) -> list[tuple[str, Found]]:
+        total, subject = len(self._pictures), ", ".join(processes)
+        with phase("verifying", total, "pictures", subject=subject) as counter:
+            for name, process in processes.items():
+                process.load(files[name], self._model.trial.image_px, self._batches)
+            shown = self._shown(processes)
+            self._watch(counting_each(shown, counter), processes)
+            return [(name, self._answer(files[name], name, processes[name])) for name in processes]
+
+    def _shown(self, processes: Mapping[str, CleanProcess]) -> Iterator[NDArray[Any]]:
+        """The originals, (height, width, 3) uint8, each once every process has it."""
+        forms = [(EXPORT_FORMATS[name], process) for name, process in processes.items()]
+        read = read_ahead(lambda path: read_pixels(path, self._model.bits), self._pictures)
+        for pixels in read:
+            for form, process in forms:
+                px = self._model.trial.image_px
+                process.show(pixels if form.any_size else resize(pixels, px))
+            yield pixels
+
+    def _watch(self, shown: Iterator[NDArray[Any]], processes: Iterable[str]) -> None:
+        """Go through the pictures; predict them here too where that is not done."""
+        if self._any_size is None and any(EXPORT_FORMATS[name].any_size for name in processes):
+            self._any_size = self._by_the_resize_inside(shown)
+        else:
+            deque(shown, maxlen=0)
+
+    def _by_the_resize_inside(self, pictures: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        predict, blocks = prediction(self._model.network), batched(pictures, lambda p: p.nbytes)
+        found = in_order(lambda block: predict(self._resized(block)), blocks, threads=1, ahead=2)
+        return np.concatenate(list(found))
+
+    def _resized(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Squares (n, image_px, image_px, 3) float32; pictures of one size together."""
+        if all(picture.shape == pictures[0].shape for picture in pictures):
+            return np.asarray(self._resize(np.stack(pictures)))
+        return np.concatenate([np.asarray(self._resize(picture[None])) for picture in pictures])
+
+    @functools.cached_property
+    def _resize(self) -> Any:
+        layer = self._model.any_size.get_layer("resize")
+        spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        return tf.function(
+            lambda images: layer(tf.cast(images, tf.float32)), input_signature=[spec]
+        )
+
+    def _answer(self, file: Path, name: str, process: CleanProcess) -> Found:
+        try:
+            checked = process.answer()
+            return self._with_latency(file, name, checked) if self._timed else checked
+        except RecordError as error:
+            return error
+
+    def _with_latency(self, file: Path, name: str, checked: Checked) -> Checked:
+        """With the milliseconds of batches on all cores, as measured, and on one thread."""
+        latency = {f"batch {b}, {granted_cores()} threads": ms for b, ms in _items(checked)}
+        with CleanProcess(EXPORT_FORMATS[name], 1) as process:
+            process.load(file, self._model.trial.image_px, self._batches)
+            latency |= {f"batch {b}, 1 thread": ms for b, ms in _items(process.answer())}
+        return Checked(checked.probabilities, latency)
+
+    @property
+    def _batches(self) -> tuple[int, ...]:
+        """The sizes of batches that are timed."""
+        return (1, BATCH) if self._timed else ()
+
+
+def _items(checked: Checked) -> Iterable[tuple[str, float]]:
+    return checked.latency_ms.items()
