@@ -11,7 +11,7 @@ _WORKERS = {
     "resourcetrainable": "trial",
     "trialactor": "trial",
     "train_handed_over": "confirm",
-    "score_and_export": "export",
+    "exporter": "export",
 }
 _IDLE = "worker idle"
 _KINDS = {"VmRSS": "rss", "RssAnon": "private", "RssShmem": "shared"}

@@ -2,7 +2,7 @@
 
 import contextlib
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import StudyError, TlsearchError
@@ -35,6 +35,7 @@ from tlsearch.store.users import used
 
 if TYPE_CHECKING:
     from tlsearch.search.ending import Ending
+    from tlsearch.search.winner.baselines import Baselines
     from tlsearch.search.winner.confirm import Stage
     from tlsearch.search.winner.export_worker import ExportWorker
 
@@ -113,6 +114,7 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
     from tlsearch.search.cluster.ray_session import connect
     from tlsearch.search.cost.device_choice import chosen_device
     from tlsearch.search.ending import Ending, signals
+    from tlsearch.search.winner.baselines import Baselines
     from tlsearch.search.winner.export_worker import export_worker
 
     home = work.home
@@ -136,11 +138,18 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
             counter.advance()
         config = config.model_copy(update={"precision": device.precision})
         listen(began(config, home, slots))
+        baselines = Baselines(data) if config.metric == "accuracy" else None
         with ending.on_full_disk(), export_worker(config) as exporter:
-            confirmed = _run(config, home, data, slots, ending, listen, exporter)
+
+            def begin() -> None:
+                exporter.begin()
+                if baselines is not None:
+                    baselines.begin()
+
+            confirmed = _run(config, home, data, slots, ending, listen, begin)
             _note_networks(home)
-            with phase("measuring baselines"):
-                _note_baselines(config, home, data)
+            if baselines is not None:
+                _note_baselines(home, baselines)
             if not ending.cut_short:
                 _finish(config, home, data, ending, listen, exporter, confirmed)
         with ending.on_full_disk():
@@ -203,10 +212,11 @@ def _run(
     slots: int,
     ending: "Ending",
     listen: Listen,
-    exporter: "ExportWorker",
+    begin: Callable[[], None],
 ) -> bool:
     """Run the trials and, unless they are cut short, confirm the winner in the workers that trained
-    them; whether all of that was done.
+    them; whether all of that was done. `begin` begins what can be done beside, from when a worker
+    has no trial left.
     """
     from tlsearch.search.cost.forecast import forecasted
     from tlsearch.search.runner import run_trials
@@ -223,6 +233,8 @@ def _run(
             drop_ended(home, trial.number, standings.dropped)
             listen(trial_ended(trial, standings, config.trials))
             counter.reach(standings.ended)
+            if standings.ended > config.trials - slots:
+                begin()
             if not goes_on and is_perfect(trial, config.metric):
                 ending.suffice(reason(trial.number, config.metric))
 
@@ -230,7 +242,6 @@ def _run(
             trials.close()
             ending.end_trials(config.time_budget)
             if config.confirm:
-                exporter.begin()
                 yield from stages(config, home, data, room, ending, listen)
 
         return run_trials(config, data, home, ending, announce, listen, follow)
@@ -277,8 +288,7 @@ def _finish(
         ending.error = error
 
 
-def _note_baselines(config: SearchConfig, home: StudyDirectory, data: ImageData) -> None:
-    from tlsearch.search.winner.baselines import accuracy_baselines
-
-    if config.metric == "accuracy" and home.journal_file.is_file():
-        note(home.journal_file, {"baselines": accuracy_baselines(data)})
+def _note_baselines(home: StudyDirectory, baselines: "Baselines") -> None:
+    with phase("measuring baselines"):
+        if home.journal_file.is_file():
+            note(home.journal_file, {"baselines": baselines.scores()})

@@ -1,18 +1,27 @@
 """The winner is confirmed on fresh seeds, within its time, and never twice."""
 
+import contextlib
 import itertools
+import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import children
 
 from tlsearch.base.phases import Phase, heard_by
 from tlsearch.config.augmentation import Augment
+from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
+from tlsearch.data.sources import prepare
+from tlsearch.features import FOLDER
+from tlsearch.results.live.events import ConfirmedOnce, Exporting
 from tlsearch.results.live.pulse import IDLE
 from tlsearch.results.rank.confirmation import (
     Run,
@@ -23,7 +32,9 @@ from tlsearch.results.rank.confirmation import (
 )
 from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
 from tlsearch.search.propose.optuna_space import replica_seed
+from tlsearch.search.trial.workplace import workplace
 from tlsearch.search.winner import confirm as confirm_module
+from tlsearch.search.winner import rounds as rounds_module
 from tlsearch.search.winner.confirm import train_again
 from tlsearch.search.winner.rounds import (
     SEEDS,
@@ -35,6 +46,7 @@ from tlsearch.search.winner.rounds import (
     rounds,
     within,
 )
+from tlsearch.store.entries import About, write_about
 
 CONFIG = parse("data: {kind: digits}\nspace: {backbone: strokes}\nepochs: 9\nconfirm: 2")
 
@@ -170,6 +182,26 @@ def test_an_epoch_on_new_views_is_expected_to_take_its_own_time_and_a_pass():
     assert online_epoch_s(record(fast), fast, 80, 20) == pytest.approx(1.0)
 
 
+def test_a_pass_is_expected_to_take_what_passes_over_views_of_the_same_network_took(tmp_path):
+    subject = TrialConfig(backbone="strokes", image_px=32)
+    folder, build = tmp_path / FOLDER, BACKBONES["strokes"].build
+
+    def kept(name, rows, seconds, **changes):
+        what = {"weights": f"{build} abc", "image_px": 32, "view": "1 flip 0 1"} | changes
+        folder.mkdir(exist_ok=True)
+        np.save(folder / f"{name}.npy", np.zeros(rows))
+        write_about(folder / f"{name}.npy", About((rows,), "float64", seconds, 128, "", what))
+
+    kept("clean", 10, 50.0, view="")
+    kept("of others", 10, 60.0, weights=f"{build} xyz")
+    assert confirm_module.pass_s(tmp_path, subject, "abc") is None
+    kept("one", 30, 3.0)
+    kept("two", 10, 5.0)
+    assert confirm_module.pass_s(tmp_path, subject, "abc") == pytest.approx(8 / 40)
+    won = trial(0, 0.9, seconds=10.0)
+    assert online_epoch_s(record(won), won, 80, 20, 0.2) == pytest.approx(1 + 80 * 0.2)
+
+
 def test_a_finished_epoch_is_kept_where_the_next_one_would_come_too_late(tmp_path):
     saved = []
 
@@ -214,13 +246,13 @@ def test_runs_are_counted_as_they_end(refines, tmp_path, monkeypatch):
     monkeypatch.setattr(confirm_module, "online_epoch_s", lambda *known: 0.1)
     done = [Run(0, seed, 0.9, 3, 1.0, refines) for seed in (1, 2)][: 1 if refines else 2]
     monkeypatch.setattr(confirm_module, "as_completed", lambda *asked: iter(done))
-    augmented = CONFIG.model_copy(update={"augment": Augment(flip="horizontal")})
+    if refines:
+        monkeypatch.setattr(confirm_module, "due", lambda *asked: [])
+    augment = Augment(flip="horizontal") if refines else Augment()
+    config = CONFIG.model_copy(update={"augment": augment, "cache": tmp_path})
     heard = []
     with heard_by(heard.append):
-        if refines:
-            confirm_module._refine(augmented, home, place, ending, lambda run: None)
-        else:
-            confirm_module.confirm(CONFIG, home, place, 1, ending, lambda event: None)
+        confirm_module.confirm(config, home, place, 1, ending, lambda event: None)
     name = "refining" if refines else "confirming"
     assert {one.name for one in heard} == {name}
     assert [(one.state, one.done) for one in (heard[0], heard[-1])] == [
@@ -237,18 +269,68 @@ views: 2
 epochs: 2
 trials: 3
 confirm: 2
+resources: {max_concurrent: 2}
 """
 
 
-@pytest.mark.cluster
-def test_a_search_confirms_refines_and_exports_its_winner_once(tmp_path, monkeypatch):
-    from tlsearch.search.study import resume, run
-    from tlsearch.search.winner import rounds
+def with_tensorflow(root):
+    """The processes below one that have imported TensorFlow (Linux)."""
+    found = set()
+    for child in children(root):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            found |= with_tensorflow(child)
+            if "libtensorflow" in Path(f"/proc/{child}/maps").read_text():
+                found.add(child)
+    return found
 
-    monkeypatch.setattr(rounds, "SHARE", 100.0)
-    config = parse(SPACE).model_copy(update={"cache": tmp_path / "cache"})
-    told = []
-    study = run(config, tmp_path / "study", listen=told.append)
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    """A search with time for every run: its `study`, what it `told`, and the `processes` that had
+    imported TensorFlow after its trials.
+    """
+    from tlsearch.search.study import run
+
+    folder, told, processes = tmp_path_factory.mktemp("search"), [], set()
+
+    def listen(event):
+        told.append(event)
+        after_trials = isinstance(event, ConfirmedOnce | Exporting)
+        if after_trials or (isinstance(event, Phase) and event.name == "verifying"):
+            processes.update(with_tensorflow(os.getpid()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounds_module, "SHARE", 100.0)
+        config = parse(SPACE).model_copy(update={"cache": folder / "cache"})
+        study = run(config, folder / "study", listen=listen)
+        yield SimpleNamespace(study=study, told=told, processes=processes)
+
+
+@pytest.mark.cluster
+def test_after_the_trials_two_processes_import_tensorflow(search):
+    """The one that exports and the clean one: what confirms and refines runs where trials ran."""
+    workers = {trial.worker for trial in search.study.record().trials}
+    trained = {int(worker.rpartition(" ")[2]) for worker in workers}
+    assert trained <= search.processes
+    assert len(search.processes - trained) == 2
+
+
+@pytest.mark.cluster
+def test_a_run_after_other_trials_is_the_run_in_a_process_of_its_own(search, tmp_path):
+    study = search.study
+    record, data = study.record(), prepare(study.config.data, study.config.cache_path)
+    for run in (one for one in runs_of(record.facts) if not one.refined):
+        trial = TrialConfig(**record.trials[run.trial].config)
+        job = PlannedRun(run.trial, trial.model_copy(update={"seed": run.seed}))
+        again = train_again(job, workplace(study.config, data, tmp_path), tmp_path)
+        assert replace(again, seconds=run.seconds) == run  # with the digest of its weights
+
+
+@pytest.mark.cluster
+def test_a_search_confirms_refines_and_exports_its_winner_once(search):
+    from tlsearch.search.study import resume
+
+    study, told = search.study, search.told
     facts = study.record().facts
     runs = runs_of(facts)
     assert [run.refined for run in runs] == [False] * 2 * SEEDS + [True]
@@ -260,10 +342,9 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(tmp_path, monkeyp
     assert study.weights().name == facts["test"]["weights"]
     assert facts["test"]["low"] <= facts["test"]["value"] <= facts["test"]["high"]
     assert (facts["test"]["metric"], facts["test"]["interval"]) == ("accuracy", "Wilson")
-    card = (tmp_path / "study/best/model_card.md").read_text()
     assert f"| test accuracy, evaluated once | {facts['test']['value']:.4f} |" in card
-    assert (tmp_path / "study/best/model.keras").is_file()
-    resume(tmp_path / "study", listen=told.append)
+    assert (study.home.best / "model.keras").is_file()
+    resume(study, listen=told.append)
     assert read(study.home.journal_file).facts["confirmation"] == facts["confirmation"]
     assert sum(type(event).__name__ == "Confirming" for event in told) == 1
     phases = [event for event in told if isinstance(event, Phase)]
@@ -286,14 +367,15 @@ def test_a_winner_is_refined_only_where_the_study_augments(tmp_path):
     study, noted = record(trial(0, 0.9, epochs=4), runs=[Run(0, FIRST, 0.9, 3, 1.0)]), []
     home = SimpleNamespace(journal_file=tmp_path, trial=lambda number: tmp_path)
     ending = SimpleNamespace(cut_short=False, spent_s=0.0)
-    place = SimpleNamespace(data=SimpleNamespace(splits={"train": range(80), "validation": [1]}))
+    data = SimpleNamespace(splits={"train": range(80), "validation": [1]})
+    plain = CONFIG.model_copy(update={"cache": tmp_path})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(confirm_module, "read", lambda journal: study)
         patch.setattr(confirm_module, "note", lambda journal, facts: noted.append(facts))
-        confirm_module._refine(CONFIG, home, place, ending, noted.append)
+        assert confirm_module._refining(plain, home, data, ending) is None
         assert noted == []
-        augmented = CONFIG.model_copy(update={"augment": Augment(flip="horizontal")})
-        confirm_module._refine(augmented, home, place, ending, noted.append)
+        augmented = plain.model_copy(update={"augment": Augment(flip="horizontal")})
+        assert confirm_module._refining(augmented, home, data, ending) is None
     assert noted == [{"not_refined": "one epoch would take about 2.0 s, and 1.0 s are left"}]
 
 

@@ -1,5 +1,8 @@
 """What a search must beat: scores that cost no network, on the same validation split."""
 
+import functools
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -8,6 +11,28 @@ from tlsearch.data.sources import ImageData, Rows
 
 THUMBNAIL_PX = 16
 CHEAP_IMAGES = 5000
+
+
+class Baselines:
+    """The scores of some images, computed in a thread from when they are begun."""
+
+    def __init__(self, data: ImageData) -> None:
+        self._data = data
+
+    def begin(self) -> None:
+        """Begin to compute them, unless that was done."""
+        _ = self._computed
+
+    def scores(self) -> dict[str, float]:
+        """The scores, once they are there."""
+        return self._computed.result()
+
+    @functools.cached_property
+    def _computed(self) -> Future[dict[str, float]]:
+        pool = ThreadPoolExecutor(1, thread_name_prefix="baselines")
+        computed = pool.submit(accuracy_baselines, self._data)
+        pool.shutdown(wait=False)  # takes no more
+        return computed
 
 
 def accuracy_baselines(data: ImageData) -> dict[str, float]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.phases import Counter, phase
+from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
+from tlsearch.features import FOLDER
 from tlsearch.results.live.events import ConfirmedOnce, Confirming, Listen
 from tlsearch.results.live.progress import of_trial
 from tlsearch.results.rank.confirmation import (
@@ -35,6 +37,7 @@ from tlsearch.search.winner.rounds import (
     refinement,
     share_s,
 )
+from tlsearch.store.entries import entries
 
 if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
@@ -131,12 +134,14 @@ def _refining(
         return None
     limit_s = min(share_s(record, 1 - FRESH_SHARE), left_s(config, ending.spent_s, slots=1))
     train, validation = (len(data.splits[split]) for split in ("train", "validation"))
-    epoch_s = online_epoch_s(record, record.trials[best.trial], train, validation)
+    won = record.trials[best.trial]
+    image_s = pass_s(config.cache_path, TrialConfig(**won.config), won.network)
+    epoch_s = online_epoch_s(record, won, train, validation, image_s)
     if epoch_s > limit_s:
         told = f"one epoch would take about {epoch_s:.1f} s, and {max(0.0, limit_s):.1f} s are left"
         note(home.journal_file, {NOT_REFINED: told})
         return None
-    won, weights = record.trials[best.trial], home.trial(best.trial) / best.weights
+    weights = home.trial(best.trial) / best.weights
     if weights.is_file():  # else the run that begins from them says so
         require_recorded(weights, best.trial, best.sha256)
     return PlannedRun(
@@ -146,6 +151,19 @@ def _refining(
         limit_s=limit_s,
         network=won.network,
     )
+
+
+def pass_s(cache: Path, trial: TrialConfig, network: str | None) -> float | None:
+    """Seconds that one image of an augmented view took in passes of a trial's frozen network, as
+    the features in the cache say; None where none are of it.
+    """
+    build = BACKBONES[trial.backbone].build
+    wanted = {"weights": f"{build} {network}", "image_px": trial.image_px}
+    told = [entry.about for entry in entries(cache / FOLDER) if entry.about is not None]
+    passes = [about for about in told if wanted.items() <= about.what.items()]
+    augmented = [about for about in passes if about.what.get("view")]
+    rows = sum(about.shape[0] for about in augmented)
+    return sum(about.seconds for about in augmented) / rows if rows else None
 
 
 def train_handed_over(job: PlannedRun, place: Workplace) -> Run:

@@ -153,11 +153,20 @@ def _whole_s(trial: TrialRecord, record: StudyRecord, epochs: int) -> float:
     return an_epoch_s * (epochs + 1)
 
 
-def online_epoch_s(record: StudyRecord, trial: TrialRecord, train: int, validation: int) -> float:
+def online_epoch_s(
+    record: StudyRecord,
+    trial: TrialRecord,
+    train: int,
+    validation: int,
+    image_s: float | None = None,
+) -> float:
     """What an epoch of a trial is expected to take where each needs a pass of the frozen part over
-    the `train` images: the trial's own epoch, and the pass at the best speed that a trial reached.
+    the `train` images: the trial's own epoch, and the pass at `image_s` for an image; where nobody
+    knows that, at the best speed that a trial reached.
     """
     own_s = trial.seconds / max(1, trial.epochs + 1)
+    if image_s is not None:
+        return own_s + train * image_s
     speeds = [t.work["done"] / t.seconds for t in record.trials if t.work and t.seconds]
     if trial.work is None or not any(speeds):
         return own_s
