@@ -233,10 +233,10 @@ def _run(
             drop_ended(home, trial.number, standings.dropped)
             listen(trial_ended(trial, standings, config.trials))
             counter.reach(standings.ended)
-            if standings.ended > config.trials - slots:
-                begin()
             if not goes_on and is_perfect(trial, config.metric):
                 ending.suffice(reason(trial.number, config.metric))
+            if ending.enough or standings.ended > config.trials - slots:
+                begin()
 
         def follow(room: int) -> Generator["Stage", None, None]:
             trials.close()

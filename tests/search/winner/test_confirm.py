@@ -303,7 +303,7 @@ def search(tmp_path_factory):
         patch.setattr(rounds_module, "SHARE", 100.0)
         config = parse(SPACE).model_copy(update={"cache": folder / "cache"})
         study = run(config, folder / "study", listen=listen)
-        yield SimpleNamespace(study=study, told=told, processes=processes)
+    return SimpleNamespace(study=study, told=told, processes=processes)
 
 
 @pytest.mark.cluster

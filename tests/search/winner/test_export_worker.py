@@ -1,0 +1,15 @@
+"""The process that exports: what it sees of the machine."""
+
+import os
+
+import pytest
+
+from tlsearch.search.winner.export_worker import Exporter
+
+pytestmark = pytest.mark.training
+
+
+def test_the_process_that_exports_and_those_it_begins_see_no_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    Exporter((), threads=1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
