@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.base.cores import in_order
+from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import write_json
 from tlsearch.bundle import runtimes
@@ -113,6 +113,36 @@ class CleanProcess:
         reason = (said.strip().splitlines() or [otherwise])[-1]
         reason = reason.replace(str(self._file), self._file.name)  # it stands in a scratch folder
         return RecordError(f"{self._file.name}: cannot be used in a clean process ({reason})")
+
+
+class Checkers:
+    """The clean processes of an export, one for each format and as many at a time as there are
+    cores. The first of them are begun at once, so that their runtimes are imported meanwhile.
+    """
+
+    def __init__(self, formats: Sequence[str]) -> None:
+        self._cores = granted_cores()
+        self._begun = {name: self._begin(name) for name in next(self.groups(formats), [])}
+
+    def __enter__(self) -> "Checkers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._begun.values():
+            process.close()
+
+    def groups(self, formats: Sequence[str], one_by_one: bool = False) -> Iterator[list[str]]:
+        """The formats that are verified at a time."""
+        count = 1 if one_by_one else self._cores
+        for start in range(0, len(formats), count):
+            yield list(formats[start : start + count])
+
+    def of(self, name: str) -> CleanProcess:
+        """The process of a format, which is the caller's to close."""
+        return self._begun.pop(name, None) or self._begin(name)
+
+    def _begin(self, name: str) -> CleanProcess:
+        return CleanProcess(EXPORT_FORMATS[name], self._cores)
 
 
 def main(form_name: str, threads: str, folder: str) -> None:

@@ -12,6 +12,7 @@ from tlsearch.base.errors import TlsearchError
 from tlsearch.base.phases import heard_by
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import TestScore
+from tlsearch.bundle.reload_check import Checkers
 from tlsearch.config.schema import SearchConfig
 from tlsearch.search.cluster.ray_session import answer, this_node
 from tlsearch.search.relay import send
@@ -26,9 +27,7 @@ class Exporter:
 
     def __init__(self, formats: tuple[str, ...], threads: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU where none was granted
-        from tlsearch.training.export.verify import Checkers
-
-        self._checkers = Checkers(formats)
+        self._checkers = Checkers(formats)  # which import their runtimes meanwhile
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(threads)

@@ -25,12 +25,13 @@ from tlsearch.bundle.manifest import (
     is_replaceable,
 )
 from tlsearch.bundle.metrics import Labels, accuracy
+from tlsearch.bundle.reload_check import Checkers
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, ExportFormat
 from tlsearch.data.sources import ImageData, original_pictures
 from tlsearch.training.export.formats import Exportable, write
 from tlsearch.training.export.model_card import model_card
 from tlsearch.training.export.soundness import Changes, require_finite, require_sound
-from tlsearch.training.export.verify import Checkers, Found, Verification
+from tlsearch.training.export.verify import Found, Verification
 from tlsearch.training.export.whole_model import Restored, restored
 
 CALIBRATION_IMAGES = 200

@@ -15,43 +15,13 @@ from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError
 from tlsearch.base.phases import counting_each, phase
 from tlsearch.bundle.open_bundle import BATCH, batched, read_ahead
-from tlsearch.bundle.reload_check import Checked, CleanProcess
+from tlsearch.bundle.reload_check import Checked, Checkers, CleanProcess
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.data.decode import read_pixels, resize
 from tlsearch.training.export.formats import Exportable
 from tlsearch.training.export.whole_model import prediction
 
 Found = Checked | RecordError
-
-
-class Checkers:
-    """The clean processes of an export, one for each format and as many at a time as there are
-    cores. The first of them are begun at once, so that their runtimes are imported meanwhile.
-    """
-
-    def __init__(self, formats: Sequence[str]) -> None:
-        self._cores = granted_cores()
-        self._begun = {name: self._begin(name) for name in next(self.groups(formats), [])}
-
-    def __enter__(self) -> "Checkers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._begun.values():
-            process.close()
-
-    def groups(self, formats: Sequence[str], one_by_one: bool = False) -> Iterator[list[str]]:
-        """The formats that are verified at a time."""
-        count = 1 if one_by_one else self._cores
-        for start in range(0, len(formats), count):
-            yield list(formats[start : start + count])
-
-    def of(self, name: str) -> CleanProcess:
-        """The process of a format, which is the caller's to close."""
-        return self._begun.pop(name, None) or self._begin(name)
-
-    def _begin(self, name: str) -> CleanProcess:
-        return CleanProcess(EXPORT_FORMATS[name], self._cores)
 
 
 class Verification:
