@@ -150,7 +150,7 @@ def end_without_pictures(small: SmallStudy, chance: random.Random) -> None:
     for path in chosen[50:]:
         path.unlink()
     try:
-        small.expect(4, "cannot be read")
+        small.expect(3, "cannot be read")
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
