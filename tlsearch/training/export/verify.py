@@ -87,17 +87,22 @@ class Verification:
 
     def _resized(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Squares (n, image_px, image_px, 3) float32; pictures of one size together."""
-        if all(picture.shape == pictures[0].shape for picture in pictures):
-            return np.asarray(self._resize(np.stack(pictures)))
-        return np.concatenate([np.asarray(self._resize(picture[None])) for picture in pictures])
+        together = all(picture.shape == pictures[0].shape for picture in pictures[1:])
+        stacks = (
+            [np.stack(pictures)] if together and len(pictures) > 1 else [p[None] for p in pictures]
+        )
+        return np.concatenate([np.asarray(self._resize(stack)) for stack in stacks])
 
     @functools.cached_property
     def _resize(self) -> Any:
-        layer = self._model.any_size.get_layer("resize")
+        """What Keras' layer inside the files does, from integers: a photo as floats is large."""
+        size = (self._model.trial.image_px,) * 2
+
+        def resize(images: Any) -> Any:
+            return tf.cast(tf.image.resize(images, size, "bilinear", antialias=True), tf.float32)
+
         spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
-        return tf.function(
-            lambda images: layer(tf.cast(images, tf.float32)), input_signature=[spec]
-        )
+        return tf.function(resize, input_signature=[spec])
 
     def _answer(self, file: Path, name: str, process: CleanProcess) -> Found:
         try:
