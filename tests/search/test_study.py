@@ -12,6 +12,7 @@ import pytest
 from tlsearch.base.errors import DiskError
 from tlsearch.base.phases import heard_by
 from tlsearch.cli.launch.search_commands import _finish
+from tlsearch.config.device import CPU_PROFILE
 from tlsearch.config.load import parse
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
@@ -43,12 +44,12 @@ def test_a_study_keeps_its_beginning_and_every_change(
     config: SearchConfig, data: ImageData, tmp_path: Path
 ) -> None:
     home = StudyDirectory(tmp_path / "study")
-    _begin(config, home, data)
+    _begin(config, home, data, CPU_PROFILE)
     first = home.read_about()
     more = extended(config, Extension(trials="+20"))
-    _begin(more, home, data)
+    _begin(more, home, data, CPU_PROFILE)
     most = extended(more, Extension(time="10m", settings=("space.dropout=[0, 0.2]",)))
-    _begin(most, home, data)
+    _begin(most, home, data, CPU_PROFILE)
     about = home.read_about()
     assert Study(home.root).config == most
     assert {key: about[key] for key in ("data", "versions")} == {
@@ -64,9 +65,9 @@ def test_a_study_that_only_goes_on_is_not_written_again(
     config: SearchConfig, data: ImageData, tmp_path: Path
 ) -> None:
     home = StudyDirectory(tmp_path / "study")
-    _begin(config, home, data)
+    _begin(config, home, data, CPU_PROFILE)
     written = home.study_file.stat().st_mtime_ns
-    _begin(Study(home.root).config, home, data)
+    _begin(Study(home.root).config, home, data, CPU_PROFILE)
     assert home.study_file.stat().st_mtime_ns == written
 
 
@@ -87,7 +88,7 @@ def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_w
     require_same_images(study, data)
     assert not data.moved
     again = extended(study.config, Extension(trials="+5"))
-    _begin(again, home, data)
+    _begin(again, home, data, CPU_PROFILE)
     assert home.read_about()["config"]["data"]["rules"] == 1
     assert Study(home.root).config == again
 
@@ -95,7 +96,7 @@ def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_w
 def test_a_new_study_notes_the_version_of_its_rules(tmp_path: Path) -> None:
     config = parse(SHARES, settings=[f"cache={tmp_path / 'cache'}"]).anchored()
     home, data = StudyDirectory(tmp_path / "study"), prepared(config)
-    _begin(config, home, data)
+    _begin(config, home, data, CPU_PROFILE)
     assert home.read_about()["config"]["data"]["rules"] == 2
     assert data.fingerprint == describe(data)["fingerprint"] != BY_SHARES
     require_same_images(Study(home.root), prepared(Study(home.root).config))
@@ -134,7 +135,7 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
     config = config.model_copy(update={"metric": metric})
     home, ending, heard = StudyDirectory(tmp_path / "study"), Ending(None), []
 
-    def trained(config: Any, data: Any, home: Any, ending: Ending, announce: Any, _: Any) -> None:
+    def trained(config: Any, data: Any, home: Any, ending: Ending, announce: Any, *_: Any) -> None:
         for number, value in enumerate((0.9, 1.0)):
             trial = perfect(number, value)
             announce(trial, Standings.of(StudyRecord(config.direction, (trial,))))
@@ -142,7 +143,7 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
 
     monkeypatch.setattr(runner, "run_trials", trained)
     with heard_by(heard.append):
-        _run(config, home, data, ending, lambda event: None)
+        _run(config, home, data, 1, ending, lambda event: None, lambda: None)
     assert (ended_event(config, home, ending).reason != "") == ends
     assert [one.state for one in heard] == ["began", "ended"]
     assert (heard[-1].name, heard[-1].total) == ("trials", config.trials)

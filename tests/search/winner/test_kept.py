@@ -97,19 +97,11 @@ def test_no_run_is_refined_from_other_weights(home, monkeypatch):
     noted = Run(0, SEED, 0.9, 2, 1.0, sha256=sha256(path))
     monkeypatch.setattr(confirm_module, "read", lambda journal: record(None, runs=[noted]))
     monkeypatch.setattr(confirm_module, "share_s", lambda *asked: 1e6)
-    trained = []
-
-    def train(jobs, *rest):
-        trained.extend(jobs)
-        return iter(())
-
-    monkeypatch.setattr(confirm_module, "_trained", train)
     text = "data: {kind: digits}\nspace: {backbone: strokes}\nepochs: 9\nconfirm: 2"
     config = parse(text).model_copy(update={"augment": Augment(flip="horizontal")})
-    place = SimpleNamespace(data=SimpleNamespace(splits={"train": [0], "validation": [0]}))
+    data = SimpleNamespace(splits={"train": [0], "validation": [0]})
     ending = SimpleNamespace(cut_short=False, spent_s=0.0)
-    confirm_module._refine(config, home, place, ending, lambda one: None)
-    assert [job.start for job in trained] == [path]
+    assert confirm_module._refining(config, home, data, ending).start == path
     weights(home, 0, run.weights, value=1.0)
     with pytest.raises(RecordError, match="recorded for trial 0"):
-        confirm_module._refine(config, home, place, ending, lambda one: None)
+        confirm_module._refining(config, home, data, ending)

@@ -75,7 +75,7 @@ def restored(checkpoint_path: Path, data: ImageData, recorded: Mapping[int, floa
     return Restored(checkpoint, network, validation)
 
 
-def prediction(network: Network) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def prediction(network: Network) -> Callable[[Any], NDArray[Any]]:
     """What the trial itself predicts, by its own way: prefix, then suffix and head.
 
     Squares (n, image_px, image_px, 3) of RGB 0-255 -> probabilities (n, classes). One graph serves
@@ -92,7 +92,7 @@ def prediction(network: Network) -> Callable[[NDArray[Any]], NDArray[Any]]:
     like = np.empty((0, *backbone.model.input_shape[1:]), np.float32)
     key = (network, "from images to probabilities")
     graph = shared_executor().passes.get(key, lambda: compiled_prediction(predict, like))
-    return lambda squares: np.asarray(graph(squares.astype(np.float32)))
+    return lambda squares: np.asarray(graph(tf.cast(squares, tf.float32)))
 
 
 def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDArray[Any]:
