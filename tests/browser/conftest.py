@@ -94,11 +94,20 @@ class Reader:
         self.driver.find_element("css selector", selector).click()
 
     def point_at(self, selector: str) -> None:
-        """Rest the mouse on an element until its explanation has had time to appear."""
+        """Rest the mouse on an element until its explanation appears. The page moves while it draws
+        its plots, and then the mouse is elsewhere: it comes again.
+        """
         from selenium.webdriver import ActionChains
+        from selenium.webdriver.support.wait import WebDriverWait
 
-        element = self.driver.find_element("css selector", selector)
-        ActionChains(self.driver).move_to_element(element).pause(0.5).perform()
+        def explained(driver: Any) -> bool:
+            mouse = ActionChains(driver)
+            for place in ("h1", selector):
+                mouse.move_to_element(driver.find_element("css selector", place))
+            mouse.pause(0.5).perform()
+            return bool(self.see("!document.getElementById('tip').hidden"))
+
+        WebDriverWait(self.driver, timeout=60).until(explained)
 
     def press(self, *keys: str) -> None:
         """Press keys, wherever the focus is."""
