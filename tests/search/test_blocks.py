@@ -56,4 +56,4 @@ def test_cuts_are_listed_in_layers_and_in_blocks(tlsearch):
     assert [reached[n] for n in BACKBONES["mobilenet_025"].anatomy.block_layers] == [*range(14)]
     table = tlsearch("backbones", "mobilenet_025")
     assert "up to layers" in table
-    assert "13 separable blocks; the last 3 layers are the fewest of which one trains" in table
+    assert "13 separable blocks; unfreeze at least 3 layers" in table

@@ -82,12 +82,9 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
 
 
 def _blocks_told(row: Backbone) -> str:
-    """What the blocks of a backbone are, and how few layers train nothing."""
+    """The number and kind of a backbone's blocks, and the fewest layers that train anything."""
     anatomy = row.anatomy
-    return (
-        f"{anatomy.blocks} {anatomy.block}s; something trains from {anatomy.least()} unfrozen "
-        "layers on"
-    )
+    return f"{anatomy.blocks} {anatomy.block}s; unfreeze at least {anatomy.least()} layers"
 
 
 def _cut_cells(cut: "CutCost") -> list[str]:
