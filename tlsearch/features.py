@@ -64,6 +64,11 @@ class FeatureKey:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def weights_key(build: str, digest: str | None) -> str:
+    """The `weights` of a key: the function that builds a network, and the network's digest."""
+    return f"{build} {digest}"
+
+
 @dataclass(frozen=True)
 class Activation:
     """An activation that is asked for: its key, and the shape of one row."""

@@ -16,6 +16,7 @@ from tlsearch.base.errors import ConfigError, RecordError, WeightsError
 from tlsearch.base.machine import machine
 from tlsearch.cli.main import main
 from tlsearch.cli.read.replay_command import as_json, verdict
+from tlsearch.config.device import SHARE as TOLERANCE
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
@@ -25,7 +26,6 @@ from tlsearch.search.extend import plain
 from tlsearch.search.handle import Study
 from tlsearch.search.propose.outcome import LOST
 from tlsearch.search.replay import (
-    TOLERANCE,
     EpochPair,
     Replay,
     _versions,

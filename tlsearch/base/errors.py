@@ -13,6 +13,11 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def last_line(text: str, otherwise: str) -> str:
+    """The last line of what a process or a library says: of a traceback, the error itself."""
+    return (text.strip().splitlines() or [otherwise])[-1]
+
+
 class TlsearchError(Exception):
     """A mistake or a mishap that has a clear message; shown without a traceback.
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.cores import granted_cores, in_order
-from tlsearch.base.errors import RecordError
+from tlsearch.base.errors import RecordError, last_line
 from tlsearch.base.files import write_json
 from tlsearch.bundle import runtimes
 from tlsearch.bundle.open_bundle import OpenModel, batched
@@ -110,8 +110,8 @@ class CleanProcess:
             self._input.write(data)
 
     def _failed(self, said: str, otherwise: str) -> RecordError:
-        reason = (said.strip().splitlines() or [otherwise])[-1]
-        reason = reason.replace(str(self._file), self._file.name)  # it stands in a scratch folder
+        # The file stands in a scratch folder.
+        reason = last_line(said, otherwise).replace(str(self._file), self._file.name)
         return RecordError(f"{self._file.name}: cannot be used in a clean process ({reason})")
 
 

@@ -32,6 +32,10 @@ EVAL_PART = 512  # of that memory, one part may be input to a step of evaluation
 MOST_EVAL = 16 * EVAL_BYTES
 GPU_SHARD_ROWS = 512
 
+SHARE = 0.01  # of a metric, by which rounding may change it
+MIXED_SHARE = 0.02  # the same where the layers of the backbone computed in 16 bits
+PICTURES = 2  # so many validation pictures may change class by it, where that is more
+
 FIRST_ROWS, MOST_ROWS = 16, 1024  # of a frozen pass at a time, where that is measured
 GAIN = 1.05  # images a second over those before, below which more is not worth its memory
 
@@ -200,6 +204,13 @@ def _halved(speed: Callable[[int], float | None]) -> int:
 def xla_pays(plain_s: float, xla_s: float) -> bool:
     """Whether what XLA compiled is enough faster than what it did not."""
     return xla_s * GAIN <= plain_s
+
+
+def rounding_share(precision: str) -> float:
+    """How far a metric may be off, as a share of it, where nothing but rounding differs from how a
+    trial of this precision was trained.
+    """
+    return MIXED_SHARE if is_mixed(precision) else SHARE
 
 
 def is_mixed(precision: str) -> bool:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tlsearch.base.errors import ConfigError, OutOfMemoryError, RecordError, TlsearchError
 from tlsearch.base.machine import machine
-from tlsearch.config.device import is_mixed
+from tlsearch.config.device import PICTURES, rounding_share
 from tlsearch.config.location import Place
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
@@ -27,9 +27,6 @@ from tlsearch.search.trial.workplace import Workplace, workplace
 if TYPE_CHECKING:
     from tlsearch.training.trial import EpochReport
 
-TOLERANCE = 0.01  # of the metric, where bits cannot be expected to be equal
-MIXED_TOLERANCE = 0.02  # where layers compute in 16 bits
-PICTURES = 2  # so many validation pictures may fall otherwise, where that is more
 LOSSES = ("train_loss", "validation_loss")
 
 Numbers = Mapping[str, float | None]  # what is no number is None
@@ -138,8 +135,7 @@ def comparison(precision: str, bits: str, alike: bool, pictures: int) -> tuple[b
     trial of a precision and of `DeviceProfile.bits`; `alike` says that it was trained again on CPUs
     like those before. A GPU adds up in another order each time, and XLA in one of its own.
     """
-    share = MIXED_TOLERANCE if is_mixed(precision) else TOLERANCE
-    return alike and not bits, max(share, PICTURES / pictures)
+    return alike and not bits, max(rounding_share(precision), PICTURES / pictures)
 
 
 def _epochs(place: Workplace, trial: TrialConfig, row: TrialRecord) -> Iterator["EpochReport"]:

@@ -7,7 +7,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,13 +20,12 @@ from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.pace import POOLED, Pace, Suffix
 from tlsearch.training.epoch.executor import Executor
-from tlsearch.training.epoch.loop import Loop
-from tlsearch.training.frozen.prefix import frozen_pass
+from tlsearch.training.frozen.prefix import fetched, frozen_pass
 from tlsearch.training.frozen.views import View
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.model import Network, parameter_count
 from tlsearch.training.network.multiply_adds import forward
-from tlsearch.training.probe import fetched, first_and_steady, random_rows
+from tlsearch.training.probe import first_and_steady, random_rows, step_of
 from tlsearch.training.runtime import apply, limit_threads
 from tlsearch.training.work_done import Price
 
@@ -167,14 +166,9 @@ def _timed(
     jit = asked.device.compiles(network.backbone.row.name)
     loop = executor.loop(owner, rows, asked.optimizer, jit=jit)
     loop.begin(1e-4, 0.0)
-    training, train_s = first_and_steady(_step(loop, rows), count)
+    training, train_s = first_and_steady(step_of(loop, rows), count)
     predicting, predict_s = first_and_steady(lambda: loop.predict(rows), count)
     return replace(counted, train_s=train_s, predict_s=predict_s, trace_s=training + predicting)
-
-
-def _step(loop: Loop, rows: Any) -> Callable[[], Any]:
-    labels, order = np.zeros(len(rows), np.int32), np.arange(len(rows))
-    return lambda: loop.train(rows, labels, order, len(rows), 0)
 
 
 def _trial(name: str, asked: CalibrationRequest, cut: Unfrozen) -> TrialConfig:

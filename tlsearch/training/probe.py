@@ -19,7 +19,8 @@ from tlsearch.config.device import DeviceProfile, doubled, xla_pays
 from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.epoch.executor import Executor, out_of_memory
-from tlsearch.training.frozen.prefix import frozen_pass
+from tlsearch.training.epoch.loop import Loop
+from tlsearch.training.frozen.prefix import fetched, frozen_pass
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.runtime import apply, limit_threads
 
@@ -106,9 +107,7 @@ def _image_s(name: str, asked: ProbeRequest, device: DeviceProfile) -> float:
     features = random_rows((BATCH, *source.shape[1:]), "uint8" if sections.from_images else "f2")
     loop = executor.loop(network.head if trial.frozen else network, features, "adam", jit=jit)
     loop.begin(1e-4, 0.0)
-    labels, order = np.zeros(BATCH, np.int32), np.arange(BATCH)
-    step = first_and_steady(lambda: loop.train(features, labels, order, BATCH, 0), BATCH)[1]
-    return passing + step
+    return passing + first_and_steady(step_of(loop, features), BATCH)[1]
 
 
 def first_and_steady(run: Callable[[], object], count: int) -> tuple[float, float]:
@@ -122,9 +121,10 @@ def first_and_steady(run: Callable[[], object], count: int) -> tuple[float, floa
     return max(0.0, times[0] - steady), steady / count
 
 
-def fetched(outputs: Sequence[Any]) -> list[Any]:
-    """Tensors as arrays, which waits for them: a GPU computes while the program goes on."""
-    return [np.asarray(one) for one in outputs]
+def step_of(loop: Loop, rows: Any) -> Callable[[], object]:
+    """One step of training over all of some rows."""
+    labels, order = np.zeros(len(rows), np.int32), np.arange(len(rows))
+    return lambda: loop.train(rows, labels, order, len(rows), 0)
 
 
 def random_rows(shape: Sequence[int | None], dtype: str) -> Any:

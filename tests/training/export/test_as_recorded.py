@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.base.errors import RecordError
+from tlsearch.config.device import MIXED_SHARE
 from tlsearch.training.checkpoint import Checkpoint
-from tlsearch.training.export.as_recorded import MIXED_SHARE, allowance, require_as_recorded
+from tlsearch.training.export.as_recorded import allowance, require_as_recorded
 
 pytestmark = pytest.mark.training
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.errors import ClusterError
+from tlsearch.base.errors import ClusterError, last_line
 from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, WEIGHTS
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
@@ -164,4 +164,4 @@ def _answer(one: Any) -> Any:
     try:
         return ray.get(one)
     except ray.exceptions.RayError as error:
-        return str(error).strip().splitlines()[-1]
+        return last_line(str(error), type(error).__name__)

@@ -203,6 +203,11 @@ def answer(asked: Any) -> Any:
 
 
 def _without_gpus(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a process that ends with it; Ray hides no GPU where none was granted."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    """Call a function in a process that ends with it."""
+    hide_gpus()
     return function(*arguments)
+
+
+def hide_gpus() -> None:
+    """Have this process see no GPU; Ray hides none where none was granted."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""

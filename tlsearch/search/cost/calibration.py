@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tlsearch.base.errors import StudyError
+from tlsearch.base.errors import StudyError, last_line
 from tlsearch.base.files import parse_json, write_json
 from tlsearch.base.machine import cpu_name
 from tlsearch.base.phases import phase
@@ -124,7 +124,7 @@ def answered(module: str, asked: Mapping[str, Any]) -> dict[str, Any]:
             check=False,
         )
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        why = last_line(done.stderr, f"exit code {done.returncode}")
         raise StudyError(f"the backbones could not be measured: {why}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
@@ -151,14 +151,11 @@ def digest_of(parts: Sequence[Any]) -> str:
 
 
 def recall(cache: Path) -> dict[str, Any]:
-    """All that is remembered under a cache, by key; what can be read of it."""
-    return _read(cache / REMEMBERED)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What is remembered; nothing where the file is missing or damaged: it is measured again."""
+    """What is remembered under a cache, by key; nothing where the file is missing or damaged: it is
+    measured again.
+    """
     with contextlib.suppress(OSError, ValueError):
-        known = parse_json(path.read_text(encoding="utf-8"))
+        known = parse_json((cache / REMEMBERED).read_text(encoding="utf-8"))
         return known if isinstance(known, dict) else {}
     return {}
 
@@ -168,4 +165,4 @@ def remember(cache: Path, entries: Mapping[str, Any]) -> None:
     path = cache / REMEMBERED
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        write_json(path, {**_read(path), **entries})
+        write_json(path, {**recall(cache), **entries})

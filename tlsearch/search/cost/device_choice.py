@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tlsearch.base.errors import StudyError
+from tlsearch.base.errors import StudyError, last_line
 from tlsearch.base.gpus import Gpu, described
 from tlsearch.config.device import DeviceProfile, chosen
 from tlsearch.config.schema import SearchConfig
@@ -126,7 +126,7 @@ def _in_granted_worker(config: SearchConfig) -> Answer:
         try:
             found: dict[str, Any] = ray.get(ray.remote(**granted)(answered).remote(module, asked))
         except ray.exceptions.RayError as error:
-            raise StudyError(str(error).strip().splitlines()[-1]) from error
+            raise StudyError(last_line(str(error), type(error).__name__)) from error
         return found
 
     return answer

@@ -61,9 +61,9 @@ class Plan:
     winner then takes `confirm_s` at most.
 
     `slot_bytes` is the memory of one slot, `after_bytes` that of the largest process after the
-    trials: one that confirms, or the one that exports and tests. `device` is how trials compute, in
-    words. On disk, `image_bytes` are the
-    decoded images, `study_bytes` the weights that are kept.
+    trials: one that confirms, or the one that exports and tests. On disk, `image_bytes` are the
+    decoded images, `study_bytes` the weights that are kept. `device` says in words how trials
+    compute.
     """
 
     trials: int

@@ -11,7 +11,7 @@ from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.features import FOLDER
+from tlsearch.features import FOLDER, weights_key
 from tlsearch.results.live.events import ConfirmedOnce, Confirming, Listen
 from tlsearch.results.live.progress import of_trial
 from tlsearch.results.rank.confirmation import (
@@ -157,8 +157,8 @@ def pass_s(cache: Path, trial: TrialConfig, network: str | None) -> float | None
     """Seconds that one image of an augmented view took in passes of a trial's frozen network, as
     the features in the cache say; None where none are of it.
     """
-    build = BACKBONES[trial.backbone].build
-    wanted = {"weights": f"{build} {network}", "image_px": trial.image_px}
+    weights = weights_key(BACKBONES[trial.backbone].build, network)
+    wanted = {"weights": weights, "image_px": trial.image_px}
     told = [entry.about for entry in entries(cache / FOLDER) if entry.about is not None]
     passes = [about for about in told if wanted.items() <= about.what.items()]
     augmented = [about for about in passes if about.what.get("view")]

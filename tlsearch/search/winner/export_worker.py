@@ -1,7 +1,6 @@
 """The process that exports the winner: on the driver's node, beside the trials, without a GPU."""
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import TestScore
 from tlsearch.bundle.reload_check import Checkers
 from tlsearch.config.schema import SearchConfig
-from tlsearch.search.cluster.ray_session import answer, this_node
+from tlsearch.search.cluster.ray_session import answer, hide_gpus, this_node
 from tlsearch.search.relay import send
 from tlsearch.search.trial.prepared_images import preparing_threads
 
@@ -26,7 +25,7 @@ class Exporter:
     """In the process itself: TensorFlow imported, and clean processes that wait for files."""
 
     def __init__(self, formats: tuple[str, ...], threads: int) -> None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU where none was granted
+        hide_gpus()
         self._checkers = Checkers(formats)  # which import their runtimes meanwhile
         from tlsearch.training.runtime import limit_threads
 

@@ -9,12 +9,9 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError
 from tlsearch.bundle.metrics import Labels, score
-from tlsearch.config.device import is_mixed
+from tlsearch.config.device import PICTURES, SHARE, rounding_share
 from tlsearch.training.checkpoint import Checkpoint
 
-SHARE = 0.01  # of the metric, or of 1 where that is more
-MIXED_SHARE = 0.02  # the same where the trial's layers computed in 16 bits
-PICTURES = 2  # so many validation pictures may change class, where that is more
 BY_CLASS = ("balanced_accuracy", "macro_f1")
 
 log = logging.getLogger(__name__)
@@ -38,7 +35,7 @@ def require_as_recorded(
         log.warning("%s: the journal holds no epoch %d to compare its score with", path, epoch)
         return
     found, expected = score(metric, labels, probabilities), recorded[epoch]
-    share = MIXED_SHARE if is_mixed(checkpoint.trial.precision) else SHARE
+    share = rounding_share(checkpoint.trial.precision)
     allowed = allowance(metric, labels, expected, share)
     if not abs(found - expected) <= allowed + 1e-9:
         raise RecordError(

@@ -67,10 +67,11 @@ class Verification:
         """The originals, (height, width, 3) uint8, each once every process has it."""
         forms = [(EXPORT_FORMATS[name], process) for name, process in processes.items()]
         read = read_ahead(lambda path: read_pixels(path, self._model.bits), self._pictures)
+        squares = any(not form.any_size for form, _ in forms)
         for pixels in read:
+            square = resize(pixels, self._model.trial.image_px) if squares else pixels
             for form, process in forms:
-                px = self._model.trial.image_px
-                process.show(pixels if form.any_size else resize(pixels, px))
+                process.show(pixels if form.any_size else square)
             yield pixels
 
     def _watch(self, shown: Iterator[NDArray[Any]], processes: Iterable[str]) -> None:

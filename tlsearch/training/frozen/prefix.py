@@ -22,6 +22,7 @@ from tlsearch.features import (
     FeatureKey,
     FeatureStore,
     split_digest,
+    weights_key,
     worth_keeping,
 )
 from tlsearch.pace import POOLED
@@ -96,7 +97,7 @@ class Features:
         trial, row = self._trial, self._backbone.row
         shown = "" if view is None else f"{DRAWN} {trial.augment} {trial.view_seed} {view}"
         return FeatureKey(
-            weights=f"{row.build} {self._backbone.digest}",
+            weights=weights_key(row.build, self._backbone.digest),
             cut=f"{cut} {trial.pooling}" if cut == POOLED else cut,
             preprocess=row.preprocess,
             image_px=trial.image_px,
@@ -207,9 +208,9 @@ class Features:
             parts = []
             with (
                 one_ahead(take, some_at_a_time(which, len(images), step), threads) as read,
-                one_ahead(_fetched, map(compiled, read), threads) as fetched,
+                one_ahead(fetched, map(compiled, read), threads) as computed,
             ):
-                for part in fetched:
+                for part in computed:
                     parts.append(part)
                     if counter is not None:
                         counter.advance(len(part[0]))
@@ -271,7 +272,7 @@ class Features:
 def backbone_key(trial: TrialConfig, backbone: LoadedBackbone, data: ImageData) -> FeatureKey:
     """What names a backbone on some images, whatever the cut, the view and the type."""
     return FeatureKey(
-        weights=f"{backbone.row.build} {backbone.digest}",
+        weights=weights_key(backbone.row.build, backbone.digest),
         cut="",
         preprocess=backbone.row.preprocess,
         image_px=trial.image_px,
@@ -294,8 +295,8 @@ def frozen_pass(
     return compiled_prediction(run, images, xla_rows)
 
 
-def _fetched(outputs: Sequence[Any]) -> list[NDArray[Any]]:
-    """Tensors in the memory of this machine, once they are computed."""
+def fetched(outputs: Sequence[Any]) -> list[NDArray[Any]]:
+    """Tensors as arrays, which waits for them: a GPU computes while the program goes on."""
     return list(map(np.asarray, outputs))
 
 
