@@ -17,11 +17,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tlsearch.base.files import absolute
 from tlsearch.config.augmentation import Augment, Augmentation
-from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, METRICS, WEIGHTS, Direction
+from tlsearch.config.catalog import EXPORT_FORMATS, METRICS, WEIGHTS, Direction
 from tlsearch.config.dataset import Data
 from tlsearch.config.device import EXACT, PRECISIONS, Precision
 from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
 from tlsearch.config.location import LocalPath, Place, as_place, is_url, local, problem
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
 from tlsearch.config.spelling import one_of
@@ -183,7 +184,7 @@ def _anchor_weights(name: str) -> str:
 
 def _images_too_small(config: SearchConfig) -> list[InitErrorDetails]:
     found = config.data.image_px
-    least = {name: BACKBONES[name].min_px for name in config.space.backbone.values}
+    least = {name: row_of(name).min_px for name in config.space.backbone.values}
     return [
         _mistake(("data", "image_px"), f"found {found}, but {name} needs at least {px}")
         for name, px in least.items()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Tag, model_validator
 
-from tlsearch.config.catalog import BACKBONES, CLASS_WEIGHTS, OPTIMIZERS, POOLINGS, SCHEDULES
+from tlsearch.config.catalog import CLASS_WEIGHTS, OPTIMIZERS, POOLINGS, SCHEDULES
 from tlsearch.config.dimension import (
     BY_SHAPE,
     LISTED,
@@ -20,11 +20,12 @@ from tlsearch.config.dimension import (
     within,
 )
 from tlsearch.config.location import local
+from tlsearch.config.networks.lookup import checked_name, row_of
 from tlsearch.config.spelling import one_of
 from tlsearch.config.trial_config import DEPTHS, depth_label
 
 Rate = Annotated[float, Field(gt=0, le=10)]
-Name = Annotated[str, BeforeValidator(one_of(BACKBONES, "backbone"))]
+Name = Annotated[str, AfterValidator(checked_name)]
 OptimizerName = Annotated[str, BeforeValidator(one_of(OPTIMIZERS, "optimizer"))]
 PoolingName = Annotated[str, BeforeValidator(one_of(POOLINGS, "pooling"))]
 ScheduleName = Annotated[str, BeforeValidator(one_of(SCHEDULES, "schedule"))]
@@ -101,7 +102,7 @@ class Space(Frozen):
         """
         if self.unfrozen_blocks is None:
             return _spread(self._depth)
-        anatomy = BACKBONES[backbone].anatomy
+        anatomy = row_of(backbone).anatomy
         return tuple(anatomy.last_layers(blocks) for blocks in _spread(self._depth))
 
     @property
@@ -115,7 +116,7 @@ class Space(Frozen):
         """One of a backbone's cuts in the words of the space: 15, "3 blocks", "all"."""
         if self.unfrozen_blocks is None or cut == "all":
             return str(cut)
-        blocks = BACKBONES[backbone].anatomy.block_layers.index(cut)
+        blocks = row_of(backbone).anatomy.block_layers.index(cut)
         return str(depth_label({"unfrozen_blocks": blocks}))
 
     def trained(self, unfrozen: Unfrozen, backbone: str, batch_norm: bool) -> Unfrozen:
@@ -125,7 +126,7 @@ class Space(Frozen):
         layers = self.unfrozen_layers
         if unfrozen == 0 or not isinstance(layers, Range):
             return unfrozen
-        least, step = BACKBONES[backbone].anatomy.least(batch_norm), int(layers.step or 1)
+        least, step = row_of(backbone).anatomy.least(batch_norm), int(layers.step or 1)
         return next(
             (n for n in range(int(unfrozen), int(layers.high) + 1, step) if n >= least), unfrozen
         )
@@ -136,7 +137,7 @@ class Space(Frozen):
             return
         if self.unfrozen_layers is not None:
             yield (), "expected either unfrozen_layers or unfrozen_blocks, found both"
-        known = {name: BACKBONES[name].anatomy for name in self.backbone.values}
+        known = {name: row_of(name).anatomy for name in self.backbone.values}
         for at, found in _numbers(self.unfrozen_blocks):
             short = [f"{n} has {a.blocks} {a.block}s" for n, a in known.items() if found > a.blocks]
             if short:
@@ -166,7 +167,7 @@ class Space(Frozen):
 
     def _least(self, backbone: str) -> int:
         """How many layers train something in every trial of a backbone."""
-        return BACKBONES[backbone].anatomy.least(all(self.train_batch_norm.values))
+        return row_of(backbone).anatomy.least(all(self.train_batch_norm.values))
 
     def cut_for(self, unfrozen: Unfrozen, backbone: str) -> Unfrozen:
         """The one of `cuts` that a trial with so many unfrozen layers uses."""

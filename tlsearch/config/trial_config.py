@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from tlsearch.config.augmentation import Augment
-from tlsearch.config.catalog import BACKBONES, SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
+from tlsearch.config.catalog import SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
 from tlsearch.config.device import EXACT, Precision
 from tlsearch.config.dimension import Frozen, Unfrozen, Units
 from tlsearch.config.networks.anatomy import Anatomy
+from tlsearch.config.networks.lookup import known_row, row_of
 
 RATES = ("head_lr", "fine_tune_lr")
 DEPTHS = ("unfrozen_layers", "unfrozen_blocks")  # of which a space has one
@@ -89,7 +90,7 @@ class TrialConfig(Frozen):
         blocks = raw.get("unfrozen_blocks")
         if blocks is None or "unfrozen_layers" in raw:
             return raw
-        layers = BACKBONES[raw["backbone"]].anatomy.last_layers(blocks)
+        layers = row_of(raw["backbone"]).anatomy.last_layers(blocks)
         return {**raw, "unfrozen_layers": layers}
 
     @property
@@ -143,7 +144,7 @@ class TrialConfig(Frozen):
             "optimizer": SAME_OPTIMIZER.get(self.optimizer, self.optimizer),
             "schedule": self.schedule if acts else "constant",
         }
-        row = BACKBONES.get(self.backbone)
+        row = known_row(self.backbone)
         if row is None:  # of another version's catalogue
             return found
         found["backbone"], found["weights"] = plainest(row, self.weights)

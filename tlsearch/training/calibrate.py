@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tlsearch.config.augmentation import Augment
-from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.pace import POOLED, Pace, Suffix
 from tlsearch.training.epoch.executor import Executor
@@ -60,7 +60,7 @@ def measure(asked: CalibrationRequest) -> dict[str, Any]:
     paces: dict[str, Pace] = {}
     alike: dict[tuple[Any, ...], str] = {}
     for name in asked.backbones:
-        row = BACKBONES[name]
+        row = row_of(name)
         same = alike.setdefault((row.build, *row.options.items()), name)
         like = None if len(alike) <= MEASURED else next(iter(paces.values()))
         paces[name] = paces[same] if same in paces else _pace(name, asked, like)

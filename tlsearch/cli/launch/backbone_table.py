@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tlsearch.base.errors import ConfigError
 from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
-from tlsearch.config.catalog import BACKBONES, Backbone, backbones
+from tlsearch.config.catalog import Backbone, backbones
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.spelling import one_of
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ CUT_COLUMNS = (
 
 def print_cuts(name: str, form: Literal["table", "json"]) -> None:
     """Print a row a place at which this backbone can be cut in two; imports TensorFlow."""
-    if name not in BACKBONES:
-        raise ConfigError([one_of(BACKBONES, "backbone").why(name)])
+    row = row_of(name)
     from tlsearch.training.network.cut_costs import cut_costs
 
     found = cut_costs(name)
@@ -78,7 +78,7 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
         answer(json.dumps([asdict(cut) for cut in found], indent=2) + "\n")
     else:
         print_table(CUT_COLUMNS, [_cut_cells(cut) for cut in found])
-        say(_blocks_told(BACKBONES[name]))
+        say(_blocks_told(row))
 
 
 def _blocks_told(row: Backbone) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.base.errors import ClusterError, last_line
-from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, WEIGHTS
+from tlsearch.config.catalog import DIGEST_DIGITS, WEIGHTS
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.node_checks import (
@@ -115,7 +116,7 @@ def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Prob
 
 
 def _from_imagenet(config: SearchConfig, name: str) -> bool:
-    default = BACKBONES[name].default_weights
+    default = row_of(name).default_weights
     return "imagenet" in {default if w == "default" else w for w in config.space.weights.values}
 
 

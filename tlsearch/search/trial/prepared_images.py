@@ -5,7 +5,8 @@ from typing import Any
 
 from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import ConfigError
-from tlsearch.config.catalog import BACKBONES, CIFAR10_CLASSES, WEIGHTS
+from tlsearch.config.catalog import CIFAR10_CLASSES, WEIGHTS
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import Resources, SearchConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.results.live.events import DataRead, DataReading, Listen
@@ -46,7 +47,7 @@ def require_weight_files(config: SearchConfig) -> None:
     files = [name for name in config.space.weights.values if name not in WEIGHTS]
     problems = [f"space.weights: {n}: no such weight file" for n in files if not Path(n).is_file()]
     if "shipped" in config.space.weights.values:
-        bare = [n for n in config.space.backbone.values if BACKBONES[n].shipped is None]
+        bare = [n for n in config.space.backbone.values if row_of(n).shipped is None]
         problems += [f"space.weights: {n} ships no weights, use imagenet or default" for n in bare]
     if problems:
         raise ConfigError(problems)
@@ -56,7 +57,7 @@ def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
     """A backbone pretrained on CIFAR-10 has seen CIFAR-10: its scores there mean nothing."""
     if frozenset(data.classes) != CIFAR10_CLASSES:
         return
-    seen = [n for n in config.space.backbone.values if BACKBONES[n].trained_on == "cifar10 train"]
+    seen = [n for n in config.space.backbone.values if row_of(n).trained_on == "cifar10 train"]
     if seen:
         raise ConfigError(
             [f"space.backbone: {', '.join(seen)} was pretrained on CIFAR-10, which this data is"]

@@ -7,7 +7,8 @@ from typing import Any
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import WeightsError
-from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, PUT_BACK, WEIGHTS
+from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, WEIGHTS
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 
@@ -21,7 +22,7 @@ def weight_files(config: SearchConfig) -> dict[str, Path]:
     on another machine. Keras alone knows the files that it downloads.
     """
     named = config.space.weights.values
-    rows = [BACKBONES[name] for name in config.space.backbone.values]
+    rows = [row_of(name) for name in config.space.backbone.values]
     found = {name: Path(name) for name in named if name not in WEIGHTS}
     if {"default", "shipped"} & set(named):
         found |= {f"{row.name} (shipped)": row.shipped_path for row in rows if row.shipped_path}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.phases import Counter, phase
-from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -157,7 +157,7 @@ def pass_s(cache: Path, trial: TrialConfig, network: str | None) -> float | None
     """Seconds that one image of an augmented view took in passes of a trial's frozen network, as
     the features in the cache say; None where none are of it.
     """
-    weights = weights_key(BACKBONES[trial.backbone].build, network)
+    weights = weights_key(row_of(trial.backbone).build, network)
     wanted = {"weights": weights, "image_px": trial.image_px}
     told = [entry.about for entry in entries(cache / FOLDER) if entry.about is not None]
     passes = [about for about in told if wanted.items() <= about.what.items()]

@@ -26,7 +26,8 @@ from tlsearch.bundle.manifest import (
 )
 from tlsearch.bundle.metrics import Labels, accuracy
 from tlsearch.bundle.reload_check import Checkers
-from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS, ExportFormat
+from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.data.sources import ImageData, original_pictures
 from tlsearch.training.export.formats import Exportable, write
 from tlsearch.training.export.model_card import model_card
@@ -206,7 +207,7 @@ def _manifest(
     trained: Restored, pictures: int, artifacts: Sequence[Artifact], request: ExportRequest
 ) -> Manifest:
     trial, labels = trained.checkpoint.trial, request.data.split_labels("validation")
-    row = BACKBONES[trial.backbone]
+    row = row_of(trial.backbone)
     known = trial.weights in ("default", "imagenet", "shipped")
     return Manifest(
         labels=request.data.classes,

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from tlsearch.base.errors import WeightsError
 from tlsearch.base.files import absolute
-from tlsearch.config.catalog import BACKBONES, DIGEST_DIGITS, PUT_BACK, Backbone, Preprocess
+from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, Backbone, Preprocess
 from tlsearch.config.device import EXACT, keras_policy
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.pace import POOLED
 from tlsearch.training.network.cut import Sections, cut_in_two
 from tlsearch.training.network.identity import network_digest
@@ -138,7 +139,7 @@ def load_backbone(
     variables, the preprocessing and the pooled vector are float32 in all of them. Raises
     WeightsError, naming the file or the download that failed.
     """
-    row = BACKBONES[name]
+    row = row_of(name)
     meant = row.default_weights if weights == "default" else weights
     with _dtype_policy(keras_policy(precision)):
         model = in_plain_layers(_build(row, meant, image_px))

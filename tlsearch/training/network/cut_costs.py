@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.training.network.backbone import outline
 from tlsearch.training.network.cut import cut_points
 from tlsearch.training.network.multiply_adds import forward
@@ -29,13 +29,14 @@ class CutCost:
 
 def cut_costs(name: str) -> list[CutCost]:
     """Every cut of a row of the catalogue, the deepest first; its weights are not needed."""
-    model = outline(BACKBONES[name], BACKBONES[name].image_px)
+    row = row_of(name)
+    model = outline(row, row.image_px)
     layers, found = list(model.layers), []
     for point in reversed(cut_points(model)):
         behind = forward(layers[point.index + 1 :])
         values = math.prod(point.tensor.shape[1:])
         left = len(layers) - 1 - point.index
-        blocks = bisect_right(BACKBONES[name].anatomy.block_layers, left) - 1
+        blocks = bisect_right(row.anatomy.block_layers, left) - 1
         share = behind / forward(layers)
         found.append(CutCost(point.name, left, blocks, values, behind, share))
     return found
