@@ -9,10 +9,11 @@ import pytest
 from tlsearch.base.errors import WeightsError
 from tlsearch.bundle.self_contained import _require_known_classes
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.training.network.backbone import load_backbone, outline, preprocessing
+from tlsearch.training.network.backbone import load_backbone, outline
 from tlsearch.training.network.cut import cut_points, trainable_layers
 from tlsearch.training.network.identity import DECISIVE
 from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.preprocessing import preprocessing
 
 pytestmark = pytest.mark.training
 

@@ -1,0 +1,95 @@
+"""A network built by its row of the catalogue, with its weights."""
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+from filelock import FileLock
+from keras.src.utils import file_utils
+
+from tlsearch.base.errors import WeightsError
+from tlsearch.base.files import absolute
+from tlsearch.config.catalog import Backbone
+
+
+def built(row: Backbone, weights: str, image_px: int) -> keras.Model:
+    """The network of a row without its top, with these weights; WeightsError where they fail."""
+    module, function = row.build.split(":")
+    builder = getattr(importlib.import_module(module), function)
+    build = functools.partial(
+        builder,
+        include_top=False,
+        input_shape=(image_px, image_px, 3),
+        **row.options,
+    )
+    if weights == "none":
+        keras.utils.set_random_seed(0)
+        return build(weights=None)
+    if weights == "imagenet":
+        return _imagenet(row, build)
+    path = row.shipped_path if weights == "shipped" else Path(weights)
+    if path is None or not path.is_file():
+        raise WeightsError(f"{path}: no such weight file (use a path, imagenet, default or none)")
+    return _from_file(build, path, _is_official(builder, path))
+
+
+def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.Model:
+    """Keras downloads to the final path without a lock: one process of a machine at a time."""
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
+            return build(weights="imagenet")
+    except Exception as error:  # urllib, ssl, h5py: whatever kept the file from coming whole
+        raise WeightsError(
+            f"{row.name}: its ImageNet weights are not under {downloads()} and could not be "
+            f"downloaded ({error}); copy them there, set KERAS_HOME, or use a shipped backbone"
+        ) from error
+
+
+def downloads() -> Path:
+    """The folder that Keras keeps downloaded weights in."""
+    return absolute(Path(os.environ.get("KERAS_HOME", "~/.keras"))) / "models"
+
+
+def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bool) -> keras.Model:
+    """The network of a weight file; an official file's is the one that Keras builds for it.
+
+    Keras gives EfficientNet B0 to B3 one more layer for its own weights, and asks for them by name.
+    """
+    try:
+        if official:
+            with _downloaded_to(path):
+                return build(weights="imagenet")
+        model = build(weights=None)
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
+        name = build.func.__name__
+        raise WeightsError(f"{path}: does not hold weights of {name} ({error})") from error
+    return model
+
+
+def _is_official(builder: Callable[..., keras.Model], path: Path) -> bool:
+    """Whether Keras publishes this very file for networks like this one, by its MD5."""
+    published = getattr(sys.modules[builder.__module__], "WEIGHTS_HASHES", {})
+    if not published:
+        return False
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    return any(found in hashes for hashes in published.values())
+
+
+@contextlib.contextmanager
+def _downloaded_to(path: Path) -> Iterator[None]:
+    """While it is open, a file that Keras would download is this one."""
+    before = file_utils.get_file
+    file_utils.get_file = lambda *asked, **more: str(path)
+    try:
+        yield
+    finally:
+        file_utils.get_file = before

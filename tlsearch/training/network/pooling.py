@@ -1,0 +1,36 @@
+"""How feature maps become the vector that a head takes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tlsearch.config.catalog import Backbone
+from tlsearch.config.device import EXACT
+from tlsearch.pace import POOLED
+
+
+def pooled_output(model: keras.Model, row: Backbone, pooling: str) -> Any:
+    """The pooled vector behind a network, by a pooling of the catalogue.
+
+    ConvNeXt's last normalisation belongs behind the pooling, as where Keras itself pools; Keras'
+    network of feature maps has it before.
+    """
+    if pooling == "flatten" or not row.norm_after_pool:
+        return pool(model.output, pooling)
+    norm = model.layers[-1]
+    norm.dtype_policy = EXACT
+    return pool(norm.input, pooling, norm)
+
+
+def pool(maps: Any, pooling: str, norm: Callable[[Any], Any] = lambda pooled: pooled) -> Any:
+    """Feature maps (n, height, width, channels) -> float32 vectors, by a pooling of the catalogue,
+    each of them through `norm`.
+    """
+    if pooling == "flatten":
+        return keras.layers.Flatten(name=POOLED, dtype=EXACT)(maps)
+    mean = norm(keras.layers.GlobalAveragePooling2D(name=POOLED, dtype=EXACT)(maps))
+    if pooling == "gap":
+        return mean
+    highest = norm(keras.layers.GlobalMaxPooling2D(name="pool_max", dtype=EXACT)(maps))
+    return keras.layers.Concatenate(name="pool_both", dtype=EXACT)([mean, highest])
