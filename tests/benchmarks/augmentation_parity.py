@@ -27,8 +27,7 @@ from machine import about
 from measured import Measured, Row, against, grouped, in_pieces, layers
 from tested import DTYPE, last_epoch, recipe, test_accuracy
 
-from tlsearch.config.augmentation import Augment
-from tlsearch.config.catalog import AUGMENTATIONS
+from tlsearch.config.augmentation import AUGMENTATIONS, Augment
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore

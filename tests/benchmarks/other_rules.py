@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from tlsearch.config.catalog import Direction
 from tlsearch.search.stop.promotion import PromotingAsha
 
 FIRST, REDUCTION = 2, 3
@@ -11,7 +12,9 @@ CONTINUE, STOP = "CONTINUE", "STOP"
 
 
 def _promoting(epochs: int) -> PromotingAsha:
-    return PromotingAsha(direction="max", epochs=epochs, first_rung=FIRST, reduction=REDUCTION)
+    return PromotingAsha(
+        direction=Direction.MAX, epochs=epochs, first_rung=FIRST, reduction=REDUCTION
+    )
 
 
 class _Silent:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.html import render_html
 
@@ -157,7 +158,7 @@ def study_record() -> StudyRecord:
     """Twelve trials on two workers; trial 0 stopped, trial 1 failed, trial 11 best."""
     trials = tuple(_trial(number) for number in range(12))
     facts = {"baselines": {EVIL: 0.5}, "test": {"trial": 11, "value": 0.8, "images": 100}}
-    return StudyRecord("max", trials, facts)
+    return StudyRecord(Direction.MAX, trials, facts)
 
 
 def _trial(number: int) -> TrialRecord:

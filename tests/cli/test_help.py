@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tlsearch.cli.tables import print_table, too_wide
-from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.catalog import BACKBONES, Direction
 from tlsearch.config.load import load, parse
 from tlsearch.data.sources import list_source
 from tlsearch.results.rank.context import RankingContext
@@ -195,7 +195,7 @@ def test_at_80_columns_the_leaderboard_keeps_epoch_and_head():
         }
         return TrialRecord(number, "finished", config, {18: draw.random()}, seconds=1234.5)
 
-    record = StudyRecord("max", tuple(trial(number) for number in range(12)))
+    record = StudyRecord(Direction.MAX, tuple(trial(number) for number in range(12)))
     grid = readable(record, "accuracy", RankingContext(500))
     dropped = too_wide(grid.columns, grid.body, 80, LEAST_FIRST)
     kept = [name for name in grid.columns if name not in dropped]

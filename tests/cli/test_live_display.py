@@ -11,11 +11,12 @@ import pytest
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.phases import Phase, phase
 from tlsearch.cli.live_display import AT_WORK, Board, listening, progressing, running, status
+from tlsearch.config.catalog import Direction
 from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan, TrialEnded
 from tlsearch.results.live.progress import Progress
 
 CONFIG = {"backbone": "strokes", "unfrozen_layers": 15}
-BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", "max", trials=20, epochs=6, slots=2)
+BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", Direction.MAX, trials=20, epochs=6, slots=2)
 ENDED = TrialEnded(
     trial=0,
     state="stopped",

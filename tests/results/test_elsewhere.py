@@ -8,6 +8,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan, TrialEnded
 from tlsearch.results.live.tensorboard import TensorBoard
 from tlsearch.results.record.journal import STUDY_NAME, open_storage
@@ -51,7 +52,7 @@ def test_tensorboard_gets_a_file_a_trial_with_its_curve(tmp_path):
     pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
     config = {"backbone": "strokes"}
     board = TensorBoard(tmp_path / "tensorboard")
-    board(StudyBegan("d", "pets", "accuracy", "max", trials=1, epochs=2, slots=1))
+    board(StudyBegan("d", "pets", "accuracy", Direction.MAX, trials=1, epochs=2, slots=1))
     board(TrialBegan(3, config))
     for epoch, value in enumerate([0.25, 0.5]):
         board(EpochReported(3, epoch, value, rung=False))

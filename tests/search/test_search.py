@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tlsearch.bundle.manifest import read_manifest
+from tlsearch.config.catalog import Direction
 from tlsearch.config.device import CPU_PROFILE
 from tlsearch.results.record.journal import read
 from tlsearch.search.handle import Study
@@ -83,7 +84,7 @@ def test_the_best_trial_is_the_exported_one(finished, shell):
     assert facts["test"]["trial"] == best.number
     assert facts["test"]["metric"] == study.config.metric
     manifest = read_manifest(shell.home / "study" / "best")
-    assert manifest.trained_accuracy == best.best("max")[1]
+    assert manifest.trained_accuracy == best.best(Direction.MAX)[1]
     assert [artifact.format for artifact in manifest.artifacts] == ["keras", "litert"]
 
 

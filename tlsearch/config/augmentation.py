@@ -4,9 +4,31 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tlsearch.config.catalog import AUGMENTATIONS
 from tlsearch.config.dimension import Frozen
 from tlsearch.config.spelling import one_of
+
+# Preset -> rows of `Augment`.
+AUGMENTATIONS: dict[str, dict[str, float | str]] = {
+    "none": {},
+    "light": {"flip": "horizontal", "translate": 0.05, "zoom": 0.1},
+    "medium": {
+        "flip": "horizontal",
+        "rotate": 0.05,
+        "translate": 0.1,
+        "zoom": 0.2,
+        "contrast": 0.2,
+        "brightness": 0.1,
+    },
+    "strong": {
+        "flip": "both",
+        "rotate": 0.15,
+        "translate": 0.15,
+        "zoom": 0.3,
+        "shear": 0.2,
+        "contrast": 0.4,
+        "brightness": 0.2,
+    },
+}
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

@@ -1,7 +1,8 @@
 """Tables of what can be named in a search space: backbones, optimizers, metrics. No TensorFlow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,29 @@ from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
 from tlsearch.config.networks.published import PUBLISHED, Published
 
 Preprocess = Literal["tf", "caffe", "torch", "none"]
-Direction = Literal["max", "min"]
+
+
+class Direction(StrEnum):
+    """Whether more of a metric is better, or less."""
+
+    MAX = "max"
+    MIN = "min"
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether a value is strictly better than another."""
+        return self.key(value) < self.key(than)
+
+    def key(self, value: float) -> float:
+        """What sorts values best first; applied twice it gives the value back."""
+        return -value if self is Direction.MAX else value
+
+    def gain(self, value: float, over: float) -> float:
+        """By how much a value is better than another; negative where it is worse."""
+        return self.key(over) - self.key(value)
+
+    def best(self, values: Iterable[float]) -> float:
+        """The best of some values; ValueError where there are none."""
+        return min(values, key=self.key)
 
 
 @dataclass(frozen=True)
@@ -271,29 +294,6 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
     )
 }
 
-# Preset -> rows of `config.augment.Augment`.
-AUGMENTATIONS: dict[str, dict[str, float | str]] = {
-    "none": {},
-    "light": {"flip": "horizontal", "translate": 0.05, "zoom": 0.1},
-    "medium": {
-        "flip": "horizontal",
-        "rotate": 0.05,
-        "translate": 0.1,
-        "zoom": 0.2,
-        "contrast": 0.2,
-        "brightness": 0.1,
-    },
-    "strong": {
-        "flip": "both",
-        "rotate": 0.15,
-        "translate": 0.15,
-        "zoom": 0.3,
-        "shear": 0.2,
-        "contrast": 0.4,
-        "brightness": 0.2,
-    },
-}
-
 # Names of weights; anything else is the path of a file.
 WEIGHTS = ("default", "imagenet", "shipped", "none")
 
@@ -322,11 +322,11 @@ SAME_OPTIMIZER = {"adam": "adamw"}
 
 # Metric name -> which way is better. Computed on the validation split after every epoch.
 METRICS: dict[str, Direction] = {
-    "accuracy": "max",
-    "balanced_accuracy": "max",
-    "macro_f1": "max",
-    "auc": "max",
-    "loss": "min",
+    "accuracy": Direction.MAX,
+    "balanced_accuracy": Direction.MAX,
+    "macro_f1": Direction.MAX,
+    "auc": Direction.MAX,
+    "loss": Direction.MIN,
 }
 # Metric name -> its best value, which a trial can reach; loss only comes near to 0.
-PERFECT: dict[str, float] = {name: 1.0 for name, better in METRICS.items() if better == "max"}
+PERFECT: dict[str, float] = {name: 1.0 for name, way in METRICS.items() if way is Direction.MAX}

@@ -134,7 +134,7 @@ class SearchConfig(Frozen):
 
     @property
     def direction(self) -> Direction:
-        """Whether more of the metric is better ("max") or less ("min")."""
+        """Whether more of the metric is better, or less."""
         return METRICS[self.metric]
 
     @property

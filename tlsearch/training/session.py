@@ -115,7 +115,7 @@ class Session:
         """Take up how an epoch validated; whether the trial has nothing more to hope for."""
         self._history.append((loss, value))
         values = [value for _, value in self._history]
-        return gave_up(values, self.trial.early_stopping, METRICS[self.trial.metric] == "max")
+        return gave_up(values, self.trial.early_stopping, METRICS[self.trial.metric])
 
     @property
     def network(self) -> str:

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from tlsearch.base.phases import Phase
+from tlsearch.config.catalog import Direction
 from tlsearch.config.scheduler import rungs
 from tlsearch.results.live.events import (
     BudgetSpent,
@@ -35,7 +36,7 @@ from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 CONFIG = {"backbone": "strokes", "unfrozen_layers": 15}
-BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", "max", trials=20, epochs=6, slots=2)
+BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", Direction.MAX, trials=20, epochs=6, slots=2)
 STOPPED = "stopped at epoch 6: 0.874 < 0.881, place 5 of 12 at rung 6"
 ENDED = TrialEnded(17, "stopped", STOPPED, CONFIG, 0.88, 3, 6, 1.5, 4, 20, 2, 0.91)
 SAID = [
@@ -160,10 +161,10 @@ def test_the_end_of_a_trial_is_what_the_record_says():
         TrialRecord(1, "unfinished", CONFIG, {1: 0.9}),
         TrialRecord(2, "failed", CONFIG, {}, "no memory"),
     )
-    event = trial_ended(trials[0], Standings.of(StudyRecord("max", trials)), 5)
+    event = trial_ended(trials[0], Standings.of(StudyRecord(Direction.MAX, trials)), 5)
     assert (event.value, event.best_epoch, event.epochs, event.seconds) == (0.75, 2, 2, 3.26)
     assert (event.ended, event.trials, event.leader, event.leader_value) == (2, 5, 1, 0.9)
-    nobody = Standings.of(StudyRecord("max", trials[2:]))
+    nobody = Standings.of(StudyRecord(Direction.MAX, trials[2:]))
     assert trial_ended(trials[2], nobody, 5).leader is None
 
 
@@ -203,7 +204,7 @@ def test_a_forecast_stays_in_sight(progress):
 
 
 def test_less_is_better_where_the_direction_says_so(progress):
-    progress.hear(dataclasses.replace(BEGAN, metric="loss", direction="min"))
+    progress.hear(dataclasses.replace(BEGAN, metric="loss", direction=Direction.MIN))
     for epoch, value in enumerate([0.5, 0.3, 0.4]):
         progress.hear(EpochReported(0, epoch, value, rung=False))
     assert progress.best[1] == 0.3

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.base.phases import Phase, heard_by, phase
+from tlsearch.config.catalog import Direction
 from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan
 from tlsearch.results.live.progress import lines
 from tlsearch.results.live.pulse import BEAT_S, IDLE, LOOK_S, Pulse, beating
 
 CONFIG = {"backbone": "strokes", "unfrozen_layers": 15}
-BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", "max", trials=20, epochs=6, slots=2)
+BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", Direction.MAX, trials=20, epochs=6, slots=2)
 EXPORTING = Phase("exporting", "began", 0, 3, "formats")
 
 

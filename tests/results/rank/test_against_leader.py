@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tlsearch.base.digests import sha256
+from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.rank.mcnemar import paired_p
@@ -42,7 +43,7 @@ def study(home, *rights, kept=None, state="finished"):
     for trial, right in zip(trials, rights, strict=True):
         if kept is None or trial.number in kept:
             Predictions(2, SHOWN, called(right)).save(path(home, trial.number))
-    return StudyRecord("max", trials)
+    return StudyRecord(Direction.MAX, trials)
 
 
 def path(home, number):

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from statistics import NormalDist
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.confirmation import (
     NOT_REFINED,
     Confirmed,
@@ -33,7 +33,7 @@ RUNS = (
 )
 
 
-def record(runs: tuple[Run, ...], direction: Any = "max") -> StudyRecord:
+def record(runs: tuple[Run, ...], direction: Direction = Direction.MAX) -> StudyRecord:
     trials = tuple(
         TrialRecord(number, "finished", {}, {1: value})
         for number, value in enumerate((0.5, 0.9, 0.95))
@@ -42,38 +42,38 @@ def record(runs: tuple[Run, ...], direction: Any = "max") -> StudyRecord:
 
 
 def test_the_best_mean_wins_not_the_best_run() -> None:
-    order = confirmed(RUNS, "max")
+    order = confirmed(RUNS, Direction.MAX)
     assert [one.trial for one in order] == [1, 2]
     assert order[0].mean == pytest.approx(0.91)
     assert order[0].error == pytest.approx(0.01)
-    best = chosen(RUNS, "max")
+    best = chosen(RUNS, Direction.MAX)
     assert best == RUNS[2]
 
 
 def test_less_is_better_where_the_metric_is_a_loss() -> None:
-    best = chosen(RUNS, "min")
+    best = chosen(RUNS, Direction.MIN)
     assert best == RUNS[3]
 
 
 def test_trials_are_ranked_on_the_seeds_that_all_of_them_share() -> None:
     runs = (Run(0, 7, 0.80, 1, 1.0), Run(0, 8, 0.99, 1, 1.0), Run(1, 7, 0.95, 1, 1.0))
-    order = confirmed((*runs, Run(2, 7, 0.94, 1, 1.0)), "max")
+    order = confirmed((*runs, Run(2, 7, 0.94, 1, 1.0)), Direction.MAX)
     assert [(one.trial, one.mean) for one in order] == [(1, 0.95), (2, 0.94), (0, 0.80)]
     assert {one.error for one in order} == {None}
 
 
 def test_a_trial_that_diverged_on_a_shared_seed_comes_after_those_that_did_not() -> None:
     runs = (*RUNS[:2], Run(1, 8, None, 0, 1.0), RUNS[3])
-    first, second = confirmed(runs, "max")
+    first, second = confirmed(runs, Direction.MAX)
     assert (first.trial, second.trial) == (2, 1)
     assert lines(record(runs))[1].endswith("(the search saw 0.9000); diverged on 1 of them")
     everywhere = (Run(1, 7, None, 0, 1.0), Run(2, 7, 0.1, 1, 1.0))
-    assert [one.trial for one in confirmed(everywhere, "max")] == [2]
+    assert [one.trial for one in confirmed(everywhere, Direction.MAX)] == [2]
 
 
 def candidates(*means: float, seeds: int = 1) -> list[Confirmed]:
     runs = (Run(n, s, mean, 1, 1.0) for n, mean in enumerate(means) for s in range(seeds))
-    return confirmed(runs, "max")
+    return confirmed(runs, Direction.MAX)
 
 
 def test_how_sure_the_choice_is_grows_with_the_lead_and_with_the_images() -> None:
@@ -102,28 +102,30 @@ def test_seeds_that_scatter_make_a_choice_less_sure() -> None:
     calm = (*calm, Run(1, 2, 0.86, 1, 1.0))
     wild = (Run(0, 1, 0.8, 1, 1.0), Run(0, 2, 1.0, 1, 1.0), Run(1, 1, 0.75, 1, 1.0))
     wild = (*wild, Run(1, 2, 0.96, 1, 1.0))
-    assert certainty(confirmed(calm, "max"), None) > certainty(confirmed(wild, "max"), None)
+    assert certainty(confirmed(calm, Direction.MAX), None) > certainty(
+        confirmed(wild, Direction.MAX), None
+    )
 
 
 @pytest.mark.parametrize(("value", "kept"), [(0.93, True), (0.92, False), (0.91, False)])
 def test_a_refinement_is_exported_only_where_it_is_better(value: float, kept: bool) -> None:
     refined = Run(1, 8, value, 1, 1.0, refined=True)
     runs = (*RUNS, refined)
-    assert (chosen(runs, "max") == refined) is kept
-    assert confirmed(runs, "max") == confirmed(RUNS, "max")
+    assert (chosen(runs, Direction.MAX) == refined) is kept
+    assert confirmed(runs, Direction.MAX) == confirmed(RUNS, Direction.MAX)
     told = lines(record(runs))[-1]
     assert ("not kept" in told) is not kept
 
 
 @given(st.permutations(RUNS))
 def test_the_order_in_which_runs_end_is_nothing(runs: list[Run]) -> None:
-    assert chosen(runs, "max") == chosen(RUNS, "max")
+    assert chosen(runs, Direction.MAX) == chosen(RUNS, Direction.MAX)
 
 
 def test_the_winner_is_the_confirmed_one_else_the_best_trial() -> None:
     assert winner(record(RUNS)) == Winner(1, "confirmed-8.npz")
     assert winner(record(())) == Winner(2, "best.npz")
-    assert winner(StudyRecord("max", (), {})) is None
+    assert winner(StudyRecord(Direction.MAX, (), {})) is None
 
 
 def test_the_report_shows_the_search_beside_the_confirmation() -> None:
@@ -138,8 +140,8 @@ def test_the_report_shows_the_search_beside_the_confirmation() -> None:
 
 def test_a_refinement_that_diverged_is_known_and_counts_for_nothing() -> None:
     runs = (*RUNS, Run(1, 8, None, 0, 1.0, refined=True))
-    assert confirmed(runs, "max") == confirmed(RUNS, "max")
-    assert chosen(runs, "max") == RUNS[2]
+    assert confirmed(runs, Direction.MAX) == confirmed(RUNS, Direction.MAX)
+    assert chosen(runs, Direction.MAX) == RUNS[2]
     assert lines(record(runs))[-1].endswith("no value, not better, not kept")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.importance import importance, parameters
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
@@ -53,7 +54,7 @@ def words(record: StudyRecord) -> dict[str, str]:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_backbone_that_decides_is_named_and_dropout_is_not(seed: int) -> None:
     """PED-ANOVA gave dropout 0.56 and such a backbone 0.09."""
-    found = importance(StudyRecord("max", tuple(trials(40, backbone_decides, seed))), SPACE)
+    found = importance(StudyRecord(Direction.MAX, tuple(trials(40, backbone_decides, seed))), SPACE)
     assert [effect.name for effect in found.told] == ["backbone"]
     assert found.effects[0].share == pytest.approx(0.9, abs=0.1)
     assert next(e.share for e in found.effects if e.name == "dropout") < 0.1
@@ -64,14 +65,14 @@ def test_the_rate_of_one_phase_is_told_from_that_of_the_other(seed: int) -> None
     def score(config: dict[str, Any]) -> float:
         return 0.9 if config["head_lr"] is None else 0.9 - 0.2 * (config["head_lr"] < 3e-3)
 
-    record = StudyRecord("max", tuple(trials(100, score, seed)))
+    record = StudyRecord(Direction.MAX, tuple(trials(100, score, seed)))
     assert words(record)["head_lr"] == "matters"
     assert words(record)["fine_tune_lr"] != "matters"
 
 
 @pytest.mark.parametrize("count", [10, 60])
 def test_noise_is_too_few_trials_to_tell(count: int) -> None:
-    records = [StudyRecord("max", tuple(trials(count, lambda _: 0.5, s))) for s in range(3)]
+    records = [StudyRecord(Direction.MAX, tuple(trials(count, lambda _: 0.5, s))) for s in range(3)]
     claims = [word for record in records for word in words(record).values() if word == "matters"]
     assert not claims
     assert {"too few trials to tell"} <= set(words(records[0]).values())
@@ -79,8 +80,8 @@ def test_noise_is_too_few_trials_to_tell(count: int) -> None:
 
 def test_below_ten_trials_nothing_is_said() -> None:
     every = tuple(trials(10, backbone_decides, 0))
-    assert importance(StudyRecord("max", every), SPACE).effects
-    few = importance(StudyRecord("max", every[:9]), SPACE)
+    assert importance(StudyRecord(Direction.MAX, every), SPACE).effects
+    few = importance(StudyRecord(Direction.MAX, every[:9]), SPACE)
     assert (few.effects, few.trials) == ((), 9)
 
 
@@ -92,7 +93,7 @@ def test_a_diverged_trial_counts_as_the_worst_and_a_failed_one_not_at_all() -> N
     every.append(TrialRecord(60, "failed", every[0].config, {1: 0.1}, "out of memory"))
     every.append(TrialRecord(61, "unfinished", every[0].config, {1: 0.1}))
     every.append(TrialRecord(62, "waiting", {}, {}))
-    found = importance(StudyRecord("max", tuple(every)), SPACE)
+    found = importance(StudyRecord(Direction.MAX, tuple(every)), SPACE)
     assert (found.trials, found.diverged, found.left_out) == (60, len(high), 2)
     assert "dropout" in {effect.name for effect in found.told}
 
@@ -102,13 +103,15 @@ def test_a_stopped_trial_counts_with_the_best_that_it_reached() -> None:
     stopped = [
         TrialRecord(t.number, "stopped", t.config, {**t.values, 2: 0.0}) for t in every[:15]
     ] + every[15:]
-    before, after = (importance(StudyRecord("max", tuple(t)), SPACE) for t in (every, stopped))
+    before, after = (
+        importance(StudyRecord(Direction.MAX, tuple(t)), SPACE) for t in (every, stopped)
+    )
     assert (after.effects, after.stopped) == (before.effects, 15)
 
 
 def test_a_record_without_its_space_is_measured_over_what_was_tried() -> None:
     every = tuple(trials(60, lambda c: c["dropout"] * 2 if c["dropout"] < 0.3 else 0, 1))
-    found = importance(StudyRecord("max", every), {})
+    found = importance(StudyRecord(Direction.MAX, every), {})
     assert found.effects[0].name == "dropout"
 
 
@@ -117,7 +120,9 @@ def test_parameters_hold_what_a_trial_uses() -> None:
     deep = {"unfrozen_layers": 15, "fine_tune_lr": 0.01, "train_batch_norm": False}
     deeper = {"unfrozen_layers": 15, "fine_tune_lr": 0.02, "train_batch_norm": True}
     every = enumerate((head, deep, deeper))
-    record = StudyRecord("max", tuple(TrialRecord(n, "finished", c, {1: 0.5}) for n, c in every))
+    record = StudyRecord(
+        Direction.MAX, tuple(TrialRecord(n, "finished", c, {1: 0.5}) for n, c in every)
+    )
     assert parameters(record) == {
         "unfrozen_layers": [0, 15, 15],
         "train_batch_norm": [None, False, True],
@@ -130,4 +135,4 @@ def test_depth_is_told_in_blocks_where_all_trials_say_it_so() -> None:
     layers = {"unfrozen_layers": 9, "unfrozen_blocks": None}
     for configs, name in ((blocks, "unfrozen_blocks"), ([*blocks, layers], "unfrozen_layers")):
         every = (TrialRecord(n, "finished", c, {1: 0.5}) for n, c in enumerate(configs))
-        assert list(parameters(StudyRecord("max", tuple(every)))) == [name]
+        assert list(parameters(StudyRecord(Direction.MAX, tuple(every)))) == [name]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsearch.config.catalog import Direction
 from tlsearch.config.space import Space
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.context import RankingContext, ranking_context
@@ -36,7 +37,7 @@ def records(draw: st.DrawFn) -> StudyRecord:
         TrialRecord(number, state, {"backbone": "strokes"}, {} if state == "waiting" else found)
         for number, (state, found) in enumerate(draw(st.lists(trial, max_size=6)))
     )
-    return StudyRecord(draw(st.sampled_from(["max", "min"])), trials)
+    return StudyRecord(draw(st.sampled_from(Direction)), trials)
 
 
 @given(records())
@@ -60,7 +61,7 @@ def test_the_better_value_comes_first_and_of_equals_the_earlier_trial(
 @given(records())
 def test_turning_values_and_direction_around_keeps_the_order(record: StudyRecord) -> None:
     turned = StudyRecord(
-        "min" if record.direction == "max" else "max",
+        Direction.MIN if record.direction is Direction.MAX else Direction.MAX,
         tuple(
             TrialRecord(t.number, t.state, t.config, {k: -v for k, v in t.values.items()})
             for t in record.trials
@@ -102,7 +103,8 @@ def test_dense_widths_are_text_and_every_column_is_a_key_of_a_trial() -> None:
     config = TrialConfig(backbone="strokes", head_units=(256, 128)).to_json()
     plain = {**config, "head_units": []}
     record = StudyRecord(
-        "max", (TrialRecord(0, "finished", config, {1: 0.5}), TrialRecord(1, "failed", plain, {}))
+        Direction.MAX,
+        (TrialRecord(0, "finished", config, {1: 0.5}), TrialRecord(1, "failed", plain, {})),
     )
     assert [row["head_units"] for row in rows(record)] == ["256-128", "none"]
     assert set(CONFIG_COLUMNS) <= config.keys()
@@ -144,13 +146,16 @@ def test_ties_are_the_leader_its_equals_and_whose_interval_holds_its_value(
 @pytest.mark.parametrize(("metric", "counted"), [("accuracy", 40), ("loss", None), ("auc", None)])
 def test_only_an_accuracy_has_an_interval(metric: str, counted: int | None) -> None:
     about = {"config": {"metric": metric}, "data": {"images": {"validation": 40}}}
-    assert ranking_context(StudyRecord("max", ()), about).counted == counted
-    assert ranking_context(StudyRecord("max", ()), {"config": {"metric": metric}}).counted is None
+    assert ranking_context(StudyRecord(Direction.MAX, ()), about).counted == counted
+    assert (
+        ranking_context(StudyRecord(Direction.MAX, ()), {"config": {"metric": metric}}).counted
+        is None
+    )
 
 
 def test_latency_and_size_are_those_of_the_exported_trial(tmp_path: Path) -> None:
     trials = tuple(TrialRecord(n, "finished", {}, {1: n / 2}) for n in range(2))
-    record = StudyRecord("max", trials, {"test": {"trial": 1, "value": 0.5}})
+    record = StudyRecord(Direction.MAX, trials, {"test": {"trial": 1, "value": 0.5}})
     latency = {"batch 1, 2 threads": 2.0, "batch 1, 1 thread": 3.0, "batch 32, 1 thread": 40.0}
     manifest = {"artifacts": [{"bytes": 7, "latency_ms": latency}, {"bytes": 8}]}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
@@ -167,7 +172,7 @@ def test_a_missing_or_foreign_manifest_measures_nothing(
 ) -> None:
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
-    record = StudyRecord("max", (), {"test": {"trial": 1}})
+    record = StudyRecord(Direction.MAX, (), {"test": {"trial": 1}})
     found = ranking_context(record, {"config": {"metric": "loss"}}, tmp_path)
     assert (found.latency_ms, found.bytes) == (None, None)
 
@@ -190,13 +195,13 @@ HEAD, LAYERS = {"unfrozen_layers": 0}, {"unfrozen_layers": 15}
     ],
 )
 def test_the_warm_up_counts_for_trials_of_the_head_alone(config, values, best) -> None:
-    assert TrialRecord(0, "finished", config, values).best("max") == best
+    assert TrialRecord(0, "finished", config, values).best(Direction.MAX) == best
 
 
 def test_a_trial_that_only_became_worse_than_its_warm_up_ranks_by_what_it_did() -> None:
     collapsed = TrialRecord(0, "stopped", LAYERS, {0: 0.94, 1: 0.6}, "stopped at epoch 1")
     better = TrialRecord(1, "finished", LAYERS, {0: 0.94, 1: 0.95}, "trained to the last epoch")
-    first, second = rows(StudyRecord("max", (collapsed, better)))
+    first, second = rows(StudyRecord(Direction.MAX, (collapsed, better)))
     assert (first["trial"], second["trial"], second["metric"]) == (1, 0, 0.6)
     assert second["reason"] == "stopped at epoch 1; warm-up was better (0.9400)"
     assert first["reason"] == "trained to the last epoch"
@@ -206,8 +211,8 @@ def test_one_row_is_the_winners_once_it_is_decided() -> None:
     trials = tuple(TrialRecord(n, "finished", LAYERS, {1: 0.9 - n / 10}) for n in range(3))
     run = {"trial": 1, "seed": 7, "value": 0.8, "epoch": 1, "seconds": 1.0}
     undecided, decided = (
-        rows(StudyRecord("max", trials)),
-        rows(StudyRecord("max", trials, {"confirmation": [run]})),
+        rows(StudyRecord(Direction.MAX, trials)),
+        rows(StudyRecord(Direction.MAX, trials, {"confirmation": [run]})),
     )
     assert [row["winner"] for row in undecided] == [None] * 3
     assert [row["winner"] for row in decided] == [False, True, False]

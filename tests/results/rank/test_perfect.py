@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tlsearch.config.catalog import METRICS
+from tlsearch.config.catalog import METRICS, Direction
 from tlsearch.results.rank.perfect import asked_on, perfect_trial, reason
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
@@ -19,7 +19,7 @@ def trial(number, value, state="finished", minute=None, unfrozen=15):
 
 def found(*trials, metric="accuracy", extended=()):
     about = {"config": {"metric": metric}, "extended": list(extended)}
-    record = StudyRecord("max", trials)
+    record = StudyRecord(Direction.MAX, trials)
     return perfect_trial(record, about), asked_on(record, about)
 
 

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.standings import Standings, keep_for_export, ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
@@ -18,7 +19,7 @@ def studies(draw):
     """A study's trials, and an order in which the trials' steps (values, then the end) come."""
     drawn = draw(trials)
     steps = [n for n, (vs, state) in enumerate(drawn) for _ in (*vs, state)]
-    return draw(st.sampled_from(["max", "min"])), drawn, draw(st.permutations(steps))
+    return draw(st.sampled_from(Direction)), drawn, draw(st.permutations(steps))
 
 
 @given(studies())

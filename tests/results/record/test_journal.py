@@ -5,7 +5,6 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Literal
 
 import optuna
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from tlsearch.base.errors import RecordError
+from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import (
     STUDY_NAME,
     TrialRecord,
@@ -76,9 +76,9 @@ def test_every_state_is_told_in_the_words_of_this_project(journal: Path) -> None
     assert (record.direction, record.facts) == ("max", {"test": TEST})
     first = record.trials[0]
     assert first.values == {1: 0.5, 2: 0.7, 3: 0.6}
-    assert (first.epochs, first.best("max"), first.seconds) == (3, (2, 0.7), 1.5)
+    assert (first.epochs, first.best(Direction.MAX), first.seconds) == (3, (2, 0.7), 1.5)
     assert first.config == {"backbone": "strokes", "head_units": [64]}
-    assert (record.trials[2].epochs, record.trials[2].best("max")) == (0, None)
+    assert (record.trials[2].epochs, record.trials[2].best(Direction.MAX)) == (0, None)
 
 
 def test_less_can_be_better(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_less_can_be_better(tmp_path: Path) -> None:
 
 @given(
     st.dictionaries(st.integers(1, 20), st.sampled_from([0.1, 0.5, 0.9]), min_size=1),
-    st.sampled_from(["max", "min"]),
+    st.sampled_from(Direction),
 )
 def test_the_best_epoch_is_the_earliest_of_the_best(
-    values: dict[int, float], direction: Literal["max", "min"]
+    values: dict[int, float], direction: Direction
 ) -> None:
     found = TrialRecord(0, "finished", {}, values).best(direction)
     best = (max if direction == "max" else min)(values.values())
@@ -137,7 +137,7 @@ def test_a_mended_journal_is_written_on(journal: Path) -> None:
     tell(study, "finished", 0.9)
     note(journal, {"test": TEST})
     record = read(journal)
-    told = next(trial for trial in record.trials if trial.best("max") == (1, 0.9))
+    told = next(trial for trial in record.trials if trial.best(Direction.MAX) == (1, 0.9))
     assert (told.state, len(record.trials)) == ("finished", 7)
     assert record.facts == {"test": TEST}
 

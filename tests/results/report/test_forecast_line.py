@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line, size
 from tlsearch.results.report.html import render_html
@@ -19,7 +20,7 @@ LINE = "forecast against actual: 28 s, 35 s; 143 epochs, 180; 12.9 MB on disk, 1
 
 
 def test_every_report_shows_the_forecast_against_what_came(tmp_path: Path) -> None:
-    record = StudyRecord("max", TRIALS, {FORECAST: FACT})
+    record = StudyRecord(Direction.MAX, TRIALS, {FORECAST: FACT})
     assert summary(record, ABOUT)[-1] == LINE
     assert f"- {LINE}" in render(record, ABOUT, "md")
     assert '"seconds": 28.4' in render(record, ABOUT, "json")
@@ -27,7 +28,7 @@ def test_every_report_shows_the_forecast_against_what_came(tmp_path: Path) -> No
 
 
 def test_a_study_without_a_forecast_says_nothing_of_one(tmp_path: Path) -> None:
-    record = StudyRecord("max", TRIALS)
+    record = StudyRecord(Direction.MAX, TRIALS)
     assert forecast_line(record) is None
     assert not any("forecast" in line for line in summary(record, ABOUT))
     assert "forecast against" not in render_html(record, ABOUT, tmp_path)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tlsearch.config.catalog import Direction
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.leaderboard import COLUMN_HELP
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
@@ -90,7 +91,7 @@ def trial(number: int, value: float = 0.5, **more: Any) -> TrialRecord:
 
 
 def study(count: int = 3) -> StudyRecord:
-    return StudyRecord("max", tuple(trial(n, 0.5 + n / (4 * count)) for n in range(count)))
+    return StudyRecord(Direction.MAX, tuple(trial(n, 0.5 + n / (4 * count)) for n in range(count)))
 
 
 def evil_study(text: str) -> StudyRecord:
@@ -100,7 +101,7 @@ def evil_study(text: str) -> StudyRecord:
         TrialRecord(1, "failed", {"backbone": "photos"}, {}, reason=text),
         trial(2),
     )
-    return StudyRecord("max", trials, {"baselines": {text: 0.5}})
+    return StudyRecord(Direction.MAX, trials, {"baselines": {text: 0.5}})
 
 
 def write_artifacts(study_folder: Path, text: str, picture: str = "samples/0.png") -> None:
@@ -226,7 +227,7 @@ def test_the_page_alone_answers_what_its_reader_asks(tmp_path: Path) -> None:
     )
     facts = {"confirmation": [*runs, refined], "test": test, "baselines": {"guess": 0.2}}
     about = {**ABOUT, "data": {"images": {"train": 9, "validation": 200, "test": 100}}}
-    page = Page(render_html(StudyRecord("max", trials, facts), about, tmp_path))
+    page = Page(render_html(StudyRecord(Direction.MAX, trials, facts), about, tmp_path))
     for answer in (
         "Trial 39 wins (c, head none): validation accuracy 0.7438 (95 %: 0.6791 to 0.7993) on 200",
         "place 1 of 40, 0.0062 ahead of trial 38",
@@ -264,10 +265,10 @@ def test_what_is_absent_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        StudyRecord("max", ()),
-        StudyRecord("max", (TrialRecord(0, "waiting", {}, {}),)),
-        StudyRecord("min", (TrialRecord(0, "failed", {}, {}, "no memory"),)),
-        StudyRecord("max", (trial(0),)),
+        StudyRecord(Direction.MAX, ()),
+        StudyRecord(Direction.MAX, (TrialRecord(0, "waiting", {}, {}),)),
+        StudyRecord(Direction.MIN, (TrialRecord(0, "failed", {}, {}, "no memory"),)),
+        StudyRecord(Direction.MAX, (trial(0),)),
     ],
     ids=["nothing", "waiting", "failed", "one"],
 )
@@ -292,7 +293,9 @@ def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
     told = "the test split was evaluated for 2 winners"
     for count in (1, 2):
         facts = {"test": tests[0], "tests": tests[:count]}
-        page = Page(render_html(StudyRecord("max", (trial(0), trial(1)), facts), ABOUT, tmp_path))
+        page = Page(
+            render_html(StudyRecord(Direction.MAX, (trial(0), trial(1)), facts), ABOUT, tmp_path)
+        )
         assert (told in page.text) == (count == 2)
 
 
@@ -301,7 +304,7 @@ def test_the_card_of_the_test_score_names_its_metric(
     named: dict[str, str], shown: str, tmp_path: Path
 ) -> None:
     facts = {"test": {"trial": 0, "value": 0.5, "images": 40, **named}}
-    page = Page(render_html(StudyRecord("max", (trial(0),), facts), ABOUT, tmp_path))
+    page = Page(render_html(StudyRecord(Direction.MAX, (trial(0),), facts), ABOUT, tmp_path))
     assert f"Test {shown}" in page.text
 
 
@@ -369,7 +372,7 @@ def test_only_pictures_are_embedded(tmp_path: Path) -> None:
 
 def test_a_study_that_knows_the_warm_up_alone_has_a_page(tmp_path: Path) -> None:
     for config in ({"unfrozen_layers": 0}, {"unfrozen_layers": 15}):
-        record = StudyRecord("max", (TrialRecord(0, "unfinished", config, {0: 0.5}),))
+        record = StudyRecord(Direction.MAX, (TrialRecord(0, "unfinished", config, {0: 0.5}),))
         assert "trial 0" in render_html(record, ABOUT, tmp_path).lower()
 
 
@@ -387,7 +390,7 @@ def test_no_folder_of_this_machine_stands_on_the_page(tmp_path: Path) -> None:
         replace(one, config={**one.config, "weights": weights[one.number % 2]})
         for one in study(12).trials
     )
-    page = render_html(StudyRecord("max", trials), {**ABOUT, "config": config}, tmp_path)
+    page = render_html(StudyRecord(Direction.MAX, trials), {**ABOUT, "config": config}, tmp_path)
     assert "/home/me" not in page
     assert "path: pets.csv" in page
     assert page.count("mine.weights.h5") > 1

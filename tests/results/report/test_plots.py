@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.plots import learning_curves, pareto
 from tlsearch.results.report.timeline import timeline
@@ -16,7 +17,7 @@ pairs = st.lists(
 )
 
 
-@given(pairs, st.sampled_from(["max", "min"]))
+@given(pairs, st.sampled_from(Direction))
 def test_the_front_is_what_no_other_trial_beats_in_both(
     found: list[tuple[float, float]], direction: Any
 ) -> None:
@@ -36,7 +37,9 @@ def test_the_front_is_what_no_other_trial_beats_in_both(
 
 
 def test_rungs_are_marked() -> None:
-    record = StudyRecord("max", (TrialRecord(0, "finished", {}, dict.fromkeys(range(10), 0.5)),))
+    record = StudyRecord(
+        Direction.MAX, (TrialRecord(0, "finished", {}, dict.fromkeys(range(10), 0.5)),)
+    )
     layout = learning_curves(record, "accuracy", {"first_rung": 2, "reduction": 2})["layout"]
     assert [shape["x0"] for shape in layout["shapes"]] == [2, 4, 8]
     assert learning_curves(record, "accuracy", {"kind": "median"})["layout"]["shapes"] == []
@@ -63,7 +66,7 @@ def test_a_slot_trains_one_trial_at_a_time(found: list[tuple[int, int, str]]) ->
         for n, (start, length, worker) in enumerate(found)
     )
     slots: dict[str, list[tuple[float, float]]] = {}
-    for trace in timeline(StudyRecord("max", trials))["data"]:
+    for trace in timeline(StudyRecord(Direction.MAX, trials))["data"]:
         for slot, base, length in zip(trace["y"], trace["base"], trace["x"], strict=True):
             slots.setdefault(slot, []).append((base, base + length))
     assert sum(map(len, slots.values())) == len(trials)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tlsearch.config.catalog import Direction
 from tlsearch.config.device import DeviceProfile
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.interval import wilson
@@ -28,7 +29,7 @@ ABOUT: dict[str, Any] = {
 STROKES = {"backbone": "strokes", "unfrozen_layers": 0, "head_units": [64], "head_lr": 1e-3}
 PHOTOS = {"backbone": "photos", "unfrozen_layers": "all", "head_units": [], "fine_tune_lr": 1e-4}
 RECORD = StudyRecord(
-    "max",
+    Direction.MAX,
     (
         TrialRecord(0, "finished", STROKES, {1: 0.5, 2: 0.75}, "trained", 3.25, 650),
         TrialRecord(1, "failed", PHOTOS, {}, 'out of memory: "x", a | b\nline two'),
@@ -138,7 +139,7 @@ def test_markdown_reads_as_a_table() -> None:
 )
 def test_no_cell_breaks_out_of_a_markdown_table(written: str, shown: str) -> None:
     odd = TrialRecord(4, "finished", {**STROKES, "backbone": written}, {1: 0.9})
-    lines = render(StudyRecord("max", (*RECORD.trials, odd)), ABOUT, "md").splitlines()
+    lines = render(StudyRecord(Direction.MAX, (*RECORD.trials, odd)), ABOUT, "md").splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert f"| {shown} |" in table[2]
     unescaped = [line.replace("\\\\", "").replace("\\|", "").count("|") for line in table]
@@ -147,14 +148,16 @@ def test_no_cell_breaks_out_of_a_markdown_table(written: str, shown: str) -> Non
 
 
 def test_what_never_varies_is_left_out_and_the_top_is_what_was_asked_for() -> None:
-    alike = StudyRecord("max", (RECORD.trials[0], TrialRecord(1, "finished", STROKES, {1: 0.1})))
+    alike = StudyRecord(
+        Direction.MAX, (RECORD.trials[0], TrialRecord(1, "finished", STROKES, {1: 0.1}))
+    )
     grid = readable(alike, "accuracy", view=Selection(top=1))
     assert grid.columns == ["rank", "trial", "state", "accuracy", "epoch", "seconds", "trained"]
     assert [line[1] for line in grid.body] == ["0"]
 
 
 def test_a_study_without_trials_is_reported_too() -> None:
-    nothing = StudyRecord("min", ())
+    nothing = StudyRecord(Direction.MIN, ())
     assert json.loads(render(nothing, ABOUT, "json"))["trials"] == []
     assert render(nothing, ABOUT, "csv") == ",".join(COLUMNS) + "\n"
     assert render(nothing, ABOUT, "md").startswith("# pets: 0 trials by validation accuracy\n")
@@ -164,14 +167,14 @@ def test_a_study_without_trials_is_reported_too() -> None:
 def test_a_test_split_that_several_winners_saw_is_in_the_json() -> None:
     first = {"trial": 0, "value": 0.7, "images": 40, "low": 0.6, "high": 0.8}
     facts = {**RECORD.facts, "tests": [first, RECORD.facts["test"]]}
-    record = StudyRecord("max", RECORD.trials, facts)
+    record = StudyRecord(Direction.MAX, RECORD.trials, facts)
     tests = json.loads(render(record, ABOUT, "json"))["study"]["tests"]
     assert tests == [{"metric": "accuracy", **first}, TEST]
 
 
 def test_formats_that_the_exported_model_lacks_are_told_with_the_reason() -> None:
     facts = {**RECORD.facts, "left_out": {"onnx": "too new"}}
-    told = summary(StudyRecord("max", RECORD.trials, facts), ABOUT)
+    told = summary(StudyRecord(Direction.MAX, RECORD.trials, facts), ABOUT)
     assert [line for line in told if line not in summary(RECORD, ABOUT)] == [
         "left out of the exported model: onnx: too new"
     ]
@@ -250,11 +253,11 @@ def test_a_warm_up_that_beats_every_trial_is_told() -> None:
         TrialRecord(0, "finished", layers, {0: 0.94, 1: 0.6}),
         TrialRecord(1, "finished", layers, {0: 0.90, 1: 0.93}),
     )
-    assert summary(StudyRecord("max", trials), ABOUT)[0] == (
+    assert summary(StudyRecord(Direction.MAX, trials), ABOUT)[0] == (
         "warm-up alone, before anything is unfrozen: 0.9400 (strokes, head 64), better than every "
         "trial; with 0 among its depths the search would try the head alone"
     )
-    assert summary(StudyRecord("max", trials[1:]), ABOUT) == []
+    assert summary(StudyRecord(Direction.MAX, trials[1:]), ABOUT) == []
 
 
 def test_the_winner_is_marked_and_the_mark_explained() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
@@ -31,7 +32,7 @@ def said(facts: dict[str, Any], *values: float, metric: str = "accuracy") -> Ver
         TrialRecord(n, "finished", {"backbone": "photos"}, {1: value})
         for n, value in enumerate(values or (0.875, 0.87, 0.7))
     )
-    record = StudyRecord("min" if metric == "loss" else "max", trials, facts)
+    record = StudyRecord(Direction.MIN if metric == "loss" else "max", trials, facts)
     context = RankingContext(400 if metric == "accuracy" else None)
     return verdict(record, about(metric), rows(record, context), context)
 
@@ -117,16 +118,16 @@ def test_a_test_score_says_how_its_interval_was_made() -> None:
 
 def test_a_test_score_of_an_earlier_journal_has_the_metric_of_its_study() -> None:
     old = {"trial": 2, "value": 0.8, "low": 0.7, "high": 0.9, "images": 40}
-    assert last_test(StudyRecord("max", (), {"test": old}), about()) == {
+    assert last_test(StudyRecord(Direction.MAX, (), {"test": old}), about()) == {
         "metric": "accuracy",
         **old,
     }
-    assert last_test(StudyRecord("max", ()), about()) is None
+    assert last_test(StudyRecord(Direction.MAX, ()), about()) is None
 
 
 def test_nothing_is_said_before_the_first_value() -> None:
     context = RankingContext()
-    assert verdict(StudyRecord("max", ()), about(), [], context) == Verdict()
+    assert verdict(StudyRecord(Direction.MAX, ()), about(), [], context) == Verdict()
 
 
 def test_a_search_that_a_perfect_score_ended_says_so_and_foresees_nothing() -> None:
@@ -134,7 +135,7 @@ def test_a_search_that_a_perfect_score_ended_says_so_and_foresees_nothing() -> N
         TrialRecord(n, "finished", {"backbone": "photos"}, {1: value})
         for n, value in enumerate((0.9, 1.0))
     )
-    record, context = StudyRecord("max", trials, {}), RankingContext(400)
+    record, context = StudyRecord(Direction.MAX, trials, {}), RankingContext(400)
     asked = about()
     asked["config"]["trials"] = 20
     found = verdict(record, asked, rows(record, context), context)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.text import work_line, work_ratio
 
@@ -36,7 +37,7 @@ def test_features_of_an_earlier_study_are_named_as_the_reason_for_less_work_than
     None
 ):
     def line(done: float) -> str | None:
-        return work_line(StudyRecord("max", (trial(done, 10),)))
+        return work_line(StudyRecord(Direction.MAX, (trial(done, 10),)))
 
     assert line(55) == (
         "computing done: 0.50 times the least that these trials need (an earlier study left its "

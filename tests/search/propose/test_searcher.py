@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from tlsearch.config.catalog import Direction
 from tlsearch.config.load import parse
 from tlsearch.results.live.events import FeaturesWidened, WorkerLost
 from tlsearch.results.rank.standings import ranked
@@ -275,7 +276,7 @@ def test_the_sampler_learns_from_what_it_was_told(search, record):
     last = [t.config for t in record().trials[-20:]]
     chance = len(last) / 6
     assert sum(c["backbone"] == "photos" and c["unfrozen_layers"] == 15 for c in last) > 2 * chance
-    assert ranked(record())[0].best("max")[1] == 0.9
+    assert ranked(record())[0].best(Direction.MAX)[1] == 0.9
 
 
 def test_the_same_seed_proposes_the_same(search, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tlsearch.base.digests import sha256
+from tlsearch.config.catalog import Direction
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
@@ -31,7 +32,7 @@ def workplace(tmp_path):
     (tmp_path / "study" / "study.yaml").write_text("")
     data = prepare(Data(kind="digits", image_px=32, splits=splits), tmp_path / "cache")
     return Workplace(
-        data, tmp_path / "study", tmp_path / "cache", 10**9, (("strokes", (0,)),), "max", 1
+        data, tmp_path / "study", tmp_path / "cache", 10**9, (("strokes", (0,)),), Direction.MAX, 1
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlsearch.config.catalog import Direction
 from tlsearch.config.load import from_mapping
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -47,7 +48,7 @@ def test_a_trial_uses_its_images_from_the_fetch_to_its_end(
 
     monkeypatch.setattr(Workplace, "_epochs", epochs)
     fetch = lambda path: seen.append(is_used(path))  # noqa: E731
-    place = Workplace(data, tmp_path, tmp_path, 0, (), "max", 1, fetch=fetch)
+    place = Workplace(data, tmp_path, tmp_path, 0, (), Direction.MAX, 1, fetch=fetch)
     trial = TrialConfig(backbone="strokes", image_px=32, epochs=1)
     assert [*place.train(trial)] == [True]
     assert seen == [True]

@@ -16,7 +16,7 @@ from processes import children
 
 from tlsearch.base.phases import Phase, heard_by
 from tlsearch.config.augmentation import Augment
-from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.catalog import BACKBONES, Direction
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
@@ -59,7 +59,7 @@ def trial(number, value, epochs=9, seconds=10.0, **changes):
 
 
 def record(*trials, runs=()):
-    return StudyRecord("max", trials, {"confirmation": [run.to_json() for run in runs]})
+    return StudyRecord(Direction.MAX, trials, {"confirmation": [run.to_json() for run in runs]})
 
 
 def test_a_round_is_one_fresh_seed_for_each_of_the_best():
@@ -334,7 +334,7 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search):
     facts = study.record().facts
     runs = runs_of(facts)
     assert [run.refined for run in runs] == [False] * 2 * SEEDS + [True]
-    order = confirmed(runs, "max")
+    order = confirmed(runs, Direction.MAX)
     assert [len(one.values) for one in order] == [SEEDS, SEEDS]
     assert study.winner().number == winner(study.record()).trial == order[0].trial
     card = (study.home.best / "model_card.md").read_text()

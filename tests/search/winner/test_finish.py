@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.standings import KEPT_TRIALS, ranked
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
@@ -17,7 +18,8 @@ trials = st.lists(st.tuples(states, st.floats(0, 1)), max_size=15)
 def test_weights_of_the_best_stay_and_resume_states_of_the_unfinished(tmp_path_factory, drawn):
     home = StudyDirectory(tmp_path_factory.mktemp("study"))
     record = StudyRecord(
-        "max", tuple(TrialRecord(n, state, {}, {1: v}) for n, (state, v) in enumerate(drawn))
+        Direction.MAX,
+        tuple(TrialRecord(n, state, {}, {1: v}) for n, (state, v) in enumerate(drawn)),
     )
     for trial in record.trials:
         home.trial(trial.number).mkdir(parents=True)
@@ -35,7 +37,9 @@ def test_weights_of_the_best_stay_and_resume_states_of_the_unfinished(tmp_path_f
 
 def test_what_an_end_makes_needless_is_forgotten_and_nothing_else(tmp_path):
     home = StudyDirectory(tmp_path)
-    record = StudyRecord("max", tuple(TrialRecord(n, "stopped", {}, {1: 0.5}) for n in range(3)))
+    record = StudyRecord(
+        Direction.MAX, tuple(TrialRecord(n, "stopped", {}, {1: 0.5}) for n in range(3))
+    )
     for trial in record.trials:
         home.trial(trial.number).mkdir(parents=True)
         for name in ("best.npz", "predictions.npz", "resume.npz"):

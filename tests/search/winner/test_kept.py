@@ -9,6 +9,7 @@ import pytest
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import RecordError
 from tlsearch.config.augmentation import Augment
+from tlsearch.config.catalog import Direction
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.confirmation import Run, Winner, recorded_digest, winner
@@ -42,7 +43,9 @@ def record(*digests, state="finished", runs=()):
         )
         for n, one in enumerate(digests)
     ]
-    return StudyRecord("max", tuple(trials), {"confirmation": [run.to_json() for run in runs]})
+    return StudyRecord(
+        Direction.MAX, tuple(trials), {"confirmation": [run.to_json() for run in runs]}
+    )
 
 
 def test_weights_of_another_trial_are_refused_with_file_trial_and_digests(home):

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsearch.config.catalog import Direction
 from tlsearch.training.epoch.schedule import FACTOR, gave_up, rate_factor
 from tlsearch.training.session import class_weights
 
@@ -55,8 +56,8 @@ def test_a_rate_on_plateaus_never_rises(found):
     ],
 )
 def test_patience_is_for_a_better_value(values, patience, ends):
-    assert gave_up(values, patience, more_is_better=True) is ends
-    assert gave_up([-v for v in values], patience, more_is_better=False) is ends
+    assert gave_up(values, patience, Direction.MAX) is ends
+    assert gave_up([-v for v in values], patience, Direction.MIN) is ends
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60))

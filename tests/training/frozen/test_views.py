@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.config.augmentation import Augment
-from tlsearch.config.catalog import AUGMENTATIONS
+from tlsearch.config.augmentation import AUGMENTATIONS, Augment
 from tlsearch.features import FeatureStore
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.frozen import views

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlsearch.base.phases import Phase
+from tlsearch.config.catalog import Direction
 from tlsearch.config.trial_config import depth_label
 from tlsearch.results.record.journal import State
 
@@ -42,7 +43,7 @@ class StudyBegan:
     directory: str
     name: str
     metric: str
-    direction: str
+    direction: Direction
     trials: int
     epochs: int
     slots: int

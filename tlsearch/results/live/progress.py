@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from tlsearch.base.phases import Phase
+from tlsearch.config.catalog import Direction
 from tlsearch.config.trial_config import first_ranked_epoch
 from tlsearch.results.live.events import (
     EpochReported,
@@ -162,7 +163,8 @@ class Progress:
         return self._better(event.leader_value or 0.0, self.best[1])
 
     def _better(self, value: float, than: float) -> bool:
-        return value < than if self.study and self.study.direction == "min" else value > than
+        direction = self.study.direction if self.study else Direction.MAX
+        return direction.better(value, than)
 
     @property
     def counts(self) -> str:

@@ -86,9 +86,8 @@ def confirmed(runs: Iterable[Run], direction: Direction) -> list[Confirmed]:
             fresh.setdefault(run.trial, {})[run.seed] = run.value
     seeds = _shared(fresh.values())
     found = [_confirmed(trial, {seed: own[seed] for seed in seeds}) for trial, own in fresh.items()]
-    sign = -1 if direction == "max" else 1
     sound = (one for one in found if one is not None)
-    return sorted(sound, key=lambda one: (one.diverged, sign * one.mean, one.trial))
+    return sorted(sound, key=lambda one: (one.diverged, direction.key(one.mean), one.trial))
 
 
 def _shared(candidates: Iterable[Mapping[int, float | None]]) -> list[int]:
@@ -111,9 +110,8 @@ def chosen(runs: Sequence[Run], direction: Direction) -> Run | None:
     order = confirmed(runs, direction)
     if not order:
         return None
-    sign = 1 if direction == "max" else -1
     own = [run for run in runs if run.trial == order[0].trial and run.value is not None]
-    return max(own, key=lambda run: (sign * (run.value or 0.0), not run.refined, -run.seed))
+    return min(own, key=lambda run: (direction.key(run.value or 0.0), run.refined, run.seed))
 
 
 def certainty(order: Sequence[Confirmed], images: int | None) -> float | None:

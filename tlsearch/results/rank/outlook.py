@@ -27,13 +27,14 @@ class Step:
 def steps(record: StudyRecord) -> list[Step]:
     """The trials that ended, in the order in which they did."""
     ended = [trial for trial in record.trials if trial.state not in ("waiting", "unfinished")]
-    better = max if record.direction == "max" else min
     found: list[Step] = []
     for trial, seconds in _clocked(ended):
         own = trial.best(record.direction) if trial.state in ("finished", "stopped") else None
         value, before = (own and own[1]), (found[-1].best if found else None)
         known = [one for one in (value, before) if one is not None]
-        found.append(Step(trial.number, seconds, value, better(known) if known else None))
+        found.append(
+            Step(trial.number, seconds, value, record.direction.best(known) if known else None)
+        )
     return found
 
 
@@ -43,13 +44,12 @@ def gain(values: Sequence[float | None], more: int, direction: Direction) -> flo
     So many further trials of the same kind can be expected to raise it by no more: the expected
     best of m independent draws is concave in m. None stands for a trial without a value.
     """
-    sign = 1 if direction == "max" else -1
-    known = sorted((sign * value for value in values if value is not None), reverse=True)
+    known = sorted((value for value in values if value is not None), key=direction.key)
     known += [known[-1]] * (len(values) - len(known)) if known else []
     expected, all_last = 0.0, 1.0  # the probability that the best so many are all among the last
     for place, value in enumerate(known[: more + 1]):
         first_left = (len(known) - more) / (len(known) - place)
-        expected += all_last * first_left * (known[0] - value)
+        expected += all_last * first_left * direction.gain(known[0], value)
         all_last *= 1 - first_left
     return expected
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tlsearch.config.catalog import PERFECT
+from tlsearch.config.catalog import PERFECT, Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 NEVER = datetime.max  # local, as Optuna's times are
@@ -13,7 +13,7 @@ ASK_FOR_MORE = ("trials", "time_budget", "space")  # keys of an extension that a
 
 def is_perfect(trial: TrialRecord, metric: str) -> bool:
     """Whether a trial has ended with the best value that its metric can have."""
-    best = trial.best("max") if trial.state in ("finished", "stopped") else None
+    best = trial.best(Direction.MAX) if trial.state in ("finished", "stopped") else None
     return metric in PERFECT and best is not None and best[1] >= PERFECT[metric]
 
 

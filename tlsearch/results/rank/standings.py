@@ -9,7 +9,7 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 KEPT_TRIALS = 5  # the best that ended, whose weights are worth their disk
 
-Place = tuple[float, int]  # the smaller the better: the value, negated where more is better; number
+Place = tuple[float, int]  # the smaller the better: the direction's key of the value; number
 
 
 def ranked(record: StudyRecord) -> list[TrialRecord]:
@@ -17,9 +17,8 @@ def ranked(record: StudyRecord) -> list[TrialRecord]:
 
     Equal values rank by trial number. Diverged and failed trials are not ranked.
     """
-    sign = -1 if record.direction == "max" else 1
     places = [
-        (sign * best[1], trial.number, trial)
+        (record.direction.key(best[1]), trial.number, trial)
         for trial in record.trials
         if trial.state not in ("diverged", "failed") and (best := trial.best(record.direction))
     ]
@@ -63,7 +62,7 @@ class Standings:
 
     def report(self, number: int, value: float) -> None:
         """A trial at work reported a value that counts for it."""
-        place = (self._sign * value, number)
+        place = (self.direction.key(value), number)
         self._open[number] = min(place, self._open.get(number, place))
 
     def end(self, trial: TrialRecord) -> None:
@@ -74,7 +73,7 @@ class Standings:
         if best is None or trial.state in ("diverged", "failed"):
             self.dropped = trial.number
             return
-        bisect.insort(self._best, (self._sign * best[1], trial.number))
+        bisect.insort(self._best, (self.direction.key(best[1]), trial.number))
         self.dropped = self._best.pop()[1] if len(self._best) > self.keep else None
 
     @property
@@ -83,9 +82,5 @@ class Standings:
         places = [*self._best[:1], *self._open.values()]
         if not places:
             return None
-        value, number = min(places)
-        return number, self._sign * value
-
-    @property
-    def _sign(self) -> int:
-        return -1 if self.direction == "max" else 1
+        key, number = min(places)
+        return number, self.direction.key(key)

@@ -83,17 +83,15 @@ class TrialRecord:
 
     def best(self, direction: Direction) -> tuple[int, float] | None:
         """The best epoch that counts and its value (the earliest of equals), None before it."""
-        sign = -1 if direction == "max" else 1
-        order = sorted(self.ranked_values.items(), key=lambda item: (sign * item[1], item[0]))
-        return order[0] if order else None
+        found = self.ranked_values.items()
+        return min(found, key=lambda item: (direction.key(item[1]), item[0]), default=None)
 
     def better_warm_up(self, direction: Direction) -> float | None:
         """The warm-up's value where no epoch that counts was better; None elsewhere."""
         best, before = self.best(direction), self.values.get(0)
         if best is None or before is None or best[0] == 0:
             return None
-        worse = best[1] < before if direction == "max" else best[1] > before
-        return before if worse else None
+        return before if direction.better(before, best[1]) else None
 
 
 @dataclass(frozen=True)
@@ -171,7 +169,7 @@ def read(path: Path) -> StudyRecord:
     study = _newest(storage)
     trials = study.get_trials(deepcopy=False)
     _require_configurations(path, trials)
-    direction: Direction = "max" if study.direction.name == "MAXIMIZE" else "min"
+    direction = Direction(study.direction.name[:3].lower())
     facts = {name: value for name, value in study.user_attrs.items() if name != SPACE}
     return StudyRecord(direction, tuple(map(read_trial, trials)), facts)
 

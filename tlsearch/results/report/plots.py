@@ -158,9 +158,9 @@ def against_seconds(record: StudyRecord, metric: str) -> Figure:
 
 def pareto(order: Iterable[TrialRecord], record: StudyRecord) -> list[TrialRecord]:
     """Trials, fastest first, that are better than every faster one."""
-    sign = -1 if record.direction == "max" else 1
+    key = record.direction.key
     front: list[TrialRecord] = []
-    for trial in sorted(order, key=lambda t: (sign * _best_value(t, record), t.seconds)):
+    for trial in sorted(order, key=lambda t: (key(_best_value(t, record)), t.seconds)):
         if not front or trial.seconds < front[-1].seconds:
             front.append(trial)
     return front[::-1]

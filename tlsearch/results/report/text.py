@@ -92,9 +92,8 @@ def _warm_up_lines(record: StudyRecord) -> list[str]:
     found = [(value, trial) for trial in order if (value := trial.better_warm_up(record.direction))]
     if not found or leader is None:
         return []
-    best = max if record.direction == "max" else min
-    value, trial = best(found, key=lambda pair: pair[0])
-    if best(value, leader[1]) == leader[1]:
+    value, trial = min(found, key=lambda pair: record.direction.key(pair[0]))
+    if not record.direction.better(value, leader[1]):
         return []
     head = spell(trial.config.get("head_units", []))
     return [

@@ -179,12 +179,12 @@ def _against_validation(
     said = test["metric"] == about["config"]["metric"] and "low" in test and test.get("images")
     if value is None or not said or not images:
         return None
-    sign, score = (1 if record.direction == "max" else -1), test["value"]
-    up = max(sign * test["low"], sign * test["high"]) - sign * score
+    gain, score = record.direction.gain, test["value"]
+    up = max(gain(test[bound], score) for bound in ("low", "high"))
     down = up * sqrt(test["images"] / images)
     if test["metric"] == "accuracy":
         down = value - wilson(value, images)[0]
-    worse = sign * (value - score)
+    worse = gain(value, score)
     counts = f"on {images} and {test['images']} pictures"
     if worse <= hypot(down, up):
         return (
@@ -192,7 +192,7 @@ def _against_validation(
             False,
         )
     return (
-        f"the test score lies {worse:.4f} {'below' if sign > 0 else 'above'} validation "
+        f"the test score lies {worse:.4f} {'below' if score < value else 'above'} validation "
         f"({value:.4f}), more than chance allows {counts}: expect the test score of new pictures, "
         "and look whether the test pictures are of another kind, or copies of training pictures "
         "are in the validation split"
@@ -240,9 +240,8 @@ def _against_baselines(record: StudyRecord, row: Row) -> tuple[str, bool] | None
     found = baseline_rows(record)
     if not found:
         return None
-    sign = 1 if record.direction == "max" else -1
-    name, value = max(found, key=lambda one: sign * one[1])
-    ahead = sign * (row["metric"] - value)
+    name, value = min(found, key=lambda one: record.direction.key(one[1]))
+    ahead = record.direction.gain(row["metric"], value)
     side = "better" if ahead > 0 else "worse"
     than = f"{abs(ahead):.4f} {side} than" if ahead else "no better than"
     return f"trial {row['trial']} is {than} the best baseline, {name} ({value:.4f})", ahead <= 0

@@ -42,7 +42,7 @@ def _begun(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
     return optuna.create_study(
         study_name=next_name(storage),
         storage=storage,
-        direction="maximize" if config.direction == "max" else "minimize",
+        direction="maximize" if config.direction is Direction.MAX else "minimize",
     )
 
 

@@ -85,7 +85,7 @@ class TruthfulSearch(OptunaSearch):
         super().__init__(
             space=partial(place, config),
             metric=METRIC,
-            mode=config.direction,
+            mode=str(config.direction),
             sampler=_sampler(config.seed),
             storage=storage,
             study_name=opened(config, storage).study_name,

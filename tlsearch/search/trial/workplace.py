@@ -101,9 +101,7 @@ class Workplace:
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value of the metric is the better one."""
-        if than is None:
-            return True
-        return value > than if self.direction == "max" else value < than
+        return than is None or self.direction.better(value, than)
 
 
 def workplace(

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from tlsearch.config.catalog import Direction
+
 PATIENCE = 2  # epochs without a lower validation loss before the rate falls
 FACTOR = 0.2
 
@@ -31,10 +33,9 @@ def _plateaus(losses: Sequence[float]) -> int:
     return found
 
 
-def gave_up(values: Sequence[float], patience: int | None, more_is_better: bool) -> bool:
+def gave_up(values: Sequence[float], patience: int | None, direction: Direction) -> bool:
     """Whether the last `patience` values, from epoch 1 on, brought none better than before."""
     if patience is None or len(values) <= patience:
         return False
-    pick = max if more_is_better else min
-    before, since = pick(values[:-patience]), pick(values[-patience:])
-    return since <= before if more_is_better else since >= before
+    before, since = direction.best(values[:-patience]), direction.best(values[-patience:])
+    return not direction.better(since, before)
