@@ -42,6 +42,7 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search import runner, study
 from tlsearch.search.cluster.ray_session import connect
 from tlsearch.search.ending import Ending
+from tlsearch.search.ongoing import Search
 from tlsearch.search.propose.optuna_space import Point, place
 from tlsearch.search.propose.reopen import opened
 from tlsearch.search.propose.searcher import TruthfulSearch
@@ -185,7 +186,7 @@ def search(config: SearchConfig, home: StudyDirectory) -> tuple[int, Watch]:
     runner._trainable = lambda *_: tune.with_resources(StandIn, {"cpu": 1})
     with home.locked(), connect(config.resources) as slots:
         watch = Watch(home, config.trials)
-        study._run(config, home, None, slots, Ending(None), watch)
+        study._run(Search(config, home, None, Ending(None), watch, slots), lambda: None)
     return slots, watch
 
 

@@ -24,6 +24,7 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.ray_session import connect
 from tlsearch.search.ending import Ending
 from tlsearch.search.extend import plain
+from tlsearch.search.ongoing import Search
 from tlsearch.search.trial.prepared_images import describe, prepared
 from tlsearch.search.runner import run_trials
 
@@ -32,7 +33,7 @@ def search(name, slots):
     resources = config.resources.model_copy(update={"max_concurrent": slots})
     limited = config.model_copy(update={"resources": resources})
     home.write_about(plain(config), data=describe(data))
-    run_trials(limited, data, home, Ending(None), lambda *ended: None)
+    run_trials(Search(limited, home, data, Ending(None), print), lambda *ended: None)
 
 config = parse(sys.argv[1], settings=["cache=" + str(Path("cache").absolute())])
 data = prepared(config)

@@ -14,6 +14,7 @@ from tlsearch.results.record.journal import TrialRecord
 from tlsearch.search import runner
 from tlsearch.search.cluster.nodes import Node, Watch
 from tlsearch.search.ending import Ending
+from tlsearch.search.ongoing import Search
 from tlsearch.search.propose.searcher import TruthfulSearch
 
 SPACE = """
@@ -41,7 +42,8 @@ def asked(tmp_path, monkeypatch):
     home.root.mkdir()
     node = Node("here", "here", {"CPU": 3})
     monkeypatch.setattr(runner, "Watch", lambda resources: Watch(resources, lambda: [node]))
-    runner.run_trials(parse(SPACE), None, home, Ending(None), lambda *ended: None)
+    search = Search(parse(SPACE), home, None, Ending(None), lambda event: None)
+    runner.run_trials(search, lambda *ended: None)
     return SimpleNamespace(**seen)
 
 

@@ -24,6 +24,7 @@ from tlsearch.search.announce import ended_event
 from tlsearch.search.ending import Ending
 from tlsearch.search.extend import Extension, extended, plain
 from tlsearch.search.handle import Study, require_same_images
+from tlsearch.search.ongoing import Search
 from tlsearch.search.study import _begin, _end_where_perfect, _run, _told
 from tlsearch.search.trial.prepared_images import describe, prepared
 
@@ -103,7 +104,10 @@ def test_a_new_study_notes_the_version_of_its_rules(tmp_path: Path) -> None:
 
 
 def test_a_report_that_does_not_fit_the_disk_leaves_the_ranked_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: ImageData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(Path(__file__).parents[1] / "earlier_studies" / "finished", tmp_path / "study")
     home = StudyDirectory(tmp_path / "study")
@@ -113,7 +117,7 @@ def test_a_report_that_does_not_fit_the_disk_leaves_the_ranked_table(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        study = _told(Study(home).config, home, Ending(None), lambda event: None)
+        study = _told(Search(Study(home).config, home, data, Ending(None), lambda event: None))
     with pytest.raises(DiskError, match=r"report/leaderboard\.csv: No space left on device; "):
         _finish(study)
     assert "\nrank " in capsys.readouterr().out
@@ -133,9 +137,11 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
     ends: bool,
 ) -> None:
     config = config.model_copy(update={"metric": metric})
-    home, ending, heard = StudyDirectory(tmp_path / "study"), Ending(None), []
+    home, ending = StudyDirectory(tmp_path / "study"), Ending(None)
+    home.write_about(plain(config))
+    search, heard = Search(config, home, data, ending, lambda event: None), []
 
-    def trained(config: Any, data: Any, home: Any, ending: Ending, announce: Any, *_: Any) -> None:
+    def trained(search: Search, announce: Any, *_: Any) -> None:
         for number, value in enumerate((0.9, 1.0)):
             trial = perfect(number, value)
             announce(trial, Standings.of(StudyRecord(config.direction, (trial,))))
@@ -143,15 +149,15 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
 
     monkeypatch.setattr(runner, "run_trials", trained)
     with heard_by(heard.append):
-        _run(config, home, data, 1, ending, lambda event: None, lambda: None)
-    assert (ended_event(config, home, ending).reason != "") == ends
+        _run(search, lambda: None)
+    assert (ended_event(search).reason != "") == ends
     assert [one.state for one in heard] == ["began", "ended"]
     assert (heard[-1].name, heard[-1].total) == ("trials", config.trials)
 
 
 @pytest.mark.parametrize(("more", "ends"), [((), True), (("trials",), False)])
 def test_a_study_with_a_perfect_trial_goes_on_only_where_more_are_asked_for(
-    config: SearchConfig, tmp_path: Path, more: tuple[str, ...], ends: bool
+    config: SearchConfig, data: ImageData, tmp_path: Path, more: tuple[str, ...], ends: bool
 ) -> None:
     home, ending = StudyDirectory(tmp_path / "study"), Ending(None)
     extended = [{"after_trials": 1, "changes": {key: {}}} for key in more]
@@ -163,5 +169,5 @@ def test_a_study_with_a_perfect_trial_goes_on_only_where_more_are_asked_for(
     trial.set_user_attr("config", '{"backbone": "strokes"}')
     trial.report(1.0, 1)
     study.tell(trial, 1.0)
-    assert _end_where_perfect(config, home, ending) != ends
+    assert _end_where_perfect(Search(config, home, data, ending, print)) != ends
     assert ending.stop_all() == ends

@@ -2,14 +2,20 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tlsearch.base.phases import Counter
 from tlsearch.base.shown_text import masked, printable
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.live.events import Listen, StudyBegan, StudyEnded, guarded
-from tlsearch.results.live.progress import ended, lines
+from tlsearch.results.live.progress import ended, lines, trial_ended
+from tlsearch.results.rank.perfect import is_perfect, reason
+from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import SPENT, read
+from tlsearch.results.record.journal import SPENT, TrialRecord, read
+from tlsearch.search.ongoing import Search
 
 if TYPE_CHECKING:
     from tlsearch.search.ending import Ending
@@ -40,23 +46,52 @@ def listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Lis
     return guarded(listen, TensorBoard(home.folder("tensorboard")))
 
 
-def began(config: SearchConfig, home: StudyDirectory, slots: int) -> StudyBegan:
+def began(search: Search) -> StudyBegan:
     """That the search began, or goes on."""
+    config = search.config
     return StudyBegan(
-        directory=home.place,
+        directory=search.home.place,
         name=config.name,
         metric=config.metric,
         direction=config.direction,
         trials=config.trials,
         epochs=config.epochs,
-        slots=slots,
-        ended=so_far(home)[0],
+        slots=search.slots,
+        ended=search.ended,
     )
 
 
-def ended_event(config: SearchConfig, home: StudyDirectory, ending: "Ending") -> StudyEnded:
+def ended_event(search: Search) -> StudyEnded:
     """That the search is over, and why."""
-    return StudyEnded(_why(ending), so_far(home)[0], config.trials, ending.enough or "")
+    ending = search.ending
+    return StudyEnded(_why(ending), search.ended, search.config.trials, ending.enough or "")
+
+
+@dataclass(frozen=True)
+class EachEnd:
+    """What follows the end of each trial of a search: files that are no longer needed are deleted,
+    the event is told and counted, and a perfect trial ends the search unless it `goes_on`.
+
+    `begin` is called once a worker has no trial left, and after each later end.
+    """
+
+    search: Search
+    counter: Counter
+    goes_on: bool
+    begin: Callable[[], None]
+
+    def __call__(self, trial: TrialRecord, standings: Standings) -> None:
+        """A trial has ended; `standings` are those after it."""
+        search, config = self.search, self.search.config
+        search.home.drop_resume_state(trial.number)
+        if standings.dropped is not None:
+            search.home.drop_best(standings.dropped)
+        search.listen(trial_ended(trial, standings, config.trials))
+        self.counter.reach(standings.ended)
+        if not self.goes_on and is_perfect(trial, config.metric):
+            search.ending.suffice(reason(trial.number, config.metric))
+        if search.ending.enough or standings.ended > config.trials - search.slots:
+            self.begin()
 
 
 def so_far(home: StudyDirectory) -> tuple[int, float]:

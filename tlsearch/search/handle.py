@@ -264,7 +264,8 @@ def export(
     config, single = study.config, out.suffix == ".keras"
     data = prepared(config)
     require_same_images(study, data)
-    request = export_request(config, study.home, data, kept, ("keras",) if single else chosen, out)
+    formats = ("keras",) if single else chosen
+    request = export_request(config, study.home, data, study.record(), kept, formats, out)
     write = export_file if single else export_bundle
     with used(data.images_path), phase(EXPORTING, len(request.formats), "formats"):
         return write(dataclasses.replace(request, timed=timed)).manifest

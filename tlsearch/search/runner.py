@@ -22,15 +22,14 @@ from tlsearch.base.errors import RecordError
 from tlsearch.base.files import naming
 from tlsearch.base.links import refuse_link
 from tlsearch.config.scheduler import Promotion
-from tlsearch.config.schema import SearchConfig
-from tlsearch.data.sources import ImageData
-from tlsearch.results.live.events import BudgetSpent, Listen
+from tlsearch.results.live.events import BudgetSpent
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, TrialRecord
 from tlsearch.results.record.kept_files import BEST, RESUME, epoch_of, require_recorded
 from tlsearch.search.cluster.nodes import Watch
 from tlsearch.search.ending import Ending
-from tlsearch.search.propose.searcher import Announce, TruthfulSearch, unheard
+from tlsearch.search.ongoing import Search
+from tlsearch.search.propose.searcher import Announce, TruthfulSearch
 from tlsearch.search.stop.promotion_searcher import PromotingSearch
 from tlsearch.search.stop.ray_scheduler import build_scheduler
 from tlsearch.search.trial.actor import PausingActor, TrialActor
@@ -42,24 +41,17 @@ from tlsearch.search.winner.in_slots import FollowedSearch, Stages, train_text
 log = logging.getLogger(__name__)
 
 
-def run_trials(
-    config: SearchConfig,
-    data: ImageData,
-    home: StudyDirectory,
-    ending: Ending,
-    announce: Announce,
-    listen: Listen = unheard,
-    then: Stages | None = None,
-) -> bool:
-    """Run what the study still owes, as many trials at a time as fit, until `ending` says stop;
-    `then` what follows, in the same workers. Whether all that follows was done.
+def run_trials(search: Search, announce: Announce, then: Stages | None = None) -> bool:
+    """Run the trials that the study still owes, as many at a time as fit, until the search's ending
+    says stop; `then` what follows, in the same workers. Whether all that follows was done.
 
     Everything worth keeping is in the journal and under `trials/` when this returns.
     """
+    config, home, ending = search.config, search.home, search.ending
     promotes = isinstance(config.scheduler, Promotion)
     kind = PromotingSearch if promotes else TruthfulSearch
     watch = Watch(config.resources)
-    searcher = kind(config, home.journal_file, announce, listen, watch.excused)
+    searcher = kind(config, home.journal_file, announce, search.listen, watch.excused)
     scheduler = build_scheduler(config, searcher.record().trials, searcher.reasons)
     if isinstance(searcher, PromotingSearch):
         searcher.follow(scheduler)
@@ -68,7 +60,7 @@ def run_trials(
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
     limited = ElasticLimiter(searcher, watch.room, ending)
     followed = FollowedSearch(limited, then or _nothing, watch.room, ending)
-    if searcher.remaining() > 0 and not _too_late(config, ending, listen):
+    if searcher.remaining() > 0 and not _too_late(search):
         tune_config = TuneConfig(
             search_alg=followed,
             scheduler=scheduler,
@@ -78,7 +70,7 @@ def run_trials(
         )
         with naming(home.ray), workers_kept(), contextlib.closing(followed):
             Tuner(
-                _trainable(config, data, home),
+                _trainable(search),
                 tune_config=tune_config,
                 run_config=_run_config(home, ending),
             ).fit()
@@ -210,18 +202,19 @@ def _other_weights(best: Path, trial: TrialRecord) -> str | None:
     return None
 
 
-def _too_late(config: SearchConfig, ending: Ending, listen: Listen) -> bool:
+def _too_late(search: Search) -> bool:
     """Whether the search is over before it begins, its budget used up by the drivers before."""
-    over = ending.stop_all()
-    if config.time_budget is not None and ending.out_of_time:
-        listen(BudgetSpent(config.time_budget, ending.spent_s))
+    over, budget_s = search.ending.stop_all(), search.config.time_budget
+    if budget_s is not None and search.ending.out_of_time:
+        search.listen(BudgetSpent(budget_s, search.ending.spent_s))
     return over
 
 
-def _trainable(config: SearchConfig, data: ImageData, home: StudyDirectory) -> type[tune.Trainable]:
+def _trainable(search: Search) -> type[tune.Trainable]:
+    config = search.config
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
     actor = PausingActor if isinstance(config.scheduler, Promotion) else TrialActor
-    place = connected_workplace(config, data, home)
+    place = connected_workplace(search)
     trainable = tune.with_parameters(actor, workplace=place, again=train_text)
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound

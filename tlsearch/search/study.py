@@ -14,19 +14,26 @@ from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Exporting, Listen, Stopping, guarded
-from tlsearch.results.live.progress import TRIALS, trial_ended
+from tlsearch.results.live.progress import TRIALS
 from tlsearch.results.live.pulse import beating
 from tlsearch.results.rank.confirmation import search_budget
-from tlsearch.results.rank.perfect import asked_on, is_perfect, perfect_trial, reason
-from tlsearch.results.rank.standings import Standings
+from tlsearch.results.rank.perfect import asked_on, perfect_trial, reason
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import SPENT, TrialRecord, networks, note, read
+from tlsearch.results.record.journal import SPENT, networks
 from tlsearch.results.record.seal import seal
 from tlsearch.results.remote.driver import LocalStudy, working
 from tlsearch.results.report.report_folder import write_report
-from tlsearch.search.announce import began, default_listener, ended_event, listeners, so_far
+from tlsearch.search.announce import (
+    EachEnd,
+    began,
+    default_listener,
+    ended_event,
+    listeners,
+    so_far,
+)
 from tlsearch.search.extend import Extension, entry, extended, plain
 from tlsearch.search.handle import Study, place_of, require_same_images
+from tlsearch.search.ongoing import Search
 from tlsearch.search.requested import Arrays, Space, requested
 from tlsearch.search.trial.prepared_images import describe, read_images, require_weight_files
 from tlsearch.search.trial.weight_files import file_digests, require_same_files
@@ -34,8 +41,6 @@ from tlsearch.search.winner.artifacts import write_data
 from tlsearch.store.users import used
 
 if TYPE_CHECKING:
-    from tlsearch.search.ending import Ending
-    from tlsearch.search.winner.baselines import Baselines
     from tlsearch.search.winner.confirm import Stage
     from tlsearch.search.winner.export_worker import ExportWorker
 
@@ -114,8 +119,6 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
     from tlsearch.search.cluster.ray_session import connect
     from tlsearch.search.cost.device_choice import chosen_device
     from tlsearch.search.ending import Ending, signals
-    from tlsearch.search.winner.baselines import Baselines
-    from tlsearch.search.winner.export_worker import export_worker
 
     home = work.home
     spent_s = so_far(home)[1]
@@ -137,30 +140,41 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
             _begin(config, home, data, device)
             counter.advance()
         config = config.model_copy(update={"precision": device.precision})
-        listen(began(config, home, slots))
-        baselines = Baselines(data) if config.metric == "accuracy" else None
-        with ending.on_full_disk(), export_worker(config) as exporter:
-
-            def begin() -> None:
-                exporter.begin()
-                if baselines is not None:
-                    baselines.begin()
-
-            confirmed = _run(config, home, data, slots, ending, listen, begin)
-            _note_networks(home)
-            if baselines is not None:
-                _note_baselines(home, baselines)
-            if not ending.cut_short:
-                _finish(config, home, data, ending, listen, exporter, confirmed)
+        search = Search(config, home, data, ending, listen, slots, device)
+        listen(began(search))
+        _trials_and_winner(search)
         with ending.on_full_disk():
-            note(home.journal_file, {SPENT: round(ending.spent_s, 1)})
+            search.note({SPENT: round(ending.spent_s, 1)})
             seal(home.journal_file)
-    return _told(config, home, ending, listen)
+    return _told(search)
 
 
-def _told(config: SearchConfig, home: StudyDirectory, ending: "Ending", listen: Listen) -> Study:
+def _trials_and_winner(search: Search) -> None:
+    """Run the trials, then confirm, export and test the winner."""
+    from tlsearch.search.winner.baselines import Baselines
+    from tlsearch.search.winner.export_worker import export_worker
+
+    baselines = Baselines(search.data) if search.config.metric == "accuracy" else None
+    with search.ending.on_full_disk(), export_worker(search.config) as exporter:
+
+        def begin() -> None:
+            exporter.begin()
+            if baselines is not None:
+                baselines.begin()
+
+        confirmed = _run(search, begin)
+        _note_networks(search)
+        if baselines is not None and search.begun:
+            with phase("measuring baselines"):
+                search.note({"baselines": baselines.scores()})
+        if not search.ending.cut_short:
+            _finish(search, exporter, confirmed)
+
+
+def _told(search: Search) -> Study:
     """The study of a search that is over, its report written where the disk has room for it."""
-    listen(ended_event(config, home, ending))
+    home, ending = search.home, search.ending
+    search.listen(ended_event(search))
     study = Study(home)
     with phase("reporting"), ending.on_full_disk():
         write_report(home, study.record(), study.about)
@@ -194,10 +208,10 @@ def _begin(
         home.write_about(plain(config), **kept, extended=history)
 
 
-def _note_networks(home: StudyDirectory) -> None:
+def _note_networks(search: Search) -> None:
     """Tell in study.yaml, too, which pretrained networks the trials found."""
-    about = Study(home).about
-    found = networks(read(home.journal_file).trials) if home.journal_file.is_file() else {}
+    home, found = search.home, networks(search.record().trials)
+    about = home.read_about()
     told = {" ".join(name): digest for name, digest in found.items()}
     known = about.get("weights", {})
     if told and told != known.get("networks"):
@@ -205,69 +219,42 @@ def _note_networks(home: StudyDirectory) -> None:
         home.write_about(about["config"], **kept, weights={**known, "networks": told})
 
 
-def _run(
-    config: SearchConfig,
-    home: StudyDirectory,
-    data: ImageData,
-    slots: int,
-    ending: "Ending",
-    listen: Listen,
-    begin: Callable[[], None],
-) -> bool:
+def _run(search: Search, begin: Callable[[], None]) -> bool:
     """Run the trials and, unless they are cut short, confirm the winner in the workers that trained
-    them; whether all of that was done. `begin` begins what can be done beside, from when a worker
-    has no trial left.
+    them; whether all of that was done. `begin` starts the work that can be done meanwhile, as soon
+    as a worker has no trial left.
     """
     from tlsearch.search.cost.forecast import forecasted
     from tlsearch.search.runner import run_trials
     from tlsearch.search.winner.confirm import stages
-    from tlsearch.search.winner.finish import drop_ended
 
-    goes_on = _end_where_perfect(config, home, ending)
+    config, goes_on = search.config, _end_where_perfect(search)
     with contextlib.ExitStack() as trials:
-        trials.enter_context(forecasted(config, home, data, slots, ending, listen))
+        trials.enter_context(forecasted(search))
         counter = trials.enter_context(phase(TRIALS, config.trials, "trials"))
-        counter.reach(so_far(home)[0])
-
-        def announce(trial: TrialRecord, standings: Standings) -> None:
-            drop_ended(home, trial.number, standings.dropped)
-            listen(trial_ended(trial, standings, config.trials))
-            counter.reach(standings.ended)
-            if not goes_on and is_perfect(trial, config.metric):
-                ending.suffice(reason(trial.number, config.metric))
-            if ending.enough or standings.ended > config.trials - slots:
-                begin()
+        counter.reach(search.ended)
 
         def follow(room: int) -> Generator["Stage", None, None]:
             trials.close()
-            ending.end_trials(config.time_budget)
+            search.ending.end_trials(config.time_budget)
             if config.confirm:
-                yield from stages(config, home, data, room, ending, listen)
+                yield from stages(search, room)
 
-        return run_trials(config, data, home, ending, announce, listen, follow)
+        return run_trials(search, EachEnd(search, counter, goes_on, begin), follow)
 
 
-def _end_where_perfect(config: SearchConfig, home: StudyDirectory, ending: "Ending") -> bool:
-    """End a search that has a perfect trial, unless it was asked for more; whether it was."""
-    if not home.journal_file.is_file():
-        return False
-    study = Study(home)
-    record = study.record()
-    found = perfect_trial(record, study.about)
+def _end_where_perfect(search: Search) -> bool:
+    """End a search that has a perfect trial, unless more trials were requested after it; whether
+    they were.
+    """
+    record, about = search.record(), search.home.read_about()
+    found = perfect_trial(record, about)
     if found is not None:
-        ending.suffice(reason(found, config.metric))
-    return asked_on(record, study.about)
+        search.ending.suffice(reason(found, search.config.metric))
+    return asked_on(record, about)
 
 
-def _finish(
-    config: SearchConfig,
-    home: StudyDirectory,
-    data: ImageData,
-    ending: "Ending",
-    listen: Listen,
-    exporter: "ExportWorker",
-    confirmed: bool,
-) -> None:
+def _finish(search: Search, exporter: "ExportWorker", confirmed: bool) -> None:
     """Confirm the winner, where that is not done, and export it; where that fails the trials are
     reported all the same.
     """
@@ -276,19 +263,13 @@ def _finish(
     from tlsearch.search.winner.confirm import confirm
     from tlsearch.search.winner.finish import finish
 
+    config, ending = search.config, search.ending
     try:
         if config.confirm and not confirmed:
-            place = connected_workplace(config, data, home)
             room = Watch(config.resources).room()  # not what there was at the beginning
-            confirm(config, home, place, room, ending, listen)
+            confirm(search, connected_workplace(search), room)
         if not ending.cut_short:
-            listen(Exporting())
-            finish(config, home, data, exporter)
+            search.listen(Exporting())
+            finish(search, exporter)
     except TlsearchError as error:
         ending.error = error
-
-
-def _note_baselines(home: StudyDirectory, baselines: "Baselines") -> None:
-    with phase("measuring baselines"):
-        if home.journal_file.is_file():
-            note(home.journal_file, {"baselines": baselines.scores()})

@@ -19,6 +19,7 @@ from tlsearch.search.cost import calibration
 from tlsearch.search.cost.calibration import REMEMBERED, calibrated, remembered
 from tlsearch.search.cost.forecast import forecast, forecasted
 from tlsearch.search.cost.survey import of_read, survey
+from tlsearch.search.ongoing import Search
 
 CLASSES = 10
 
@@ -155,7 +156,7 @@ def searched(config, home, cut_short=False):
     heard = []
     data = prepare(config.data, config.cache_path)
     ending = SimpleNamespace(cut_short=cut_short, spent_s=100.0)
-    with forecasted(config, home, data, 2, ending, heard.append):
+    with forecasted(Search(config, home, data, ending, heard.append, slots=2)):
         ending.spent_s += 12.34
         study = optuna.load_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME)
         for _ in range(3):

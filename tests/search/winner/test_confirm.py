@@ -31,6 +31,7 @@ from tlsearch.results.rank.confirmation import (
     winner,
 )
 from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
+from tlsearch.search.ongoing import Search
 from tlsearch.search.propose.optuna_space import replica_seed
 from tlsearch.search.trial.workplace import workplace
 from tlsearch.search.winner import confirm as confirm_module
@@ -238,11 +239,11 @@ def test_a_finished_epoch_is_kept_where_the_next_one_would_come_too_late(tmp_pat
 @pytest.mark.parametrize("refines", [False, True])
 def test_runs_are_counted_as_they_end(refines, tmp_path, monkeypatch):
     study = record(trial(0, 0.9), runs=[Run(0, FIRST, 0.9, 3, 1.0)] if refines else [])
-    home = SimpleNamespace(journal_file=tmp_path, trial=lambda number: tmp_path)
-    place = SimpleNamespace(data=SimpleNamespace(splits={"train": range(80), "validation": [1]}))
+    home = SimpleNamespace(trial=lambda number: tmp_path)
+    data = SimpleNamespace(splits={"train": range(80), "validation": [1]})
     ending = SimpleNamespace(cut_short=False, spent_s=0.0, note_spent=lambda: None)
-    monkeypatch.setattr(confirm_module, "read", lambda journal: study)
-    monkeypatch.setattr(confirm_module, "note", lambda journal, facts: None)
+    monkeypatch.setattr(Search, "record", lambda search: study)
+    monkeypatch.setattr(Search, "note", lambda search, facts: None)
     monkeypatch.setattr(confirm_module, "online_epoch_s", lambda *known: 0.1)
     done = [Run(0, seed, 0.9, 3, 1.0, refines) for seed in (1, 2)][: 1 if refines else 2]
     monkeypatch.setattr(confirm_module, "as_completed", lambda *asked: iter(done))
@@ -252,7 +253,8 @@ def test_runs_are_counted_as_they_end(refines, tmp_path, monkeypatch):
     config = CONFIG.model_copy(update={"augment": augment, "cache": tmp_path})
     heard = []
     with heard_by(heard.append):
-        confirm_module.confirm(config, home, place, 1, ending, lambda event: None)
+        search = Search(config, home, data, ending, lambda event: None)
+        confirm_module.confirm(search, None, 1)
     name = "refining" if refines else "confirming"
     assert {one.name for one in heard} == {name}
     assert [(one.state, one.done) for one in (heard[0], heard[-1])] == [
@@ -365,17 +367,17 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search):
 
 def test_a_winner_is_refined_only_where_the_study_augments(tmp_path):
     study, noted = record(trial(0, 0.9, epochs=4), runs=[Run(0, FIRST, 0.9, 3, 1.0)]), []
-    home = SimpleNamespace(journal_file=tmp_path, trial=lambda number: tmp_path)
+    home = SimpleNamespace(trial=lambda number: tmp_path)
     ending = SimpleNamespace(cut_short=False, spent_s=0.0)
     data = SimpleNamespace(splits={"train": range(80), "validation": [1]})
     plain = CONFIG.model_copy(update={"cache": tmp_path})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(confirm_module, "read", lambda journal: study)
-        patch.setattr(confirm_module, "note", lambda journal, facts: noted.append(facts))
-        assert confirm_module._refining(plain, home, data, ending) is None
+        patch.setattr(Search, "record", lambda search: study)
+        patch.setattr(Search, "note", lambda search, facts: noted.append(facts))
+        assert confirm_module._refining(Search(plain, home, data, ending, print)) is None
         assert noted == []
         augmented = plain.model_copy(update={"augment": Augment(flip="horizontal")})
-        assert confirm_module._refining(augmented, home, data, ending) is None
+        assert confirm_module._refining(Search(augmented, home, data, ending, print)) is None
     assert noted == [{"not_refined": "one epoch would take about 2.0 s, and 1.0 s are left"}]
 
 

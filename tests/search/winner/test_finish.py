@@ -7,7 +7,7 @@ from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.standings import KEPT_TRIALS, ranked
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
-from tlsearch.search.winner.finish import drop_ended, drop_weights
+from tlsearch.search.winner.finish import drop_weights
 
 states = st.sampled_from(["finished", "stopped", "diverged", "failed", "unfinished"])
 trials = st.lists(st.tuples(states, st.floats(0, 1)), max_size=15)
@@ -44,9 +44,9 @@ def test_what_an_end_makes_needless_is_forgotten_and_nothing_else(tmp_path):
         home.trial(trial.number).mkdir(parents=True)
         for name in ("best.npz", "predictions.npz", "resume.npz"):
             (home.trial(trial.number) / name).touch()
-    drop_ended(home, 1, None)
+    home.drop_resume_state(1)
     assert _holding(home, record, "best.npz") == {0, 1, 2}
-    drop_ended(home, 1, 0)
+    home.drop_best(0)
     assert _holding(home, record, "best.npz") == {1, 2}
     assert _holding(home, record, "predictions.npz") == {1, 2}
     assert _holding(home, record, "resume.npz") == {0, 2}

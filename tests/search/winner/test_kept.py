@@ -15,6 +15,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.confirmation import Run, Winner, recorded_digest, winner
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
+from tlsearch.search.ongoing import Search
 from tlsearch.search.winner import confirm as confirm_module
 from tlsearch.search.winner.finish import require_kept
 
@@ -98,13 +99,14 @@ def test_no_run_is_refined_from_other_weights(home, monkeypatch):
     run = Run(0, SEED, 0.9, 2, 1.0)
     path = weights(home, 0, run.weights)
     noted = Run(0, SEED, 0.9, 2, 1.0, sha256=sha256(path))
-    monkeypatch.setattr(confirm_module, "read", lambda journal: record(None, runs=[noted]))
+    monkeypatch.setattr(Search, "record", lambda search: record(None, runs=[noted]))
     monkeypatch.setattr(confirm_module, "share_s", lambda *asked: 1e6)
     text = "data: {kind: digits}\nspace: {backbone: strokes}\nepochs: 9\nconfirm: 2"
     config = parse(text).model_copy(update={"augment": Augment(flip="horizontal")})
     data = SimpleNamespace(splits={"train": [0], "validation": [0]})
     ending = SimpleNamespace(cut_short=False, spent_s=0.0)
-    assert confirm_module._refining(config, home, data, ending).start == path
+    search = Search(config, home, data, ending, print)
+    assert confirm_module._refining(search).start == path
     weights(home, 0, run.weights, value=1.0)
     with pytest.raises(RecordError, match="recorded for trial 0"):
-        confirm_module._refining(config, home, data, ending)
+        confirm_module._refining(search)

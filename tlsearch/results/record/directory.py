@@ -16,6 +16,8 @@ from tlsearch.base.leftovers import sweep
 from tlsearch.base.links import inside, refuse_link
 from tlsearch.base.machine import machine
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
+from tlsearch.results.record.kept_files import BEST, RESUME
+from tlsearch.results.record.predictions import PREDICTIONS
 from tlsearch.results.record.study_file import read_study_file
 
 PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
@@ -81,6 +83,15 @@ class StudyDirectory:
         best epoch predicts, `predictions.npz`.
         """
         return self.folder("trials", f"{number:05d}")
+
+    def drop_resume_state(self, number: int) -> None:
+        """Delete what a trial that has ended would have gone on from."""
+        (self.trial(number) / RESUME).unlink(missing_ok=True)
+
+    def drop_best(self, number: int) -> None:
+        """Delete the weights and predictions of a trial that is not among the best."""
+        for name in (BEST, PREDICTIONS):
+            (self.trial(number) / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove what killed writers left between the files of the study."""

@@ -2,28 +2,23 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tlsearch.config.schema import SearchConfig
-from tlsearch.data.sources import ImageData
 from tlsearch.features import FOLDER
-from tlsearch.results.live.events import Forecast, Listen, Unforeseen
+from tlsearch.results.live.events import Forecast, Unforeseen
 from tlsearch.results.live.progress import ended as ended_trials
-from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import note, read
+from tlsearch.results.record.journal import TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST
 from tlsearch.search.cluster.ray_session import slots
 from tlsearch.search.cost.calibration import calibrated, remembered
 from tlsearch.search.cost.device_choice import device_here
 from tlsearch.search.cost.plan import Plan, Survey, plan
 from tlsearch.search.cost.survey import of_read, survey
+from tlsearch.search.ongoing import Search
 from tlsearch.search.trial.prepared_images import require_weight_files
-
-if TYPE_CHECKING:
-    from tlsearch.search.ending import Ending
 
 
 def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
@@ -41,47 +36,38 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
 
 
 @contextlib.contextmanager
-def forecasted(
-    config: SearchConfig,
-    home: StudyDirectory,
-    data: ImageData,
-    at_a_time: int,
-    ending: "Ending",
-    listen: Listen,
-) -> Iterator[None]:
-    """While the trials run: their forecast is told before, and noted beside what came after. In a
-    study that goes on both are of the trials that it still owes.
+def forecasted(search: Search) -> Iterator[None]:
+    """While the trials run: their forecast is told before them and noted after them, beside what
+    they took. In a study that goes on both are of the trials that it still owes.
     """
-    epochs, ended, spent_s = _so_far(home, ending)
-    owed = config.trials - ended
-    asked = config.model_copy(update={"trials": max(1, owed)})
-    expected = _foreseen(asked, home, data, at_a_time, listen) if owed > 0 else None
-    features = config.cache_path / FOLDER
-    before = _bytes(features, "*.npy")
+    before = search.record().trials
+    epochs, spent_s = _epochs(before), search.ending.spent_s
+    owed = search.config.trials - ended_trials(before)
+    expected = _foreseen(search, owed) if owed > 0 else None
+    features = search.config.cache_path / FOLDER
+    held = _bytes(features, "*.npy")
     yield
-    if expected is not None and not ending.cut_short and home.journal_file.is_file():
-        made = max(0, _bytes(features, "*.npy") - before) + _bytes(home.trials, "best.npz")
-        trained, _, now_s = _so_far(home, ending)
-        _note(home, expected, Forecast(round(now_s - spent_s, 1), trained - epochs, made), owed)
+    now_s, trials = search.ending.spent_s, search.record().trials
+    if expected is not None and not search.ending.cut_short and trials:
+        made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, "best.npz")
+        actual = Forecast(round(now_s - spent_s, 1), _epochs(trials) - epochs, made)
+        fact = {"expected": asdict(expected), "actual": asdict(actual), "trials": owed}
+        search.note({FORECAST: fact})
 
 
-def _so_far(home: StudyDirectory, ending: "Ending") -> tuple[int, int, float]:
-    """Epochs trained, trials ended and seconds spent, over all drivers of the study."""
-    trials = read(home.journal_file).trials if home.journal_file.is_file() else ()
-    return sum(trial.epochs for trial in trials), ended_trials(trials), ending.spent_s
+def _epochs(trials: Iterable[TrialRecord]) -> int:
+    return sum(trial.epochs for trial in trials)
 
 
-def _foreseen(
-    config: SearchConfig, home: StudyDirectory, data: ImageData, at_a_time: int, listen: Listen
-) -> Forecast | None:
-    """The forecast from what is remembered alone."""
-    machine = remembered(config, len(data.classes), home.device())
+def _foreseen(search: Search, owed: int) -> Forecast | None:
+    """The forecast for so many trials, from what is remembered alone."""
+    config = search.config.model_copy(update={"trials": owed})
+    machine = remembered(config, len(search.data.classes), search.device)
     if machine is None:
-        listen(Unforeseen())
+        search.listen(Unforeseen())
         return None
-    made = plan(config, machine, of_read(data), at_a_time)
-    event = told(made)
-    listen(event)
+    event = told(plan(config, machine, of_read(search.data), search.slots))
+    search.listen(event)
     return event
 
 
@@ -89,11 +75,6 @@ def told(made: Plan) -> Forecast:
     """A plan in three numbers."""
     on_disk = made.feature_bytes + made.study_bytes
     return Forecast(round(made.wall_s, 1), round(made.epochs, 1), on_disk)
-
-
-def _note(home: StudyDirectory, expected: Forecast, actual: Forecast, owed: int) -> None:
-    fact = {"expected": asdict(expected), "actual": asdict(actual), "trials": owed}
-    note(home.journal_file, {FORECAST: fact})
 
 
 def _here() -> dict[str, float]:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.phases import Counter, phase
 from tlsearch.config.networks.lookup import row_of
-from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.data.sources import ImageData
 from tlsearch.features import FOLDER, weights_key
-from tlsearch.results.live.events import ConfirmedOnce, Confirming, Listen
+from tlsearch.results.live.events import ConfirmedOnce, Confirming
 from tlsearch.results.live.progress import of_trial
 from tlsearch.results.rank.confirmation import (
     FRESH_SHARE,
@@ -22,12 +21,10 @@ from tlsearch.results.rank.confirmation import (
     chosen,
     runs_of,
 )
-from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import note, read
 from tlsearch.results.record.kept_files import require_recorded
 from tlsearch.search.cluster.ray_session import as_completed
 from tlsearch.search.cluster.trial_transfer import trial_folder
-from tlsearch.search.ending import Ending
+from tlsearch.search.ongoing import Search
 from tlsearch.search.trial.workplace import Workplace
 from tlsearch.search.winner.rounds import (
     PlannedRun,
@@ -51,97 +48,75 @@ class Stage:
     keep: Callable[[Run], None]
 
 
-def stages(
-    config: SearchConfig,
-    home: StudyDirectory,
-    data: ImageData,
-    slots: int,
-    ending: Ending,
-    listen: Listen,
-) -> Generator[Stage, None, None]:
-    """What confirms the best trials, then what refines the winner, as far as the time allows. A
-    stage is asked for once the runs of the one before are kept; runs that were kept before, by
-    whatever driver, are in none. Each run is noted as it is kept.
+def stages(search: Search, room: int) -> Generator[Stage, None, None]:
+    """The runs that confirm the best trials, then the run that refines the winner, as far as the
+    time allows; `room` of them are trained at a time.
+
+    A stage is asked for once the runs of the one before are kept. Runs that any driver kept before
+    are in no stage. Each run is noted as it is kept.
     """
-    wanted = due(config, read(home.journal_file), ending.spent_s, slots)
+    wanted = due(search.config, search.record(), search.ending.spent_s, room)
     if wanted:
-        listen(Confirming(len({job.number for job in wanted}), len(wanted)))
+        search.listen(Confirming(len({job.number for job in wanted}), len(wanted)))
         with phase("confirming", len(wanted), "runs") as counter:
-            yield Stage(wanted, _keeper(home, ending, listen, counter))
-    job = _refining(config, home, data, ending)
+            yield Stage(wanted, partial(_keep, search, counter))
+    job = _refining(search)
     if job is not None:
         with phase("refining", 1, "run") as counter:
-            yield Stage([job], _keeper(home, ending, listen, counter))
+            yield Stage([job], partial(_keep, search, counter))
 
 
-def confirm(
-    config: SearchConfig,
-    home: StudyDirectory,
-    place: Workplace,
-    slots: int,
-    ending: Ending,
-    listen: Listen,
-) -> None:
-    """Train all stages in workers of their own."""
-    for stage in stages(config, home, place.data, slots, ending, listen):
-        for run in _trained(stage.jobs, config, place, slots, ending):
+def confirm(search: Search, place: Workplace, room: int) -> None:
+    """Train all stages in workers of their own, `room` runs at a time."""
+    for stage in stages(search, room):
+        for run in _trained(stage.jobs, search, place, room):
             stage.keep(run)
 
 
-def _keeper(
-    home: StudyDirectory, ending: Ending, listen: Listen, counter: Counter
-) -> Callable[[Run], None]:
-    def keep(run: Run) -> None:
-        known = runs_of(read(home.journal_file).facts)
-        note(home.journal_file, {RUNS: [one.to_json() for one in (*known, run)]})
-        ending.note_spent()
-        listen(ConfirmedOnce(run.trial, run.seed, run.value, run.refined))
-        counter.advance()
-
-    return keep
+def _keep(search: Search, counter: Counter, run: Run) -> None:
+    known = runs_of(search.record().facts)
+    search.note({RUNS: [one.to_json() for one in (*known, run)]})
+    search.ending.note_spent()
+    search.listen(ConfirmedOnce(run.trial, run.seed, run.value, run.refined))
+    counter.advance()
 
 
 def _trained(
-    wanted: Sequence[PlannedRun],
-    config: SearchConfig,
-    place: Workplace,
-    slots: int,
-    ending: Ending,
+    wanted: Sequence[PlannedRun], search: Search, place: Workplace, room: int
 ) -> Iterator[Run]:
     """Runs as they end; none is waited for once the user stops or the study's time is up."""
+    config, ending = search.config, search.ending
 
     def stop() -> bool:
         late = config.time_budget is not None and ending.spent_s >= config.time_budget
         return late or ending.cut_short
 
     calls = [(job, place) for job in wanted]
-    yield from as_completed(train_handed_over, calls, config.resources, slots, stop)
+    yield from as_completed(train_handed_over, calls, config.resources, room, stop)
 
 
-def _refining(
-    config: SearchConfig, home: StudyDirectory, data: ImageData, ending: Ending
-) -> PlannedRun | None:
+def _refining(search: Search) -> PlannedRun | None:
     """The best run of the winner trained on with an online view per epoch, if the study augments,
     that was not done, and at least one epoch fits into the time for it. RecordError where the
     run's weights are not those that were recorded.
     """
-    record = read(home.journal_file)
+    config, record = search.config, search.record()
     runs = runs_of(record.facts)
     best = chosen(runs, config.direction)
-    if best is None or ending.cut_short or config.augment.nothing:
+    if best is None or search.ending.cut_short or config.augment.nothing:
         return None
     if any(run.refined and run.trial == best.trial for run in runs):
         return None
-    limit_s = min(share_s(record, 1 - FRESH_SHARE), left_s(config, ending.spent_s, slots=1))
-    train, validation = (len(data.splits[split]) for split in ("train", "validation"))
+    limit_s = min(share_s(record, 1 - FRESH_SHARE), left_s(config, search.ending.spent_s, slots=1))
+    train, validation = (len(search.data.splits[split]) for split in ("train", "validation"))
     won = record.trials[best.trial]
     image_s = pass_s(config.cache_path, TrialConfig(**won.config), won.network)
     epoch_s = online_epoch_s(record, won, train, validation, image_s)
     if epoch_s > limit_s:
         told = f"one epoch would take about {epoch_s:.1f} s, and {max(0.0, limit_s):.1f} s are left"
-        note(home.journal_file, {NOT_REFINED: told})
+        search.note({NOT_REFINED: told})
         return None
-    weights = home.trial(best.trial) / best.weights
+    weights = search.home.trial(best.trial) / best.weights
     if weights.is_file():  # else the run that begins from them says so
         require_recorded(weights, best.trial, best.sha256)
     return PlannedRun(

@@ -20,50 +20,48 @@ from tlsearch.results.rank.confirmation import (
 )
 from tlsearch.results.rank.standings import KEPT_TRIALS, keep_for_export
 from tlsearch.results.record.directory import StudyDirectory, versions
-from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, note, read, tested
-from tlsearch.results.record.kept_files import BEST, RESUME, epoch_of, require_recorded
-from tlsearch.results.record.predictions import PREDICTIONS
+from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, tested
+from tlsearch.results.record.kept_files import epoch_of, require_recorded
 from tlsearch.results.report.verdict import named_test
+from tlsearch.search.ongoing import Search
 from tlsearch.search.winner.artifacts import write_test, write_winner
 from tlsearch.search.winner.export_worker import ExportWorker, score_of
 
 
-def finish(
-    config: SearchConfig, home: StudyDirectory, data: ImageData, worker: ExportWorker
-) -> None:
+def finish(search: Search, worker: ExportWorker) -> None:
     """Export the winner to `best/` and note its test score, if a trial was ranked.
     Formats that had to be left out of the bundle are noted; a later `resume` tries them again.
 
     Once the test score of a winner is noted, it is not evaluated again. All winners that saw the
     test split are noted: a study that is extended may have several.
     """
-    record = read(home.journal_file)
+    config, home, record = search.config, search.home, search.record()
     won = winner(record)
     if won is None:
         return
     exported = record.facts.get(EXPORTED) == won.to_json()
     if exported and _formats(home.best) == set(config.export):
-        _note_left_out(home, record, {})
+        _note_left_out(search, record, {})
         return
     known = next((test for test in tested(record) if _is_of(test, won)), None)
-    request = export_request(config, home, data, won, config.export, home.best)
+    request = export_request(config, home, search.data, record, won, config.export, home.best)
     with phase(EXPORTING, len(config.export), "formats"):
         evaluated, made = worker.export(request)
     test = known or _tested_now(home, won, evaluated)
     tests = tested(record)
-    note(home.journal_file, {"test": test, "tests": tests if known else [*tests, test]})
+    search.note({"test": test, "tests": tests if known else [*tests, test]})
     if isinstance(made, TlsearchError):
         raise made
     validation, left_out = made
-    write_winner(home.artifacts, data, won.trial, validation)
-    note(home.journal_file, {EXPORTED: won.to_json()})
-    _note_left_out(home, record, left_out)
+    write_winner(home.artifacts, search.data, won.trial, validation)
+    search.note({EXPORTED: won.to_json()})
+    _note_left_out(search, record, left_out)
 
 
-def _note_left_out(home: StudyDirectory, record: StudyRecord, left_out: dict[str, str]) -> None:
+def _note_left_out(search: Search, record: StudyRecord, left_out: dict[str, str]) -> None:
     """Note the formats that are not in the bundle, with the reasons, where that is news."""
     if left_out != record.facts.get(LEFT_OUT, {}):
-        note(home.journal_file, {LEFT_OUT: left_out})
+        search.note({LEFT_OUT: left_out})
 
 
 def _tested_now(home: StudyDirectory, won: Winner, evaluated: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +87,7 @@ def export_request(
     config: SearchConfig,
     home: StudyDirectory,
     data: ImageData,
+    record: StudyRecord,
     won: Winner,
     formats: tuple[str, ...],
     out: Path,
@@ -97,7 +96,6 @@ def export_request(
 
     RecordError where the weights are not those that the journal recorded.
     """
-    record = read(home.journal_file)
     require_kept(home, record, won)
     known = [test for test in tested(record) if _is_of(test, won)]
     about = {"config": {"metric": config.metric}}
@@ -138,15 +136,6 @@ def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
     return trial.model_copy(update={"seed": run.seed})
 
 
-def drop_ended(home: StudyDirectory, ended: int, dropped: int | None) -> None:
-    """Forget the resume state of a trial that ended, and the weights and predictions that its end
-    made needless.
-    """
-    (home.trial(ended) / RESUME).unlink(missing_ok=True)
-    if dropped is not None:
-        _drop_best(home, dropped)
-
-
 def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:
     """Keep weights and predictions of the best trials alone, and the resume state of unfinished
     ones.
@@ -155,11 +144,6 @@ def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:
     for trial in record.trials:
         if trial.state == "unfinished":
             continue
-        (home.trial(trial.number) / RESUME).unlink(missing_ok=True)
+        home.drop_resume_state(trial.number)
         if trial.number not in kept:
-            _drop_best(home, trial.number)
-
-
-def _drop_best(home: StudyDirectory, number: int) -> None:
-    for name in (BEST, PREDICTIONS):
-        (home.trial(number) / name).unlink(missing_ok=True)
+            home.drop_best(trial.number)
