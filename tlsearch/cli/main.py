@@ -24,7 +24,7 @@ from tlsearch.base.terminal import leave_closed_terminal
 from tlsearch.cli import cache_commands, cluster_commands
 from tlsearch.cli.launch import plan_command, search_commands
 from tlsearch.cli.models import model_commands
-from tlsearch.cli.read import replay_command, study_commands
+from tlsearch.cli.read import guides, replay_command, study_commands
 from tlsearch.cli.say import answer, say, tell, told
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ for module in (
     replay_command,
     model_commands,
     cluster_commands,
+    guides,
 ):
     for command in module.COMMANDS:
         app.command()(command)

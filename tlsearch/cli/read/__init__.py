@@ -1,1 +1,1 @@
-"""Commands about studies that are there: report, compare, upload, replay."""
+"""Commands that read: report, compare, upload, replay, and the guides."""
