@@ -2,9 +2,6 @@
 
 import ast
 import re
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,20 +87,3 @@ def test_files_named_in_the_map_of_the_code_exist() -> None:
     assert len(named) > 50
     found = {path for path in named if (ROOT / path).exists() or any(PACKAGE.rglob(path))}
     assert {*named} - found == set()
-
-
-def test_the_wheel_holds_the_package_and_the_search_spaces(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        held = {entry for entry in archive.namelist() if ".dist-info/" not in entry}
-    package = {name(path) for path in tracked("tlsearch")}
-    assert held == package | {f"tlsearch/{name(path)}" for path in tracked("search_spaces")}
-    assert {"tlsearch/py.typed", "tlsearch/search_spaces/quickstart.yaml"} <= held
-
-
-def tracked(folder: str) -> list[Path]:
-    """The files of a folder, without what Python leaves there."""
-    files = (path for path in (ROOT / folder).rglob("*") if path.is_file())
-    return [path for path in files if "__pycache__" not in path.parts]
