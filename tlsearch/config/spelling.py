@@ -14,7 +14,7 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else "known: " + ", ".join(names)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # older pydantic hashes it, and a table cannot be hashed
 class one_of:  # noqa: N801 - reads as a function where it is used
     """A pydantic validator: the value is one of `known`."""
 
