@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import AnyArray, Floats
 from tlsearch.config.device import SHARD_ROWS
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
@@ -182,7 +181,7 @@ class FeatureStore:
         shard_rows: int = SHARD_ROWS,
         demand: Demand = OFTEN,
         writers: int = 0,
-    ) -> list[NDArray[Any]] | None:
+    ) -> list[Floats] | None:
         """Activations of the same pictures, memory-mapped; None where they are not kept, since the
         budget cannot hold them beside what is used more. TooLargeError where they do not fit into
         the store's type.
@@ -259,7 +258,7 @@ def shared_store(
     return FeatureStore(cache, dtype, budget_bytes, fetch)
 
 
-def rounded(block: NDArray[Any], dtype: str | np.dtype[Any]) -> NDArray[Any]:
+def rounded(block: AnyArray, dtype: str | np.dtype[np.floating]) -> Floats:
     """Activations in a store's type; TooLargeError where their numbers do not fit into it."""
     with np.errstate(over="ignore"):
         found = block.astype(dtype)
@@ -268,10 +267,10 @@ def rounded(block: NDArray[Any], dtype: str | np.dtype[Any]) -> NDArray[Any]:
     return found
 
 
-def stored(cache: Path, name: str) -> NDArray[Any] | None:
+def stored(cache: Path, name: str) -> Floats | None:
     """The array of this name in a cache, memory-mapped; None where it is not there, or damaged."""
     try:
-        array: NDArray[Any] = np.load(
+        array: Floats = np.load(
             ArrayStore(cache / FOLDER).path(name), mmap_mode="r", allow_pickle=False
         )
     except DAMAGED:

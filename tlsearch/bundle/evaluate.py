@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Classes, Floats
 from tlsearch.base.errors import DataError
 from tlsearch.base.phases import phase
 from tlsearch.bundle.metrics import calibration_error, score, top_k_accuracy
@@ -59,9 +60,7 @@ def evaluate(
     return measure(labels, _probabilities(listing, model), model.labels)
 
 
-def measure(
-    labels: NDArray[np.int32], probabilities: NDArray[Any], names: tuple[str, ...]
-) -> Evaluation:
+def measure(labels: NDArray[np.int32], probabilities: Floats, names: tuple[str, ...]) -> Evaluation:
     """All scores of predictions, (n, classes), against labels, (n,)."""
     counts = confusion(labels, probabilities.argmax(axis=1), len(names))
     return Evaluation(
@@ -72,7 +71,7 @@ def measure(
     )
 
 
-def _scores(labels: NDArray[np.int32], probabilities: NDArray[Any]) -> dict[str, float]:
+def _scores(labels: NDArray[np.int32], probabilities: Floats) -> dict[str, float]:
     """Those of the catalogue, top-k accuracies, and the expected calibration error."""
     classes = probabilities.shape[1]
     present = set(labels.tolist()) == set(range(classes))
@@ -83,7 +82,7 @@ def _scores(labels: NDArray[np.int32], probabilities: NDArray[Any]) -> dict[str,
     return {**scores, "calibration_error": calibration_error(labels, probabilities)}
 
 
-def confusion(labels: NDArray[Any], guess: NDArray[Any], classes: int) -> NDArray[np.int64]:
+def confusion(labels: Classes, guess: Classes, classes: int) -> NDArray[np.int64]:
     """Counts, (classes, classes): row i, column j are the images that show i and were called j."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (labels, guess), 1)
@@ -110,7 +109,7 @@ def _places(listing: Listing, model: OpenModel) -> list[int]:
     return [model.labels.index(name) for name in listing.classes]
 
 
-def _probabilities(listing: Listing, model: OpenModel) -> NDArray[Any]:
+def _probabilities(listing: Listing, model: OpenModel) -> Floats:
     files = [picture for picture in listing.pictures() if isinstance(picture, Path)]
     with phase("evaluating", len(files), "pictures") as counter:
         return model.of_files(files, counter.advance)

@@ -1,13 +1,14 @@
 """Scores of predicted probabilities against labels, by the names that a search space uses."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Classes, Floats
+
 Labels = NDArray[np.int32]
-Probabilities = NDArray[Any]
+Probabilities = Floats
 
 CALIBRATION_BINS = 15
 SORTED_BYTES = 2**25  # of probabilities that are sorted at a time for AUCs
@@ -18,14 +19,14 @@ def log_loss(labels: Labels, probabilities: Probabilities) -> float:
     return float(image_losses(labels, probabilities).mean())
 
 
-def image_losses(labels: Labels, probabilities: Probabilities) -> NDArray[Any]:
+def image_losses(labels: Labels, probabilities: Probabilities) -> Floats:
     """Cross-entropy of each image, (n,), whose mean is the log loss."""
     return chosen_losses(probabilities[np.arange(len(labels)), labels])
 
 
-def chosen_losses(chosen: NDArray[Any]) -> NDArray[Any]:
+def chosen_losses(chosen: Floats) -> Floats:
     """The same from the probability of each image's own class, (n,)."""
-    losses: NDArray[Any] = -np.log(np.clip(chosen, 1e-7, 1.0))
+    losses: Floats = -np.log(np.clip(chosen, 1e-7, 1.0))
     return losses
 
 
@@ -69,7 +70,7 @@ def score(metric: str, labels: Labels, probabilities: Probabilities) -> float:
     return called_score(metric, labels, probabilities.argmax(axis=1))
 
 
-def called_score(metric: str, labels: Labels, called: NDArray[Any]) -> float:
+def called_score(metric: str, labels: Labels, called: Classes) -> float:
     """The value of a metric that depends on the most probable class of each image alone, (n,):
     `accuracy`, `balanced_accuracy`, `macro_f1`.
     """

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import parse_json
@@ -47,20 +47,20 @@ class OpenModel:
     renames: Mapping[str, str] = field(default_factory=dict)
     bits: Bits | None = None
 
-    def read(self, picture: Path | BinaryIO) -> NDArray[Any]:
+    def read(self, picture: Path | BinaryIO) -> Pixels:
         """A picture's pixels, (height, width, 3) uint8, as the model learned to see them: a square
         where its file takes squares. Raises PictureError.
         """
         with self.reading(picture) as pixels:
             return pixels if self.form.any_size else resize(pixels, self.image_px)
 
-    def reading(self, picture: Path | BinaryIO) -> AbstractContextManager[NDArray[Any]]:
+    def reading(self, picture: Path | BinaryIO) -> AbstractContextManager[Pixels]:
         """The same for a block that goes on to use the picture's memory, which is limited."""
         return pixels_of(picture, self.bits)
 
     def of_files(
         self, files: Iterable[Path], done: Callable[[int], object] = lambda pictures: None
-    ) -> NDArray[Any]:
+    ) -> Floats:
         """Probabilities, (n, classes), of picture files in their order, in batches of bounded size;
         `done` is told of how many pictures a batch was.
 
@@ -72,7 +72,7 @@ class OpenModel:
             done(len(batch))
         return np.concatenate(found) if found else np.empty((0, len(self.labels)), np.float32)
 
-    def __call__(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    def __call__(self, pictures: Sequence[Pixels]) -> Floats:
         """Probabilities, (n, classes), of pictures (height, width, 3) uint8 of any sizes.
 
         A file that takes any size gets each picture as it is; one that takes squares gets them
@@ -89,7 +89,7 @@ class OpenModel:
             rows = self.run(np.stack(pictures))
         return _sum_to_one(self._checked(rows, len(pictures)))
 
-    def _checked(self, rows: NDArray[Any], pictures: int) -> NDArray[Any]:
+    def _checked(self, rows: Floats, pictures: int) -> Floats:
         """Its output, if that is a row of probabilities for each picture; else RecordError."""
         classes = len(self.labels) or rows.shape[-1]  # where only the file is checked: no labels
         if rows.shape != (pictures, classes):
@@ -122,11 +122,11 @@ def batched(pictures: Iterable[Read], size: Callable[[Read], int]) -> Iterator[l
         yield batch
 
 
-def _bytes(picture: NDArray[Any]) -> int:
+def _bytes(picture: Pixels) -> int:
     return picture.nbytes
 
 
-def _sum_to_one(rows: NDArray[Any]) -> NDArray[Any]:
+def _sum_to_one(rows: Floats) -> Floats:
     """Rows, (n, classes), scaled to a sum of 1; one that was rounded to zeros prefers no class."""
     totals = rows.sum(axis=1, keepdims=True)
     empty = totals == 0

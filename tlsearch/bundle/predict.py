@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.errors import DataError
 from tlsearch.base.shown_text import storable
 from tlsearch.bundle.open_bundle import OpenModel, batched, open_model, read_ahead
@@ -62,7 +61,7 @@ def image_files(images: Iterable[Path]) -> Iterator[Path]:
             raise DataError(f"{storable(path)}: no such file or folder")
 
 
-def ranking(row: NDArray[Any], labels: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:
+def ranking(row: Floats, labels: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:
     """The `top` most probable labels of one picture, with their probabilities."""
     return tuple((labels[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
 
@@ -72,7 +71,7 @@ class _Read:
     """A file's pixels, (height, width, 3) uint8, or why there are none."""
 
     file: Path
-    pixels: NDArray[Any]
+    pixels: Pixels
     error: str | None = None
 
     @classmethod

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError, last_line
 from tlsearch.base.files import write_json
@@ -41,7 +41,7 @@ _SIZE = struct.Struct("<II")  # height and width of a picture
 class Checked:
     """What a clean process found: probabilities (n, classes), and medians in milliseconds."""
 
-    probabilities: NDArray[Any]
+    probabilities: Floats
     latency_ms: dict[str, float]
 
 
@@ -76,7 +76,7 @@ class CleanProcess:
         request = {"file": str(self._file), "px": image_px, "time_batches": list(time_batches)}
         self._send(json.dumps(request).encode() + b"\n")
 
-    def show(self, pixels: NDArray[Any]) -> None:
+    def show(self, pixels: Pixels) -> None:
         """Have it predict one more picture, (height, width, 3) uint8; waits while it is busy."""
         self._send(_SIZE.pack(*pixels.shape[:2]))
         self._send(np.ascontiguousarray(pixels).data)
@@ -159,14 +159,14 @@ def main(form_name: str, threads: str, folder: str) -> None:
     write_json(out / "latency.json", timed)
 
 
-def _predicted(model: OpenModel, source: BinaryIO) -> NDArray[Any]:
+def _predicted(model: OpenModel, source: BinaryIO) -> Floats:
     """Probabilities, (n, classes), of the pictures; a batch is read while one is predicted."""
     batches = batched(_shown(source), lambda picture: picture.nbytes)
     found = list(in_order(model, batches, threads=1, ahead=2))
     return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
 
-def _shown(source: BinaryIO) -> Iterator[NDArray[Any]]:
+def _shown(source: BinaryIO) -> Iterator[Pixels]:
     """The pictures of the input, (height, width, 3) uint8."""
     while size := source.read(_SIZE.size):
         height, width = _SIZE.unpack(size)
@@ -181,7 +181,7 @@ def _median_ms(run: runtimes.Predict, batch: int, image_px: int) -> float:
     return round(statistics.median(_seconds(run, images) for _ in range(RUNS)) * 1000, 3)
 
 
-def _seconds(run: runtimes.Predict, images: NDArray[Any]) -> float:
+def _seconds(run: runtimes.Predict, images: Pixels) -> float:
     begun = time.perf_counter()
     run(images)
     return time.perf_counter() - begun

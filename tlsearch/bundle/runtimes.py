@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import ConfigError, RecordError, first_line
 from tlsearch.bundle.quiet_tensorflow import import_tensorflow
@@ -17,7 +17,7 @@ from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.config.extras import OPENING, needed, require_extra
 
 # RGB 0-255, (n, height, width, 3) -> probabilities, (n, classes) float32.
-Predict = Callable[[NDArray[Any]], NDArray[Any]]
+Predict = Callable[[Pixels], Floats]
 
 
 def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
@@ -58,7 +58,7 @@ def warm(form: ExportFormat, threads: int) -> None:
 
 
 def _guarded(path: Path, run: Predict) -> Predict:
-    def predict(images: NDArray[Any]) -> NDArray[Any]:
+    def predict(images: Pixels) -> Floats:
         try:
             return run(images)
         except MemoryError:
@@ -110,7 +110,7 @@ def _saved_model(path: Path, threads: int) -> Predict:
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
     (name,) = serve.structured_input_signature[1]
 
-    def predict(images: NDArray[Any]) -> NDArray[Any]:
+    def predict(images: Pixels) -> Floats:
         outputs = serve(**{name: tf.constant(images, tf.float32)})
         return np.asarray(outputs["probabilities"])
 
@@ -122,7 +122,7 @@ def _litert(path: Path, threads: int) -> Predict:
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     state = {"rows": -1}
 
-    def predict(images: NDArray[Any]) -> NDArray[Any]:
+    def predict(images: Pixels) -> Floats:
         if len(images) != state["rows"]:
             interpreter.resize_tensor_input(source["index"], images.shape)
             interpreter.allocate_tensors()

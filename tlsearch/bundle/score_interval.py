@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Classes, Floats
 from tlsearch.bundle.auc_interval import auc_interval
 from tlsearch.bundle.metrics import Labels, Probabilities, accuracy, image_losses
 from tlsearch.results.rank.interval import least_mean, wilson
@@ -59,7 +60,7 @@ def allowed_rounds(size: int) -> int:
 
 
 def _of_macro(
-    metric: str, labels: Labels, called: NDArray[Any], rounds: int | None
+    metric: str, labels: Labels, called: Classes, rounds: int | None
 ) -> ScoreInterval | None:
     """Of a perfect score every round draws the same; its interval is that of the mean recall, since
     to first order a mistake costs macro F1 as much as balanced accuracy.
@@ -78,7 +79,7 @@ def _of_macro(
 
 
 def _redrawn(
-    metric: str, cells: NDArray[Any], images: NDArray[np.int64], rounds: int
+    metric: str, cells: NDArray[np.int64], images: NDArray[np.int64], rounds: int
 ) -> Iterator[float]:
     """The score in each round: to draw images with replacement is to draw the confusion's cells
     from a multinomial distribution.
@@ -88,7 +89,7 @@ def _redrawn(
         yield _of_cells(metric, cells, rng.multinomial(count, images / count))
 
 
-def _of_cells(metric: str, cells: NDArray[Any], images: NDArray[np.int64]) -> float:
+def _of_cells(metric: str, cells: NDArray[np.int64], images: NDArray[np.int64]) -> float:
     """A macro average from the cells of a confusion, (2, cells), and the images in each."""
     shown, called = cells
     classes, right = int(cells.max()) + 1, shown == called
@@ -97,14 +98,14 @@ def _of_cells(metric: str, cells: NDArray[Any], images: NDArray[np.int64]) -> fl
     return MACRO[metric](*counts)
 
 
-def _of_loss(losses: NDArray[np.float64], rounds: int | None) -> ScoreInterval | None:
+def _of_loss(losses: Floats, rounds: int | None) -> ScoreInterval | None:
     rng, count = np.random.default_rng(0), len(losses)
     rounds = rounds or allowed_rounds(count)
     means = (float(losses[rng.integers(0, count, count)].mean()) for _ in range(rounds))
     return _percentiles(np.fromiter(means, float, rounds), float(losses.mean()))
 
 
-def _percentiles(values: NDArray[np.float64], score: float) -> ScoreInterval | None:
+def _percentiles(values: Floats, score: float) -> ScoreInterval | None:
     low, high = np.percentile(values, (2.5, 97.5))
     if low == high:  # every round drew the same: the images hold no spread to go by
         return None

@@ -5,12 +5,13 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tlsearch.base.array_types import Pixels
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import PictureError
 from tlsearch.base.phases import Counter, counting_each, phase
@@ -43,7 +44,7 @@ class Decoded:
     """
 
     key: str
-    images: NDArray[Any]
+    images: Pixels
     readable: NDArray[np.bool_]
 
 
@@ -53,7 +54,7 @@ def decode(
     store: ArrayStore,
     bits: Bits | None = ALONE,
     threads: int | None = None,
-) -> NDArray[Any]:
+) -> Pixels:
     """All images, (n, image_px, image_px, 3) uint8, in the order of the listing.
 
     Decoded in so many threads, by default one for each granted core.
@@ -95,11 +96,11 @@ def _opened(
     key: str,
     failed: Failed,
     threads: int,
-) -> NDArray[Any]:
-    def prepare(picture: Picture) -> NDArray[Any]:
+) -> Pixels:
+    def prepare(picture: Picture) -> Pixels:
         return read_square(picture, bits, image_px)
 
-    def make() -> Iterator[NDArray[Any]]:
+    def make() -> Iterator[Pixels]:
         make_room(store, len(listing.examples) * image_px * image_px * 3)
         return _blocks(listing, image_px, prepare, failed, threads)
 
@@ -139,7 +140,7 @@ def listing_key(listing: Listing, image_px: int) -> str:
     return digest.hexdigest()
 
 
-def read_pixels(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> NDArray[Any]:
+def read_pixels(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> Pixels:
     """One picture as (height, width, 3) uint8, turned as its EXIF says; else PictureError.
 
     `bits` says at which depth a picture of 16 bits is read.
@@ -148,14 +149,14 @@ def read_pixels(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> NDArr
         return pixels
 
 
-def read_square(picture: Picture, bits: Bits | None, image_px: int) -> NDArray[Any]:
+def read_square(picture: Picture, bits: Bits | None, image_px: int) -> Pixels:
     """One picture as (image_px, image_px, 3) uint8; else PictureError."""
     with pixels_of(picture, bits) as pixels:
         return resize(pixels, image_px)
 
 
 @contextmanager
-def pixels_of(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> Iterator[NDArray[Any]]:
+def pixels_of(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> Iterator[Pixels]:
     """The same as `read_pixels`, for a block that goes on to use the picture's memory: other
     pictures are decoded meanwhile only as far as the budget of the process allows.
     """
@@ -163,13 +164,12 @@ def pixels_of(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> Iterato
         yield _pixels(picture, bits, held)
 
 
-def _pixels(picture: Picture | BinaryIO, bits: Bits | None, held: ExitStack) -> NDArray[Any]:
+def _pixels(picture: Picture | BinaryIO, bits: Bits | None, held: ExitStack) -> Pixels:
     if isinstance(picture, np.ndarray):
-        return (
-            picture
-            if picture.dtype == np.uint8
-            else eight_bits(UNSTATED, picture, bits or ALONE, "a picture")
-        )
+        if picture.dtype == np.uint8:
+            return picture.astype(np.uint8, copy=False)
+        sixteen = picture.astype(np.uint16, copy=False)
+        return eight_bits(UNSTATED, sixteen, bits or ALONE, "a picture")
     with opened(picture) as (image, file):
         held.enter_context(decoding_budget().held(bytes_to_decode(image)))
         deep = None if bits is None else deep_values(image, file)
@@ -190,7 +190,7 @@ def _upper_byte(image: Image.Image) -> Image.Image:
     return image
 
 
-def resize(pixels: NDArray[Any], image_px: int) -> NDArray[Any]:
+def resize(pixels: Pixels, image_px: int) -> Pixels:
     """A square of `image_px`; Pillow's bilinear filter, which antialiases when it shrinks."""
     if pixels.shape[:2] == (image_px, image_px):
         return pixels
@@ -199,7 +199,7 @@ def resize(pixels: NDArray[Any], image_px: int) -> NDArray[Any]:
 
 
 def content_hashes(
-    images: NDArray[Any], threads: int = 1, counter: Counter | None = None
+    images: Pixels, threads: int = 1, counter: Counter | None = None
 ) -> NDArray[np.uint64]:
     """A 64-bit hash of each image's pixels, (n,), by which duplicates are found."""
     step = max(1, HASHED_BYTES // max(1, images[:1].nbytes))
@@ -212,7 +212,7 @@ def content_hashes(
     return np.frombuffer(b"".join(found), dtype=np.uint64)
 
 
-def _digests(images: NDArray[Any]) -> bytes:
+def _digests(images: Pixels) -> bytes:
     digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8) for image in images)
     return b"".join(digest.digest() for digest in digests)
 
@@ -220,15 +220,15 @@ def _digests(images: NDArray[Any]) -> bytes:
 def _blocks(
     listing: Listing,
     image_px: int,
-    prepare: Callable[[Picture], NDArray[Any]],
+    prepare: Callable[[Picture], Pixels],
     failed: Failed,
     threads: int,
-) -> Iterator[NDArray[Any]]:
+) -> Iterator[Pixels]:
     """The images in blocks, a black one for each that fails; `failed` is told of those."""
     black = np.zeros((image_px, image_px, 3), np.uint8)
     failures: dict[int, PictureError] = {}
 
-    def squares() -> Iterator[NDArray[Any]]:
+    def squares() -> Iterator[Pixels]:
         tried = in_order(lambda one: _attempt(prepare, one), listing.pictures(), threads)
         with phase("decoding", len(listing.examples), "pictures") as counter:
             for row, item in enumerate(counting_each(tried, counter)):
@@ -242,9 +242,7 @@ def _blocks(
     failed(failures)
 
 
-def _attempt(
-    prepare: Callable[[Picture], NDArray[Any]], picture: Picture
-) -> NDArray[Any] | PictureError:
+def _attempt(prepare: Callable[[Picture], Pixels], picture: Picture) -> Pixels | PictureError:
     try:
         return prepare(picture)
     except PictureError as error:

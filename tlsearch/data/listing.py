@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Pixels
 from tlsearch.base.errors import DataError
 
 Split = Literal["train", "validation", "test"]
@@ -28,8 +30,8 @@ class Example:
     version: str = ""
 
 
-# A picture as a source has it: a file, or decoded (height, width, 3) uint8 pixels.
-Picture = Path | NDArray[Any]
+# A picture as a source has it: a file, or (height, width, 3) pixels of 8 or 16 bits.
+Picture = Path | Pixels | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Pixels
 from tlsearch.base.cores import in_order
 from tlsearch.data.listing import SPLITS, Split
 from tlsearch.data.splits import Indices
@@ -52,7 +52,7 @@ class NearCopies:
         return f"nearly the same picture in two splits: {found}"
 
 
-def signatures(images: NDArray[Any], rows: Indices, threads: int) -> Signatures:
+def signatures(images: Pixels, rows: Indices, threads: int) -> Signatures:
     """What some of `images`, (n, px, px, 3), look like from afar: (rows, 300), mean 0, length 1.
 
     A thread holds BLOCK_BYTES of pixels at a time, or one picture.
@@ -67,7 +67,7 @@ def signatures(images: NDArray[Any], rows: Indices, threads: int) -> Signatures:
     return np.asarray(np.where(plain, 0, flat / np.where(plain, 1, length)), np.float32)
 
 
-def _coarse(images: NDArray[Any]) -> Signatures:
+def _coarse(images: Pixels) -> Signatures:
     px = images.shape[1]
     edges = np.linspace(0, px, min(SIDE, px), endpoint=False).astype(np.int64)
     pixels = np.diff(np.append(edges, px))
@@ -96,7 +96,7 @@ def near_copies(
 
 
 def kept_nearest(
-    images: NDArray[Any],
+    images: Pixels,
     splits: dict[Split, Indices],
     store: ArrayStore,
     key: str,
@@ -113,7 +113,7 @@ def kept_nearest(
     return np.asarray(store.open(digest.hexdigest(), rows, make))
 
 
-def nearest_rows(images: NDArray[Any], splits: dict[Split, Indices], threads: int) -> Indices:
+def nearest_rows(images: Pixels, splits: dict[Split, Indices], threads: int) -> Indices:
     """Compare each two splits of `images`, (n, px, px, 3), from afar.
 
     For train and validation, train and test, validation and test in turn: for each row that is
@@ -124,7 +124,7 @@ def nearest_rows(images: NDArray[Any], splits: dict[Split, Indices], threads: in
 
 
 def _nearest_of_pairs(
-    images: NDArray[Any], splits: dict[Split, Indices], threads: int
+    images: Pixels, splits: dict[Split, Indices], threads: int
 ) -> Iterator[Indices]:
     rows = {split: _evenly(splits[split], MOST_OTHERS) for split in SPLITS}
     looks = {split: signatures(images, rows[split], threads) for split in SPLITS}

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tlsearch.base.array_types import Pixels
 from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import DataError
 from tlsearch.base.phases import Counter, phase
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 class Rows:
     """Some rows of an array on disk, in a given order, read only when they are asked for."""
 
-    array: NDArray[Any]
+    array: Pixels
     rows: Indices
 
     @property
@@ -53,14 +53,14 @@ class Rows:
         return (len(self.rows), *self.array.shape[1:])
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.uint8]:
         """As of the array."""
         return self.array.dtype
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, which: slice | Indices) -> NDArray[Any]:
+    def __getitem__(self, which: slice | NDArray[np.integer]) -> Pixels:
         return np.asarray(self.array[self.rows[which]])
 
 
@@ -89,7 +89,7 @@ class ImageData:
 
     def images(self, split: Split) -> Rows:
         """The images of a split, (n, image_px, image_px, 3) uint8, left on disk until asked for."""
-        mapped: NDArray[Any] = np.load(self.images_path, mmap_mode="r", allow_pickle=False)
+        mapped: Pixels = np.load(self.images_path, mmap_mode="r", allow_pickle=False)
         return Rows(mapped, self.splits[split])
 
     def split_labels(self, split: Split) -> NDArray[np.int32]:

@@ -6,8 +6,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import DataError
 from tlsearch.base.files import absolute, disk_error, whole_file
 from tlsearch.config.extras import require_formats
@@ -84,7 +85,7 @@ def _data(values: Mapping[str, Any], images: ArrayLike, labels: ArrayLike) -> di
     return {"image_px": px, **kept, "kind": "npz", "path": str(_kept(cache, pixels, names))}
 
 
-def _array(name: str, values: ArrayLike) -> NDArray[Any]:
+def _array(name: str, values: ArrayLike) -> AnyArray:
     try:
         return np.atleast_1d(np.asarray(values))
     except ValueError as error:
@@ -93,7 +94,7 @@ def _array(name: str, values: ArrayLike) -> NDArray[Any]:
         ) from error
 
 
-def _kept(cache: Path, images: NDArray[Any], labels: NDArray[Any]) -> Path:
+def _kept(cache: Path, images: AnyArray, labels: AnyArray) -> Path:
     """The file that holds the arrays, named by what they hold."""
     digest = hashlib.blake2b(digest_size=16)
     for array in (images, labels):

@@ -8,12 +8,13 @@ import time
 import tokenize
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from tlsearch.base.array_types import AnyArray
 from tlsearch.base.files import whole_file
 from tlsearch.config.device import SHARD_ROWS
 from tlsearch.store.entries import (
@@ -30,7 +31,8 @@ from tlsearch.store.shards import ArraySpec, Block, Pass, abandoned, partial_byt
 
 log = logging.getLogger(__name__)
 
-Blocks = Iterable[NDArray[Any]]
+Number = TypeVar("Number", bound=np.generic)
+Blocks = Iterable[NDArray[Number]]
 Prepare = Callable[[tuple[int, ...]], Block]
 Spared = Callable[[Entry], bool]  # whether an entry stays though another one needs room
 # What NumPy raises of a file that is no array, or a part of one.
@@ -61,15 +63,15 @@ class ArrayStore:
         self,
         key: str,
         rows: int,
-        make: Callable[[], Blocks],
-        what: Mapping[str, Any] | None = None,
-    ) -> NDArray[Any]:
+        make: Callable[[], Blocks[Number]],
+        what: Mapping[str, object] | None = None,
+    ) -> NDArray[Number]:
         """The array of this key, memory-mapped and read-only, computed by `make` if need be.
 
         `make` yields blocks whose lengths add up to `rows`. A damaged file is computed again,
         with one warning. `what` is noted beside it.
         """
-        found = self._map(key, rows, logging.DEBUG)
+        found: NDArray[Number] | None = self._map(key, rows, logging.DEBUG)
         if found is not None:
             return found
         self.root.mkdir(parents=True, exist_ok=True)
@@ -204,7 +206,7 @@ class ArrayStore:
         return array
 
 
-def _unlike(array: NDArray[Any], expected: int | ArraySpec) -> str:
+def _unlike(array: AnyArray, expected: int | ArraySpec) -> str:
     """What is wrong with an array that was found; "" where nothing is."""
     if isinstance(expected, int):
         if len(array) == expected:
@@ -225,7 +227,7 @@ def _once(prepare: Callable[[], Block]) -> Block:
     """The block function that `prepare` gives, had at its first use."""
     prepared: list[Block] = []
 
-    def block(start: int, stop: int) -> Sequence[NDArray[Any]]:
+    def block(start: int, stop: int) -> Sequence[AnyArray]:
         if not prepared:
             prepared.append(prepare())
         return prepared[0](start, stop)
@@ -233,7 +235,7 @@ def _once(prepare: Callable[[], Block]) -> Block:
     return block
 
 
-def write_blocks(path: Path, rows: int, blocks: Blocks) -> str:
+def write_blocks(path: Path, rows: int, blocks: Blocks[Number]) -> str:
     """Write blocks, one after another, as one `.npy` array of `rows` rows; the digest of them."""
     written, running = 0, hashlib.blake2b(digest_size=16)
     with whole_file(path) as file:
@@ -249,7 +251,7 @@ def write_blocks(path: Path, rows: int, blocks: Blocks) -> str:
     return running.hexdigest()
 
 
-def _contiguous(blocks: Blocks) -> Iterator[NDArray[Any]]:
+def _contiguous(blocks: Blocks[Number]) -> Iterator[NDArray[Number]]:
     for block in blocks:
         if len(block):
             yield np.ascontiguousarray(block)

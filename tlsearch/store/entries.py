@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from tlsearch.base.array_types import AnyArray
 from tlsearch.base.files import parse_json, write_json
 
 CHUNK_BYTES = 2**24
@@ -29,7 +27,7 @@ class About:
     seconds: float
     shard_rows: int
     checksum: str
-    what: Mapping[str, Any] = field(default_factory=dict)
+    what: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def read_about(path: Path) -> About | None:
         return None
 
 
-def digest(blocks: Iterable[NDArray[Any]]) -> str:
+def digest(blocks: Iterable[AnyArray]) -> str:
     """A digest of contiguous blocks, one after another."""
     running = hashlib.blake2b(digest_size=16)
     for block in blocks:
@@ -124,13 +122,13 @@ def checksum(shard_digests: Sequence[str]) -> str:
     return hashlib.blake2b("\0".join(shard_digests).encode(), digest_size=16).hexdigest()
 
 
-def array_checksum(array: NDArray[Any], shard_rows: int) -> str:
+def array_checksum(array: AnyArray, shard_rows: int) -> str:
     """The checksum of a whole array, read once from its beginning to its end."""
     starts = range(0, len(array), shard_rows)
     return checksum([digest(_chunks(array[start : start + shard_rows])) for start in starts])
 
 
-def _chunks(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _chunks(rows: AnyArray) -> Iterator[AnyArray]:
     step = max(1, CHUNK_BYTES * len(rows) // max(rows.nbytes, 1))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]

@@ -10,18 +10,17 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import AnyArray
 from tlsearch.base.cores import in_order
 from tlsearch.base.files import parse_json, whole_file, write_json
 from tlsearch.store.entries import About, checksum, digest
 from tlsearch.store.users import free
 
-Block = Callable[[int, int], Sequence[NDArray[Any]]]
+Block = Callable[[int, int], Sequence[AnyArray]]
 _FORMAT = "1"  # a part of a pass's name: other versions' partial files are never taken up
 
 
@@ -32,7 +31,7 @@ class ArraySpec:
     key: str
     shape: tuple[int, ...]
     dtype: str
-    what: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    what: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def header(self) -> bytes:
@@ -67,7 +66,7 @@ class _Computed:
     """The rows of a shard, one block an array, that are to be written; `held` gives it free."""
 
     shard: int
-    blocks: Sequence[NDArray[Any]]
+    blocks: Sequence[AnyArray]
     seconds: float
     held: contextlib.ExitStack
 
@@ -190,7 +189,7 @@ class Pass:
             del self._shards[shard]
         return not spoilt
 
-    def _intact(self, shard: int, arrays: Sequence[NDArray[Any]]) -> bool:
+    def _intact(self, shard: int, arrays: Sequence[AnyArray]) -> bool:
         start = shard * self.shard_rows
         rows = slice(start, start + self.shard_rows)
         return [digest([array[rows]]) for array in arrays] == self._shards[shard].digests
@@ -253,7 +252,7 @@ class Pass:
             write_json(self._marker(made.shard), asdict(_Shard(digests, made.seconds)))
         return made.shard
 
-    def _write(self, place: int, start: int, array: NDArray[Any]) -> None:
+    def _write(self, place: int, start: int, array: AnyArray) -> None:
         """Put rows into their place; they are on the disk when this ends."""
         spec = self.specs[place]
         with self.partial(place).open("r+b") as file:
@@ -279,7 +278,7 @@ def partial_bytes(root: Path) -> int:
     return total
 
 
-def _check(spec: ArraySpec, array: NDArray[Any], rows: int) -> None:
+def _check(spec: ArraySpec, array: AnyArray, rows: int) -> None:
     expected = (rows, *spec.shape[1:])
     if array.shape != expected or array.dtype != np.dtype(spec.dtype):
         raise ValueError(

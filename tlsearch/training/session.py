@@ -3,8 +3,8 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.epoch.history import Trained, noted_images, trained
 from tlsearch.training.epoch.loop import Loop
+from tlsearch.training.epoch.prediction import Array
 from tlsearch.training.epoch.schedule import gave_up, rate_factor
 from tlsearch.training.frozen.prefix import Features, backbone_key
 from tlsearch.training.frozen.views import View
@@ -37,7 +38,7 @@ Probabilities = NDArray[np.float32]
 class WarmedUp:
     """What warm-up gave: the head's weights, its last epoch, and what it predicts."""
 
-    head: list[NDArray[Any]]
+    head: list[NDArray[np.float32]]
     last: Trained
     validation: Probabilities
 
@@ -165,7 +166,7 @@ class Session:
         put_back(arrays, {name: v for name, v in named.items() if name in arrays})
         self._history = [(float(loss), float(value)) for loss, value in known.reshape(-1, 2)]
 
-    def _optimizer_state(self) -> Iterator[tuple[int, Any]]:
+    def _optimizer_state(self) -> Iterator[tuple[int, keras.Variable]]:
         return iter(enumerate(self._loop.optimizer.state))
 
     def _begin_loop(self) -> None:
@@ -174,7 +175,7 @@ class Session:
             trial.learning_rate, trial.weight_decay, trial.label_smoothing, self._class_weights
         )
 
-    def _rows(self, split: Split, view: int | None) -> Any:
+    def _rows(self, split: Split, view: int | None) -> Array:
         """What an epoch goes through; in memory where it fits."""
         sections = self._network.sections
         key = self._features.key(sections.name, split, view)
@@ -190,7 +191,7 @@ class Session:
     def _key(self, split: Split, view: int | None) -> FeatureKey:
         return self._features.key(POOLED, split, view)
 
-    def _recipe(self) -> tuple[Any, ...]:
+    def _recipe(self) -> tuple[int, float, int]:
         return self.trial.warm_up_epochs, self.trial.warm_up_lr, self.trial.seed
 
     def _warm_up(self, view: int | None) -> WarmedUp:
@@ -204,7 +205,7 @@ class Session:
                 last = self._train(loop, train, "warm-up", epoch, WARM_UP_BATCH)
         return WarmedUp(head.model.get_weights(), last, loop.predict(validation))
 
-    def _train(self, loop: Loop, rows: Any, purpose: str, epoch: int, batch: int) -> Trained:
+    def _train(self, loop: Loop, rows: Array, purpose: str, epoch: int, batch: int) -> Trained:
         order = np.random.default_rng(derive(self.trial.seed, purpose, epoch))
         permuted = order.permutation(len(self._labels))
         seed = derive(self.trial.seed, "dropout", purpose, epoch)

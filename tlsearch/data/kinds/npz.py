@@ -10,12 +10,13 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import DataError
 from tlsearch.base.files import DAMAGED_ARCHIVE
 from tlsearch.base.shown_text import printable
@@ -45,7 +46,7 @@ def list_npz(path: Path) -> Listing:
     return Listing(str(path), classes, examples, lambda: _images(path))
 
 
-def require_images(name: str, shape: Shape, kind: np.dtype[Any]) -> None:
+def require_images(name: str, shape: Shape, kind: np.dtype[np.generic]) -> None:
     """Raise DataError unless an array holds images that can be used."""
     grey, colour = len(shape) == 3, len(shape) == 4 and shape[3] in (1, 3)
     expected = "expected (n, height, width), or (n, height, width, 1 or 3), of uint8 from 0 to 255"
@@ -57,7 +58,7 @@ def require_images(name: str, shape: Shape, kind: np.dtype[Any]) -> None:
         raise DataError(f"{name}: images: found {shape[1]} x {shape[2]} pixels, too many or none")
 
 
-def require_labels(name: str, shape: Shape, kind: np.dtype[Any], images: int) -> None:
+def require_labels(name: str, shape: Shape, kind: np.dtype[np.generic], images: int) -> None:
     """Raise DataError unless an array holds a label for each of so many images."""
     if shape != (images,) or kind.kind not in "iuU" or kind.itemsize > NAME_BYTES:
         raise DataError(
@@ -66,7 +67,7 @@ def require_labels(name: str, shape: Shape, kind: np.dtype[Any], images: int) ->
         )
 
 
-def _classes(path: Path, labels: NDArray[Any]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _classes(path: Path, labels: AnyArray) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """The names of the classes, and the place of each label among them."""
     found, places = np.unique(labels, return_inverse=True)
     names = _names(path)
@@ -90,7 +91,7 @@ def _names(path: Path) -> list[str] | None:
     return [printable(name) for name in names.tolist()]
 
 
-def _small(path: Path, name: str) -> NDArray[Any]:
+def _small(path: Path, name: str) -> AnyArray:
     """A whole array of labels or names."""
     with _member(path, name) as (file, shape, kind):
         if len(shape) != 1 or shape[0] > MOST_IMAGES or kind.kind not in "iuU":
@@ -129,7 +130,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 @contextmanager
-def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], Shape, np.dtype[Any]]]:
+def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], Shape, np.dtype[np.generic]]]:
     """An array of the file, open behind its header: its shape and type. An array of Python objects,
     a pickle, is refused, and so is one whose rows do not lie one after another.
     """

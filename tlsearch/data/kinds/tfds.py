@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Pixels
 from tlsearch.base.errors import DataError, first_line
 from tlsearch.config.dataset import SPLIT_NAMES
 from tlsearch.data.listing import Example, Listing
@@ -67,5 +67,5 @@ def _split(part: str, parts: list[str]) -> Any:
     return SPLIT_NAMES.get(part.lower()) if len(parts) > 1 else None
 
 
-def _rgb(image: NDArray[Any]) -> NDArray[Any]:
+def _rgb(image: Pixels) -> Pixels:
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.asarray(image[:, :, :3])

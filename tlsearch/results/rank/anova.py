@@ -14,7 +14,7 @@ INTERVAL = (5.0, 95.0)  # percentiles of the rounds
 ROUNDS_ABOVE_CHANCE = 0.9  # share of the rounds in which a factor explains more than random numbers
 UNUSED = -1.0  # where a trial does not use a factor
 
-Array = NDArray[Any]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)

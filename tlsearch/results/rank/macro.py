@@ -1,11 +1,11 @@
 """Scores that count every class alike, from how often each class was shown, called, and right."""
 
 from collections.abc import Callable
-from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-Counts = NDArray[Any]  # (classes,), images of each class
+Counts = NDArray[np.integer]  # (classes,), images of each class
 
 
 def balanced_accuracy(shown: Counts, called: Counts, right: Counts) -> float:

@@ -1,18 +1,16 @@
 """Whether two classifiers differ, by what they called the same images: p-values of paired tests."""
 
 from math import exp, fsum, lgamma, log
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Classes
 from tlsearch.results.rank.macro import MACRO
 
 ROUNDS = 1000
 LEAST_ROUNDS = 200
 DRAWN = 2 * 10**6  # numbers that a test draws at most, unless the least rounds need more
-
-Classes = NDArray[Any]  # (images,), the place of a class in the data's order
 
 
 def mcnemar(first_alone: int, second_alone: int) -> float:

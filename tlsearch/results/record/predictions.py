@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Classes
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
 from tlsearch.results.record.kept_files import require_recorded
@@ -21,8 +20,8 @@ class Predictions:
     """
 
     epoch: int
-    shown: NDArray[Any]
-    called: NDArray[Any]
+    shown: Classes
+    called: Classes
 
     def save(self, path: Path) -> None:
         """Write whole, or not at all, in the narrowest type that holds the classes."""
@@ -56,9 +55,9 @@ def load_predictions(path: Path, trial: int = 0, recorded: str | None = None) ->
     return found
 
 
-def _narrow(classes: NDArray[Any]) -> NDArray[Any]:
+def _narrow(classes: Classes) -> Classes:
     return classes.astype(np.min_scalar_type(int(classes.max(initial=0))))
 
 
-def _is_classes(found: NDArray[Any]) -> bool:
+def _is_classes(found: Classes) -> bool:
     return found.ndim == 1 and len(found) > 0 and found.dtype.kind == "u"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import AnyArray
 from tlsearch.features import stored
 from tlsearch.search.cluster.nodes import here, nodes_up
 from tlsearch.search.cluster.ray_session import this_node
@@ -30,7 +30,7 @@ class Shelf:
         """Whether all of these arrays are here."""
         return all(stored(self._cache, name) is not None for name in names)
 
-    def rows(self, names: Sequence[str], start: int, stop: int) -> list[NDArray[Any]]:
+    def rows(self, names: Sequence[str], start: int, stop: int) -> list[AnyArray]:
         """The same rows of each of these arrays; LookupError where one is no longer here."""
         arrays = [stored(self._cache, name) for name in names]
         if any(array is None for array in arrays):
@@ -58,7 +58,7 @@ class Fetched:
         self._shelf, self._names, self._compute = shelf, names, compute
         self._computed: Block | None = None
 
-    def __call__(self, start: int, stop: int) -> Sequence[NDArray[Any]]:
+    def __call__(self, start: int, stop: int) -> Sequence[AnyArray]:
         """One block of these rows for each array."""
         from ray.exceptions import RayError
 
@@ -70,11 +70,11 @@ class Fetched:
                 self._computed = self._compute()
         return self._computed(start, stop)
 
-    def _asked(self, start: int, stop: int) -> list[NDArray[Any]]:
+    def _asked(self, start: int, stop: int) -> list[AnyArray]:
         import ray
 
         answer = self._shelf.rows.remote(self._names, start, stop)
-        blocks: list[NDArray[Any]] = ray.get(answer, timeout=ASK_S)
+        blocks: list[AnyArray] = ray.get(answer, timeout=ASK_S)
         return blocks
 
 

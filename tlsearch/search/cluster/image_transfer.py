@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Pixels
 from tlsearch.data.sources import ImageData
 from tlsearch.search.cluster.ray_session import joined, this_node
 from tlsearch.store.arrays import ArrayStore
@@ -22,7 +22,7 @@ class Desk:
     def __init__(self, path: Path) -> None:
         self._array = np.load(path, mmap_mode="r", allow_pickle=False)
 
-    def rows(self, start: int, stop: int) -> NDArray[Any]:
+    def rows(self, start: int, stop: int) -> Pixels:
         """Some rows, in memory."""
         return np.array(self._array[start:stop])
 
@@ -45,13 +45,13 @@ class Delivery:
             return
         store = ArrayStore(path.parent, self.budget_bytes)
 
-        def make() -> Iterator[NDArray[Any]]:
+        def make() -> Iterator[Pixels]:
             make_room(store, self.rows * self.row_bytes)
             return self._blocks()
 
         store.open(path.stem, self.rows, make)
 
-    def _blocks(self) -> Iterator[NDArray[Any]]:
+    def _blocks(self) -> Iterator[Pixels]:
         """The next block is on its way while one is written."""
         import ray
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.files import whole_file, write_json
 from tlsearch.base.links import inside
 from tlsearch.bundle.evaluate import measure
@@ -47,7 +48,7 @@ def write_data(folder: Path, data: ImageData) -> None:
     write_json(folder / "data.json", {**about, "samples": samples})
 
 
-def write_winner(folder: Path, data: ImageData, trial: int, probabilities: NDArray[Any]) -> None:
+def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Floats) -> None:
     """Write winner.json: how the winner did on validation, its worst mistakes, and a sample.
 
     `probabilities`: (n, classes), in the order of the validation split.
@@ -78,7 +79,7 @@ def write_test(folder: Path, trial: int, evaluation: dict[str, Any]) -> None:
 
 
 def _described(
-    folder: Path, kind: str, rows: NDArray[np.int64], data: ImageData, probabilities: NDArray[Any]
+    folder: Path, kind: str, rows: NDArray[np.int64], data: ImageData, probabilities: Floats
 ) -> list[dict[str, Any]]:
     """Pictures of some validation images with what they show and what they were called."""
     labels, images = data.split_labels("validation"), data.images("validation")
@@ -109,7 +110,7 @@ def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return rows[places.round().astype(np.int64)]
 
 
-def _thumbnail(folder: Path, name: str, pixels: NDArray[Any]) -> None:
+def _thumbnail(folder: Path, name: str, pixels: Pixels) -> None:
     within, file_name = name.split("/")
     image = Image.fromarray(pixels)
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from numpy.typing import NDArray
-
+from tlsearch.base.array_types import Floats
 from tlsearch.base.errors import TlsearchError
 from tlsearch.base.phases import heard_by
 from tlsearch.bundle.export_request import ExportRequest
@@ -18,7 +17,7 @@ from tlsearch.search.relay import send
 from tlsearch.search.trial.prepared_images import preparing_threads
 
 # What the network predicts for the validation split, (n, classes), and format -> why it is left out
-Made = tuple[NDArray[Any], dict[str, str]]
+Made = tuple[Floats, dict[str, str]]
 
 
 class Exporter:

@@ -86,7 +86,7 @@ class Executor:
         self._networks: Recent[Network] = Recent(NETWORKS)
         self._heads: Recent[Head] = Recent(HEADS)
         self._loops: Recent[Loop] = Recent(4 * NETWORKS)
-        self._resident: Recent[Any] = Recent(device.resident_bytes)
+        self._resident: Recent[Array] = Recent(device.resident_bytes)
         self._taken: set[Hashable] = set()  # rows that the trial which runs has trained on
 
     def cuts(self, backbone: str) -> tuple[Unfrozen, ...]:
@@ -111,7 +111,7 @@ class Executor:
     def loop(
         self,
         owner: Network | Head,
-        rows: Any,
+        rows: Array,
         optimizer: str,
         pieces: int = 1,
         jit: bool = False,
@@ -127,7 +127,7 @@ class Executor:
         key = (owner, tuple(rows.shape[1:]), tf.as_dtype(rows.dtype), optimizer, pieces, jit)
         return self._loops.get(key, make)
 
-    def hold(self, key: Hashable, rows: Array) -> Any:
+    def hold(self, key: Hashable, rows: Array) -> Array:
         """These rows as a tensor in memory where they fit, else as they are.
 
         Rows that are computed when they are asked for stay so.
@@ -187,7 +187,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, tf.errors.OpError) and any(said in str(error) for said in NO_ROOM)
 
 
-def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> Any:
+def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> tf.Tensor:
     """These rows as a tensor in the memory of the device. Where that is this machine's it is the
     array itself: `tf.constant` takes twice the array's memory, and an array that is mapped from a
     file takes none, however many processes have it mapped.
@@ -200,7 +200,7 @@ def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> Any:
     return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
 
 
-def _mapped_again(rows: "np.memmap[Any, Any]") -> NDArray[Any] | None:
+def _mapped_again(rows: np.memmap) -> NDArray[np.number] | None:
     """The same file mapped so that DLPack takes it (a write would stay private); None where it was
     evicted meanwhile, or these are a part of it, or it does not lie as TensorFlow needs it.
     """
@@ -212,7 +212,7 @@ def _mapped_again(rows: "np.memmap[Any, Any]") -> NDArray[Any] | None:
     return mapped if same and mapped.ctypes.data % ALIGNED == 0 else None
 
 
-def _aligned(rows: NDArray[Any]) -> NDArray[Any]:
+def _aligned(rows: NDArray[np.number]) -> NDArray[np.number]:
     """A copy of some rows at such an address as TensorFlow takes."""
     raw = np.empty(rows.nbytes + ALIGNED, np.uint8)
     start = -raw.ctypes.data % ALIGNED
@@ -221,7 +221,7 @@ def _aligned(rows: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-def _variable_bytes(variable: Any) -> int:
+def _variable_bytes(variable: tf.Variable) -> int:
     size: int = tf.as_dtype(variable.dtype).size
     return size * int(np.prod(variable.shape))
 

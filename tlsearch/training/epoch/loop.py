@@ -3,17 +3,20 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow import Tensor
 
+from tlsearch.base.array_types import Classes
 from tlsearch.base.cores import one_ahead
 from tlsearch.base.phases import phase
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.training.epoch.optimizer import Optimizer
 from tlsearch.training.epoch.prediction import (
+    Array,
+    Graph,
     any_number_of,
     compiled_prediction,
     row_bytes,
@@ -22,8 +25,9 @@ from tlsearch.training.epoch.prediction import (
     tensor_of,
 )
 
+Read = tuple[int, Tensor, Classes, NDArray[np.int32]]
 # (rows as float32, training, seed of two integers) -> logits (n, classes)
-Forward = Callable[[Any, bool, Any], Any]
+Forward = Callable[[Tensor, bool, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +63,7 @@ class Loop:
     def __init__(
         self,
         forward: Forward,
-        rows: Any,
+        rows: Array,
         optimizer: Optimizer,
         pieces: int = 1,
         device: DeviceProfile = CPU_PROFILE,
@@ -74,7 +78,7 @@ class Loop:
         self._rows = any_number_of(rows)
         self._jit = jit and pieces == 1
         self._by_xla = tf.function(self._step, jit_compile=True)
-        self._trainings: dict[int | None, Any] = {}  # by the size of a batch, where XLA compiles
+        self._trainings: dict[int | None, Graph] = {}  # by the size of a batch, where XLA compiles
         self._predict = compiled_prediction(
             lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)),
             rows,
@@ -86,7 +90,7 @@ class Loop:
         learning_rate: float,
         weight_decay: float,
         smoothing: float = 0.0,
-        class_weights: NDArray[Any] | None = None,
+        class_weights: NDArray[np.float32] | None = None,
     ) -> None:
         """Forget the last trial; take this one's rates, and what an image of each class counts."""
         self.optimizer.begin(learning_rate, weight_decay)
@@ -95,9 +99,9 @@ class Loop:
 
     def train(
         self,
-        rows: Any,
-        labels: NDArray[Any],
-        order: NDArray[Any],
+        rows: Array,
+        labels: Classes,
+        order: Classes,
         batch: int,
         seed: int,
         noted: int = 0,
@@ -117,11 +121,11 @@ class Loop:
                 each.append(found)
         return Steps(float(total) / len(order), *map(np.concatenate, zip(*each, strict=True)))
 
-    def predict(self, rows: Any) -> NDArray[Any]:
+    def predict(self, rows: Array) -> NDArray[np.float32]:
         """Class probabilities, (n, classes) float32, in the order of the rows."""
         return run_blocks(self._predict, rows, device=self._device)
 
-    def _training(self, xla_batch: int | None) -> Any:
+    def _training(self, xla_batch: int | None) -> Graph:
         """The graph of an epoch; it and that of predictions are made before the first epoch, which
         takes seconds for a large network.
         """
@@ -133,15 +137,21 @@ class Loop:
                     counter.advance()
         return self._trainings[xla_batch]
 
-    def _compiled_training(self, xla_batch: int | None) -> Any:
+    def _compiled_training(self, xla_batch: int | None) -> Graph:
         whole = tf.TensorSpec((None,), tf.int32)
         scalar, pair = tf.TensorSpec((), tf.int32), tf.TensorSpec((2,), tf.int32)
         signature = [self._rows, whole, whole, scalar, pair, scalar, tf.TensorSpec(())]
 
         @tf.function(input_signature=signature, jit_compile=False)
         def train(
-            features: Any, labels: Any, order: Any, batch: Any, seed: Any, noted: Any, total: Any
-        ) -> Any:
+            features: Tensor,
+            labels: Tensor,
+            order: Tensor,
+            batch: Tensor,
+            seed: Tensor,
+            noted: Tensor,
+            total: Tensor,
+        ) -> tuple[Tensor, ...]:
             losses = _growing(())
             called, chosen = _growing((None,), tf.int32), _growing((None,))
             said = _growing((None, None))
@@ -163,7 +173,9 @@ class Loop:
 
         return train
 
-    def _padded(self, features: Any, labels: Any, rows: Any, seed: Any, size: int) -> Any:
+    def _padded(
+        self, features: Tensor, labels: Tensor, rows: Tensor, seed: Tensor, size: int
+    ) -> tuple[Tensor, Tensor]:
         """A step that XLA compiled for this many rows, with so many of them or fewer."""
         count = tf.size(rows)
         whole = tf.ensure_shape(tf.pad(rows, [[0, size - count]]), (size,))
@@ -171,7 +183,9 @@ class Loop:
         loss, logits = self._by_xla(x, y, seed, count)
         return loss, logits[:count]
 
-    def _step(self, x: Any, y: Any, seed: Any, count: Any = None) -> Any:
+    def _step(
+        self, x: Tensor, y: Tensor, seed: Tensor, count: Tensor = None
+    ) -> tuple[Tensor, Tensor]:
         """One step of the optimizer with the first `count` rows, all by default; the sum of their
         losses before it, and the logits.
         """
@@ -189,8 +203,8 @@ class Loop:
         return loss, logits
 
     def _gradients(
-        self, x: Any, y: Any, seed: Any, factor: Any, weights: Any = None
-    ) -> tuple[Any, Any, list[Any]]:
+        self, x: Tensor, y: Tensor, seed: Tensor, factor: Tensor, weights: Tensor = None
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """The loss, summed over the rows by their weights, the logits, and the gradients of the
         loss times a factor.
         """
@@ -201,13 +215,15 @@ class Loop:
             scaled = loss if factor is None else loss * factor
         return loss, logits, tape.gradient(scaled, self.optimizer.variables)
 
-    def _losses(self, logits: Any, y: Any) -> Any:
+    def _losses(self, logits: Tensor, y: Tensor) -> Tensor:
         classes, share = logits.shape[-1], self._smoothing
         wanted = tf.one_hot(y, classes) * (1.0 - share) + share / classes
         weight = tf.gather(self._weights, tf.minimum(y, tf.size(self._weights) - 1))
         return weight * tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
 
-    def _in_pieces(self, x: Any, y: Any, seed: Any, factor: Any) -> tuple[Any, Any, list[Any]]:
+    def _in_pieces(
+        self, x: Tensor, y: Tensor, seed: Tensor, factor: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """The same, a part of the rows after another."""
         size = (tf.shape(y)[0] + self._pieces - 1) // self._pieces
         loss, said = tf.constant(0.0), _growing((None, None))
@@ -222,7 +238,7 @@ class Loop:
         return loss, said.concat(), sums
 
 
-def _growing(shape: tuple[int | None, ...], dtype: Any = tf.float32) -> tf.TensorArray:
+def _growing(shape: tuple[int | None, ...], dtype: tf.DType = tf.float32) -> tf.TensorArray:
     """Where a graph puts something of this shape at each step."""
     return tf.TensorArray(dtype, size=0, dynamic_size=True, element_shape=shape, infer_shape=False)
 
@@ -232,8 +248,8 @@ _NO_SEED = (0, 0)
 
 @contextmanager
 def _blocks(
-    rows: Any, labels: NDArray[Any], order: NDArray[Any], batch: int, device: DeviceProfile
-) -> Iterator[Iterator[tuple[int, Any, NDArray[Any], NDArray[Any]]]]:
+    rows: Array, labels: Classes, order: NDArray[np.int32], batch: int, device: DeviceProfile
+) -> Iterator[Iterator[Read]]:
     """(offset, rows, labels, order in them): a tensor whole, an array in blocks of whole batches,
     so small that those in memory at a time fit into `block_bytes`.
     """
@@ -243,7 +259,7 @@ def _blocks(
     held_bytes = row_bytes(rows) * batch * (1 + device.overlap)
     size = max(1, device.block_bytes // held_bytes) * batch
 
-    def read(start: int) -> tuple[int, Any, NDArray[Any], NDArray[Any]]:
+    def read(start: int) -> Read:
         chosen = order[start : start + size]
         places = np.arange(len(chosen), dtype=np.int32)
         return start, tensor_of(rows, chosen), labels[chosen], places

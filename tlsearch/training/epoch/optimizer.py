@@ -1,10 +1,10 @@
 """A Keras optimizer whose rates are variables, so that one graph serves many trials."""
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow import Tensor
 
 # AdamW is Adam with the decay below.
 _KINDS = {"adam": "Adam", "adamw": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}
@@ -30,11 +30,11 @@ class LossScale:
         self._steady.assign(0)
 
     @property
-    def state(self) -> list[Any]:
+    def state(self) -> list[tf.Variable]:
         """Everything that a resumed trial needs."""
         return [self.scale, self._steady]
 
-    def guarded(self, gradients: list[Any], step: Callable[[list[Any]], object]) -> None:
+    def guarded(self, gradients: list[Tensor], step: Callable[[list[Tensor]], object]) -> None:
         """Take a step with the gradients of a scaled loss, unless they overflowed."""
         true = [gradient / self.scale for gradient in gradients]
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in true])
@@ -58,9 +58,9 @@ class Optimizer:
     `loss_scale` is what the gradients that it is given are multiplied by, where it `scales`.
     """
 
-    def __init__(self, name: str, variables: list[Any], scales: bool = False) -> None:
+    def __init__(self, name: str, variables: list[tf.Variable], scales: bool = False) -> None:
         self.loss_scale = LossScale() if scales else None
-        options: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
+        options: dict[str, float] = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
         self._keras = getattr(keras.optimizers, _KINDS[name])(1.0, **options)
         self._keras.build(variables)
         self.variables = variables
@@ -88,19 +88,19 @@ class Optimizer:
         self._keras.learning_rate = rate
 
     @property
-    def state(self) -> list[Any]:
+    def state(self) -> list[tf.Variable]:
         """All that a resumed trial needs: moments, steps taken, learning rate, loss scale."""
         scaling = [] if self.loss_scale is None else self.loss_scale.state
         return [*self._keras.variables, *scaling]
 
-    def apply(self, gradients: list[Any]) -> None:
+    def apply(self, gradients: list[Tensor]) -> None:
         """One step; none where gradients of a scaled loss overflowed."""
         if self.loss_scale is None:
             self._step(gradients)
         else:
             self.loss_scale.guarded(gradients, self._step)
 
-    def _step(self, gradients: list[Any]) -> None:
+    def _step(self, gradients: list[Tensor]) -> None:
         tf.cond(self._decay > 0.0, self._shrink, lambda: None)
         self._keras.apply(gradients, self.variables)
 

@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Floats
 from tlsearch.base.errors import RecordError
 from tlsearch.bundle.metrics import Labels, score
 from tlsearch.config.device import PICTURES, SHARE, rounding_share
@@ -20,7 +19,7 @@ log = logging.getLogger(__name__)
 def require_as_recorded(
     checkpoint: Checkpoint,
     labels: Labels,
-    probabilities: NDArray[Any],
+    probabilities: Floats,
     recorded: Mapping[int, float],
 ) -> None:
     """Raise RecordError where a trial's weights score otherwise on the validation split than the

@@ -5,11 +5,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Floats
 from tlsearch.base.digests import sha256, size
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
 from tlsearch.base.files import is_special, write_json, write_text
@@ -45,7 +44,7 @@ class Exported:
     """What an export wrote, and the trained network's probabilities on the validation split."""
 
     manifest: Manifest
-    validation: NDArray[Any]
+    validation: Floats
 
 
 def export_bundle(

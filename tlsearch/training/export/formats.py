@@ -16,9 +16,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tlsearch.base.array_types import Pixels
 from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.bundle.manifest import LABELS
 from tlsearch.bundle.open_bundle import BITS
@@ -40,7 +40,7 @@ class Exportable:
     network: Network
     trial: TrialConfig
     labels: Sequence[str]
-    calibration: NDArray[Any]
+    calibration: Pixels
     bits: Bits | None = None
 
     @functools.cached_property

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
+from tlsearch.base.array_types import Classes, Floats
 from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.bundle.evaluate import confusion
 from tlsearch.bundle.export_request import ExportRequest
@@ -16,8 +15,8 @@ from tlsearch.training.export.usage import usage
 def model_card(
     trial: TrialConfig,
     manifest: Manifest,
-    labels: NDArray[Any],
-    probabilities: NDArray[Any],
+    labels: Classes,
+    probabilities: Floats,
     request: ExportRequest,
 ) -> str:
     """The card as Markdown; `labels` (n,) and `probabilities` (n, classes) are of validation."""
@@ -59,7 +58,7 @@ def _scores(manifest: Manifest) -> str:
     return "## Scores\n\n" + _table(("score", "value", "95 % interval", "pictures"), rows)
 
 
-def _confusion(names: Sequence[str], labels: NDArray[Any], guess: NDArray[Any]) -> str:
+def _confusion(names: Sequence[str], labels: Classes, guess: Classes) -> str:
     counts = confusion(labels, guess, len(names))
     body = [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
     return (

@@ -1,11 +1,10 @@
 """Whether a reloaded file is the trained model, by what both say of the validation pictures."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Classes, Floats
 from tlsearch.base.errors import RecordError
 from tlsearch.bundle.manifest import Artifact
 from tlsearch.config.catalog import ExportFormat
@@ -25,7 +24,7 @@ class Changes:
     better: int = 0
 
     @classmethod
-    def between(cls, labels: NDArray[Any], trained: NDArray[Any], found: NDArray[Any]) -> "Changes":
+    def between(cls, labels: Classes, trained: Floats, found: Floats) -> "Changes":
         """From the probabilities, (n, classes), of both."""
         before, after = (p.argmax(axis=1) == labels for p in (trained, found))
         worse, better = (before & ~after).sum(), (after & ~before).sum()
@@ -70,7 +69,7 @@ def _spared(form: ExportFormat) -> int:
     return 2 if form.any_size else 1
 
 
-def require_finite(form: ExportFormat, probabilities: NDArray[Any]) -> None:
+def require_finite(form: ExportFormat, probabilities: Floats) -> None:
     """Raise RecordError where a file predicts what are no numbers."""
     if not np.isfinite(probabilities).all():
         raise RecordError(f"{form.file}: predicts what are no numbers: the conversion broke it")

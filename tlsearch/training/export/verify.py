@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError
 from tlsearch.base.phases import counting_each, phase
@@ -32,13 +32,13 @@ class Verification:
     """
 
     def __init__(
-        self, model: Exportable, squares: NDArray[Any], pictures: Sequence[Path], timed: bool
+        self, model: Exportable, squares: Floats, pictures: Sequence[Path], timed: bool
     ) -> None:
         self.squares = squares
         self._model, self._pictures, self._timed = model, pictures, timed
-        self._any_size: NDArray[Any] | None = None
+        self._any_size: Floats | None = None
 
-    def expected(self, form: ExportFormat) -> NDArray[Any]:
+    def expected(self, form: ExportFormat) -> Floats:
         """Probabilities, (n, classes), that a file of this format must give, once it is checked."""
         if not form.any_size:
             return self.squares
@@ -63,7 +63,7 @@ class Verification:
             self._watch(counting_each(shown, counter), processes)
             return [(name, self._answer(files[name], name, processes[name])) for name in processes]
 
-    def _shown(self, processes: Mapping[str, CleanProcess]) -> Iterator[NDArray[Any]]:
+    def _shown(self, processes: Mapping[str, CleanProcess]) -> Iterator[Pixels]:
         """The originals, (height, width, 3) uint8, each once every process has it."""
         forms = [(EXPORT_FORMATS[name], process) for name, process in processes.items()]
         read = read_ahead(lambda path: read_pixels(path, self._model.bits), self._pictures)
@@ -74,19 +74,19 @@ class Verification:
                 process.show(pixels if form.any_size else square)
             yield pixels
 
-    def _watch(self, shown: Iterator[NDArray[Any]], processes: Iterable[str]) -> None:
+    def _watch(self, shown: Iterator[Pixels], processes: Iterable[str]) -> None:
         """Go through the pictures; predict them here too where that is not done."""
         if self._any_size is None and any(EXPORT_FORMATS[name].any_size for name in processes):
             self._any_size = self._by_the_resize_inside(shown)
         else:
             deque(shown, maxlen=0)
 
-    def _by_the_resize_inside(self, pictures: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    def _by_the_resize_inside(self, pictures: Iterable[Pixels]) -> Floats:
         predict, blocks = prediction(self._model.network), batched(pictures, lambda p: p.nbytes)
         found = in_order(lambda block: predict(self._resized(block)), blocks, threads=1, ahead=2)
         return np.concatenate(list(found))
 
-    def _resized(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    def _resized(self, pictures: Sequence[Pixels]) -> Floats:
         """Squares (n, image_px, image_px, 3) float32; pictures of one size together."""
         together = all(picture.shape == pictures[0].shape for picture in pictures[1:])
         stacks = (

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from tensorflow import Tensor
 
+from tlsearch.base.array_types import Floats
 from tlsearch.base.phases import phase
 from tlsearch.bundle.evaluate import measure
 from tlsearch.bundle.metrics import score
@@ -63,7 +64,7 @@ class Restored:
 
     checkpoint: Checkpoint
     network: Network
-    validation: NDArray[Any]
+    validation: Floats
 
 
 def restored(checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]) -> Restored:
@@ -75,7 +76,7 @@ def restored(checkpoint_path: Path, data: ImageData, recorded: Mapping[int, floa
     return Restored(checkpoint, network, validation)
 
 
-def prediction(network: Network) -> Callable[[Any], NDArray[Any]]:
+def prediction(network: Network) -> Callable[[Tensor], Floats]:
     """What the trial itself predicts, by its own way: prefix, then suffix and head.
 
     Squares (n, image_px, image_px, 3) of RGB 0-255 -> probabilities (n, classes). One graph serves
@@ -83,7 +84,7 @@ def prediction(network: Network) -> Callable[[Any], NDArray[Any]]:
     """
     backbone, sections = network.backbone, network.sections
 
-    def predict(x: Any) -> Any:
+    def predict(x: Tensor) -> Tensor:
         features = x
         if not sections.from_images:
             features = backbone.frozen(sections.prefix, backbone.preprocess(x))
@@ -95,7 +96,7 @@ def prediction(network: Network) -> Callable[[Any], NDArray[Any]]:
     return lambda squares: np.asarray(graph(tf.cast(squares, tf.float32)))
 
 
-def trial_probabilities(network: Network, data: ImageData, split: Split) -> NDArray[Any]:
+def trial_probabilities(network: Network, data: ImageData, split: Split) -> Floats:
     """The probabilities, (n, classes), of a split's images."""
     images = data.images(split)
     with phase("predicting", len(images), f"{split} pictures") as counter:
@@ -115,6 +116,6 @@ def test_score(trained: Restored, data: ImageData) -> dict[str, Any]:
     return {"metric": metric, "value": value, **ends, "evaluation": evaluation}
 
 
-def _probabilities(network: Network, images: Any) -> Any:
+def _probabilities(network: Network, images: Tensor) -> Tensor:
     logits = network.head.model(network.sections.pool(network.backbone.preprocess(images)))
     return keras.layers.Activation("softmax", name="probabilities")(logits)

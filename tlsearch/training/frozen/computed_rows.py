@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlsearch.base.array_types import Floats
 from tlsearch.config.device import BLOCK_BYTES
 from tlsearch.features import rounded
-from tlsearch.training.epoch.prediction import row_bytes
+from tlsearch.training.epoch.prediction import Array, Index, row_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +20,10 @@ class Computed:
     `block_bytes` of `rows`.
     """
 
-    rows: Any
-    function: Callable[[Any], NDArray[Any]]
+    rows: Array
+    function: Callable[[Index], Floats]
     row_shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype[np.floating]
     block_bytes: int = BLOCK_BYTES
 
     @property
@@ -35,7 +34,7 @@ class Computed:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, which: Any) -> NDArray[Any]:
+    def __getitem__(self, which: Index) -> Floats:
         step = max(1, self.block_bytes // row_bytes(self.rows))
         parts = [
             rounded(self.function(few), self.dtype)
@@ -44,7 +43,7 @@ class Computed:
         return np.concatenate(parts)
 
 
-def some_at_a_time(which: Any, count: int, step: int) -> Iterator[Any]:
+def some_at_a_time(which: Index, count: int, step: int) -> Iterator[Index]:
     """Parts of an index into `count` rows, each of `step` rows at most; of a slice again slices,
     which cost what they hold.
     """

@@ -4,12 +4,12 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
+from tensorflow import Tensor
 
+from tlsearch.base.array_types import Floats
 from tlsearch.base.cores import one_ahead
 from tlsearch.base.phases import Counter, phase
 from tlsearch.config.dimension import Unfrozen
@@ -31,6 +31,9 @@ from tlsearch.store.shards import Block
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.epoch.prediction import (
     Array,
+    Graph,
+    Index,
+    PaddedPrediction,
     compiled_prediction,
     row_bytes,
     rows_per_step,
@@ -57,7 +60,7 @@ class Features:
     ) -> None:
         self._trial, self._backbone, self._data = trial, backbone, data
         self._store, self._executor, self._device = store, executor, executor.device
-        self._opened: dict[tuple[Split, int | None], dict[str, NDArray[Any]]] = {}
+        self._opened: dict[tuple[Split, int | None], dict[str, Floats]] = {}
         self._digests: dict[Split, str] = {}  # of pictures, since a key is asked for often
         self.multiply_adds = 0  # that prefixes took, in this process for this trial
         self._cuts = self._distinct_cuts()
@@ -69,7 +72,7 @@ class Features:
             return images
         return View(images, self._trial.augment, self._trial.view_seed, view, self._device)
 
-    def pooled(self, split: Split, view: int | None = None) -> NDArray[Any]:
+    def pooled(self, split: Split, view: int | None = None) -> Floats:
         """Pooled output of the untouched backbone, (n, width): what warm-up trains on."""
         return np.asarray(self._at(POOLED, split, view)[:])
 
@@ -132,12 +135,12 @@ class Features:
         warmed = self._trial.warm_up_epochs and view in (None, self._trial.view(1))
         return [name for name in self._cuts if name != POOLED or warmed or 0 in self._asked()]
 
-    def _open(self, split: Split, view: int | None) -> dict[str, NDArray[Any]]:
+    def _open(self, split: Split, view: int | None) -> dict[str, Floats]:
         if (split, view) not in self._opened:
             self._opened[split, view] = self._from_store(split, view)
         return self._opened[split, view]
 
-    def _from_store(self, split: Split, view: int | None) -> dict[str, NDArray[Any]]:
+    def _from_store(self, split: Split, view: int | None) -> dict[str, Floats]:
         """What the store holds or takes: all cuts, else the trial's own, else nothing."""
         own = self._backbone.sections(self._trial.prefix_ends_at).name
         wanted = self._wanted(split, view)
@@ -150,7 +153,7 @@ class Features:
 
     def _together(
         self, names: Sequence[str], split: Split, view: int | None
-    ) -> list[NDArray[Any]] | None:
+    ) -> list[Floats] | None:
         images = self.images(split, view)
         asked = [Activation(self.key(name, split, view), self._shape(name)) for name in names]
         demand = Demand(self._reads(split, view), self._own)
@@ -196,7 +199,7 @@ class Features:
 
     def _run(
         self, names: Sequence[str], images: Array, counter: Counter | None = None
-    ) -> Callable[[Any], list[NDArray[Any]]]:
+    ) -> Callable[[Index], list[Floats]]:
         """An index into images -> their activations at these cuts, computed some images at a
         time.
         """
@@ -204,7 +207,7 @@ class Features:
         threads, take = self._device.step_overlap, functools.partial(tensor_of, images)
         compiled, step = self._compiled(names, images), self._step(images)
 
-        def run(which: Any) -> list[NDArray[Any]]:
+        def run(which: Index) -> list[Floats]:
             parts = []
             with (
                 one_ahead(take, some_at_a_time(which, len(images), step), threads) as read,
@@ -223,7 +226,7 @@ class Features:
         """How many images the pass takes at a time."""
         return self._device.rows_of_pass(self._trial.backbone, row_bytes(images))
 
-    def _compiled(self, names: Sequence[str], images: Array) -> Any:
+    def _compiled(self, names: Sequence[str], images: Array) -> PaddedPrediction | Graph:
         """The pass to these cuts as one graph: images -> one array each."""
         outputs = [self._cuts[name].output for name in names]
         jit = self._device.compiles(self._trial.backbone)
@@ -282,20 +285,23 @@ def backbone_key(trial: TrialConfig, backbone: LoadedBackbone, data: ImageData) 
 
 
 def frozen_pass(
-    backbone: LoadedBackbone, outputs: Sequence[Any], images: Array, xla_rows: int | None = None
-) -> Any:
+    backbone: LoadedBackbone,
+    outputs: Sequence[Tensor],
+    images: Array,
+    xla_rows: int | None = None,
+) -> PaddedPrediction | Graph:
     """One graph from any number of images like these to the activations at some outputs of the
     frozen backbone, one array each; by XLA, from `xla_rows` at most.
     """
     part = keras.Model(backbone.model.input, outputs)
 
-    def run(x: Any) -> Any:
+    def run(x: Tensor) -> Tensor:
         return keras.tree.flatten(backbone.frozen(part, backbone.preprocess(x)))
 
     return compiled_prediction(run, images, xla_rows)
 
 
-def fetched(outputs: Sequence[Any]) -> list[NDArray[Any]]:
+def fetched(outputs: Sequence[Tensor]) -> list[Floats]:
     """Tensors as arrays, which waits for them: a GPU computes while the program goes on."""
     return list(map(np.asarray, outputs))
 

@@ -2,15 +2,16 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow import Tensor
 
+from tlsearch.base.array_types import Pixels
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
-from tlsearch.training.epoch.prediction import Array, rows_per_step, tensor_of
+from tlsearch.training.epoch.prediction import Array, Index, rows_per_step, tensor_of
 from tlsearch.training.seeds import derive
 
 DRAWN = 1  # to be raised where other pixels come of the same seed: features are kept under it
@@ -52,17 +53,17 @@ class View:
         return self.images.shape
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> object:
         """As of the images."""
         return self.images.dtype
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, which: Any) -> NDArray[Any]:
+    def __getitem__(self, which: Index) -> Pixels:
         return np.asarray(self.tensor(which))
 
-    def tensor(self, which: Any) -> Any:
+    def tensor(self, which: Index) -> Tensor:
         """Some of them as a tensor, which leaves the device only where it is read."""
         drawn = self._drawn_for(which)
         changes = (
@@ -77,7 +78,7 @@ class View:
         ]
         return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
 
-    def _drawn_for(self, which: Any) -> Drawn:
+    def _drawn_for(self, which: Index) -> Drawn:
         """What happens to some of the images: drawn for a slice alone; for images here and there
         looked up among all, which are drawn once.
         """
@@ -146,7 +147,7 @@ def transforms(drawn: Drawn, height: int, width: int) -> Matrices:
     ],
     jit_compile=False,
 )
-def _changed(images: Any, matrices: Any, contrast: Any, brightness: Any) -> Any:
+def _changed(images: Tensor, matrices: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(images, tf.float32),
         transforms=matrices,
