@@ -11,17 +11,22 @@ from typing import Any
 
 from tlsearch.base.errors import ConfigError, RecordError, first_line
 from tlsearch.config.catalog import ExportFormat
+from tlsearch.config.networks.own import DESCRIPTION
 
 # What a `.keras` file of tlsearch holds.
 MEMBERS = frozenset(
-    ("metadata.json", "config.json", "model.weights.h5", "labels.json", "bits.json")
+    (
+        *("metadata.json", "config.json", "model.weights.h5"),
+        *("labels.json", "bits.json"),  # of an exported model
+        DESCRIPTION,  # of a network that was taken in
+    )
 )
 # The classes of Keras that its configuration names: any of some modules, and some of others. What
 # is left out reads files (StringLookup, TFSMLayer) or runs code (Lambda, TorchModuleWrapper).
 _ANY_CLASS = frozenset(("keras.initializers", "keras.regularizers", "keras.constraints"))
 _VALUES = frozenset(("__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"))
 _CLASSES = {
-    "keras": {"DTypePolicy"},
+    "keras": {"DTypePolicy", "Sequential"},
     "keras.dtype_policies": {"DTypePolicy"},
     "keras.src.applications.convnext": {"LayerScale"},
     "keras.src.applications.inception_resnet_v2": {"CustomScaleLayer"},
@@ -30,28 +35,42 @@ _CLASSES = {
     "keras.layers": {
         "Activation",
         "Add",
+        "Average",
         "AveragePooling2D",
         "BatchNormalization",
         "Concatenate",
         "Conv2D",
+        "Conv2DTranspose",
+        "Cropping2D",
         "Dense",
         "DepthwiseConv2D",
         "Dropout",
+        "ELU",
         "Flatten",
         "GlobalAveragePooling2D",
         "GlobalMaxPooling2D",
+        "GroupNormalization",
         "Identity",
         "InputLayer",
         "LayerNormalization",
+        "LeakyReLU",
         "MaxPooling2D",
+        "Maximum",
         "Multiply",
         "Normalization",
+        "PReLU",
+        "Permute",
+        "RMSNormalization",
         "ReLU",
         "Rescaling",
         "Reshape",
         "Resizing",
         "SeparableConv2D",
         "Softmax",
+        "SpatialDropout2D",
+        "Subtract",
+        "UnitNormalization",
+        "UpSampling2D",
         "ZeroPadding2D",
     },
 }
@@ -92,7 +111,8 @@ def _keras(path: Path) -> None:
 
 
 def _require_known_classes(path: Path, config: Any) -> None:
-    for named in _class_configs(config):
+    """Of all classes but the optimizer and the loss, which nothing here loads."""
+    for named in _class_configs({**config, "compile_config": None}):
         name, module = named["class_name"], named.get("module")
         if not _is_known(name, module) or named.get("registered_name") not in (None, name):
             raise RecordError(

@@ -12,6 +12,8 @@ from tlsearch.config.networks.published import PUBLISHED, Published
 
 Preprocess = Literal["tf", "caffe", "torch", "none"]
 
+OWN = "own"  # the family of networks that a user brings along
+
 
 class Direction(StrEnum):
     """Whether more of a metric is better, or less."""
@@ -41,27 +43,30 @@ class Backbone:
     """A pretrained network without its top, named by the function that builds it.
 
     `build` and `reference` are "module:attribute"; `reference` is Keras' own preprocessing
-    function for this network, which ours must equal. `image_px` is the size it was made for, at
-    which it takes `multiply_adds`, `min_px` the least it can be built for; `parameters` counts all,
-    BatchNorm's statistics too. Up to `single_px` its last feature map has one place only.
-    `norm_after_pool`: its last layer is a normalisation that was trained on the pooled vector.
-    `licence` is that of the pretrained weights.
+    function for this network, which ours must equal, where it has one. `image_px` is the size it
+    was made for, at which it takes `multiply_adds`, `min_px` and `max_px` the least and the most it
+    can be built for, each a multiple of `patch_px`; `parameters` counts all, BatchNorm's statistics
+    too. Up to `single_px` its last feature map has one place only. `norm_after_pool`: its last
+    layer is a normalisation that was trained on the pooled vector. `licence` is that of the
+    pretrained weights.
     """
 
     name: str
     family: str
     build: str
     preprocess: Preprocess
-    reference: str
+    reference: str | None
     layers: int
     anatomy: Anatomy
     multiply_adds: int
     parameters: int
     image_px: int = 224
     min_px: int = 32
+    max_px: int | None = None
+    patch_px: int = 1
     single_px: int = 32
     norm_after_pool: bool = False
-    options: dict[str, float | bool] = field(default_factory=dict)
+    options: dict[str, float | bool | str] = field(default_factory=dict)
     shipped: str | None = None
     trained_on: str = "imagenet"
     licence: str = "Apache-2.0"
@@ -70,6 +75,19 @@ class Backbone:
     def shipped_path(self) -> Path | None:
         """The weight file that travels with the package, for the offline backbones."""
         return None if self.shipped is None else weights_folder() / self.shipped
+
+    def refuses(self, px: int) -> str | None:
+        """Why it cannot be built for pictures of this size; None where it can."""
+        if self.min_px == self.max_px != px:
+            return f"takes {self.min_px} alone"
+        if px < self.min_px:
+            return f"needs at least {self.min_px}"
+        if self.max_px is not None and px > self.max_px:
+            return f"takes at most {self.max_px}"
+        below = px // self.patch_px * self.patch_px
+        if below < px:
+            return f"takes multiples of {self.patch_px}: try {below} or {below + self.patch_px}"
+        return None
 
     @property
     def published(self) -> Published | None:

@@ -11,6 +11,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
     model_serializer,
     model_validator,
 )
@@ -19,11 +20,19 @@ T = TypeVar("T")
 
 MOST_STEPS = 10**6  # of one range
 
+# In pydantic's context: the configuration is that of a study which ran before.
+RECORDED = "recorded"
+
 
 class Frozen(BaseModel):
     """A checked value that does not change; unknown keys are mistakes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def is_recorded(info: ValidationInfo) -> bool:
+    """Whether a configuration is checked that a study ran with before."""
+    return bool((info.context or {}).get(RECORDED))
 
 
 class Choices(Frozen, Generic[T]):

@@ -16,7 +16,7 @@ EXTRAS: dict[str, dict[str, str]] = {
         "onnxruntime": "onnxruntime>=1.31",
     },
     "serve": {
-        "fastapi": "fastapi>=0.130",
+        "fastapi": "fastapi>=0.133",
         "uvicorn": "uvicorn>=0.40",
         "python_multipart": "python-multipart>=0.0.20",
     },

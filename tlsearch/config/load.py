@@ -13,9 +13,9 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.base.machine import PACKAGE
 from tlsearch.base.yaml_text import NotYamlError, PlainLoader, composed, read_text
 from tlsearch.config.dataset import Data, Splits
-from tlsearch.config.dimension import Range
+from tlsearch.config.dimension import RECORDED, Range
 from tlsearch.config.scheduler import KINDS
-from tlsearch.config.schema import RECORDED, Resources, SearchConfig
+from tlsearch.config.schema import Resources, SearchConfig
 from tlsearch.config.space import Space
 from tlsearch.config.spelling import did_you_mean
 

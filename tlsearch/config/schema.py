@@ -1,5 +1,6 @@
 """What a user may say: the search space YAML as checked, frozen values."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,21 +16,20 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from tlsearch.base.errors import ConfigError
 from tlsearch.base.files import absolute
 from tlsearch.config.augmentation import Augment, Augmentation
 from tlsearch.config.catalog import EXPORT_FORMATS, METRICS, WEIGHTS, Direction
 from tlsearch.config.dataset import Data
 from tlsearch.config.device import EXACT, PRECISIONS, Precision
-from tlsearch.config.dimension import Choices, Frozen, head_units, whole_or
+from tlsearch.config.dimension import Choices, Frozen, head_units, is_recorded, whole_or
 from tlsearch.config.location import LocalPath, Place, as_place, is_url, local, problem
-from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.lookup import full_name, known_row, row_of
+from tlsearch.config.networks.own import is_own
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
-from tlsearch.config.spelling import one_of
+from tlsearch.config.spelling import file_name, one_of
 from tlsearch.config.trial_config import DEPTHS
-
-# In pydantic's context: the configuration is that of a study which ran before.
-RECORDED = "recorded"
 
 FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 PrecisionName = Annotated[
@@ -39,7 +39,7 @@ MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
 
 
 def _one_at_most(gpus: float, info: ValidationInfo) -> float:
-    if gpus > 1 and not (info.context or {}).get(RECORDED):  # an older version took several
+    if gpus > 1 and not is_recorded(info):  # an older version took several
         raise ValueError(
             f"found {gpus:g}, expected a share of a GPU, or 1: a trial uses one GPU at most, and "
             "the others would idle"
@@ -89,11 +89,17 @@ def _file_name(name: str) -> str:
 
 
 def _plain_baseline(raw: Any) -> Any:
-    """Normalise a baseline's `head_units`, so that it compares with the space's choices."""
-    if isinstance(raw, dict) and "head_units" in raw:
+    """Normalise a baseline, so that it compares with the space's choices."""
+    if not isinstance(raw, dict):
+        return raw
+    plain = {**raw}
+    if "head_units" in raw:
         units = head_units(raw["head_units"])
-        return {**raw, "head_units": tuple(units) if isinstance(units, list) else units}
-    return raw
+        plain["head_units"] = tuple(units) if isinstance(units, list) else units
+    if isinstance(raw.get("backbone"), str) and is_own(raw["backbone"]):
+        with contextlib.suppress(ConfigError):  # the space does not have it either, and says so
+            plain["backbone"] = full_name(raw["backbone"])
+    return plain
 
 
 Seconds = Field(gt=0, le=1e9)
@@ -161,11 +167,13 @@ class SearchConfig(Frozen):
 
     @model_validator(mode="after")
     def _parts_fit(self, info: ValidationInfo) -> "SearchConfig":
-        problems = _images_too_small(self)
+        if any(known_row(name) is None for name in self.space.backbone.values):
+            return self  # recorded, and a network's file is gone
+        problems = _odd_sizes(self)
         problems += [
             _mistake(("space", "unfrozen_blocks", *at), why) for at, why in self.space.misfits()
         ]
-        if not (info.context or {}).get(RECORDED):  # an older version took what trains nothing
+        if not is_recorded(info):  # an older version took what trains nothing
             problems += [
                 _mistake(("space", "unfrozen_layers", *at), why)
                 for at, why in self.space.untrained()
@@ -182,13 +190,12 @@ def _anchor_weights(name: str) -> str:
     return name if name in WEIGHTS else str(absolute(Path(name)))
 
 
-def _images_too_small(config: SearchConfig) -> list[InitErrorDetails]:
+def _odd_sizes(config: SearchConfig) -> list[InitErrorDetails]:
     found = config.data.image_px
-    least = {name: row_of(name).min_px for name in config.space.backbone.values}
     return [
-        _mistake(("data", "image_px"), f"found {found}, but {name} needs at least {px}")
-        for name, px in least.items()
-        if found < px
+        _mistake(("data", "image_px"), f"found {found}, but {file_name(name)} {why}")
+        for name in config.space.backbone.values
+        if (why := row_of(name).refuses(found)) is not None
     ]
 
 

@@ -4,8 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
 
+from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import CLASS_WEIGHTS, OPTIMIZERS, POOLINGS, SCHEDULES
 from tlsearch.config.dimension import (
     BY_SHAPE,
@@ -17,15 +26,30 @@ from tlsearch.config.dimension import (
     Range,
     Unfrozen,
     Units,
+    is_recorded,
     within,
 )
 from tlsearch.config.location import local
-from tlsearch.config.networks.lookup import checked_name, row_of
-from tlsearch.config.spelling import one_of
+from tlsearch.config.networks.lookup import full_name, row_of
+from tlsearch.config.networks.own import is_own
+from tlsearch.config.spelling import file_name, one_of
 from tlsearch.config.trial_config import DEPTHS, depth_label
 
+
+def backbone_name(name: str, info: ValidationInfo) -> str:
+    """A pydantic validator: the full name of a backbone; ValueError where there is no such one. A
+    recorded study may name a network whose file is gone: only its trials need that.
+    """
+    try:
+        return full_name(name)
+    except ConfigError as error:
+        if is_recorded(info) and is_own(name):
+            return name
+        raise ValueError(str(error)) from None
+
+
 Rate = Annotated[float, Field(gt=0, le=10)]
-Name = Annotated[str, AfterValidator(checked_name)]
+Name = Annotated[str, AfterValidator(backbone_name)]
 OptimizerName = Annotated[str, BeforeValidator(one_of(OPTIMIZERS, "optimizer"))]
 PoolingName = Annotated[str, BeforeValidator(one_of(POOLINGS, "pooling"))]
 ScheduleName = Annotated[str, BeforeValidator(one_of(SCHEDULES, "schedule"))]
@@ -137,7 +161,11 @@ class Space(Frozen):
             return
         if self.unfrozen_layers is not None:
             yield (), "expected either unfrozen_layers or unfrozen_blocks, found both"
-        known = {name: row_of(name).anatomy for name in self.backbone.values}
+        known = {file_name(name): row_of(name).anatomy for name in self.backbone.values}
+        unknown = [name for name, anatomy in known.items() if anatomy.blocks == 0]
+        if unknown:
+            yield (), f"the blocks of {', '.join(unknown)} are not known: use unfrozen_layers"
+            return
         for at, found in _numbers(self.unfrozen_blocks):
             short = [f"{n} has {a.blocks} {a.block}s" for n, a in known.items() if found > a.blocks]
             if short:
@@ -146,7 +174,7 @@ class Space(Frozen):
 
     def untrained(self) -> Iterator[Problem]:
         """Where the space asks for so few layers that a backbone trains none of them, and why."""
-        least = {name: self._least(name) for name in self.backbone.values}
+        least = {file_name(name): self._least(name) for name in self.backbone.values}
         for at, found in self._needed():
             frozen = [name for name in least if 0 < found < least[name]]
             if frozen:

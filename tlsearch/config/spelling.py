@@ -1,7 +1,7 @@
 """Names of values: how they are spelled, and the nearest right one to answer a wrong one with."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -36,6 +36,16 @@ def file_name(place: Any) -> Any:
     """The last part of an absolute path, for what leaves this machine; anything else as it is."""
     absolute = isinstance(place, str) and PurePath(place).is_absolute()
     return PurePath(place).name if absolute else place
+
+
+# Dimensions of a space whose values may be the paths of files.
+MAYBE_FILES = ("backbone", "weights")
+
+
+def without_folders(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's configuration with files by their names."""
+    named = {key: file_name(configuration[key]) for key in MAYBE_FILES if key in configuration}
+    return {**configuration, **named}
 
 
 def spell(value: Any) -> Any:

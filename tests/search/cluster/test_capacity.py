@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.config.schema import RECORDED, Resources
+from tlsearch.config.dimension import RECORDED
+from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.capacity import at_a_time, fit, most, on_node
 
 NODES = st.lists(

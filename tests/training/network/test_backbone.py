@@ -11,8 +11,8 @@ from tlsearch.bundle.self_contained import _require_known_classes
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.training.network.backbone import load_backbone, outline
 from tlsearch.training.network.cut import cut_points, trainable_layers
-from tlsearch.training.network.identity import DECISIVE
 from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.own_network import letters
 from tlsearch.training.network.preprocessing import preprocessing
 
 pytestmark = pytest.mark.training
@@ -44,21 +44,11 @@ def test_the_row_tells_the_number_of_layers(row, model):
 
 
 def test_the_row_tells_what_each_layer_is_and_where_the_network_can_be_cut(row, model):
-    cuts = {cut.index for cut in cut_points(model)}
-    letters = "".join(
-        letter(layer).upper() if place in cuts else letter(layer)
-        for place, layer in enumerate(model.layers)
-    )
-    assert letters == row.anatomy.letters
+    assert letters(model) == row.anatomy.letters
 
 
 def is_layer(operation):
     return isinstance(operation, keras.layers.Layer)
-
-
-def letter(layer):
-    kinds = {keras.layers.BatchNormalization: "b", keras.layers.Dropout: "d"}
-    return kinds.get(type(layer), "w" if layer.trainable_variables else "o")
 
 
 # What the layers of a block are called, or the layer that ends one; a DenseNet's dense block is a
@@ -144,21 +134,6 @@ def test_no_layer_is_named_by_how_many_this_process_made_before(model):
     assert not numbered
     assert names[0] == "input_layer_at_0"
     assert len(set(names)) == len(names)
-
-
-# Settings of layers that do not decide what a network computes once its weights are loaded.
-_OF_NO_ACCOUNT = (
-    r".*_(initializer|regularizer|constraint)|renorm.*|synchronized|momentum|name|trainable|dtype"
-    r"|batch_shape|sparse|ragged|optional|seed|noise_shape|mean|variance|adaptation_.*"
-    r"|quantization_config"
-    r"|units|projection_dim|init_values"  # the shapes of weights, and what they were at first
-)
-
-
-def test_every_setting_of_its_layers_is_known_to_decide_or_not_to(model):
-    found = {name for layer in model.layers for name in layer.get_config()}
-    unknown = {name for name in found - DECISIVE if not re.fullmatch(_OF_NO_ACCOUNT, name)}
-    assert not unknown, "add them to DECISIVE if they decide what a network computes"
 
 
 def test_a_file_may_hold_every_kind_of_its_layers(model):

@@ -93,7 +93,7 @@ def test_sections_are_built_once(backbone):
 
 
 def test_every_cut_is_listed_with_what_it_serves_and_leaves(backbone):
-    found = cut_costs(backbone.row.name)
+    found = cut_costs(backbone.row)
     assert (found[0].multiply_adds, found[-1].share) == (0, 1.0)
     assert found[-1].multiply_adds == backbone.row.multiply_adds
     assert [cut.share for cut in found] == sorted(cut.share for cut in found)
@@ -103,7 +103,7 @@ def test_every_cut_is_listed_with_what_it_serves_and_leaves(backbone):
 
 
 def test_a_cut_before_a_block_serves_that_block(backbone):
-    anatomy, found = backbone.row.anatomy, cut_costs(backbone.row.name)
+    anatomy, found = backbone.row.anatomy, cut_costs(backbone.row)
     reached = {cut.unfrozen_layers: cut.unfrozen_blocks for cut in found}
     for blocks, layers in enumerate(anatomy.block_layers):
         assert reached[layers] == blocks

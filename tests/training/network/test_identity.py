@@ -1,6 +1,7 @@
 """Which pretrained network it is: its weights, its layers, and how they are connected."""
 
 import hashlib
+import re
 import subprocess
 import sys
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from tlsearch.base.errors import WeightsError
+from tlsearch.bundle.self_contained import _CLASSES
 from tlsearch.training.frozen.prefix import Features
 from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.identity import DECISIVE
 
 pytestmark = pytest.mark.training
 
@@ -132,3 +135,26 @@ def test_seeds_names_and_the_size_of_images_do_not():
         return keras.Model(inputs, keras.layers.Dropout(0.2, seed=seed)(inputs * 2.0))
 
     assert network_digest(made(8, "a", 1)) == network_digest(made(9, "b", 2))
+
+
+# Settings of layers that do not decide what a network computes once its weights are loaded.
+_OF_NO_ACCOUNT = (
+    r".*_(initializer|regularizer|constraint)|renorm.*|synchronized|momentum|name|trainable|dtype"
+    r"|batch_shape|sparse|ragged|optional|seed|noise_shape|mean|variance|adaptation_.*"
+    r"|quantization_config"
+    r"|units|projection_dim|init_values"  # the shapes of weights, and what they were at first
+)
+NEEDED = {
+    **dict.fromkeys(("AveragePooling2D", "Dense", "DepthwiseConv2D"), (1,)),
+    **dict.fromkeys(("Conv2D", "Conv2DTranspose", "Resizing", "SeparableConv2D"), (2, 3)),
+    **dict.fromkeys(("Dropout", "SpatialDropout2D", "Rescaling"), (0,)),
+    **dict.fromkeys(("InputLayer", "Permute", "Reshape"), ((1, 2, 3),)),
+    "Activation": ("relu",),
+}
+
+
+@pytest.mark.parametrize("name", sorted(_CLASSES["keras.layers"]))
+def test_every_setting_of_a_layer_is_known_to_decide_or_not_to(name):
+    found = getattr(keras.layers, name)(*NEEDED.get(name, ())).get_config()
+    unknown = {one for one in found.keys() - DECISIVE if not re.fullmatch(_OF_NO_ACCOUNT, one)}
+    assert not unknown, "add them to DECISIVE if they decide what a network computes"

@@ -7,7 +7,7 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
 from tlsearch.config.catalog import Backbone, backbones
-from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.lookup import full_name, row_of
 from tlsearch.config.spelling import one_of
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ CUT_COLUMNS = (
 
 def print_cuts(name: str, form: Literal["table", "json"]) -> None:
     """Print a row a place at which this backbone can be cut in two; imports TensorFlow."""
-    row = row_of(name)
+    row = row_of(full_name(name))
     from tlsearch.training.network.cut_costs import cut_costs
 
-    found = cut_costs(name)
+    found = cut_costs(row)
     if form == "json":
         import json
         from dataclasses import asdict

@@ -87,9 +87,13 @@ def _show_seconds(made: "Plan") -> None:
 
 def _show_features(made: "Plan") -> None:
     from tlsearch.cli.tables import print_table
+    from tlsearch.config.spelling import file_name
     from tlsearch.results.report.forecast_line import size
 
-    body = [[k.backbone, k.asked, k.cut, size(k.bytes), k.choice, k.why] for k in made.features]
+    body = [
+        [file_name(k.backbone), k.asked, k.cut, size(k.bytes), k.choice, k.why]
+        for k in made.features
+    ]
     print_table(["backbone", "unfrozen", "cut", "size", "store", "because"], body)
     tell("cut: the frozen prefix's last layer; pool is the end of a frozen backbone\n")
     tell("store: whether its output is kept on disk, or computed again in every epoch\n")

@@ -10,7 +10,7 @@ from typing import Literal
 
 LastLayers = int | Literal["all"]
 
-WEIGHTS, BATCH_NORM, DROPOUT = "w", "b", "d"
+WEIGHTS, BATCH_NORM, DROPOUT, OTHER = "w", "b", "d", "o"
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,31 @@
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import BACKBONES, Backbone
+from tlsearch.config.networks.own import is_own, own_row, taken_in
 from tlsearch.config.spelling import one_of
 
 
 def row_of(name: str) -> Backbone:
     """The row of a backbone; ConfigError, with the nearest name, where there is none."""
     row = known_row(name)
-    if row is None:
-        raise ConfigError([one_of(BACKBONES, "backbone").why(name)])
-    return row
+    if row is not None:
+        return row
+    if is_own(name):
+        raise ConfigError(
+            [f"{name}: no such network; have it made again by a search that names it"]
+        )
+    raise ConfigError([one_of(BACKBONES, "backbone").why(name)])
 
 
 def known_row(name: str) -> Backbone | None:
     """The row of a backbone, None where there is none: a record may name one of another version."""
-    return BACKBONES.get(name)
+    return BACKBONES.get(name) or own_row(name)
 
 
-def checked_name(name: str) -> str:
-    """A pydantic validator: the name itself; ValueError where no backbone has it."""
-    try:
-        row_of(name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    return name
+def full_name(name: str) -> str:
+    """The name that a backbone has in every process: of a network of one's own the path of the file
+    that it is taken into, which takes seconds. ConfigError where there is no such backbone.
+    """
+    if name not in BACKBONES and is_own(name):
+        return taken_in(name)
+    return row_of(name).name

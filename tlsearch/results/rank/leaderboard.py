@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.catalog import Direction
-from tlsearch.config.spelling import file_name, spell
+from tlsearch.config.spelling import spell, without_folders
 from tlsearch.results.rank.confirmation import Winner, decided
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.standings import ranked
@@ -164,8 +164,7 @@ def _reason(trial: TrialRecord, direction: Direction) -> str:
 
 def configured(config: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for; layers that only follow from blocks were not."""
-    asked = {name: spell(config.get(name)) for name in CONFIG_COLUMNS}
-    asked["weights"] = file_name(asked["weights"])
+    asked = without_folders({name: spell(config.get(name)) for name in CONFIG_COLUMNS})
     return asked if asked["unfrozen_blocks"] is None else {**asked, "unfrozen_layers": None}
 
 

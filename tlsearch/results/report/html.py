@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tlsearch.config.spelling import file_name
+from tlsearch.config.spelling import MAYBE_FILES, file_name, without_folders
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.importance import Importance, importance, sentences
 from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, leading, rows
@@ -103,13 +103,8 @@ def _study(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(record: StudyRecord) -> StudyRecord:
-    """The record with weight files by their names."""
-    trials = (
-        replace(one, config={**one.config, "weights": file_name(one.config["weights"])})
-        if "weights" in one.config
-        else one
-        for one in record.trials
-    )
+    """The record with networks and weights that are files by their names."""
+    trials = (replace(one, config=without_folders(one.config)) for one in record.trials)
     return replace(record, trials=tuple(trials))
 
 
@@ -121,8 +116,10 @@ def _elsewhere(config: Mapping[str, Any]) -> dict[str, Any]:
     data, space = config.get("data"), config.get("space")
     if isinstance(data, Mapping):
         kept["data"] = {key: file_name(value) for key, value in data.items()}
-    if isinstance(space, Mapping) and isinstance(space.get("weights"), list):
-        kept["space"] = {**space, "weights": [file_name(one) for one in space["weights"]]}
+    if isinstance(space, Mapping):
+        listed = {key: space[key] for key in MAYBE_FILES if isinstance(space.get(key), list)}
+        names = {key: [file_name(one) for one in values] for key, values in listed.items()}
+        kept["space"] = {**space, **names}
     return kept
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.base.errors import ClusterError, last_line
-from tlsearch.config.catalog import DIGEST_DIGITS, WEIGHTS
+from tlsearch.config.catalog import DIGEST_DIGITS, OWN, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
@@ -61,12 +61,14 @@ def _looked_at(
 
 
 def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
-    """What a study needs every node to see: its own directory, and weights that are files.
+    """What a study needs every node to see: its own directory, and weights and networks that are
+    files.
 
     Images are no question: a node that does not see the driver's is sent them.
     """
     weights = [Path(name) for name in config.space.weights.values if name not in WEIGHTS]
-    return asked(weights, None if home.url else home.root, config.cache_path)
+    own = [Path(name) for name in config.space.backbone.values if row_of(name).family == OWN]
+    return asked([*weights, *own], None if home.url else home.root, config.cache_path)
 
 
 @contextlib.contextmanager

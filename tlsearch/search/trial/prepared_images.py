@@ -5,9 +5,10 @@ from typing import Any
 
 from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import ConfigError
-from tlsearch.config.catalog import CIFAR10_CLASSES, WEIGHTS
+from tlsearch.config.catalog import CIFAR10_CLASSES, OWN, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import Resources, SearchConfig
+from tlsearch.config.spelling import file_name
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.results.live.events import DataRead, DataReading, Listen
 
@@ -49,6 +50,12 @@ def require_weight_files(config: SearchConfig) -> None:
     if "shipped" in config.space.weights.values:
         bare = [n for n in config.space.backbone.values if row_of(n).shipped is None]
         problems += [f"space.weights: {n} ships no weights, use imagenet or default" for n in bare]
+    if "imagenet" in config.space.weights.values:
+        own = [n for n in config.space.backbone.values if row_of(n).family == OWN]
+        problems += [
+            f"space.weights: {file_name(n)} is a network of your own, use default or none"
+            for n in own
+        ]
     if problems:
         raise ConfigError(problems)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import WeightsError
-from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, WEIGHTS
+from tlsearch.config.catalog import DIGEST_DIGITS, OWN, PUT_BACK, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
@@ -18,14 +18,17 @@ log = logging.getLogger(__name__)
 def weight_files(config: SearchConfig) -> dict[str, Path]:
     """Every weight file that a trial may read and that is known before the first one, by name.
 
-    A file that the user gave is named by its path, a shipped one by its backbone: it lies elsewhere
-    on another machine. Keras alone knows the files that it downloads.
+    A file that the user gave is named by its path, also of a network of one's own, and a shipped
+    one by its backbone: it lies elsewhere on another machine. Keras alone knows the files that it
+    downloads.
     """
     named = config.space.weights.values
     rows = [row_of(name) for name in config.space.backbone.values]
     found = {name: Path(name) for name in named if name not in WEIGHTS}
+    found |= {row.name: Path(row.name) for row in rows if row.family == OWN}
     if {"default", "shipped"} & set(named):
-        found |= {f"{row.name} (shipped)": row.shipped_path for row in rows if row.shipped_path}
+        ours = [row for row in rows if row.family != OWN]
+        found |= {f"{row.name} (shipped)": row.shipped_path for row in ours if row.shipped_path}
     return found
 
 

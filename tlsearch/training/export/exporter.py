@@ -27,6 +27,7 @@ from tlsearch.bundle.metrics import Labels, accuracy
 from tlsearch.bundle.reload_check import Checkers
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.spelling import file_name
 from tlsearch.data.sources import ImageData, original_pictures
 from tlsearch.training.export.formats import Exportable, write
 from tlsearch.training.export.model_card import model_card
@@ -220,7 +221,7 @@ def _manifest(
         test=request.test,
         trained_accuracy=accuracy(labels, trained.validation),
         pictures=pictures,
-        backbone=trial.backbone,
+        backbone=file_name(trial.backbone),
         weights=trial.weights,
         weights_licence=row.licence if known else "that of the weights you gave",
         network=trained.network.backbone.digest,

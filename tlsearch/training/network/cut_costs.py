@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.catalog import Backbone
 from tlsearch.training.network.backbone import outline
 from tlsearch.training.network.cut import cut_points
 from tlsearch.training.network.multiply_adds import forward
@@ -27,9 +27,8 @@ class CutCost:
     share: float
 
 
-def cut_costs(name: str) -> list[CutCost]:
+def cut_costs(row: Backbone) -> list[CutCost]:
     """Every cut of a row of the catalogue, the deepest first; its weights are not needed."""
-    row = row_of(name)
     model = outline(row, row.image_px)
     layers, found = list(model.layers), []
     for point in reversed(cut_points(model)):

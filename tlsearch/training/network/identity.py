@@ -11,10 +11,12 @@ import numpy as np
 # seeds and the size of images are left out, and so is what a later version of Keras may add.
 DECISIVE = frozenset(
     (
-        *("activation", "axis", "center", "cropping", "data_format", "depth_multiplier"),
-        *("dilation_rate", "epsilon", "filters", "groups", "invert", "keepdims", "kernel_size"),
-        *("max_value", "negative_slope", "offset", "padding", "pool_size", "rate", "rms_scaling"),
-        *("scale", "strides", "target_shape", "threshold", "use_bias"),
+        *("activation", "alpha", "antialias", "axis", "center", "crop_to_aspect_ratio", "cropping"),
+        *("data_format", "depth_multiplier", "dilation_rate", "dims", "epsilon", "fill_mode"),
+        *("fill_value", "filters", "groups", "height", "interpolation", "invert", "keepdims"),
+        *("kernel_size", "max_value", "negative_slope", "offset", "output_padding"),
+        *("pad_to_aspect_ratio", "padding", "pool_size", "rate", "rms_scaling", "scale"),
+        *("shared_axes", "size", "strides", "target_shape", "threshold", "use_bias", "width"),
     )
 )
 

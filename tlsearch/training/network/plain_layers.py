@@ -1,20 +1,22 @@
 """A network in plain layers: none made of others, each of a kind that every format knows."""
 
+import functools
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 
 
 def in_plain_layers(model: keras.Model, values: bool = True) -> keras.Model:
-    """The same network with the layers of each `Sequential` in its place, and by channel what Keras
-    writes as a convolution in as many groups; `values` says whether its variables have some.
+    """The same network with the layers of each network within it in its place, and by channel what
+    Keras writes as a convolution in as many groups; `values` says whether its variables have some.
 
     Keras runs grouped convolutions through XLA: on a CPU a frozen pass of ConvNeXt takes six times
     as long, and ONNX has no such operation.
     """
-    if not any(isinstance(x, keras.Sequential) or _by_channel(x) for x in model.layers):
+    if not any(isinstance(x, keras.Model) or _by_channel(x) for x in model.layers):
         return model
-    made: list[tuple[Any, Any]] = []
+    made: dict[int, tuple[Any, Any]] = {}  # a layer may be called twice
 
     def called(operation: Any, *given: Any, **settings: Any) -> Any:
         if isinstance(operation, keras.Sequential):
@@ -22,13 +24,15 @@ def in_plain_layers(model: keras.Model, values: bool = True) -> keras.Model:
             for layer in operation.layers:
                 x = called(layer, x)
             return x
-        made.append((operation, _plain(operation)))
-        return made[-1][1](*given, **settings)
+        if isinstance(operation, Functional):
+            return operation._run_through_graph(given, lambda one: functools.partial(called, one))
+        _, plain = made.setdefault(id(operation), (operation, _plain(operation)))
+        return plain(*given, **settings)
 
     pixels = keras.Input(model.input_shape[1:])
     plain = keras.models.clone_model(model, pixels, lambda layer: layer, called)
     if values:
-        for old, new in made:
+        for old, new in made.values():
             _copy_values(old, new)
     return plain
 

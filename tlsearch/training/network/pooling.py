@@ -14,8 +14,10 @@ def pooled_output(model: keras.Model, row: Backbone, pooling: str) -> Any:
     """The pooled vector behind a network, by a pooling of the catalogue.
 
     ConvNeXt's last normalisation belongs behind the pooling, as where Keras itself pools; Keras'
-    network of feature maps has it before.
+    network of feature maps has it before. A network of one's own may end in the vector itself.
     """
+    if len(model.output.shape) == 2:
+        return pool(model.output, "flatten")
     if pooling == "flatten" or not row.norm_after_pool:
         return pool(model.output, pooling)
     norm = model.layers[-1]

@@ -1,0 +1,211 @@
+"""Networks that a user brings along: taken in, trained, exported; and what is wrong with others."""
+
+import textwrap
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.config.dataset import Data, Splits
+from tlsearch.config.load import parse
+from tlsearch.config.networks.anatomy import ANATOMIES
+from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.own import Intake
+from tlsearch.features import FeatureStore
+from tlsearch.training.checkpoint import load_checkpoint
+from tlsearch.training.export.exporter import export_bundle
+from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.own_network import take_in
+from tlsearch.training.trial import train
+
+pytestmark = pytest.mark.training
+
+NETWORKS = """
+    import keras
+    from keras import layers
+
+    def convolutions():
+        x = inputs = keras.Input((None, None, 3))
+        for width in (8, 16, 32):
+            y = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False)(x)
+            y = layers.ReLU()(layers.BatchNormalization()(y))
+            z = layers.Conv2D(width, 3, padding="same")(y)
+            x = layers.SpatialDropout2D(0.1)(layers.Add()([y, z]) if width == 16 else y + z)
+        return keras.Model(inputs, x)
+
+    def on(last, shape=(32, 32, 3)):
+        inputs = keras.Input(shape)
+        return keras.Model(inputs, last(inputs))
+
+    def nested():
+        body = convolutions()
+        body.trainable = False
+        inner = keras.Sequential([body, layers.Conv2D(24, 1), layers.GlobalAveragePooling2D()])
+        return keras.Sequential([keras.Input((32, 32, 3)), inner, layers.Dense(12, "relu")])
+
+    def known():
+        return keras.applications.MobileNet(
+            include_top=False, weights=None, alpha=0.25, input_shape=(32, 32, 3)
+        )
+
+    def head():
+        pool = layers.GlobalAveragePooling2D()
+        return keras.Sequential([convolutions(), pool, layers.Dense(9, "softmax")])
+
+    def grey():
+        return on(layers.Conv2D(3, 3), (32, 32, 1))
+
+    def oblong():
+        return on(layers.Conv2D(3, 3), (32, 48, 3))
+
+    def two():
+        inputs = keras.Input((32, 32, 3))
+        return keras.Model(inputs, [layers.ReLU()(inputs), inputs])
+
+    def flat():
+        return on(layers.Reshape((1024, 3)))
+
+    def code():
+        return on(layers.Lambda(lambda x: x))
+
+    class Mine(layers.Layer):
+        def call(self, x):
+            return x
+
+    def mine():
+        return on(Mine())
+
+    class Subclass(keras.Model):
+        def call(self, x):
+            return x
+
+    def no_model():
+        return [1]
+
+    def argument(size):
+        return size
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a module of networks, where networks are taken to as well."""
+    (tmp_path / "my_networks.py").write_text(textwrap.dedent(NETWORKS))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "my_networks", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    return tmp_path
+
+
+def of_function(folder, name, preprocess="none"):
+    return take_in(Intake(f"my_networks:{name}", preprocess, str(folder), None))
+
+
+def of_file(folder, name, preprocess="none"):
+    from my_networks import __dict__ as known
+
+    source = folder / f"{name}.keras"
+    known[name]().save(source)
+    return take_in(Intake(str(source), preprocess, str(folder / "in"), "taken.keras"))
+
+
+def told(reports):
+    return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
+
+
+@pytest.mark.parametrize(("name", "unfrozen"), [("convolutions", 0), ("nested", 6)])
+def test_a_cached_trial_of_an_own_network_is_the_uncached_one(
+    name, unfrozen, folder, small_trial, digits, store, cache
+):
+    trial = small_trial(unfrozen, backbone=str(of_file(folder, name, "tf")), epochs=2)
+    off = FeatureStore(cache, "float32", budget_bytes=0)
+    cached, uncached = (told(train(trial, digits, kept)) for kept in (store, off))
+    np.testing.assert_allclose(cached, uncached, atol=1e-3)
+
+
+def test_an_exported_own_network_is_the_trained_one(folder, small_trial, digits, store):
+    path = of_function(folder, "convolutions", "torch")
+    assert path.name.endswith("-torch.keras")
+    trial = small_trial("all", backbone=str(path), epochs=1, dropout=0.0)
+    *_, last = train(trial, digits, store)
+    last.snapshot().save(folder / "best.npz", weights_only=True)
+    source = Data(kind="digits", image_px=32, splits=Splits(train=60, validation=70, test=80))
+    request = ExportRequest(folder / "best.npz", digits, source, ("keras",), folder / "bundle", {})
+    manifest = export_bundle(request).manifest
+    assert manifest.backbone == path.name
+    assert manifest.network == load_checkpoint(folder / "best.npz").network
+    assert [artifact.parity < 1e-4 for artifact in manifest.artifacts] == [True]
+
+
+def test_a_network_that_is_taken_in_computes_what_it_computed(folder):
+    path = of_file(folder, "nested")
+    given = keras.models.load_model(folder / "nested.keras")
+    taken = load_backbone(str(path), "default", 32)
+    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
+    found = taken.sections(0).prefix(images, training=False)
+    np.testing.assert_allclose(found, given(images, training=False), rtol=1e-5)
+    assert not [layer for layer in taken.model.layers if isinstance(layer, keras.Model)]
+    assert taken.row.parameters == given.count_params()
+    assert load_backbone(str(path), "none", 32).digest != taken.digest
+
+
+def test_a_network_of_known_layers_has_their_blocks(folder):
+    row = row_of(str(of_file(folder, "known")))
+    assert row.anatomy == ANATOMIES["MobileNet"]
+    assert (row.min_px, row.max_px, row.parameters) == (32, 32, 218_544)
+    assert row_of(str(of_file(folder, "convolutions"))).max_px is None
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("head", r"ends in a head, dense\w* \(Dense\): expected a network without its head"),
+        ("grey", r"takes \[\(None, 32, 32, 1\)\], expected one input \(n, height, width, 3\)"),
+        ("oblong", r"takes \(None, 32, 48, 3\), expected squares"),
+        ("two", r"gives \[.*\], expected a network without its head"),
+        ("flat", r"gives \[\(None, 1024, 3\)\], expected .* feature maps"),
+        ("code", r"holds keras\.layers\.Lambda, which is not a layer that tlsearch writes"),
+        ("mine", r"holds my_networks\.Mine, which is not a layer that tlsearch writes"),
+        ("Subclass", r"found a model without a graph of layers, expected a Functional"),
+        ("no_model", r"found a list, expected a keras\.Model"),
+        ("argument", r"called without arguments, it raised TypeError: .*'size'"),
+        ("nestd", r"no nestd in my_networks, did you mean 'nested'\?"),
+    ],
+)
+def test_a_function_that_gives_no_such_network_is_told_in_a_line(name, says, folder):
+    with pytest.raises(ConfigError, match=says) as caught:
+        of_function(folder, name)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_module_that_is_not_there_or_fails_is_named(folder):
+    (folder / "failing.py").write_text("1 / 0")
+    with pytest.raises(ConfigError, match=r"no module nowhere in .* or among the installed"):
+        take_in(Intake("nowhere:network", "none", str(folder), None))
+    with pytest.raises(ConfigError, match=r"imported \(ZeroDivisionError: division"):
+        take_in(Intake("failing:network", "none", str(folder), None))
+
+
+def test_a_file_that_runs_code_is_not_loaded(folder):
+    with pytest.raises(ConfigError, match=r"^holds keras\.layers\.Lambda"):
+        of_file(folder, "code")
+    (folder / "text.keras").write_text("no zip")
+    with pytest.raises(ConfigError, match=r"be loaded as keras \(File is not a zip file"):
+        take_in(Intake(str(folder / "text.keras"), "none", str(folder), "text-in.keras"))
+
+
+SPACE = """
+data: {kind: digits, image_px: 32}
+space: {backbone: ["my_networks:convolutions#tf", %s], unfrozen_layers: [0, 5]}
+"""
+
+
+def test_a_search_space_names_a_function_and_a_clean_process_takes_it_in(folder):
+    config = parse(SPACE % "strokes")
+    name, other = config.space.backbone.values
+    assert Path(name).parent == folder / ".cache/tlsearch/networks"
+    assert (row_of(name).preprocess, other) == ("tf", "strokes")

@@ -1,0 +1,181 @@
+"""Networks of one's own: a `.keras` file or a function, taken into a file that describes itself.
+
+A clean process loads or builds the network, checks it and writes the file, which holds the
+description that the driver reads without TensorFlow.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+from tlsearch.base.digests import sha256
+from tlsearch.base.errors import ConfigError, last_line
+from tlsearch.base.files import absolute, parse_json
+from tlsearch.base.phases import phase
+from tlsearch.config.catalog import DIGEST_DIGITS, OWN, Backbone, Preprocess
+from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
+
+DESCRIPTION = "network.json"  # a member of the file
+FILE = ".keras"
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+RULES = 1  # of what is made of a file; another number makes it again
+_TAKES_IN = "tlsearch.training.network.own_network"
+ANY_PX = 10**9  # more than any picture has
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What is taken in: an absolute path or "module:function", how its pictures are preprocessed,
+    and the folder that the file goes to, with its name where that is known before.
+    """
+
+    source: str
+    preprocess: Preprocess
+    folder: str
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file says of its network: where it came from, its layers as the letters of an
+    `Anatomy`, its size `image_px`, the only one where it is `fixed`, and what it costs there.
+
+    `vector`: it gives a pooled vector, not feature maps.
+    """
+
+    source: str
+    preprocess: Preprocess
+    letters: str
+    image_px: int
+    fixed: bool
+    vector: bool
+    multiply_adds: int
+    parameters: int
+
+
+def is_own(name: str) -> bool:
+    """Whether a name has the form of a file or a function."""
+    source = _declared(name)[0]
+    return source.endswith(FILE) or FUNCTION.fullmatch(source) is not None
+
+
+def taken_in(name: str) -> str:
+    """The path of the file that a network of one's own is taken into; ConfigError says what is
+    wrong with it.
+
+    A function is called each time, a file is loaded only where it was not taken in before.
+    """
+    source, preprocess = _declared(name)
+    if FUNCTION.fullmatch(source):
+        return _made(Intake(source, preprocess, str(_folder()), None))
+    path = absolute(Path(source))
+    if not path.is_file():
+        raise ConfigError([f"{source}: no such file"])
+    if _description(path) is not None:
+        return str(path)
+    digest = hashlib.sha256(f"{sha256(path)} {preprocess} {RULES}".encode()).hexdigest()
+    file = _folder() / f"{path.stem}-{digest[:DIGEST_DIGITS]}{FILE}"
+    if file.is_file() and _description(file) is not None:
+        return str(file)
+    return _made(Intake(str(path), preprocess, str(file.parent), file.name))
+
+
+def own_row(name: str) -> Backbone | None:
+    """The row of a network that was taken in; None where its file is gone, or is no such file."""
+    about = _description(Path(name)) if name.endswith(FILE) else None
+    return None if about is None else _row(name, about)
+
+
+def _row(name: str, about: Description) -> Backbone:
+    return Backbone(
+        name=name,
+        family=OWN,
+        build=f"{_TAKES_IN}:own_network",
+        preprocess=about.preprocess,
+        reference=None,
+        layers=len(about.letters),
+        anatomy=_anatomy(about.letters),
+        multiply_adds=about.multiply_adds,
+        parameters=about.parameters,
+        image_px=about.image_px,
+        min_px=about.image_px if about.fixed else 1,
+        max_px=about.image_px if about.fixed else None,
+        single_px=ANY_PX if about.vector else 0,
+        options={"path": name},
+        shipped=name,
+        trained_on="not known",
+        licence="that of your own network",
+    )
+
+
+def _anatomy(letters: str) -> Anatomy:
+    """With the blocks of the catalogue's network that has the same layers, but for preprocessing
+    before them; else without blocks.
+    """
+    body = letters.lstrip("O")
+    for known in ANATOMIES.values():
+        before = len(letters) - known.layers
+        if before >= 0 and known.letters.lstrip("O") == body:
+            return Anatomy(known.block, "O" * before + known.words)
+    return Anatomy("block", letters)
+
+
+def _declared(name: str) -> tuple[str, Preprocess]:
+    """A name without the preprocessing that may stand behind its #, and that preprocessing."""
+    source, _, declared = name.rpartition("#")
+    for kind in get_args(Preprocess):
+        if source and declared == kind:
+            return source, kind
+    return name, "none"
+
+
+def _folder() -> Path:
+    """Where networks are taken to, whatever cache a study has: a name means the same in all."""
+    return absolute(Path("~/.cache/tlsearch/networks"))
+
+
+def _description(path: Path) -> Description | None:
+    """What a file that was taken in says of its network; None for any other."""
+    try:
+        known = path.stat()
+    except OSError:
+        return None
+    return _read(path, known.st_mtime_ns, known.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, *_version: int) -> Description | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return Description(**parse_json(archive.read(DESCRIPTION)))
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _made(asked: Intake) -> str:
+    """The answer of the process that takes a network in."""
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    with phase("taking in", subject=asked.source):
+        done = subprocess.run(
+            [sys.executable, "-m", _TAKES_IN],
+            input=json.dumps(asdict(asked)),
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+            check=False,
+        )
+    if done.returncode:
+        why = last_line(done.stderr, f"exit code {done.returncode}")
+        raise ConfigError([f"{asked.source}: could not be taken in: {why}"])
+    answer = parse_json(done.stdout.splitlines()[-1])
+    if "problem" in answer:
+        raise ConfigError([f"{asked.source}: {answer['problem']}"])
+    return str(answer["path"])

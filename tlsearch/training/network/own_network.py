@@ -1,0 +1,219 @@
+"""A network of one's own: taken in by a clean process, and built from the file it was taken into.
+
+The process reads an `Intake` as JSON from stdin and answers with a line of JSON on stdout.
+"""
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+from tlsearch.base.errors import ConfigError, RecordError, first_line
+from tlsearch.base.files import whole_file
+from tlsearch.bundle.self_contained import require_self_contained
+from tlsearch.config.catalog import DIGEST_DIGITS, EXPORT_FORMATS
+from tlsearch.config.networks.anatomy import BATCH_NORM, DROPOUT, OTHER, WEIGHTS
+from tlsearch.config.networks.own import DESCRIPTION, FILE, Description, Intake
+from tlsearch.config.spelling import did_you_mean
+from tlsearch.training.network.cut import cut_points
+from tlsearch.training.network.identity import network_digest
+from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.plain_layers import in_plain_layers
+
+USUAL_PX = 224  # of a network that takes pictures of any size
+_HEAD = frozenset(("linear", "sigmoid", "softmax"))  # activations of a head's last layer
+_EXPECTED = (
+    "expected a network without its head, which gives feature maps (n, height, width, channels) "
+    "or pooled vectors (n, channels)"
+)
+
+
+def own_network(
+    include_top: bool, input_shape: tuple[int, int, int], weights: None, path: str
+) -> keras.Model:
+    """The network of a file that was taken in, for one image size, with random weights.
+
+    It computes in the dtype policy that is set. RecordError where the file holds anything else.
+    """
+    del include_top, weights  # Keras' own functions take them
+    require_self_contained(Path(path), EXPORT_FORMATS["keras"])
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    config.pop("compile_config", None)
+    for part in _parts(config):
+        if part.get("class_name") == "DTypePolicy":
+            part["config"]["name"] = keras.config.dtype_policy().name
+        elif part.get("class_name") == "InputLayer":
+            part["config"]["batch_shape"] = [None, *input_shape]
+    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping within a configuration."""
+    if isinstance(config, dict):
+        yield config
+        config = [*config.values()]
+    for part in config if isinstance(config, list) else ():
+        yield from _parts(part)
+
+
+def take_in(asked: Intake) -> Path:
+    """Load or build a network, check it, and write the file that describes it.
+
+    ConfigError says in one line what is wrong.
+    """
+    keras.utils.set_random_seed(0)  # for a function that leaves weights random
+    given = _loaded(Path(asked.source)) if asked.name else _returned(asked.source)
+    _require_form(given)
+    model = in_plain_layers(keras.Model(given.inputs[0], given.outputs[0]))
+    for layer in model.layers:
+        layer.trainable = True  # what a file or a function froze is the search's to decide
+    about = _described(model, asked)
+    name = asked.name or f"{asked.source.replace(':', '.')}-{_digest(model, asked)}{FILE}"
+    path = Path(asked.folder) / name
+    _write(model, about, path)
+    return path
+
+
+def _digest(model: keras.Model, asked: Intake) -> str:
+    return f"{network_digest(model)[:DIGEST_DIGITS]}-{asked.preprocess}".removesuffix("-none")
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        require_self_contained(path, EXPORT_FORMATS["keras"])
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except RecordError as error:
+        raise ConfigError([str(error).removeprefix(f"{path}: ")]) from error
+    except Exception as error:  # Keras raises many kinds for a file that it cannot read
+        raise ConfigError([f"cannot be loaded ({first_line(error)})"]) from error
+
+
+def _returned(source: str) -> Any:
+    """What a function returns, called without arguments."""
+    module, name = source.split(":")
+    try:
+        known = vars(importlib.import_module(module))
+    except ModuleNotFoundError as error:
+        if not module.startswith(str(error.name)):
+            raise ConfigError([f"{module} cannot be imported ({error})"]) from error
+        raise ConfigError(
+            [f"no module {error.name} in {Path.cwd()} or among the installed packages"]
+        ) from error
+    except Exception as error:  # whatever its code raises
+        raise ConfigError([f"{module} cannot be imported ({_told(error)})"]) from error
+    if name not in known:
+        functions = [one for one, value in known.items() if callable(value)]
+        raise ConfigError([f"no {name} in {module}, {did_you_mean(name, functions)}"])
+    try:
+        return known[name]()
+    except Exception as error:  # whatever its code raises
+        raise ConfigError([f"called without arguments, it raised {_told(error)}"]) from error
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _require_form(model: Any) -> None:
+    """Raise ConfigError unless it is a graph of layers from one picture to maps or a vector."""
+    if not isinstance(model, keras.Model):
+        raise ConfigError([f"found a {type(model).__name__}, expected a keras.Model"])
+    if not isinstance(model, keras.Sequential | Functional) or not model.built:
+        raise ConfigError(
+            ["found a model without a graph of layers, expected a Functional or Sequential model"]
+        )
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] != 3:
+        raise ConfigError([f"takes {shapes}, expected one input (n, height, width, 3)"])
+    if shapes[0][1] != shapes[0][2]:
+        raise ConfigError([f"takes {shapes[0]}, expected squares, or any height and width"])
+    shapes = [tuple(tensor.shape) for tensor in model.outputs]
+    if len(shapes) != 1 or len(shapes[0]) not in (2, 4):
+        raise ConfigError([f"gives {shapes}, {_EXPECTED}"])
+    _require_no_head(model)
+
+
+def _require_no_head(model: keras.Model) -> None:
+    last = model.layers[-1]
+    while isinstance(last, keras.Model):
+        last = last.layers[-1]
+    if len(model.outputs[0].shape) == 2 and _is_head(last):
+        raise ConfigError([f"ends in a head, {last.name} ({type(last).__name__}): {_EXPECTED}"])
+
+
+def _is_head(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.Softmax):
+        return True
+    if not isinstance(layer, keras.layers.Dense | keras.layers.Activation):
+        return False
+    return keras.activations.serialize(layer.activation) in _HEAD
+
+
+def _described(model: keras.Model, asked: Intake) -> Description:
+    px = model.input_shape[1]
+    measured = model if px else keras.models.clone_model(model, keras.Input((USUAL_PX,) * 2 + (3,)))
+    return Description(
+        source=os.path.basename(asked.source),
+        preprocess=asked.preprocess,
+        letters=letters(model),
+        image_px=px or USUAL_PX,
+        fixed=px is not None,
+        vector=len(model.output_shape) == 2,
+        multiply_adds=forward(measured.layers),
+        parameters=model.count_params(),
+    )
+
+
+def letters(model: keras.Model) -> str:
+    """The layers of a network as the letters of an `Anatomy`."""
+    cuts = {cut.index for cut in cut_points(model)}
+    kinds = [_letter(layer) for layer in model.layers]
+    return "".join(kind.upper() if n in cuts else kind for n, kind in enumerate(kinds))
+
+
+def _letter(layer: Any) -> str:
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return BATCH_NORM
+    if isinstance(layer, keras.layers.Dropout):
+        return DROPOUT
+    return WEIGHTS if layer.trainable_variables else OTHER
+
+
+def _write(model: keras.Model, about: Description, path: Path) -> None:
+    """The file as Keras writes it, with the description; ConfigError where a layer may not be in
+    an exported model.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        saved = Path(scratch) / f"network{FILE}"
+        try:
+            model.save(saved)
+            require_self_contained(saved, EXPORT_FORMATS["keras"])
+        except RecordError as error:
+            raise ConfigError([str(error).removeprefix(f"{saved}: ")]) from error
+        except Exception as error:  # a layer of the user's own may lack get_config
+            raise ConfigError([f"cannot be saved ({_told(error)})"]) from error
+        with zipfile.ZipFile(saved, "a") as archive:
+            archive.writestr(DESCRIPTION, json.dumps(asdict(about)))
+        with whole_file(path) as file:
+            file.write(saved.read_bytes())
+
+
+def _answer(asked: Intake) -> dict[str, str]:
+    try:
+        return {"path": str(take_in(asked))}
+    except ConfigError as error:
+        return {"problem": str(error)}
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n" + json.dumps(_answer(Intake(**json.load(sys.stdin)))) + "\n")
