@@ -22,10 +22,10 @@ import heapq
 import json
 import random
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import optuna
@@ -37,7 +37,8 @@ from tlsearch.config.load import parse
 from tlsearch.search.propose.optuna_space import _asking
 from tlsearch.search.propose.searcher import _sampler
 from tlsearch.search.propose.tpe_window import Window
-from tlsearch.search.stop.ray_scheduler import build_scheduler
+from tlsearch.search.stop.rules import rule_of
+from tlsearch.search.stop.rungs import Rungs
 
 EPOCHS = 50
 HOURS = (0.25, 1.0, 4.0, 16.0)
@@ -136,33 +137,27 @@ class Rule:
     seed: int
 
     def __post_init__(self) -> None:
+        self._known: defaultdict[int, dict[int, float]] = defaultdict(dict)
         if self.written in OTHER_RULES:
-            self._scheduler: Any = OTHER_RULES[self.written](EPOCHS)
+            self._rungs = OTHER_RULES[self.written]()
             return
         text = f"{{data: {{kind: digits}}, epochs: {EPOCHS}, seed: {self.seed}}}"
-        config = parse(text, settings=[f"scheduler={self.written}"])
-        self._scheduler = build_scheduler(config, [], {})
+        self._rungs = Rungs(rule_of(parse(text, settings=[f"scheduler={self.written}"])))
 
     def promoted(self, at_least: int = 0) -> int | None:
         """A waiting run that is due, None where there is none or the rule lets none wait."""
-        promote = getattr(self._scheduler, "promote", None)
-        found: int | None = None if promote is None else promote(at_least)
-        return found
+        return self._rungs.promote(at_least)
 
     def waits(self, number: int) -> bool:
         """Whether a run that left its slot may be taken up again."""
-        return number in getattr(self._scheduler, "parked", {})
+        return number in self._rungs.parked
 
     def goes_on(self, number: int, epoch: int, accuracy: float, last: int) -> bool:
         """Whether a run trains another epoch at once; `last` is the last one recorded."""
-        trial = SimpleNamespace(config={"number": number}, trial_id=str(number))
-        result = {"epoch": epoch, "value": accuracy}
-        if epoch < last:
-            kept = self._scheduler.on_trial_result(None, trial, result) == "CONTINUE"
-            if kept:
-                return True
-        self._scheduler.on_trial_complete(None, trial, result)
-        return False
+        known = self._known[number]
+        decision = self._rungs.take(number, epoch, accuracy, known, over=epoch == last)
+        known[epoch] = accuracy
+        return epoch < last and (decision is None or not decision.stopped)
 
 
 def replay(table: Table, ask: Proposals, rule: Rule, workers: int) -> Iterator[tuple[float, float]]:

@@ -20,7 +20,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -121,11 +121,12 @@ class Timed(TruthfulSearch):
         )
         return found
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+    def take(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """An epoch is recorded."""
         began = time.perf_counter()
-        super().on_trial_result(trial_id, result)
+        goes_on = super().take(trial_id, result)
         self.spent["epochs"] += time.perf_counter() - began
+        return goes_on
 
     def on_trial_complete(self, trial_id: str, *arguments: Any, **named: Any) -> None:
         """An end is recorded and announced."""

@@ -61,7 +61,7 @@ def search(config: SearchConfig, newest: int, seed: int) -> tuple[list[float], l
         trial = study.ask()
         point = next(drawn(config, window.now(), study._storage.get_trial(trial._trial_id)))
         seconds.append(time.perf_counter() - began)
-        write(study, trial, point, config.space)
+        write(study._storage, trial._trial_id, point, config.space)
         found.append(quality(point.trial))
         _end(study, trial, found[-1] + NOISE * chance.standard_normal(), rung)
         window.take(study._storage.get_trial(trial._trial_id))

@@ -67,7 +67,6 @@ def test_the_metric_is_said_once(asked):
         "value",
         "max",
     )
-    assert asked.tune_config.scheduler.metric == "value"
 
 
 def test_losers_leave_no_snapshots(asked):

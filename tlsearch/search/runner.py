@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ray.tune import (
     Tuner,
 )
 from ray.tune.execution import tune_controller
-from ray.tune.search import ConcurrencyLimiter, Searcher
+from ray.tune.search import ConcurrencyLimiter
 
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import naming
@@ -30,8 +30,7 @@ from tlsearch.search.cluster.nodes import Watch
 from tlsearch.search.ending import Ending
 from tlsearch.search.ongoing import Search
 from tlsearch.search.propose.searcher import Announce, TruthfulSearch
-from tlsearch.search.stop.promotion_searcher import PromotingSearch
-from tlsearch.search.stop.ray_scheduler import build_scheduler
+from tlsearch.search.stop.ray_scheduler import RungScheduler
 from tlsearch.search.trial.actor import PausingActor, TrialActor
 from tlsearch.search.trial.connected_workplace import connected_workplace
 from tlsearch.search.winner.confirm import Stage
@@ -48,13 +47,8 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
     Everything worth keeping is in the journal and under `trials/` when this returns.
     """
     config, home, ending = search.config, search.home, search.ending
-    promotes = isinstance(config.scheduler, Promotion)
-    kind = PromotingSearch if promotes else TruthfulSearch
     watch = Watch(config.resources)
-    searcher = kind(config, home.journal_file, announce, search.listen, watch.excused)
-    scheduler = build_scheduler(config, searcher.record().trials, searcher.reasons)
-    if isinstance(searcher, PromotingSearch):
-        searcher.follow(scheduler)
+    searcher = TruthfulSearch(config, home.journal_file, announce, search.listen, watch.excused)
     forget_unrecorded(home, searcher.record().trials)
     drop_weights(home, searcher.record())  # what a driver killed between two files left behind
     ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
@@ -63,7 +57,7 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
     if searcher.remaining() > 0 and not _too_late(search):
         tune_config = TuneConfig(
             search_alg=followed,
-            scheduler=scheduler,
+            scheduler=RungScheduler(limited.take),
             num_samples=-1,  # a retried or promoted trial is one more to Ray; the searcher ends
             reuse_actors=True,
             trial_dirname_creator=_folder_name,
@@ -74,7 +68,8 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
                 tune_config=tune_config,
                 run_config=_run_config(home, ending),
             ).fit()
-        if promotes:  # an actor that ended after its last trial was dismissed left its state behind
+        if isinstance(config.scheduler, Promotion):
+            # an actor that ended after its last trial was dismissed left its state behind
             drop_weights(home, searcher.record())
     ending.note_spent()
     return followed.complete
@@ -118,8 +113,9 @@ class ElasticLimiter(ConcurrencyLimiter):
     A journal that cannot be written ends the search: Ray would hide why in a traceback.
     """
 
-    def __init__(self, searcher: Searcher, room: Callable[[], int], ending: Ending) -> None:
-        super().__init__(searcher, max_concurrent=max(1, room()))
+    def __init__(self, trials: TruthfulSearch, room: Callable[[], int], ending: Ending) -> None:
+        super().__init__(trials, max_concurrent=max(1, room()))
+        self._trials = trials
         self._room = room
         self._ending = ending
 
@@ -130,10 +126,11 @@ class ElasticLimiter(ConcurrencyLimiter):
             return super().suggest(trial_id)
         return None
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """The result of an epoch, for the searcher."""
+    def take(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """The result of an epoch, for the searcher; whether the trial goes on."""
         with self._ending.on_full_disk():
-            super().on_trial_result(trial_id, result)
+            return self._trials.take(trial_id, result)
+        return True
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

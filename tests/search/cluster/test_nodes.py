@@ -177,14 +177,14 @@ class Unwritable(Counting):
     def suggest(self, *_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "journal.log")
 
-    on_trial_result = on_trial_complete = suggest
+    take = on_trial_complete = suggest
 
 
 @pytest.mark.parametrize(
     "call",
     [
         lambda one: one.suggest("b"),
-        lambda one: one.on_trial_result("a", {}),
+        lambda one: one.take("a", {}),
         lambda one: one.on_trial_complete("a", {}),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_journal_that_cannot_be_written_ends_the_search_with_its_name(call):
     ending = Ending(None)
     ours = ElasticLimiter(Unwritable(), lambda: 2, ending)
     ours.live_trials.add("a")
-    assert call(ours) is None
+    assert call(ours) in (None, True)  # a trial is not stopped by what its driver's disk does
     assert ending.stop_all()
     assert str(ending.error).startswith("journal.log: No space left on device")
 

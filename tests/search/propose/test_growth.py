@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ from tlsearch.config.load import parse
 from tlsearch.search.propose import searcher
 from tlsearch.search.propose.searcher import TruthfulSearch
 from tlsearch.search.propose.tpe_window import Window
-from tlsearch.search.stop.promotion import PromotingAsha
-from tlsearch.search.stop.ray_scheduler import build_scheduler
+from tlsearch.search.stop.rules import rule_of
+from tlsearch.search.stop.rungs import Rungs
 
 SPACE = """
 data: {kind: digits}
@@ -55,7 +54,7 @@ def calls(function: Callable[[], object]) -> int:
 def one_trial(search: TruthfulSearch, number: int) -> None:
     name = str(number)
     search.suggest(name)
-    search.on_trial_result(name, result(1, number % 7 / 10))
+    search.take(name, result(1, number % 7 / 10))
     search.on_trial_complete(name, result(2, number % 5 / 10))
 
 
@@ -73,19 +72,14 @@ def test_a_trial_costs_no_more_in_a_larger_study(
 
 
 @pytest.mark.parametrize("kind", ["asha", "hyperband", "median", "promotion"])
-def test_a_schedulers_answer_costs_no_more_in_a_larger_study(kind: str) -> None:
-    config = parse(SPACE, settings=[f"scheduler={kind}"])
-    scheduler = build_scheduler(config, [], {})
+def test_a_rules_answer_costs_no_more_in_a_larger_study(kind: str) -> None:
+    rungs = Rungs(rule_of(parse(SPACE, settings=[f"scheduler={kind}"])))
 
     def one(number: int) -> None:
-        trial = SimpleNamespace(config={"number": number}, trial_id=str(number))
-        for epoch in (1, 2):
-            last = result(epoch, number * 37 % 101 / 101)
-            decision = scheduler.on_trial_result(None, trial, last)
-        if decision == "STOP":
-            scheduler.on_trial_complete(None, trial, last)
-        if isinstance(scheduler, PromotingAsha):
-            scheduler.promote()
+        value = number * 37 % 101 / 101
+        rungs.take(number, 1, value, {})
+        rungs.take(number, 2, value, {1: value})
+        rungs.promote()
 
     counted = {number: calls(partial(one, number)) for number in range(LARGE)}
     assert median(counted[n] for n in LARGEST) < 1.2 * median(counted[n] for n in SMALL)

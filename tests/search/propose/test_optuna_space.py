@@ -54,7 +54,7 @@ def train(search: TruthfulSearch, count: int) -> list[TrialConfig]:
     """Propose and end some trials; photos unfrozen is best by far, so that TPE insists on it."""
     found = []
     for _ in range(count):
-        name = str(len(search._completed_trials))
+        name = str(search.remaining())
         suggested = search.suggest(name)
         trial = TrialConfig(**suggested["trial"])
         good = trial.backbone == "photos" and not trial.frozen

@@ -49,8 +49,8 @@ def journal(tmp_path: Path) -> Path:
     search = searcher(path)
     for number in range(12):
         search.suggest(name := str(number))
-        search.on_trial_result(name, result(1, 0.3 + number / 100))
-        search.on_trial_result(name, result(2, 0.5 + number / 100))
+        search.take(name, result(1, 0.3 + number / 100))
+        search.take(name, result(2, 0.5 + number / 100))
         if number == 9:
             for retry in range(RETRIES):
                 search.on_trial_complete(name, None, error=True)
@@ -61,7 +61,7 @@ def journal(tmp_path: Path) -> Path:
         else:
             search.on_trial_complete(name, result(6 if number % 2 else 2, 0.4))
     search.suggest("cut short")
-    search.on_trial_result("cut short", result(1, 0.9))
+    search.take("cut short", result(1, 0.9))
     note(path, {"test": {"trial": 3, "value": 0.5, "images": 4}})
     return path
 

@@ -82,7 +82,7 @@ def test_a_finished_trial_is_complete_with_its_best_epoch(search, heard):
     searcher = search()
     searcher.suggest("a")
     for epoch, value in [(1, 0.4), (2, 0.9), (3, 0.7)]:
-        searcher.on_trial_result("a", result(epoch, value))
+        searcher.take("a", result(epoch, value))
     searcher.on_trial_complete("a", result(6, 0.8))
     (trial,) = [t for t in searcher.study.trials if t.state.is_finished()]
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.9)
@@ -97,16 +97,16 @@ def test_the_digests_of_kept_files_follow_the_trial(search, record, tmp_path):
     searcher = search()
     searcher.suggest("a")
     for epoch, digests in [(1, ("one",)), (2, ("two", "three")), (3, ("two", "three"))]:
-        searcher.on_trial_result("a", result(epoch, kept=kept(*digests)))
+        searcher.take("a", result(epoch, kept=kept(*digests)))
         assert record().trials[0].kept == json.loads(kept(*digests))
     lines = (tmp_path / "journal.log").read_text().splitlines()
     noted = [line for line in lines if '"kept"' in line]
     assert len(noted) == 2  # where they changed, and not in each epoch
     again = search()  # a driver that goes on: another actor begins without a best epoch, ...
     number = again.suggest("b")["number"]
-    again.on_trial_result("b", result(2, kept="{}"))
+    again.take("b", result(2, kept="{}"))
     assert record().trials[number].kept == json.loads(kept("two", "three"))
-    again.on_trial_result("b", result(3, kept=kept("four")))  # ... and repeats one that was noted
+    again.take("b", result(3, kept=kept("four")))  # ... and repeats one that was noted
     again.on_trial_complete("b", result(6, 0.9, kept=kept("five")))
     assert record().trials[number].kept == json.loads(kept("five"))
 
@@ -114,7 +114,7 @@ def test_the_digests_of_kept_files_follow_the_trial(search, record, tmp_path):
 def test_an_epoch_that_went_wrong_keeps_what_was_recorded(search, record):
     searcher = search()
     searcher.suggest("a")
-    searcher.on_trial_result("a", result(1, kept=kept("one")))
+    searcher.take("a", result(1, kept=kept("one")))
     lost = result(2, math.nan, diverged=True, kept=kept("two"))
     searcher.on_trial_complete("a", lost)
     assert record().trials[0].kept == json.loads(kept("one"))
@@ -131,11 +131,11 @@ def test_a_wider_type_of_features_is_told_once_per_backbone_and_recorded(tmp_pat
     for name in ("a", "b", "c"):  # photos, strokes, another
         searcher.suggest(name)
     for name, dtype in (("a", "float32"), ("b", "float16")):
-        searcher.on_trial_result(name, result(1, feature_dtype=dtype))
+        searcher.take(name, result(1, feature_dtype=dtype))
     searcher.on_trial_complete("b", result(6, feature_dtype="float16"))
     again = begun()  # by another driver, which takes up the trial that was cut short
     again.suggest("a")
-    again.on_trial_result("a", result(2, feature_dtype="float32"))
+    again.take("a", result(2, feature_dtype="float32"))
     again.on_trial_complete("a", result(6, feature_dtype="float32"))
     widened = [event for event in told if isinstance(event, FeaturesWidened)]
     assert widened == [FeaturesWidened("photos", "float16", "float32")]
@@ -145,14 +145,17 @@ def test_a_wider_type_of_features_is_told_once_per_backbone_and_recorded(tmp_pat
 
 def test_a_stopped_trial_is_pruned_with_its_last_report(search, heard):
     searcher = search()
-    number = searcher.suggest("a")["number"]
-    searcher.reasons[number] = "stopped at epoch 2: 0.3 < 0.5"
-    searcher.on_trial_result("a", result(1, 0.6))
-    searcher.on_trial_complete("a", result(2, 0.3))
+    for name in ("good", "bad"):
+        searcher.suggest(name)
+    assert searcher.take("good", result(2, 0.5))
+    assert searcher.take("bad", result(1, 0.6))
+    assert not searcher.take("bad", result(2, 0.3))
+    searcher.on_trial_complete("bad", result(2, 0.3))
     (trial,) = [t for t in searcher.study.trials if t.state.is_finished()]
     assert (trial.state, trial.value) == (TrialState.PRUNED, 0.3)
     assert trial.intermediate_values == {1: 0.6, 2: 0.3}
-    assert (heard[0].state, heard[0].reason) == ("stopped", "stopped at epoch 2: 0.3 < 0.5")
+    reason = "stopped at epoch 2: 0.3 < 0.5, place 2 of 2 at rung 2"
+    assert [(trial.state, trial.reason) for trial in heard] == [("stopped", reason)]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,7 @@ def test_a_stopped_trial_is_pruned_with_its_last_report(search, heard):
 def test_a_trial_gone_wrong_is_pruned_and_infeasible(search, heard, last, state):
     searcher = search()
     searcher.suggest("a")
-    searcher.on_trial_result("a", result(1, 0.99))
+    searcher.take("a", result(1, 0.99))
     searcher.on_trial_complete("a", last)
     (trial,) = [t for t in searcher.study.trials if t.state.is_finished()]
     assert trial.state == TrialState.PRUNED
@@ -176,7 +179,7 @@ def test_a_trial_gone_wrong_is_pruned_and_infeasible(search, heard, last, state)
 def test_a_lost_worker_is_a_failed_trial(search, heard):
     searcher = search()
     first = searcher.suggest("first")
-    searcher.on_trial_result("first", result(1, 0.5))
+    searcher.take("first", result(1, 0.5))
     for name in ("first", "second", "third"):
         searcher.on_trial_complete(name, None, error=True)
         assert not heard
@@ -220,7 +223,7 @@ def test_a_search_waits_for_what_runs_and_then_it_is_finished(search):
 def test_a_trial_cut_short_is_not_told_and_comes_first_on_resume(search, record):
     before = search()
     configs = [before.suggest(name) for name in ("a", "b", "c")]
-    before.on_trial_result("b", result(1, 0.7))
+    before.take("b", result(1, 0.7))
     before.on_trial_complete("a", result(6, 0.8))
     assert [t.state for t in record().trials] == ["finished", "unfinished", "unfinished"]
     after = search()
@@ -315,7 +318,7 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(tmp_path, monkeypatch):
         ending.keep_spent(lambda spent_s, note=searcher.note: note({"spent_s": round(spent_s, -2)}))
         for place in range(10):
             searcher.suggest(str(place))
-            searcher.on_trial_result(str(place), result(1, place / 20))
+            searcher.take(str(place), result(1, place / 20))
             searcher.on_trial_complete(str(place), result(6 if place % 3 else 2, place / 20))
             assert not ending.stop_all()
         ending.note_spent()
@@ -329,9 +332,9 @@ def test_later_trials_of_a_backbone_must_have_the_network_that_the_first_one_fou
     """Both baselines have the default weights, of `photos` and of `strokes`."""
     first = search()
     assert "network" not in first.suggest("a")
-    first.on_trial_result("a", result(1, network="p" * 32))
+    first.take("a", result(1, network="p" * 32))
     assert "network" not in first.suggest("b")
-    first.on_trial_result("b", result(1, network="s" * 32))
+    first.take("b", result(1, network="s" * 32))
     networks = {"photos": "p" * 32, "strokes": "s" * 32}
     later = first.suggest("c")
     assert later["network"] == networks[later["trial"]["backbone"]]
@@ -344,8 +347,8 @@ def test_later_trials_of_a_backbone_must_have_the_network_that_the_first_one_fou
 def test_a_trial_that_reported_before_networks_were_noted_is_not_given_one(search, record):
     searcher = search()
     searcher.suggest("a")
-    searcher.on_trial_result("a", result(1))
-    searcher.on_trial_result("a", result(2, network="p" * 32))
+    searcher.take("a", result(1))
+    searcher.take("a", result(2, network="p" * 32))
     assert record().trials[0].network is None
 
 
@@ -359,7 +362,7 @@ def test_a_lost_worker_is_told_with_the_epoch_that_it_had_and_what_comes(tmp_pat
         lambda lost_at: nodes_die[0],
     )
     searcher.suggest("0")
-    searcher.on_trial_result("0", result(2, 0.5))
+    searcher.take("0", result(2, 0.5))
     searcher.on_trial_complete("0", None, error=True)
     nodes_die[0] = False
     for number in range(RETRIES):

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsearch.config.catalog import Direction
 from tlsearch.config.load import parse
 from tlsearch.results.record.journal import read
-from tlsearch.search.stop.promotion import PromotingAsha
-from tlsearch.search.stop.promotion_searcher import PromotingSearch
-from tlsearch.search.stop.ray_scheduler import build_scheduler
+from tlsearch.search.propose.searcher import TruthfulSearch
+from tlsearch.search.stop.rules import Promoting
+from tlsearch.search.stop.rungs import Rungs
 
 EPOCHS = 18
 law = settings(deadline=None, max_examples=60)  # the machine may be busy
@@ -24,16 +25,8 @@ epochs: 18
 """
 
 
-class Trial:
-    """A trial as Ray knows it."""
-
-    def __init__(self, number, trial_id=""):
-        self.config = {"number": number}
-        self.trial_id = trial_id
-
-
-def rungs(direction="max"):
-    return PromotingAsha(direction=direction, epochs=EPOCHS, first_rung=2, reduction=3)
+def rungs(direction=Direction.MAX):
+    return Rungs(Promoting(direction, (2, 6), 3))
 
 
 class Search:
@@ -42,9 +35,7 @@ class Search:
     def __init__(self, journal, trials, value, slots=2, told=None):
         config = parse(SPACE, settings=[f"trials={trials}"])
         self.told = [] if told is None else told
-        self.searcher = PromotingSearch(config, journal, lambda one, record: self.told.append(one))
-        self.scheduler = build_scheduler(config, self.searcher.record().trials, {})
-        self.searcher.follow(self.scheduler)
+        self.searcher = TruthfulSearch(config, journal, lambda one, record: self.told.append(one))
         self.value, self.slots = value, slots
         self.running, self.count, self.begun, self.over = {}, 0, [], False
 
@@ -72,12 +63,9 @@ class Search:
         result = {"epoch": epoch, "value": self.value(number, epoch), "seconds": 1.0 * epoch}
         result |= {"diverged": math.isnan(result["value"]), "failure": None, "pid": 7}
         over = epoch == EPOCHS or result["diverged"]
-        trial = Trial(number)
-        if over or self.scheduler.on_trial_result(None, trial, result) == "STOP":
-            self.scheduler.on_trial_complete(None, trial, result)
+        if over or not self.searcher.take(trial_id, result):
             self.searcher.on_trial_complete(trial_id, result)
         else:
-            self.searcher.on_trial_result(trial_id, result)
             self.running[trial_id] = [number, epoch]
 
     def run(self, steps=10_000):
@@ -94,49 +82,27 @@ def skill(number, epoch):
 
 
 @law
-@given(st.lists(st.floats(0, 1), max_size=30), st.sampled_from(["max", "min"]))
+@given(st.lists(st.floats(0, 1), max_size=30), st.sampled_from(Direction))
 def test_only_the_top_third_ever_leaves_a_rung(values, direction):
-    scheduler, left = rungs(direction), set()
+    found, left = rungs(direction), set()
     for number, value in enumerate(values):
-        trial, result = Trial(number), {"epoch": 2, "value": value, "failure": None}
-        if scheduler.on_trial_result(None, trial, result) == "STOP":
-            scheduler.on_trial_complete(None, trial, result)
-        else:
+        if not found.take(number, 2, value, {}).stopped:
             left.add(number)
-        while (due := scheduler.promote()) is not None:
+        while (due := found.promote()) is not None:
             left.add(due)
-        best = sorted(range(number + 1), key=lambda n: values[n], reverse=direction == "max")
+        best = sorted(
+            range(number + 1), key=lambda n: values[n], reverse=direction is Direction.MAX
+        )
         third = (number + 1) // 3
         worst = values[best[third - 1]] if third else None
-        beats = max if direction == "max" else min
         top = {n for n in best[:third] if values[n] != worst}
         assert top <= left
-        assert set(scheduler.parked) | left == set(range(number + 1))
-        assert third == 0 or beats(values[number], worst) == worst or number in left
+        assert set(found.parked) | left == set(range(number + 1))
+        assert third == 0 or not direction.better(values[number], worst) or number in left
 
 
 def test_the_first_at_a_rung_waits_where_asha_would_let_it_go_on():
-    scheduler = rungs()
-    result = {"epoch": 2, "value": 0.9, "failure": None}
-    assert scheduler.on_trial_result(None, Trial(0), result) == "STOP"
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_no_number_is_stopped_and_never_waits(value):
-    scheduler = rungs()
-    result = {"epoch": 2, "value": value}
-    assert scheduler.on_trial_result(None, Trial(0), result) == "STOP"
-    scheduler.on_trial_complete(None, Trial(0), result)
-    assert not scheduler.parked
-    assert not scheduler.rungs[2]
-
-
-@pytest.mark.parametrize("extra", [{}, {"diverged": True}])
-def test_one_that_ends_itself_at_a_rung_counts_there_and_never_waits(extra):
-    scheduler = rungs()
-    scheduler.on_trial_complete(None, Trial(0), {"epoch": 2, "value": 0.9, **extra})
-    assert not scheduler.parked
-    assert scheduler.rungs[2] == ({} if extra else {0: 0.9})
+    assert rungs().take(0, 2, 0.9, {}).stopped
 
 
 def test_a_search_ends_with_every_trial_told_once(tmp_path):

@@ -31,9 +31,6 @@ class Trials(Searcher):
         self.running.add(trial_id)
         return {"number": trial_id}
 
-    def on_trial_result(self, trial_id, result):
-        assert trial_id in self.running
-
     def on_trial_complete(self, trial_id, result=None, error=False):
         self.running.remove(trial_id)
         self.ended.append(trial_id)

@@ -13,6 +13,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.storages import BaseStorage
 
 from tlsearch.config.dimension import Choices, Range
 from tlsearch.config.schema import SearchConfig
@@ -216,11 +217,10 @@ def _asking(
     return ask
 
 
-def write(study: optuna.Study, trial: optuna.Trial, point: Point, space: Space) -> None:
+def write(storage: BaseStorage, trial_id: int, point: Point, space: Space) -> None:
     """Give an Optuna trial the parameters of a point."""
-    known = trial.params
+    known = storage.get_trial_params(trial_id)
     for name, value in point.parameters.items():
         found = distribution(name, getattr(space, name))
         if found is not None and name not in known:
-            internal = found.to_internal_repr(value)
-            study._storage.set_trial_param(trial._trial_id, name, internal, found)
+            storage.set_trial_param(trial_id, name, found.to_internal_repr(value), found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlsearch.results.record.journal import State
+from tlsearch.search.stop.decision import Decision
 
 RETRIES = 3  # times that a trial is taken up again after its worker or node was lost
 LOST = (
@@ -23,9 +24,9 @@ class Outcome:
 
 
 def judge(
-    result: Mapping[str, Any] | None, error: bool, epochs: int, stop_reason: str | None
+    result: Mapping[str, Any] | None, error: bool, epochs: int, stopped: Decision | None
 ) -> Outcome:
-    """The outcome of a trial with its last result; `stop_reason` is the scheduler's, if any."""
+    """The outcome of a trial with its last result; `stopped` is the rule's decision, if any."""
     if error or result is None:
         return Outcome("failed", LOST, feasible=False)
     if result.get("failure") is not None:
@@ -38,4 +39,4 @@ def judge(
     if result.get("gave_up"):
         reason = f"ended itself at epoch {result['epoch']}: no better value for its patience"
         return Outcome("finished", reason)
-    return Outcome("stopped", stop_reason or f"stopped at epoch {result['epoch']}")
+    return Outcome("stopped", str(stopped or f"stopped at epoch {result['epoch']}"))

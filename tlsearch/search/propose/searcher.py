@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from tlsearch.config.scheduler import rungs_of
 from tlsearch.config.schema import SearchConfig
@@ -37,10 +36,13 @@ from tlsearch.results.record.journal import (
     read_trial,
 )
 from tlsearch.search.propose.duplicates import Tried
-from tlsearch.search.propose.optuna_space import drawn, novel, parameters_of, place, write
+from tlsearch.search.propose.optuna_space import drawn, novel, parameters_of, write
 from tlsearch.search.propose.outcome import RETRIES, Outcome, judge
 from tlsearch.search.propose.reopen import enqueue_baselines, opened
 from tlsearch.search.propose.tpe_window import Window
+from tlsearch.search.stop.decision import Decision
+from tlsearch.search.stop.rules import rule_of
+from tlsearch.search.stop.rungs import Rungs
 
 # What every result of a trial carries; Tune aborts a search on a result without its metric.
 METRIC = "value"
@@ -60,12 +62,15 @@ def unheard(event: object) -> None:
     """Listen to nothing."""
 
 
-class TruthfulSearch(OptunaSearch):
-    """Ray's OptunaSearch, told by epoch, by outcome, and from a journal that outlives it.
+class TruthfulSearch(Searcher):
+    """Optuna's study of a search as Ray's searcher, told by epoch, by outcome, and from a journal.
 
-    Stock OptunaSearch tells a stopped trial as complete and never records its last report; here
+    Ray's own OptunaSearch tells a stopped trial as complete and never records its last report; here
     it is pruned with that report, a diverged or failed one is pruned and infeasible, and one that
-    the search's own end cut short is not told at all: `resume` takes it up again.
+    the search's own end cut short is not told at all: `resume` takes it up again. Neither is one
+    that is parked at a rung, until no promotion can reach it: once every trial of the study has
+    begun, none runs and none is due, the best of each rung goes on, so that the best is trained to
+    its last epoch; then those that still wait are told as stopped.
     `excused` says of the time (`time.monotonic`) at which a worker was lost whether its node was:
     such a loss is not held against the trial. `announce` hears of every trial that has come to its
     end, with the standings then; `listen` of proposals and epochs. No event costs more in a study
@@ -80,43 +85,35 @@ class TruthfulSearch(OptunaSearch):
         listen: Listen = unheard,
         excused: Callable[[float], bool] = lambda lost_at: False,
     ) -> None:
+        super().__init__(metric=METRIC, mode=str(config.direction))
         mend(journal)
-        storage = open_storage(journal)
-        super().__init__(
-            space=partial(place, config),
-            metric=METRIC,
-            mode=str(config.direction),
-            sampler=_sampler(config.seed),
-            storage=storage,
-            study_name=opened(config, storage).study_name,
+        self._storage = open_storage(journal)
+        self.study = opened(config, self._storage)
+        self._id = partial(
+            self._storage.get_trial_id_from_study_id_trial_number,
+            self._storage.get_study_id_from_name(self.study.study_name),
         )
-        self._config = config
-        self._announce = announce
-        self._listen = listen
-        self._rungs = rungs_of(config.scheduler, config.epochs)
-        self.reasons: dict[int, str] = {}  # filled by the scheduler: why it stopped a trial
+        self._config, self._announce, self._listen = config, announce, listen
         known = self.study.get_trials(deepcopy=False)
-        if known:  # a sampler begun anew would propose once more what it proposed at first
-            self.study.sampler = _sampler(config.seed + len(known))
-        self._unfinished = deque(t._trial_id for t in known if t.state == TrialState.RUNNING)
-        self._running: set[str] = set()
+        # a sampler begun anew would propose once more what it proposed at first
+        self.study.sampler = _sampler(config.seed + len(known))
+        record = self.record()
+        self._rungs = Rungs(rule_of(config), record.trials)
+        self._marks = rungs_of(config.scheduler, config.epochs)
+        self._stopped: dict[int, Decision] = {}
+        cut_short = (t.number for t in record.trials if t.state == "unfinished")
+        self._unfinished = deque(n for n in cut_short if n not in self._rungs.parked)
+        self._running: dict[str, Trial] = {}  # by Ray's ids
         self._excused = excused
         self._losses: defaultdict[int, list[float]] = defaultdict(list)
         self._tried = Tried((t.number, tried) for t in known if (tried := _recorded(t)))
         self._began = sum(t.state != TrialState.WAITING for t in known)
-        record = self.record()
         self._standings = Standings.of(record)
         self._networks = networks(record.trials)
         self._widened = {t.config["backbone"] for t in record.trials if t.widened}
         self._window = Window(self.study)
         if not known:
             enqueue_baselines(self.study, config)
-
-    @property
-    def study(self) -> optuna.Study:
-        """The Optuna study behind this searcher."""
-        study: optuna.Study = self._ot_study
-        return study
 
     def record(self) -> StudyRecord:
         """The study as it stands, without reading the journal again."""
@@ -128,15 +125,18 @@ class TruthfulSearch(OptunaSearch):
         return self._config.trials - self._standings.ended
 
     def suggest(self, trial_id: str) -> Any:
-        """The next configuration: trials cut short or lost first, then what was not tried yet; None
-        while all have begun and one that runs may yet be lost; then FINISHED.
+        """The next configuration: promoted trials first, then those cut short or lost, then what
+        was not tried yet; None while only a running trial can change what is due; then FINISHED.
         """
-        if trial_id not in self._ot_trials and not self._unfinished and self._all_began():
-            return None if self._running else Searcher.FINISHED
-        self._running.add(trial_id)
-        if trial_id not in self._ot_trials:
-            self._ot_trials[trial_id] = self._next()
-        trial = self._ot_trials[trial_id]
+        number = self._rungs.promote()
+        if number is None and not self._unfinished and self._began >= self._config.trials:
+            if self._running:
+                return None
+            number = self._rungs.promote(at_least=1)
+            if number is None:
+                self._dismiss()
+                return Searcher.FINISHED
+        trial = self._running[trial_id] = self._next(number)
         if trial.number not in self._tried:
             self._tried.add(trial.number, self._propose(trial))
         proposal = self._tried[trial.number].to_json()
@@ -145,44 +145,55 @@ class TruthfulSearch(OptunaSearch):
         known = {} if network is None else {NETWORK: network}
         return {"number": trial.number, "trial": proposal, **known}
 
-    def _next(self) -> Trial:
-        """A trial that was cut short or lost, else a new one."""
-        if self._unfinished:
-            return Trial(self.study, self._unfinished.popleft())
-        self._began += 1
-        return self.study.ask()
+    def _next(self, promoted: int | None) -> Trial:
+        """The promoted trial, else one that was cut short or lost, else a new one."""
+        if promoted is None and not self._unfinished:
+            self._began += 1
+            return self.study.ask()
+        number = self._unfinished.popleft() if promoted is None else promoted
+        return Trial(self.study, self._id(number))
 
     def _propose(self, trial: Trial) -> TrialConfig:
-        draws = drawn(self._config, self._window.now(), self._frozen(trial))
-        point = novel(self._config, draws, self._tried)
-        write(self.study, trial, point, self._config.space)
+        frozen = self._frozen(trial)
+        point = novel(self._config, drawn(self._config, self._window.now(), frozen), self._tried)
+        write(self._storage, self._id(trial.number), point, self._config.space)
         if point.replica_of is not None:
             trial.set_user_attr("replica_of", point.replica_of)
         trial.set_user_attr("config", json.dumps(point.trial.to_json()))
         return point.trial
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Record the value of an epoch."""
-        self._record(trial_id, result)
+    def take(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Record the value of an epoch; whether the trial goes on."""
+        trial = self._running.get(trial_id)
+        if trial is not None:
+            self._take(trial, result, over=False)
+        return trial is None or trial.number not in self._stopped
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell Optuna what became of the trial, unless its worker was lost and it is retried."""
-        self._running.discard(trial_id)
-        trial = self._ot_trials.get(trial_id)
-        if trial is None or trial_id in self._completed_trials:
-            return
-        if error and self._retried(trial):
-            self._completed_trials.add(trial_id)
+        """Tell Optuna what became of the trial, unless it is parked, or its worker was lost and it
+        is retried.
+        """
+        trial = self._running.pop(trial_id, None)
+        if trial is None or (error and self._retried(trial)):
             return
         if result is not None and result.get("fatal"):
             return  # it says nothing of the configuration: `resume` takes the trial up again
         if result is not None:
-            self._record(trial_id, result)
-        outcome = judge(result, error, self._config.epochs, self.reasons.get(trial.number))
-        self._tell(trial, outcome, result or {})
-        self._completed_trials.add(trial_id)
+            self._take(trial, result, over=True)
+        stopped = self._stopped.pop(trial.number, None)
+        if result is not None and trial.number in self._rungs.parked:
+            _note(trial, noted(result))
+            return
+        self._tell(trial, judge(result, error, self._config.epochs, stopped), result or {})
+
+    def _dismiss(self) -> None:
+        """Tell of every trial that still waits at a rung that it was stopped there."""
+        for decision in self._rungs.dismiss():
+            trial = Trial(self.study, self._id(decision.trial))
+            worker = trial.user_attrs.get("worker", "")
+            self._tell(trial, Outcome("stopped", str(decision)), {"worker": worker})
 
     def _retried(self, trial: Trial) -> bool:
         """Put a trial whose worker was lost first in line, unless too many were on nodes that live.
@@ -195,11 +206,8 @@ class TruthfulSearch(OptunaSearch):
         epoch = max(self._frozen(trial).intermediate_values, default=0)
         self._listen(WorkerLost(trial.number, epoch, left=excused[-1], retried=retried))
         if retried:
-            self._unfinished.appendleft(trial._trial_id)
+            self._unfinished.appendleft(trial.number)
         return retried
-
-    def _all_began(self) -> bool:
-        return self._began >= self._config.trials
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Add facts of the study as a whole to the journal."""
@@ -216,21 +224,28 @@ class TruthfulSearch(OptunaSearch):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the record."""
 
-    def _record(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        trial = self._ot_trials[trial_id]
-        known = self._frozen(trial).intermediate_values  # of epochs that a resumed trial repeats
-        sound = result.get("failure") is None and not result.get("diverged")
+    def _take(self, trial: Trial, result: Mapping[str, Any], over: bool) -> None:
+        """Have the rule decide on a sound epoch, and record it, unless a resumed trial repeats it.
+
+        A trial that is `over` is not decided on any more.
+        """
+        if result.get("failure") is not None or result.get("diverged"):
+            return
+        self._note_kept(trial, json.loads(result.get(KEPT, "{}")))
+        known = self._frozen(trial).intermediate_values
         epoch, value = result[TIME_ATTR], result[METRIC]
-        if sound:
-            self._note_kept(trial, json.loads(result.get(KEPT, "{}")))
-        if sound and epoch not in known:
-            if not known:
-                self._note_network(trial, result.get(NETWORK))
-            trial.report(value, epoch)
-            if self._tried[trial.number].ranks(epoch):
-                self._standings.report(trial.number, value)
-            self._listen(EpochReported(trial.number, epoch, value, epoch in self._rungs))
-            self._tell_widened(trial, result.get(FEATURE_DTYPE))
+        decision = self._rungs.take(trial.number, epoch, value, known, over)
+        if decision is not None and decision.stopped:
+            self._stopped[trial.number] = decision
+        if epoch in known:
+            return
+        if not known:
+            self._note_network(trial, result.get(NETWORK))
+        trial.report(value, epoch)
+        if self._tried[trial.number].ranks(epoch):
+            self._standings.report(trial.number, value)
+        self._listen(EpochReported(trial.number, epoch, value, epoch in self._marks))
+        self._tell_widened(trial, result.get(FEATURE_DTYPE))
 
     def _tell_widened(self, trial: Trial, found: str | None) -> None:
         """Note and tell, once, of a backbone whose activations do not fit into the study's type."""
@@ -255,9 +270,7 @@ class TruthfulSearch(OptunaSearch):
             trial.set_user_attr(KEPT, kept)
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
-        notes = {"outcome": outcome.state, "reason": outcome.reason}
-        for name, value in {**notes, **noted(result)}.items():
-            trial.set_user_attr(name, value)
+        _note(trial, {"outcome": outcome.state, "reason": outcome.reason, **noted(result)})
         if not outcome.feasible:
             trial.set_constraint("sound", 1.0)
         if parameters_of(self._tried[trial.number], self._config.space) is None:
@@ -273,11 +286,16 @@ class TruthfulSearch(OptunaSearch):
         self._standings.end(read_trial(told))
         self._announce(read_trial(told), self._standings)
 
-    def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
-        return self.study._storage.get_trial(trial._trial_id)
+    def _frozen(self, trial: Trial) -> FrozenTrial:
+        return self._storage.get_trial(self._id(trial.number))
 
 
-def _recorded(trial: optuna.trial.FrozenTrial) -> TrialConfig | None:
+def _note(trial: Trial, notes: Mapping[str, Any]) -> None:
+    for name, value in notes.items():
+        trial.set_user_attr(name, value)
+
+
+def _recorded(trial: FrozenTrial) -> TrialConfig | None:
     """The configuration of a trial, None where its driver died before it had one."""
     noted = trial.user_attrs.get("config")
     return None if noted is None else TrialConfig(**json.loads(noted))

@@ -1,4 +1,4 @@
-"""What a scheduler decided of a trial, and on what grounds."""
+"""What a stopping rule decided of a trial, and on what grounds."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from tlsearch.config.catalog import Direction
 class Decision:
     """To stop a trial or to let it go on, on comparing its value with others' at an epoch.
 
-    `cutoff` is None where nobody had come before it; `seen` counts the trials compared, `place`
-    says where among them this one stood, in words.
+    `cutoff` is None where there was nothing to compare with; `seen` counts the trials compared,
+    `place` says in words where this one stands among them.
     """
 
     trial: int
@@ -23,9 +23,9 @@ class Decision:
     direction: Direction
 
     def __str__(self) -> str:
-        if self.cutoff is None:
-            return f"went on at epoch {self.epoch}: {self.value:.4g}, {self.place}"
         what = "stopped" if self.stopped else "went on"
+        if self.cutoff is None:
+            return f"{what} at epoch {self.epoch}: {self.value:.4g}, {self.place}"
         values = f"{self.value:.4g} {self._sign} {self.cutoff:.4g}"
         return f"{what} at epoch {self.epoch}: {values}, {self.place}"
 
@@ -33,5 +33,5 @@ class Decision:
     def _sign(self) -> str:
         if self.stopped and self.value == self.cutoff:  # of equals the earlier trial is promoted
             return "="
-        worse, otherwise = ("<", ">=") if self.direction == "max" else (">", "<=")
+        worse, otherwise = ("<", ">=") if self.direction is Direction.MAX else (">", "<=")
         return worse if self.stopped else otherwise

@@ -1,54 +1,24 @@
-"""The scheduler that a search asks for, knowing what the journal knows."""
+"""Ray's scheduler of a search: it hands each result on and answers what the searcher says."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from tlsearch.config.scheduler import Asha, Hyperband, Median, Promotion
-from tlsearch.config.schema import SearchConfig
-from tlsearch.results.record.journal import TrialRecord
-from tlsearch.search.stop.halving import ExplainedHalving
-from tlsearch.search.stop.median import ExplainedMedian
-from tlsearch.search.stop.promotion import PromotingAsha
 
+class RungScheduler(FIFOScheduler):
+    """The one way of a trial's results into the study.
 
-def build_scheduler(
-    config: SearchConfig, history: Iterable[TrialRecord], reasons: dict[int, str]
-) -> TrialScheduler:
-    """The scheduler of a search; `reasons` receives, by trial number, why it stopped a trial."""
-    scheduler = _empty(config, reasons)
-    if scheduler is None:
-        return FIFOScheduler()
-    scheduler.rebuild(history)
-    return scheduler
+    Ray shows a result to its scheduler first, and to its searcher only where the trial goes on.
+    Here `take` (Ray's id of the trial, result) records it and says whether the trial goes on. The
+    last result of a trial that ended itself Ray shows to the searcher alone.
+    """
 
+    def __init__(self, take: Callable[[str, Mapping[str, Any]], bool]) -> None:
+        super().__init__()
+        self._take = take
 
-def _empty(
-    config: SearchConfig, reasons: dict[int, str]
-) -> ExplainedHalving | ExplainedMedian | PromotingAsha | None:
-    asked = config.scheduler
-    if isinstance(asked, Asha | Hyperband):
-        return ExplainedHalving(
-            direction=config.direction,
-            epochs=config.epochs,
-            first_rung=asked.first_rung,
-            reduction=asked.reduction,
-            reasons=reasons,
-            brackets=asked.brackets if isinstance(asked, Hyperband) else 1,
-            seed=config.seed,
-        )
-    if isinstance(asked, Median):
-        return ExplainedMedian(
-            direction=config.direction,
-            grace=asked.grace,
-            min_trials=asked.min_trials,
-            reasons=reasons,
-        )
-    if isinstance(asked, Promotion):
-        return PromotingAsha(
-            direction=config.direction,
-            epochs=config.epochs,
-            first_rung=asked.first_rung,
-            reduction=asked.reduction,
-        )
-    return None
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Continue, or stop the trial."""
+        goes_on = self._take(trial.trial_id, result)
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)

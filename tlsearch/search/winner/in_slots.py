@@ -78,11 +78,6 @@ class FollowedSearch(Searcher):
             self._ending.fail(error)
         return self._ending.error is None
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """The result of an epoch; a run has none but its last."""
-        if trial_id not in self._running:
-            self._trials.on_trial_result(trial_id, result)
-
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:

@@ -1,4 +1,4 @@
-"""Which scheduler a search gets, and the laws that hold for every one of them."""
+"""The stopping rules against Ray's own, and the laws that hold for every one of them."""
 
 import math
 from types import SimpleNamespace
@@ -7,47 +7,57 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule
+from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule
 
+from tlsearch.config.catalog import Direction
 from tlsearch.config.load import parse
-from tlsearch.config.scheduler import KINDS
+from tlsearch.config.scheduler import KINDS, rungs
 from tlsearch.results.record.journal import TrialRecord
-from tlsearch.search.stop.halving import ExplainedHalving
-from tlsearch.search.stop.median import ExplainedMedian
-from tlsearch.search.stop.promotion import PromotingAsha
-from tlsearch.search.stop.ray_scheduler import build_scheduler
+from tlsearch.search.stop.ray_scheduler import RungScheduler
+from tlsearch.search.stop.rules import rule_of
+from tlsearch.search.stop.rungs import Rungs
 
 EPOCHS = 18
 law = settings(deadline=None, max_examples=60)  # the machine may be busy
 STOPPING = ("asha", "hyperband", "median")
 
 
-def build(kind, direction="max", seed=0, reasons=None, history=()):
+def rule(kind, direction="max", seed=0, epochs=EPOCHS):
     metric = {"max": "accuracy", "min": "loss"}[direction]
-    asked = [f"scheduler={kind}", f"epochs={EPOCHS}", f"metric={metric}", f"seed={seed}"]
-    config = parse("data: {kind: digits}", settings=asked)
-    return build_scheduler(config, history, {} if reasons is None else reasons)
+    asked = [f"scheduler={kind}", f"epochs={epochs}", f"metric={metric}", f"seed={seed}"]
+    return rule_of(parse("data: {kind: digits}", settings=asked))
+
+
+def build(kind, direction="max", seed=0, history=()):
+    return Rungs(rule(kind, direction, seed), history)
 
 
 class trial:  # noqa: N801 - reads as a function where it is used
-    """A trial as Ray knows it: hashable, named by Ray, our number in its configuration."""
+    """A trial as Ray knows it: hashable, with an id and a configuration."""
 
     def __init__(self, number):
         self.config = {"number": number}
         self.trial_id = f"ray-{number}"
 
 
-def play(scheduler, curves, first=0):
+def play(rungs, curves, first=0, told=None):
     """Run trials one after another until each is stopped; gives the epochs they reached."""
-    return dict(_reached(scheduler, n, curve) for n, curve in enumerate(curves, start=first))
+    return {
+        number: _reached(rungs, number, curve, [] if told is None else told)
+        for number, curve in enumerate(curves, start=first)
+    }
 
 
-def _reached(scheduler, number, curve):
+def _reached(rungs, number, curve, told):
+    known = {}
     for epoch, value in enumerate(curve, start=1):
-        result = {"epoch": epoch, "value": value}
-        if scheduler.on_trial_result(None, trial(number), result) == "STOP":
-            break
-    return number, epoch
+        decision = rungs.take(number, epoch, value, known)
+        known[epoch] = value
+        if decision is not None:
+            told.append(decision)
+            if decision.stopped:
+                break
+    return epoch
 
 
 def play_stock(stock, curves):
@@ -112,22 +122,21 @@ def test_rebuilt_from_the_journal_it_decides_on_as_it_would_have(kind, drawn, di
     assert state(resumed) == state(unbroken)
 
 
-@pytest.mark.parametrize("kind", STOPPING)
-@pytest.mark.parametrize("extra", [{}, {"diverged": True}])
-def test_a_trial_that_ends_itself_is_known_as_the_journal_knows_it(kind, extra):
-    live, last = build(kind), 6
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trial_that_ends_itself_leaves_its_value_as_the_journal_knows_it(kind):
+    live, last, known = build(kind), 6, {}
     for epoch in range(1, last):
-        live.on_trial_result(None, trial(0), {"epoch": epoch, "value": 0.5})
-    live.on_trial_complete(None, trial(0), {"epoch": last, "value": 0.5, **extra})
-    known = dict.fromkeys(range(1, last + (not extra)), 0.5)
-    journal = [TrialRecord(0, "finished", {}, known)]
+        live.take(0, epoch, 0.5, known)
+        known[epoch] = 0.5
+    live.promote(at_least=1)  # where it waited at a rung before
+    assert live.take(0, last, 0.5, known, over=True) is None
+    journal = [TrialRecord(0, "finished", {}, {**known, last: 0.5})]
     assert state(live) == state(build(kind, history=journal))
+    assert not live.parked
 
 
-def state(scheduler):
-    if isinstance(scheduler, ExplainedMedian):
-        return {number: values for number, values in scheduler.values.items() if values}
-    return scheduler.brackets
+def state(found):
+    return {rung: order for rung, order in found.orders.items() if order}
 
 
 @settings(deadline=None, max_examples=20)
@@ -154,45 +163,51 @@ def test_stock_hyperband_draws_brackets_from_numpys_global_state():
 @law
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10**6))
 def test_a_trials_bracket_is_a_function_of_seed_and_number(seed, number):
-    assert build("hyperband", seed=seed).bracket_of(number) == build(
-        "hyperband", seed=seed
-    ).bracket_of(number)
+    one, other = (rule("hyperband", seed=seed).bracket(number) for _ in range(2))
+    assert one == other
 
 
 def test_brackets_begin_a_rung_later_each_and_the_longest_takes_most_trials():
-    scheduler = build("hyperband")
-    assert [[rung for rung, _ in rungs] for rungs in scheduler.brackets] == [
-        [18, 6, 2],
-        [18, 6],
-        [18],
-    ]
-    counts = np.bincount([scheduler.bracket_of(number) for number in range(1000)])
+    found = rule("hyperband")
+    compared = {
+        found.bracket(n): [epoch for epoch in range(EPOCHS + 1) if found.rung(n, epoch)]
+        for n in range(100)
+    }
+    assert compared == {0: [2, 6, 18], 1: [6, 18], 2: [18]}
+    counts = np.bincount([found.bracket(number) for number in range(1000)])
     assert counts[0] > counts[1] > counts[2] > 30  # 665, 245 and 90 are expected
 
 
 def test_there_are_no_more_brackets_than_rungs():
-    config = parse("{data: {kind: digits}, epochs: 9, scheduler: hyperband}")
-    assert len(build_scheduler(config, [], {}).brackets) == 2
+    assert rule("hyperband", epochs=9).brackets == 2
 
 
-def test_the_first_rung_stands_where_it_was_asked_for():
-    assert [milestone for milestone, _ in build("asha").brackets[0]] == [18, 6, 2]
+@pytest.mark.parametrize("first", [2, 5])
+@pytest.mark.parametrize("reduction", [2, 3, 4])
+@pytest.mark.parametrize("epochs", [1, 3, 9, 18, 27])
+def test_rungs_are_those_of_rays_own(first, reduction, epochs):
+    stock = AsyncHyperBandScheduler("epoch", "value", "max", epochs, min(first, epochs), reduction)
+    milestones = [milestone for milestone, _ in reversed(stock._brackets[0]._rungs)]
+    assert list(rungs(first, reduction, epochs)) == milestones
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("kind", STOPPING)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_number_is_stopped_and_leaves_no_trace(kind, value):
-    scheduler, untouched = build(kind), build(kind)
-    result = {"epoch": 2, "value": value}
-    assert scheduler.on_trial_result(None, trial(0), result) == "STOP"
-    assert state(scheduler) == state(untouched)
+    found = build(kind)
+    decision = found.take(0, 2, value, {})
+    assert decision.stopped
+    assert str(decision) == f"stopped at epoch 2: {value}, which is no number"
+    assert not state(found)
+    assert not found.parked
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("kind", STOPPING)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_number_in_the_journal_is_left_out(kind, value):
-    history = [TrialRecord(0, "diverged", {}, {1: value, 2: value})]
-    assert state(build(kind, history=history)) == state(build(kind))
+    found = build(kind, history=[TrialRecord(0, "unfinished", {}, {1: value, 2: value})])
+    assert not state(found)
+    assert not found.parked
 
 
 def test_stock_asha_lets_what_is_no_number_train_on():
@@ -204,28 +219,30 @@ def test_stock_asha_lets_what_is_no_number_train_on():
         assert stock.on_trial_result(None, trial(number), result) == "CONTINUE"
 
 
+def reasons(found, curves, first=0):
+    """Why trials were stopped, by number."""
+    play(found, curves, first, told := [])
+    return {decision.trial: str(decision) for decision in told if decision.stopped}
+
+
 def test_asha_says_why():
-    reasons = {}
-    play(build("asha", reasons=reasons), [[0.9] * 17, [0.8] * 17, [0.7] * 17])
-    assert reasons == {
+    assert reasons(build("asha"), [[0.9] * 17, [0.8] * 17, [0.7] * 17]) == {
         1: "stopped at epoch 2: 0.8 < 0.9, place 2 of 2 at rung 2",
         2: "stopped at epoch 2: 0.7 < 0.8667, place 3 of 3 at rung 2",
     }
 
 
 def test_hyperband_says_in_which_bracket():
-    reasons = {}
-    scheduler = build("hyperband", reasons=reasons)
-    first, second = [n for n in range(100) if scheduler.bracket_of(n) == 1][:2]
-    play(scheduler, [[0.9] * 17], first)
-    play(scheduler, [[0.8] * 17], second)
-    assert reasons == {second: "stopped at epoch 6: 0.8 < 0.9, place 2 of 2 at rung 6 of bracket 1"}
+    first, second = [n for n in range(100) if rule("hyperband").bracket(n) == 1][:2]
+    found = build("hyperband")
+    assert reasons(found, [[0.9] * 17], first) == {}
+    assert reasons(found, [[0.8] * 17], second) == {
+        second: "stopped at epoch 6: 0.8 < 0.9, place 2 of 2 at rung 6 of bracket 1"
+    }
 
 
 def test_the_median_rule_says_why():
-    reasons = {}
-    play(build("median", "min", reasons=reasons), [[0.1] * 17, [0.2] * 17, [0.3] * 17, [0.4] * 17])
-    assert reasons == {
+    assert reasons(build("median", "min"), [[0.1 * n] * 17 for n in range(1, 5)]) == {
         3: "stopped at epoch 2: 0.4 > 0.2, best value against the median of 3 trials' means"
     }
 
@@ -233,41 +250,35 @@ def test_the_median_rule_says_why():
 @law
 @given(curves, directions)
 @pytest.mark.parametrize("kind", STOPPING)
-def test_every_decision_is_kept_with_its_grounds(kind, drawn, direction):
-    reasons = {}
-    scheduler = build(kind, direction, reasons=reasons)
-    play(scheduler, drawn)
-    stops = {d.trial: str(d) for d in scheduler.decisions if d.stopped}
-    assert stops == reasons
-    for decision in scheduler.decisions:
-        better = max if direction == "max" else min
-        held = decision.cutoff is None or better(decision.value, decision.cutoff) == decision.value
-        assert held != decision.stopped
+def test_every_decision_bears_out_its_grounds(kind, drawn, direction):
+    play(build(kind, direction), drawn, told=(told := []))
+    for decision in told:
         assert decision.seen >= 1
+        worse = decision.cutoff is not None and Direction(direction).better(
+            decision.cutoff, decision.value
+        )
+        assert worse == decision.stopped
 
 
 def test_going_on_has_its_sentence_too():
-    scheduler = build("asha")
-    play(scheduler, [[0.5] * 3, [0.8] * 3])
-    assert [str(decision) for decision in scheduler.decisions] == [
+    play(build("asha"), [[0.5] * 3, [0.8] * 3], told=(told := []))
+    assert [str(decision) for decision in told] == [
         "went on at epoch 2: 0.5, place 1 of 1 at rung 2",
         "went on at epoch 2: 0.8 >= 0.5, place 1 of 2 at rung 2",
     ]
 
 
-@pytest.mark.parametrize("kind", STOPPING)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_trial_that_repeats_epochs_is_not_counted_twice(kind):
     values = {1: 0.1, 2: 0.2, 3: 0.3}
-    scheduler = build(kind, history=[TrialRecord(0, "unfinished", {}, values)])
-    before = repr(state(scheduler))
-    for epoch in values:
-        result = {"epoch": epoch, "value": 0.9}
-        assert scheduler.on_trial_result(None, trial(0), result) == "CONTINUE"
-    assert repr(state(scheduler)) == before
+    found = build(kind, history=[TrialRecord(0, "unfinished", {}, values)])
+    before = repr(state(found))
+    assert [found.take(0, epoch, 0.9, values) for epoch in values] == [None] * 3
+    assert repr(state(found)) == before
 
 
 def test_the_median_rule_never_pauses_a_trial():
-    """Stock pauses where few can be compared and others wait; a pause loses unsaved epochs."""
+    """Ray's own pauses where few can be compared and others wait: that loses unsaved epochs."""
 
     class Waiting:
         def get_live_trials(self):
@@ -276,32 +287,17 @@ def test_the_median_rule_never_pauses_a_trial():
     result = {"epoch": 3, "value": 0.5}
     stock = MedianStoppingRule("epoch", "value", "max", 2)
     assert stock.on_trial_result(Waiting(), trial(0), result) == "PAUSE"
-    assert build("median").on_trial_result(Waiting(), trial(0), result) == "CONTINUE"
+    assert build("median").take(0, 3, 0.5, {}) is None
 
 
-@law
-@given(curves)
-@pytest.mark.parametrize("kind", STOPPING)
-def test_time_is_the_epoch_whatever_ray_counts(kind, drawn):
-    """`training_iteration` begins anew where a trial was taken up without Ray's checkpoint."""
-    expected = play(build(kind), drawn)
-    scheduler, reached = build(kind), {}
-    for number, curve in enumerate(drawn):
-        for epoch, value in enumerate(curve, start=1):
-            reached[number] = epoch
-            result = {"epoch": epoch, "value": value, "training_iteration": 1 + epoch % 3}
-            if scheduler.on_trial_result(None, trial(number), result) == "STOP":
-                break
-    assert reached == expected
+def test_ray_stops_a_trial_where_the_study_says_so():
+    seen = []
 
+    def take(trial_id, result):
+        seen.append((trial_id, result["epoch"]))
+        return result["epoch"] < 2
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_has_its_scheduler(kind):
-    expected = {
-        "asha": ExplainedHalving,
-        "hyperband": ExplainedHalving,
-        "median": ExplainedMedian,
-        "promotion": PromotingAsha,
-        "none": FIFOScheduler,
-    }
-    assert type(build(kind)) is expected[kind]
+    scheduler = RungScheduler(take)
+    answers = [scheduler.on_trial_result(None, trial(7), {"epoch": e}) for e in (1, 2)]
+    assert answers == ["CONTINUE", "STOP"]
+    assert seen == [("ray-7", 1), ("ray-7", 2)]

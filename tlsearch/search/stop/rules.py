@@ -1,0 +1,230 @@
+"""The stopping rules: what a trial's place at a rung means for it, as functions of plain values."""
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from tlsearch.config.catalog import Direction
+from tlsearch.config.scheduler import Hyperband, Median, Promotion, Unstopped, rungs
+from tlsearch.config.schema import SearchConfig
+from tlsearch.search.stop.decision import Decision
+
+Place = tuple[float, int]  # at a rung: the direction's key of a value, and the trial's number
+Rung = tuple[int, int]  # bracket, epoch
+Curve = Mapping[int, float]  # epoch -> value of one trial
+
+
+class Rule(Protocol):
+    """A stopping rule without state: a decision depends on its arguments alone."""
+
+    @property
+    def direction(self) -> Direction:
+        """Which values are better."""
+
+    @property
+    def parks(self) -> bool:
+        """Whether a stopped trial waits at its rung: one that comes under `last` goes on."""
+
+    def rung(self, trial: int, epoch: int) -> Rung | None:
+        """The rung that a trial reaches at an epoch, None where it is not compared."""
+
+    def entry(self, curve: Curve, epoch: int) -> float:
+        """The value that a trial with this curve leaves at the rung of an epoch."""
+
+    def decide(
+        self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]
+    ) -> Decision | None:
+        """What to do with a trial that has come to a rung; None where too few can be compared.
+
+        `order` holds the places of all trials that reached the rung, this one included, best first.
+        """
+
+    def last(self, order: Sequence[Place], at_least: int = 0) -> Place | None:
+        """The last place that leaves a rung where trials wait, None where none does."""
+
+
+@dataclass(frozen=True)
+class TrainAll:
+    """Every trial trains to its last epoch: none is compared."""
+
+    direction: Direction
+    parks = False
+
+    def rung(self, trial: int, epoch: int) -> Rung | None:
+        """None at every epoch."""
+
+    def entry(self, curve: Curve, epoch: int) -> float:
+        """The value, which no rung takes up."""
+        return curve[epoch]
+
+    def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> None:
+        """Nothing."""
+
+    def last(self, order: Sequence[Place], at_least: int = 0) -> None:
+        """None: no trial waits."""
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Asynchronous successive halving: a trial below a percentile of those before it is stopped.
+
+    Decides as Ray's AsyncHyperBandScheduler: the first trial at a rung goes on. With several
+    brackets it is asynchronous Hyperband; a trial's bracket is a function of (seed, trial number),
+    where Ray draws it from NumPy's global state.
+    """
+
+    direction: Direction
+    marks: tuple[int, ...]  # the rungs' epochs, ascending
+    reduction: int
+    brackets: int = 1
+    seed: int = 0
+    parks = False
+
+    def bracket(self, trial: int) -> int:
+        """The bracket of a trial: each begins a rung later; more rungs make it more likely."""
+        if self.brackets == 1:
+            return 0
+        likely = np.exp([float(len(self.marks) - skipped) for skipped in range(self.brackets)])
+        draw = np.random.default_rng([self.seed, trial])
+        return int(draw.choice(self.brackets, p=likely / likely.sum()))
+
+    def rung(self, trial: int, epoch: int) -> Rung | None:
+        """The rung of an epoch at which the trial's bracket compares."""
+        if epoch not in self.marks:
+            return None
+        bracket = self.bracket(trial)
+        return (bracket, epoch) if epoch in self.marks[bracket:] else None
+
+    def entry(self, curve: Curve, epoch: int) -> float:
+        """The value at the rung's epoch."""
+        return curve[epoch]
+
+    def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> Decision:
+        """Stop a trial that is worse than the cutoff of those that came before it."""
+        bracket, epoch = rung
+        key = self.direction.key(curve[epoch])
+        before = [-one for one, other in order if other != trial]
+        share = (1 - 1 / self.reduction) * 100
+        cutoff = -float(np.percentile(before, share)) if before else None
+        of = f" of bracket {bracket}" if self.brackets > 1 else ""
+        place = 1 + bisect.bisect_left(order, (key, -1))
+        return Decision(
+            trial=trial,
+            epoch=epoch,
+            value=curve[epoch],
+            cutoff=None if cutoff is None else self.direction.key(cutoff),
+            seen=len(order),
+            place=f"place {place} of {len(order)} at rung {epoch}{of}",
+            stopped=cutoff is not None and key > cutoff,
+            direction=self.direction,
+        )
+
+    def last(self, order: Sequence[Place], at_least: int = 0) -> None:
+        """None: no trial waits."""
+
+
+@dataclass(frozen=True)
+class Promoting:
+    """ASHA that parks a trial at a rung until it is among the top 1/reduction there.
+
+    Li et al., "A System for Massively Parallel Hyperparameter Tuning", algorithm 2.
+    """
+
+    direction: Direction
+    marks: tuple[int, ...]  # the rungs' epochs, ascending; none is the last epoch
+    reduction: int
+    parks = True
+
+    def rung(self, trial: int, epoch: int) -> Rung | None:
+        """The rung of an epoch; all trials share one bracket."""
+        return (0, epoch) if epoch in self.marks else None
+
+    def entry(self, curve: Curve, epoch: int) -> float:
+        """The value at the rung's epoch."""
+        return curve[epoch]
+
+    def last(self, order: Sequence[Place], at_least: int = 0) -> Place | None:
+        """The last place that leaves a rung, None where none does; of equals the earlier trial is
+        ahead. `at_least` as many leave it, however few reached it.
+        """
+        leave = min(max(len(order) // self.reduction, at_least), len(order))
+        return order[leave - 1] if leave else None
+
+    def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> Decision:
+        """Stop a trial that is not among the top; the cutoff is the last one that would leave."""
+        epoch, own = rung[1], (self.direction.key(curve[rung[1]]), trial)
+        last, cutoff = self.last(order), self.last(order, at_least=1)
+        assert cutoff is not None, "the trial itself reached the rung"
+        return Decision(
+            trial=trial,
+            epoch=epoch,
+            value=curve[epoch],
+            cutoff=self.direction.key(cutoff[0]),
+            seen=len(order),
+            place=f"place {1 + bisect.bisect_left(order, own)} of {len(order)} at rung {epoch}",
+            stopped=last is None or own > last,
+            direction=self.direction,
+        )
+
+
+@dataclass(frozen=True)
+class BelowMedian:
+    """Stop a trial whose best value is worse than the median of the others' means up to its epoch.
+
+    Decides as Ray's MedianStoppingRule, but lets a trial go on where too few others can be
+    compared: Ray would pause it, and a paused trial loses the epochs since its last checkpoint.
+    """
+
+    direction: Direction
+    grace: int
+    min_trials: int
+    parks = False
+
+    def rung(self, trial: int, epoch: int) -> Rung | None:
+        """Every epoch from the grace epoch on."""
+        return (0, epoch) if epoch >= self.grace else None
+
+    def entry(self, curve: Curve, epoch: int) -> float:
+        """The mean from the grace epoch to this one."""
+        return float(np.mean([curve[at] for at in curve if self.grace <= at <= epoch]))
+
+    def decide(
+        self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]
+    ) -> Decision | None:
+        """Compare the trial's best value, the warm-up's apart, with the others' means."""
+        means = [key for key, other in order if other != trial]
+        if len(means) < self.min_trials:
+            return None
+        median = self.direction.key(float(np.median(means)))
+        value = self.direction.best(value for at, value in curve.items() if at > 0)
+        return Decision(
+            trial=trial,
+            epoch=rung[1],
+            value=value,
+            cutoff=median,
+            seen=len(means),
+            place=f"best value against the median of {len(means)} trials' means",
+            stopped=self.direction.better(median, value),
+            direction=self.direction,
+        )
+
+    def last(self, order: Sequence[Place], at_least: int = 0) -> None:
+        """None: no trial waits."""
+
+
+def rule_of(config: SearchConfig) -> Rule:
+    """The rule that a configuration asks for."""
+    asked, way = config.scheduler, config.direction
+    if isinstance(asked, Unstopped):
+        return TrainAll(way)
+    if isinstance(asked, Median):
+        return BelowMedian(way, asked.grace, asked.min_trials)
+    marks = rungs(asked.first_rung, asked.reduction, config.epochs)
+    if isinstance(asked, Promotion):
+        below = tuple(epoch for epoch in marks if epoch < config.epochs)
+        return Promoting(way, below, asked.reduction)
+    brackets = min(asked.brackets, len(marks)) if isinstance(asked, Hyperband) else 1
+    return Halving(way, marks, asked.reduction, brackets, config.seed)

@@ -1,0 +1,93 @@
+"""What the trials of a study hold at their rungs, and what its rule decides of each."""
+
+import bisect
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tlsearch.results.record.journal import TrialRecord
+from tlsearch.search.stop.decision import Decision
+from tlsearch.search.stop.rules import Curve, Place, Rule, Rung
+
+
+class Rungs:
+    """The rungs of a study under one rule, rebuilt from its journal.
+
+    Here alone is known what a rule need not care for: epochs that a resumed trial repeats, values
+    that are no number, the last value of a trial that ended itself, and which trials are parked.
+    """
+
+    def __init__(self, rule: Rule, history: Iterable[TrialRecord] = ()) -> None:
+        self._rule = rule
+        self.orders: defaultdict[Rung, list[Place]] = defaultdict(list)  # best first
+        self._waiting: defaultdict[Rung, list[Place]] = defaultdict(list)  # the parked ones
+        self.parked: dict[int, tuple[Rung, float]] = {}  # where, with which value
+        for trial in history:
+            self._rebuild(trial)
+
+    def _rebuild(self, trial: TrialRecord) -> None:
+        """Take up what the journal knows; an unfinished trial whose last epoch is a rung waits."""
+        curve = {epoch: value for epoch, value in trial.values.items() if math.isfinite(value)}
+        last = None
+        for epoch in sorted(curve):
+            last = self._enter(trial.number, epoch, curve)
+        if self._rule.parks and trial.state == "unfinished" and last is not None:
+            self._park(trial.number, last, curve[last[1]])
+
+    def take(
+        self, trial: int, epoch: int, value: float, before: Curve, over: bool = False
+    ) -> Decision | None:
+        """Take up the value of an epoch; the decision on the trial, None where there is none.
+
+        `before` are the trial's values so far. A trial that is `over` only leaves its value.
+        """
+        if epoch in before:
+            return None
+        if not math.isfinite(value):
+            direction, place = self._rule.direction, "which is no number"
+            return Decision(trial, epoch, value, None, 0, place, True, direction)
+        curve = {**before, epoch: value}
+        rung = self._enter(trial, epoch, curve)
+        if rung is None or over:
+            return None
+        decision = self._rule.decide(trial, curve, rung, self.orders[rung])
+        if self._rule.parks and decision is not None and decision.stopped:
+            self._park(trial, rung, value)
+        return decision
+
+    def promote(self, at_least: int = 0) -> int | None:
+        """The parked trial to go on with, of the last rung that has one; None where none is due.
+
+        `at_least` as many leave each rung, however few reached it.
+        """
+        for rung in sorted(self._waiting, reverse=True):
+            last, waiting = self._rule.last(self.orders[rung], at_least), self._waiting[rung]
+            if last is not None and waiting and waiting[0] <= last:
+                number = waiting.pop(0)[1]
+                del self.parked[number]
+                return number
+        return None
+
+    def dismiss(self) -> list[Decision]:
+        """Why each parked trial is never taken up again; none waits any more."""
+        found = [
+            self._rule.decide(trial, {rung[1]: value}, rung, self.orders[rung])
+            for trial, (rung, value) in self.parked.items()
+        ]
+        self.parked, self._waiting = {}, defaultdict(list)
+        return [decision for decision in found if decision is not None]
+
+    def _enter(self, trial: int, epoch: int, curve: Curve) -> Rung | None:
+        """Put what a trial holds at an epoch into its rung: in order, so that nobody sorts them."""
+        rung = self._rule.rung(trial, epoch)
+        if rung is not None:
+            bisect.insort(self.orders[rung], self._place(trial, self._rule.entry(curve, epoch)))
+        return rung
+
+    def _park(self, trial: int, rung: Rung, value: float) -> None:
+        """A trial waits at its rung."""
+        self.parked[trial] = rung, value
+        bisect.insort(self._waiting[rung], self._place(trial, value))
+
+    def _place(self, trial: int, value: float) -> Place:
+        return self._rule.direction.key(value), trial
