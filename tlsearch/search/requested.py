@@ -13,6 +13,7 @@ from tlsearch.base.errors import DataError
 from tlsearch.base.files import absolute, disk_error, whole_file
 from tlsearch.config.extras import require_formats
 from tlsearch.config.load import from_mapping, load
+from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.image_size import proposed_px
 from tlsearch.data.kinds.npz import require_images, require_labels
@@ -46,10 +47,11 @@ def requested(
 
 def validate(space: Space, settings: Sequence[str] = ()) -> SearchConfig:
     """The checked configuration; ConfigError also where this machine, which would export the
-    winner, lacks a package for it.
+    winner, lacks a package for it, or the memory for one of its networks.
     """
     config = requested(space, settings)
     require_formats(config.export)
+    require_memory(config)
     return config
 
 

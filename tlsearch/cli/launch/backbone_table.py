@@ -8,12 +8,13 @@ from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
 from tlsearch.config.catalog import Backbone, backbones
 from tlsearch.config.networks.lookup import full_name, row_of
+from tlsearch.config.networks.network_memory import needed_bytes
 from tlsearch.config.spelling import one_of
 
 if TYPE_CHECKING:
     from tlsearch.training.network.cut_costs import CutCost
 
-COLUMNS = ("backbone", "px", "min", "layers", "GMACs", "M params", "top-1", "input")
+COLUMNS = ("backbone", "px", "min", "layers", "GMACs", "params", "GB", "top-1", "input")
 
 
 def chosen(
@@ -104,6 +105,7 @@ def _plain(row: Backbone) -> dict[str, Any]:
         "family": row.family,
         "image_px": row.image_px,
         "min_px": row.min_px,
+        "max_px": row.max_px,
         "layers": row.layers,
         "blocks": row.anatomy.blocks,
         "block": row.anatomy.block,
@@ -111,6 +113,7 @@ def _plain(row: Backbone) -> dict[str, Any]:
         "first_trainable": row.anatomy.least(),
         "multiply_adds": row.multiply_adds,
         "parameters": row.parameters,
+        "memory_bytes": needed_bytes(row, row.image_px),
         "top1": row.published and row.published.top1,
         "top1_source": row.published and row.published.source,
         "preprocessing": _preprocessing(row),
@@ -127,7 +130,8 @@ def _cells(row: Backbone) -> list[str]:
         str(row.min_px),
         str(row.layers),
         _billions(row),
-        _millions(row),
+        f"{_millions(row)}M",
+        f"{needed_bytes(row, row.image_px) / 1e9:.1f}",
         "-" if row.published is None else f"{row.published.top1}%",
         _preprocessing(row),
     ]

@@ -109,13 +109,17 @@ def validate(
         ),
     ] = None,
 ) -> None:
-    """Check a search space, and this machine's packages for it; print it as it would run."""
+    """Check a search space, and this machine's packages and memory for it; print it as it would
+    run.
+    """
     from tlsearch.cli.launch.picture_check import show_images
     from tlsearch.config.extras import require_formats
     from tlsearch.config.load import dump, load
+    from tlsearch.config.networks.network_memory import require_memory
 
     config = load(space, set_ or [])
     require_formats(config.export)
+    require_memory(config)
     if data or samples is not None:
         show_images(config, samples)
     else:
@@ -154,7 +158,8 @@ def backbones(
     """List the backbones that a search space can name, or the cuts of one.
 
     `px` is the size that each was made for, `min` the least; GMACs are billion multiply-adds of
-    one image of `px`, parameters those without the top. `top-1` is the published accuracy on
+    one image of `px`, parameters those without the top; GB is the least memory in which all of it
+    trains on 32 images of `px` at a time. `top-1` is the published accuracy on
     ImageNet (`--format json` says who publishes it); where there is none, the weights were
     pretrained on something else and ship with tlsearch. `input` is the preprocessing that comes
     with a backbone: tf (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. Of

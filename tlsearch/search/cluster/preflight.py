@@ -9,6 +9,7 @@ from typing import Any
 from tlsearch.base.errors import ClusterError, last_line
 from tlsearch.config.catalog import DIGEST_DIGITS, OWN, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.node_checks import (
@@ -32,10 +33,12 @@ DOWNLOAD_S = 900.0
 def require_ready(config: SearchConfig, home: StudyDirectory) -> None:
     """Raise ClusterError, before anything is trained, where a node could not train a trial.
 
-    Nothing is asked where the driver's node is the only one: it has what the driver has.
+    Where the driver's node is the only one it has what the driver has; ConfigError where its memory
+    does not suffice for a network.
     """
     nodes = [node for node in nodes_up() if not node.leaving]
     if {node.id for node in nodes} <= {here()}:
+        require_memory(config)
         return
     problems = list(_looked_at(config, home, nodes))
     if not problems:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Unforeseen
@@ -28,6 +29,7 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     """
     config = config.anchored()
     require_weight_files(config)
+    require_memory(config)
     at_a_time = slots(config.resources, _here())
     seen = survey(config)
     device = device_here(config)

@@ -1,0 +1,50 @@
+"""The memory that training a network takes at least, by its row alone."""
+
+from tlsearch.base.errors import ConfigError
+from tlsearch.base.machine import memory_bytes
+from tlsearch.config.catalog import Backbone
+from tlsearch.config.dimension import Range
+from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.schema import SearchConfig
+from tlsearch.config.spelling import file_name
+
+NUMBER_BYTES = 4
+# Of each weight: as it is, as it was loaded, and its gradient with a moment of the optimizer, or as
+# a constant of the frozen pass.
+COPIES = 4
+# Of an image in a step of training: from 1 number per 1,000 multiply-adds (VGG, ViT) to 20.
+KEPT_PER_MULTIPLY_ADD = 1 / 1000
+IMAGES = 32  # in a step, where nobody says
+
+
+def needed_bytes(row: Backbone, image_px: int, images: int = IMAGES) -> int:
+    """What a process needs at least to train the whole network on so many images at a time; with 0
+    images, to keep it frozen.
+    """
+    scale = (image_px / row.image_px) ** 2
+    kept = images * row.multiply_adds * scale * KEPT_PER_MULTIPLY_ADD
+    return NUMBER_BYTES * int(COPIES * row.parameters + kept)
+
+
+def require_memory(config: SearchConfig, held: int | None = None) -> None:
+    """Raise ConfigError where this machine's memory, `held` bytes, cannot hold a network."""
+    held = memory_bytes() if held is None else held
+    batches, px = config.space.batch_size, config.data.image_px
+    least = int(batches.low) if isinstance(batches, Range) else min(batches.values)
+    images = least if _whole(config) else 0
+    problems = [
+        f"space.backbone: {file_name(name)} needs at least {needed / 1e9:.0f} GB of memory at "
+        f"{px} px, and this machine has {held / 1e9:.0f} GB: choose a smaller one (tlsearch "
+        "backbones --max-params), or unfreeze fewer layers, or give a smaller batch_size or "
+        "image_px"
+        for name in config.space.backbone.values
+        if (needed := needed_bytes(row_of(name), px, images)) > held
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _whole(config: SearchConfig) -> bool:
+    """Whether a trial may train the whole network; what fewer layers keep is not known."""
+    depths = [config.space.unfrozen_layers, config.space.unfrozen_blocks]
+    return any(depth is not None and depth.admits("all") for depth in depths)
