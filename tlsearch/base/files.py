@@ -78,6 +78,15 @@ def absolute(path: Path) -> Path:
         raise ConfigError([f"found {path}, but there is no home directory for ~ in it"]) from None
 
 
+Stamp = tuple[int, int, int]  # inode, bytes, and nanoseconds of the last change
+
+
+def stamp(path: Path) -> Stamp:
+    """What tells a file from the one that was there before, or from itself before a change."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def parse_json(text: str | bytes) -> Any:
     """JSON that others wrote; ValueError for any text that is none, and for numbers beyond all."""
     try:

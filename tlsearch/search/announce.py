@@ -14,7 +14,7 @@ from tlsearch.results.live.progress import ended, lines, trial_ended
 from tlsearch.results.rank.perfect import is_perfect, reason
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import SPENT, TrialRecord, read
+from tlsearch.results.record.journal import SPENT, TrialRecord
 from tlsearch.search.ongoing import Search
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ class EachEnd:
 
 def so_far(home: StudyDirectory) -> tuple[int, float]:
     """How many trials of a study ended, and the seconds that it took."""
-    if not home.journal_file.is_file():
+    if not home.journal.begun:
         return 0, 0.0
-    record = read(home.journal_file)
+    record = home.journal.record()
     return ended(record.trials), record.facts.get(SPENT, 0.0)
 
 

@@ -23,7 +23,7 @@ from tlsearch.results.rank.confirmation import Winner, winner
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import table
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord, read
+from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord
 from tlsearch.results.record.study_file import damaged_config
 from tlsearch.results.remote.copies import fetched, more
 from tlsearch.results.report.comparison import compare as compare_places
@@ -82,7 +82,7 @@ class Study:
 
     def record(self) -> StudyRecord:
         """Everything that the journal holds."""
-        return read(self.home.journal_file)
+        return self.home.journal.record()
 
     def leaderboard(self) -> "pd.DataFrame":
         """The trials, ranked, as a pandas table."""

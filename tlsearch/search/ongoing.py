@@ -10,7 +10,7 @@ from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Listen
 from tlsearch.results.live.progress import ended
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import StudyRecord, note, read
+from tlsearch.results.record.journal import StudyRecord
 
 if TYPE_CHECKING:
     from tlsearch.search.ending import Ending
@@ -31,20 +31,14 @@ class Search:
     slots: int = 1
     device: DeviceProfile = CPU_PROFILE
 
-    @property
-    def begun(self) -> bool:
-        """Whether there is a journal."""
-        return self.home.journal_file.is_file()
-
     def record(self) -> StudyRecord:
         """What the journal holds; no trial before the first one."""
-        if not self.begun:
-            return StudyRecord(self.config.direction, ())
-        return read(self.home.journal_file)
+        journal = self.home.journal
+        return journal.record() if journal.begun else StudyRecord(self.config.direction, ())
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Add facts of the study as a whole to the journal."""
-        note(self.home.journal_file, facts)
+        self.home.journal.note(facts)
 
     @property
     def ended(self) -> int:

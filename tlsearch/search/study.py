@@ -164,7 +164,7 @@ def _trials_and_winner(search: Search) -> None:
 
         confirmed = _run(search, begin)
         _note_networks(search)
-        if baselines is not None and search.begun:
+        if baselines is not None and search.home.journal.begun:
             with phase("measuring baselines"):
                 search.note({"baselines": baselines.scores()})
         if not search.ending.cut_short:

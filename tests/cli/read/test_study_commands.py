@@ -10,7 +10,6 @@ import pytest
 from tlsearch.cli.read.study_tables import over
 from tlsearch.results.rank.leaderboard import COLUMN_HELP
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import note
 
 Said = tuple[int, str, str]
 
@@ -60,10 +59,8 @@ def test_studies_are_compared_a_line_each(say: Callable[..., Said], study: Path)
 def test_a_compared_test_score_names_its_metric(
     say: Callable[..., Said], study: Path, named: dict[str, str], shown: str
 ) -> None:
-    note(
-        StudyDirectory(study).journal_file,
-        {"test": {"trial": 0, "value": 0.5, "images": 4, **named}},
-    )
+    test = {"trial": 0, "value": 0.5, "images": 4, **named}
+    StudyDirectory(study).journal.note({"test": test})
     _, out, _ = say("compare", study, "--format", "md")
     assert out.splitlines()[2].split(" | ")[5] == f"{shown} 0.5000"
 

@@ -16,9 +16,9 @@ from tlsearch.base.errors import RecordError
 from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import (
     STUDY_NAME,
+    Journal,
     TrialRecord,
     mend,
-    note,
     open_storage,
     read,
 )
@@ -58,7 +58,7 @@ def journal(tmp_path: Path) -> Path:
     study.tell(study.ask(), state=TrialState.FAIL)
     study.ask().report(0.2, 1)
     study.enqueue_trial({"dropout": 0.1})
-    note(path, {"test": TEST})
+    Journal(path).note({"test": TEST})
     return path
 
 
@@ -135,7 +135,7 @@ def test_a_mended_journal_is_written_on(journal: Path) -> None:
     mend(journal)
     study = optuna.load_study(storage=open_storage(journal), study_name=STUDY_NAME)
     tell(study, "finished", 0.9)
-    note(journal, {"test": TEST})
+    Journal(journal).note({"test": TEST})
     record = read(journal)
     told = next(trial for trial in record.trials if trial.best(Direction.MAX) == (1, 0.9))
     assert (told.state, len(record.trials)) == ("finished", 7)

@@ -9,7 +9,7 @@ from tlsearch.base.errors import RecordError
 from tlsearch.base.links import append_only, read_plain
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import mend, note, open_storage, read
+from tlsearch.results.record.journal import Journal, mend, open_storage, read
 from tlsearch.results.record.predictions import load_predictions
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import travels
@@ -68,7 +68,7 @@ def test_a_file_that_is_a_link_is_not_read(home, away, name):
     assert caught.value.exit_code == 4
 
 
-@pytest.mark.parametrize("call", [mend, open_storage, lambda path: note(path, {"a": 1})])
+@pytest.mark.parametrize("call", [mend, open_storage, lambda path: Journal(path).note({"a": 1})])
 def test_a_journal_that_is_a_link_is_not_written(home, away, call):
     linked(home.journal_file, away / "there")
     before = (away / "there").read_bytes()

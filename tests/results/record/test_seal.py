@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tlsearch.base.errors import RecordError
-from tlsearch.results.record.journal import note, read
+from tlsearch.results.record.journal import Journal, read
 from tlsearch.results.record.seal import SEAL, seal
 
 EARLIER = Path(__file__).parents[2] / "earlier_studies" / "finished" / "journal.log"
@@ -38,7 +38,7 @@ def test_a_value_changed_after_the_end_shows(journal: Path) -> None:
 
 
 def test_a_driver_that_goes_on_adds_lines_and_seals_them_at_its_end(journal: Path) -> None:
-    note(journal, {"spent_s": 99.0})
+    Journal(journal).note({"spent_s": 99.0})
     assert read(journal).facts["spent_s"] == 99.0
     seal(journal)
     journal.write_bytes(journal.read_bytes().replace(b"99.0", b"98.0"))

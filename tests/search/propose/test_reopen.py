@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from tlsearch.config.load import parse
 from tlsearch.results.rank.standings import ranked
-from tlsearch.results.record.journal import mend, newest_name, note, open_storage, read
+from tlsearch.results.record.journal import Journal, mend, newest_name, open_storage, read
 from tlsearch.search.propose.outcome import RETRIES
 from tlsearch.search.propose.reopen import opened
 from tlsearch.search.propose.searcher import TruthfulSearch
@@ -62,7 +62,7 @@ def journal(tmp_path: Path) -> Path:
             search.on_trial_complete(name, result(6 if number % 2 else 2, 0.4))
     search.suggest("cut short")
     search.take("cut short", result(1, 0.9))
-    note(path, {"test": {"trial": 3, "value": 0.5, "images": 4}})
+    Journal(path).note({"test": {"trial": 3, "value": 0.5, "images": 4}})
     return path
 
 
@@ -170,7 +170,7 @@ def test_a_driver_killed_anywhere_while_it_moves_the_trials_loses_none(journal: 
 
 def test_facts_go_to_the_newest_study(journal: Path) -> None:
     searcher(journal, WIDER)
-    note(journal, {"spent_s": 3.0})
+    Journal(journal).note({"spent_s": 3.0})
     assert read(journal).facts == {
         "test": {"trial": 3, "value": 0.5, "images": 4},
         "spent_s": 3.0,

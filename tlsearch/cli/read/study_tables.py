@@ -14,7 +14,6 @@ from tlsearch.config.location import Place
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import read
 from tlsearch.results.record.seal import at_its_end
 from tlsearch.results.report.readable_table import LEAST_FIRST, readable
 from tlsearch.results.report.selection import Selection
@@ -30,7 +29,7 @@ LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
 
 def show(home: StudyDirectory, view: Selection | None = None) -> None:
     """Print the verdict of a study, its leaderboard, and what to know beside it."""
-    about, record = home.read_about(), read(home.journal_file)
+    about, record = home.read_about(), home.journal.record()
     context = ranking_context(record, about, home.best)
     table = named_rows(rows(record, context), at_work(home))
     said = verdict(record, about, table, context).text()
@@ -52,7 +51,7 @@ def write(
     """Write the leaderboard to `out`, text to stdout where that is None."""
     from tlsearch.base.files import write_text
 
-    about, record = home.read_about(), read(home.journal_file)
+    about, record = home.read_about(), home.journal.record()
     if form == "parquet":
         from tlsearch.results.report.text import write_parquet
 
@@ -140,7 +139,7 @@ def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> An
     from tlsearch.cli.tables import rich_table, too_wide
     from tlsearch.results.live.progress import ended
 
-    about, record = home.read_about(), read(home.journal_file)
+    about, record = home.read_about(), home.journal.record()
     context = ranking_context(record, about, home.best)
     table = named_rows(rows(record, context), running=True)
     grid = readable(record, about["config"]["metric"], context, view, table)

@@ -1,17 +1,18 @@
 """The study directory: which file is where, and who may write it."""
 
 import contextlib
+import functools
 import platform
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from filelock import FileLock, Timeout
 
 from tlsearch.base.errors import ConfigError, RecordError
-from tlsearch.base.files import absolute, write_text
+from tlsearch.base.files import Stamp, absolute, stamp, write_text
 from tlsearch.base.leftovers import sweep
 from tlsearch.base.links import inside, refuse_link
 from tlsearch.base.machine import machine
@@ -19,6 +20,9 @@ from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.results.record.kept_files import BEST, RESUME
 from tlsearch.results.record.predictions import PREDICTIONS
 from tlsearch.results.record.study_file import read_study_file
+
+if TYPE_CHECKING:
+    from tlsearch.results.record.journal import Journal
 
 PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seconds
@@ -37,6 +41,14 @@ class StudyDirectory:
         self.url = url  # where the study is, if this is a local copy of one in a bucket
         self.study_file = self.root / "study.yaml"
         self.journal_file = self.root / "journal.log"
+        self._about: tuple[Stamp, dict[str, Any]] | None = None
+
+    @functools.cached_property
+    def journal(self) -> "Journal":
+        """The journal, which this object parses once; imports Optuna."""
+        from tlsearch.results.record.journal import Journal
+
+        return Journal(self.journal_file)
 
     @property
     def trials(self) -> Path:
@@ -174,9 +186,14 @@ class StudyDirectory:
             raise RecordError(f"{self.study_file}: {why}") from error
 
     def read_about(self) -> dict[str, Any]:
-        """Read study.yaml; raises RecordError where it is missing or damaged."""
+        """What study.yaml holds, read again only where it changed; RecordError where it is missing
+        or damaged.
+        """
         self.require()
-        return read_study_file(self.study_file)
+        now = stamp(self.study_file)
+        if self._about is None or self._about[0] != now:
+            self._about = now, read_study_file(self.study_file)
+        return self._about[1]
 
 
 def versions() -> dict[str, str]:

@@ -1,9 +1,10 @@
 """The record of a study: an Optuna journal, read and written here alone."""
 
+import contextlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tlsearch.base.errors import RecordError
+from tlsearch.base.files import Stamp, stamp
 from tlsearch.base.links import read_plain, refuse_link
 from tlsearch.config.catalog import Direction
 from tlsearch.config.trial_config import first_ranked_epoch
@@ -129,11 +131,22 @@ def open_storage(path: Path) -> JournalStorage:
 
     A writer holds the study directory's lock and calls `mend` first; a reader needs neither.
     """
+    return _opened(path)[1]
+
+
+def _opened(path: Path) -> tuple[JournalFile, JournalStorage]:
     refuse_link(path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = JournalFile(path)
+    with _naming_damage(file):
+        return file, JournalStorage(file)
+
+
+@contextlib.contextmanager
+def _naming_damage(file: JournalFile) -> Iterator[None]:
+    """Have a damaged line raise RecordError, with its place."""
     try:
-        return JournalStorage(file)
+        yield
     except DAMAGE as error:
         raise file.damaged(error) from error
 
@@ -151,19 +164,57 @@ def mend(path: Path) -> int:
     return len(data) - whole
 
 
-def note(path: Path, facts: Mapping[str, Any]) -> None:
-    """Add facts of the study as a whole, such as its test score; the driver alone calls it."""
-    study = _newest(open_storage(path))
-    for name, value in facts.items():
-        study.set_user_attr(name, value)
+class Journal:
+    """The journal of a study, parsed once: each later reading parses only the lines added since.
+
+    It is read from its beginning again where another file took its place, or it did not only grow.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: Stamp | None = None
+        self._opened: tuple[JournalFile, JournalStorage] | None = None
+        self._record: StudyRecord | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a journal yet."""
+        return self.path.is_file()
+
+    def record(self) -> StudyRecord:
+        """What it holds, also while its search runs; RecordError where it cannot be read."""
+        if not self.begun:
+            raise RecordError(f"{self.path}: no journal there; the study has not begun")
+        now = stamp(self.path)
+        if self._record is None or now != self._stamp:
+            file, storage = self._storage(now)
+            with _naming_damage(file):
+                self._record = _record(self.path, storage)
+            self._stamp = now
+        return self._record
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Add facts of the study as a whole, such as its test score; the driver alone calls it."""
+        _, storage = self._storage(stamp(self.path))
+        study = _newest(storage)
+        for name, value in facts.items():
+            study.set_user_attr(name, value)
+
+    def _storage(self, now: Stamp) -> tuple[JournalFile, JournalStorage]:
+        grown = self._stamp is not None and self._stamp[0] == now[0] and self._stamp[1] < now[1]
+        if self._opened is None or not (grown or self._stamp == now):
+            require_sealed(self.path)
+            self._opened = _opened(self.path)
+            self._stamp = now
+        return self._opened
 
 
 def read(path: Path) -> StudyRecord:
-    """Read a journal, also while its search runs; raises RecordError where it cannot be read."""
-    if not path.is_file():
-        raise RecordError(f"{path}: no journal there; the study has not begun")
-    require_sealed(path)
-    storage = open_storage(path)
+    """What a journal holds, for a caller that reads it once."""
+    return Journal(path).record()
+
+
+def _record(path: Path, storage: JournalStorage) -> StudyRecord:
     if not storage.get_all_studies():
         raise RecordError(f"{path}: the journal is empty; the study has not begun")
     study = _newest(storage)

@@ -68,13 +68,11 @@ def more(home: StudyDirectory, name: str) -> None:
 
 def _require_sound(home: StudyDirectory, mirror: "Mirror", came: list[str]) -> None:
     """Raise RecordError, with the URL, where what came is damaged; next time it comes again."""
-    from tlsearch.results.record.journal import read
-
     try:
         if ABOUT in came:
             home.read_about()
         if JOURNAL in came:
-            read(home.journal_file)
+            home.journal.record()
     except RecordError as error:
         for name in (ABOUT, JOURNAL):
             (home.root / name).unlink(missing_ok=True)

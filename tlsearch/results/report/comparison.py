@@ -7,7 +7,6 @@ from tlsearch.config.location import Place
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import leading, rows
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import read
 from tlsearch.results.remote.copies import fetched
 from tlsearch.results.report.readable_table import Grid, cell
 from tlsearch.results.report.verdict import described, last_test
@@ -47,7 +46,7 @@ def study_rows(directories: Sequence[Place]) -> list[dict[str, Any]]:
 
 
 def _row(home: StudyDirectory) -> dict[str, Any]:
-    about, record = home.read_about(), read(home.journal_file)
+    about, record = home.read_about(), home.journal.record()
     table = rows(record, ranking_context(record, about, home.best))
     leader = leading(table) or {}
     test = last_test(record, about)
