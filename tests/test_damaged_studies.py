@@ -15,7 +15,7 @@ import pytest
 
 from tlsearch.base.errors import RecordError
 from tlsearch.cli.main import main
-from tlsearch.results.rank.context import ranking_context
+from tlsearch.results.rank.leaderboard import leaderboard
 from tlsearch.results.record.curve import read_curve
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import read
@@ -91,8 +91,9 @@ def home(request, tmp_path):
 def shown(home):
     """All of a study that `report` and `compare` print."""
     about, record = home.read_about(), read(home.journal_file)
-    render(record, about, "json", home.best)
-    explain(readable(record, about["config"]["metric"], ranking_context(record, about, home.best)))
+    board = leaderboard(record, about, home.best)
+    render(board, "json")
+    explain(readable(board.rows, board.metric))
     summary(record, about)
     compared([home.root])
 

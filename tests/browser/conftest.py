@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tlsearch.config.catalog import Direction
+from tlsearch.results.rank.leaderboard import leaderboard
+from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.html import render_html
 
@@ -51,7 +53,8 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_artifacts(study / "artifacts")
     write_curve(study / "trials" / "00008")
     path = study / "index.html"
-    path.write_text(render_html(study_record(), ABOUT, study), encoding="utf-8")
+    board = leaderboard(study_record(), ABOUT, study / "best")
+    path.write_text(render_html(board, StudyDirectory(study)), encoding="utf-8")
     return path
 
 

@@ -17,6 +17,7 @@ from tlsearch.config.catalog import BACKBONES, Direction
 from tlsearch.config.load import load, parse
 from tlsearch.data.sources import list_source
 from tlsearch.results.rank.context import RankingContext
+from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.record.journal import (
     StudyRecord,
     TrialRecord,
@@ -196,7 +197,7 @@ def test_at_80_columns_the_leaderboard_keeps_epoch_and_head():
         return TrialRecord(number, "finished", config, {18: draw.random()}, seconds=1234.5)
 
     record = StudyRecord(Direction.MAX, tuple(trial(number) for number in range(12)))
-    grid = readable(record, "accuracy", RankingContext(500))
+    grid = readable(rows(record, RankingContext(500)), "accuracy")
     dropped = too_wide(grid.columns, grid.body, 80, LEAST_FIRST)
     kept = [name for name in grid.columns if name not in dropped]
     assert {"rank", "trial", "accuracy", "epoch", "backbone", "unfrozen", "head"} <= {*kept}

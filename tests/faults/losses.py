@@ -14,6 +14,7 @@ from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
+from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import TrialRecord, newest_name, open_storage
 from tlsearch.results.report.text import render
@@ -136,5 +137,5 @@ def _of_winner(study: Study) -> Iterator[str]:
 
 def _of_report(study: Study) -> Iterator[str]:
     written = (study.home.report / "leaderboard.json").read_text()
-    if written != render(study.record(), study.about, "json", study.home.best):
+    if written != render(leaderboard_of(study.home), "json"):
         yield "the written leaderboard is not that of the record"

@@ -16,16 +16,18 @@ from tlsearch.config.device import CPU_PROFILE
 from tlsearch.config.load import parse
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData, prepare
+from tlsearch.results.rank import leaderboard
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import STUDY_NAME, StudyRecord, TrialRecord, open_storage
+from tlsearch.results.record.journal_file import JournalFile
 from tlsearch.search import runner
 from tlsearch.search.announce import ended_event
 from tlsearch.search.ending import Ending
 from tlsearch.search.extend import Extension, extended, plain
 from tlsearch.search.handle import Study, require_same_images
 from tlsearch.search.ongoing import Search
-from tlsearch.search.study import _begin, _end_where_perfect, _run, _told
+from tlsearch.search.study import _begin, _end_where_perfect, _note_networks, _run, _sealed, _told
 from tlsearch.search.trial.prepared_images import describe, prepared
 
 SPACE = "data: {kind: digits, image_px: 32, splits: {train: 40, validation: 40, test: 40}}"
@@ -121,6 +123,24 @@ def test_a_report_that_does_not_fit_the_disk_leaves_the_ranked_table(
     with pytest.raises(DiskError, match=r"report/leaderboard\.csv: No space left on device; "):
         _finish(study)
     assert "\nrank " in capsys.readouterr().out
+
+
+def test_the_end_of_a_study_parses_its_journal_once_and_ranks_its_trials_once(
+    config: SearchConfig, data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "earlier_studies" / "finished", tmp_path / "study")
+    home, lines, tables = StudyDirectory(tmp_path / "study"), [], []
+    checked, rows = JournalFile._checked, leaderboard.rows
+    monkeypatch.setattr(JournalFile, "_checked", lambda *line: lines.append(line) or checked(*line))
+    monkeypatch.setattr(leaderboard, "rows", lambda *known: tables.append(known) or rows(*known))
+    search = Search(config, home, data, Ending(None), lambda event: None)
+    _end_where_perfect(search)
+    _note_networks(search)
+    _sealed(search)
+    study = _told(search)
+    assert study.winner().number == home.journal.record().facts["test"]["trial"]
+    assert len(lines) == len(home.journal_file.read_bytes().splitlines())
+    assert len(tables) == 1
 
 
 def perfect(number: int, value: float = 1.0) -> TrialRecord:

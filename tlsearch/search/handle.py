@@ -20,8 +20,7 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Listen
 from tlsearch.results.rank.confirmation import Winner, winner
-from tlsearch.results.rank.context import ranking_context
-from tlsearch.results.rank.leaderboard import table
+from tlsearch.results.rank.leaderboard import leaderboard, table
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord
 from tlsearch.results.record.study_file import damaged_config
@@ -63,7 +62,7 @@ class Study:
     def _repr_html_(self) -> str:
         """The study as a notebook shows it."""
         best, note = self.home.best, self.ended_by
-        return study_html(self.home.place, self.record(), self.about, best, note)
+        return study_html(self.home.place, leaderboard(self.record(), self.about, best), note)
 
     @property
     def config(self) -> SearchConfig:
@@ -86,8 +85,7 @@ class Study:
 
     def leaderboard(self) -> "pd.DataFrame":
         """The trials, ranked, as a pandas table."""
-        record = self.record()
-        return table(record, ranking_context(record, self.about, self.home.best))
+        return table(leaderboard(self.record(), self.about, self.home.best).rows)
 
     def winner(self) -> TrialRecord | None:
         """The trial that is exported and tested: the confirmed one; until then the best so far.
@@ -106,7 +104,7 @@ class Study:
 
         number = self._number(trial)
         more(self.home, f"trials/{self.home.trial(number).name}/curves.jsonl")
-        return pd.DataFrame(Artifacts(self.home.root).curves(number))
+        return pd.DataFrame(Artifacts(self.home).curves(number))
 
     def best_model(self) -> Any:
         """The winner as a `keras.Model` that takes RGB, (n, height, width, 3) from 0 to 255, of any

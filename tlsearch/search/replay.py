@@ -200,7 +200,7 @@ def _place(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
 
 def _recorded(study: Study, row: TrialRecord) -> dict[int, EpochPair]:
     """The recorded half of each epoch: the journal's value, the losses of the learning curve."""
-    curve = {point["epoch"]: point for point in Artifacts(study.home.root).curves(row.number)}
+    curve = {point["epoch"]: point for point in Artifacts(study.home).curves(row.number)}
     found = {}
     for epoch, value in row.values.items():
         kept = {name: curve[epoch][name] for name in LOSSES if name in curve.get(epoch, {})}

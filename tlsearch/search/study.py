@@ -17,6 +17,7 @@ from tlsearch.results.live.events import Exporting, Listen, Stopping, guarded
 from tlsearch.results.live.progress import TRIALS
 from tlsearch.results.live.pulse import beating
 from tlsearch.results.rank.confirmation import search_budget
+from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.rank.perfect import asked_on, perfect_trial, reason
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, networks
@@ -143,9 +144,7 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
         search = Search(config, home, data, ending, listen, slots, device)
         listen(began(search))
         _trials_and_winner(search)
-        with ending.on_full_disk():
-            search.note({SPENT: round(ending.spent_s, 1)})
-            seal(home.journal_file)
+        _sealed(search)
     return _told(search)
 
 
@@ -171,13 +170,20 @@ def _trials_and_winner(search: Search) -> None:
             _finish(search, exporter, confirmed)
 
 
+def _sealed(search: Search) -> None:
+    """Note the time that the study took as the journal's last line, and seal it."""
+    with search.ending.on_full_disk():
+        search.note({SPENT: round(search.ending.spent_s, 1)})
+        seal(search.home.journal_file)
+
+
 def _told(search: Search) -> Study:
     """The study of a search that is over, its report written where the disk has room for it."""
     home, ending = search.home, search.ending
     search.listen(ended_event(search))
     study = Study(home)
     with phase("reporting"), ending.on_full_disk():
-        write_report(home, study.record(), study.about)
+        write_report(home, leaderboard_of(home))
     study.ended_by = ending.interrupted or ending.error or incomplete(study.left_out())
     if study.winner() is None and ending.interrupted is None:
         lost = StudyError(f"{home.place}: no trial succeeded; see the logs under trials/")

@@ -8,8 +8,7 @@ import pytest
 
 from tlsearch.base.digests import sha256
 from tlsearch.config.catalog import Direction
-from tlsearch.results.rank.context import ranking_context
-from tlsearch.results.rank.leaderboard import rows
+from tlsearch.results.rank.leaderboard import leaderboard
 from tlsearch.results.rank.mcnemar import paired_p
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
@@ -51,7 +50,7 @@ def path(home, number):
 
 
 def ranks(home, record, about=ABOUT):
-    return rows(record, ranking_context(record, about, home.best))
+    return leaderboard(record, about, home.best).rows
 
 
 def test_511_of_547_is_told_from_500_where_the_images_are_the_same(home):
@@ -96,7 +95,7 @@ def test_a_metric_of_probabilities_is_not_compared_by_classes(home, metric):
 
 def test_the_mark_says_by_which_rule(home):
     record = study(home, 511, 509, 505, 300, kept=(0, 1))
-    grid = readable(record, "accuracy", ranking_context(record, ABOUT, home.best))
+    grid = readable(leaderboard(record, ABOUT, home.best).rows, "accuracy")
     assert [row[grid.columns.index("tie")] for row in grid.body] == ["=", "=", "~", ""]
     assert explain(grid)[-2:] == [
         "=: the validation split cannot tell this trial from the leader",
@@ -142,7 +141,7 @@ def test_what_cannot_be_read_falls_back_with_one_warning(home, harm, number, cap
     DAMAGE[harm](path(home, number))
     with caplog.at_level(logging.WARNING):
         for form in ("json", "md", "csv"):
-            render(record, ABOUT, form, home.best)
+            render(leaderboard(record, ABOUT, home.best), form)
         other = ranks(home, record)[1]
     assert (other["tied"], other["p_value"]) == (True, None)
     assert len(caplog.records) == 1

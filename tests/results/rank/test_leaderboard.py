@@ -19,7 +19,7 @@ from tlsearch.results.rank.leaderboard import (
     COLUMN_HELP,
     COLUMNS,
     CONFIG_COLUMNS,
-    leading,
+    leaderboard,
     rows,
     table,
 )
@@ -93,7 +93,7 @@ def test_the_best_are_kept_for_export(record: StudyRecord, count: int) -> None:
 @settings(deadline=None, max_examples=20)
 @given(records())
 def test_the_table_holds_the_rows(record: StudyRecord) -> None:
-    frame = table(record)
+    frame = table(rows(record))
     assert tuple(frame.columns) == COLUMNS
     assert frame["rank"].dtype == pd.Int64Dtype()
     assert frame["trial"].tolist() == [row["trial"] for row in rows(record)]
@@ -210,12 +210,13 @@ def test_a_trial_that_only_became_worse_than_its_warm_up_ranks_by_what_it_did() 
 def test_one_row_is_the_winners_once_it_is_decided() -> None:
     trials = tuple(TrialRecord(n, "finished", LAYERS, {1: 0.9 - n / 10}) for n in range(3))
     run = {"trial": 1, "seed": 7, "value": 0.8, "epoch": 1, "seconds": 1.0}
-    undecided, decided = (
-        rows(StudyRecord(Direction.MAX, trials)),
-        rows(StudyRecord(Direction.MAX, trials, {"confirmation": [run]})),
+    about = {"config": {"metric": "accuracy"}}
+    nothing, undecided, decided = (
+        leaderboard(StudyRecord(Direction.MAX, some, facts), about)
+        for some, facts in (((), {}), (trials, {}), (trials, {"confirmation": [run]}))
     )
-    assert [row["winner"] for row in undecided] == [None] * 3
-    assert [row["winner"] for row in decided] == [False, True, False]
-    assert leading(undecided)["trial"] == 0
-    assert leading(decided)["trial"] == 1
-    assert leading([]) is None
+    assert [row["winner"] for row in undecided.rows] == [None] * 3
+    assert [row["winner"] for row in decided.rows] == [False, True, False]
+    assert undecided.leader["trial"] == 0
+    assert decided.leader["trial"] == 1
+    assert nothing.leader is None

@@ -1,6 +1,7 @@
 """The journal of a study, as Optuna writes it: read whole, read torn, mended."""
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from tlsearch.base.errors import RecordError
+from tlsearch.base.files import write_text
 from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import (
     STUDY_NAME,
@@ -22,6 +24,7 @@ from tlsearch.results.record.journal import (
     open_storage,
     read,
 )
+from tlsearch.results.record.journal_file import JournalFile
 
 TEST = {"trial": 0, "value": 0.8, "images": 9}
 
@@ -195,3 +198,35 @@ def test_a_full_disk_leaves_whole_lines_and_names_the_journal(
     assert journal.read_bytes() == before
     study.set_user_attr("spent_s", 2.0)
     assert read(journal).facts["spent_s"] == 2.0
+
+
+EARLIER = Path(__file__).parents[2] / "earlier_studies" / "finished" / "journal.log"
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(1, 113), max_size=6))
+def test_a_journal_that_grows_is_parsed_line_by_line_once(
+    tmp_path_factory: pytest.TempPathFactory, places: list[int]
+) -> None:
+    lines = EARLIER.read_bytes().splitlines(keepends=True)
+    path, parsed = tmp_path_factory.mktemp("study") / "journal.log", []
+    growing = Journal(path)
+    with pytest.MonkeyPatch.context() as patch:
+        checked = JournalFile._checked
+        patch.setattr(JournalFile, "_checked", lambda *line: parsed.append(line) or checked(*line))
+        for first, last in itertools.pairwise([0, *sorted(places), len(lines)]):
+            with path.open("ab") as file:
+                file.write(b"".join(lines[first:last]))
+            growing.record()
+    assert len(parsed) == len(lines)
+    assert growing.record() == read(EARLIER)
+
+
+def test_a_journal_in_another_ones_place_is_read_anew(tmp_path: Path) -> None:
+    path, lines = tmp_path / "journal.log", EARLIER.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines))
+    journal = Journal(path)
+    assert len(journal.record().trials) == 5
+    write_text(path, b"".join(lines[:8]).decode())
+    assert journal.record() == read(path)
+    assert len(journal.record().trials) < 5

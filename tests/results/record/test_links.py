@@ -8,6 +8,7 @@ import pytest
 from tlsearch.base.errors import RecordError
 from tlsearch.base.links import append_only, read_plain
 from tlsearch.results.rank.context import ranking_context
+from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import Journal, mend, open_storage, read
 from tlsearch.results.record.predictions import load_predictions
@@ -54,9 +55,9 @@ READERS = {
     "trials/00000/predictions.npz": lambda home: load_predictions(
         home.trial(0) / "predictions.npz"
     ),
-    "trials/00000/curves.jsonl": lambda home: Artifacts(home.root).curves(0),
-    "artifacts/data.json": lambda home: Artifacts(home.root).data(),
-    "artifacts/winner.json": lambda home: Artifacts(home.root).winner(),
+    "trials/00000/curves.jsonl": lambda home: Artifacts(home).curves(0),
+    "artifacts/data.json": lambda home: Artifacts(home).data(),
+    "artifacts/winner.json": lambda home: Artifacts(home).winner(),
 }
 
 
@@ -82,7 +83,7 @@ FOLDERS = {
     "trials/00000": lambda home: home.trial(0),
     "report": lambda home: home.report,
     "best": lambda home: home.best,
-    "artifacts": lambda home: Artifacts(home.root).data(),
+    "artifacts": lambda home: Artifacts(home).data(),
     "ray": lambda home: home.ray,
 }
 
@@ -105,7 +106,7 @@ def test_a_lock_that_is_a_link_is_not_opened(home, away, name):
 
 def test_a_report_replaces_links_and_never_what_they_lead_to(home, away):
     linked(home.report / "leaderboard.csv", away / "precious")
-    write_report(home, read(home.journal_file), home.read_about())
+    write_report(home, leaderboard_of(home))
     assert (away / "precious").read_text() == "secret"
     assert not (home.report / "leaderboard.csv").is_symlink()
     assert (home.report / "leaderboard.csv").read_text().startswith("rank,")
@@ -125,8 +126,7 @@ def test_a_study_may_itself_lie_behind_a_link(home, away):
     (away / "mine").symlink_to(home.root)
     for path in (away / "runs/study", away / "mine"):
         there = StudyDirectory(path)
-        there.read_about()
-        write_report(there, read(there.journal_file), there.read_about())
+        write_report(there, leaderboard_of(there))
     assert (home.report / "leaderboard.csv").is_file()
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tlsearch.config.catalog import Direction
+from tlsearch.results.rank.leaderboard import leaderboard
+from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line, size
 from tlsearch.results.report.html import render_html
@@ -22,16 +24,17 @@ LINE = "forecast against actual: 28 s, 35 s; 143 epochs, 180; 12.9 MB on disk, 1
 def test_every_report_shows_the_forecast_against_what_came(tmp_path: Path) -> None:
     record = StudyRecord(Direction.MAX, TRIALS, {FORECAST: FACT})
     assert summary(record, ABOUT)[-1] == LINE
-    assert f"- {LINE}" in render(record, ABOUT, "md")
-    assert '"seconds": 28.4' in render(record, ABOUT, "json")
-    assert LINE in render_html(record, ABOUT, tmp_path)
+    assert f"- {LINE}" in render(leaderboard(record, ABOUT), "md")
+    assert '"seconds": 28.4' in render(leaderboard(record, ABOUT), "json")
+    assert LINE in render_html(leaderboard(record, ABOUT), StudyDirectory(tmp_path))
 
 
 def test_a_study_without_a_forecast_says_nothing_of_one(tmp_path: Path) -> None:
     record = StudyRecord(Direction.MAX, TRIALS)
     assert forecast_line(record) is None
     assert not any("forecast" in line for line in summary(record, ABOUT))
-    assert "forecast against" not in render_html(record, ABOUT, tmp_path)
+    page = render_html(leaderboard(record, ABOUT), StudyDirectory(tmp_path))
+    assert "forecast against" not in page
 
 
 @pytest.mark.parametrize(

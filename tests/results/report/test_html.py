@@ -16,7 +16,8 @@ from PIL import Image
 
 from tlsearch.config.catalog import Direction
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.results.rank.leaderboard import COLUMN_HELP
+from tlsearch.results.rank.leaderboard import COLUMN_HELP, leaderboard
+from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report import glossary
 from tlsearch.results.report.html import _json, render_html
@@ -119,13 +120,17 @@ def write_artifacts(study_folder: Path, text: str, picture: str = "samples/0.png
     (folder / "test.json").write_text(json.dumps(tested))
 
 
+def page_of(record: StudyRecord, about: dict[str, Any], folder: Path) -> str:
+    return render_html(leaderboard(record, about, folder / "best"), StudyDirectory(folder))
+
+
 def test_unreadable_pictures_are_listed_in_part(tmp_path: Path) -> None:
     write_artifacts(tmp_path, "cat")
     file = tmp_path / "artifacts" / "data.json"
     lost = [f"cat/{n:03d}.png: <broken>" for n in range(203)]
     more = {"unreadable": lost, "notes": ["203 of 210 pictures & more"]}
     file.write_text(json.dumps(json.loads(file.read_text()) | more))
-    page = render_html(study(), ABOUT, tmp_path)
+    page = page_of(study(), ABOUT, tmp_path)
     assert "Unreadable pictures, left out: 203" in page
     assert "<p>203 of 210 pictures &amp; more</p>" in page
     assert page.count(".png: &lt;broken&gt;</li>") == 200
@@ -135,7 +140,7 @@ def test_unreadable_pictures_are_listed_in_part(tmp_path: Path) -> None:
 def elements(text: str, folder: Path) -> list[str]:
     write_artifacts(folder, text)
     about = {**ABOUT, "versions": {text: text}}
-    page = Page(render_html(evil_study(text), about, folder))
+    page = Page(page_of(evil_study(text), about, folder))
     return [tag for tag, _ in page.elements]
 
 
@@ -155,7 +160,7 @@ def test_no_name_adds_an_element_to_the_page(tmp_path: Path, text: str) -> None:
 
 def test_an_evil_name_is_a_name(tmp_path: Path) -> None:
     write_artifacts(tmp_path, EVIL)
-    page = Page(render_html(evil_study(EVIL), ABOUT, tmp_path))
+    page = Page(page_of(evil_study(EVIL), ABOUT, tmp_path))
     assert EVIL in page.text
     trials = json.loads(page.scripts["page"])["trials"]
     assert trials["0"]["config"]["backbone"] == EVIL
@@ -196,7 +201,7 @@ def test_plots_hold_no_tag_that_plotly_would_read(text: str) -> None:
 
 
 def test_every_section_is_there_with_its_heading(tmp_path: Path) -> None:
-    page = Page(render_html(study(12), ABOUT, tmp_path))
+    page = Page(page_of(study(12), ABOUT, tmp_path))
     assert [a["id"] for a in page.with_tag("section")] == list(SECTIONS)
     named = {a.get("id") for a in page.with_tag("h2")}
     assert {a["aria-labelledby"] for a in page.with_tag("section")} <= named
@@ -227,7 +232,7 @@ def test_the_page_alone_answers_what_its_reader_asks(tmp_path: Path) -> None:
     )
     facts = {"confirmation": [*runs, refined], "test": test, "baselines": {"guess": 0.2}}
     about = {**ABOUT, "data": {"images": {"train": 9, "validation": 200, "test": 100}}}
-    page = Page(render_html(StudyRecord(Direction.MAX, trials, facts), about, tmp_path))
+    page = Page(page_of(StudyRecord(Direction.MAX, trials, facts), about, tmp_path))
     for answer in (
         "Trial 39 wins (c, head none): validation accuracy 0.7438 (95 %: 0.6791 to 0.7993) on 200",
         "place 1 of 40, 0.0062 ahead of trial 38",
@@ -254,7 +259,7 @@ def test_every_key_of_a_configuration_says_what_it_means() -> None:
 
 
 def test_what_is_absent_is_named(tmp_path: Path) -> None:
-    text = Page(render_html(study(2), ABOUT, tmp_path)).text
+    text = Page(page_of(study(2), ABOUT, tmp_path)).text
     for missing in ("best/manifest.json", "artifacts/winner.json", "artifacts/data.json"):
         assert f"there is no {missing}" in text
     assert (
@@ -273,7 +278,7 @@ def test_what_is_absent_is_named(tmp_path: Path) -> None:
     ids=["nothing", "waiting", "failed", "one"],
 )
 def test_a_study_that_has_hardly_begun_has_a_page(record: StudyRecord, tmp_path: Path) -> None:
-    page = Page(render_html(record, ABOUT, tmp_path))
+    page = Page(page_of(record, ABOUT, tmp_path))
     assert len(page.with_tag("section")) == len(SECTIONS)
 
 
@@ -281,11 +286,11 @@ def test_formats_that_were_left_out_are_told_with_the_reason(tmp_path: Path) -> 
     bundle = {"artifacts": [{"format": "keras", "bytes": 1}], "left_out": {"onnx": "p < .05"}}
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "manifest.json").write_text(json.dumps(bundle))
-    page = render_html(study(2), ABOUT, tmp_path)
+    page = page_of(study(2), ABOUT, tmp_path)
     assert "<p>Left out: onnx: p &lt; .05</p>" in page
     del bundle["left_out"]
     (tmp_path / "best" / "manifest.json").write_text(json.dumps(bundle))
-    assert "Left out" not in render_html(study(2), ABOUT, tmp_path)
+    assert "Left out" not in page_of(study(2), ABOUT, tmp_path)
 
 
 def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
@@ -294,7 +299,7 @@ def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
     for count in (1, 2):
         facts = {"test": tests[0], "tests": tests[:count]}
         page = Page(
-            render_html(StudyRecord(Direction.MAX, (trial(0), trial(1)), facts), ABOUT, tmp_path)
+            page_of(StudyRecord(Direction.MAX, (trial(0), trial(1)), facts), ABOUT, tmp_path)
         )
         assert (told in page.text) == (count == 2)
 
@@ -304,14 +309,14 @@ def test_the_card_of_the_test_score_names_its_metric(
     named: dict[str, str], shown: str, tmp_path: Path
 ) -> None:
     facts = {"test": {"trial": 0, "value": 0.5, "images": 40, **named}}
-    page = Page(render_html(StudyRecord(Direction.MAX, (trial(0),), facts), ABOUT, tmp_path))
+    page = Page(page_of(StudyRecord(Direction.MAX, (trial(0),), facts), ABOUT, tmp_path))
     assert f"Test {shown}" in page.text
 
 
 def test_confusion_is_shown_for_each_split_that_was_measured(tmp_path: Path) -> None:
     write_artifacts(tmp_path, "cat")
     for splits in (["validation", "test"], ["validation"]):
-        page = Page(render_html(study(), ABOUT, tmp_path))
+        page = Page(page_of(study(), ABOUT, tmp_path))
         labels = [a.get("aria-label") for _, a in page.elements]
         found = [label for label in labels if str(label).startswith("Confusion matrix of")]
         assert found == [f"Confusion matrix of the {split} split" for split in splits]
@@ -326,7 +331,7 @@ def test_damaged_files_are_left_out_with_a_warning(
     (tmp_path / "trials" / "00000").mkdir(parents=True)
     whole = '{"epoch": 0, "value": 0.5, "seconds": 1.0}\n'
     (tmp_path / "trials" / "00000" / "curves.jsonl").write_text(whole + '{"epoch": 1, "va')
-    page = Page(render_html(study(), ABOUT, tmp_path))
+    page = Page(page_of(study(), ABOUT, tmp_path))
     assert "data.json: left out of the page, damaged" in caplog.text
     assert json.loads(page.scripts["page"])["trials"]["0"]["curve"] == [json.loads(whole)]
 
@@ -336,7 +341,7 @@ def test_the_page_asks_for_nothing_from_outside(
 ) -> None:
     monkeypatch.undo()
     write_artifacts(tmp_path, "cat")
-    text = render_html(study(12), ABOUT, tmp_path)
+    text = page_of(study(12), ABOUT, tmp_path)
     page = Page(text)
     addresses = [a[name] for _, a in page.elements for name in ("src", "href") if name in a]
     assert [a for a in addresses if not str(a).startswith(("#", "data:"))] == []
@@ -355,7 +360,7 @@ def test_pictures_stay_under_artifacts(
     write_artifacts(tmp_path, "cat", picture=away)
     Image.new("RGB", (2, 2)).save(tmp_path / "secret.png")
     (tmp_path / "artifacts" / "link.png").symlink_to(tmp_path / "secret.png")
-    page = Page(render_html(study(), ABOUT, tmp_path))
+    page = Page(page_of(study(), ABOUT, tmp_path))
     assert page.with_tag("img") == []
     assert "picture not there" in page.text
     assert "refused, it leaves artifacts/" in caplog.text
@@ -364,7 +369,7 @@ def test_pictures_stay_under_artifacts(
 def test_only_pictures_are_embedded(tmp_path: Path) -> None:
     write_artifacts(tmp_path, "cat")
     (tmp_path / "artifacts" / "page.svg").write_text("<svg/>")
-    artifacts = Artifacts(tmp_path)
+    artifacts = Artifacts(StudyDirectory(tmp_path))
     assert artifacts.picture("page.svg") is None
     assert artifacts.picture("gone.png") is None
     assert str(artifacts.picture("samples/0.png")).startswith("data:image/png;base64,")
@@ -373,7 +378,7 @@ def test_only_pictures_are_embedded(tmp_path: Path) -> None:
 def test_a_study_that_knows_the_warm_up_alone_has_a_page(tmp_path: Path) -> None:
     for config in ({"unfrozen_layers": 0}, {"unfrozen_layers": 15}):
         record = StudyRecord(Direction.MAX, (TrialRecord(0, "unfinished", config, {0: 0.5}),))
-        assert "trial 0" in render_html(record, ABOUT, tmp_path).lower()
+        assert "trial 0" in page_of(record, ABOUT, tmp_path).lower()
 
 
 def test_no_folder_of_this_machine_stands_on_the_page(tmp_path: Path) -> None:
@@ -390,7 +395,7 @@ def test_no_folder_of_this_machine_stands_on_the_page(tmp_path: Path) -> None:
         replace(one, config={**one.config, "weights": weights[one.number % 2]})
         for one in study(12).trials
     )
-    page = render_html(StudyRecord(Direction.MAX, trials), {**ABOUT, "config": config}, tmp_path)
+    page = page_of(StudyRecord(Direction.MAX, trials), {**ABOUT, "config": config}, tmp_path)
     assert "/home/me" not in page
     assert "path: pets.csv" in page
     assert page.count("mine.weights.h5") > 1

@@ -13,7 +13,7 @@ from tlsearch.config.catalog import Direction
 from tlsearch.config.device import DeviceProfile
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.interval import wilson
-from tlsearch.results.rank.leaderboard import COLUMNS, rows
+from tlsearch.results.rank.leaderboard import COLUMNS, leaderboard, rows
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.readable_table import cell, readable
@@ -64,7 +64,7 @@ def test_what_the_trials_computed_on_is_told() -> None:
 
 
 def test_json_has_the_keys_that_scripts_read() -> None:
-    document = json.loads(render(RECORD, ABOUT, "json"))
+    document = json.loads(render(leaderboard(RECORD, ABOUT), "json"))
     assert document["study"] == {
         "name": "pets",
         "metric": "accuracy",
@@ -91,7 +91,7 @@ def test_json_has_the_keys_that_scripts_read() -> None:
 
 
 def test_csv_parses_back_to_the_rows() -> None:
-    parsed = list(csv.DictReader(io.StringIO(render(RECORD, ABOUT, "csv"))))
+    parsed = list(csv.DictReader(io.StringIO(render(leaderboard(RECORD, ABOUT), "csv"))))
     expected = [
         {key: "" if value is None else str(value) for key, value in row.items()}
         for row in rows(RECORD)
@@ -101,7 +101,7 @@ def test_csv_parses_back_to_the_rows() -> None:
 
 def test_markdown_reads_as_a_table() -> None:
     assert (
-        render(RECORD, ABOUT, "md")
+        render(leaderboard(RECORD, ABOUT), "md")
         == """\
 # pets: 3 trials by validation accuracy
 
@@ -139,7 +139,8 @@ def test_markdown_reads_as_a_table() -> None:
 )
 def test_no_cell_breaks_out_of_a_markdown_table(written: str, shown: str) -> None:
     odd = TrialRecord(4, "finished", {**STROKES, "backbone": written}, {1: 0.9})
-    lines = render(StudyRecord(Direction.MAX, (*RECORD.trials, odd)), ABOUT, "md").splitlines()
+    record = StudyRecord(Direction.MAX, (*RECORD.trials, odd))
+    lines = render(leaderboard(record, ABOUT), "md").splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert f"| {shown} |" in table[2]
     unescaped = [line.replace("\\\\", "").replace("\\|", "").count("|") for line in table]
@@ -151,16 +152,17 @@ def test_what_never_varies_is_left_out_and_the_top_is_what_was_asked_for() -> No
     alike = StudyRecord(
         Direction.MAX, (RECORD.trials[0], TrialRecord(1, "finished", STROKES, {1: 0.1}))
     )
-    grid = readable(alike, "accuracy", view=Selection(top=1))
+    grid = readable(rows(alike), "accuracy", Selection(top=1))
     assert grid.columns == ["rank", "trial", "state", "accuracy", "epoch", "seconds", "trained"]
     assert [line[1] for line in grid.body] == ["0"]
 
 
 def test_a_study_without_trials_is_reported_too() -> None:
     nothing = StudyRecord(Direction.MIN, ())
-    assert json.loads(render(nothing, ABOUT, "json"))["trials"] == []
-    assert render(nothing, ABOUT, "csv") == ",".join(COLUMNS) + "\n"
-    assert render(nothing, ABOUT, "md").startswith("# pets: 0 trials by validation accuracy\n")
+    board = leaderboard(nothing, ABOUT)
+    assert json.loads(render(board, "json"))["trials"] == []
+    assert render(board, "csv") == ",".join(COLUMNS) + "\n"
+    assert render(board, "md").startswith("# pets: 0 trials by validation accuracy\n")
     assert summary(nothing, ABOUT) == []
 
 
@@ -168,7 +170,7 @@ def test_a_test_split_that_several_winners_saw_is_in_the_json() -> None:
     first = {"trial": 0, "value": 0.7, "images": 40, "low": 0.6, "high": 0.8}
     facts = {**RECORD.facts, "tests": [first, RECORD.facts["test"]]}
     record = StudyRecord(Direction.MAX, RECORD.trials, facts)
-    tests = json.loads(render(record, ABOUT, "json"))["study"]["tests"]
+    tests = json.loads(render(leaderboard(record, ABOUT), "json"))["study"]["tests"]
     assert tests == [{"metric": "accuracy", **first}, TEST]
 
 
@@ -182,14 +184,13 @@ def test_formats_that_the_exported_model_lacks_are_told_with_the_reason() -> Non
 
 def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:
     home = StudyDirectory(tmp_path)
-    home.write_about(ABOUT["config"])
-    write_report(home, RECORD, ABOUT)
+    write_report(home, leaderboard(RECORD, ABOUT))
     written = {path.name: path.read_text() for path in home.report.iterdir()}
     assert written.pop("index.html").lower().startswith("<!doctype html>")
     assert written == {
-        "leaderboard.csv": render(RECORD, ABOUT, "csv"),
-        "leaderboard.json": render(RECORD, ABOUT, "json"),
-        "leaderboard.md": render(RECORD, ABOUT, "md"),
+        "leaderboard.csv": render(leaderboard(RECORD, ABOUT), "csv"),
+        "leaderboard.json": render(leaderboard(RECORD, ABOUT), "json"),
+        "leaderboard.md": render(leaderboard(RECORD, ABOUT), "md"),
     }
 
 
@@ -204,9 +205,8 @@ WIDE: dict[str, Any] = {**ABOUT, "data": {"images": {"validation": 100}}}
 
 
 def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
-    grid = readable(
-        RECORD, "accuracy", RankingContext(100, exported=2, latency_ms=1.25, bytes=1000)
-    )
+    context = RankingContext(100, exported=2, latency_ms=1.25, bytes=1000)
+    grid = readable(rows(RECORD, context), "accuracy")
     leader = dict(zip(grid.columns, grid.body[0], strict=True))
     assert (leader["95 %"], leader["latency ms"], leader["bytes"]) == (
         "0.796-0.926",
@@ -218,16 +218,17 @@ def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
         "95 %: the interval that the number of validation images allows (Wilson)",
         "*: the winner, which is exported and tested",
     ]
-    tied = readable(RECORD, "accuracy", RankingContext(10))
+    tied = readable(rows(RECORD, RankingContext(10)), "accuracy")
     assert [row[tied.columns.index("tie")] for row in tied.body] == ["=", "~", ""]
     assert [line[0] for line in explain(tied)[-3:]] == ["=", "~", "*"]
 
 
 def test_a_view_cuts_every_text_format() -> None:
     view = Selection(columns=("trial", "metric", "low"), top=1)
-    assert render(RECORD, WIDE, "csv", view=view).splitlines()[0] == "trial,metric,low"
-    assert [*json.loads(render(RECORD, WIDE, "json", view=view))["trials"][0]] == [*view.columns]
-    lines = render(RECORD, WIDE, "md", view=view).splitlines()
+    board = leaderboard(RECORD, WIDE)
+    assert render(board, "csv", view).splitlines()[0] == "trial,metric,low"
+    assert [*json.loads(render(board, "json", view))["trials"][0]] == [*view.columns]
+    lines = render(board, "md", view).splitlines()
     assert lines[2:5] == [
         "| trial | metric | low |",
         "| --- | --- | --- |",
@@ -238,12 +239,13 @@ def test_a_view_cuts_every_text_format() -> None:
 def test_parquet_reads_back(tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-    write_parquet(tmp_path / "x.parquet", RECORD, RankingContext(100), Selection())
+    write_parquet(tmp_path / "x.parquet", leaderboard(RECORD, ABOUT), Selection())
     frame = pd.read_parquet(tmp_path / "x.parquet")
     assert tuple(frame.columns) == COLUMNS
     assert frame["trial"].tolist() == [2, 0, 1]
     assert frame["unfrozen_layers"].tolist() == ["all", "0", "all"]
-    write_parquet(tmp_path / "y.parquet", RECORD, RankingContext(), Selection(("rank",), top=1))
+    view = Selection(("rank",), top=1)
+    write_parquet(tmp_path / "y.parquet", leaderboard(RECORD, ABOUT), view)
     assert pd.read_parquet(tmp_path / "y.parquet")["rank"].tolist() == [1]
 
 
@@ -261,9 +263,9 @@ def test_a_warm_up_that_beats_every_trial_is_told() -> None:
 
 
 def test_the_winner_is_marked_and_the_mark_explained() -> None:
-    grid = readable(RECORD, "accuracy")  # its test split was evaluated
+    grid = readable(rows(RECORD), "accuracy")  # its test split was evaluated
     assert [row[0] for row in grid.body] == ["1*", "2", "-"]
     assert explain(grid)[-1] == "*: the winner, which is exported and tested"
-    grid = readable(replace(RECORD, facts={}), "accuracy")
+    grid = readable(rows(replace(RECORD, facts={})), "accuracy")
     assert [row[0] for row in grid.body] == ["1", "2", "-"]
     assert not any(line.startswith("*") for line in explain(grid))

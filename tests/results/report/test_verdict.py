@@ -7,7 +7,7 @@ import pytest
 
 from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.context import RankingContext
-from tlsearch.results.rank.leaderboard import rows
+from tlsearch.results.rank.leaderboard import Leaderboard, rows
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.verdict import Verdict, last_test, verdict
 
@@ -32,9 +32,9 @@ def said(facts: dict[str, Any], *values: float, metric: str = "accuracy") -> Ver
         TrialRecord(n, "finished", {"backbone": "photos"}, {1: value})
         for n, value in enumerate(values or (0.875, 0.87, 0.7))
     )
-    record = StudyRecord(Direction.MIN if metric == "loss" else "max", trials, facts)
+    record = StudyRecord(Direction.MIN if metric == "loss" else Direction.MAX, trials, facts)
     context = RankingContext(400 if metric == "accuracy" else None)
-    return verdict(record, about(metric), rows(record, context), context)
+    return verdict(Leaderboard(record, about(metric), context, rows(record, context)))
 
 
 def test_a_confirmed_winner_is_told_with_its_mean_its_lead_and_what_was_not_kept() -> None:
@@ -127,7 +127,7 @@ def test_a_test_score_of_an_earlier_journal_has_the_metric_of_its_study() -> Non
 
 def test_nothing_is_said_before_the_first_value() -> None:
     context = RankingContext()
-    assert verdict(StudyRecord(Direction.MAX, ()), about(), [], context) == Verdict()
+    assert verdict(Leaderboard(StudyRecord(Direction.MAX, ()), about(), context, [])) == Verdict()
 
 
 def test_a_search_that_a_perfect_score_ended_says_so_and_foresees_nothing() -> None:
@@ -138,7 +138,7 @@ def test_a_search_that_a_perfect_score_ended_says_so_and_foresees_nothing() -> N
     record, context = StudyRecord(Direction.MAX, trials, {}), RankingContext(400)
     asked = about()
     asked["config"]["trials"] = 20
-    found = verdict(record, asked, rows(record, context), context)
+    found = verdict(Leaderboard(record, asked, context, rows(record, context)))
     assert found.lines[-1] == (
         "the search ended after 2 of 20 trials: trial 1 reached a validation accuracy of 1.0000, "
         "which no trial can exceed; `tlsearch resume DIR --trials +N` trains more all the same"
@@ -146,5 +146,5 @@ def test_a_search_that_a_perfect_score_ended_says_so_and_foresees_nothing() -> N
     assert found.more == ()
     asked["config"]["trials"] = 2
     assert "the search ended" not in " ".join(
-        verdict(record, asked, rows(record, context), context).lines
+        verdict(Leaderboard(record, asked, context, rows(record, context))).lines
     )

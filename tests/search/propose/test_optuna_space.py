@@ -145,10 +145,10 @@ def test_where_nothing_comes_twice_the_proposals_are_optunas_own(tmp_path: Path)
 def test_a_seed_is_a_column_only_where_it_varies(tmp_path: Path) -> None:
     search = searcher(tmp_path)
     train(search, SIZE)
-    assert "seed" not in readable(read(tmp_path / "journal.log"), "accuracy").columns
+    assert "seed" not in readable(rows(read(tmp_path / "journal.log")), "accuracy").columns
     train(search, 1)
     record = read(tmp_path / "journal.log")
-    assert "seed" in readable(record, "accuracy").columns
+    assert "seed" in readable(rows(record), "accuracy").columns
     assert {row["seed"] for row in rows(record)} == {0, replica_seed(0, 1)}
 
 
@@ -276,7 +276,7 @@ def test_a_search_over_blocks_is_recorded_and_goes_on(tmp_path: Path) -> None:
     table = rows(read(tmp_path / "journal.log"))
     assert {row["unfrozen_blocks"] for row in table} <= {0, 1, 3, "all"}
     assert {row["unfrozen_layers"] for row in table} == {None}
-    grid = readable(read(tmp_path / "journal.log"), "accuracy")
+    grid = readable(rows(read(tmp_path / "journal.log")), "accuracy")
     shown = {row[grid.columns.index("unfrozen")] for row in grid.body}
     assert shown <= {"0 blocks", "1 block", "3 blocks", "all"}
 

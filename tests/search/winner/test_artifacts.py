@@ -9,6 +9,7 @@ from tlsearch.bundle.evaluate import measure
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.contact_sheet import contact_sheet
 from tlsearch.data.sources import prepare
+from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.report.page_files import Artifacts
 from tlsearch.search.trial.prepared_images import describe
 from tlsearch.search.winner.artifacts import write_data, write_test, write_winner
@@ -58,7 +59,7 @@ def test_what_was_left_out_and_moved_is_told(data, tmp_path):
     about = json.loads((tmp_path / "artifacts" / "data.json").read_text())
     assert about["unreadable"] == ["a.png: cannot be read"]
     assert about["moved"] == {"test": {"3": 2}}
-    shown = Artifacts(tmp_path).data()
+    shown = Artifacts(StudyDirectory(tmp_path)).data()
     assert (shown.unreadable, shown.notes) == (("a.png: cannot be read",), ("a note",))
     assert describe(found)["unreadable"] == {"pictures": 1, "first": ["a.png: cannot be read"]}
     assert "unreadable" not in describe(data)
@@ -96,7 +97,7 @@ def test_samples_come_from_the_training_split_alone(data, tmp_path, monkeypatch)
 def test_a_look_at_the_test_split_is_kept_whole(data, tmp_path):
     found = measure(data.split_labels("test"), np.full((60, 10), 0.1), data.classes)
     write_test(tmp_path / "artifacts", 3, found.to_json())
-    kept = Artifacts(tmp_path).test()
+    kept = Artifacts(StudyDirectory(tmp_path)).test()
     assert (kept.trial, kept.split, kept.mistakes) == (3, "test", ())
     assert kept.evaluation.images == 60
     assert kept.evaluation.confusion == found.confusion

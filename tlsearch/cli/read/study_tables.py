@@ -1,5 +1,6 @@
 """Studies on stdout or into a file: leaderboard, columns, comparison, a table that waits."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,7 @@ from tlsearch.base.shown_text import printable
 from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
 from tlsearch.config.location import Place
-from tlsearch.results.rank.context import ranking_context
-from tlsearch.results.rank.leaderboard import rows
+from tlsearch.results.rank.leaderboard import Leaderboard, leaderboard_of
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.seal import at_its_end
 from tlsearch.results.report.readable_table import LEAST_FIRST, readable
@@ -29,16 +29,14 @@ LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
 
 def show(home: StudyDirectory, view: Selection | None = None) -> None:
     """Print the verdict of a study, its leaderboard, and what to know beside it."""
-    about, record = home.read_about(), home.journal.record()
-    context = ranking_context(record, about, home.best)
-    table = named_rows(rows(record, context), at_work(home))
-    said = verdict(record, about, table, context).text()
+    board = named_rows(leaderboard_of(home), at_work(home))
+    said = verdict(board).text()
     if said and not (view and view.columns):  # who asks for columns asks for nothing else
         for line in (*said, ""):
             say(line)
-    grid = readable(record, about["config"]["metric"], context, view, table)
+    grid = readable(board.rows, board.metric, view)
     print_table(grid.columns, grid.body, LEAST_FIRST)
-    for line in (*explain(grid), *summary(record, about)):
+    for line in (*explain(grid), *summary(board.record, board.about)):
         say(line)
 
 
@@ -51,19 +49,19 @@ def write(
     """Write the leaderboard to `out`, text to stdout where that is None."""
     from tlsearch.base.files import write_text
 
-    about, record = home.read_about(), home.journal.record()
+    board = leaderboard_of(home)
     if form == "parquet":
         from tlsearch.results.report.text import write_parquet
 
         assert out is not None, "checked with the options"
-        write_parquet(out, record, ranking_context(record, about, home.best), view)
+        write_parquet(out, board, view)
         return
     if form == "html":
         from tlsearch.results.report.html import render_html
 
-        text = render_html(record, about, home.root)
+        text = render_html(board, home)
     else:
-        text = render(record, about, form, home.best, view)
+        text = render(board, form, view)
     if out is None:
         answer(text)
     else:
@@ -110,10 +108,11 @@ def at_work(home: StudyDirectory) -> bool:
     return home.url is None and not at_its_end(home.journal_file) and not over(home)
 
 
-def named_rows(table: Sequence[dict[str, Any]], running: bool) -> list[dict[str, Any]]:
-    """Rows of a leaderboard whose unfinished trials are called running where a driver has them."""
+def named_rows(board: Leaderboard, running: bool) -> Leaderboard:
+    """The leaderboard, its unfinished trials called running where a driver trains them."""
     state = "running" if running else UNFINISHED
-    return [{**row, "state": state} if row["state"] == UNFINISHED else row for row in table]
+    named = [{**row, "state": state} if row["state"] == UNFINISHED else row for row in board.rows]
+    return dataclasses.replace(board, rows=named)
 
 
 def over(home: StudyDirectory) -> bool:
@@ -139,13 +138,11 @@ def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> An
     from tlsearch.cli.tables import rich_table, too_wide
     from tlsearch.results.live.progress import ended
 
-    about, record = home.read_about(), home.journal.record()
-    context = ranking_context(record, about, home.best)
-    table = named_rows(rows(record, context), running=True)
-    grid = readable(record, about["config"]["metric"], context, view, table)
+    board = named_rows(leaderboard_of(home), running=True)
+    grid, about = readable(board.rows, board.metric, view), board.about
     dropped = too_wide(grid.columns, grid.body, width, LEAST_FIRST)
     total = about["config"].get("trials", "?")
-    title = f"{about['config']['name']}: {ended(record.trials)} of {total} trials ended"
+    title = f"{about['config']['name']}: {ended(board.record.trials)} of {total} trials ended"
     body = grid.body[: max(height - 4, 1)]
     return Group(
         Text(printable(f"{title} (Ctrl-C leaves)")), rich_table(grid.columns, body, dropped)

@@ -1,13 +1,16 @@
 """The record of a study -> its trials, ranked."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.catalog import Direction
 from tlsearch.config.spelling import spell, without_folders
 from tlsearch.results.rank.confirmation import Winner, decided
-from tlsearch.results.rank.context import RankingContext
+from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.standings import ranked
+from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -101,17 +104,51 @@ def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[st
     ]
 
 
-def leading(table: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The row that a study is told by: the winner's, before there is one the first; else None."""
-    won = [row for row in table if row["winner"]]
-    return next(iter(won or [row for row in table if row["rank"] == 1]), None)
+@dataclass(frozen=True)
+class Leaderboard:
+    """A study as its reports show it, its trials ranked once.
+
+    `about` is the content of study.yaml, `context` what the ranking needed besides the journal,
+    `rows` what `rows` gives for them.
+    """
+
+    record: StudyRecord
+    about: Mapping[str, Any]
+    context: RankingContext
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def metric(self) -> str:
+        """The study's metric."""
+        metric: str = self.about["config"]["metric"]
+        return metric
+
+    @property
+    def leader(self) -> Mapping[str, Any] | None:
+        """The winner's row; before there is a winner the first row; None without a ranked trial."""
+        won = [row for row in self.rows if row["winner"]]
+        return next(iter(won or [row for row in self.rows if row["rank"] == 1]), None)
 
 
-def table(record: StudyRecord, context: RankingContext = NOTHING) -> "pd.DataFrame":
-    """The leaderboard as a pandas table with the columns of `COLUMNS`."""
+def leaderboard(
+    record: StudyRecord, about: Mapping[str, Any], best: Path | None = None
+) -> Leaderboard:
+    """The leaderboard of a study; `best` is the bundle of its exported trial."""
+    context = ranking_context(record, about, best)
+    return Leaderboard(record, about, context, rows(record, context))
+
+
+def leaderboard_of(home: StudyDirectory) -> Leaderboard:
+    """The leaderboard of a study directory; RecordError where it is damaged."""
+    about = home.read_about()
+    return leaderboard(home.journal.record(), about, home.best)
+
+
+def table(some: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+    """Rows as a pandas table with the columns of `COLUMNS`."""
     import pandas as pd
 
-    frame = pd.DataFrame(rows(record, context), columns=list(COLUMNS))
+    frame = pd.DataFrame([dict(row) for row in some], columns=list(COLUMNS))
     whole = ("rank", "best_epoch", "seed", "trained_parameters", "bytes")
     real = ("metric", "low", "high", "p_value", "trained_share", "latency_ms")
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64")

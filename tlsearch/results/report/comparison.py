@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.location import Place
-from tlsearch.results.rank.context import ranking_context
-from tlsearch.results.rank.leaderboard import leading, rows
+from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.remote.copies import fetched
 from tlsearch.results.report.readable_table import Grid, cell
@@ -46,15 +45,14 @@ def study_rows(directories: Sequence[Place]) -> list[dict[str, Any]]:
 
 
 def _row(home: StudyDirectory) -> dict[str, Any]:
-    about, record = home.read_about(), home.journal.record()
-    table = rows(record, ranking_context(record, about, home.best))
-    leader = leading(table) or {}
-    test = last_test(record, about)
+    board = leaderboard_of(home)
+    about, table, leader = board.about, board.rows, board.leader or {}
+    test = last_test(board.record, about)
     if test is not None and test["trial"] != leader.get("trial"):
         test = None  # of an earlier winner
     return {
         "study": about["config"]["name"],
-        "metric": about["config"]["metric"],
+        "metric": board.metric,
         "ended": sum(row["state"] != "unfinished" for row in table),
         "planned": about["config"].get("trials"),
         "best": leader.get("metric"),

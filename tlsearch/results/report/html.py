@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tlsearch.config.spelling import MAYBE_FILES, file_name, without_folders
-from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.importance import Importance, importance, sentences
-from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, leading, rows
+from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, Leaderboard
 from tlsearch.results.rank.standings import ranked
+from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report import confusions, glossary, plots
 from tlsearch.results.report.forecast_line import forecast_line
@@ -36,18 +36,17 @@ TEMPLATES = Path(__file__).parent / "templates"
 UNREADABLE = 200  # pictures that the page names
 
 
-def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> str:
-    """The page; `about` is what study.yaml holds, `folder` the study directory.
+def render_html(board: Leaderboard, home: StudyDirectory) -> str:
+    """The page of a study.
 
-    Reads only small files of the folder, where they are: curves, artifacts/, the best model's
+    Reads only small files of its directory, where they are: curves, artifacts/, the best model's
     manifest. Neither the data nor TensorFlow is needed.
     """
-    record, artifacts = _named(record), Artifacts(folder)
-    context = ranking_context(record, about, folder / "best")
+    board, artifacts = replace(board, record=_named(board.record)), Artifacts(home)
     template = _environment().get_template("report.html.j2")
     return template.render(
-        _results(record, about, context, artifacts)
-        | _study(about)
+        _results(board, artifacts)
+        | _study(board.about)
         | _machinery()
         | {
             "data": artifacts.data(),
@@ -60,24 +59,23 @@ def render_html(record: StudyRecord, about: Mapping[str, Any], folder: Path) -> 
     )
 
 
-def _results(
-    record: StudyRecord, about: Mapping[str, Any], context: RankingContext, artifacts: Artifacts
-) -> dict[str, Any]:
+def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, Any]:
     """What the trials came to: verdict, headline, table, plots, and each trial's details."""
-    metric, table = about["config"]["metric"], rows(record, context)
-    mattered = importance(record, about["config"].get("space", {}))
+    record, metric, config = board.record, board.metric, board.about["config"]
+    mattered, slices = importance(record, config.get("space", {})), plots.slices(record, metric)
     page = {
         "metric": metric.replace("_", " "),
-        "figures": _figures(record, about, mattered),
-        "trials": _trials(record, table, artifacts),
+        "figures": {f"slice-{name}": plot for name, plot in slices.items()}
+        | _figures(board, mattered),
+        "trials": _trials(record, board.rows, artifacts),
         "words": glossary.REASONS,
     }
     return {
-        "verdict": verdict(record, about, table, context),
-        "headline": _headline(record, about, table),
-        "board": _board(table, metric),
+        "verdict": verdict(board),
+        "headline": _headline(board),
+        "board": _board(board.rows, metric),
         "page": _json(page),
-        "slices": sorted(plots.slices(record, metric)),
+        "slices": sorted(slices),
         "mattered": mattered,
         "mattered_lines": sentences(mattered, metric.replace("_", " ")),
     }
@@ -192,9 +190,10 @@ def _finite(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def _headline(record: StudyRecord, about: Mapping[str, Any], table: Table) -> dict[str, Any]:
+def _headline(board: Leaderboard) -> dict[str, Any]:
+    record, table, best = board.record, board.rows, board.leader
     states = [trial.state for trial in record.trials if trial.state != "waiting"]
-    best, test = leading(table), last_test(record, about)
+    test = last_test(record, board.about)
     return {
         "best": best,
         "test": test if best and test and test["trial"] == best["trial"] else None,
@@ -254,15 +253,11 @@ def _cell(name: str, value: Any) -> str:
     return cell(value)
 
 
-def _figures(
-    record: StudyRecord, about: Mapping[str, Any], mattered: Importance
-) -> dict[str, plots.Figure]:
-    """Plot's name -> figure, for every plot that has something to show."""
-    metric = about["config"]["metric"]
-    figures = {f"slice-{name}": plot for name, plot in plots.slices(record, metric).items()}
-    figures["timeline"] = timeline(record)
+def _figures(board: Leaderboard, mattered: Importance) -> dict[str, plots.Figure]:
+    """Plot's name -> figure, for every plot of the whole study that has something to show."""
+    record, metric, figures = board.record, board.metric, {"timeline": timeline(board.record)}
     if ranked(record):
-        scheduler = about["config"].get("scheduler", {})
+        scheduler = board.about["config"].get("scheduler", {})
         figures["curves"] = plots.learning_curves(record, metric, scheduler)
         figures["seconds"] = plots.against_seconds(record, metric)
         figures["parallel"] = plots.parallel_coordinates(record, metric)

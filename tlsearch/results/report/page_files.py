@@ -108,9 +108,8 @@ class Artifacts:
     is a RecordError.
     """
 
-    def __init__(self, study: Path) -> None:
-        self.home = StudyDirectory(study)
-        self.root = self.home.artifacts
+    def __init__(self, home: StudyDirectory) -> None:
+        self.home, self.root = home, home.artifacts
 
     def data(self) -> DataAudit | None:
         """The counts and sample pictures of the data."""

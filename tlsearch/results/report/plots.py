@@ -7,7 +7,6 @@ from typing import Any
 from tlsearch.config.scheduler import rungs
 from tlsearch.config.trial_config import RATES
 from tlsearch.results.rank.importance import Effect, in_order, is_range, parameters
-from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
@@ -81,11 +80,11 @@ def importance_bars(effects: Sequence[Effect]) -> Figure:
 
 def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
     """One line a trial through what was varied; coloured by fifths of the ranking."""
-    scores = [row["metric"] for row in rows(record) if row["rank"] is not None]
+    order = ranked(record)
     axes = {_spaced(name): values for name, values in parameters(record).items()}
-    axes[metric] = scores
+    axes[metric] = [_best_value(trial, record) for trial in order]
     heights = {name: _heights(values) for name, values in axes.items()}
-    numbers = [trial.number for trial in ranked(record)]
+    numbers = [trial.number for trial in order]
     traces = []
     for fifth in reversed(range(min(5, len(numbers)))):
         places = [p for p in range(len(numbers)) if p * 5 // len(numbers) == fifth]
@@ -109,9 +108,8 @@ def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
 
 def slices(record: StudyRecord, metric: str) -> dict[str, Figure]:
     """Parameter -> a plot of its value against the trial's best metric."""
-    scores = [row["metric"] for row in rows(record) if row["rank"] is not None]
-    numbers = [trial.number for trial in ranked(record)]
-    found = {}
+    order, found = ranked(record), {}
+    scores = [_best_value(trial, record) for trial in order]
     for name, every in parameters(record).items():
         places = [place for place, value in enumerate(every) if value is not None]
         values = [every[place] for place in places]
@@ -126,7 +124,7 @@ def slices(record: StudyRecord, metric: str) -> dict[str, Figure]:
             values = [plain(value) for value in values]
         elif name in RATES:
             layout["xaxis"] |= {"type": "log"}
-        some = [scores[place] for place in places], [numbers[place] for place in places]
+        some = [scores[place] for place in places], [order[place].number for place in places]
         found[name] = {"data": [_points(values, *some, PALETTE[0])], "layout": layout}
     return found
 

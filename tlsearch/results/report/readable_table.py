@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlsearch.config.trial_config import DEPTHS, RATES, depth_label
-from tlsearch.results.rank.context import RankingContext
-from tlsearch.results.rank.leaderboard import COLUMNS, NOTHING, rows
-from tlsearch.results.record.journal import StudyRecord
+from tlsearch.results.rank.leaderboard import COLUMNS
 from tlsearch.results.report.selection import Row, Selection
 
 # Shown where a search varies it: what the column is called, and where its value comes from.
@@ -63,20 +61,13 @@ class Grid:
     body: list[list[str]]
 
 
-def readable(
-    record: StudyRecord,
-    metric: str,
-    context: RankingContext = NOTHING,
-    view: Selection | None = None,
-    everything: Sequence[Row] | None = None,
-) -> Grid:
-    """The leaderboard as text; what never varies, and what nothing was measured of, is left out.
+def readable(everything: Sequence[Row], metric: str, view: Selection | None = None) -> Grid:
+    """The rows of a leaderboard as text, without the columns that never vary or hold nothing.
 
     `epoch` reads best/last; `lr` is the rate of the trial's own phase; `tie` marks trials that the
-    validation split cannot tell from the leader. `everything` are the rows, where they are known.
+    validation split cannot tell from the leader.
     """
     view = view or Selection()
-    everything = rows(record, context) if everything is None else everything
     table = view.of(everything)
     if view.columns:
         return Grid(list(view.columns), [[cell(row[c]) for c in view.columns] for row in table])

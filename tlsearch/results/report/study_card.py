@@ -1,14 +1,10 @@
 """A study as a notebook shows it: the verdict and the first trials, as a small piece of HTML."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from pathlib import Path
-from typing import Any
 
 from tlsearch.base.shown_text import masked, printable
-from tlsearch.results.rank.context import ranking_context
-from tlsearch.results.rank.leaderboard import rows
-from tlsearch.results.record.journal import StudyRecord
+from tlsearch.results.rank.leaderboard import Leaderboard
 from tlsearch.results.report.readable_table import readable
 from tlsearch.results.report.selection import Selection
 from tlsearch.results.report.verdict import verdict
@@ -16,22 +12,16 @@ from tlsearch.results.report.verdict import verdict
 SHOWN = 10  # trials
 
 
-def study_html(
-    place: str, record: StudyRecord, about: Mapping[str, Any], best: Path, note: object = None
-) -> str:
-    """The name, the verdict and the first trials of a study; `about` is what study.yaml holds,
-    `best` the exported bundle, `note` what to say before all that. Names are
-    escaped, and nothing in it runs or loads anything.
+def study_html(place: str, board: Leaderboard, note: object = None) -> str:
+    """The name, the verdict and the first trials of a study, `note` before them. Names are escaped,
+    and nothing in it runs or loads anything.
     """
-    context = ranking_context(record, about, best)
-    table = rows(record, context)
-    grid = readable(record, about["config"]["metric"], context, Selection(top=SHOWN), table)
-    said = "".join(
-        f"<li>{_text(line)}</li>" for line in verdict(record, about, table, context).text()
-    )
-    title = f"<p><strong>{_text(about['config']['name'])}</strong> <code>{_text(place)}</code></p>"
+    grid = readable(board.rows, board.metric, Selection(top=SHOWN))
+    said = "".join(f"<li>{_text(line)}</li>" for line in verdict(board).text())
+    name = _text(board.about["config"]["name"])
+    title = f"<p><strong>{name}</strong> <code>{_text(place)}</code></p>"
     title += "" if note is None else f"<p>{_text(note)}</p>"
-    rest = len(table) - len(grid.body)
+    rest = len(board.rows) - len(grid.body)
     more = f"<p>and {rest} more trials: leaderboard() has them all</p>" if rest > 0 else ""
     body = "".join(_row("td", cells) for cells in grid.body)
     head = _row("th", grid.columns)

@@ -12,8 +12,7 @@ from tlsearch.base.files import whole_file
 from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.config.device import DeviceProfile
 from tlsearch.config.spelling import spell
-from tlsearch.results.rank.context import RankingContext, ranking_context
-from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, rows, table
+from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, Leaderboard, table
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import LEFT_OUT, StudyRecord, TrialRecord, tested
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
@@ -38,32 +37,23 @@ TIES = {
 }
 
 
-def render(
-    record: StudyRecord,
-    about: Mapping[str, Any],
-    form: TextFormat,
-    best: Path | None = None,
-    view: Selection | None = None,
-) -> str:
-    """The leaderboard as text; `about` is what study.yaml holds, `best` the exported bundle."""
-    view, context = view or Selection(), ranking_context(record, about, best)
+def render(board: Leaderboard, form: TextFormat, view: Selection | None = None) -> str:
+    """The leaderboard as text."""
+    view = view or Selection()
     if form == "md":
-        return _markdown(record, about, context, view)
-    table = [view.cut(row) for row in view.of(rows(record, context))]
+        return _markdown(board, view)
+    some = [view.cut(row) for row in view.of(board.rows)]
     if form == "csv":
-        return _csv(table, view.columns or COLUMNS)
-    return json.dumps(_document(record, about, table), indent=2, allow_nan=False) + "\n"
+        return _csv(some, view.columns or COLUMNS)
+    document = _document(board.record, board.about, some)
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def write_parquet(
-    path: Path, record: StudyRecord, context: RankingContext, view: Selection
-) -> None:
+def write_parquet(path: Path, board: Leaderboard, view: Selection) -> None:
     """Write the leaderboard as a Parquet file, whole; what has no single type becomes text."""
     import pandas as pd
 
-    frame = table(record, context)
-    numbers = [row["trial"] for row in view.of(rows(record, context))]
-    frame = frame.set_index("trial", drop=False).loc[numbers, list(view.columns or COLUMNS)]
+    frame = table(view.of(board.rows))[list(view.columns or COLUMNS)]
     for name in frame.columns.intersection(pd.Index(CONFIG_COLUMNS)):
         if frame[name].dtype == object:
             frame[name] = frame[name].map(lambda value: None if value is None else str(value))
@@ -160,17 +150,13 @@ def _document(
     }
 
 
-def _markdown(
-    record: StudyRecord, about: Mapping[str, Any], context: RankingContext, view: Selection
-) -> str:
-    name, metric = about["config"]["name"], about["config"]["metric"]
-    table = rows(record, context)
-    grid = readable(record, metric, context, view, table)
-    said = verdict(record, about, table, context).text()
+def _markdown(board: Leaderboard, view: Selection) -> str:
+    name, metric = board.about["config"]["name"], board.metric
+    grid, said = readable(board.rows, metric, view), verdict(board).text()
     lines = [f"# {name}: {len(grid.body)} trials by validation {metric}", ""]
     lines += [*(f"- {escape(line)}" for line in said), ""] if said and not view.columns else []
     lines += [*markdown_table(grid.columns, grid.body), ""]
-    lines += [f"- {escape(line)}" for line in (*explain(grid), *summary(record, about))]
+    lines += [f"- {escape(line)}" for line in (*explain(grid), *summary(board.record, board.about))]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -1,6 +1,6 @@
 """What a report opens with: who won, whether it is real, whether the test score can be trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import Any
@@ -9,7 +9,7 @@ from tlsearch.config.trial_config import depth_label
 from tlsearch.results.rank import confirmation
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.interval import wilson
-from tlsearch.results.rank.leaderboard import leading
+from tlsearch.results.rank.leaderboard import Leaderboard
 from tlsearch.results.rank.outlook import outlook
 from tlsearch.results.rank.perfect import perfect_trial, reason
 from tlsearch.results.record.journal import StudyRecord, tested
@@ -39,19 +39,14 @@ class Verdict:
         return [*self.lines, *(f"warning: {line}" for line in self.warnings), *self.more]
 
 
-def verdict(
-    record: StudyRecord, about: Mapping[str, Any], table: Sequence[Row], context: RankingContext
-) -> Verdict:
-    """The verdict of a study; `table` are the leaderboard's rows, `about` is what study.yaml holds.
-
-    Nothing is said before the first trial has a value.
-    """
-    row = leading(table)
+def verdict(board: Leaderboard) -> Verdict:
+    """The verdict of a study; it is empty before the first trial has a value."""
+    record, about, context, row = board.record, board.about, board.context, board.leader
     if row is None:
         return Verdict()
-    metric, test = about["config"]["metric"], last_test(record, about)
-    lines = [_first(row, table, metric, context), *_confirmed(record, row, context)]
-    lines += _tied(row, table, context)
+    test = last_test(record, about)
+    lines = [_first(row, board), *_confirmed(record, row, context)]
+    lines += _tied(row, board)
     warnings: list[str] = []
     if test is not None:
         lines.append(_tested(test))
@@ -96,19 +91,20 @@ def described(row: Row, between: str = " ") -> str:
     return between.join(f"{name}{value}" for name, value in parts.items() if value is not None)
 
 
-def _first(row: Row, table: Sequence[Row], metric: str, context: RankingContext) -> str:
+def _first(row: Row, board: Leaderboard) -> str:
     """Who won or leads, with which value of the search, and its place there."""
     word = "wins" if row["winner"] else "leads so far"
     between = "" if row["low"] is None else f" (95 %: {row['low']:.4f} to {row['high']:.4f})"
-    images = f" on {context.counted} pictures" if context.counted else ""
-    ranked = [one for one in table if one["rank"] is not None]
+    counted = board.context.counted
+    images = f" on {counted} pictures" if counted else ""
+    ranked = [one for one in board.rows if one["rank"] is not None]
     other = next((one for one in ranked if one["trial"] != row["trial"]), None)
     place = f"place {row['rank']} of {len(ranked)}"
     place += "" if other is None else f", {_lead(row, other)}"
     what = described(row, ", ")
     who = f"trial {row['trial']} {word}" + (f" ({what})" if what else "")
     return (
-        f"{who}: validation {_spaced(metric)} "
+        f"{who}: validation {_spaced(board.metric)} "
         f"{row['metric']:.4f}{between}{images} in the search, {place}"
     )
 
@@ -132,13 +128,14 @@ def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[s
     ]
 
 
-def _tied(row: Row, table: Sequence[Row], context: RankingContext) -> list[str]:
+def _tied(row: Row, board: Leaderboard) -> list[str]:
     """Which trials the validation split cannot tell from the leader of the search."""
+    table, counted = board.rows, board.context.counted
     others = [one["trial"] for one in table if one["rank"] not in (None, 1) and one["tied"]]
     known = any(one["low"] is not None or one["p_value"] is not None for one in table)
     first = next(one for one in table if one["rank"] == 1)["trial"]
     leader = "it" if first == row["trial"] else f"trial {first}, the first of the search"
-    images = f"the {context.counted}" if context.counted else "these"
+    images = f"the {counted}" if counted else "these"
     if others:
         names = ", ".join(map(str, others[:NAMED]))
         more = len(others) - NAMED
