@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.networks.unfreezing import Depth
 
 POOLED = "pool"  # the cut at the pooled vector, behind the whole backbone
 
@@ -19,8 +19,8 @@ class Suffix:
     those that a process needs before its first epoch.
     """
 
-    unfrozen: Unfrozen
-    cut: str
+    depth: Depth
+    cut_name: str
     from_images: bool
     numbers: int
     share: float
@@ -42,12 +42,14 @@ class Pace:
     trace_s: float
     suffixes: tuple[Suffix, ...]
 
-    def suffix(self, unfrozen: Unfrozen) -> Suffix:
-        """The one behind the cut of so many unfrozen layers."""
-        return next(suffix for suffix in self.suffixes if suffix.unfrozen == unfrozen)
+    def suffix(self, depth: Depth) -> Suffix:
+        """The one behind the cut of this depth."""
+        return next(suffix for suffix in self.suffixes if suffix.depth == depth)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Pace":
         """As `dataclasses.asdict` wrote it; TypeError, KeyError where it is none."""
-        suffixes = tuple(Suffix(**suffix) for suffix in plain["suffixes"])
+        suffixes = tuple(
+            Suffix(**{**suffix, "depth": Depth(**suffix["depth"])}) for suffix in plain["suffixes"]
+        )
         return cls(**{**plain, "suffixes": suffixes})

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.cut import choose_cut, trainable_layers
 from tlsearch.training.network.multiply_adds import forward
@@ -34,8 +35,9 @@ def costs(backbone: str, unfrozen: int | str, units: int, classes: int, image_px
     total = forward(model.layers)
     if unfrozen == 0:
         return Costs("pool", (width,), total, head, head)
-    cut = choose_cut(model, unfrozen)
+    depth = Depth(unfrozen)
+    cut = choose_cut(model, depth)
     prefix = 0 if cut.whole else forward(model.layers[: cut.index + 1])
-    trained = forward(trainable_layers(model, unfrozen)) + head
+    trained = forward(trainable_layers(model, depth)) + head
     shape = tuple(int(side) for side in cut.tensor.shape[1:])
     return Costs(cut.name, shape, prefix, total - prefix + head, trained)

@@ -150,7 +150,7 @@ def _searches(
 ) -> None:
     """Trials a minute by tlsearch, with more and more of them at a time."""
     search = _Search(arguments, found, folder, log)
-    depths = {"heads": 0, "last block": BACKBONES[SEARCHED].anatomy.last_layers(1)}
+    depths = {"heads": 0, "last block": BACKBONES[SEARCHED].anatomy.depth(1).layers}
     for (kind, depth), slots in itertools.product(depths.items(), (1, 2, 4) if found else (1, 2)):
         trials = (24 if depth == 0 else 12) if found else 4
         asked = ["--only", "a", "--unfrozen", depth, "--backbones", SEARCHED]

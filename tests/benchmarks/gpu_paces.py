@@ -243,7 +243,7 @@ def _model(work: str, setup: Setup, data: ImageData) -> tuple[keras.Model, Any]:
     for layer in base.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     if work == "suffix":
-        cut = choose_cut(base, row.anatomy.last_layers(1)).tensor
+        cut = choose_cut(base, row.anatomy.depth(1)).tensor
         rows, inputs = _features(len(data.labels), cut), keras.Input(cut.shape[1:])
         maps = keras.Model(cut, base.output)(inputs, training=False)
     else:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from machine import about
 
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.schema import Resources
 from tlsearch.features import Activation, FeatureKey, FeatureStore
 from tlsearch.search.cluster.feature_transfer import Fetched, Shelf
@@ -69,7 +70,7 @@ def passed(name: str, images: int = 128) -> list[dict[str, Any]]:
     pixels = np.zeros((images, PX, PX, 3), np.uint8)
     backbone, rows = load_backbone(name, "none", PX), []
     for unfrozen in CUTS:
-        prefix = backbone.sections(unfrozen).prefix
+        prefix = backbone.sections(Depth(unfrozen)).prefix
         run = frozen_pass(backbone, [prefix.output], pixels)
         run_blocks(run, pixels)
         began = time.perf_counter()

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tlsearch.config.dimension import Choices, Range, Unfrozen, Units, within
+from tlsearch.config.dimension import Choices, Range, Units, within
+from tlsearch.config.networks.unfreezing import Unfrozen
 from tlsearch.config.space import Fractions, Space
 
 fractions: TypeAdapter[Any] = TypeAdapter(Fractions)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.config.trial_config import TrialConfig, depth_label
+from tlsearch.config.trial_config import TrialConfig
 
 trials = st.builds(
     TrialConfig,
@@ -71,21 +71,6 @@ def test_blocks_become_layers_where_the_trial_is_made() -> None:
     assert (trial.unfrozen_layers, trial.frozen, trial.learning_rate) == (20, False, 1e-3)
     assert TrialConfig(backbone="resnet50", unfrozen_blocks=0).frozen
     assert TrialConfig(backbone="resnet50", unfrozen_blocks="all").unfrozen_layers == "all"
-
-
-@pytest.mark.parametrize(
-    ("config", "label"),
-    [
-        ({"unfrozen_layers": 15}, 15),
-        ({"unfrozen_layers": 15, "unfrozen_blocks": None}, 15),
-        ({"unfrozen_layers": 11, "unfrozen_blocks": 1}, "1 block"),
-        ({"unfrozen_layers": 32, "unfrozen_blocks": 3}, "3 blocks"),
-        ({"unfrozen_layers": "all", "unfrozen_blocks": "all"}, "all"),
-        ({}, None),
-    ],
-)
-def test_a_depth_is_told_as_it_was_asked_for(config: dict[str, Any], label: Any) -> None:
-    assert depth_label(config) == label
 
 
 @given(trials)

@@ -29,7 +29,7 @@ def test_trials_are_asked_for_in_blocks_and_trained_in_layers(blocks_search):
     trials = Study(blocks_search.home / "study").record().trials
     assert [(t.config["backbone"], t.config["unfrozen_blocks"]) for t in trials] == ASKED
     for trial, (name, blocks) in zip(trials, ASKED, strict=True):
-        assert trial.config["unfrozen_layers"] == BACKBONES[name].anatomy.last_layers(blocks)
+        assert trial.config["unfrozen_layers"] == BACKBONES[name].anatomy.depth(blocks).layers
         assert trial.config["cut_layers"] is None
         assert trial.state == "finished"
         rate = "head_lr" if blocks == 0 else "fine_tune_lr"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.pace import Pace
 from tlsearch.training import calibrate
 from tlsearch.training.calibrate import CalibrationRequest, measure
@@ -16,12 +17,12 @@ from tlsearch.training.work_done import Price
 
 pytestmark = pytest.mark.training
 
-CUTS = (0, 15, "all")
+DEPTHS = (Depth(0), Depth(15), Depth("all"))
 
 
 def asked(*backbones):
-    cuts = dict.fromkeys(backbones, CUTS)
-    return CalibrationRequest(backbones, 32, cuts, 10, (), "adamw", "float16", 1, {}, time.time())
+    depths = dict.fromkeys(backbones, DEPTHS)
+    return CalibrationRequest(backbones, 32, depths, 10, (), "adamw", "float16", 1, {}, time.time())
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def strokes():
 
 
 def test_every_cut_takes_time_and_the_deeper_one_costs_less(strokes):
-    assert [suffix.unfrozen for suffix in strokes.suffixes] == [*CUTS]
+    assert [suffix.depth for suffix in strokes.suffixes] == [*DEPTHS]
     assert all(s.train_s > 0 and s.predict_s > 0 for s in strokes.suffixes)
     assert strokes.pass_s > 0
     costs = [suffix.cost for suffix in strokes.suffixes]
@@ -40,9 +41,9 @@ def test_every_cut_takes_time_and_the_deeper_one_costs_less(strokes):
 
 
 def test_costs_are_those_of_the_trials_own_networks(strokes, small_trial):
-    for cut in CUTS:
-        network = Executor().network(small_trial(cut), 10)
-        suffix = strokes.suffix(cut)
+    for depth in DEPTHS:
+        network = Executor().network(small_trial(depth.layers), 10)
+        suffix = strokes.suffix(depth)
         assert suffix.cost == Price.of(network).epoch(1, 0)
         assert suffix.trained == parameter_count(network.trainable_variables())
         assert suffix.from_images == network.sections.from_images
@@ -67,13 +68,13 @@ def test_others_are_scaled_by_multiply_adds(strokes):
 
 def test_blocks_are_measured_at_each_backbones_own_cuts(strokes):
     names = ("strokes", "mobilenet")
-    cuts = {name: (0, BACKBONES[name].anatomy.last_layers(1)) for name in names}
-    request = replace(asked(*names), cuts=cuts)
+    depths = {name: (Depth(0), BACKBONES[name].anatomy.depth(1)) for name in names}
+    request = replace(asked(*names), depths=depths)
     measured = calibrate._pace("strokes", request, None)
     scaled = calibrate._pace("mobilenet", request, measured)
-    assert [suffix.unfrozen for suffix in measured.suffixes] == [0, 11]
-    assert [suffix.unfrozen for suffix in scaled.suffixes] == [0, 6]
-    assert scaled.suffix(6).cut == "conv_pw_12_relu"
+    assert [suffix.depth.layers for suffix in measured.suffixes] == [0, 11]
+    assert [suffix.depth.layers for suffix in scaled.suffixes] == [0, 6]
+    assert scaled.suffix(Depth(6)).cut_name == "conv_pw_12_relu"
     load_backbone.cache_clear()
 
 

@@ -14,6 +14,7 @@ from tlsearch.config.load import parse
 from tlsearch.config.networks.anatomy import ANATOMIES
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.own import Intake
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.features import FeatureStore
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export.exporter import export_bundle
@@ -146,7 +147,7 @@ def test_a_network_that_is_taken_in_computes_what_it_computed(folder):
     given = keras.models.load_model(folder / "nested.keras")
     taken = load_backbone(str(path), "default", 32)
     images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
-    found = taken.sections(0).prefix(images, training=False)
+    found = taken.sections(Depth(0)).prefix(images, training=False)
     np.testing.assert_allclose(found, given(images, training=False), rtol=1e-5)
     assert not [layer for layer in taken.model.layers if isinstance(layer, keras.Model)]
     assert taken.row.parameters == given.count_params()

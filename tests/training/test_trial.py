@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.network.backbone import load_backbone
@@ -67,7 +68,7 @@ def test_only_the_last_layers_and_the_head_move(small_trial, digits, store, unfr
     )
     may_move = {
         id(variable)
-        for layer in trainable_layers(backbone.model, unfrozen)
+        for layer in trainable_layers(backbone.model, Depth(unfrozen))
         if batch_norm or type(layer).__name__ != "BatchNormalization"
         for variable in layer.variables
     }

@@ -1,7 +1,7 @@
 """One dimension of a search space: a constant, a list of choices, or a range."""
 
 import math
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -151,12 +151,6 @@ def whole_or(word: str, least: int) -> BeforeValidator:
         raise ValueError(f"found {raw!r}, expected a whole number >= {least}, or {word}")
 
     return BeforeValidator(check)
-
-
-# How many of the backbone's last layers, or blocks, train.
-Unfrozen = Annotated[int | Literal["all"], whole_or("all", 0)]
-# Backbones, each with the numbers of unfrozen layers at which its frozen prefix may end.
-Cuts = tuple[tuple[str, tuple[Unfrozen, ...]], ...]
 
 
 def within(low: float, high: float, whole: bool = False) -> AfterValidator:

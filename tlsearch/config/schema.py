@@ -26,10 +26,10 @@ from tlsearch.config.dimension import Choices, Frozen, head_units, is_recorded, 
 from tlsearch.config.location import LocalPath, Place, as_place, is_url, local, problem
 from tlsearch.config.networks.lookup import full_name, known_row, row_of
 from tlsearch.config.networks.own import is_own
+from tlsearch.config.networks.unfreezing import DEPTHS
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
 from tlsearch.config.spelling import file_name, one_of
-from tlsearch.config.trial_config import DEPTHS
 
 FormatName = Annotated[str, BeforeValidator(one_of(EXPORT_FORMATS, "format"))]
 PrecisionName = Annotated[
@@ -169,15 +169,11 @@ class SearchConfig(Frozen):
     def _parts_fit(self, info: ValidationInfo) -> "SearchConfig":
         if any(known_row(name) is None for name in self.space.backbone.values):
             return self  # recorded, and a network's file is gone
-        problems = _odd_sizes(self)
-        problems += [
-            _mistake(("space", "unfrozen_blocks", *at), why) for at, why in self.space.misfits()
-        ]
+        misfits = [*self.space.misfits()]
         if not is_recorded(info):  # an older version took what trains nothing
-            problems += [
-                _mistake(("space", "unfrozen_layers", *at), why)
-                for at, why in self.space.untrained()
-            ]
+            misfits += self.space.untrained()
+        problems = _odd_sizes(self)
+        problems += [_mistake(("space", *at), why) for at, why in misfits]
         for index, baseline in enumerate(self.baselines):
             for key, why in outside(baseline, self.space).items():
                 problems.append(_mistake(("baselines", index, key), why))

@@ -1,6 +1,6 @@
 """The dimensions of a search: what varies from trial to trial."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +24,6 @@ from tlsearch.config.dimension import (
     Choices,
     Frozen,
     Range,
-    Unfrozen,
     Units,
     is_recorded,
     within,
@@ -32,8 +31,8 @@ from tlsearch.config.dimension import (
 from tlsearch.config.location import local
 from tlsearch.config.networks.lookup import full_name, row_of
 from tlsearch.config.networks.own import is_own
+from tlsearch.config.networks.unfreezing import BLOCKS, DEPTHS, LAYERS, Depth, Unfrozen
 from tlsearch.config.spelling import file_name, one_of
-from tlsearch.config.trial_config import DEPTHS, depth_label
 
 
 def backbone_name(name: str, info: ValidationInfo) -> str:
@@ -74,7 +73,7 @@ BatchSizes = Annotated[
     within(1, 4096, True),
 ]
 
-Where = tuple[str | int, ...]  # within a dimension
+Where = tuple[str | int, ...]  # within a space
 Written = tuple[Where, int]
 Problem = tuple[Where, str]
 
@@ -109,7 +108,7 @@ class Space(Frozen):
     @classmethod
     def _frozen_by_default(cls, raw: Any) -> Any:
         if isinstance(raw, dict) and all(raw.get(name) is None for name in DEPTHS):
-            return {**raw, "unfrozen_layers": 0}
+            return {**raw, LAYERS: 0}
         return raw
 
     @property
@@ -118,59 +117,65 @@ class Space(Frozen):
         every = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: dimension for name, dimension in every if dimension is not None}
 
-    def cuts(self, backbone: str) -> tuple[Unfrozen, ...]:
-        """The numbers of unfrozen layers at which a backbone's frozen prefix may end, fewest first.
+    @property
+    def depths(self) -> Choices[Unfrozen] | Range:
+        """How deep trials unfreeze, in layers or in blocks."""
+        given = self.unfrozen_blocks or self.unfrozen_layers
+        assert given is not None, "one of them is given"
+        return given
+
+    def depth(self, backbone: str, count: Unfrozen) -> Depth:
+        """The depth of so many unfrozen layers of a backbone, or of blocks where the space counts
+        those.
+        """
+        return (
+            Depth(count) if self.unfrozen_blocks is None else row_of(backbone).anatomy.depth(count)
+        )
+
+    def prefix_depths(self, backbone: str) -> tuple[Depth, ...]:
+        """The depths whose frozen prefixes the trials of a backbone share, the least first.
 
         All choices; of a range `CUTS_OF_A_RANGE` values, both ends among them: a trial between two
         is cut at the larger one and trains no more layers for it.
         """
-        if self.unfrozen_blocks is None:
-            return _spread(self._depth)
-        anatomy = row_of(backbone).anatomy
-        return tuple(anatomy.last_layers(blocks) for blocks in _spread(self._depth))
+        return tuple(self.depth(backbone, count) for count in _spread(self.depths))
 
-    @property
-    def _depth(self) -> Choices[Unfrozen] | Range:
-        """How deep trials unfreeze, in layers or in blocks."""
-        depth = self.unfrozen_blocks or self.unfrozen_layers
-        assert depth is not None, "one of them is given"
-        return depth
+    def prefix_depth(self, depth: Depth, backbone: str) -> Depth:
+        """The one of `prefix_depths` that a trial of this depth uses."""
+        if depth.frozen:
+            return depth
+        shared = (one for one in self.prefix_depths(backbone) if one.layers != "all")
+        return next((one for one in shared if not one < depth), depth)
 
-    def label(self, backbone: str, cut: Unfrozen) -> str:
-        """One of a backbone's cuts in the words of the space: 15, "3 blocks", "all"."""
-        if self.unfrozen_blocks is None or cut == "all":
-            return str(cut)
-        blocks = row_of(backbone).anatomy.block_layers.index(cut)
-        return str(depth_label({"unfrozen_blocks": blocks}))
-
-    def trained(self, unfrozen: Unfrozen, backbone: str, batch_norm: bool) -> Unfrozen:
-        """How many layers a trial unfreezes where the space proposes so many: of a range, the next
-        value at which something trains, since the last layers of a network hold no weights.
+    def trained(self, chosen: Mapping[str, Any]) -> dict[str, int]:
+        """What to change in a proposal that trains none of the layers that it unfreezes: in a range
+        it takes the next value at which something trains, since the last layers of a network hold
+        no weights.
         """
-        layers = self.unfrozen_layers
-        if unfrozen == 0 or not isinstance(layers, Range):
-            return unfrozen
-        least, step = row_of(backbone).anatomy.least(batch_norm), int(layers.step or 1)
-        return next(
-            (n for n in range(int(unfrozen), int(layers.high) + 1, step) if n >= least), unfrozen
-        )
+        layers, proposed = self.unfrozen_layers, chosen.get(LAYERS, 0)
+        if proposed == 0 or not isinstance(layers, Range):
+            return {}
+        least = row_of(chosen["backbone"]).anatomy.least(chosen["train_batch_norm"])
+        further = range(proposed, int(layers.high) + 1, int(layers.step or 1))
+        return {LAYERS: next((n for n in further if n >= least), proposed)}
 
     def misfits(self) -> Iterator[Problem]:
         """Where the space asks for more blocks than a backbone has, or for layers too, and why."""
         if self.unfrozen_blocks is None:
             return
         if self.unfrozen_layers is not None:
-            yield (), "expected either unfrozen_layers or unfrozen_blocks, found both"
+            yield (BLOCKS,), f"expected either {LAYERS} or {BLOCKS}, found both"
         known = {file_name(name): row_of(name).anatomy for name in self.backbone.values}
         unknown = [name for name, anatomy in known.items() if anatomy.blocks == 0]
         if unknown:
-            yield (), f"the blocks of {', '.join(unknown)} are not known: use unfrozen_layers"
+            yield (BLOCKS,), f"the blocks of {', '.join(unknown)} are not known: use {LAYERS}"
             return
         for at, found in _numbers(self.unfrozen_blocks):
             short = [f"{n} has {a.blocks} {a.block}s" for n, a in known.items() if found > a.blocks]
             if short:
-                most = min(anatomy.blocks for anatomy in known.values())
-                yield at, f"found {found}, but {', '.join(short)}: expected {most} at most, or all"
+                most = min(one.blocks for one in known.values())
+                why = f"found {found}, but {', '.join(short)}: expected {most} at most, or all"
+                yield (BLOCKS, *at), why
 
     def untrained(self) -> Iterator[Problem]:
         """Where the space asks for so few layers that a backbone trains none of them, and why."""
@@ -181,7 +186,7 @@ class Space(Frozen):
                 last = f"last {found} layers" if found > 1 else "last layer"
                 why = f"nothing trains in the {last} of {', '.join(frozen)}"
                 hint = f"expected 0 for the head alone, or {max(least.values())} and more"
-                yield at, f"found {found}, but {why}: {hint}"
+                yield (LAYERS, *at), f"found {found}, but {why}: {hint}"
 
     def _needed(self) -> Iterator[Written]:
         """The numbers of layers of which one must train, and where they are written: of a range
@@ -196,13 +201,6 @@ class Space(Frozen):
     def _least(self, backbone: str) -> int:
         """How many layers train something in every trial of a backbone."""
         return row_of(backbone).anatomy.least(all(self.train_batch_norm.values))
-
-    def cut_for(self, unfrozen: Unfrozen, backbone: str) -> Unfrozen:
-        """The one of `cuts` that a trial with so many unfrozen layers uses."""
-        if not isinstance(unfrozen, int) or unfrozen == 0:
-            return unfrozen
-        deeper = (cut for cut in self.cuts(backbone) if isinstance(cut, int) and cut >= unfrozen)
-        return next(deeper, unfrozen)
 
 
 def _spread(depth: Choices[Unfrozen] | Range) -> tuple[Unfrozen, ...]:

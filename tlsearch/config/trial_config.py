@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -10,35 +9,10 @@ from pydantic import Field, model_validator
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.catalog import SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
 from tlsearch.config.device import EXACT, Precision
-from tlsearch.config.dimension import Frozen, Unfrozen, Units
+from tlsearch.config.dimension import Frozen, Units
 from tlsearch.config.networks.anatomy import Anatomy
 from tlsearch.config.networks.lookup import known_row, row_of
-
-RATES = ("head_lr", "fine_tune_lr")
-DEPTHS = ("unfrozen_layers", "unfrozen_blocks")  # of which a space has one
-
-
-def rate_name(unfrozen_layers: object) -> str:
-    """Which of the two rates a trial uses: the head's where nothing is unfrozen."""
-    head_lr, fine_tune_lr = RATES
-    return head_lr if unfrozen_layers == 0 else fine_tune_lr
-
-
-def first_ranked_epoch(unfrozen_layers: object) -> int:
-    """The first epoch whose value counts for a trial.
-
-    Epoch 0 is the head after warm-up. All trials with its backbone and head share it, so it counts
-    only for those that train the head alone.
-    """
-    return 0 if unfrozen_layers == 0 else 1
-
-
-def depth_label(config: Mapping[str, Any]) -> Any:
-    """How deep a configuration asks to unfreeze, as it was asked: 15, "3 blocks", "all"."""
-    blocks = config.get("unfrozen_blocks")
-    if blocks is None:
-        return config.get("unfrozen_layers")
-    return blocks if blocks == "all" else f"{blocks} block{'' if blocks == 1 else 's'}"
+from tlsearch.config.networks.unfreezing import RATES, Depth, Unfrozen
 
 
 class TrialConfig(Frozen):
@@ -90,22 +64,31 @@ class TrialConfig(Frozen):
         blocks = raw.get("unfrozen_blocks")
         if blocks is None or "unfrozen_layers" in raw:
             return raw
-        layers = row_of(raw["backbone"]).anatomy.last_layers(blocks)
-        return {**raw, "unfrozen_layers": layers}
+        return {**raw, **row_of(raw["backbone"]).anatomy.depth(blocks).to_json()}
+
+    @property
+    def depth(self) -> Depth:
+        """How deep the trial unfreezes its backbone."""
+        return Depth(self.unfrozen_layers, self.unfrozen_blocks)
+
+    @property
+    def prefix_depth(self) -> Depth:
+        """The depth that the frozen prefix leaves to train: the trial's, or a deeper one."""
+        return self.depth if self.cut_layers is None else Depth(self.cut_layers)
+
+    def sharing(self, prefix: Depth) -> "TrialConfig":
+        """The same trial on the frozen prefix of a depth that is at least its own."""
+        cut_layers = None if prefix == self.depth else prefix.layers
+        return self.model_copy(update={"cut_layers": cut_layers})
 
     @property
     def frozen(self) -> bool:
         """Whether the whole backbone stays as it was, so that only the head trains."""
-        return self.unfrozen_layers == 0
+        return self.depth.frozen
 
     def ranks(self, epoch: int) -> bool:
         """Whether the value of an epoch counts for this trial."""
-        return epoch >= first_ranked_epoch(self.unfrozen_layers)
-
-    @property
-    def prefix_ends_at(self) -> Unfrozen:
-        """Behind which of the last layers the shared prefix begins."""
-        return self.unfrozen_layers if self.cut_layers is None else self.cut_layers
+        return epoch >= self.depth.first_ranked_epoch
 
     def view(self, epoch: int) -> int | None:
         """Which augmented view an epoch trains on; None where it is the images themselves."""
@@ -116,7 +99,7 @@ class TrialConfig(Frozen):
     @property
     def learning_rate(self) -> float:
         """The rate of the trial's own phase: the head's where nothing is unfrozen."""
-        rate = getattr(self, rate_name(self.unfrozen_layers))
+        rate = getattr(self, self.depth.rate)
         if rate is None:
             raise ValueError(f"a trial with unfrozen_layers={self.unfrozen_layers} has no rate")
         return float(rate)
@@ -126,7 +109,7 @@ class TrialConfig(Frozen):
         """The same training with what it does not use at its default, and with one spelling where
         there are several: equal ones train alike, to the last bit.
         """
-        unused = [name for name in RATES if name != rate_name(self.unfrozen_layers)]
+        unused = [name for name in RATES if name != self.depth.rate]
         unused.append("unfrozen_blocks")  # `unfrozen_layers` says it
         if self.frozen:
             unused.append("train_batch_norm")
@@ -154,11 +137,11 @@ class TrialConfig(Frozen):
 
     def _simplest_depth(self, anatomy: Anatomy) -> dict[str, Any]:
         """The depth that stands for all at which the same layers train behind the same cut."""
-        batch_norm = self.train_batch_norm and anatomy.has_batch_norm(self.unfrozen_layers)
-        layers, cut = anatomy.simplest(self.unfrozen_layers, self.prefix_ends_at, batch_norm)
+        batch_norm = self.train_batch_norm and anatomy.has_batch_norm(self.depth)
+        depth, prefix = anatomy.simplest(self.depth, self.prefix_depth, batch_norm)
         return {
-            "unfrozen_layers": layers,
-            "cut_layers": None if cut == layers else cut,
+            **depth.to_json(),
+            "cut_layers": None if prefix == depth else prefix.layers,
             "train_batch_norm": batch_norm,
         }
 

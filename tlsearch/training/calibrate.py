@@ -15,10 +15,10 @@ import numpy as np
 
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
-from tlsearch.config.dimension import Unfrozen
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.pace import POOLED, Pace, Suffix
+from tlsearch.pace import Pace, Suffix
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.frozen.prefix import fetched, frozen_pass
 from tlsearch.training.frozen.views import View
@@ -40,7 +40,7 @@ class CalibrationRequest:
 
     backbones: tuple[str, ...]
     image_px: int
-    cuts: Mapping[str, tuple[Unfrozen, ...]]
+    depths: Mapping[str, tuple[Depth, ...]]
     classes: int
     head_units: tuple[int, ...]
     optimizer: str
@@ -85,16 +85,16 @@ def _showing(asked: CalibrationRequest) -> float:
 
 def _pace(name: str, asked: CalibrationRequest, like: Pace | None) -> Pace:
     """One backbone's, measured, or `like` another by multiply-adds."""
-    cuts = asked.cuts[name]
-    executor = Executor(((name, cuts),), asked.device)
+    depths = asked.depths[name]
+    executor = Executor(((name, depths),), asked.device)
     began = time.perf_counter()
     backbone = load_backbone(name, "none", asked.image_px, "gap", asked.device.precision)
     built_s = time.perf_counter() - began
     whole = forward(backbone.model.layers)
-    likes = [None] * len(cuts) if like is None else like.suffixes
+    likes = [None] * len(depths) if like is None else like.suffixes
     suffixes = [
-        _suffix(name, asked, cut, executor, whole, other)
-        for cut, other in zip(cuts, likes, strict=True)
+        _suffix(name, asked, depth, executor, whole, other)
+        for depth, other in zip(depths, likes, strict=True)
     ]
     first, steady = _pass(backbone, asked) if like is None else _scaled_pass(like, whole)
     load_backbone.cache_clear()
@@ -107,7 +107,7 @@ def _scaled_pass(like: Pace, whole: int) -> tuple[float, float]:
 
 def _pass(backbone: LoadedBackbone, asked: CalibrationRequest) -> tuple[float, float]:
     """Seconds before the first frozen pass to every cut, and of one image afterwards."""
-    sections = [backbone.sections(cut) for cut in asked.cuts[backbone.row.name]]
+    sections = [backbone.sections(depth) for depth in asked.depths[backbone.row.name]]
     outputs = [s.prefix.output for s in sections if not s.from_images]
     device, name = asked.device, backbone.row.name
     rows = device.rows_of_pass(name, 3 * asked.image_px**2)
@@ -120,17 +120,17 @@ def _pass(backbone: LoadedBackbone, asked: CalibrationRequest) -> tuple[float, f
 def _suffix(
     name: str,
     asked: CalibrationRequest,
-    cut: Unfrozen,
+    depth: Depth,
     executor: Executor,
     whole: int,
     like: Suffix | None,
 ) -> Suffix:
-    network = executor.network(_trial(name, asked, cut), asked.classes)
+    network = executor.network(_trial(name, asked, depth), asked.classes)
     sections, price = network.sections, Price.of(network)
     source = sections.prefix.input if sections.from_images else sections.prefix.output
     counted = Suffix(
-        unfrozen=cut,
-        cut=POOLED if cut == 0 else sections.name,
+        depth=depth,
+        cut_name=sections.name,
         from_images=sections.from_images,
         numbers=int(np.prod(source.shape[1:])),
         share=price.prefix / max(1, whole),
@@ -162,7 +162,7 @@ def _timed(
     prefix, count = network.sections.prefix, _count(counted.cost, BATCH)
     shape = (prefix.input if counted.from_images else prefix.output).shape[1:]
     rows = random_rows((count, *shape), "uint8" if counted.from_images else asked.feature_dtype)
-    owner = network.head if counted.unfrozen == 0 else network
+    owner = network.head if counted.depth.frozen else network
     jit = asked.device.compiles(network.backbone.row.name)
     loop = executor.loop(owner, rows, asked.optimizer, jit=jit)
     loop.begin(1e-4, 0.0)
@@ -171,14 +171,13 @@ def _timed(
     return replace(counted, train_s=train_s, predict_s=predict_s, trace_s=training + predicting)
 
 
-def _trial(name: str, asked: CalibrationRequest, cut: Unfrozen) -> TrialConfig:
+def _trial(name: str, asked: CalibrationRequest, depth: Depth) -> TrialConfig:
     return TrialConfig(
         backbone=name,
         weights="none",
-        unfrozen_layers=cut,
+        **depth.to_json(),
+        **{depth.rate: 1e-4},
         head_units=asked.head_units,
-        head_lr=1e-4,
-        fine_tune_lr=1e-4,
         image_px=asked.image_px,
         optimizer=asked.optimizer,
         precision=asked.device.precision,
@@ -192,9 +191,9 @@ def _count(cost: int, most: int) -> int:
 
 def _read(plain: dict[str, Any]) -> CalibrationRequest:
     tuples = {key: tuple(plain[key]) for key in ("backbones", "head_units")}
-    cuts = {name: tuple(found) for name, found in plain["cuts"].items()}
+    depths = {name: tuple(map(Depth, found)) for name, found in plain["depths"].items()}
     device = DeviceProfile.of(plain["device"])
-    return CalibrationRequest(**{**plain, **tuples, "cuts": cuts, "device": device})
+    return CalibrationRequest(**{**plain, **tuples, "depths": depths, "device": device})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlsearch.config.device import DeviceProfile, doubled, xla_pays
-from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.networks.unfreezing import Depth, Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.epoch.executor import Executor, out_of_memory
 from tlsearch.training.epoch.loop import Loop
@@ -26,18 +26,17 @@ from tlsearch.training.runtime import apply, limit_threads
 
 BATCH = 32
 CLASSES = 10
-RATES = {"head_lr": 1e-4, "fine_tune_lr": 1e-4}
 
 
 @dataclass(frozen=True)
 class ProbeRequest:
     """What to measure: backbones with their weights random, since only time matters, each with the
-    deepest of its cuts. With `compare` they are timed with XLA and without it.
+    greatest depth of its trials, in layers. With `compare` they are timed with XLA and without it.
     """
 
     backbones: Sequence[str]
     image_px: int
-    cuts: Mapping[str, Unfrozen]
+    depths: Mapping[str, Unfrozen]
     compare: bool
     threads: int
     gpus: float
@@ -61,7 +60,7 @@ def probe(asked: ProbeRequest) -> dict[str, Any]:
 
 def pass_rows(backbone: LoadedBackbone, image_px: int, jit: bool) -> int:
     """How many images a frozen pass of a backbone takes at a time on this device."""
-    output = backbone.sections(0).prefix.output
+    output = backbone.sections(Depth(0)).prefix.output
 
     def speed(rows: int) -> float | None:
         images = random_rows((rows, image_px, image_px, 3), "uint8")
@@ -87,19 +86,21 @@ def _seconds(
 
 def _image_s(name: str, asked: ProbeRequest, device: DeviceProfile) -> float:
     executor, px = Executor((), device), asked.image_px
-    jit, cut = device.compiles(name), asked.cuts[name]
+    jit, depth = device.compiles(name), Depth(asked.depths[name])
     backbone = load_backbone(name, "none", px, "gap", device.precision)
     rows = device.rows_of_pass(name, 3 * px * px)
     images = random_rows((rows, px, px, 3), "uint8")
-    run = frozen_pass(backbone, [backbone.sections(0).prefix.output], images, rows if jit else None)
+    run = frozen_pass(
+        backbone, [backbone.sections(Depth(0)).prefix.output], images, rows if jit else None
+    )
     passing = first_and_steady(lambda: fetched(run(images)), rows)[1]
     trial = TrialConfig(
         backbone=name,
         weights="none",
         image_px=px,
-        unfrozen_layers=cut,
         precision=device.precision,
-        **RATES,
+        **depth.to_json(),
+        **{depth.rate: 1e-4},
     )
     network = executor.network(trial, CLASSES)
     sections = network.sections

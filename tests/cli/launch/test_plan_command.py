@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tlsearch.cli.launch.plan_command import _show
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.search.cost.cache_plan import Kept
 from tlsearch.search.cost.plan import Plan, Rung, Seconds, Survey
 
@@ -19,12 +20,11 @@ MADE = Plan(
     confirm_s=0.0,
     out_of_time=False,
     features=(
-        Kept("mobilenet_v2_035", "default", 0, "0", "pool", 2, 8_100_000, "kept", "to warm up"),
+        Kept("mobilenet_v2_035", "default", Depth(0), "pool", 2, 8_100_000, "kept", "to warm up"),
         Kept(
             "efficientnet_b3",
             "default",
-            15,
-            "15",
+            Depth(15),
             "block7b_project_bn",
             2,
             10**9,
@@ -34,15 +34,14 @@ MADE = Plan(
         Kept(
             "efficientnet_b3",
             "default",
-            40,
-            "40",
+            Depth(40),
             "block7a_expand",
             2,
             10**9,
             "recomputed",
             "no room",
         ),
-        Kept("resnet152", "default", "all", "all", "input_layer", 2, 0, "images", ""),
+        Kept("resnet152", "default", Depth("all"), "input_layer", 2, 0, "images", ""),
     ),
     image_bytes=2_000_000_000,
     feature_bytes=240_500_000,

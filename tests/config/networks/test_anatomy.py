@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
+from tlsearch.config.networks.unfreezing import Depth
 
 SMALL = Anatomy("block", "OWBO WBOwbwO*2 owdoOBO")
 anatomies = st.sampled_from([SMALL, *ANATOMIES.values()])
@@ -19,7 +20,7 @@ def test_a_network_is_read_as_stem_and_blocks() -> None:
 
 def test_the_last_layers_that_train_come_before_those_that_do_not() -> None:
     assert (SMALL.least(), SMALL.least(batch_norm=True)) == (6, 2)
-    assert [SMALL.has_batch_norm(n) for n in (0, 1, 2, "all")] == [False, False, True, True]
+    assert [SMALL.has_batch_norm(Depth(n)) for n in (0, 1, 2, "all")] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -39,21 +40,22 @@ def test_the_last_layers_that_train_come_before_those_that_do_not() -> None:
 def test_the_simplest_depth_trains_the_same_behind_the_same_cut(
     layers: int, cut: int, alike: tuple[int, int]
 ) -> None:
-    assert SMALL.simplest(layers, cut) == alike
+    assert SMALL.simplest(Depth(layers), Depth(cut)) == tuple(map(Depth, alike))
 
 
 def test_batch_norm_that_trains_counts() -> None:
-    assert SMALL.simplest(2, 2, batch_norm=True) == (2, 2)
-    assert SMALL.simplest(1, 1, batch_norm=True) == (1, 1)
+    for same in (Depth(1), Depth(2)):
+        assert SMALL.simplest(same, same, batch_norm=True) == (same, same)
 
 
 @given(anatomies, st.integers(1, 800), st.integers(0, 100), st.booleans())
 def test_the_simplest_is_its_own_simplest(
     network: Anatomy, layers: int, further: int, batch_norm: bool
 ) -> None:
-    found = network.simplest(layers, layers + further, batch_norm)
+    given = Depth(layers + further)
+    found = network.simplest(Depth(layers), given, batch_norm)
     assert network.simplest(*found, batch_norm) == found
-    assert found[1] == "all" or found[0] <= found[1] <= layers + further
+    assert found[1] == Depth("all") or not (found[1] < found[0] or given < found[1])
 
 
 @pytest.mark.parametrize("name", ANATOMIES)

@@ -11,6 +11,7 @@ from tlsearch.config.load import from_mapping, parse
 from tlsearch.config.networks.anatomy import ANATOMIES
 from tlsearch.config.networks.lookup import full_name, known_row, row_of
 from tlsearch.config.networks.own import DESCRIPTION, Description
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.leaderboard import configured
 from tlsearch.results.record.directory import StudyDirectory
@@ -56,7 +57,8 @@ def test_behind_layers_of_preprocessing_it_has_the_blocks_of_a_known_network(tmp
 def test_its_blocks_are_refused_where_they_are_not_known(network):
     with pytest.raises(ConfigError, match=r"space.unfrozen_blocks.* net-0123\.keras are not known"):
         from_mapping(space(network, unfrozen_blocks=[0, 2]))
-    assert from_mapping(space(network, unfrozen_layers=[0, 4])).space.cuts(network) == (0, 4)
+    known = from_mapping(space(network, unfrozen_layers=[0, 4])).space
+    assert known.prefix_depths(network) == (Depth(0), Depth(4))
     with pytest.raises(ConfigError, match="nothing trains in the last 3 layers of net-0123"):
         from_mapping(space(network, unfrozen_layers=[0, 3]))
 

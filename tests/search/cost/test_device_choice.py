@@ -82,7 +82,7 @@ def test_a_gpu_is_measured_once_for_all_studies_of_its_kind(config, home, cluste
     assert first.compiles("strokes")
     assert chosen_device(config(trials=3), home) == first
     assert len(asked) == 1
-    assert asked[0]["cuts"] == {"strokes": "all"}
+    assert asked[0]["depths"] == {"strokes": "all"}
     assert asked[0]["compare"]
 
 

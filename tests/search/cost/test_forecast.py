@@ -46,10 +46,11 @@ def answers(monkeypatch):
     started = []
     suffixes = [
         {
-            "unfrozen": cut, "cut": name, "from_images": False, "numbers": 64, "share": share,
+            "depth": {"layers": layers, "blocks": None}, "cut_name": name, "from_images": False,
+            "numbers": 64, "share": share,
             "cost": 10, "trained": 100, "train_s": 1e-4, "predict_s": 1e-5, "trace_s": 0.1,
         }
-        for cut, name, share in ((0, "pool", 1.0), (15, "block_15_add", 0.8))
+        for layers, name, share in ((0, "pool", 1.0), (15, "block_15_add", 0.8))
     ]  # fmt: skip
     pace = {"multiply_adds": 100, "pass_s": 1e-3, "trace_s": 0.2, "suffixes": suffixes}
     answer = {"start_s": 2.0, "memory_bytes": 10**8, "resident_bytes": 10**9, "show_s": 0.0}

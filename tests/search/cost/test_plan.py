@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.config.load import from_mapping
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.features import Disk, worth_keeping
 from tlsearch.pace import Pace, Suffix
 from tlsearch.search.cost.cache_plan import choices
@@ -22,8 +23,8 @@ CUTS = (0, 40, "all")
 def suffix(unfrozen, share, speed):
     images = unfrozen == "all"
     return Suffix(
-        unfrozen=unfrozen,
-        cut={0: "pool", 40: "block_11_add"}.get(unfrozen, "input_layer"),
+        depth=Depth(unfrozen),
+        cut_name={0: "pool", 40: "block_11_add"}.get(unfrozen, "input_layer"),
         from_images=images,
         numbers=48 * 48 * 3 if images else 1280,
         share=0.0 if images else share,
@@ -108,17 +109,17 @@ def test_what_is_kept_fits_the_budget_and_follows_the_rule_of_the_store(search, 
     taking = machine(speed, disk)
     paces, found = taking.paces, choices(search, taking, SURVEY.images)
     assert sum(k.bytes for k in found if k.kept) <= search.cache_gb * 1e9
-    for kept in (k for k in found if k.kept and k.cut != "pool"):
-        taken = paces[kept.backbone].suffix(kept.unfrozen)
+    for kept in (k for k in found if k.kept and k.cut_name != "pool"):
+        taken = paces[kept.backbone].suffix(kept.depth)
         row = taken.numbers * 2
         assert worth_keeping(speed * taken.share, row, search.epochs, disk)
 
 
 def test_what_the_budget_gives_up_is_said():
     whole = choices(config(), machine(), SURVEY.images)
-    pool = next(kept.bytes for kept in whole if kept.cut == "pool")
+    pool = next(kept.bytes for kept in whole if kept.cut_name == "pool")
     small = choices(config(cache_gb=1.5 * pool / 1e9), machine(), SURVEY.images)
-    assert [(k.backbone, k.unfrozen, k.choice, k.why) for k in small] == [
+    assert [(k.backbone, k.depth.layers, k.choice, k.why) for k in small] == [
         ("strokes", 0, "kept", "to warm up"),
         ("strokes", 40, "recomputed", "no room"),
         ("strokes", "all", "images", ""),
@@ -133,7 +134,7 @@ def test_what_the_budget_gives_up_is_said():
 def features_of(**changes):
     search = config(augment="light", views=8, epochs=20, **changes)
     found = choices(search, machine(), SURVEY.images)
-    return {(k.backbone, k.unfrozen): (k.choice, k.bytes // (2 * 1280)) for k in found}
+    return {(k.backbone, k.depth.layers): (k.choice, k.bytes // (2 * 1280)) for k in found}
 
 
 def test_of_pooled_vectors_only_those_views_are_kept_that_heads_train_on():
@@ -189,14 +190,18 @@ def test_blocks_are_planned_at_each_backbones_own_layers():
         name: replace(
             whole.paces["strokes"],
             suffixes=tuple(
-                replace(suffix(0, share, 1e-3), unfrozen=end, cut="pool" if end == 0 else str(end))
+                replace(
+                    suffix(0, share, 1e-3),
+                    depth=Depth(end),
+                    cut_name="pool" if end == 0 else str(end),
+                )
                 for end, share in zip(layers, (1.0, 0.8, 0.6), strict=True)
             ),
         )
         for name, layers in ends.items()
     }
     made = plan(search, replace(whole, paces=paces), SURVEY, 2)
-    assert [(k.backbone, k.unfrozen, k.asked) for k in made.features] == [
+    assert [(k.backbone, k.depth.layers, k.depth.label) for k in made.features] == [
         ("strokes", 0, "0 blocks"),
         ("strokes", 11, "1 block"),
         ("strokes", 20, "2 blocks"),

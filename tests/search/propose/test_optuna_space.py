@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.record.journal import read
@@ -231,7 +232,7 @@ def test_blocks_are_as_many_layers_as_the_backbone_has_in_them(
     backbone: str, layers: dict[Any, Any]
 ) -> None:
     config = parse(BLOCKS)
-    assert config.space.cuts(backbone) == tuple(layers.values())
+    assert config.space.prefix_depths(backbone) == tuple(map(Depth, layers.values()))
     for blocks, last in layers.items():
         asked = {"backbone": backbone, "unfrozen_blocks": blocks, "head_lr": 0.1} | {
             "fine_tune_lr": 1e-3
@@ -259,14 +260,15 @@ def test_a_range_of_blocks_shares_cuts() -> None:
     wide = parse(
         BLOCKS, settings=["space.backbone=resnet50", "space.unfrozen_blocks={low: 0, high: 16}"]
     )
-    assert config.space.cuts("densenet121") == (0, 114, 286, 374, 420)
-    assert wide.space.cuts("resnet50") == tuple(
-        BACKBONES["resnet50"].anatomy.last_layers(n) for n in (0, 4, 7, 10, 13, 16)
+    shared = tuple(map(Depth, (0, 114, 286, 374, 420)))
+    assert config.space.prefix_depths("densenet121") == shared
+    assert wide.space.prefix_depths("resnet50") == tuple(
+        BACKBONES["resnet50"].anatomy.depth(n) for n in (0, 4, 7, 10, 13, 16)
     )
     asked = {"unfrozen_blocks": 5, "fine_tune_lr": 1e-3}
     trial = place(wide, lambda name, kind: asked[name]).trial
-    layers = [BACKBONES["resnet50"].anatomy.last_layers(n) for n in (5, 7)]
-    assert [trial.unfrozen_layers, trial.cut_layers] == layers
+    depths = [BACKBONES["resnet50"].anatomy.depth(n) for n in (5, 7)]
+    assert [trial.depth, trial.prefix_depth] == depths
 
 
 def test_a_search_over_blocks_is_recorded_and_goes_on(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tlsearch.base.errors import OutOfMemoryError
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.device import CPU_PROFILE
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.data.sources import Rows
 from tlsearch.training.epoch.executor import Executor, Recent, as_tensor, out_of_memory
 from tlsearch.training.epoch.loop import Loop
@@ -26,7 +27,7 @@ OF_A_GPU = (
 
 
 def test_a_new_trial_of_a_known_shape_traces_nothing(small_trial, digits, store):
-    executor = Executor((("strokes", (0, 20)),))
+    executor = Executor((("strokes", tuple(map(Depth, (0, 20)))),))
     for unfrozen in (0, 20):
         rate = "head_lr" if unfrozen == 0 else "fine_tune_lr"
         list(train(small_trial(unfrozen, batch_size=16), digits, store, None, executor))

@@ -5,6 +5,7 @@ import pytest
 
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.device import CPU_PROFILE
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.features import Disk, FeatureStore, TooLargeError
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.frozen.computed_rows import Computed
@@ -49,7 +50,7 @@ def test_half_precision_ranks_twelve_trials_as_single_precision_does(small_trial
         for n in (0, 15, 40)
         for rate in rates
     ]
-    executor, orders = Executor((("strokes", (0, 15, 40)),)), []
+    executor, orders = Executor((("strokes", tuple(map(Depth, (0, 15, 40)))),)), []
     for dtype in ("float16", "float32"):
         store = FeatureStore(cache, dtype)
         losses = [list(train(t, digits, store, None, executor))[-1].validation_loss for t in trials]
@@ -58,7 +59,7 @@ def test_half_precision_ranks_twelve_trials_as_single_precision_does(small_trial
 
 
 def features(trial, digits, store, cuts=()):
-    executor = Executor(((trial.backbone, cuts),))
+    executor = Executor(((trial.backbone, tuple(map(Depth, cuts))),))
     backbone = executor.network(trial, 10).backbone
     return Features(trial, backbone, digits, store, executor)
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.config.augmentation import AUGMENTATIONS, Augment
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.features import FeatureStore
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.frozen import views
@@ -105,7 +106,10 @@ def test_brightness_and_contrast_stay_within_the_range(digits):
 @pytest.mark.parametrize("unfrozen", [0, 20])
 def test_views_are_taken_in_turn_and_shared_by_trials(small_trial, digits, tmp_path, unfrozen):
     trial = small_trial(unfrozen, augment=STRONG, views=2, epochs=4)
-    store, executor = FeatureStore(tmp_path, "float32"), Executor((("strokes", (0, 20)),))
+    store, executor = (
+        FeatureStore(tmp_path, "float32"),
+        Executor((("strokes", tuple(map(Depth, (0, 20)))),)),
+    )
     list(train(trial, digits, store, None, executor))
     files = len(list(tmp_path.rglob("*.npy")))
     reports = list(train(small_trial(20 - unfrozen, augment=STRONG, views=2), digits, store))

@@ -9,6 +9,7 @@ import pytest
 from tlsearch.base.errors import WeightsError
 from tlsearch.bundle.self_contained import _require_known_classes
 from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.backbone import load_backbone, outline
 from tlsearch.training.network.cut import cut_points, trainable_layers
 from tlsearch.training.network.multiply_adds import forward
@@ -91,11 +92,13 @@ def test_depths_are_alike_exactly_where_they_train_the_same(row, model, batch_no
     deepest = row.layers - 2  # see Anatomy.simplest
     for unfrozen in range(1, deepest):
         one, other = trains(unfrozen), trains(unfrozen + 1)
-        found = [row.anatomy.simplest(n, n, batch_norm) for n in (unfrozen, unfrozen + 1)]
+        depths = Depth(unfrozen), Depth(unfrozen + 1)
+        found = [row.anatomy.simplest(depth, depth, batch_norm) for depth in depths]
         assert (found[0] == found[1]) == (one == other), unfrozen
         assert bool(one[1]) == (unfrozen >= row.anatomy.least(batch_norm))
     assert trains(row.layers) == trains(10_000) == trains("all")
-    assert row.anatomy.simplest(row.layers, row.layers) == row.anatomy.simplest("all", "all")
+    every, word = Depth(row.layers), Depth("all")
+    assert row.anatomy.simplest(every, every) == row.anatomy.simplest(word, word)
 
 
 def what_trains(model, batch_norm):
@@ -108,7 +111,7 @@ def what_trains(model, batch_norm):
     drops = [isinstance(layer, dropout) for layer in model.layers]
 
     def of(unfrozen):
-        first = len(trains) - len(trainable_layers(model, unfrozen))
+        first = len(trains) - len(trainable_layers(model, Depth(unfrozen)))
         cut = max(index for index in cuts if index < max(first, 1))
         return cut, sum(trains[first:]), sum(drops[first:])
 
@@ -177,7 +180,7 @@ def test_the_pooled_vector_is_that_of_keras_own_pooling():
     arrays = zip(ours.model.get_weights(), shapes, strict=True)
     theirs.set_weights([array.reshape(shape) for array, shape in arrays])
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
-    found = ours.sections(0).prefix(images, training=False)
+    found = ours.sections(Depth(0)).prefix(images, training=False)
     np.testing.assert_allclose(found, theirs(images, training=False), atol=1e-5)
 
 

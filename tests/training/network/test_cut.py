@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.backbone import load_backbone, outline
 from tlsearch.training.network.cut import choose_cut, trainable_layers
 from tlsearch.training.network.cut_costs import cut_costs
 
 pytestmark = pytest.mark.training
 
-DEPTHS = (1, 2, 7, 15, 40, 90, 10_000, "all")
+DEPTHS = [Depth(layers) for layers in (1, 2, 7, 15, 40, 90, 10_000, "all")]
 
 # Branches join by addition, by multiplication, and by concatenation of two tensors and of four.
 NETWORKS = (
@@ -51,34 +52,34 @@ def test_the_last_feature_map_has_one_place_up_to_a_size(name, px, places):
     assert (px <= BACKBONES[name].single_px) == (places == 1)
 
 
-@pytest.mark.parametrize("unfrozen", DEPTHS)
-def test_prefix_then_suffix_is_the_whole_network(backbone, unfrozen):
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_prefix_then_suffix_is_the_whole_network(backbone, depth):
     shape = (2, *backbone.model.input_shape[1:])
     images = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
-    sections = backbone.sections(unfrozen)
+    sections = backbone.sections(depth)
     joined = sections.suffix(sections.prefix(images, training=False), training=False)
     np.testing.assert_allclose(joined, sections.pool(images, training=False), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("unfrozen", DEPTHS)
-def test_nothing_that_trains_lies_before_the_cut(backbone, unfrozen):
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_nothing_that_trains_lies_before_the_cut(backbone, depth):
     layers = backbone.model.layers
-    cut = choose_cut(backbone.model, unfrozen)
-    training = {layer.name for layer in trainable_layers(backbone.model, unfrozen)}
+    cut = choose_cut(backbone.model, depth)
+    training = {layer.name for layer in trainable_layers(backbone.model, depth)}
     assert not {layer.name for layer in layers[: cut.index + 1]} & (training - {layers[0].name})
 
 
-@pytest.mark.parametrize("unfrozen", DEPTHS[:-2])
-def test_no_later_cut_would_do(backbone, unfrozen):
+@pytest.mark.parametrize("depth", DEPTHS[:-2])
+def test_no_later_cut_would_do(backbone, depth):
     from tlsearch.training.network.cut import cut_points
 
-    cut = choose_cut(backbone.model, unfrozen)
-    first = len(backbone.model.layers) - unfrozen
+    cut = choose_cut(backbone.model, depth)
+    first = depth.first_layer(len(backbone.model.layers))
     assert not [c for c in cut_points(backbone.model) if cut.index < c.index < first]
 
 
 def test_a_frozen_backbone_is_cut_behind_its_pooling(backbone):
-    sections = backbone.sections(0)
+    sections = backbone.sections(Depth(0))
     assert sections.suffix is None
     assert len(sections.prefix.output.shape) == 2
 
@@ -86,8 +87,8 @@ def test_a_frozen_backbone_is_cut_behind_its_pooling(backbone):
 def test_sections_are_built_once(backbone):
     nodes = [len(layer._inbound_nodes) for layer in backbone.model.layers]
     for _ in range(3):
-        backbone.sections(13)
-        backbone.sections(13)
+        backbone.sections(Depth(13))
+        backbone.sections(Depth(13, blocks=1))
     again = [len(layer._inbound_nodes) for layer in backbone.model.layers]
     assert max(b - a for a, b in zip(nodes, again, strict=True)) <= 2
 
@@ -98,15 +99,14 @@ def test_every_cut_is_listed_with_what_it_serves_and_leaves(backbone):
     assert found[-1].multiply_adds == backbone.row.multiply_adds
     assert [cut.share for cut in found] == sorted(cut.share for cut in found)
     for one, deeper in zip(found[1:], found, strict=False):
-        for unfrozen in (deeper.unfrozen_layers + 1, one.unfrozen_layers):
-            assert choose_cut(backbone.model, unfrozen).name == one.cut
+        for layers in (deeper.depth.layers + 1, one.depth.layers):
+            assert choose_cut(backbone.model, Depth(layers)).name == one.name
 
 
 def test_a_cut_before_a_block_serves_that_block(backbone):
     anatomy, found = backbone.row.anatomy, cut_costs(backbone.row)
-    reached = {cut.unfrozen_layers: cut.unfrozen_blocks for cut in found}
+    reached = {cut.depth.layers: cut.depth.blocks for cut in found}
     for blocks, layers in enumerate(anatomy.block_layers):
         assert reached[layers] == blocks
-        assert (
-            blocks == 0 or choose_cut(backbone.model, layers).index == anatomy.layers - layers - 1
-        )
+        place = choose_cut(backbone.model, anatomy.depth(blocks)).index
+        assert blocks == 0 or place == anatomy.layers - layers - 1

@@ -74,9 +74,8 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
     found = cut_costs(row)
     if form == "json":
         import json
-        from dataclasses import asdict
 
-        answer(json.dumps([asdict(cut) for cut in found], indent=2) + "\n")
+        answer(json.dumps([cut.to_json() for cut in found], indent=2) + "\n")
     else:
         print_table(CUT_COLUMNS, [_cut_cells(cut) for cut in found])
         say(_blocks_told(row))
@@ -90,9 +89,9 @@ def _blocks_told(row: Backbone) -> str:
 
 def _cut_cells(cut: "CutCost") -> list[str]:
     return [
-        cut.cut,
-        str(cut.unfrozen_layers),
-        str(cut.unfrozen_blocks),
+        cut.name,
+        str(cut.depth.layers),
+        str(cut.depth.blocks),
         str(cut.values),
         f"{cut.multiply_adds / 1e6:.1f} M",
         f"{cut.share:.1%}",

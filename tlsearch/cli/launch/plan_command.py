@@ -34,7 +34,9 @@ def plan(
         seen, made = forecast(config)
     if format_ == "json":
         plain = {"study": config.name, "data": dataclasses.asdict(seen)}
-        answer(json.dumps({**plain, "plan": dataclasses.asdict(made)}, indent=2) + "\n")
+        features = [kept.to_json() for kept in made.features]
+        planned = {**dataclasses.asdict(made), "features": features}
+        answer(json.dumps({**plain, "plan": planned}, indent=2) + "\n")
     else:
         _show(config.name, seen, made)
 
@@ -91,7 +93,7 @@ def _show_features(made: "Plan") -> None:
     from tlsearch.results.report.forecast_line import size
 
     body = [
-        [file_name(k.backbone), k.asked, k.cut, size(k.bytes), k.choice, k.why]
+        [file_name(k.backbone), str(k.depth.label), k.cut_name, size(k.bytes), k.choice, k.why]
         for k in made.features
     ]
     print_table(["backbone", "unfrozen", "cut", "size", "store", "because"], body)

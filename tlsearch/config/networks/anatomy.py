@@ -6,9 +6,8 @@ can be checked and planned without TensorFlow.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-LastLayers = int | Literal["all"]
+from tlsearch.config.networks.unfreezing import Depth, Unfrozen
 
 WEIGHTS, BATCH_NORM, DROPOUT, OTHER = "w", "b", "d", "o"
 
@@ -49,36 +48,36 @@ class Anatomy:
         """How many blocks there are."""
         return len(self.block_layers) - 1
 
-    def last_layers(self, blocks: LastLayers) -> LastLayers:
-        """How many last layers so many blocks are, with everything after them."""
-        return "all" if blocks == "all" else self.block_layers[blocks]
+    def depth(self, blocks: Unfrozen) -> Depth:
+        """The depth at which so many last blocks train, with everything after them."""
+        return Depth("all" if blocks == "all" else self.block_layers[blocks], blocks)
 
     def least(self, batch_norm: bool = False) -> int:
         """The smallest number of last layers of which one trains."""
         return self.layers - max(map(self.letters.lower().rfind, _trainable(batch_norm)))
 
-    def has_batch_norm(self, unfrozen: LastLayers) -> bool:
-        """Whether a BatchNorm is among the last layers."""
-        return BATCH_NORM in self._last(unfrozen)
+    def has_batch_norm(self, depth: Depth) -> bool:
+        """Whether a BatchNorm is among the unfrozen layers."""
+        return BATCH_NORM in self._last(depth)
 
     def simplest(
-        self, unfrozen: LastLayers, cut_layers: LastLayers, batch_norm: bool = False
-    ) -> tuple[LastLayers, LastLayers]:
-        """The numbers of unfrozen layers and of layers behind the cut that stand for all that train
-        the same: the same layers train, the same dropouts are active, the cut is the same.
+        self, depth: Depth, prefix: Depth, batch_norm: bool = False
+    ) -> tuple[Depth, Depth]:
+        """The depth, and the depth of the prefix, that stand for all that train the same: the same
+        layers train, the same dropouts are active, the cut is the same.
 
         One layer less than all is not taken for all: Keras adds a layer behind the input to some
         networks with ImageNet weights.
         """
         active = _trainable(batch_norm) + DROPOUT
-        last = self._last(unfrozen)
+        last = self._last(depth)
         fewest = len(last) - min(
             (place for place, letter in enumerate(last) if letter in active),
             default=len(last) - 1,
         )
-        if len(self._last(cut_layers)) == self.layers:
-            return fewest, "all"
-        return fewest, max(fewest, self._fewest_behind(cut_layers))
+        if len(self._last(prefix)) == self.layers:
+            return Depth(fewest), Depth("all")
+        return Depth(fewest), Depth(max(fewest, self._fewest_behind(prefix)))
 
     @cached_property
     def _blocks(self) -> tuple[str, ...]:
@@ -86,14 +85,13 @@ class Anatomy:
         parts = (word.partition("*") for word in self.words.split())
         return tuple(word for word, _, times in parts for _ in range(int(times or 1)))
 
-    def _last(self, count: LastLayers) -> str:
-        """The kinds of the last layers."""
-        first = 0 if count == "all" else max(0, self.layers - count)
-        return self.letters[first:].lower()
+    def _last(self, depth: Depth) -> str:
+        """The kinds of the unfrozen layers."""
+        return self.letters[depth.first_layer(self.layers) :].lower()
 
-    def _fewest_behind(self, cut_layers: LastLayers) -> int:
-        """The fewest unfrozen layers that are cut where so many are."""
-        first = self.layers - len(self._last(cut_layers))
+    def _fewest_behind(self, depth: Depth) -> int:
+        """The fewest unfrozen layers that have the same cut as a depth."""
+        first = depth.first_layer(self.layers)
         points = (place for place, letter in enumerate(self.letters) if letter.isupper())
         return self.layers - next(place for place in points if place >= max(first, 1))
 

@@ -31,7 +31,8 @@ def require_memory(config: SearchConfig, held: int | None = None) -> None:
     held = memory_bytes() if held is None else held
     batches, px = config.space.batch_size, config.data.image_px
     least = int(batches.low) if isinstance(batches, Range) else min(batches.values)
-    images = least if _whole(config) else 0
+    whole = config.space.depths.admits("all")  # what fewer layers keep is not known
+    images = least if whole else 0
     problems = [
         f"space.backbone: {file_name(name)} needs at least {needed / 1e9:.0f} GB of memory at "
         f"{px} px, and this machine has {held / 1e9:.0f} GB: choose a smaller one (tlsearch "
@@ -42,9 +43,3 @@ def require_memory(config: SearchConfig, held: int | None = None) -> None:
     ]
     if problems:
         raise ConfigError(problems)
-
-
-def _whole(config: SearchConfig) -> bool:
-    """Whether a trial may train the whole network; what fewer layers keep is not known."""
-    depths = [config.space.unfrozen_layers, config.space.unfrozen_blocks]
-    return any(depth is not None and depth.admits("all") for depth in depths)

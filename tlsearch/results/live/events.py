@@ -8,7 +8,7 @@ from typing import Any
 
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
-from tlsearch.config.trial_config import depth_label
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.results.record.journal import State
 
 log = logging.getLogger(__name__)
@@ -266,7 +266,7 @@ Listen = Callable[[Event], object]
 
 def what(config: Mapping[str, Any]) -> str:
     """A configuration in a few words."""
-    return f"{config.get('backbone')} unfrozen {depth_label(config)}"
+    return f"{config.get('backbone')} unfrozen {Depth.of(config).label}"
 
 
 def plain(event: Event) -> dict[str, Any]:

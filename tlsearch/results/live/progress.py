@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
-from tlsearch.config.trial_config import first_ranked_epoch
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.results.live.events import (
     EpochReported,
     Event,
@@ -97,7 +97,7 @@ class Progress:
                 self.forecast = str(event)
             case TrialBegan():
                 self._names[event.trial] = what(event.config)
-                first = first_ranked_epoch(event.config.get("unfrozen_layers"))
+                first = Depth.of(event.config).first_ranked_epoch
                 self.running[event.trial] = Running(what(event.config), first)
             case EpochReported():
                 self._note(event)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tlsearch.config.trial_config import DEPTHS, RATES, rate_name
+from tlsearch.config.networks.unfreezing import DEPTHS, RATES, Depth
 from tlsearch.results.rank.anova import UNUSED, Design, explain_variance
 from tlsearch.results.rank.leaderboard import configured
 from tlsearch.results.rank.standings import ranked
@@ -158,7 +158,7 @@ def _scored(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
 
 def _varied(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """The columns of configurations that differ where they are used."""
-    blocks = all(config.get("unfrozen_blocks") is not None for config in configs)
+    blocks = all(Depth.of(config).blocks is not None for config in configs)
     rows = [_used(config, blocks) for config in configs]
     columns = {name: [_tidy(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
@@ -166,11 +166,11 @@ def _varied(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _used(config: Mapping[str, Any], blocks: bool) -> dict[str, Any]:
     """What a trial uses of its configuration, None for the rest; its depth in blocks or layers."""
-    layers = config.get("unfrozen_layers")
-    unused = {*RATES, *DEPTHS} - {rate_name(layers), DEPTHS[blocks]}
-    if layers == 0:
+    depth = Depth.of(config)
+    unused = {*RATES, *DEPTHS} - {depth.rate, DEPTHS[blocks]}
+    if depth.frozen:
         unused.add("train_batch_norm")
-    asked = {**configured(config), "unfrozen_layers": layers}
+    asked = {**configured(config), **depth.to_json()}
     return {name: None if name in unused else value for name, value in asked.items()}
 
 

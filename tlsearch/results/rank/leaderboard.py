@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.catalog import Direction
+from tlsearch.config.networks.unfreezing import BLOCKS, LAYERS
 from tlsearch.config.spelling import spell, without_folders
 from tlsearch.results.rank.confirmation import Winner, decided
 from tlsearch.results.rank.context import RankingContext, ranking_context
@@ -202,7 +203,7 @@ def _reason(trial: TrialRecord, direction: Direction) -> str:
 def configured(config: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for; layers that only follow from blocks were not."""
     asked = without_folders({name: spell(config.get(name)) for name in CONFIG_COLUMNS})
-    return asked if asked["unfrozen_blocks"] is None else {**asked, "unfrozen_layers": None}
+    return asked if asked[BLOCKS] is None else {**asked, LAYERS: None}
 
 
 def _tied(

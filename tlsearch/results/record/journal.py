@@ -18,7 +18,7 @@ from tlsearch.base.errors import RecordError
 from tlsearch.base.files import Stamp, stamp
 from tlsearch.base.links import read_plain, refuse_link
 from tlsearch.config.catalog import Direction
-from tlsearch.config.trial_config import first_ranked_epoch
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.results.record.journal_file import DAMAGE, JournalFile
 from tlsearch.results.record.seal import require_sealed
 
@@ -79,8 +79,8 @@ class TrialRecord:
 
     @property
     def ranked_values(self) -> dict[int, float]:
-        """The values that count for this trial, by epoch; see `first_ranked_epoch`."""
-        first = first_ranked_epoch(self.config.get("unfrozen_layers"))
+        """The values that count for this trial, by epoch; see `Depth.first_ranked_epoch`."""
+        first = Depth.of(self.config).first_ranked_epoch
         return {epoch: value for epoch, value in self.values.items() if epoch >= first}
 
     def best(self, direction: Direction) -> tuple[int, float] | None:

@@ -4,8 +4,8 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tlsearch.config.networks.unfreezing import RATES
 from tlsearch.config.scheduler import rungs
-from tlsearch.config.trial_config import RATES
 from tlsearch.results.rank.importance import Effect, in_order, is_range, parameters
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tlsearch.config.trial_config import DEPTHS, RATES, depth_label
+from tlsearch.config.networks.unfreezing import DEPTHS, RATES, Depth
 from tlsearch.results.rank.leaderboard import COLUMNS
 from tlsearch.results.report.selection import Row, Selection
 
@@ -116,7 +116,7 @@ def _percent(share: float | None) -> str:
 
 
 def _told(row: Row, name: str) -> Any:
-    return depth_label(row) if name == "unfrozen" else _first(row, _VARIED[name])
+    return Depth.of(row).label if name == "unfrozen" else _first(row, _VARIED[name])
 
 
 def _first(row: Row, keys: Sequence[str]) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import Any
 
-from tlsearch.config.trial_config import depth_label
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.results.rank import confirmation
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.interval import wilson
@@ -84,9 +84,10 @@ def named_test(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, A
 
 def described(row: Row, between: str = " ") -> str:
     """A trial's configuration in short, as far as it is known."""
-    rate = row["head_lr"] if row["fine_tune_lr"] is None else row["fine_tune_lr"]
+    depth = Depth.of(row)
+    rate = row[depth.rate]
     shown = f"{rate:.3g}" if isinstance(rate, float) else rate
-    known = {"": row["backbone"], "unfrozen ": depth_label(row), "head ": row["head_units"]}
+    known = {"": row["backbone"], "unfrozen ": depth.label, "head ": row["head_units"]}
     parts = {**known, "lr ": shown}
     return between.join(f"{name}{value}" for name, value in parts.items() if value is not None)
 

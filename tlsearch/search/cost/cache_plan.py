@@ -1,15 +1,16 @@
 """What the feature store will do for a search: what it keeps of each backbone, and why."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import worth_keeping
 from tlsearch.pace import POOLED
-from tlsearch.search.cost.calibration import Calibration, cuts
+from tlsearch.search.cost.calibration import Calibration, depths
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,14 @@ class Kept:
     """What the store does with the activations of a backbone at a cut, and why: `no room` in
     `cache_gb`, the `cheaper` of both, or "to warm up" the head of every trial on them.
 
-    It is the cut of `unfrozen` layers, `asked` for as the space says it.
     `views` are those of the training images; what is kept, the validation images with it, takes
     `bytes` on disk.
     """
 
     backbone: str
     weights: str
-    unfrozen: Unfrozen
-    asked: str
-    cut: str
+    depth: Depth
+    cut_name: str
     views: int
     bytes: int
     choice: str  # kept, recomputed, unused, or images: nothing before the cut is frozen
@@ -36,6 +35,13 @@ class Kept:
     def kept(self) -> bool:
         """Whether they are computed once for all trials."""
         return self.choice == "kept"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `tlsearch plan --format json` prints them."""
+        plain = asdict(self)
+        where = {"unfrozen": self.depth.layers, "asked": self.depth.label, "cut": self.cut_name}
+        del plain["depth"], plain["cut_name"]
+        return {**plain, **where}
 
 
 def choices(
@@ -65,14 +71,14 @@ def _wished(
 ) -> Iterator[Kept]:
     """What would be kept without a budget."""
     pace, item = machine.paces[name], np.dtype(config.feature_dtype).itemsize
-    for suffix in map(pace.suffix, cuts(config, name)):
-        size, rows = suffix.numbers * item, _rows(config, name, suffix.unfrozen, images)
+    for depth in depths(config, name):
+        suffix = pace.suffix(depth)
+        size, rows = suffix.numbers * item, _rows(config, name, depth, images)
         row = Kept(
             name,
             weights,
-            suffix.unfrozen,
-            config.space.label(name, suffix.unfrozen),
-            suffix.cut,
+            depth,
+            suffix.cut_name,
             views_of(config),
             rows * size,
             "kept",
@@ -83,7 +89,7 @@ def _wished(
             yield replace(row, bytes=0, choice="images", why="")
         elif rows == 0:
             yield replace(row, choice="unused", why="no warm-up")
-        elif suffix.cut == POOLED:
+        elif suffix.cut_name == POOLED:
             yield replace(row, why="to warm up")
         elif worth_keeping(seconds, size, config.epochs, machine.disk):
             yield replace(row, why="cheaper")
@@ -91,9 +97,9 @@ def _wished(
             yield replace(row, choice="recomputed", why="cheaper")
 
 
-def _rows(config: SearchConfig, name: str, unfrozen: Unfrozen, images: Mapping[str, int]) -> int:
+def _rows(config: SearchConfig, name: str, depth: Depth, images: Mapping[str, int]) -> int:
     """How many rows trials take at a cut: of every view, of one where only the warm-up does."""
-    if unfrozen in config.space.cuts(name):
+    if depth in config.space.prefix_depths(name):
         return images["train"] * views_of(config) + images["validation"]
     return images["train"] + images["validation"] if config.warm_up_epochs else 0
 
@@ -104,7 +110,7 @@ def _fitting(wished: list[Kept], left: int) -> list[Kept]:
         return wished
     why = "cache off" if left == 0 else "no room"
     given_up = [replace(k, choice="recomputed", why=why) if k.kept else k for k in wished]
-    pooled = next(kept for kept in wished if kept.cut == POOLED)
+    pooled = next(kept for kept in wished if kept.cut_name == POOLED)
     return [pooled, *given_up[1:]] if pooled.bytes <= left else given_up
 
 

@@ -19,7 +19,7 @@ from tlsearch.base.files import parse_json, write_json
 from tlsearch.base.machine import cpu_name
 from tlsearch.base.phases import phase
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
-from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.networks.unfreezing import Depth, Unfrozen
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import Disk, FeatureStore
 from tlsearch.pace import Pace
@@ -44,9 +44,14 @@ class Calibration:
     show_s: float = 0.0
 
 
-def cuts(config: SearchConfig, backbone: str) -> tuple[Unfrozen, ...]:
-    """Every cut that a backbone's trials ask for, the pooled one first: all heads warm up there."""
-    return tuple(dict.fromkeys((0, *config.space.cuts(backbone))))
+def depths(config: SearchConfig, backbone: str) -> tuple[Depth, ...]:
+    """Every depth whose frozen prefix a backbone's trials use, 0 first: all heads warm up there."""
+    space = config.space
+    return tuple(dict.fromkeys((space.depth(backbone, 0), *space.prefix_depths(backbone))))
+
+
+def _layers(config: SearchConfig, backbone: str) -> list[Unfrozen | None]:
+    return [depth.layers for depth in depths(config, backbone)]
 
 
 def remembered(
@@ -96,7 +101,7 @@ def _measured(config: SearchConfig, classes: int, device: DeviceProfile) -> dict
     asked = {
         "backbones": space.backbone.values,
         "image_px": config.data.image_px,
-        "cuts": {name: cuts(config, name) for name in space.backbone.values},
+        "depths": {name: _layers(config, name) for name in space.backbone.values},
         "classes": classes,
         "head_units": space.head_units.values[0],
         "optimizer": space.optimizer.values[0],
@@ -136,9 +141,10 @@ def _key(
     """All that a measurement depends on, as a short name."""
     space = config.space
     parts = [
-        backbone, config.data.image_px, cuts(config, backbone), classes, space.head_units.values[0],
-        space.optimizer.values[0], config.feature_dtype, config.resources.cpus_per_trial,
-        config.augment.model_dump(), *filter(None, [config.resources.gpus_per_trial]),
+        backbone, config.data.image_px, _layers(config, backbone), classes,
+        space.head_units.values[0], space.optimizer.values[0], config.feature_dtype,
+        config.resources.cpus_per_trial, config.augment.model_dump(),
+        *filter(None, [config.resources.gpus_per_trial]),
         cpu_name(), os.cpu_count(), sorted(versions().items()),
     ]  # fmt: skip
     parts += [] if device == CPU_PROFILE else [device.to_json()]

@@ -13,7 +13,7 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory, versions
 from tlsearch.search.cluster.nodes import here, nodes_up
 from tlsearch.search.cluster.preflight import ANSWER_S, on_every
-from tlsearch.search.cost.calibration import answered, cuts, digest_of, recall, remember
+from tlsearch.search.cost.calibration import answered, depths, digest_of, recall, remember
 
 PROBE = "tlsearch.training.probe"
 
@@ -80,7 +80,7 @@ def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> D
     asked = {
         "backbones": names,
         "image_px": config.data.image_px,
-        "cuts": {name: max(cuts(config, name), key=_depth) for name in names},
+        "depths": {name: max(depths(config, name)).layers for name in names},
         "compare": config.jit == "auto",
         "threads": config.resources.cpus_per_trial,
         "gpus": config.resources.gpus_per_trial,
@@ -107,10 +107,6 @@ def _with(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
     return dataclasses.replace(profile, pass_rows=rows, jit=jit)
-
-
-def _depth(unfrozen: object) -> float:
-    return float(unfrozen) if isinstance(unfrozen, int) else float("inf")
 
 
 def _in_granted_worker(config: SearchConfig) -> Answer:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.scheduler import rungs_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.pace import POOLED, Pace, Suffix
@@ -138,13 +139,13 @@ class _Costs:
         self._kinds = [
             (
                 calibration.paces[kept.backbone],
-                calibration.paces[kept.backbone].suffix(kept.unfrozen),
+                calibration.paces[kept.backbone].suffix(kept.depth),
                 kept,
             )
             for kept in self.features
-            if kept.unfrozen in config.space.cuts(kept.backbone)
+            if kept.depth in config.space.prefix_depths(kept.backbone)
         ]
-        self._networks = [kept for kept in self.features if kept.cut == POOLED]
+        self._networks = [kept for kept in self.features if kept.cut_name == POOLED]
 
     def seconds(self, trained: Reaching) -> Seconds:
         """All that the search takes, where so many trials train each epoch."""
@@ -206,7 +207,7 @@ class _Costs:
         return taken + images * row * self._machine.disk.read_s
 
     def _warm_up(self) -> float:
-        heads = [self._machine.paces[kept.backbone].suffix(0) for kept in self._networks]
+        heads = [self._machine.paces[kept.backbone].suffix(Depth(0)) for kept in self._networks]
         epochs = self._config.warm_up_epochs
         return _mean(
             epochs * self._train * head.train_s + self._validation * head.predict_s
@@ -229,10 +230,8 @@ class _Costs:
             return once * pace.pass_s
         name = (pooled.backbone, pooled.weights)
         mine = [k for k in self.features if (k.backbone, k.weights) == name and k.kept]
-        asked = self._config.space.cuts(pooled.backbone)
-        deepest = max(
-            (pace.suffix(k.unfrozen).share for k in mine if k.unfrozen in asked), default=0
-        )
+        shared = self._config.space.prefix_depths(pooled.backbone)
+        deepest = max((pace.suffix(k.depth).share for k in mine if k.depth in shared), default=0)
         first, views = 1.0 if pooled.kept else deepest, pooled.views if deepest else 1
         passes = once * first + self._train * (views - 1) * deepest
         shown = self._train * views * machine.show_s if mine else 0.0
@@ -245,7 +244,7 @@ class _Costs:
         shapes = len(self._kinds) * heads * len(self._config.space.optimizer.values)
         paces = [self._machine.paces[kept.backbone] for kept in self._networks]
         passes = distinct(networks, trials) * _mean(pace.trace_s for pace in paces)
-        warm = distinct(networks * heads, trials) * _mean(p.suffix(0).trace_s for p in paces)
+        warm = distinct(networks * heads, trials) * _mean(p.suffix(Depth(0)).trace_s for p in paces)
         own = distinct(shapes, trials) * _mean(suffix.trace_s for _, suffix, _ in self._kinds)
         return passes + warm + own
 

@@ -16,10 +16,11 @@ from optuna.distributions import (
 from optuna.storages import BaseStorage
 
 from tlsearch.config.dimension import Choices, Range
+from tlsearch.config.networks.unfreezing import DEPTHS, RATES, Depth
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.space import Space
 from tlsearch.config.spelling import spell
-from tlsearch.config.trial_config import DEPTHS, RATES, TrialConfig, rate_name
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
 
 WHOLE = (*DEPTHS, "batch_size")
@@ -65,10 +66,10 @@ def holds(found: BaseDistribution, value: Any) -> bool:
         return False
 
 
-def used(space: Space, unfrozen_layers: object) -> Iterator[tuple[str, Choices[Any] | Range]]:
+def used(space: Space, depth: Depth) -> Iterator[tuple[str, Choices[Any] | Range]]:
     """The dimensions of a trial, by name: of the two rates only the one that it trains with."""
     for name, dimension in space.given.items():
-        if name not in RATES or name == rate_name(unfrozen_layers):
+        if name not in RATES or name == depth.rate:
             yield name, dimension
 
 
@@ -90,19 +91,11 @@ def place(config: SearchConfig, ask: Ask) -> Point:
     for name in config.space.given:
         if name not in RATES:
             choose(name)
-    _train_something(config.space, chosen, asked)
-    choose(rate_name(next(chosen[name] for name in DEPTHS if name in chosen)))
+    trained = config.space.trained(chosen)
+    chosen.update(trained)
+    asked.update(trained)  # so that Optuna learns of the depth that trains
+    choose(Depth.of(chosen).rate)
     return Point(asked, trial_config(config, chosen))
-
-
-def _train_something(space: Space, chosen: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Take the next number of layers where the proposed one trains nothing, and tell Optuna so."""
-    name = "unfrozen_layers"
-    if name not in chosen:
-        return
-    trained = space.trained(chosen[name], chosen["backbone"], chosen["train_batch_norm"])
-    if trained != chosen[name]:
-        chosen[name] = asked[name] = trained
 
 
 def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig:
@@ -122,8 +115,7 @@ def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig
         view_seed=config.seed,
         seed=config.seed,
     )
-    cut = config.space.cut_for(trial.unfrozen_layers, trial.backbone)
-    return trial.model_copy(update={} if cut == trial.unfrozen_layers else {"cut_layers": cut})
+    return trial.sharing(config.space.prefix_depth(trial.depth, trial.backbone))
 
 
 def as_parameters(baseline: Mapping[str, Any], config: SearchConfig) -> dict[str, Any]:
@@ -141,7 +133,7 @@ def as_parameters(baseline: Mapping[str, Any], config: SearchConfig) -> dict[str
 def parameters_of(trial: TrialConfig, space: Space) -> dict[str, Any] | None:
     """A configuration as parameters of a space; None where the space does not hold it."""
     parameters = {}
-    for name, dimension in used(space, trial.unfrozen_layers):
+    for name, dimension in used(space, trial.depth):
         value = getattr(trial, name)
         if not dimension.admits(value):
             return None

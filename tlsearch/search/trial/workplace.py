@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tlsearch.base.phases import phase
 from tlsearch.config.catalog import Direction
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
-from tlsearch.config.dimension import Cuts
+from tlsearch.config.networks.unfreezing import PrefixDepths
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -37,7 +37,7 @@ class Workplace:
     study: Path
     cache: Path
     cache_bytes: int
-    cuts: Cuts
+    prefix_depths: PrefixDepths
     direction: Direction
     cpus: int
     every_batch: bool = False
@@ -96,7 +96,7 @@ class Workplace:
         store = shared_store(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
         if feature_dtype is not None:
             store = store.settled(feature_dtype)
-        executor = shared_executor(self.cuts, self.device)
+        executor = shared_executor(self.prefix_depths, self.device)
         yield from train(trial, self.data, store, start, executor, network)
 
     def better(self, value: float, than: float | None) -> bool:
@@ -119,7 +119,9 @@ def workplace(
         study=study,
         cache=config.cache_path,
         cache_bytes=int(config.cache_gb * 1e9),
-        cuts=tuple((name, config.space.cuts(name)) for name in config.space.backbone.values),
+        prefix_depths=tuple(
+            (name, config.space.prefix_depths(name)) for name in config.space.backbone.values
+        ),
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
         every_batch=config.history == "batch",

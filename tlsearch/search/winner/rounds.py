@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsearch.config.schema import SearchConfig
-from tlsearch.config.trial_config import TrialConfig, rate_name
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.confirmation import FRESH_SHARE, SHARE, runs_of
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
@@ -184,6 +184,6 @@ def refinement(trial: TrialConfig, seed: int, most_epochs: int) -> TrialConfig:
             "views": 0,
             "view_seed": seed,  # not the views that the trials of the study have seen
             "epochs": max(1, min(trial.epochs // 2, most_epochs)),
-            rate_name(trial.unfrozen_layers): trial.learning_rate * REFINED_RATE,
+            trial.depth.rate: trial.learning_rate * REFINED_RATE,
         }
     )

@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
-from tlsearch.config.dimension import Cuts, Unfrozen
+from tlsearch.config.networks.unfreezing import Depth, PrefixDepths
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import Rows
 from tlsearch.training.epoch.loop import Loop
@@ -20,7 +20,7 @@ from tlsearch.training.epoch.optimizer import Optimizer
 from tlsearch.training.epoch.prediction import Array, row_bytes
 from tlsearch.training.network.backbone import NETWORKS, load_backbone
 from tlsearch.training.network.head import Head
-from tlsearch.training.network.model import Network, Unfreezing
+from tlsearch.training.network.model import Network
 
 T = TypeVar("T")
 
@@ -74,13 +74,15 @@ class Recent(Generic[T]):
 class Executor:
     """One warm process. Trials run in it one after another; each begins as if it were the first.
 
-    `cuts` are, for each backbone, the numbers of unfrozen layers that the study's other trials ask
-    for: one pass of a backbone yields the features of all of them. `device` is how they compute.
+    `prefix_depths` are, for each backbone, those of the study's other trials: one pass of a
+    backbone yields the features of all of them. `device` is how they compute.
     """
 
-    def __init__(self, cuts: Cuts = (), device: DeviceProfile = CPU_PROFILE) -> None:
+    def __init__(
+        self, prefix_depths: PrefixDepths = (), device: DeviceProfile = CPU_PROFILE
+    ) -> None:
         self.device = device
-        self._cuts = dict(cuts)
+        self._prefix_depths = dict(prefix_depths)
         self.warm_ups: Recent[Any] = Recent(WARM_UP_BYTES)
         self.passes: Recent[Any] = Recent(PASSES)
         self._networks: Recent[Network] = Recent(NETWORKS)
@@ -89,21 +91,22 @@ class Executor:
         self._resident: Recent[Array] = Recent(device.resident_bytes)
         self._taken: set[Hashable] = set()  # rows that the trial which runs has trained on
 
-    def cuts(self, backbone: str) -> tuple[Unfrozen, ...]:
-        """What trials of this backbone ask for."""
-        return self._cuts.get(backbone, ())
+    def prefix_depths(self, backbone: str) -> tuple[Depth, ...]:
+        """The depths whose frozen prefixes trials of this backbone share."""
+        return self._prefix_depths.get(backbone, ())
 
     def network(self, trial: TrialConfig, classes: int) -> Network:
         """The network of this trial's shape, begun for it."""
-        unfreezing = Unfreezing.of(trial)
+        batch_norm = trial.train_batch_norm and not trial.frozen
+        shape = (trial.depth, trial.prefix_depth, batch_norm)
         name = (trial.backbone, trial.weights, trial.image_px, trial.pooling, trial.precision)
 
         def make() -> Network:
             backbone = load_backbone(*name)
             head = self._head(int(backbone.pooled.shape[-1]), trial.head_units, classes)
-            return Network(backbone, unfreezing, head)
+            return Network(backbone, *shape, head)
 
-        network = self._networks.get((name, unfreezing, trial.head_units, classes), make)
+        network = self._networks.get((name, shape, trial.head_units, classes), make)
         network.begin(trial)
         self._taken.clear()
         return network
@@ -227,6 +230,8 @@ def _variable_bytes(variable: tf.Variable) -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def shared_executor(cuts: Cuts = (), device: DeviceProfile = CPU_PROFILE) -> Executor:
+def shared_executor(
+    prefix_depths: PrefixDepths = (), device: DeviceProfile = CPU_PROFILE
+) -> Executor:
     """The one of this process, for the study that it works at."""
-    return Executor(cuts, device)
+    return Executor(prefix_depths, device)

@@ -12,7 +12,7 @@ from tensorflow import Tensor
 from tlsearch.base.array_types import Floats
 from tlsearch.base.cores import one_ahead
 from tlsearch.base.phases import Counter, phase
-from tlsearch.config.dimension import Unfrozen
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData
@@ -81,7 +81,7 @@ class Features:
 
         Memory-mapped where the store keeps them, else computed as they are asked for.
         """
-        sections = self._backbone.sections(self._trial.prefix_ends_at)
+        sections = self._backbone.sections(self._trial.prefix_depth)
         if sections.from_images:
             return self.images(split, view)
         return self._at(sections.name, split, view)
@@ -120,20 +120,22 @@ class Features:
 
     def _distinct_cuts(self) -> dict[str, keras.Model]:
         """Prefixes by name of every cut that trials of the study ask for, the pooled one first."""
-        asked = sorted(self._asked(), key=str)
-        sections = [self._backbone.sections(layers) for layers in (0, *asked)]
+        asked = sorted(self._asked())
+        sections = [self._backbone.sections(depth) for depth in (Depth(0), *asked)]
         return {s.name: s.prefix for s in sections if not s.from_images}
 
-    def _asked(self) -> set[Unfrozen]:
-        """The numbers of unfrozen layers that trials of the study have."""
-        return {self._trial.prefix_ends_at, *self._executor.cuts(self._trial.backbone)}
+    def _asked(self) -> set[Depth]:
+        """The depths whose frozen prefixes trials of the study use."""
+        return {self._trial.prefix_depth, *self._executor.prefix_depths(self._trial.backbone)}
 
     def _wanted(self, split: Split, view: int | None) -> list[str]:
         """The cuts that trials take of this view. Heads alone train on every view of the pooled
         vectors, warm-up on its own, and where there is neither nobody asks for them.
         """
         warmed = self._trial.warm_up_epochs and view in (None, self._trial.view(1))
-        return [name for name in self._cuts if name != POOLED or warmed or 0 in self._asked()]
+        return [
+            name for name in self._cuts if name != POOLED or warmed or Depth(0) in self._asked()
+        ]
 
     def _open(self, split: Split, view: int | None) -> dict[str, Floats]:
         if (split, view) not in self._opened:
@@ -142,7 +144,7 @@ class Features:
 
     def _from_store(self, split: Split, view: int | None) -> dict[str, Floats]:
         """What the store holds or takes: all cuts, else the trial's own, else nothing."""
-        own = self._backbone.sections(self._trial.prefix_ends_at).name
+        own = self._backbone.sections(self._trial.prefix_depth).name
         wanted = self._wanted(split, view)
         everything = [name for name in wanted if self._worth_keeping(name, split, view)]
         for names in (everything, [n for n in everything if n in (POOLED, own)]):
@@ -181,7 +183,7 @@ class Features:
         trial = self._trial
         shown = {trial.view(epoch) for epoch in range(trial.epochs + 1)}
         views: list[tuple[Split, int | None]] = [("train", view) for view in shown]
-        cuts = {POOLED, self._backbone.sections(trial.prefix_ends_at).name}
+        cuts = {POOLED, self._backbone.sections(trial.prefix_depth).name}
         return frozenset(
             self.key(cut, split, view).name
             for split, view in [*views, ("validation", None)]

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,6 +17,7 @@ from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, Backbone
 from tlsearch.config.device import EXACT, keras_policy
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.build import built, downloads
 from tlsearch.training.network.cut import Sections, cut_in_two
 from tlsearch.training.network.identity import network_digest
@@ -49,14 +50,14 @@ class LoadedBackbone:
     digest: str
     pooled: Any
     precision: str = EXACT
-    _sections: dict[int | str, Sections] = field(default_factory=dict)
+    _sections: dict[Depth, Sections] = field(default_factory=dict)
     _lent: list[Any] = field(default_factory=list)
 
-    def sections(self, unfrozen_layers: int | Literal["all"]) -> Sections:
-        """The network cut in two for this many unfrozen layers, built once."""
-        if unfrozen_layers not in self._sections:
-            self._sections[unfrozen_layers] = cut_in_two(self.model, self.pooled, unfrozen_layers)
-        return self._sections[unfrozen_layers]
+    def sections(self, depth: Depth) -> Sections:
+        """The network cut in two for trials of this depth, built once."""
+        if depth not in self._sections:
+            self._sections[depth] = cut_in_two(self.model, self.pooled, depth)
+        return self._sections[depth]
 
     def frozen(self, part: keras.Model, inputs: Any) -> Any:
         """What a part of this network gives with its weights as loaded, never in training mode.

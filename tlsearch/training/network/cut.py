@@ -1,10 +1,11 @@
 """Where a network can be cut in two: the points at which everything later hangs on one tensor."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.pace import POOLED
 
 
@@ -41,10 +42,9 @@ def cut_points(model: keras.Model) -> list[Cut]:
     return cuts
 
 
-def choose_cut(model: keras.Model, unfrozen_layers: int | Literal["all"]) -> Cut:
-    """The deepest cut point at or before the first of the last `unfrozen_layers` layers."""
-    total = len(model.layers)
-    first = 0 if unfrozen_layers == "all" else max(0, total - unfrozen_layers)
+def choose_cut(model: keras.Model, depth: Depth) -> Cut:
+    """The deepest cut point at or before the first layer that trains."""
+    first = depth.first_layer(len(model.layers))
     return [cut for cut in cut_points(model) if cut.index < max(first, 1)][-1]
 
 
@@ -61,24 +61,24 @@ class Sections:
     from_images: bool
 
 
-def cut_in_two(model: keras.Model, pooled: Any, unfrozen_layers: int | Literal["all"]) -> Sections:
-    """The sections of a trial; `pooled` is the pooled vector behind the model's output.
+def cut_in_two(model: keras.Model, pooled: Any, depth: Depth) -> Sections:
+    """The sections of a trial of this depth; `pooled` is the vector pooled from the model's output.
 
     Building them adds nodes to the shared layers: a backbone keeps those that it has built.
     """
     pool = keras.Model(model.input, pooled, name="pooled_backbone")
-    if unfrozen_layers == 0:
+    if depth.frozen:
         return Sections(POOLED, pool, None, pool, from_images=False)
-    cut = choose_cut(model, unfrozen_layers)
+    cut = choose_cut(model, depth)
     prefix = keras.Model(model.input, cut.tensor, name="prefix")
     suffix = keras.Model(cut.tensor, pooled, name="suffix")
     return Sections(cut.name, prefix, suffix, pool, from_images=cut.whole)
 
 
-def trainable_layers(model: keras.Model, unfrozen_layers: int | Literal["all"]) -> list[Any]:
+def trainable_layers(model: keras.Model, depth: Depth) -> list[Any]:
     """The last N Keras layers of the network, as the field counts them; all of them for "all"."""
     layers = list(model.layers)
-    return layers if unfrozen_layers == "all" else layers[max(0, len(layers) - unfrozen_layers) :]
+    return layers[depth.first_layer(len(layers)) :]
 
 
 def _last_use(model: keras.Model, index: dict[int, int]) -> dict[int, int]:

@@ -2,9 +2,11 @@
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tlsearch.config.catalog import Backbone
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.backbone import outline
 from tlsearch.training.network.cut import cut_points
 from tlsearch.training.network.multiply_adds import forward
@@ -12,19 +14,24 @@ from tlsearch.training.network.multiply_adds import forward
 
 @dataclass(frozen=True)
 class CutCost:
-    """A cut behind the layer `cut`, which serves up to so many `unfrozen_layers`, and up to so many
-    `unfrozen_blocks`.
+    """A cut behind the layer `name`, and the greatest depth that it serves: so many layers, and so
+    many whole blocks.
 
     `values` are the numbers of an image that cross it, at the size that the network was made for;
     `multiply_adds` lie behind it, `share` of all.
     """
 
-    cut: str
-    unfrozen_layers: int
-    unfrozen_blocks: int
+    name: str
+    depth: Depth
     values: int
     multiply_adds: int
     share: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `tlsearch backbones NAME --format json` prints them."""
+        plain = asdict(self)
+        del plain["name"], plain["depth"]
+        return {"cut": self.name, **self.depth.to_json(), **plain}
 
 
 def cut_costs(row: Backbone) -> list[CutCost]:
@@ -37,5 +44,5 @@ def cut_costs(row: Backbone) -> list[CutCost]:
         left = len(layers) - 1 - point.index
         blocks = bisect_right(row.anatomy.block_layers, left) - 1
         share = behind / forward(layers)
-        found.append(CutCost(point.name, left, blocks, values, behind, share))
+        found.append(CutCost(point.name, Depth(left, blocks), values, behind, share))
     return found

@@ -1,13 +1,13 @@
 """The network of a trial: frozen prefix, trained suffix, head; and which of it moves."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import RecordError
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.network.backbone import LoadedBackbone
 from tlsearch.training.network.cut import trainable_layers
@@ -20,36 +20,28 @@ Arrays = dict[str, NDArray[Any]]
 BATCH_NORM_MOMENTUM = 0.9
 
 
-@dataclass(frozen=True)
-class Unfreezing:
-    """Which of a backbone trains, and behind which of its last layers the prefix ends."""
-
-    layers: int | Literal["all"]
-    cut_at: int | Literal["all"]
-    batch_norm: bool
-
-    @classmethod
-    def of(cls, trial: TrialConfig) -> "Unfreezing":
-        """As a trial asks for it; with everything frozen BatchNorm is none of its business."""
-        return cls(
-            trial.unfrozen_layers, trial.prefix_ends_at, trial.train_batch_norm and not trial.frozen
-        )
-
-
 class Network:
     """Backbone + cut + head of one shape, begun anew for every trial that has this shape.
 
     The prefix maps preprocessed images to the features that are kept (pooled where the whole
     backbone is frozen), the suffix maps those to the pooled vector, the head that to logits.
-    Trainability is set here, before any optimizer is built and any graph is traced.
+    Trainability is set here, before any optimizer is built and any graph is traced. `prefix_depth`
+    is `depth` or greater; with `batch_norm` the unfrozen BatchNorm layers train too.
     """
 
-    def __init__(self, backbone: LoadedBackbone, unfreezing: Unfreezing, head: Head) -> None:
+    def __init__(
+        self,
+        backbone: LoadedBackbone,
+        depth: Depth,
+        prefix_depth: Depth,
+        batch_norm: bool,
+        head: Head,
+    ) -> None:
         self.backbone = backbone
         self.head = head
-        self.sections = backbone.sections(unfreezing.cut_at)
-        self._unfreezing = unfreezing
-        self._last = trainable_layers(backbone.model, unfreezing.layers)
+        self.sections = backbone.sections(prefix_depth)
+        self._batch_norm = batch_norm
+        self._last = trainable_layers(backbone.model, depth)
         self._trained = [x for x in self._last if x.variables and self._may_train(x)]
         layers = enumerate(backbone.model.layers)
         self._dropouts = {n: x for n, x in layers if isinstance(x, keras.layers.Dropout)}
@@ -129,7 +121,7 @@ class Network:
                 layer.rate = 0.0
 
     def _may_train(self, layer: Any) -> bool:
-        return self._unfreezing.batch_norm or not _is_batch_norm(layer)
+        return self._batch_norm or not _is_batch_norm(layer)
 
 
 def put_back(arrays: Arrays, variables: dict[str, Any]) -> None:
