@@ -9,6 +9,7 @@ from typing import Any
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
 from tlsearch.config.networks.unfreezing import Depth
+from tlsearch.config.spelling import file_name
 from tlsearch.results.record.journal import State
 
 log = logging.getLogger(__name__)
@@ -111,8 +112,8 @@ class FeaturesWidened:
 
     def __str__(self) -> str:
         return (
-            f"{self.backbone}: activations do not fit into {self.asked}: its features are kept as "
-            f"{self.kept}, which takes twice the room"
+            f"{file_name(self.backbone)}: activations do not fit into {self.asked}: its features "
+            f"are kept as {self.kept}, which takes twice the room"
         )
 
 
@@ -266,7 +267,7 @@ Listen = Callable[[Event], object]
 
 def what(config: Mapping[str, Any]) -> str:
     """A configuration in a few words."""
-    return f"{config.get('backbone')} unfrozen {Depth.of(config).label}"
+    return f"{file_name(config.get('backbone'))} unfrozen {Depth.of(config).label}"
 
 
 def plain(event: Event) -> dict[str, Any]:
