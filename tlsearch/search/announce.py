@@ -4,7 +4,6 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tlsearch.base.phases import Counter
 from tlsearch.base.shown_text import masked, printable
@@ -16,9 +15,6 @@ from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, TrialRecord
 from tlsearch.search.ongoing import Search
-
-if TYPE_CHECKING:
-    from tlsearch.search.ending import Ending
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +60,7 @@ def began(search: Search) -> StudyBegan:
 def ended_event(search: Search) -> StudyEnded:
     """That the search is over, and why."""
     ending = search.ending
-    return StudyEnded(_why(ending), search.ended, search.config.trials, ending.enough or "")
+    return StudyEnded(ending.why, search.ended, search.config.trials, ending.enough or "")
 
 
 @dataclass(frozen=True)
@@ -100,11 +96,3 @@ def so_far(home: StudyDirectory) -> tuple[int, float]:
         return 0, 0.0
     record = home.journal.record()
     return ended(record.trials), record.facts.get(SPENT, 0.0)
-
-
-def _why(ending: "Ending") -> str:
-    if ending.error is not None:
-        return "failed"
-    if ending.interrupted is not None:
-        return "interrupted"
-    return "out of time" if ending.out_of_time else "finished"

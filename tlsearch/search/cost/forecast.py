@@ -43,13 +43,13 @@ def forecasted(search: Search) -> Iterator[None]:
     they took. In a study that goes on both are of the trials that it still owes.
     """
     before = search.record().trials
-    epochs, spent_s = _epochs(before), search.ending.spent_s
+    epochs, spent_s = _epochs(before), search.budget.spent_s
     owed = search.config.trials - ended_trials(before)
     expected = _foreseen(search, owed) if owed > 0 else None
     features = search.config.cache_path / FOLDER
     held = _bytes(features, "*.npy")
     yield
-    now_s, trials = search.ending.spent_s, search.record().trials
+    now_s, trials = search.budget.spent_s, search.record().trials
     if expected is not None and not search.ending.cut_short and trials:
         made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, "best.npz")
         actual = Forecast(round(now_s - spent_s, 1), _epochs(trials) - epochs, made)
