@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tlsearch.base.phases import Counter
 from tlsearch.base.shown_text import masked, printable
 from tlsearch.config.schema import SearchConfig
-from tlsearch.results.live.events import Listen, StudyBegan, StudyEnded, guarded
+from tlsearch.results.live.events import Listen, Listeners, StudyBegan, StudyEnded
 from tlsearch.results.live.progress import ended, lines, trial_ended
 from tlsearch.results.rank.perfect import is_perfect, reason
 from tlsearch.results.rank.standings import Standings
@@ -33,13 +33,12 @@ def default_listener() -> Listen:
     return lines(show)
 
 
-def listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Listen:
-    """The user's listener, and TensorBoard's where it was asked for; neither can end the search."""
-    if not config.tensorboard:
-        return guarded(listen)
-    from tlsearch.results.live.tensorboard import TensorBoard
+def follow_in_tensorboard(config: SearchConfig, home: StudyDirectory, heard: Listeners) -> None:
+    """Have TensorBoard's files hear of the search too, where its configuration requests them."""
+    if config.tensorboard:
+        from tlsearch.results.live.tensorboard import TensorBoard
 
-    return guarded(listen, TensorBoard(home.folder("tensorboard")))
+        heard.add(TensorBoard(home.tensorboard))
 
 
 def began(search: Search) -> StudyBegan:

@@ -13,7 +13,7 @@ from tlsearch.config.extras import require_formats
 from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.live.events import Exporting, Listen, Stopping, guarded
+from tlsearch.results.live.events import Exporting, Listen, Listeners, Stopping
 from tlsearch.results.live.progress import TRIALS
 from tlsearch.results.live.pulse import beating
 from tlsearch.results.rank.leaderboard import leaderboard_of
@@ -28,7 +28,7 @@ from tlsearch.search.announce import (
     began,
     default_listener,
     ended_event,
-    listeners,
+    follow_in_tensorboard,
     so_far,
 )
 from tlsearch.search.budget import Budget
@@ -68,12 +68,13 @@ def run(
     config = requested(space, data=data).anchored()
     require_formats(config.export)
     require_weight_files(config)
+    heard = Listeners(listen or default_listener())
     with (
-        beating(guarded(listen or default_listener())) as heard,
+        beating(heard) as hear,
         working(directory or within(config.storage, config.name), new=True) as work,
         work.mirrored(config.sync_s),
     ):
-        hear = listeners(config, work.home, heard)
+        follow_in_tensorboard(config, work.home, heard)
         study = _search(config, work, read_images(config, hear), hear)
     study.ended_by = work.unsent or study.ended_by
     return study
@@ -95,8 +96,8 @@ def resume(
     the pretrained weights are others.
     """
     wish = Extension(_text(trials), _text(time), tuple(settings))
-    told = listen or default_listener()
-    with beating(guarded(told)) as heard, working(place_of(study), new=False) as work:
+    heard = Listeners(listen or default_listener())
+    with beating(heard) as hear, working(place_of(study), new=False) as work:
         begun = Study(work.home)
         config = extended(begun.config, wish, *so_far(work.home))
         require_formats(config.export)
@@ -104,7 +105,7 @@ def resume(
             require_weight_files(config)
         require_same_files(work.home, begun.about, config)
         with work.mirrored(config.sync_s):
-            hear = listeners(config, work.home, heard)
+            follow_in_tensorboard(config, work.home, heard)
             data = read_images(config, hear)
             require_same_images(begun, data)
             done = _search(config, work, data, hear)

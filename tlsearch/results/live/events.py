@@ -277,18 +277,23 @@ def plain(event: Event) -> dict[str, Any]:
     return {"event": words, **dataclasses.asdict(event)}
 
 
-def guarded(*listeners: Listen) -> Listen:
+class Listeners:
     """All listeners as one that never raises: one that fails is warned of once and left out."""
-    heard = list(listeners)
 
-    def tell(event: Event) -> None:
-        for listen in tuple(heard):
+    def __init__(self, *listeners: Listen) -> None:
+        self._all = list(listeners)
+
+    def add(self, listen: Listen) -> None:
+        """Have one more listener hear of later events."""
+        self._all.append(listen)
+
+    def __call__(self, event: Event) -> None:
+        """Tell every listener of an event."""
+        for listen in tuple(self._all):
             try:
                 listen(event)
             except Exception as error:  # a listener is the caller's code: anything can happen
-                heard.remove(listen)
+                self._all.remove(listen)
                 log.warning(
                     "a listener failed and is left out: %s: %s", type(error).__name__, error
                 )
-
-    return tell

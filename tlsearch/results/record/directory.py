@@ -71,6 +71,11 @@ class StudyDirectory:
         return self.folder("best")
 
     @property
+    def tensorboard(self) -> Path:
+        """Learning curves for TensorBoard."""
+        return self.folder("tensorboard")
+
+    @property
     def ray(self) -> Path:
         """What Ray keeps."""
         return self.folder("ray")
