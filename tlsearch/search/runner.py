@@ -24,8 +24,9 @@ from tlsearch.base.links import refuse_link
 from tlsearch.config.scheduler import Promotion
 from tlsearch.results.live.events import BudgetSpent
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import BEST, RESUME, trial_name
 from tlsearch.results.record.journal import TrialRecord
-from tlsearch.results.record.kept_files import BEST, RESUME, epoch_of, require_recorded
+from tlsearch.results.record.kept_files import epoch_of, require_recorded
 from tlsearch.search.cluster.nodes import Watch
 from tlsearch.search.ending import Ending
 from tlsearch.search.ongoing import Search
@@ -220,4 +221,4 @@ def _trainable(search: Search) -> type[tune.Trainable]:
 
 def _folder_name(trial: Any) -> str:
     """Ray's folder of a trial, by its number: parameters make names that some systems refuse."""
-    return f"{trial.config['number']:05d}-{trial.trial_id}"
+    return f"{trial_name(trial.config['number'])}-{trial.trial_id}"

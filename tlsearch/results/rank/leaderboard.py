@@ -12,6 +12,7 @@ from tlsearch.results.rank.confirmation import Winner, decided
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import LOG, in_trial
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _row(
         "latency_ms": context.latency_ms if exported else None,
         "bytes": context.bytes if exported else None,
         "reason": _reason(trial, direction),
-        "log": f"trials/{trial.number:05d}/log",
+        "log": in_trial(trial.number, LOG),
     }
 
 

@@ -1,16 +1,17 @@
 """A search's forecast: made for `tlsearch plan`, told and noted by a run where it costs nothing."""
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Unforeseen
 from tlsearch.results.live.progress import ended as ended_trials
+from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST
 from tlsearch.search.cluster.ray_session import slots
@@ -51,7 +52,7 @@ def forecasted(search: Search) -> Iterator[None]:
     yield
     now_s, trials = search.budget.spent_s, search.record().trials
     if expected is not None and not search.ending.cut_short and trials:
-        made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, "best.npz")
+        made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, BEST)
         actual = Forecast(round(now_s - spent_s, 1), _epochs(trials) - epochs, made)
         fact = {"expected": asdict(expected), "actual": asdict(actual), "trials": owed}
         search.note({FORECAST: fact})
@@ -82,7 +83,7 @@ def told(made: Plan) -> Forecast:
 def _here() -> dict[str, float]:
     """The processors and GPUs of this machine, named as Ray names them."""
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    return {"CPU": os.cpu_count() or 1, "GPU": gpus}
+    return {"CPU": granted_cores(), "GPU": gpus}
 
 
 def _bytes(folder: Path, pattern: str) -> int:
