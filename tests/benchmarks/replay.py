@@ -1,6 +1,6 @@
 """What a search finds in how much time, replayed on recorded fine-tuning curves.
 
-    python tests/benchmarks/replay.py TABLES [--json OUT]
+    python tests/benchmarks/replay.py TABLES [--train-tables DIR] [--json OUT]
         [--workers N] [--seeds S] [--hours H ...] [--only NAME ...]
 
 TABLES holds `*.json.gz` files, one a data set: {"n_images", "n_classes", "runs": [{"config":
@@ -12,6 +12,11 @@ itself, but for the ones of `other_rules.py`.
 - `random`: the recorded runs in random order.
 - `tpe`: tlsearch's sampler, told as tlsearch tells it. A proposal maps to the nearest run that is
   not used yet, and the sampler is told that run's configuration.
+- `prior`: the runs in the order of a prior that is learned as tlsearch's is, from all tables but
+  the one that is judged, or with --train-tables from those of DIR alone. How much the cost counts
+  is chosen within the tables that it learns from. `prior, new networks`: it learns from no run of
+  the same network either. `prior as shipped`: nor does it see what tlsearch cannot vary.
+- `prior, tpe`: the prior and the sampler in turns, as in a search with `prior: auto`.
 
 Regret after H hours: (best - best seen) / (best - worst) over all points of the data set, 1 before
 the first epoch ends; the mean over seeds, and of that the mean and the median over data sets.
@@ -23,18 +28,20 @@ import json
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
+from learned import NEW_NETWORKS, Teacher
 from optuna.trial import TrialState
 from other_rules import OTHER_RULES
 from recorded import Table, read
 
 from tlsearch.config.load import parse
 from tlsearch.search.propose.optuna_space import _asking
+from tlsearch.search.propose.prior import has_turn
 from tlsearch.search.propose.searcher import _sampler
 from tlsearch.search.propose.tpe_window import Window
 from tlsearch.search.stop.rules import rule_of
@@ -60,19 +67,14 @@ class Proposals(Protocol):
 
 
 @dataclass
-class Shuffled:
-    """The runs in random order."""
+class Ordered:
+    """The runs in an order that nothing changes."""
 
-    table: Table
-    seed: int
+    waiting: list[int]
     distances: list[float] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        count = len(self.table.runs)
-        self._waiting = random.Random(f"{self.table.name} {self.seed}").sample(range(count), count)
-
     def next(self) -> int | None:
-        return self._waiting.pop() if self._waiting else None
+        return self.waiting.pop(0) if self.waiting else None
 
     def report(self, number: int, epoch: int, accuracy: float) -> None:
         pass
@@ -87,6 +89,7 @@ class Sampled:
 
     table: Table
     seed: int
+    ahead: Sequence[int] = ()  # the prior's order, where it has its turns
     distances: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -100,6 +103,10 @@ class Sampled:
         if not left:
             return None
         trial = self.study.ask()
+        if self.ahead and has_turn(trial.number):
+            number = next(n for n in self.ahead if n not in self._trials)
+            self._begin(number, trial)
+            return number
         frozen = self.study._storage.get_trial(trial._trial_id)
         window = self._window.now()
         ask = _asking(window.sampler, window, frozen)
@@ -206,8 +213,33 @@ def regrets(
     return found + [table.regret(best)] * (len(hours) - len(found))
 
 
-Begin = Callable[[Table, int], Proposals]
-PROPOSALS: dict[str, Begin] = {"random": Shuffled, "tpe": Sampled}
+def shuffled(table: Table, seed: int) -> Ordered:
+    """The runs in random order."""
+    count = len(table.runs)
+    return Ordered(random.Random(f"{table.name} {seed}").sample(range(count), count)[::-1])
+
+
+def _judge(table: Table, runs: list[int]) -> float:
+    """How badly an order of runs serves with promotion; roots, since late regrets are small."""
+    found = regrets(table, Ordered(list(runs)), Rule("promotion", 0), 1, HOURS[1:])
+    return float(sum(regret**0.5 for regret in found))
+
+
+PROPOSALS = ("random", "tpe", "prior", "prior, tpe", *NEW_NETWORKS)
+SEEDED = ("random", "tpe", "prior, tpe")
+
+
+def begin(how: str, table: Table, seed: int, teacher: Teacher) -> Proposals:
+    """Proposals for a search that begins."""
+    if how == "random":
+        return shuffled(table, seed)
+    if how == "tpe":
+        return Sampled(table, seed)
+    if how == "prior, tpe":
+        return Sampled(table, seed, teacher.order(table, "prior"))
+    return Ordered(list(teacher.order(table, how)))
+
+
 RULES = ("none", "asha", "hyperband", "median", "promotion", *OTHER_RULES)
 
 
@@ -234,14 +266,16 @@ class Found:
         }
 
 
-def measure(name: str, tables: Sequence[Table], arguments: argparse.Namespace) -> Found:
+def measure(
+    name: str, tables: Sequence[Table], teacher: Teacher, arguments: argparse.Namespace
+) -> Found:
     """A method on every table, averaged over the seeds."""
     how, _, written = name.partition(" + ")
     regret, distances = {}, []
     for table in tables:
         rows = []
-        for seed in range(arguments.seeds):
-            ask = PROPOSALS[how](table, seed)
+        for seed in range(arguments.seeds if how in SEEDED else 1):
+            ask = begin(how, table, seed, teacher)
             rule = Rule(written, seed)
             rows.append(regrets(table, ask, rule, arguments.workers, arguments.hours))
             distances += ask.distances
@@ -253,6 +287,7 @@ def main() -> None:
     arguments = _arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     tables = read(arguments.tables)
+    teacher = Teacher(read(arguments.train_tables or arguments.tables), _judge)
     workers = f"{arguments.workers} worker" + ("s" if arguments.workers > 1 else "")
     print(
         f"{len(tables)} data sets, {arguments.seeds} seeds, {workers}; normalised regret, ", end=""
@@ -261,7 +296,7 @@ def main() -> None:
     print(f"{'after hours':<26}" + "".join(f"{hours:>15g}" for hours in arguments.hours))
     rows = []
     for name in arguments.only or names():
-        found = measure(name, tables, arguments)
+        found = measure(name, tables, teacher, arguments)
         rows.append(row := found.row(arguments.hours))
         pairs = zip(row["mean"].values(), row["median"].values(), strict=True)
         cells = "".join(f"{f'{mean:.4f}/{median:.4f}':>15}" for mean, median in pairs)
@@ -269,6 +304,8 @@ def main() -> None:
         print(f"{name:<26}{cells}{away}", flush=True)
         if arguments.json:
             arguments.json.write_text(json.dumps({"methods": rows}, indent=2) + "\n")
+    if powers := teacher.powers():
+        print(f"powers of the cost, and for how many data sets: {powers}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -276,6 +313,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tables", type=Path, metavar="TABLES")
+    parser.add_argument("--train-tables", type=Path, metavar="DIR", help="learn from these alone")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--hours", type=float, nargs="+", default=HOURS)

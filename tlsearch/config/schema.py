@@ -119,6 +119,8 @@ class SearchConfig(Frozen):
     warm_up_epochs: Annotated[int, Field(ge=0)] = 5
     warm_up_lr: Rate = 1e-3  # 1e-2 leaves a head too sure of itself to fine-tune from
     scheduler: Scheduler = Asha()
+    # Whether recorded runs on other data sets propose the first trials.
+    prior: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "off"
     trials: PositiveInt = 20
     time_budget: Annotated[float, BeforeValidator(_seconds), Seconds] | None = None
     metric: MetricName = "accuracy"

@@ -19,6 +19,7 @@ MAY_CHANGE = (
     "confirm",
     "time_budget",
     "scheduler",
+    "prior",
     "resources",
     "export",
     "cache",

@@ -63,6 +63,30 @@ def test_a_winner_that_is_not_the_first_of_the_search_is_placed_behind_it() -> N
     assert "tied with trial 1, the first of the search on the 400" in " ".join(found.lines)
 
 
+@pytest.mark.parametrize(
+    ("proposed", "told"),
+    [
+        (
+            {0, 2},
+            "the prior proposed 2 of 3 trials; its best is trial 2 (0.8800); the best of the "
+            "others is trial 1 (0.8700)",
+        ),
+        ({0, 1, 2}, "the prior proposed 3 of 3 trials; its best is trial 2 (0.8800)"),
+    ],
+)
+def test_the_trials_of_the_prior_are_compared_with_the_others(
+    proposed: set[int], told: str
+) -> None:
+    trials = tuple(
+        TrialRecord(n, "finished", {"backbone": "photos"}, {1: value}, by_prior=n in proposed)
+        for n, value in enumerate((0.86, 0.87, 0.88))
+    )
+    record, context = StudyRecord(Direction.MAX, trials), RankingContext(400)
+    board = Leaderboard(record, about(), context, rows(record, context))
+    assert told in verdict(board).lines
+    assert not any("prior" in line for line in said({}).lines)
+
+
 def test_luck_is_named_where_nothing_was_confirmed() -> None:
     assert said({}).lines[0].startswith("trial 0 leads so far (photos)")
     assert any("owes part of its lead to luck" in line for line in said({"test": TEST}).lines)

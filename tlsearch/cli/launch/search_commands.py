@@ -77,7 +77,7 @@ def resume(
     """Go on with a study that was interrupted or killed, or extend one.
 
     `--trials`, `--time` and `--set` extend a study, finished or not: space, trials, confirm,
-    time_budget, scheduler, resources, export, cache, cache_gb, tensorboard and sync_s can be
+    time_budget, scheduler, prior, resources, export, cache, cache_gb, tensorboard and sync_s can be
     changed. What would set old and new trials apart cannot.
     """
     from tlsearch.cli.live_display import listening

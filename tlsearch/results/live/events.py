@@ -9,7 +9,6 @@ from typing import Any
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
 from tlsearch.config.networks.unfreezing import Depth
-from tlsearch.config.spelling import file_name
 from tlsearch.results.record.journal import State
 
 log = logging.getLogger(__name__)
@@ -112,8 +111,8 @@ class FeaturesWidened:
 
     def __str__(self) -> str:
         return (
-            f"{file_name(self.backbone)}: activations do not fit into {self.asked}: its features "
-            f"are kept as {self.kept}, which takes twice the room"
+            f"{self.backbone}: activations do not fit into {self.asked}: its features are kept as "
+            f"{self.kept}, which takes twice the room"
         )
 
 
@@ -267,7 +266,7 @@ Listen = Callable[[Event], object]
 
 def what(config: Mapping[str, Any]) -> str:
     """A configuration in a few words."""
-    return f"{file_name(config.get('backbone'))} unfrozen {Depth.of(config).label}"
+    return f"{config.get('backbone')} unfrozen {Depth.of(config).label}"
 
 
 def plain(event: Event) -> dict[str, Any]:
@@ -277,23 +276,18 @@ def plain(event: Event) -> dict[str, Any]:
     return {"event": words, **dataclasses.asdict(event)}
 
 
-class Listeners:
+def guarded(*listeners: Listen) -> Listen:
     """All listeners as one that never raises: one that fails is warned of once and left out."""
+    heard = list(listeners)
 
-    def __init__(self, *listeners: Listen) -> None:
-        self._all = list(listeners)
-
-    def add(self, listen: Listen) -> None:
-        """Have one more listener hear of later events."""
-        self._all.append(listen)
-
-    def __call__(self, event: Event) -> None:
-        """Tell every listener of an event."""
-        for listen in tuple(self._all):
+    def tell(event: Event) -> None:
+        for listen in tuple(heard):
             try:
                 listen(event)
             except Exception as error:  # a listener is the caller's code: anything can happen
-                self._all.remove(listen)
+                heard.remove(listen)
                 log.warning(
                     "a listener failed and is left out: %s: %s", type(error).__name__, error
                 )
+
+    return tell

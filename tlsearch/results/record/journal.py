@@ -33,6 +33,7 @@ KEPT = "kept"  # the note that holds the SHA-256 of each file of arrays that a t
 FEATURE_DTYPE = "feature_dtype"  # the note that holds the type that its features were kept in
 EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
 LEFT_OUT = "left_out"  # the fact that holds which formats are not in it, with the reasons
+BY_PRIOR = "by_prior"  # the note on a trial that the prior proposed
 SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
 
 State = Literal["finished", "stopped", "diverged", "failed", "unfinished", "waiting"]
@@ -46,7 +47,7 @@ class TrialRecord:
     trial computed (see `training.work_done`), `worker` the node and process, `machine` and
     `threads` what computed it, `network` the digest of its pretrained network, `kept` the SHA-256
     of the files of its best epoch, by name, `feature_dtype` the type that its features were kept
-    in, "" where an earlier version ended it.
+    in, "" where an earlier version ended it, `by_prior` whether the prior proposed it.
     """
 
     number: int
@@ -64,6 +65,7 @@ class TrialRecord:
     network: str | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
     feature_dtype: str = ""
+    by_prior: bool = False
     started: datetime | None = None
     ended: datetime | None = None
 
@@ -281,6 +283,7 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         network=notes.get(NETWORK),
         kept=dict(notes.get(KEPT, {})),
         feature_dtype=notes.get(FEATURE_DTYPE, ""),
+        by_prior=notes.get(BY_PRIOR, False),
         started=trial.datetime_start,
         ended=trial.datetime_complete,
     )

@@ -88,6 +88,7 @@ _NOTES: Mapping[str, Any] = {
     "network": str | None,
     "kept": dict[str, str],
     "replica_of": int,
+    "by_prior": bool,
 }
 _FACTS: Mapping[str, Any] = {
     "spent_s": FiniteFloat,

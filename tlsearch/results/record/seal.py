@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import write_json
-from tlsearch.results.record.file_names import SEAL
+
+SEAL = "journal.sha256.json"
 
 
 class Seal(BaseModel):

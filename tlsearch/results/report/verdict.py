@@ -12,6 +12,7 @@ from tlsearch.results.rank.interval import wilson
 from tlsearch.results.rank.leaderboard import Leaderboard
 from tlsearch.results.rank.outlook import outlook
 from tlsearch.results.rank.perfect import perfect_trial, reason
+from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, tested
 
 Row = Mapping[str, Any]
@@ -46,7 +47,7 @@ def verdict(board: Leaderboard) -> Verdict:
         return Verdict()
     test = last_test(record, about)
     lines = [_first(row, board), *_confirmed(record, row, context)]
-    lines += _tied(row, board)
+    lines += _tied(row, board) + _prior(record)
     warnings: list[str] = []
     if test is not None:
         lines.append(_tested(test))
@@ -146,6 +147,20 @@ def _tied(row: Row, board: Leaderboard) -> list[str]:
     return (
         [f"no other trial is tied with {leader} on {images} validation pictures"] if known else []
     )
+
+
+def _prior(record: StudyRecord) -> list[str]:
+    """How many trials the prior proposed, and the best of them beside the best of the others."""
+    count = sum(trial.by_prior for trial in record.trials)
+    if not count:
+        return []
+    line = f"the prior proposed {count} of {len(record.trials)} trials"
+    for by_prior, whose in ((True, "its best"), (False, "the best of the others")):
+        first = next((trial for trial in ranked(record) if trial.by_prior == by_prior), None)
+        best = None if first is None else first.best(record.direction)
+        if first is not None and best is not None:
+            line += f"; {whose} is trial {first.number} ({best[1]:.4f})"
+    return [line]
 
 
 def _tested(test: Row) -> str:

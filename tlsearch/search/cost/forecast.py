@@ -1,17 +1,16 @@
 """A search's forecast: made for `tlsearch plan`, told and noted by a run where it costs nothing."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from tlsearch.base.cores import granted_cores
 from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Unforeseen
 from tlsearch.results.live.progress import ended as ended_trials
-from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST
 from tlsearch.search.cluster.ray_session import slots
@@ -44,15 +43,15 @@ def forecasted(search: Search) -> Iterator[None]:
     they took. In a study that goes on both are of the trials that it still owes.
     """
     before = search.record().trials
-    epochs, spent_s = _epochs(before), search.budget.spent_s
+    epochs, spent_s = _epochs(before), search.ending.spent_s
     owed = search.config.trials - ended_trials(before)
     expected = _foreseen(search, owed) if owed > 0 else None
     features = search.config.cache_path / FOLDER
     held = _bytes(features, "*.npy")
     yield
-    now_s, trials = search.budget.spent_s, search.record().trials
+    now_s, trials = search.ending.spent_s, search.record().trials
     if expected is not None and not search.ending.cut_short and trials:
-        made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, BEST)
+        made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, "best.npz")
         actual = Forecast(round(now_s - spent_s, 1), _epochs(trials) - epochs, made)
         fact = {"expected": asdict(expected), "actual": asdict(actual), "trials": owed}
         search.note({FORECAST: fact})
@@ -83,7 +82,7 @@ def told(made: Plan) -> Forecast:
 def _here() -> dict[str, float]:
     """The processors and GPUs of this machine, named as Ray names them."""
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    return {"CPU": granted_cores(), "GPU": gpus}
+    return {"CPU": os.cpu_count() or 1, "GPU": gpus}
 
 
 def _bytes(folder: Path, pattern: str) -> int:

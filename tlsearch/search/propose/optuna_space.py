@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Any
 
@@ -23,8 +23,7 @@ from tlsearch.config.spelling import spell
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
 
-_FIELDS = TrialConfig.model_fields
-WHOLE = {*DEPTHS} | {name for name in Space.model_fields if _FIELDS[name].annotation is int}
+WHOLE = (*DEPTHS, "batch_size")
 
 LEARNED_DRAWS = 10  # TPE may insist on a point; then draws that know nothing have their turn
 UNIFORM_DRAWS = 100
@@ -36,12 +35,14 @@ Ask = Callable[[str, BaseDistribution], Any]
 class Point:
     """A place in the space: what Optuna was asked for, and the configuration that it makes.
 
-    `replica_of` is the trial that trained the same before, with another seed.
+    `replica_of` is the trial that trained the same before, with another seed; `by_prior` says that
+    the prior proposed it and not the sampler.
     """
 
     parameters: Mapping[str, Any]
     trial: TrialConfig
     replica_of: int | None = None
+    by_prior: bool = False
 
 
 def distribution(name: str, dimension: Choices[Any] | Range | None) -> BaseDistribution | None:
@@ -162,7 +163,7 @@ def replica(config: SearchConfig, point: Point, tried: Tried) -> Point:
     """The same point with the next seed that no trial of this configuration has."""
     alike = tried.alike(point.trial)
     trial = point.trial.model_copy(update={"seed": replica_seed(config.seed, len(alike))})
-    return Point(point.parameters, trial, min(alike))
+    return replace(point, trial=trial, replica_of=min(alike))
 
 
 def replica_seed(seed: int, number: int) -> int:

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tlsearch.results.live.events import (
 )
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import (
+    BY_PRIOR,
     FEATURE_DTYPE,
     KEPT,
     NETWORK,
@@ -38,6 +40,7 @@ from tlsearch.results.record.journal import (
 from tlsearch.search.propose.duplicates import Tried
 from tlsearch.search.propose.optuna_space import drawn, novel, parameters_of, write
 from tlsearch.search.propose.outcome import RETRIES, Outcome, judge
+from tlsearch.search.propose.prior import FIRST, Prior, Sizes
 from tlsearch.search.propose.reopen import enqueue_baselines, opened
 from tlsearch.search.propose.tpe_window import Window
 from tlsearch.search.stop.decision import Decision
@@ -48,6 +51,7 @@ from tlsearch.search.stop.rungs import Rungs
 METRIC = "value"
 TIME_ATTR = "epoch"
 
+START = 10  # trials that have ended before TPE learns from them, as by Optuna's default
 
 _NODES: dict[str, int] = {}  # host -> its number, in the order in which they report
 _NOTED = (
@@ -73,7 +77,8 @@ class TruthfulSearch(Searcher):
     its last epoch; then those that still wait are told as stopped.
     `excused` says of the time (`time.monotonic`) at which a worker was lost whether its node was:
     such a loss is not held against the trial. `announce` hears of every trial that has come to its
-    end, with the standings then; `listen` of proposals and epochs. No event costs more in a study
+    end, with the standings then; `listen` of proposals and epochs. Without `sizes`, those of the
+    images, the prior proposes nothing. No event costs more in a study
     of many trials, but for the lists of them that Optuna makes and Ray's own.
     """
 
@@ -84,6 +89,7 @@ class TruthfulSearch(Searcher):
         announce: Announce,
         listen: Listen = unheard,
         excused: Callable[[float], bool] = lambda lost_at: False,
+        sizes: Sizes | None = None,
     ) -> None:
         super().__init__(metric=METRIC, mode=str(config.direction))
         mend(journal)
@@ -96,7 +102,8 @@ class TruthfulSearch(Searcher):
         self._config, self._announce, self._listen = config, announce, listen
         known = self.study.get_trials(deepcopy=False)
         # a sampler begun anew would propose once more what it proposed at first
-        self.study.sampler = _sampler(config.seed + len(known))
+        self._prior = Prior(config, sizes) if sizes and config.prior == "auto" else None
+        self.study.sampler = _sampler(config.seed + len(known), 2 * FIRST if self._prior else START)
         record = self.record()
         self._rungs = Rungs(rule_of(config), record.trials)
         self._marks = rungs_of(config.scheduler, config.epochs)
@@ -155,10 +162,14 @@ class TruthfulSearch(Searcher):
 
     def _propose(self, trial: Trial) -> TrialConfig:
         frozen = self._frozen(trial)
-        point = novel(self._config, drawn(self._config, self._window.now(), frozen), self._tried)
+        ahead = self._prior.points(self.study, frozen, self._tried) if self._prior else ()
+        draws = chain(ahead, drawn(self._config, self._window.now(), frozen))
+        point = novel(self._config, draws, self._tried)
         write(self._storage, self._id(trial.number), point, self._config.space)
         if point.replica_of is not None:
             trial.set_user_attr("replica_of", point.replica_of)
+        if point.by_prior:
+            trial.set_user_attr(BY_PRIOR, True)
         trial.set_user_attr("config", json.dumps(point.trial.to_json()))
         return point.trial
 
@@ -315,12 +326,18 @@ def _worker(result: Mapping[str, Any]) -> str:
     return f"node {number}, process {result.get('pid', '')}"
 
 
-def _sampler(seed: int) -> optuna.samplers.BaseSampler:
-    """TPE over groups of parameters that occur together, since rates are conditional."""
+def _sampler(seed: int, start: int = START) -> optuna.samplers.BaseSampler:
+    """TPE over groups of parameters that occur together, since rates are conditional; uniform draws
+    until `start` trials have ended.
+    """
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, constant_liar=True
+            seed=seed,
+            n_startup_trials=start,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
         )

@@ -1,0 +1,138 @@
+"""Real searches with and without the prior: time until the best accuracy of a search without it.
+
+    KERAS_HOME=... python tests/benchmarks/prior_searches.py DATA... [--seeds 3] [--trials 20]
+        [--only NAME ...] [--json OUT]
+
+DATA are folders with one folder of images per class. For every data set and seed the search without
+the prior sets the validation accuracy to reach. Every method searches the same space with the same
+seed, in a new cache and a new study. `seconds` count from the proposal of the first trial, so that
+neither Ray's start nor the reading of images counts; `epochs` is how many epochs all trials had
+reported by then, which other load on the machine does not change. A search that never reaches the
+accuracy counts as its whole length, `never`. `gain` is the summed seconds of the searches without
+the prior over those of the method. With --json the runs may be measured in pieces.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from measured import Measured, Row, in_pieces
+
+import tlsearch
+from tlsearch.config.load import from_mapping
+from tlsearch.results.live.events import EpochReported, Event, TrialBegan
+
+BASE = "default"
+METHODS: dict[str, dict[str, str]] = {
+    BASE: {"prior": "off"},
+    "prior": {"prior": "auto"},
+    "promotion": {"scheduler": "promotion", "prior": "off"},
+    "prior + promotion": {"scheduler": "promotion", "prior": "auto"},
+}
+SPACE = {
+    "backbone": ["mobilenet_v2_035", "mobilenet_v2"],
+    "unfrozen_layers": [0, 15, 40],
+    "head_units": ["none", 128],
+    "dropout": {"low": 0.0, "high": 0.5},
+    "weight_decay": [0.0, 1e-4, 1e-2],
+    "batch_size": [16, 32, 64],
+}
+
+
+class Progress:
+    """When each new best validation accuracy of a search was reported."""
+
+    def __init__(self) -> None:
+        self.began: float | None = None
+        self.epochs = 0
+        self.seconds = 0.0
+        self.steps: list[tuple[float, int, float]] = []  # seconds, epochs, accuracy
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, TrialBegan) and self.began is None:
+            self.began = time.monotonic()
+        if isinstance(event, EpochReported) and self.began is not None:
+            self.epochs += 1
+            self.seconds = time.monotonic() - self.began
+            if event.epoch > 0 and (not self.steps or event.value > self.steps[-1][2]):
+                self.steps.append((self.seconds, self.epochs, event.value))
+
+
+def search(source: Path, seed: int, method: str, arguments: argparse.Namespace) -> Row:
+    """One search, whole: its steps upwards."""
+    progress = Progress()
+    data = {"kind": "folder", "path": str(source), "image_px": arguments.px}
+    with tempfile.TemporaryDirectory(prefix="prior-") as folder:
+        config = from_mapping(
+            {
+                "data": data | ({"classes": arguments.classes} if arguments.classes else {}),
+                "space": SPACE,
+                "epochs": 9,
+                "trials": arguments.trials,
+                "confirm": 0,
+                "seed": seed,
+                "cache": f"{folder}/cache",
+                **METHODS[method],
+            }
+        )
+        tlsearch.run(config, Path(folder) / "study", listen=progress.hear)
+    return {"data": source.name, "seed": seed, "method": method} | {
+        "steps": progress.steps,
+        "whole": (progress.seconds, progress.epochs),
+    }
+
+
+def main() -> None:
+    arguments = _arguments()
+    names = [source.name for source in arguments.data]
+    settings = {"trials": arguments.trials, "px": arguments.px, "space": json.dumps(SPACE)}
+    measured = Measured(arguments.json, settings)
+    for source in arguments.data:
+        for seed in range(arguments.seeds):
+            for method in arguments.only:
+                measured.take(
+                    f"{source.name} {seed} {method}",
+                    lambda s=source, n=seed, m=method: search(s, n, m, arguments),
+                )
+    _print([row for row in measured.rows if not names or row["data"] in names])
+
+
+def reached(row: Row, accuracy: float) -> tuple[float, int, bool]:
+    """Seconds and epochs until a search had an accuracy, those of all of it where it never had."""
+    found = next((step for step in row["steps"] if step[2] >= accuracy), None)
+    return (*row["whole"], False) if found is None else (found[0], found[1], True)
+
+
+def _print(rows: list[Row]) -> None:
+    print(f"{'data':<16}{'method':<20}{'best':>18}{'seconds to it':>24}{'epochs':>14}{'gain':>8}")
+    for name in dict.fromkeys(row["data"] for row in rows):
+        own = [row for row in rows if row["data"] == name]
+        goals = {row["seed"]: row["steps"][-1] for row in own if row["method"] == BASE}
+        for method in dict.fromkeys(row["method"] for row in own):
+            mine = [row for row in own if row["method"] == method]
+            print(f"{name:<16}{method:<20}{_cells(mine, goals)}")
+
+
+def _cells(rows: list[Row], goals: dict[int, Any]) -> str:
+    took = [reached(row, goals[row["seed"]][2]) for row in rows]
+    gain = sum(goals[row["seed"]][0] for row in rows) / sum(seconds for seconds, _, _ in took)
+    best = " ".join(f"{row['steps'][-1][2]:.3f}" for row in rows)
+    times = " ".join(
+        f"{seconds:.0f}" if got else f"({seconds:.0f} never)" for seconds, _, got in took
+    )
+    epochs = " ".join(f"{count}" for _, count, _ in took)
+    return f"{best:>18}{times:>24}{epochs:>14}{gain:>8.2f}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = in_pieces(__doc__)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
