@@ -45,6 +45,24 @@ def test_a_file_is_one_noun() -> None:
     assert {path: count for path, count in lines.items() if count > 350} == {}
 
 
+def test_no_class_overrides_a_concrete_method() -> None:
+    classes = [n for path in FILES for n in ast.walk(TREES[path]) if isinstance(n, ast.ClassDef)]
+    known = {one.name: one for one in classes}
+
+    def methods(one: ast.ClassDef) -> set[str]:
+        own = [n for n in one.body if isinstance(n, Function) and n.name != "__init__"]
+        decorated = {n.name: " ".join(map(ast.unparse, n.decorator_list)) for n in own}
+        return {name for name, by in decorated.items() if "abstractmethod" not in by}
+
+    def above(one: ast.ClassDef) -> set[str]:
+        names = (ast.unparse(base).partition("[")[0] for base in one.bases)
+        bases = [known[name] for name in names if name in known]
+        return set[str]().union(*(methods(base) | above(base) for base in bases))
+
+    both = {one.name: found for one in classes if (found := methods(one) & above(one))}
+    assert both == {}
+
+
 def test_modules_and_what_they_offer_say_what_they_are() -> None:
     written = {path: tree for path, tree in TREES.items() if tree.body}
     assert [name(path) for path, tree in written.items() if not ast.get_docstring(tree)] == []

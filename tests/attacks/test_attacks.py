@@ -12,7 +12,7 @@ import sandbox
 from sandbox import Sandbox
 
 ATTACK = Path(__file__).parents[1] / "benchmarks" / "attack.py"
-CASES = 30
+CASES = 20
 
 
 @pytest.mark.faults

@@ -11,7 +11,7 @@ def test_a_cpu_is_told_by_name_and_generation() -> None:
         "processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n\nprocessor: 1\n"
     )
     assert read_cpuinfo(text) == "AMD EPYC, cpu family 26, model 2"
-    assert read_cpuinfo("Hardware : a board\n") == ""
+    assert read_cpuinfo("Hardware : a board\n") is None
 
 
 def test_gpus_follow_the_cpu() -> None:

@@ -205,7 +205,7 @@ def test_a_page_that_was_led_here_by_its_own_name_reads_nothing(client, path):
     ],
 )
 def test_the_hosts_that_are_known(bound, host, known):
-    assert (Hosts(bound).problem(host) == "") == known
+    assert (Hosts(bound).problem(host) is None) == known
 
 
 def test_a_picture_counts_until_it_is_labelled(monkeypatch):

@@ -57,7 +57,7 @@ MISSING = "raise ModuleNotFoundError(\"No module named 'tf2onnx'\", name='tf2onn
 @pytest.fixture(scope="session")
 def blocks_search(tmp_path_factory, command_line):
     """A search in blocks where tf2onnx is not installed, at its end: `ran`, its `tlsearch`, and
-    `broken`, the environment of that machine.
+    `broken`, the folder of the broken package.
     """
     tlsearch = command_line(tmp_path_factory.mktemp("home"))
     (tlsearch.home / "blocks.yaml").write_text(BLOCKS)
@@ -67,4 +67,4 @@ def blocks_search(tmp_path_factory, command_line):
     paths = [str(folder), os.environ.get("PYTHONPATH", "")]
     broken = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     ran = tlsearch("run", "blocks.yaml", "--study", "study", **broken)
-    return SimpleNamespace(tlsearch=tlsearch, home=tlsearch.home, ran=ran, broken=broken)
+    return SimpleNamespace(tlsearch=tlsearch, home=tlsearch.home, ran=ran, broken=folder)

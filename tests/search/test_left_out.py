@@ -1,5 +1,7 @@
 """A search and an export of which one format cannot be written."""
 
+import sys
+
 import pytest
 
 from tlsearch.bundle.manifest import read_manifest
@@ -27,14 +29,16 @@ def test_the_study_is_reported_and_keeps_the_formats_that_passed(blocks_search):
     assert ", evaluated once" in out
 
 
-def test_an_export_says_so_too_and_is_no_bundle_where_nothing_passes(blocks_search):
-    tlsearch, broken = blocks_search.tlsearch, blocks_search.broken
+def test_an_export_says_so_too_and_is_no_bundle_where_nothing_passes(blocks_search, monkeypatch):
+    monkeypatch.syspath_prepend(blocks_search.broken)
+    monkeypatch.delitem(sys.modules, "tf2onnx", raising=False)
+    tlsearch = blocks_search.tlsearch
     both = ["export", "study", "--formats", "keras,onnx", "--no-timed"]
-    some = tlsearch(*both, "--out", "some", **broken)
+    some = tlsearch.here(*both, "--out", "some")
     assert some.code == 4, some.err
     assert f"error: left out of the bundle: {REASON}" in some.err
     assert formats(tlsearch.home / "some") == (["keras"], ["onnx"])
-    none = tlsearch("export", "study", "--formats", "onnx", "--out", "none", **broken)
+    none = tlsearch.here("export", "study", "--formats", "onnx", "--out", "none")
     assert none.code == 2
     assert f"error: nothing was exported: {REASON}" in none.err
     assert not (tlsearch.home / "none").exists()

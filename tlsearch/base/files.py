@@ -151,7 +151,7 @@ def write_text(path: Path, text: str, follow: bool = False) -> None:
         file.write(text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write a whole JSON file, indented, in the order given."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 

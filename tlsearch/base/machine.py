@@ -33,7 +33,7 @@ def memory_bytes(limits: Sequence[Path] = _MEMORY_LIMITS) -> int:
 @functools.lru_cache(maxsize=1)
 def cpu_model() -> str:
     """The CPU's name, with its family and model where the kernel tells them."""
-    told = read_cpuinfo(_CPUINFO.read_text()) if _CPUINFO.is_file() else ""
+    told = read_cpuinfo(_CPUINFO.read_text()) if _CPUINFO.is_file() else None
     return told or _platform()
 
 
@@ -44,14 +44,14 @@ def cpu_name() -> str:
     return told.get("model name") or _platform()
 
 
-def read_cpuinfo(text: str) -> str:
-    """The first processor of /proc/cpuinfo; "" where it has no name.
+def read_cpuinfo(text: str) -> str | None:
+    """The first processor of /proc/cpuinfo; None where it has no name.
 
     A hypervisor may hide the generation in the name, hence family and model.
     """
     told = _first_processor(text)
     if "model name" not in told:
-        return ""
+        return None
     numbers = [f"{name} {told[name]}" for name in ("cpu family", "model") if name in told]
     return ", ".join([told["model name"], *numbers])
 

@@ -75,14 +75,14 @@ class Hosts:
         address = _address(bound)
         self._any_address = address is not None and address.is_unspecified
 
-    def problem(self, header: str) -> str:
-        """Why a request with this `Host` is refused, "" where it is not."""
+    def problem(self, header: str) -> str | None:
+        """Why a request with this `Host` is refused, None where it is not."""
         name = _without_port(header.strip().lower()).removesuffix(".")
         address = _address(name)
         if name in self._names or not header:
-            return ""
+            return None
         if address is not None and (self._any_address or address.is_loopback):
-            return ""
+            return None
         known = ", ".join(sorted(self._names))
         return f"not the host {name[:100]!r}; send one of these as Host: {known}"
 

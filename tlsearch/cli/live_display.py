@@ -12,7 +12,7 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.base.shown_text import printable
 from tlsearch.cli.say import say
 from tlsearch.results.live.events import Event, Listen, plain
-from tlsearch.results.live.progress import Progress, lines, span
+from tlsearch.results.live.progress import Progress, lines
 from tlsearch.results.live.pulse import beating
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def status(progress: Progress) -> list[str]:
     if progress.forecast:
         found.append(progress.forecast)
     found.append(progress.counts)
-    if progress.pace is not None and progress.left_s is not None:
-        left = f"about {span(progress.left_s)} left (estimate from the pace so far)"
-        found.append(f"{progress.pace:.1f} trials a minute, {left}")
+    pace = "" if progress.pace is None else f"{progress.pace:.1f} trials a minute"
+    if told := ", ".join(filter(None, [pace, str(progress.time)])):
+        found.append(told)
     if progress.best is not None:
         trial, value, what = progress.best
         found.append(f"best so far: {progress.study.metric} {value:.4f}, trial {trial} {what}")

@@ -1,6 +1,6 @@
 """How training images are varied: each row a range that is drawn from for every image."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -55,7 +55,7 @@ class Augment(Frozen):
         return self == Augment()
 
 
-def _preset(raw: Any) -> Any:
+def _preset(raw: object) -> object:
     """A preset by its name, or rows of one's own."""
     if raw is None:
         return {}

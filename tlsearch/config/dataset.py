@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -57,7 +57,7 @@ SOURCES = {
 }
 
 
-def _part(raw: Any) -> Any:
+def _part(raw: object) -> object:
     share = isinstance(raw, float) and 0 < raw < 1
     count = isinstance(raw, int) and not isinstance(raw, bool) and raw > 0
     if share or count or raw == "rest":
@@ -104,7 +104,7 @@ SPLIT_NAMES: dict[str, Literal["train", "validation", "test"]] = {
 }
 
 
-def _split_name(raw: Any) -> Any:
+def _split_name(raw: object) -> object:
     return SPLIT_NAMES.get(raw.lower(), raw) if isinstance(raw, str) else raw
 
 
@@ -144,7 +144,7 @@ class Data(Frozen):
 
     @field_validator("classes", mode="before")
     @classmethod
-    def _numbers_name_classes(cls, raw: Any) -> Any:
+    def _numbers_name_classes(cls, raw: object) -> object:
         """`7: 8` is written without quotes by people whose classes are numbers."""
         if not isinstance(raw, Mapping):
             return raw

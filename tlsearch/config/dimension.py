@@ -107,21 +107,21 @@ class Range(Frozen):
         return written
 
 
-def _to_shape(raw: Any) -> Any:
+def _to_shape(raw: object) -> object:
     """Give a constant, a list and a mapping the shape of the model that checks it."""
     if isinstance(raw, Choices | Range | dict):
         return raw
     return {"values": raw if isinstance(raw, list | tuple) else [raw]}
 
 
-def _to_list(raw: Any) -> Any:
+def _to_list(raw: object) -> object:
     """The same for a dimension of names, which has no range."""
     if isinstance(raw, dict) and "values" not in raw:
         raise ValueError(f"found {raw!r}, expected a value or a list of values")
     return _to_shape(raw)
 
 
-def _tag(shaped: Any) -> str:
+def _tag(shaped: object) -> str:
     is_choices = isinstance(shaped, Choices) or (isinstance(shaped, dict) and "values" in shaped)
     return "choices" if is_choices else "range"
 
@@ -132,7 +132,7 @@ LISTED = BeforeValidator(_to_list)
 BY_SHAPE = Discriminator(_tag)
 
 
-def head_units(raw: Any) -> Any:
+def head_units(raw: object) -> object:
     """Widths of the dense layers between pooling and output: `none`, 128, or [256, 128]."""
     if raw is None or raw == "none":
         return ()
@@ -145,7 +145,7 @@ Units = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValid
 def whole_or(word: str, least: int) -> BeforeValidator:
     """A whole number from `least` on, or one word."""
 
-    def check(raw: Any) -> Any:
+    def check(raw: object) -> object:
         if raw == word or (isinstance(raw, int) and not isinstance(raw, bool) and raw >= least):
             return raw
         raise ValueError(f"found {raw!r}, expected a whole number >= {least}, or {word}")

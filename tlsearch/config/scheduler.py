@@ -1,7 +1,7 @@
 """What stops trials early: a scheduler by its name, or with settings; and its rungs."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -61,7 +61,7 @@ KINDS: Mapping[str, type[Frozen]] = {
 _known = one_of(KINDS, "scheduler")
 
 
-def _named(raw: Any) -> Any:
+def _named(raw: object) -> object:
     """A name alone as that scheduler with its defaults; settings must say whose they are."""
     if isinstance(raw, Frozen):
         return raw

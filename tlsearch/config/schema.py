@@ -55,7 +55,7 @@ class Resources(Frozen):
     max_concurrent: Annotated[int | Literal["auto"], whole_or("auto", 1)] = "auto"
 
 
-def _seconds(raw: Any) -> Any:
+def _seconds(raw: object) -> object:
     """Read 90, "90s", "20m" or "1.5h" as seconds; what is not text is left for pydantic."""
     if not isinstance(raw, str):
         return raw
@@ -65,12 +65,12 @@ def _seconds(raw: Any) -> Any:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _switch(raw: Any) -> Any:
+def _switch(raw: object) -> object:
     """Read what YAML takes for true and false as the words that were written."""
     return {True: "on", False: "off"}.get(raw, raw) if isinstance(raw, bool) else raw
 
 
-def _place(raw: Any) -> Any:
+def _place(raw: object) -> object:
     """Read a folder or a URL; what is neither text nor path is left for pydantic."""
     if not isinstance(raw, str | Path):
         return raw
@@ -88,7 +88,7 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _plain_baseline(raw: Any) -> Any:
+def _plain_baseline(raw: object) -> object:
     """Normalise a baseline, so that it compares with the space's choices."""
     if not isinstance(raw, dict):
         return raw

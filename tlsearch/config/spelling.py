@@ -4,7 +4,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
@@ -21,7 +23,7 @@ class one_of:  # noqa: N801 - reads as a function where it is used
     known: Iterable[str]
     noun: str
 
-    def __call__(self, raw: Any) -> Any:
+    def __call__(self, raw: Value) -> Value:
         """The value itself; ValueError where it is text that is not known."""
         if isinstance(raw, str) and raw not in self.known:
             raise ValueError(self.why(raw))
@@ -32,23 +34,24 @@ class one_of:  # noqa: N801 - reads as a function where it is used
         return f"unknown {self.noun} '{found}', {did_you_mean(found, self.known)}"
 
 
-def file_name(place: Any) -> Any:
+def file_name(place: Value) -> Value | str:
     """The last part of an absolute path, for what leaves this machine; anything else as it is."""
-    absolute = isinstance(place, str) and PurePath(place).is_absolute()
-    return PurePath(place).name if absolute else place
+    if isinstance(place, str) and PurePath(place).is_absolute():
+        return PurePath(place).name
+    return place
 
 
 # Dimensions of a space whose values may be the paths of files.
 MAYBE_FILES = ("backbone", "weights")
 
 
-def without_folders(configuration: Mapping[str, Any]) -> dict[str, Any]:
+def without_folders(configuration: Mapping[str, object]) -> dict[str, object]:
     """A trial's configuration with files by their names."""
     named = {key: file_name(configuration[key]) for key in MAYBE_FILES if key in configuration}
     return {**configuration, **named}
 
 
-def spell(value: Any) -> Any:
+def spell(value: Value) -> Value | str:
     """Dense widths as text, 256-128 or none, as records and tables hold them; else the value."""
     if isinstance(value, list | tuple):
         return "-".join(str(width) for width in value) or "none"

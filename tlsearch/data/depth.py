@@ -115,8 +115,8 @@ def all_full(bits: Bits | None) -> bool:
     return bits is None or set(bits.values()) <= {FULL}
 
 
-def depth_note(found: Values, bits: Bits) -> str:
-    """A sentence on the pictures that are read at another depth than 16 bits, "" without any."""
+def depth_note(found: Values, bits: Bits) -> str | None:
+    """A sentence on the pictures that are read at another depth than 16 bits, None without any."""
     parts = []
     for stated in (stated for stated in bits if bits[stated] != FULL):
         rows = found[:, 0] == stated
@@ -124,7 +124,7 @@ def depth_note(found: Values, bits: Bits) -> str:
         why = f" (the largest value of them all is {found[rows, 1].max()})"
         read = f"{rows.sum()} {claim} and are read as {bits[stated]} bits"
         parts.append(read + (why if stated == UNSTATED else ""))
-    return f"pictures of 16 bits: {', '.join(parts)}" if parts else ""
+    return f"pictures of 16 bits: {', '.join(parts)}" if parts else None
 
 
 def deep_values(image: Image.Image, file: BinaryIO) -> tuple[int, Values] | None:

@@ -40,21 +40,21 @@ def counted(listing: Listing, moved: Mapping[Split, Indices]) -> dict[Split, dic
     return found
 
 
-def filled_note(moved: Mapping[Split, Mapping[str, int]]) -> str:
-    """A sentence on the pictures that fill small classes, "" without any."""
+def filled_note(moved: Mapping[Split, Mapping[str, int]]) -> str | None:
+    """A sentence on the pictures that fill small classes, None without any."""
     parts = [
         f"{sum(of.values())} to {split} ({_listed([f'{name} {n}' for name, n in of.items()])})"
         for split, of in moved.items()
     ]
     if not parts:
-        return ""
+        return None
     return f"small classes: pictures moved so that a split holds {LEAST}: {', '.join(parts)}"
 
 
-def left_out_note(unreadable: Sequence[str], listing: Listing) -> str:
-    """A sentence on the pictures that are left out, "" without any."""
+def left_out_note(unreadable: Sequence[str], listing: Listing) -> str | None:
+    """A sentence on the pictures that are left out, None without any."""
     if not unreadable:
-        return ""
+        return None
     count = f"{len(unreadable)} of {len(listing.examples)} pictures"
     return f"{count} cannot be read and are left out: {_listed(unreadable, '; ', 3)}"
 

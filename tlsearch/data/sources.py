@@ -212,10 +212,12 @@ def _known_readable(listing: Listing, data: Data, cache: Path) -> NDArray[np.boo
     return np.asarray(np.load(masks.path(key), allow_pickle=False))
 
 
-def _bits(listing: Listing, data: Data, cache: Path, threads: int) -> tuple[Bits | None, str]:
+def _bits(
+    listing: Listing, data: Data, cache: Path, threads: int
+) -> tuple[Bits | None, str | None]:
     """How pictures of 16 bits are read, decided once a data set; and what there is to say of it."""
     if data.rules == FIRST_RULES:
-        return None, ""
+        return None, None
     store = ArrayStore(cache / "depths")
     found: Values = np.asarray(
         store.open(

@@ -32,7 +32,7 @@ from tlsearch.search.ongoing import Search
 from tlsearch.search.propose.prior import Sizes
 from tlsearch.search.propose.searcher import Announce, TruthfulSearch
 from tlsearch.search.stop.ray_scheduler import RungScheduler
-from tlsearch.search.trial.actor import PausingActor, TrialActor
+from tlsearch.search.trial.actor import TrialActor
 from tlsearch.search.trial.connected_workplace import connected_workplace
 from tlsearch.search.winner.confirm import Stage
 from tlsearch.search.winner.finish import drop_weights
@@ -214,9 +214,12 @@ def _too_late(search: Search) -> bool:
 def _trainable(search: Search) -> type[tune.Trainable]:
     config = search.config
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
-    actor = PausingActor if isinstance(config.scheduler, Promotion) else TrialActor
-    place = connected_workplace(search)
-    trainable = tune.with_parameters(actor, workplace=place, again=train_text)
+    trainable = tune.with_parameters(
+        TrialActor,
+        workplace=connected_workplace(search),
+        again=train_text,
+        pauses=isinstance(config.scheduler, Promotion),
+    )
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound
 

@@ -14,15 +14,15 @@ from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Exporting, Listen, Stopping, guarded
-from tlsearch.results.live.progress import TRIALS
 from tlsearch.results.live.pulse import beating
+from tlsearch.results.live.time_left import TRIALS
 from tlsearch.results.rank.confirmation import search_budget
 from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.rank.perfect import asked_on, perfect_trial, reason
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, networks
 from tlsearch.results.record.seal import seal
-from tlsearch.results.remote.driver import LocalStudy, working
+from tlsearch.results.remote.driver import DriversStudy, working
 from tlsearch.results.report.report_folder import write_report
 from tlsearch.search.announce import (
     EachEnd,
@@ -115,7 +115,7 @@ def _text(wish: float | str | None) -> str | None:
     return None if wish is None else str(wish)
 
 
-def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Listen) -> Study:
+def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: Listen) -> Study:
     from tlsearch.search.cluster.preflight import require_ready
     from tlsearch.search.cluster.ray_session import connect
     from tlsearch.search.cost.device_choice import chosen_device
@@ -150,11 +150,16 @@ def _search(config: SearchConfig, work: LocalStudy, data: ImageData, listen: Lis
 
 def _trials_and_winner(search: Search) -> None:
     """Run the trials, then confirm, export and test the winner."""
+    from tlsearch.search.cost.forecast import learning
     from tlsearch.search.winner.baselines import Baselines
     from tlsearch.search.winner.export_worker import export_worker
 
     baselines = Baselines(search.data) if search.config.metric == "accuracy" else None
-    with search.ending.on_full_disk(), export_worker(search.config) as exporter:
+    with (
+        search.ending.on_full_disk(),
+        learning(search),
+        export_worker(search.config) as exporter,
+    ):
 
         def begin() -> None:
             exporter.begin()

@@ -199,22 +199,22 @@ class ArrayStore:
             log.log(level, "%s is damaged (%s): computing it again", path, error)
             return None
         wrong = _unlike(array, expected)
-        if wrong:
+        if wrong is not None:
             log.log(level, "%s: %s: computing it again", path, wrong)
             return None
         touch(path)
         return array
 
 
-def _unlike(array: AnyArray, expected: int | ArraySpec) -> str:
-    """What is wrong with an array that was found; "" where nothing is."""
+def _unlike(array: AnyArray, expected: int | ArraySpec) -> str | None:
+    """What is wrong with an array that was found; None where nothing is."""
     if isinstance(expected, int):
         if len(array) == expected:
-            return ""
+            return None
         return f"found {len(array)} rows, expected {expected}"
     dtype = np.dtype(expected.dtype)
     if array.shape == expected.shape and array.dtype == dtype:
-        return ""
+        return None
     return f"found {array.shape} {array.dtype}, expected {expected.shape} {dtype}"
 
 

@@ -54,21 +54,21 @@ def held(cache: Path) -> list[Held]:
     return sorted(found, key=lambda one: one.entry.last_used)
 
 
-def fault(entry: Entry) -> str:
-    """What is wrong with an entry, read from beginning to end; "" where nothing is."""
+def fault(entry: Entry) -> str | None:
+    """What is wrong with an entry, read from beginning to end; None where nothing is."""
     try:
         array = np.load(entry.path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        return ""  # evicted meanwhile
+        return None  # evicted meanwhile
     except DAMAGED as error:
         return f"cannot be read ({error})"
     about = entry.about
     if about is None:
-        return ""
+        return None
     if array.shape != about.shape or str(array.dtype) != about.dtype:
         return f"found {array.shape} {array.dtype}, expected {about.shape} {about.dtype}"
     found = array_checksum(array, about.shard_rows)
-    return "" if found == about.checksum else f"checksum {found}, expected {about.checksum}"
+    return None if found == about.checksum else f"checksum {found}, expected {about.checksum}"
 
 
 def remove_faulty(entry: Entry) -> None:

@@ -89,7 +89,7 @@ def train(
     attempts, reported = iter(ATTEMPTS), -1
     pieces = next(attempts)
     while True:
-        session, too_large = None, ""
+        session, too_large = None, None
         try:
             session = Session(trial, data, store, executor, pieces, recorded)
             for report in _epochs(session, start):
@@ -105,7 +105,7 @@ def train(
             no_room = str(error).splitlines()[0]
         if session is not None:
             session.release()
-        if too_large:
+        if too_large is not None:
             store = _widened(store, trial, data, executor, too_large)
             continue
         freed, pieces = executor.give_up(), next(attempts, 0)

@@ -17,7 +17,8 @@ MADE = Plan(
     rungs=(Rung(2, 20.0), Rung(6, 12.5)),
     seconds=Seconds(19.2, 12.5, 29.1, 23.2, 12345.6),
     wall_s=6789.0,
-    confirm_s=0.0,
+    confirm_s=45.0,
+    export_s=130.0,
     out_of_time=False,
     features=(
         Kept("mobilenet_v2_035", "default", Depth(0), "pool", 2, 8_100_000, "kept", "to warm up"),
@@ -62,7 +63,8 @@ def test_a_plan_fits_a_terminal_and_says_all(capsys):
         assert told in said
     assert "2.0 GB of decoded images" in said
     assert "after the trials at most about 3.3 GB in one process" in said
-    assert "about 1 h 53 min to the last trial's end" in said
+    assert "1.6 to 2.4 h: 1 h 53 min to the last trial's end" in said
+    assert "45 s to confirm and 2 min to export the winner" in said
     assert "2 views of the training images" in said
 
 

@@ -21,6 +21,7 @@ from tlsearch.results.live.events import (
     Exporting,
     FeaturesWidened,
     Forecast,
+    Span,
     Stopping,
     StudyBegan,
     StudyEnded,
@@ -48,8 +49,8 @@ SAID = [
         "study /runs/pets: 20 trials, 2 at a time, 3 of them ended before",
     ),
     (
-        Forecast(28.4, 142.6, 12_900_000),
-        "forecast: 28 s to the last trial's end, 143 epochs, 12.9 MB on disk",
+        Forecast(28.4, 142.6, 12_900_000, 3.0, 10.3),
+        "forecast: 34 to 51 s, of which the trials take 28 s; 143 epochs, 12.9 MB on disk",
     ),
     (
         Unforeseen(),
@@ -120,7 +121,7 @@ def test_once_no_trial_is_left_none_are_foreseen(progress, clock):
     progress.hear(Phase("trials", "began", 19, 20, "trials"))
     clock[0] = 30.0
     progress.hear(dataclasses.replace(ENDED, ended=20))
-    assert progress.left_s is None
+    assert str(progress.time) == ""
     progress.hear(Phase("trials", "ended", 20, 20, "trials"))
     progress.hear(Phase("confirming", "began", 0, 4, "runs"))
     progress.hear(Phase("confirming", "going", 1, 6, "epochs", "trial 3 on seed 7", 4.0))
@@ -219,11 +220,11 @@ def test_a_running_trial_stays_the_best_until_it_is_beaten(progress):
 
 def test_the_pace_counts_only_what_ended_in_this_run(progress, clock):
     progress.hear(dataclasses.replace(BEGAN, ended=10))
-    assert (progress.pace, progress.left_s) == (None, None)
+    assert (progress.pace, str(progress.time)) == (None, "")
     clock[0] = 30.0
     progress.hear(dataclasses.replace(ENDED, ended=11))
     assert progress.pace == pytest.approx(2.0)
-    assert progress.left_s == pytest.approx(270.0)
+    assert progress.time.span == Span.around(270.0)
 
 
 def test_lines_leave_epochs_and_proposals_out():

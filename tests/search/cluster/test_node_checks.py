@@ -20,7 +20,7 @@ from tlsearch.search.cluster.node_checks import (
 )
 
 NEEDS = Needs({"python": "3.11", "ray": "2.60.0"}, 0, 2**40)
-SOUND = Found({"python": "3.11", "ray": "2.60.0"}, {}, "", (), 2**40)
+SOUND = Found({"python": "3.11", "ray": "2.60.0"}, {}, None, (), 2**40)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def checks(problems):
 def test_a_node_that_sees_everything_is_sound_and_leaves_its_marker(question):
     found = look(question, "n1", gpus=False)
     assert found.unreadable == {}
-    assert found.marker == ""
+    assert found.marker is None
     assert question.marker_of("n1").read_text() == question.token
     assert judge(Needs(node_checks.versions(), 0, 0), "n1", 0, found) == []
 
@@ -76,7 +76,7 @@ def test_storage_that_is_not_the_drivers_is_seen_by_its_marker(question):
 
 def test_without_a_directory_that_is_shared_no_marker_is_asked_for(question):
     alone = Question(question.files, None, question.cache, question.token)
-    assert look(alone, "n1", gpus=False).marker == ""
+    assert look(alone, "n1", gpus=False).marker is None
     require_here(None, node_checks.versions())
 
 
@@ -86,7 +86,7 @@ def test_storage_that_cannot_be_written_is_a_problem(question):
 
 
 def test_another_version_is_a_problem_with_both_numbers():
-    found = Found({"python": "3.11", "ray": "2.59.0"}, {}, "", (), 2**40)
+    found = Found({"python": "3.11", "ray": "2.59.0"}, {}, None, (), 2**40)
     (problem,) = judge(NEEDS, "n1", 0, found)
     assert problem == Problem("n1", "ray", "2.59.0", "2.60.0, as where the search was started")
 
@@ -113,12 +113,12 @@ GPUS = Needs(NEEDS.versions, 0.25, 2**40)
     ],
 )
 def test_gpus_must_be_as_many_as_ray_counts_and_large_enough(promised, memory, expected):
-    found = Found(SOUND.versions, {}, "", memory, 2**40)
+    found = Found(SOUND.versions, {}, None, memory, 2**40)
     assert checks(judge(GPUS, "n1", promised, found)) == expected
 
 
 def test_a_full_disk_is_a_problem_unless_nothing_is_kept_there():
-    full = Found(SOUND.versions, {}, "", (), 1000)
+    full = Found(SOUND.versions, {}, None, (), 1000)
     assert checks(judge(NEEDS, "n1", 0, full)) == ["disk"]
     assert judge(Needs(NEEDS.versions, 0, 0), "n1", 0, full) == []
 

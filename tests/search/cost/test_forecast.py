@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import optuna
@@ -176,10 +177,8 @@ def test_a_run_tells_what_is_remembered_and_notes_what_came(config, answers, tmp
     (told,) = searched(config(), home)
     fact = read(home.journal_file).facts[FORECAST]
     assert isinstance(told, Forecast)
-    assert fact["actual"] == {"seconds": 12.3, "epochs": 9, "bytes": 350}
-    assert fact["expected"] == {
-        "seconds": told.seconds, "epochs": told.epochs, "bytes": told.bytes,
-    }  # fmt: skip
+    assert fact["actual"] == asdict(Forecast(12.3, 9, 350))
+    assert fact["expected"] == asdict(told)
     line = forecast_line(read(home.journal_file))
     assert line is not None
     of = "of the last run, for 3 of 4 trials"

@@ -6,7 +6,7 @@ import pytest
 
 from tlsearch.base.errors import RecordError
 from tlsearch.results.record.journal import read
-from tlsearch.search.trial.actor import PausingActor
+from tlsearch.search.trial.actor import TrialActor
 
 SPACE = """
 data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 100}}
@@ -84,10 +84,12 @@ def test_a_trial_that_leaves_its_slot_undone_saves_its_state_once(
     monkeypatch, tmp_path, done, kept
 ):
     saved = []
-    actor = PausingActor.__new__(PausingActor)
+    actor = TrialActor.__new__(TrialActor)
+    actor._pauses, actor._job, actor._folder = True, None, None
+    actor.workplace = type("Workplace", (), {"on_cluster": False})()
     actor.home = tmp_path
     actor._last = type("Report", (), {"snapshot": lambda self: Snapshot(saved)})()
-    monkeypatch.setattr("tlsearch.search.trial.actor.TrialActor.step", lambda self: {"done": done})
+    monkeypatch.setattr(TrialActor, "_trained", lambda self: {"done": done})
     actor.step()
     actor.cleanup()
     actor.cleanup()

@@ -87,7 +87,7 @@ def test_rows_beyond_one_step_of_prediction_are_joined_in_order():
 
 
 def test_a_trial_with_xla_is_the_trial_without(small_trial, digits, tmp_path):
-    trial = small_trial(15, epochs=1, warm_up_epochs=0, dropout=0.0)
+    trial = small_trial(3, epochs=1, warm_up_epochs=0, dropout=0.0)
     plain, xla = (
         list(train(trial, digits, FeatureStore(tmp_path, "float32"), None, Executor((), device)))
         for device in (CPU_PROFILE, XLA)

@@ -23,7 +23,7 @@ def plan(
     """Say what a search will cost: time, disk, memory, and what the cache keeps.
 
     Measures the backbones for some seconds on this machine, remembers that, and assumes an empty
-    cache of features. Exporting the winner comes on top.
+    cache of features. What past searches took here corrects the times.
     """
     from tlsearch.cli.live_display import progressing
     from tlsearch.config.load import load
@@ -42,6 +42,7 @@ def plan(
 
 
 def _show(name: str, seen: "Survey", made: "Plan") -> None:
+    from tlsearch.results.live.events import Span
     from tlsearch.results.live.progress import span
     from tlsearch.results.report.forecast_line import size
 
@@ -51,9 +52,9 @@ def _show(name: str, seen: "Survey", made: "Plan") -> None:
     _show_seconds(made)
     _show_features(made)
     end = ", where the time budget ends it" if made.out_of_time else ""
-    say(f"time    about {span(made.seconds.decode + made.wall_s)} to the last trial's end{end}")
-    if made.confirm_s:
-        say(f"        and at most about {span(made.confirm_s)} more to confirm the winner")
+    trials_s = span(made.seconds.decode + made.wall_s)
+    say(f"time    {Span.around(made.whole_s)}: {trials_s} to the last trial's end{end},")
+    say(f"        {span(made.confirm_s)} to confirm and {span(made.export_s)} to export the winner")
     say(f"disk    {size(made.image_bytes)} of decoded images")
     say(f"        {size(made.feature_bytes)} of features, {size(made.study_bytes)} of weights")
     say(f"device  {made.device}")

@@ -13,6 +13,8 @@ from tlsearch.results.record.journal import State
 
 log = logging.getLogger(__name__)
 
+APART = 1.5  # the upper end of a forecast's range over its lower end
+
 
 @dataclass(frozen=True)
 class DataReading:
@@ -55,17 +57,46 @@ class StudyBegan:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A time that is not known well, in seconds: the upper end is at most 1.5 times the lower."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, seconds: float) -> "Span":
+        """As far below these seconds as above them, as a ratio."""
+        return cls(seconds / APART**0.5, seconds * APART**0.5)
+
+    def __str__(self) -> str:
+        if self.high < 120:
+            return f"{self.low:.0f} to {self.high:.0f} s"
+        if self.high < 7200:
+            return f"{self.low / 60:.0f} to {self.high / 60:.0f} min"
+        return f"{self.low / 3600:.1f} to {self.high / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
 class Forecast:
-    """What the trials are expected to take: seconds to the last end, epochs, bytes on disk."""
+    """What a search is expected to take: seconds to the last trial's end, epochs, bytes on disk;
+    then seconds to confirm the winner, and to export, test and report it.
+    """
 
     seconds: float
     epochs: float
     bytes: int
+    confirm_s: float = 0.0
+    export_s: float = 0.0
+
+    @property
+    def whole(self) -> Span:
+        """To the end of the search."""
+        return Span.around(self.seconds + self.confirm_s + self.export_s)
 
     def __str__(self) -> str:
         return (
-            f"forecast: {self.seconds:.0f} s to the last trial's end, {self.epochs:.0f} epochs, "
-            f"{self.bytes / 1e6:.1f} MB on disk"
+            f"forecast: {self.whole}, of which the trials take {self.seconds:.0f} s; "
+            f"{self.epochs:.0f} epochs, {self.bytes / 1e6:.1f} MB on disk"
         )
 
 

@@ -21,11 +21,11 @@ from tlsearch.results.live.events import (
     WorkerLost,
     what,
 )
+from tlsearch.results.live.time_left import TimeLeft
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import TrialRecord
 
 IDLE = "working"  # what is told between phases; it neither begins nor ends
-TRIALS = "trials"  # the phase in which trials train
 SILENT_S = 1.1  # with `pulse.BEAT_S` it makes less than 2 s between two lines
 
 
@@ -83,10 +83,15 @@ class Progress:
     forecast: str = ""
     began: float | None = None
     open: dict[tuple[str, str], tuple[Phase, float]] = field(default_factory=dict)
+    time: TimeLeft = field(init=False)
     _names: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.time = TimeLeft(self.clock)
 
     def hear(self, event: Event) -> None:
         """Take up one event."""
+        self.time.hear(event)
         match event:
             case Phase():
                 self._follow(event)
@@ -182,19 +187,10 @@ class Progress:
         return 60 * mine / max(self.clock() - self.began, 1e-9)
 
     @property
-    def left_s(self) -> float | None:
-        """Seconds that the other trials take at the pace so far: an estimate; None once no trial
-        is left, as what follows has a pace of its own.
-        """
-        if self.pace is None or self.study is None or self.ended >= self.study.trials:
-            return None
-        return 60 * max(self.study.trials - self.ended, 0) / self.pace
-
-    @property
     def line(self) -> str:
-        """What is at work, in one line: the phase, and each trial or run of it."""
+        """What is at work, in one line: the phase, each trial or run of it, and the time left."""
         busy = [f"{of_trial(n)} epoch {t.epoch}" for n, t in self.running.items() if t.epoch]
-        return "; ".join([*self.at_work, *busy]) or self.phase
+        return "; ".join(filter(None, [*self.at_work, *busy, str(self.time)])) or self.phase
 
 
 def lines(write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Listen:

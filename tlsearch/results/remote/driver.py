@@ -41,13 +41,14 @@ class LocalStudy:
         """Whom to tell that another driver took the study over."""
 
 
-class MirroredStudy(LocalStudy):
+class MirroredStudy:
     """The local copy of a study in a bucket, brought in step with it for a block."""
 
     def __init__(
         self, home: StudyDirectory, mirror: "Mirror", lease: "Lease", end_s: float = END_S
     ) -> None:
-        super().__init__(home)
+        self.home = home
+        self.unsent: TlsearchError | None = None
         self.mirror, self.lease, self.end_s = mirror, lease, end_s
         self._lost: RecordError | None = None
         self._away = False
@@ -119,6 +120,9 @@ class MirroredStudy(LocalStudy):
         log.warning("%s", self.unsent)
 
 
+DriversStudy = LocalStudy | MirroredStudy
+
+
 def _taken_over(work: MirroredStudy, error: Exception) -> TlsearchError:
     return RecordError(
         f"{error}; what this one did since then is in {work.home.root} alone "
@@ -134,7 +138,7 @@ def _unsent(work: MirroredStudy, error: Exception) -> TlsearchError:
 
 
 @contextlib.contextmanager
-def working(place: Place, new: bool, end_s: float = END_S) -> Iterator[LocalStudy]:
+def working(place: Place, new: bool, end_s: float = END_S) -> Iterator[DriversStudy]:
     """Work alone in a `new` study, or in one that is there, for the block.
 
     Raises ConfigError where a new one would lie upon another; RecordError where there is none, or
@@ -156,7 +160,7 @@ def working(place: Place, new: bool, end_s: float = END_S) -> Iterator[LocalStud
 
 
 @contextlib.contextmanager
-def _in_a_bucket(url: str, new: bool, end_s: float) -> Iterator[LocalStudy]:
+def _in_a_bucket(url: str, new: bool, end_s: float) -> Iterator[MirroredStudy]:
     from tlsearch.results.remote.bucket import Bucket
     from tlsearch.results.remote.lease import Lease
     from tlsearch.results.remote.sync import Mirror

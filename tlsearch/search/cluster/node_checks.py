@@ -50,12 +50,12 @@ class Question:
 class Found:
     """What one node answered: versions, what it could not read (path -> why), its markers, GPUs.
 
-    `marker` is "" where it read the driver's marker and wrote its own, else why not.
+    `marker` is None where it read the driver's marker and wrote its own, else why not.
     """
 
     versions: Mapping[str, str]
     unreadable: Mapping[Path, str]
-    marker: str
+    marker: str | None
     gpu_mib: tuple[int, ...]
     free_bytes: int
 
@@ -113,7 +113,7 @@ def require_here(study_file: Path | None, expected: Mapping[str, str]) -> None:
     """Raise ClusterError on a node, which may have joined late, that does not see the study, where
     nodes share one, or runs other versions.
     """
-    name, found = platform.node(), Found(versions(), {}, "", (), 0)
+    name, found = platform.node(), Found(versions(), {}, None, (), 0)
     problems = [Problem(name, *one) for one in _versions(Needs(expected, 0, 0), found)]
     if study_file is not None and not study_file.is_file():
         problems.append(Problem(name, "storage", f"{study_file}: no such file", SHARED))
@@ -168,18 +168,18 @@ def _unreadable(question: Question) -> Iterator[tuple[Path, str]]:
                 yield path, f"SHA-256 {there[:DIGEST_DIGITS]}, not {held[:DIGEST_DIGITS]}"
 
 
-def _exchange(question: Question, node: str) -> str:
-    """Read the driver's marker and write this node's; "" or what went wrong."""
+def _exchange(question: Question, node: str) -> str | None:
+    """Read the driver's marker and write this node's; None, or what went wrong."""
     drivers, own = question.marker, question.marker_of(node)
     if drivers is None or own is None:
-        return ""
+        return None
     try:
         if drivers.read_text() != question.token:
             return "another file is there"
         own.write_text(question.token)
     except OSError as error:
         return f"{error.strerror or type(error).__name__}: {error.filename}"
-    return ""
+    return None
 
 
 def _free_bytes(folder: Path) -> int:
@@ -200,7 +200,7 @@ def _versions(needs: Needs, found: Found) -> Iterator[Finding]:
 def _files(found: Found) -> Iterator[Finding]:
     for path, why in found.unreadable.items():
         yield "weights", f"{path}: {why}", "the file as it is where the search was started"
-    if found.marker:
+    if found.marker is not None:
         yield "storage", found.marker, SHARED
 
 

@@ -91,7 +91,7 @@ def _marked(question: Question) -> Iterator[None]:
 def _unseen(question: Question, node: Node, answer: Found) -> Iterator[Problem]:
     """The marker that a node says it wrote, and that is not here: its storage is another one."""
     marker = question.marker_of(node.id)
-    if answer.marker or marker is None:
+    if answer.marker is not None or marker is None:
         return
     with contextlib.suppress(OSError):
         if marker.read_text() == question.token:

@@ -16,6 +16,7 @@ from tlsearch.results.report.forecast_line import FORECAST
 from tlsearch.search.cluster.ray_session import slots
 from tlsearch.search.cost.calibration import calibrated, remembered
 from tlsearch.search.cost.device_choice import device_here
+from tlsearch.search.cost.learned import AS_PLANNED, Ratios, expected, keep, kind_of, past_searches
 from tlsearch.search.cost.plan import Plan, Survey, plan
 from tlsearch.search.cost.survey import of_read, survey
 from tlsearch.search.ongoing import Search
@@ -34,7 +35,8 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     seen = survey(config)
     device = device_here(config)
     measured = calibrated(config, seen.classes, device)
-    return seen, plan(config, measured, seen, at_a_time, device)
+    ratios = _ratios(config, at_a_time)
+    return seen, plan(config, measured, seen, at_a_time, device, ratios)
 
 
 @contextlib.contextmanager
@@ -63,20 +65,52 @@ def _epochs(trials: Iterable[TrialRecord]) -> int:
 
 def _foreseen(search: Search, owed: int) -> Forecast | None:
     """The forecast for so many trials, from what is remembered alone."""
+    made = _planned(search, owed, _ratios(search.config, search.slots))
+    search.listen(Unforeseen() if made is None else told(made))
+    return None if made is None else told(made)
+
+
+def _planned(search: Search, owed: int, ratios: Ratios) -> Plan | None:
     config = search.config.model_copy(update={"trials": owed})
     machine = remembered(config, len(search.data.classes), search.device)
     if machine is None:
-        search.listen(Unforeseen())
         return None
-    event = told(plan(config, machine, of_read(search.data), search.slots))
-    search.listen(event)
-    return event
+    return plan(config, machine, of_read(search.data), search.slots, ratios=ratios)
+
+
+def _ratios(config: SearchConfig, slots: int) -> Ratios:
+    return expected(past_searches(config.cache_path, slots), kind_of(config))
+
+
+@contextlib.contextmanager
+def learning(search: Search) -> Iterator[None]:
+    """While the search runs to its end: what it took is kept beside its plan, for later searches.
+
+    One that ended before its last trial, or that trained none, tells nothing.
+    """
+    began_s, before = search.ending.spent_s, search.record().facts.get(FORECAST)
+    yield
+    fact, ending = search.record().facts.get(FORECAST), search.ending
+    if fact is None or fact == before or ending.cut_short or ending.enough or ending.out_of_time:
+        return
+    made = _planned(search, fact["trials"], AS_PLANNED)
+    trials_s = fact["actual"]["seconds"]
+    after_s = ending.spent_s - began_s - trials_s
+    if made is not None and min(trials_s, after_s) > 0:
+        ratios = Ratios(trials_s / made.wall_s, after_s / (made.confirm_s + made.export_s))
+        keep(search.config.cache_path, search.config, search.slots, ratios)
 
 
 def told(made: Plan) -> Forecast:
-    """A plan in three numbers."""
+    """A plan in few numbers."""
     on_disk = made.feature_bytes + made.study_bytes
-    return Forecast(round(made.wall_s, 1), round(made.epochs, 1), on_disk)
+    return Forecast(
+        round(made.wall_s, 1),
+        round(made.epochs, 1),
+        on_disk,
+        round(made.confirm_s, 1),
+        round(made.export_s, 1),
+    )
 
 
 def _here() -> dict[str, float]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from tlsearch.results.rank.confirmation import FRESH_SHARE, SHARE, search_budget
 from tlsearch.results.rank.standings import KEPT_TRIALS
 from tlsearch.search.cost.cache_plan import Kept, choices
 from tlsearch.search.cost.calibration import Calibration
+from tlsearch.search.cost.learned import AS_PLANNED, Ratios
 from tlsearch.search.cost.survival import Reaching, reaching
 
 RAY_START_S = 3.0
 TRIAL_S = 0.1  # beyond its epochs: proposing, scheduling, reporting
 EPOCH_S = 0.005
+STARTUP_TRIALS = 10  # that are drawn at random
+TURNED = 0.5
 WEIGHT_BYTES = 4
 CHANNELS = 3  # of a decoded image, a byte each
 EXPORT_BYTES = 2 * 10**9  # that exporting and testing take at most, beyond the process itself
@@ -58,8 +62,8 @@ class Seconds:
 @dataclass(frozen=True)
 class Plan:
     """A forecast. `epochs` and `rungs` are expected numbers, `wall_s` is that of the trials, from
-    Ray's start to the last trial's end, with decoding before it in `seconds.decode`; confirming the
-    winner then takes `confirm_s` at most.
+    Ray's start to the last trial's end, with decoding before it in `seconds.decode`; confirming and
+    refining the winner then takes `confirm_s`, exporting, testing and reporting it `export_s`.
 
     `slot_bytes` is the memory of one slot, `after_bytes` that of the largest process after the
     trials: one that confirms, or the one that exports and tests. On disk, `image_bytes` are the
@@ -74,6 +78,7 @@ class Plan:
     seconds: Seconds
     wall_s: float
     confirm_s: float
+    export_s: float
     out_of_time: bool
     features: tuple[Kept, ...]
     image_bytes: int
@@ -83,6 +88,11 @@ class Plan:
     after_bytes: int
     device: str = str(CPU_PROFILE)
 
+    @property
+    def whole_s(self) -> float:
+        """From the first picture to the report."""
+        return self.seconds.decode + self.wall_s + self.confirm_s + self.export_s
+
 
 def plan(
     config: SearchConfig,
@@ -90,16 +100,17 @@ def plan(
     survey: Survey,
     slots: int,
     device: DeviceProfile = CPU_PROFILE,
+    ratios: Ratios = AS_PLANNED,
 ) -> Plan:
     """The forecast of a search that finds no features of its images in the cache, and whose trials
-    compute on this device.
+    compute on this device. `ratios` are those of what searches took to what was planned.
     """
     costs = _Costs(config, calibration, survey, slots)
     trained = reaching(config.scheduler, config.epochs, config.trials)
     seconds = costs.seconds(trained)
     work = seconds.prefixes + seconds.tracing + seconds.training
-    wall_s = seconds.start + max(work / slots, costs.longest_trial())
-    confirm_s = seconds.start + costs.confirming(work) if config.confirm else 0.0
+    wall_s = ratios.trials * (seconds.start + max(work / slots, costs.longest_trial()))
+    confirm_s = ratios.after * costs.confirming(work) if config.confirm else 0.0
     budget = search_budget(config.time_budget, 0.0, config.confirm > 0)
     return Plan(
         trials=config.trials,
@@ -109,6 +120,7 @@ def plan(
         seconds=seconds,
         wall_s=wall_s if budget is None else min(wall_s, budget),
         confirm_s=confirm_s,
+        export_s=ratios.after * costs.exporting(),
         out_of_time=budget is not None and wall_s > budget,
         features=costs.features,
         image_bytes=sum(survey.images.values()) * config.data.image_px**2 * CHANNELS,
@@ -173,6 +185,14 @@ class _Costs:
         a_round = math.ceil(candidates / self._slots) * whole_s
         return max(a_round, FRESH_SHARE * SHARE * work_s / self._slots) + refining
 
+    def exporting(self) -> float:
+        """A process that starts, and passes over the pictures that verify each file and test it."""
+        machine, asked = self._machine, 1 + len(self._config.export)
+        paces = [machine.paces[kept.backbone] for kept in self._networks]
+        pictures = asked * self._validation + self._survey.images.get("test", 0)
+        tracing = asked * max(pace.trace_s for pace in paces)
+        return machine.start_s + tracing + pictures * max(pace.pass_s for pace in paces)
+
     def study_bytes(self) -> int:
         """The changed weights of the trials that are kept, were they the largest."""
         largest = max(suffix.trained for _, suffix, _ in self._kinds)
@@ -195,7 +215,12 @@ class _Costs:
         return sum(trained) * self._epoch() + trials * TRIAL_S + warm_ups
 
     def _epoch(self) -> float:
-        return _mean(self._epoch_of(*kind) for kind in self._kinds) + EPOCH_S
+        """The mean over the kinds; the trials that a sampler proposes once it has learned turn from
+        there to the costliest kind, half of the way.
+        """
+        every = [self._epoch_of(*kind) for kind in self._kinds]
+        learned = max(0, self._config.trials - STARTUP_TRIALS) / self._config.trials
+        return fmean(every) + TURNED * learned * (max(every) - fmean(every)) + EPOCH_S
 
     def _epoch_of(self, pace: Pace, suffix: Suffix, kept: Kept) -> float:
         taken = self._train * suffix.train_s + self._validation * suffix.predict_s

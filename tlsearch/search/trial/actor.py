@@ -53,13 +53,21 @@ class TrialActor(tune.Trainable):
     What goes wrong inside a trial is reported, not raised, so that the warm process lives on.
     """
 
+    _pauses = False
+    _resumable = False  # whether the resume state of the trial is saved where it leaves its slot
+
     def setup(
-        self, config: dict[str, Any], workplace: Workplace, again: Again | None = None
+        self,
+        config: dict[str, Any],
+        workplace: Workplace,
+        again: Again | None = None,
+        pauses: bool = False,
     ) -> None:
         """Start TensorFlow within the CPUs granted, then begin the first trial. `again` trains what
-        follows the trials, in this process.
+        follows the trials, in this process. Where it `pauses`, a trial may be taken up again after
+        any epoch, by any other actor.
         """
-        self.workplace, self._again = workplace, again
+        self.workplace, self._again, self._pauses = workplace, again, pauses
         self._looked = 0.0
         self._begin(config)
 
@@ -81,6 +89,7 @@ class TrialActor(tune.Trainable):
         if self._job is not None:
             return self._trained_again(self._job)
         result = self._trained()
+        self._resumable = self._pauses and not result["done"]
         self._hand_over()
         return result
 
@@ -292,30 +301,11 @@ class TrialActor(tune.Trainable):
         }
 
     def _end(self) -> None:
-        self._last = None
-        with contextlib.suppress(AttributeError):
-            self._epochs.close()  # type: ignore[attr-defined]
-
-
-class PausingActor(TrialActor):
-    """An actor whose trials may be taken up again after any epoch, on any other actor.
-
-    It saves the resume state of a trial that leaves its slot before it is done.
-    """
-
-    _resumable = False
-
-    def step(self) -> dict[str, Any]:
-        """Train one epoch and report it."""
-        result = super().step()
-        self._resumable = not result["done"]
-        return result
-
-    def _end(self) -> None:
         if self._resumable and self._last is not None:
             self._last.snapshot().save(self.home / RESUME)
-        self._resumable = False
-        super()._end()
+        self._resumable, self._last = False, None
+        with contextlib.suppress(AttributeError):
+            self._epochs.close()  # type: ignore[attr-defined]
 
 
 def _point(report: "EpochReport", every_batch: bool) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow import Tensor
 
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.seeds import derive
@@ -48,15 +48,15 @@ class Head:
     scales_loss = False  # it computes in float32
 
     @property
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[keras.Variable]:
         """All variables of its layers."""
         return list(self.model.variables)
 
-    def trainable_variables(self) -> list[Any]:
+    def trainable_variables(self) -> list[keras.Variable]:
         """Kernels and biases of its layers."""
         return list(self.model.trainable_variables)
 
-    def logits(self, pooled: Any, training: bool, seed: Any) -> Any:
+    def logits(self, pooled: Tensor, training: bool, seed: Tensor) -> Tensor:
         """Pooled vectors (n, width) -> (n, classes); `seed`, two integers, decides the masks."""
         if not training:
             return self.model(pooled, training=False)
@@ -67,10 +67,10 @@ class Head:
                 pooled = layer(pooled)
         return pooled
 
-    def _dropped(self, x: Any, seed: Any) -> Any:
+    def _dropped(self, x: Tensor, seed: Tensor) -> Tensor:
         rate = self._rate
 
-        def dropped() -> Any:
+        def dropped() -> Tensor:
             kept = tf.random.stateless_uniform(tf.shape(x), seed) >= rate
             return tf.where(kept, x / (1.0 - rate), 0.0)
 

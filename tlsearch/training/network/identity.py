@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from typing import Any
 
 import keras
 import numpy as np
@@ -33,7 +32,7 @@ def network_digest(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _architecture(model: keras.Model) -> list[Any]:
+def _architecture(model: keras.Model) -> list[object]:
     """Each operation in order: its kind, its settings, and what it reads, by place."""
     places = {id(operation): place for place, operation in enumerate(model.operations)}
     return [
@@ -42,14 +41,14 @@ def _architecture(model: keras.Model) -> list[Any]:
     ]
 
 
-def _settings(operation: Any) -> dict[str, Any]:
+def _settings(operation: keras.Operation) -> dict[str, object]:
     if not isinstance(operation, keras.layers.Layer):
         return {}  # an operation of `keras.ops` has its settings among its arguments
     known = operation.get_config()
     return {name: known[name] for name in sorted(DECISIVE & known.keys())}
 
 
-def _read(operation: Any, places: dict[int, int]) -> list[Any]:
+def _read(operation: keras.Operation, places: dict[int, int]) -> list[object]:
     """The arguments of an operation: another one's output as [its place, which], else the value."""
     nodes = operation._inbound_nodes
     given = [[node.arguments.args, node.arguments.kwargs] for node in nodes if node.input_tensors]
@@ -60,10 +59,10 @@ def _read(operation: Any, places: dict[int, int]) -> list[Any]:
     ]
 
 
-def _source(tensor: Any, places: dict[int, int]) -> list[int | None]:
+def _source(tensor: keras.KerasTensor, places: dict[int, int]) -> list[int | None]:
     history = tensor._keras_history
     return [places.get(id(history.operation)), history.tensor_index]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return value if isinstance(value, str) else np.asarray(value).tolist()

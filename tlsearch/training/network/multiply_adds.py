@@ -1,14 +1,13 @@
 """What a network costs in multiply-adds."""
 
 import math
-from typing import Any
 
 import keras
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
-def multiply_adds(layer: Any) -> int:
+def multiply_adds(layer: keras.Layer) -> int:
     """Multiplications with a weight in one forward pass of one image; 0 for other layers.
 
     A dense layer is applied at every place of a feature map.
@@ -21,24 +20,24 @@ def multiply_adds(layer: Any) -> int:
     return int(height * width * sum(math.prod(kernel.shape) for kernel in _kernels(layer)))
 
 
-def _kernels(layer: Any) -> tuple[Any, ...]:
+def _kernels(layer: keras.Layer) -> tuple[keras.Variable, ...]:
     """A convolution's kernels, all of them applied at every place of the output."""
     if isinstance(layer, keras.layers.SeparableConv2D):
         return layer.depthwise_kernel, layer.pointwise_kernel
     return (layer.kernel,)
 
 
-def forward(layers: list[Any]) -> int:
+def forward(layers: list[keras.Layer]) -> int:
     """Multiply-adds of one image through these layers."""
     return sum(multiply_adds(layer) for layer in layers)
 
 
-def trained(layers: list[Any]) -> int:
+def trained(layers: list[keras.Layer]) -> int:
     """The part of it that lies in layers that train."""
     return forward([layer for layer in layers if layer.trainable_variables])
 
 
-def trained_share(layers: list[Any], head: list[Any]) -> float:
+def trained_share(layers: list[keras.Layer], head: list[keras.Layer]) -> float:
     """The share of multiply-adds, backbone and head together, in layers that train."""
     everything = [*layers, *head]
     total = forward(everything)

@@ -1,7 +1,6 @@
 """A network in plain layers: none made of others, each of a kind that every format knows."""
 
 import functools
-from typing import Any
 
 import keras
 from keras.src.models.functional import Functional
@@ -16,9 +15,11 @@ def in_plain_layers(model: keras.Model, values: bool = True) -> keras.Model:
     """
     if not any(isinstance(x, keras.Model) or _by_channel(x) for x in model.layers):
         return model
-    made: dict[int, tuple[Any, Any]] = {}  # a layer may be called twice
+    made: dict[int, tuple[keras.Operation, keras.Operation]] = {}  # a layer may be called twice
 
-    def called(operation: Any, *given: Any, **settings: Any) -> Any:
+    def called(
+        operation: keras.Operation, *given: keras.KerasTensor, **settings: object
+    ) -> keras.KerasTensor:
         if isinstance(operation, keras.Sequential):
             (x,) = given
             for layer in operation.layers:
@@ -37,12 +38,12 @@ def in_plain_layers(model: keras.Model, values: bool = True) -> keras.Model:
     return plain
 
 
-def _by_channel(layer: Any) -> bool:
+def _by_channel(layer: keras.Operation) -> bool:
     """Whether a convolution applies one kernel to each channel."""
     return isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters
 
 
-def _plain(operation: Any) -> Any:
+def _plain(operation: keras.Operation) -> keras.Operation:
     """A new layer or operation that computes what this one does."""
     known = operation.get_config()
     if not _by_channel(operation):
@@ -51,7 +52,7 @@ def _plain(operation: Any) -> Any:
     return keras.layers.DepthwiseConv2D(**{name: known[name] for name in same})
 
 
-def _copy_values(old: Any, new: Any) -> None:
+def _copy_values(old: keras.Operation, new: keras.Operation) -> None:
     """Kernels by channel are (height, width, channels, 1), in groups (height, width, 1, channels):
     equal numbers in equal order.
     """

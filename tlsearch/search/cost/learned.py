@@ -1,0 +1,79 @@
+"""What searches took on this machine beside their plans, and what to expect of the next one."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tlsearch.base.machine import cpu_name
+from tlsearch.config.schema import SearchConfig
+from tlsearch.search.cost.calibration import digest_of, recall, remember
+
+PAST = "searches"  # the entry of a cache's memory that holds them
+MOST = 20  # the last searches are kept
+SAME = 8  # the weight of a search of the same kind; one of another kind weighs 1, as does the plan
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Seconds taken over seconds planned: of the trials, and of what follows them."""
+
+    trials: float = 1.0
+    after: float = 1.0
+
+
+AS_PLANNED = Ratios()
+
+
+@dataclass(frozen=True)
+class Past:
+    """A search that ended: a digest of its machine, one of its kind, and its ratios."""
+
+    machine: str
+    kind: str
+    trials: float
+    after: float
+
+
+def expected(past: Sequence[Past], kind: str) -> Ratios:
+    """The geometric means over past searches, to which the plan itself adds one ratio of 1."""
+    weights = [SAME if one.kind == kind else 1 for one in past]
+
+    def mean(ratios: Sequence[float]) -> float:
+        logs = [weight * math.log(ratio) for weight, ratio in zip(weights, ratios, strict=True)]
+        return math.exp(sum(logs) / (1 + sum(weights)))
+
+    return Ratios(mean([one.trials for one in past]), mean([one.after for one in past]))
+
+
+def past_searches(cache: Path, slots: int) -> tuple[Past, ...]:
+    """Those of this machine with so many slots, the oldest first; what is damaged is left out."""
+    here, known = _machine(slots), recall(cache).get(PAST)
+    found = []
+    for entry in known if isinstance(known, list) else ():
+        try:
+            one = Past(**entry)
+            if one.machine == here and min(one.trials, one.after) > 0:
+                found.append(one)
+        except TypeError:
+            continue
+    return tuple(found)
+
+
+def keep(cache: Path, config: SearchConfig, slots: int, ratios: Ratios) -> None:
+    """Remember what a search took beside its plan."""
+    known = recall(cache).get(PAST)
+    before = known if isinstance(known, list) else []
+    one = Past(_machine(slots), kind_of(config), ratios.trials, ratios.after)
+    remember(cache, {PAST: [*before, asdict(one)][-MOST:]})
+
+
+def kind_of(config: SearchConfig) -> str:
+    """A digest of what decides how long a search takes."""
+    names = {"data", "space", "epochs", "trials", "scheduler", "augment", "views", "confirm"}
+    return digest_of([config.model_dump_json(include={*names, "export", "resources"})])
+
+
+def _machine(slots: int) -> str:
+    return digest_of([cpu_name(), os.cpu_count(), slots])
