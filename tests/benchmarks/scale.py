@@ -187,7 +187,7 @@ def search(config: SearchConfig, home: StudyDirectory) -> tuple[int, Watch]:
     runner._trainable = lambda *_: tune.with_resources(StandIn, {"cpu": 1})
     with home.locked(), connect(config.resources) as slots:
         watch = Watch(home, config.trials)
-        study._run(Search(config, home, None, Ending(None), watch, slots), lambda: None)
+        study._run(Search(config, home, None, Ending(), watch, slots), lambda: None)
     return slots, watch
 
 

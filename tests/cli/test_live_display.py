@@ -111,7 +111,7 @@ def test_the_board_shows_the_phase_and_no_more_time_left_once_all_trials_have_en
     for event in (BEGAN, Phase("trials", "began", 0, 20, "trials"), replace(ENDED, ended=20)):
         progress.hear(event)
     progress.hear(Phase("trials", "ended", 20, 20, "trials"))
-    progress.hear(Phase("confirming", "going", 1, 4, "runs", "", 12.0))
+    progress.hear(Phase("confirming", "began", 1, 4, "runs", "", 12.0))
     said = status(progress)
     assert said[1] == "confirming: 1 of 4 runs, 12 s"
     assert not any("left" in line for line in said)

@@ -6,8 +6,8 @@ import time
 import pytest
 from far_storage import BUCKET, environment, far_storage
 
+from tlsearch.results.record.file_names import PREDICTIONS
 from tlsearch.results.record.journal import read
-from tlsearch.results.record.predictions import PREDICTIONS
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.copies import fetched
 from tlsearch.results.remote.differences import travels

@@ -11,8 +11,8 @@ from tlsearch.base.errors import WeightsError
 from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
+from tlsearch.results.record.file_names import SEAL
 from tlsearch.results.record.journal import read
-from tlsearch.results.record.seal import SEAL
 from tlsearch.search.handle import Study
 from tlsearch.search.study import resume, run
 from tlsearch.training.network.backbone import load_backbone

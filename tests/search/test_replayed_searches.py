@@ -33,7 +33,7 @@ def search(name, slots):
     resources = config.resources.model_copy(update={"max_concurrent": slots})
     limited = config.model_copy(update={"resources": resources})
     home.write_about(plain(config), data=describe(data))
-    run_trials(Search(limited, home, data, Ending(None), print), lambda *ended: None)
+    run_trials(Search(limited, home, data, Ending(), print), lambda *ended: None)
 
 config = parse(sys.argv[1], settings=["cache=" + str(Path("cache").absolute())])
 data = prepared(config)

@@ -119,7 +119,7 @@ def test_a_report_that_does_not_fit_the_disk_leaves_the_ranked_table(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        study = _told(Search(Study(home).config, home, data, Ending(None), lambda event: None))
+        study = _told(Search(Study(home).config, home, data, Ending(), lambda event: None))
     with pytest.raises(DiskError, match=r"report/leaderboard\.csv: No space left on device; "):
         _finish(study)
     assert "\nrank " in capsys.readouterr().out
@@ -133,7 +133,7 @@ def test_the_end_of_a_study_parses_its_journal_once_and_ranks_its_trials_once(
     checked, rows = JournalFile._checked, leaderboard.rows
     monkeypatch.setattr(JournalFile, "_checked", lambda *line: lines.append(line) or checked(*line))
     monkeypatch.setattr(leaderboard, "rows", lambda *known: tables.append(known) or rows(*known))
-    search = Search(config, home, data, Ending(None), lambda event: None)
+    search = Search(config, home, data, Ending(), lambda event: None)
     _end_where_perfect(search)
     _note_networks(search)
     _sealed(search)
@@ -157,7 +157,7 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
     ends: bool,
 ) -> None:
     config = config.model_copy(update={"metric": metric})
-    home, ending = StudyDirectory(tmp_path / "study"), Ending(None)
+    home, ending = StudyDirectory(tmp_path / "study"), Ending()
     home.write_about(plain(config))
     search, heard = Search(config, home, data, ending, lambda event: None), []
 
@@ -165,7 +165,7 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
         for number, value in enumerate((0.9, 1.0)):
             trial = perfect(number, value)
             announce(trial, Standings.of(StudyRecord(config.direction, (trial,))))
-            assert ending.stop_all() == (ends and value == 1.0)
+            assert ending.over == (ends and value == 1.0)
 
     monkeypatch.setattr(runner, "run_trials", trained)
     with heard_by(heard.append):
@@ -179,7 +179,7 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
 def test_a_study_with_a_perfect_trial_goes_on_only_where_more_are_asked_for(
     config: SearchConfig, data: ImageData, tmp_path: Path, more: tuple[str, ...], ends: bool
 ) -> None:
-    home, ending = StudyDirectory(tmp_path / "study"), Ending(None)
+    home, ending = StudyDirectory(tmp_path / "study"), Ending()
     extended = [{"after_trials": 1, "changes": {key: {}}} for key in more]
     home.write_about(plain(config), extended=extended)
     study = optuna.create_study(
@@ -190,4 +190,4 @@ def test_a_study_with_a_perfect_trial_goes_on_only_where_more_are_asked_for(
     trial.report(1.0, 1)
     study.tell(trial, 1.0)
     assert _end_where_perfect(Search(config, home, data, ending, print)) != ends
-    assert ending.stop_all() == ends
+    assert ending.over == ends

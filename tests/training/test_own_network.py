@@ -138,6 +138,8 @@ def test_an_exported_own_network_is_the_trained_one(folder, small_trial, digits,
     request = ExportRequest(folder / "best.npz", digits, source, ("keras",), folder / "bundle", {})
     manifest = export_bundle(request).manifest
     assert manifest.backbone == path.name
+    card = (folder / "bundle" / "model_card.md").read_text()
+    assert (path.name in card, str(path) in card) == (True, False)
     assert manifest.network == load_checkpoint(folder / "best.npz").network
     assert [artifact.parity < 1e-4 for artifact in manifest.artifacts] == [True]
 

@@ -1,6 +1,7 @@
 """One dimension of a search space: a constant, a list of choices, or a range."""
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
@@ -33,6 +34,20 @@ class Frozen(BaseModel):
 def is_recorded(info: ValidationInfo) -> bool:
     """Whether a configuration is checked that a study ran with before."""
     return bool((info.context or {}).get(RECORDED))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a report shows a field of a trial's configuration: `help` says what it means.
+
+    Where a search varies it, its column is called `label`; fields of one label share a column. In
+    a narrow terminal the column of the lowest `priority` is left out first, and one without a
+    priority never.
+    """
+
+    help: str
+    label: str | None = None
+    priority: int | None = None
 
 
 class Choices(Frozen, Generic[T]):

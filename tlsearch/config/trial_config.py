@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.catalog import SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
 from tlsearch.config.device import EXACT, Precision
-from tlsearch.config.dimension import Frozen, Units
+from tlsearch.config.dimension import Frozen, Shown, Units
 from tlsearch.config.networks.anatomy import Anatomy
 from tlsearch.config.networks.lookup import known_row, row_of
 from tlsearch.config.networks.unfreezing import RATES, Depth, Unfrozen
@@ -28,35 +28,128 @@ class TrialConfig(Frozen):
     layers were unfrozen, at a cut that it shares with other trials.
     """
 
-    backbone: str
-    weights: str = "default"
-    unfrozen_layers: Unfrozen = 0
-    unfrozen_blocks: Unfrozen | None = None
-    cut_layers: Unfrozen | None = None
-    train_batch_norm: bool = False
-    pooling: str = "gap"
-    head_units: Units = ()
-    dropout: float = 0.0
-    head_lr: float | None = None
-    fine_tune_lr: float | None = None
-    optimizer: str = "adamw"
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    class_weights: str = "none"
-    label_smoothing: float = 0.0
-    batch_size: int = 32
-    image_px: int = 224
-    epochs: int = Field(default=10, ge=1)
-    early_stopping: int | None = Field(default=None, ge=1)
-    warm_up_epochs: int = Field(default=0, ge=0)
-    warm_up_lr: float = 1e-3
+    backbone: Annotated[str, Shown("the pretrained network", "backbone")]
+    weights: Annotated[
+        str, Shown("the pretrained weights that it began with", "weights", priority=70)
+    ] = "default"
+    unfrozen_layers: Annotated[
+        Unfrozen,
+        Shown(
+            "how many of the backbone's last layers were trained, or all; nothing where the space "
+            "counts in blocks",
+            "unfrozen",
+        ),
+    ] = 0
+    unfrozen_blocks: Annotated[
+        Unfrozen | None,
+        Shown(
+            "how many of the backbone's last blocks were trained, with everything after them, or "
+            "all; nothing where the space counts in layers",
+            "unfrozen",
+        ),
+    ] = None
+    cut_layers: Annotated[
+        Unfrozen | None,
+        Shown(
+            "of which last layers the activations before are computed once and kept on disk, where "
+            "those are more layers than are trained"
+        ),
+    ] = None
+    train_batch_norm: Annotated[
+        bool,
+        Shown(
+            "whether batch normalisation layers were trained with them", "batch norm", priority=20
+        ),
+    ] = False
+    pooling: Annotated[
+        str, Shown("how the backbone's last feature map became a vector", "pooling", priority=50)
+    ] = "gap"
+    head_units: Annotated[
+        Units,
+        Shown("widths of the head's dense layers before the last; none: no such layer", "head"),
+    ] = ()
+    dropout: Annotated[
+        float,
+        Shown("share of features dropped in the head while training", "dropout", priority=85),
+    ] = 0.0
+    head_lr: Annotated[
+        float | None,
+        Shown("learning rate of the head where the backbone stays frozen", "lr", priority=95),
+    ] = None
+    fine_tune_lr: Annotated[
+        float | None,
+        Shown("learning rate where layers of the backbone are trained too", "lr", priority=95),
+    ] = None
+    optimizer: Annotated[str, Shown("the optimizer", "optimizer", priority=65)] = "adamw"
+    weight_decay: Annotated[float, Shown("weight decay of the optimizer", "decay", priority=55)] = (
+        0.0
+    )
+    schedule: Annotated[str, Shown("how the learning rate went on", "schedule", priority=45)] = (
+        "constant"
+    )
+    class_weights: Annotated[
+        str,
+        Shown(
+            "whether images of rare classes counted more in training", "class weights", priority=40
+        ),
+    ] = "none"
+    label_smoothing: Annotated[
+        float,
+        Shown(
+            "share of each label spread evenly over all classes while training",
+            "smoothing",
+            priority=35,
+        ),
+    ] = 0.0
+    batch_size: Annotated[int, Shown("images a step", "batch", priority=60)] = 32
+    image_px: Annotated[int, Shown("width and height of the pictures as the network sees them")] = (
+        224
+    )
+    epochs: Annotated[int, Field(ge=1)] = 10
+    early_stopping: Annotated[
+        int | None,
+        Field(ge=1),
+        Shown("a trial ends after so many epochs without a better value"),
+    ] = None
+    warm_up_epochs: Annotated[
+        int,
+        Field(ge=0),
+        Shown("epochs that train the head alone before anything is unfrozen"),
+    ] = 0
+    warm_up_lr: Annotated[float, Shown("learning rate of the warm-up")] = 1e-3
     metric: str = "accuracy"
-    feature_dtype: str = "float16"
-    precision: Precision = EXACT
-    augment: Augment = Augment()
-    views: int = Field(default=0, ge=0)
-    view_seed: int = 0
-    seed: int = 0
+    feature_dtype: Annotated[
+        str, Shown("how the cached features of the frozen layers are stored")
+    ] = "float16"
+    precision: Annotated[
+        Precision,
+        Shown("what the layers of the backbone compute in; the head always computes in float32"),
+    ] = EXACT
+    augment: Annotated[
+        Augment,
+        Shown("how pictures are changed at random for training, such as flipped or turned"),
+    ] = Augment()
+    views: Annotated[
+        int,
+        Field(ge=0),
+        Shown(
+            "how many randomly changed copies of the training pictures the epochs take in turn; 0 "
+            "makes new ones for every epoch"
+        ),
+    ] = 0
+    view_seed: Annotated[
+        int,
+        Shown("what the random changes of pictures are drawn from, alike for all trials"),
+    ] = 0
+    seed: Annotated[
+        int,
+        Shown(
+            "what the trial's randomness is drawn from; its own where a configuration is trained "
+            "once more because the space is exhausted",
+            "seed",
+            priority=30,
+        ),
+    ] = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -160,3 +253,12 @@ class TrialConfig(Frozen):
         if self.precision == EXACT:
             del plain["precision"]
         return plain
+
+
+# By the name of the field.
+SHOWN: dict[str, Shown] = {
+    name: one
+    for name, field in TrialConfig.model_fields.items()
+    for one in field.metadata
+    if isinstance(one, Shown)
+}

@@ -4,21 +4,17 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tlsearch.base.phases import Counter
 from tlsearch.base.shown_text import masked, printable
 from tlsearch.config.schema import SearchConfig
-from tlsearch.results.live.events import Listen, StudyBegan, StudyEnded, guarded
+from tlsearch.results.live.events import Listen, Listeners, StudyBegan, StudyEnded
 from tlsearch.results.live.progress import ended, lines, trial_ended
 from tlsearch.results.rank.perfect import is_perfect, reason
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, TrialRecord
 from tlsearch.search.ongoing import Search
-
-if TYPE_CHECKING:
-    from tlsearch.search.ending import Ending
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +33,12 @@ def default_listener() -> Listen:
     return lines(show)
 
 
-def listeners(config: SearchConfig, home: StudyDirectory, listen: Listen) -> Listen:
-    """The user's listener, and TensorBoard's where it was asked for; neither can end the search."""
-    if not config.tensorboard:
-        return guarded(listen)
-    from tlsearch.results.live.tensorboard import TensorBoard
+def follow_in_tensorboard(config: SearchConfig, home: StudyDirectory, heard: Listeners) -> None:
+    """Have TensorBoard's files hear of the search too, where its configuration requests them."""
+    if config.tensorboard:
+        from tlsearch.results.live.tensorboard import TensorBoard
 
-    return guarded(listen, TensorBoard(home.folder("tensorboard")))
+        heard.add(TensorBoard(home.tensorboard))
 
 
 def began(search: Search) -> StudyBegan:
@@ -64,7 +59,7 @@ def began(search: Search) -> StudyBegan:
 def ended_event(search: Search) -> StudyEnded:
     """That the search is over, and why."""
     ending = search.ending
-    return StudyEnded(_why(ending), search.ended, search.config.trials, ending.enough or "")
+    return StudyEnded(ending.why, search.ended, search.config.trials, ending.enough or "")
 
 
 @dataclass(frozen=True)
@@ -100,11 +95,3 @@ def so_far(home: StudyDirectory) -> tuple[int, float]:
         return 0, 0.0
     record = home.journal.record()
     return ended(record.trials), record.facts.get(SPENT, 0.0)
-
-
-def _why(ending: "Ending") -> str:
-    if ending.error is not None:
-        return "failed"
-    if ending.interrupted is not None:
-        return "interrupted"
-    return "out of time" if ending.out_of_time else "finished"

@@ -22,6 +22,7 @@ from tlsearch.results.live.events import Listen
 from tlsearch.results.rank.confirmation import Winner, winner
 from tlsearch.results.rank.leaderboard import leaderboard, table
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import CURVE, in_trial
 from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord
 from tlsearch.results.record.study_file import damaged_config
 from tlsearch.results.remote.copies import fetched, more
@@ -103,7 +104,7 @@ class Study:
         import pandas as pd
 
         number = self._number(trial)
-        more(self.home, f"trials/{self.home.trial(number).name}/curves.jsonl")
+        more(self.home, in_trial(number, CURVE))
         return pd.DataFrame(Artifacts(self.home).curves(number))
 
     def best_model(self) -> Any:
@@ -187,7 +188,7 @@ class Study:
         kept = won if trial in (None, won.trial) else Winner(trial or 0)
         if kept.trial not in {one.number for one in record.trials}:
             raise RecordError(f"{self.home.root}: there is no trial {kept.trial}")
-        more(self.home, f"trials/{self.home.trial(kept.trial).name}/{kept.weights}")
+        more(self.home, in_trial(kept.trial, kept.weights))
         if not (self.home.trial(kept.trial) / kept.weights).is_file():
             raise RecordError(
                 f"{self.home.root}: the weights of trial {kept.trial} were not kept; "

@@ -17,6 +17,7 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.results.record.directory import versions
+from tlsearch.results.record.file_names import CURVE, in_trial
 from tlsearch.results.record.journal import State, TrialRecord
 from tlsearch.results.remote.copies import more
 from tlsearch.results.report.page_files import Artifacts
@@ -110,7 +111,7 @@ def replay(
     if row.network is None:
         warn_of_unknown_weights(study.home)
     differs, gpus = _differences(study, row)
-    more(study.home, f"trials/{study.home.trial(number).name}/curves.jsonl")
+    more(study.home, in_trial(number, CURVE))
     halves = _recorded(study, row)
     pairs, end, failure = _again(_until(_epochs(place, trial, row), _last(row)), halves, heard)
     bits = place.device.bits(trial.backbone, trial.precision)

@@ -24,14 +24,16 @@ from tlsearch.base.links import refuse_link
 from tlsearch.config.scheduler import Promotion
 from tlsearch.results.live.events import BudgetSpent
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import SPENT, TrialRecord
-from tlsearch.results.record.kept_files import BEST, RESUME, epoch_of, require_recorded
+from tlsearch.results.record.file_names import BEST, RESUME, trial_name
+from tlsearch.results.record.journal import TrialRecord
+from tlsearch.results.record.kept_files import epoch_of, require_recorded
 from tlsearch.search.cluster.nodes import Watch
 from tlsearch.search.ending import Ending
 from tlsearch.search.ongoing import Search
 from tlsearch.search.propose.prior import Sizes
 from tlsearch.search.propose.searcher import Announce, TruthfulSearch
 from tlsearch.search.stop.ray_scheduler import RungScheduler
+from tlsearch.search.stopper import SearchStopper
 from tlsearch.search.trial.actor import TrialActor
 from tlsearch.search.trial.connected_workplace import connected_workplace
 from tlsearch.search.winner.confirm import Stage
@@ -55,10 +57,10 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
     )
     forget_unrecorded(home, searcher.record().trials)
     drop_weights(home, searcher.record())  # what a driver killed between two files left behind
-    ending.keep_spent(lambda spent_s: searcher.note({SPENT: spent_s}))
+    stopper = SearchStopper(ending, search.budget, searcher.note)
     limited = ElasticLimiter(searcher, watch.room, ending)
     followed = FollowedSearch(limited, then or _nothing, watch.room, ending)
-    if searcher.remaining() > 0 and not _too_late(search):
+    if searcher.remaining() > 0 and not _too_late(search, stopper):
         tune_config = TuneConfig(
             search_alg=followed,
             scheduler=RungScheduler(limited.take),
@@ -70,12 +72,12 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
             Tuner(
                 _trainable(search),
                 tune_config=tune_config,
-                run_config=_run_config(home, ending),
+                run_config=_run_config(home, stopper),
             ).fit()
         if isinstance(config.scheduler, Promotion):
             # an actor that ended after its last trial was dismissed left its state behind
             drop_weights(home, searcher.record())
-    ending.note_spent()
+    stopper.note_spent()
     return followed.complete
 
 
@@ -156,12 +158,12 @@ class _NoReporter(ProgressReporter):
         return False
 
 
-def _run_config(home: StudyDirectory, ending: Ending) -> RunConfig:
+def _run_config(home: StudyDirectory, stopper: SearchStopper) -> RunConfig:
     """Quiet, without checkpoints of Ray's own, and without its retries: the searcher has better."""
     return RunConfig(
         name="trials",
         storage_path=str(home.ray),
-        stop=ending,
+        stop=stopper,
         verbose=0,
         progress_reporter=_NoReporter(),
         failure_config=FailureConfig(max_failures=0),
@@ -203,11 +205,11 @@ def _other_weights(best: Path, trial: TrialRecord) -> str | None:
     return None
 
 
-def _too_late(search: Search) -> bool:
+def _too_late(search: Search, stopper: SearchStopper) -> bool:
     """Whether the search is over before it begins, its budget used up by the drivers before."""
-    over, budget_s = search.ending.stop_all(), search.config.time_budget
+    over, budget_s = stopper.stop_all(), search.config.time_budget
     if budget_s is not None and search.ending.out_of_time:
-        search.listen(BudgetSpent(budget_s, search.ending.spent_s))
+        search.listen(BudgetSpent(budget_s, search.budget.spent_s))
     return over
 
 
@@ -226,4 +228,4 @@ def _trainable(search: Search) -> type[tune.Trainable]:
 
 def _folder_name(trial: Any) -> str:
     """Ray's folder of a trial, by its number: parameters make names that some systems refuse."""
-    return f"{trial.config['number']:05d}-{trial.trial_id}"
+    return f"{trial_name(trial.config['number'])}-{trial.trial_id}"

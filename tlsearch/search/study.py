@@ -13,14 +13,13 @@ from tlsearch.config.extras import require_formats
 from tlsearch.config.location import Place, within
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
-from tlsearch.results.live.events import Exporting, Listen, Stopping, guarded
+from tlsearch.results.live.events import Exporting, Listen, Listeners, Stopping
 from tlsearch.results.live.pulse import beating
 from tlsearch.results.live.time_left import TRIALS
-from tlsearch.results.rank.confirmation import search_budget
 from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.rank.perfect import asked_on, perfect_trial, reason
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import SPENT, networks
+from tlsearch.results.record.journal import networks
 from tlsearch.results.record.seal import seal
 from tlsearch.results.remote.driver import DriversStudy, working
 from tlsearch.results.report.report_folder import write_report
@@ -29,9 +28,11 @@ from tlsearch.search.announce import (
     began,
     default_listener,
     ended_event,
-    listeners,
+    follow_in_tensorboard,
     so_far,
 )
+from tlsearch.search.budget import Budget
+from tlsearch.search.ending import Ending, signals
 from tlsearch.search.extend import Extension, entry, extended, plain
 from tlsearch.search.handle import Study, place_of, require_same_images
 from tlsearch.search.ongoing import Search
@@ -67,12 +68,13 @@ def run(
     config = requested(space, data=data).anchored()
     require_formats(config.export)
     require_weight_files(config)
+    heard = Listeners(listen or default_listener())
     with (
-        beating(guarded(listen or default_listener())) as heard,
+        beating(heard) as hear,
         working(directory or within(config.storage, config.name), new=True) as work,
         work.mirrored(config.sync_s),
     ):
-        hear = listeners(config, work.home, heard)
+        follow_in_tensorboard(config, work.home, heard)
         study = _search(config, work, read_images(config, hear), hear)
     study.ended_by = work.unsent or study.ended_by
     return study
@@ -94,8 +96,8 @@ def resume(
     the pretrained weights are others.
     """
     wish = Extension(_text(trials), _text(time), tuple(settings))
-    told = listen or default_listener()
-    with beating(guarded(told)) as heard, working(place_of(study), new=False) as work:
+    heard = Listeners(listen or default_listener())
+    with beating(heard) as hear, working(place_of(study), new=False) as work:
         begun = Study(work.home)
         config = extended(begun.config, wish, *so_far(work.home))
         require_formats(config.export)
@@ -103,7 +105,7 @@ def resume(
             require_weight_files(config)
         require_same_files(work.home, begun.about, config)
         with work.mirrored(config.sync_s):
-            hear = listeners(config, work.home, heard)
+            follow_in_tensorboard(config, work.home, heard)
             data = read_images(config, hear)
             require_same_images(begun, data)
             done = _search(config, work, data, hear)
@@ -119,16 +121,10 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
     from tlsearch.search.cluster.preflight import require_ready
     from tlsearch.search.cluster.ray_session import connect
     from tlsearch.search.cost.device_choice import chosen_device
-    from tlsearch.search.ending import Ending, signals
 
     home = work.home
-    spent_s = so_far(home)[1]
-    ending = Ending(
-        search_budget(config.time_budget, spent_s, config.confirm > 0),
-        on_interrupt=lambda: listen(Stopping()),
-        spent_before_s=spent_s,
-        place=shlex.quote(home.place),
-    )
+    budget = Budget(config.time_budget, so_far(home)[1], config.confirm > 0)
+    ending = Ending(shlex.quote(home.place), on_interrupt=lambda: listen(Stopping()))
     work.when_lost(ending.fail)
     # No thread computes while Ray starts: it forks, and NumPy's threads do not outlive a fork. Ray
     # takes SIGTERM as it starts; the signals are ours after that.
@@ -141,7 +137,7 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
             _begin(config, home, data, device)
             counter.advance()
         config = config.model_copy(update={"precision": device.precision})
-        search = Search(config, home, data, ending, listen, slots, device)
+        search = Search(config, home, data, ending, listen, slots, device, budget)
         listen(began(search))
         _trials_and_winner(search)
         _sealed(search)
@@ -178,7 +174,7 @@ def _trials_and_winner(search: Search) -> None:
 def _sealed(search: Search) -> None:
     """Note the time that the study took as the journal's last line, and seal it."""
     with search.ending.on_full_disk():
-        search.note({SPENT: round(search.ending.spent_s, 1)})
+        search.note(search.budget.facts)
         seal(search.home.journal_file)
 
 
@@ -247,11 +243,13 @@ def _run(search: Search, begin: Callable[[], None]) -> bool:
 
         def follow(room: int) -> Generator["Stage", None, None]:
             trials.close()
-            search.ending.end_trials(config.time_budget)
+            search.budget.end_trials()
             if config.confirm:
                 yield from stages(search, room)
 
-        return run_trials(search, EachEnd(search, counter, goes_on, begin), follow)
+        confirmed = run_trials(search, EachEnd(search, counter, goes_on, begin), follow)
+    search.budget.end_trials()
+    return confirmed
 
 
 def _end_where_perfect(search: Search) -> bool:
@@ -283,4 +281,4 @@ def _finish(search: Search, exporter: "ExportWorker", confirmed: bool) -> None:
             search.listen(Exporting())
             finish(search, exporter)
     except TlsearchError as error:
-        ending.error = error
+        ending.fail(error)

@@ -9,8 +9,9 @@ import optuna
 import pytest
 
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import PREDICTIONS
 from tlsearch.results.record.journal import STUDY_NAME, open_storage
-from tlsearch.results.record.predictions import PREDICTIONS, Predictions
+from tlsearch.results.record.predictions import Predictions
 from tlsearch.results.remote import bucket
 
 

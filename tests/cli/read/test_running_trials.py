@@ -7,7 +7,8 @@ import pytest
 
 from tlsearch.cli.read.study_tables import show
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.seal import SEAL, seal
+from tlsearch.results.record.file_names import SEAL
+from tlsearch.results.record.seal import seal
 
 STUDY = Path(__file__).parents[2] / "earlier_studies" / "interrupted"
 

@@ -21,6 +21,7 @@ from tlsearch.results.live.events import (
     Exporting,
     FeaturesWidened,
     Forecast,
+    Listeners,
     Span,
     Stopping,
     StudyBegan,
@@ -29,10 +30,10 @@ from tlsearch.results.live.events import (
     TrialEnded,
     Unforeseen,
     WorkerLost,
-    guarded,
     plain,
 )
-from tlsearch.results.live.progress import IDLE, Progress, lines, span, trial_ended
+from tlsearch.results.live.open_phases import IDLE
+from tlsearch.results.live.progress import Progress, lines, span, trial_ended
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
@@ -242,7 +243,7 @@ def test_a_listener_that_fails_is_warned_of_once_and_the_others_go_on(caplog):
     def broken(event):
         raise BrokenPipeError("gone")
 
-    tell = guarded(broken, heard.append)
+    tell = Listeners(broken, heard.append)
     with caplog.at_level(logging.WARNING):
         tell(BEGAN)
         tell(ENDED)

@@ -11,8 +11,9 @@ from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.leaderboard import leaderboard
 from tlsearch.results.rank.mcnemar import paired_p
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import PREDICTIONS
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
-from tlsearch.results.record.predictions import PREDICTIONS, Predictions
+from tlsearch.results.record.predictions import Predictions
 from tlsearch.results.report.readable_table import readable
 from tlsearch.results.report.text import explain, render
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.config.catalog import Direction
-from tlsearch.config.space import Space
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.interval import wilson
@@ -108,10 +107,6 @@ def test_dense_widths_are_text_and_every_column_is_a_key_of_a_trial() -> None:
     )
     assert [row["head_units"] for row in rows(record)] == ["256-128", "none"]
     assert set(CONFIG_COLUMNS) <= config.keys()
-
-
-def test_trials_that_differ_in_their_space_differ_in_their_row() -> None:
-    assert set(Space.model_fields) == set(CONFIG_COLUMNS)
 
 
 @given(st.integers(1, 10_000), st.data())

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.base.errors import RecordError
-from tlsearch.results.record.predictions import PREDICTIONS, Predictions, load_predictions
+from tlsearch.results.record.file_names import PREDICTIONS
+from tlsearch.results.record.predictions import Predictions, load_predictions
 
 
 @pytest.mark.parametrize(("classes", "kind"), [(2, "u1"), (256, "u1"), (257, "u2"), (10**5, "u4")])

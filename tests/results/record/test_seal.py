@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tlsearch.base.errors import RecordError
+from tlsearch.results.record.file_names import SEAL
 from tlsearch.results.record.journal import Journal, read
-from tlsearch.results.record.seal import SEAL, seal
+from tlsearch.results.record.seal import seal
 
 EARLIER = Path(__file__).parents[2] / "earlier_studies" / "finished" / "journal.log"
 

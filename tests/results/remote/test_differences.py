@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsearch.results.record.file_names import JOURNAL
 from tlsearch.results.remote.differences import (
-    JOURNAL,
     NEVER,
     Known,
     ahead,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.base.errors import StorageError
-from tlsearch.results.record.seal import SEAL
+from tlsearch.results.record.file_names import SEAL
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import of_table
 from tlsearch.results.remote.sync import Mirror, local_stamps

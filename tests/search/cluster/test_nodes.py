@@ -137,7 +137,7 @@ class Counting(Searcher):
 
 def limited(room):
     """A limiter that lets as many trials through as `room` says."""
-    return ElasticLimiter(Counting(), lambda: room[0], Ending(None))
+    return ElasticLimiter(Counting(), lambda: room[0], Ending())
 
 
 def proposed(limiter):
@@ -189,15 +189,15 @@ class Unwritable(Counting):
     ],
 )
 def test_a_journal_that_cannot_be_written_ends_the_search_with_its_name(call):
-    ending = Ending(None)
+    ending = Ending()
     ours = ElasticLimiter(Unwritable(), lambda: 2, ending)
     ours.live_trials.add("a")
     assert call(ours) in (None, True)  # a trial is not stopped by what its driver's disk does
-    assert ending.stop_all()
+    assert ending.over
     assert str(ending.error).startswith("journal.log: No space left on device")
 
 
 def test_neither_limit_nor_watch_takes_the_searcher_along_when_ray_saves(nothing):
     watch = Cluster("a").watch(nothing)
-    assert len(pickle.dumps(ElasticLimiter(Counting(), watch.room, Ending(None)))) < 200
+    assert len(pickle.dumps(ElasticLimiter(Counting(), watch.room, Ending()))) < 200
     assert len(pickle.dumps(watch)) < 200

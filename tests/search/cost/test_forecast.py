@@ -157,9 +157,9 @@ def trained(study):
 def searched(config, home, cut_short=False):
     heard = []
     data = prepare(config.data, config.cache_path)
-    ending = SimpleNamespace(cut_short=cut_short, spent_s=100.0)
-    with forecasted(Search(config, home, data, ending, heard.append, slots=2)):
-        ending.spent_s += 12.34
+    ending, budget = SimpleNamespace(cut_short=cut_short), SimpleNamespace(spent_s=100.0)
+    with forecasted(Search(config, home, data, ending, heard.append, slots=2, budget=budget)):
+        budget.spent_s += 12.34
         study = optuna.load_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME)
         for _ in range(3):
             trained(study)

@@ -15,7 +15,8 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.predictions import PREDICTIONS, load_predictions
+from tlsearch.results.record.file_names import PREDICTIONS
+from tlsearch.results.record.predictions import load_predictions
 from tlsearch.search.trial import actor as module
 from tlsearch.search.trial.actor import TrialActor
 from tlsearch.search.trial.workplace import Workplace

@@ -28,6 +28,7 @@ from tlsearch.results.rank.confirmation import (
     winner,
 )
 from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
+from tlsearch.search.ending import Ending
 from tlsearch.search.ongoing import Search
 from tlsearch.search.trial.workplace import workplace
 from tlsearch.search.winner import confirm as confirm_module
@@ -116,7 +117,7 @@ def test_runs_are_counted_as_they_end(refines, tmp_path, monkeypatch):
     study = record(trial(0, 0.9), runs=[Run(0, FIRST, 0.9, 3, 1.0)] if refines else [])
     home = SimpleNamespace(trial=lambda number: tmp_path)
     data = SimpleNamespace(splits={"train": range(80), "validation": [1]})
-    ending = SimpleNamespace(cut_short=False, spent_s=0.0, note_spent=lambda: None)
+    ending = Ending()
     monkeypatch.setattr(Search, "record", lambda search: study)
     monkeypatch.setattr(Search, "note", lambda search, facts: None)
     monkeypatch.setattr(confirm_module, "online_epoch_s", lambda *known: 0.1)
@@ -243,7 +244,7 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search):
 def test_a_winner_is_refined_only_where_the_study_augments(tmp_path):
     study, noted = record(trial(0, 0.9, epochs=4), runs=[Run(0, FIRST, 0.9, 3, 1.0)]), []
     home = SimpleNamespace(trial=lambda number: tmp_path)
-    ending = SimpleNamespace(cut_short=False, spent_s=0.0)
+    ending = Ending()
     data = SimpleNamespace(splits={"train": range(80), "validation": [1]})
     plain = CONFIG.model_copy(update={"cache": tmp_path})
     with pytest.MonkeyPatch.context() as patch:

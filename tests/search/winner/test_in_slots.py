@@ -10,7 +10,9 @@ from ray.tune.search import Searcher
 from tlsearch.base.errors import RecordError
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.confirmation import Run
+from tlsearch.search.budget import Budget
 from tlsearch.search.ending import Ending
+from tlsearch.search.stopper import SearchStopper
 from tlsearch.search.trial.actor import AGAIN, TRAINED
 from tlsearch.search.winner.confirm import Stage
 from tlsearch.search.winner.in_slots import FollowedSearch
@@ -68,7 +70,7 @@ def test_runs_come_after_all_trials_stage_by_stage_and_each_is_kept_once(
             asked.append(stage)
             yield Stage([planned(n) for n in stage], lambda run: kept.append(run.seed))
 
-    search = FollowedSearch(inner, stages, lambda: room, Ending(None))
+    search = FollowedSearch(inner, stages, lambda: room, Ending())
     running, over, number = {}, False, 0
     while running or not over:
         number += 1
@@ -94,7 +96,7 @@ def test_what_stands_against_a_stage_ends_the_search_with_its_words():
         raise RecordError("the weights are others")
         yield
 
-    ending = Ending(None)
+    ending = Ending()
     search = FollowedSearch(Trials(0), stages, lambda: 1, ending)
     assert search.suggest("1") == Searcher.FINISHED
     assert str(ending.error) == "the weights are others"
@@ -110,7 +112,7 @@ def test_a_stage_that_is_cut_short_is_closed():
         finally:
             closed.append("stage")
 
-    search = FollowedSearch(Trials(0), stages, lambda: 1, Ending(None))
+    search = FollowedSearch(Trials(0), stages, lambda: 1, Ending())
     search.suggest("1")
     search.close()
     assert closed == ["stage"]
@@ -128,10 +130,12 @@ def test_a_run_is_the_same_after_its_way_as_text(tmp_path):
 
 def test_all_of_the_budget_is_left_to_what_follows_the_trials():
     clock = SimpleNamespace(now=0.0)
-    ending = Ending(60, lambda: clock.now)
-    ending.end_trials(90)
+    ending, budget = Ending(), Budget(91, confirms=True, clock=lambda: clock.now)
+    stopper = SearchStopper(ending, budget)
     clock.now = 80
-    assert not ending.stop_all()
+    assert budget.used_up
+    budget.end_trials()
+    assert not stopper.stop_all()
     clock.now = 91
-    assert ending.stop_all()
+    assert stopper.stop_all()
     assert not ending.out_of_time  # the trials were not cut

@@ -15,6 +15,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.confirmation import Run, Winner, recorded_digest, winner
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
+from tlsearch.search.ending import Ending
 from tlsearch.search.ongoing import Search
 from tlsearch.search.winner import confirm as confirm_module
 from tlsearch.search.winner.finish import require_kept
@@ -104,7 +105,7 @@ def test_no_run_is_refined_from_other_weights(home, monkeypatch):
     text = "data: {kind: digits}\nspace: {backbone: strokes}\nepochs: 9\nconfirm: 2"
     config = parse(text).model_copy(update={"augment": Augment(flip="horizontal")})
     data = SimpleNamespace(splits={"train": [0], "validation": [0]})
-    ending = SimpleNamespace(cut_short=False, spent_s=0.0)
+    ending = Ending()
     search = Search(config, home, data, ending, print)
     assert confirm_module._refining(search).start == path
     weights(home, 0, run.weights, value=1.0)

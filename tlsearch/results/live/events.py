@@ -9,6 +9,7 @@ from typing import Any
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
 from tlsearch.config.networks.unfreezing import Depth
+from tlsearch.config.spelling import file_name
 from tlsearch.results.record.journal import State
 
 log = logging.getLogger(__name__)
@@ -142,8 +143,8 @@ class FeaturesWidened:
 
     def __str__(self) -> str:
         return (
-            f"{self.backbone}: activations do not fit into {self.asked}: its features are kept as "
-            f"{self.kept}, which takes twice the room"
+            f"{file_name(self.backbone)}: activations do not fit into {self.asked}: its features "
+            f"are kept as {self.kept}, which takes twice the room"
         )
 
 
@@ -297,7 +298,7 @@ Listen = Callable[[Event], object]
 
 def what(config: Mapping[str, Any]) -> str:
     """A configuration in a few words."""
-    return f"{config.get('backbone')} unfrozen {Depth.of(config).label}"
+    return f"{file_name(config.get('backbone'))} unfrozen {Depth.of(config).label}"
 
 
 def plain(event: Event) -> dict[str, Any]:
@@ -307,18 +308,23 @@ def plain(event: Event) -> dict[str, Any]:
     return {"event": words, **dataclasses.asdict(event)}
 
 
-def guarded(*listeners: Listen) -> Listen:
+class Listeners:
     """All listeners as one that never raises: one that fails is warned of once and left out."""
-    heard = list(listeners)
 
-    def tell(event: Event) -> None:
-        for listen in tuple(heard):
+    def __init__(self, *listeners: Listen) -> None:
+        self._all = list(listeners)
+
+    def add(self, listen: Listen) -> None:
+        """Have one more listener hear of later events."""
+        self._all.append(listen)
+
+    def __call__(self, event: Event) -> None:
+        """Tell every listener of an event."""
+        for listen in tuple(self._all):
             try:
                 listen(event)
             except Exception as error:  # a listener is the caller's code: anything can happen
-                heard.remove(listen)
+                self._all.remove(listen)
                 log.warning(
                     "a listener failed and is left out: %s: %s", type(error).__name__, error
                 )
-
-    return tell

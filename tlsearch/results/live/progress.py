@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
@@ -21,11 +21,11 @@ from tlsearch.results.live.events import (
     WorkerLost,
     what,
 )
+from tlsearch.results.live.open_phases import OpenPhases
 from tlsearch.results.live.time_left import TimeLeft
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import TrialRecord
 
-IDLE = "working"  # what is told between phases; it neither begins nor ends
 SILENT_S = 1.1  # with `pulse.BEAT_S` it makes less than 2 s between two lines
 
 
@@ -82,19 +82,19 @@ class Progress:
     decision: str = ""
     forecast: str = ""
     began: float | None = None
-    open: dict[tuple[str, str], tuple[Phase, float]] = field(default_factory=dict)
     time: TimeLeft = field(init=False)
+    _open: OpenPhases = field(init=False)
     _names: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.time = TimeLeft(self.clock)
+        self.time, self._open = TimeLeft(self.clock), OpenPhases(self.clock)
 
     def hear(self, event: Event) -> None:
         """Take up one event."""
         self.time.hear(event)
         match event:
             case Phase():
-                self._follow(event)
+                self._open.follow(event)
             case StudyBegan():
                 self.study, self.ended = event, event.ended
                 self.phase, self.began = "searching", self.clock()
@@ -114,30 +114,15 @@ class Progress:
                 self.decision = str(event)
                 self._forget(event.trial)
             case StudyEnded():
-                self.phase, self.open = str(event), {}
+                self.phase = str(event)
+                self._open.forget()
             case _:
                 self.phase = str(event)
-
-    def _follow(self, phase: Phase) -> None:
-        """Note what is at work; a worker that was lost ends no phase, the command's own end it."""
-        if not phase.subject:
-            self.open.pop((IDLE, ""), None)
-        if phase.state != "ended":
-            self.open[phase.key] = phase, self.clock() - phase.seconds
-        elif phase.subject:
-            self.open.pop(phase.key, None)
-        else:
-            self.open = {key: one for key, one in self.open.items() if not key[1]}
-            self.open.pop(phase.key, None)
 
     @property
     def at_work(self) -> list[str]:
         """A line for each open phase, those of the command itself first; seconds as of now."""
-        order = sorted(self.open.values(), key=lambda one: bool(one[0].subject))
-        return [
-            str(replace(phase, state="going", seconds=self.clock() - began))
-            for phase, began in list(order)
-        ]
+        return [str(phase) for phase in self._open.now()]
 
     def _note(self, event: EpochReported) -> None:
         trial = self.running.setdefault(event.trial, Running(""))
@@ -159,7 +144,7 @@ class Progress:
     def _forget(self, trial: int) -> None:
         """A trial is no longer at work."""
         self.running.pop(trial, None)
-        self.open = {key: one for key, one in self.open.items() if key[1] != of_trial(trial)}
+        self._open.forget(lambda subject: subject == of_trial(trial))
 
     def _ahead(self, event: TrialEnded) -> bool:
         """The record's leader counts unless a trial still at work is better."""

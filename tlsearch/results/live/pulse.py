@@ -4,11 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from tlsearch.base.phases import Phase, heard_by
 from tlsearch.results.live.events import Event, Listen
-from tlsearch.results.live.progress import IDLE
+from tlsearch.results.live.open_phases import IDLE, OpenPhases
 
 BEAT_S = 0.6  # between two events of a phase at most, but for `LOOK_S`
 LOOK_S = 0.2
@@ -24,15 +23,16 @@ class Pulse:
     def __init__(self, listen: Listen, clock: Callable[[], float] = time.monotonic) -> None:
         self._listen, self._clock = listen, clock
         self._lock = threading.RLock()  # a signal's handler tells of it, too
-        self._open: dict[tuple[str, str], tuple[Phase, float]] = {}
+        self._open = OpenPhases(clock)
         self._idle_since = self._told = clock()
 
     def hear(self, event: Event) -> None:
         """Pass an event on."""
         with self._lock:
             if isinstance(event, Phase):
-                event = self._followed(event)
+                event = self._open.follow(event)
                 self._told = self._clock()
+                self._idle_since = self._told if event.state == "ended" else self._idle_since
             self._listen(event)
 
     def beat(self) -> None:
@@ -45,22 +45,8 @@ class Pulse:
 
     def _current(self, now: float) -> Phase:
         """The innermost open phase of the command itself."""
-        own = [one for one in self._open.values() if not one[0].subject]
-        if not own:
-            return Phase(IDLE, "going", seconds=round(now - self._idle_since, 3))
-        phase, began = own[-1]
-        return replace(phase, state="going", seconds=round(now - began, 3))
-
-    def _followed(self, phase: Phase) -> Phase:
-        """Note what a phase's event says; the event as it is passed on."""
-        known, began = self._open.get(phase.key, (phase, self._clock() - phase.seconds))
-        told = replace(phase, done=max(phase.done, known.done))
-        if phase.state == "ended":
-            self._open.pop(phase.key, None)
-            self._idle_since = self._clock()
-        elif phase.state == "began" or phase.key in self._open:
-            self._open[phase.key] = told, began
-        return told
+        own = [one for one in self._open.now() if not one.subject]
+        return own[-1] if own else Phase(IDLE, "going", seconds=round(now - self._idle_since, 3))
 
 
 @contextmanager

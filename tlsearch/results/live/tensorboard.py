@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.results.live.events import EpochReported, Event, StudyBegan, TrialEnded
+from tlsearch.results.record.file_names import trial_name
 
 
 class TensorBoard:
@@ -33,7 +34,7 @@ class TensorBoard:
 
     def _writer(self, trial: int) -> Any:
         if trial not in self._writers:
-            self._writers[trial] = self._new_writer(str(self._folder / f"{trial:05d}"))
+            self._writers[trial] = self._new_writer(str(self._folder / trial_name(trial)))
         return self._writers[trial]
 
 

@@ -12,8 +12,9 @@ from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.mcnemar import paired_p
 from tlsearch.results.rank.standings import KEPT_TRIALS
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import PREDICTIONS
 from tlsearch.results.record.journal import TrialRecord
-from tlsearch.results.record.predictions import PREDICTIONS, Predictions, load_predictions
+from tlsearch.results.record.predictions import Predictions, load_predictions
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.standings import ranked
+from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import EXPORTED, StudyRecord
-from tlsearch.results.record.kept_files import BEST
 
 RUNS = "confirmation"  # the fact that holds the runs
 NOT_REFINED = "not_refined"  # the fact that says why the winner was not refined

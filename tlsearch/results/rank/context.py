@@ -10,6 +10,7 @@ from tlsearch.base.links import read_plain
 from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.against_leader import p_values
 from tlsearch.results.rank.interval import wilson
+from tlsearch.results.record.file_names import MANIFEST
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 
@@ -49,7 +50,7 @@ def ranking_context(
     trial = record.facts.get("test", {}).get("trial")
     if best is None:
         return RankingContext(counted)
-    measured = (None, None) if trial is None else _measured(best / "manifest.json")
+    measured = (None, None) if trial is None else _measured(best / MANIFEST)
     return RankingContext(counted, trial, *measured, metric, best.parent)
 
 

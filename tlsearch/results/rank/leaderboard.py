@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from tlsearch.config.catalog import Direction
 from tlsearch.config.networks.unfreezing import BLOCKS, LAYERS
+from tlsearch.config.space import Space
 from tlsearch.config.spelling import spell, without_folders
+from tlsearch.config.trial_config import SHOWN
 from tlsearch.results.rank.confirmation import Winner, decided
 from tlsearch.results.rank.context import RankingContext, ranking_context
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import LOG, in_trial
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -20,25 +23,8 @@ if TYPE_CHECKING:
 NOTHING = RankingContext()
 SIGNIFICANT = 0.05  # a smaller p-value tells two trials apart
 
-# What a trial's row shows of its configuration.
-CONFIG_COLUMNS = (
-    "backbone",
-    "weights",
-    "unfrozen_layers",
-    "unfrozen_blocks",
-    "train_batch_norm",
-    "pooling",
-    "head_units",
-    "dropout",
-    "head_lr",
-    "fine_tune_lr",
-    "optimizer",
-    "weight_decay",
-    "schedule",
-    "class_weights",
-    "label_smoothing",
-    "batch_size",
-)
+# What a trial's row shows of its configuration: every dimension of a space.
+CONFIG_COLUMNS = tuple(Space.model_fields)
 # Every column of a leaderboard and what it means; `report --columns help` prints it.
 COLUMN_HELP: dict[str, str] = {
     "rank": "place by the metric at each trial's best epoch; equal values by trial number. "
@@ -61,26 +47,7 @@ COLUMN_HELP: dict[str, str] = {
     "best_epoch": "the epoch of that value, the earliest of equals; 0 is after the head's warm-up",
     "epochs": "the last epoch reported",
     "seconds": "time that the trial took, in seconds, waiting for a slot not counted",
-    "backbone": "the pretrained network",
-    "weights": "the pretrained weights that it began with",
-    "unfrozen_layers": "how many of the backbone's last layers were trained, or all; nothing where "
-    "the space counts in blocks",
-    "unfrozen_blocks": "how many of the backbone's last blocks were trained, with everything after "
-    "them, or all; nothing where the space counts in layers",
-    "train_batch_norm": "whether batch normalisation layers were trained with them",
-    "pooling": "how the backbone's last feature map became a vector",
-    "head_units": "widths of the head's dense layers before the last; none: no such layer",
-    "dropout": "share of features dropped in the head while training",
-    "head_lr": "learning rate of the head where the backbone stays frozen",
-    "fine_tune_lr": "learning rate where layers of the backbone are trained too",
-    "optimizer": "the optimizer",
-    "weight_decay": "weight decay of the optimizer",
-    "schedule": "how the learning rate went on",
-    "class_weights": "whether images of rare classes counted more in training",
-    "label_smoothing": "share of each label spread evenly over all classes while training",
-    "batch_size": "images a step",
-    "seed": "what the trial's randomness is drawn from; its own where a configuration is trained "
-    "once more because the space is exhausted",
+    **{name: SHOWN[name].help for name in (*CONFIG_COLUMNS, "seed")},
     "trained_parameters": "numbers that the training changed",
     "trained_share": "share of the network's multiply-adds that lie in what was trained, 0 to 1",
     "latency_ms": "milliseconds for one image, of the exported trial's first file, where measured",
@@ -188,7 +155,7 @@ def _row(
         "latency_ms": context.latency_ms if exported else None,
         "bytes": context.bytes if exported else None,
         "reason": _reason(trial, direction),
-        "log": f"trials/{trial.number:05d}/log",
+        "log": in_trial(trial.number, LOG),
     }
 
 

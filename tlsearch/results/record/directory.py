@@ -17,8 +17,22 @@ from tlsearch.base.leftovers import sweep
 from tlsearch.base.links import inside, refuse_link
 from tlsearch.base.machine import machine
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
-from tlsearch.results.record.kept_files import BEST, RESUME
-from tlsearch.results.record.predictions import PREDICTIONS
+from tlsearch.results.record.file_names import (
+    ABOUT,
+    ARTIFACTS,
+    BEST,
+    BUNDLE,
+    DRIVER_LOCK,
+    JOURNAL,
+    PREDICTIONS,
+    RAY,
+    REPORT,
+    RESUME,
+    TENSORBOARD,
+    TRIAL_LOCK,
+    TRIALS,
+    trial_name,
+)
 from tlsearch.results.record.study_file import read_study_file
 
 if TYPE_CHECKING:
@@ -39,8 +53,8 @@ class StudyDirectory:
     def __init__(self, root: Path, url: str | None = None) -> None:
         self.root = absolute(root)
         self.url = url  # where the study is, if this is a local copy of one in a bucket
-        self.study_file = self.root / "study.yaml"
-        self.journal_file = self.root / "journal.log"
+        self.study_file = self.root / ABOUT
+        self.journal_file = self.root / JOURNAL
         self._about: tuple[Stamp, dict[str, Any]] | None = None
 
     @functools.cached_property
@@ -53,27 +67,32 @@ class StudyDirectory:
     @property
     def trials(self) -> Path:
         """The folders of trials."""
-        return self.folder("trials")
+        return self.folder(TRIALS)
 
     @property
     def artifacts(self) -> Path:
         """Counts and pictures for the page."""
-        return self.folder("artifacts")
+        return self.folder(ARTIFACTS)
 
     @property
     def report(self) -> Path:
         """The report that a search leaves."""
-        return self.folder("report")
+        return self.folder(REPORT)
 
     @property
     def best(self) -> Path:
         """The bundle of the winner."""
-        return self.folder("best")
+        return self.folder(BUNDLE)
+
+    @property
+    def tensorboard(self) -> Path:
+        """Learning curves for TensorBoard."""
+        return self.folder(TENSORBOARD)
 
     @property
     def ray(self) -> Path:
         """What Ray keeps."""
-        return self.folder("ray")
+        return self.folder(RAY)
 
     def folder(self, *names: str) -> Path:
         """A folder of the study; RecordError where it is a link, which might lead out of it."""
@@ -91,10 +110,8 @@ class StudyDirectory:
         return "/".join((self.url, *path.relative_to(self.root).parts))
 
     def trial(self, number: int) -> Path:
-        """The folder of one trial: `log`, `curves.jsonl`, `best.npz`, `resume.npz`, and what the
-        best epoch predicts, `predictions.npz`.
-        """
-        return self.folder("trials", f"{number:05d}")
+        """The folder of one trial."""
+        return self.folder(TRIALS, trial_name(number))
 
     def drop_resume_state(self, number: int) -> None:
         """Delete what a trial that has ended would have gone on from."""
@@ -114,7 +131,7 @@ class StudyDirectory:
     def require(self) -> None:
         """Raise RecordError unless this is a study directory."""
         if not self.study_file.is_file():
-            raise RecordError(f"{self.root}: not a study directory (no study.yaml in it)")
+            raise RecordError(f"{self.root}: not a study directory (no {ABOUT} in it)")
 
     def refuse_existing(self) -> None:
         """Raise ConfigError where a study is already here, with the two ways on."""
@@ -135,7 +152,7 @@ class StudyDirectory:
         """
         self.root.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.folder(".driver.lock"), timeout=0):
+            with FileLock(self.folder(DRIVER_LOCK), timeout=0):
                 yield
         except Timeout:
             raise RecordError(
@@ -151,8 +168,8 @@ class StudyDirectory:
         """
         home = self.trial(number)
         home.mkdir(parents=True, exist_ok=True)
-        refuse_link(home / ".lock")
-        lock = FileLock(home / ".lock", timeout=wait_s, thread_local=False)
+        refuse_link(home / TRIAL_LOCK)
+        lock = FileLock(home / TRIAL_LOCK, timeout=wait_s, thread_local=False)
         try:
             lock.acquire()
         except Timeout:

@@ -11,9 +11,6 @@ from tlsearch.base.files import DAMAGED_ARCHIVE
 from tlsearch.base.links import refuse_link
 from tlsearch.config.catalog import DIGEST_DIGITS
 
-BEST = "best.npz"  # in the trial's folder: the weights of its best epoch
-RESUME = "resume.npz"  # there, while it is unfinished: what it goes on from
-
 
 def require_recorded(path: Path, trial: int, recorded: str | None) -> None:
     """Raise RecordError unless a trial's file, which is there, is the one that was recorded.

@@ -10,8 +10,6 @@ from tlsearch.base.errors import RecordError
 from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
 from tlsearch.results.record.kept_files import require_recorded
 
-PREDICTIONS = "predictions.npz"  # in the trial's folder
-
 
 @dataclass(frozen=True, eq=False)
 class Predictions:

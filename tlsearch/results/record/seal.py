@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import write_json
-
-SEAL = "journal.sha256.json"
+from tlsearch.results.record.file_names import SEAL
 
 
 class Seal(BaseModel):

@@ -9,7 +9,8 @@ from filelock import FileLock
 from tlsearch.base.errors import RecordError
 from tlsearch.config.location import Place, endpoint, is_url
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.remote.differences import ABOUT, JOURNAL, Names, of_table
+from tlsearch.results.record.file_names import ABOUT, FETCH_LOCK, JOURNAL
+from tlsearch.results.remote.differences import Names, of_table
 
 if TYPE_CHECKING:
     from tlsearch.results.remote.sync import Mirror
@@ -49,7 +50,7 @@ def fetched(place: Place, wanted: Names = of_table) -> StudyDirectory:
     bucket = Bucket(str(place))
     home = StudyDirectory(read_copy(bucket.url), bucket.url)
     home.root.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.folder(".fetch.lock")):
+    with FileLock(home.folder(FETCH_LOCK)):
         there = bucket.stamps()
         if ABOUT not in there:
             bucket.require()

@@ -4,15 +4,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tlsearch.results.record.kept_files import RESUME
-from tlsearch.results.record.predictions import PREDICTIONS
-from tlsearch.results.record.seal import SEAL
+from tlsearch.results.record.file_names import (
+    ABOUT,
+    ARTIFACTS,
+    BUNDLE,
+    CURVE,
+    JOURNAL,
+    MANIFEST,
+    PREDICTIONS,
+    RAY,
+    RESUME,
+    SEAL,
+)
 
 Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
 Names = Callable[[str], bool]
 
-ABOUT, JOURNAL = "study.yaml", "journal.log"
-DISPOSABLE = "ray"
 NEVER: Stamp = (-1, -1)  # of no file
 
 
@@ -29,17 +36,19 @@ def travels(name: str) -> bool:
     that leads out of a folder.
     """
     parts = name.split("/")
-    return parts[0] != DISPOSABLE and not any(not part or part[0] == "." for part in parts)
+    return parts[0] != RAY and not any(not part or part[0] == "." for part in parts)
 
 
 def of_table(name: str) -> bool:
     """Whether the ranked table is made from it."""
-    return name in (ABOUT, JOURNAL, SEAL, "best/manifest.json") or name.endswith(f"/{PREDICTIONS}")
+    return name in (ABOUT, JOURNAL, SEAL, f"{BUNDLE}/{MANIFEST}") or name.endswith(
+        f"/{PREDICTIONS}"
+    )
 
 
 def of_page(name: str) -> bool:
     """Whether the HTML page is made from it."""
-    return of_table(name) or name.startswith("artifacts/") or name.endswith("/curves.jsonl")
+    return of_table(name) or name.startswith(f"{ARTIFACTS}/") or name.endswith(f"/{CURVE}")
 
 
 def to_send(local: Mapping[str, Stamp], known: Mapping[str, Known]) -> list[str]:

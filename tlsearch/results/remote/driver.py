@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from tlsearch.base.errors import ConfigError, RecordError, StorageError, TlsearchError
 from tlsearch.config.location import Place, is_url
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import ABOUT, JOURNAL
 from tlsearch.results.remote.copies import work_copy
-from tlsearch.results.remote.differences import ABOUT, JOURNAL, ahead
+from tlsearch.results.remote.differences import ahead
 
 if TYPE_CHECKING:
     from tlsearch.results.remote.lease import Lease

@@ -10,10 +10,9 @@ from typing import Any
 
 from tlsearch.base.files import parse_json, whole_file, write_json
 from tlsearch.base.links import inside, read_plain
-from tlsearch.results.record.seal import SEAL
+from tlsearch.results.record.file_names import JOURNAL, MIRROR, SEAL
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import (
-    JOURNAL,
     NEVER,
     Known,
     Names,
@@ -28,7 +27,6 @@ from tlsearch.results.remote.differences import (
 
 log = logging.getLogger(__name__)
 
-STATE = ".mirror.json"
 THREADS = 4
 
 
@@ -40,7 +38,7 @@ class Mirror:
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
         self.folder, self.bucket = folder, bucket
-        self.known = _read_state(folder / STATE, bucket.url)
+        self.known = _read_state(folder / MIRROR, bucket.url)
 
     def push(self) -> None:
         """Bring the bucket up to date: files first, then the journal and its digest, then what is
@@ -135,7 +133,7 @@ class Mirror:
 
     def _keep_state(self) -> None:
         files = {name: [*one.local, *one.there] for name, one in sorted(self.known.items())}
-        write_json(self.folder / STATE, {"url": self.bucket.url, "files": files})
+        write_json(self.folder / MIRROR, {"url": self.bucket.url, "files": files})
 
 
 def local_stamps(folder: Path) -> dict[str, Stamp]:

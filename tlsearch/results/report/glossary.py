@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tlsearch.config.trial_config import SHOWN
 from tlsearch.results.rank.leaderboard import COLUMN_HELP
 
 METRICS: Mapping[str, str] = {
@@ -35,19 +36,7 @@ CURVE: Mapping[str, str] = {
     "validation_loss": "mean loss on the validation split after this epoch",
     "validation_accuracy": "accuracy on the validation split after this epoch",
     "worker": "node and process that trained the trial",
-    "image_px": "width and height of the pictures as the network sees them",
-    "warm_up_epochs": "epochs that train the head alone before anything is unfrozen",
-    "warm_up_lr": "learning rate of the warm-up",
-    "precision": "what the layers of the backbone compute in; the head always computes in float32",
-    "feature_dtype": "how the cached features of the frozen layers are stored",
-    "seed": "what all randomness of the trial is drawn from",
-    "cut_layers": "of which last layers the activations before are computed once and kept on disk, "
-    "where those are more layers than are trained",
-    "early_stopping": "a trial ends after so many epochs without a better value",
-    "augment": "how pictures are changed at random for training, such as flipped or turned",
-    "views": "how many randomly changed copies of the training pictures the epochs take in turn; 0 "
-    "makes new ones for every epoch",
-    "view_seed": "what the random changes of pictures are drawn from, alike for all trials",
+    **{name: shown.help for name, shown in SHOWN.items() if name not in COLUMN_HELP},
 }
 
 TERMS: Mapping[str, str] = {

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tlsearch.base.links import read_plain
 from tlsearch.results.record.curve import read_curve
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import CURVE, DATA, MANIFEST, TEST, WINNER
 
 log = logging.getLogger(__name__)
 
@@ -113,23 +114,23 @@ class Artifacts:
 
     def data(self) -> DataAudit | None:
         """The counts and sample pictures of the data."""
-        return _read(self.root / "data.json", DataAudit)
+        return _read(self.root / DATA, DataAudit)
 
     def winner(self) -> WinnerOnSplit | None:
         """The best trial's scores and pictures."""
-        return _read(self.root / "winner.json", WinnerOnSplit)
+        return _read(self.root / WINNER, WinnerOnSplit)
 
     def test(self) -> WinnerOnSplit | None:
         """The best trial's scores on the test split."""
-        return _read(self.root / "test.json", WinnerOnSplit)
+        return _read(self.root / TEST, WinnerOnSplit)
 
     def exports(self) -> Exports | None:
         """The exported model's files."""
-        return _read(self.home.best / "manifest.json", Exports)
+        return _read(self.home.best / MANIFEST, Exports)
 
     def curves(self, number: int) -> list[dict[str, Any]]:
         """A trial's learning curve, an epoch a row, without damaged lines."""
-        return read_curve(self.home.trial(number) / "curves.jsonl")
+        return read_curve(self.home.trial(number) / CURVE)
 
     def picture(self, relative: str) -> str | None:
         """A picture under artifacts/ as a data URI; None, with a warning, for anything else."""

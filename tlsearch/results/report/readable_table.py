@@ -4,51 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tlsearch.config.networks.unfreezing import DEPTHS, RATES, Depth
+from tlsearch.config.networks.unfreezing import DEPTHS, Depth
+from tlsearch.config.trial_config import SHOWN
 from tlsearch.results.rank.leaderboard import COLUMNS
 from tlsearch.results.report.selection import Row, Selection
 
 # Shown where a search varies it: what the column is called, and where its value comes from.
 _VARIED = {
-    "backbone": ("backbone",),
-    "weights": ("weights",),
-    "unfrozen": DEPTHS,
-    "batch norm": ("train_batch_norm",),
-    "pooling": ("pooling",),
-    "head": ("head_units",),
-    "dropout": ("dropout",),
-    "lr": RATES,
-    "optimizer": ("optimizer",),
-    "decay": ("weight_decay",),
-    "schedule": ("schedule",),
-    "class weights": ("class_weights",),
-    "smoothing": ("label_smoothing",),
-    "batch": ("batch_size",),
-    "seed": ("seed",),
+    one.label: tuple(name for name, other in SHOWN.items() if other.label == one.label)
+    for one in SHOWN.values()
+    if one.label is not None
 }
+# The priorities of the columns that do not show a configuration; see `Shown`.
+_PRIORITIES = {
+    "bytes": 5,
+    "latency ms": 10,
+    "trained": 15,
+    "share": 25,
+    "seconds": 75,
+    "95 %": 80,
+    "state": 90,
+    "tie": 100,
+} | {one.label: one.priority for one in SHOWN.values() if one.label and one.priority is not None}
 # Where a terminal is too narrow for all: the first to go, then the next.
-LEAST_FIRST = (
-    "bytes",
-    "latency ms",
-    "trained",
-    "batch norm",
-    "share",
-    "seed",
-    "smoothing",
-    "class weights",
-    "schedule",
-    "pooling",
-    "decay",
-    "batch",
-    "optimizer",
-    "weights",
-    "seconds",
-    "95 %",
-    "dropout",
-    "state",
-    "lr",
-    "tie",
-)
+LEAST_FIRST = tuple(sorted(_PRIORITIES, key=_PRIORITIES.__getitem__))
 WINNER = "*"  # behind the winner's rank
 _OPTIONAL = ("95 %", "tie", "trained", "share", "latency ms", "bytes")
 
@@ -116,7 +95,7 @@ def _percent(share: float | None) -> str:
 
 
 def _told(row: Row, name: str) -> Any:
-    return Depth.of(row).label if name == "unfrozen" else _first(row, _VARIED[name])
+    return Depth.of(row).label if _VARIED[name] == DEPTHS else _first(row, _VARIED[name])
 
 
 def _first(row: Row, keys: Sequence[str]) -> Any:

@@ -3,6 +3,7 @@
 from tlsearch.base.files import write_text
 from tlsearch.results.rank.leaderboard import Leaderboard
 from tlsearch.results.record.directory import StudyDirectory
+from tlsearch.results.record.file_names import PAGE
 from tlsearch.results.report.html import render_html
 from tlsearch.results.report.text import TextFormat, render
 
@@ -13,4 +14,4 @@ def write_report(home: StudyDirectory, board: Leaderboard) -> None:
     """Write leaderboard.csv, .json and .md and index.html into the report folder, each whole."""
     for form in MADE_BY_SEARCH:
         write_text(home.report / f"leaderboard.{form}", render(board, form))
-    write_text(home.report / "index.html", render_html(board, home))
+    write_text(home.report / PAGE, render_html(board, home))

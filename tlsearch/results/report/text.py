@@ -14,6 +14,7 @@ from tlsearch.config.device import DeviceProfile
 from tlsearch.config.spelling import spell
 from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, Leaderboard, table
 from tlsearch.results.rank.standings import ranked
+from tlsearch.results.record.file_names import ARTIFACTS, DATA
 from tlsearch.results.record.journal import LEFT_OUT, StudyRecord, TrialRecord, tested
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
 from tlsearch.results.report.readable_table import WINNER, Grid, readable
@@ -99,9 +100,7 @@ def _left_out(about: Mapping[str, Any]) -> list[str]:
     if not lost:
         return []
     more = lost["pictures"] - len(lost["first"])
-    named = "; ".join(lost["first"]) + (
-        f" and {more} more, see artifacts/data.json" if more else ""
-    )
+    named = "; ".join(lost["first"]) + (f" and {more} more, see {ARTIFACTS}/{DATA}" if more else "")
     return [f"unreadable pictures, left out: {lost['pictures']} ({named})"]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import StudyError, last_line
 from tlsearch.base.files import parse_json, write_json
 from tlsearch.base.machine import cpu_name
@@ -145,7 +146,7 @@ def _key(
         space.head_units.values[0], space.optimizer.values[0], config.feature_dtype,
         config.resources.cpus_per_trial, config.augment.model_dump(),
         *filter(None, [config.resources.gpus_per_trial]),
-        cpu_name(), os.cpu_count(), sorted(versions().items()),
+        cpu_name(), granted_cores(), sorted(versions().items()),
     ]  # fmt: skip
     parts += [] if device == CPU_PROFILE else [device.to_json()]
     return f"{backbone} {config.data.image_px} px {digest_of(parts)}"

@@ -1,16 +1,17 @@
 """A search's forecast: made for `tlsearch plan`, told and noted by a run where it costs nothing."""
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Unforeseen
 from tlsearch.results.live.progress import ended as ended_trials
+from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST
 from tlsearch.search.cluster.ray_session import slots
@@ -45,15 +46,15 @@ def forecasted(search: Search) -> Iterator[None]:
     they took. In a study that goes on both are of the trials that it still owes.
     """
     before = search.record().trials
-    epochs, spent_s = _epochs(before), search.ending.spent_s
+    epochs, spent_s = _epochs(before), search.budget.spent_s
     owed = search.config.trials - ended_trials(before)
     expected = _foreseen(search, owed) if owed > 0 else None
     features = search.config.cache_path / FOLDER
     held = _bytes(features, "*.npy")
     yield
-    now_s, trials = search.ending.spent_s, search.record().trials
+    now_s, trials = search.budget.spent_s, search.record().trials
     if expected is not None and not search.ending.cut_short and trials:
-        made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, "best.npz")
+        made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, BEST)
         actual = Forecast(round(now_s - spent_s, 1), _epochs(trials) - epochs, made)
         fact = {"expected": asdict(expected), "actual": asdict(actual), "trials": owed}
         search.note({FORECAST: fact})
@@ -88,14 +89,14 @@ def learning(search: Search) -> Iterator[None]:
 
     One that ended before its last trial, or that trained none, tells nothing.
     """
-    began_s, before = search.ending.spent_s, search.record().facts.get(FORECAST)
+    began_s, before = search.budget.spent_s, search.record().facts.get(FORECAST)
     yield
     fact, ending = search.record().facts.get(FORECAST), search.ending
     if fact is None or fact == before or ending.cut_short or ending.enough or ending.out_of_time:
         return
     made = _planned(search, fact["trials"], AS_PLANNED)
     trials_s = fact["actual"]["seconds"]
-    after_s = ending.spent_s - began_s - trials_s
+    after_s = search.budget.spent_s - began_s - trials_s
     if made is not None and min(trials_s, after_s) > 0:
         ratios = Ratios(trials_s / made.wall_s, after_s / (made.confirm_s + made.export_s))
         keep(search.config.cache_path, search.config, search.slots, ratios)
@@ -116,7 +117,7 @@ def told(made: Plan) -> Forecast:
 def _here() -> dict[str, float]:
     """The processors and GPUs of this machine, named as Ray names them."""
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    return {"CPU": os.cpu_count() or 1, "GPU": gpus}
+    return {"CPU": granted_cores(), "GPU": gpus}
 
 
 def _bytes(folder: Path, pattern: str) -> int:

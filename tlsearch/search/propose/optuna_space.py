@@ -23,7 +23,8 @@ from tlsearch.config.spelling import spell
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
 
-WHOLE = (*DEPTHS, "batch_size")
+_FIELDS = TrialConfig.model_fields
+WHOLE = {*DEPTHS} | {name for name in Space.model_fields if _FIELDS[name].annotation is int}
 
 LEARNED_DRAWS = 10  # TPE may insist on a point; then draws that know nothing have their turn
 UNIFORM_DRAWS = 100

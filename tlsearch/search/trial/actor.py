@@ -24,9 +24,9 @@ from tlsearch.base.phases import heard_by
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.live.progress import of_trial
 from tlsearch.results.record.curve import read_curve
+from tlsearch.results.record.file_names import BEST, CURVE, LOG, PREDICTIONS, RESUME
 from tlsearch.results.record.journal import KEPT
-from tlsearch.results.record.kept_files import BEST, RESUME
-from tlsearch.results.record.predictions import PREDICTIONS, Predictions
+from tlsearch.results.record.predictions import Predictions
 from tlsearch.search.cluster.node_checks import require_here
 from tlsearch.search.cluster.nodes import LOOK_EVERY_S, here_is_leaving
 from tlsearch.search.cluster.trial_transfer import TrialFolder, trial_folder
@@ -122,8 +122,8 @@ class TrialActor(tune.Trainable):
         place, told = self.workplace, None
         try:
             with trial_folder(place.study, self._number, place.handover) as folder:
-                folder.fetch("log")
-                _log_to(folder.path / "log")
+                folder.fetch(LOG)
+                _log_to(folder.path / LOG)
             with heard_by(send):
                 told = self._again(job, place)
         except Exception:
@@ -167,12 +167,12 @@ class TrialActor(tune.Trainable):
         place = self.workplace
         with trial_folder(place.study, self._number, place.handover) as folder:
             self._folder, self.home = folder, folder.path
-            folder.fetch("log")
-            _log_to(self.home / "log")
+            folder.fetch(LOG)
+            _log_to(self.home / LOG)
             sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
             require_here(place.shared_file, place.versions)
             with folder.home.trial_locked(self._number):
-                folder.fetch(RESUME, "curves.jsonl")
+                folder.fetch(RESUME, CURVE)
                 yield from place.train(self.trial, self._resume_state(), self._network)
 
     def _resume_state(self) -> "Checkpoint | None":
@@ -188,19 +188,19 @@ class TrialActor(tune.Trainable):
         if start is not None and start.trial != self.trial:
             start = None
         if start is not None and not {*range(start.epoch + 1)} <= self._known_epochs():
-            sys.stderr.write("curves.jsonl lacks an epoch, or is damaged: starting over\n")
+            sys.stderr.write(f"{CURVE} lacks an epoch, or is damaged: starting over\n")
             start = None
         self._forget_after(-1 if start is None else start.epoch)
         return start
 
     def _known_epochs(self) -> set[int]:
-        return {line["epoch"] for line in read_curve(self.home / "curves.jsonl")}
+        return {line["epoch"] for line in read_curve(self.home / CURVE)}
 
     def _forget_after(self, epoch: int) -> None:
         """Take up curve and best value as they stood at the resumed epoch."""
-        kept = [line for line in read_curve(self.home / "curves.jsonl") if line["epoch"] <= epoch]
+        kept = [line for line in read_curve(self.home / CURVE) if line["epoch"] <= epoch]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_text(self.home / "curves.jsonl", text)
+        write_text(self.home / CURVE, text)
         self._seconds = sum(line["seconds"] for line in kept)
         for line in kept:
             if line["value"] is not None and self._leads(line["epoch"], line["value"]):
@@ -216,7 +216,7 @@ class TrialActor(tune.Trainable):
         self._last = report
         self._seconds += time.monotonic() - self._started
         self._started = time.monotonic()
-        curve = self.home / "curves.jsonl"
+        curve = self.home / CURVE
         with naming(curve), append_only(curve) as file:
             line = json.dumps(_point(report, self.workplace.every_batch)) + "\n"
             file.write(line.encode())

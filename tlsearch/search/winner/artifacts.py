@@ -13,6 +13,7 @@ from tlsearch.base.links import inside
 from tlsearch.bundle.evaluate import measure
 from tlsearch.data.listing import SPLITS
 from tlsearch.data.sources import ImageData
+from tlsearch.results.record.file_names import DATA, TEST, WINNER
 
 THUMBNAIL_PX = 112
 SAMPLES_PER_CLASS = 3
@@ -45,7 +46,7 @@ def write_data(folder: Path, data: ImageData) -> None:
         "moved": {split: dict(of) for split, of in data.moved.items()},
         "unreadable": list(data.unreadable),
     }
-    write_json(folder / "data.json", {**about, "samples": samples})
+    write_json(folder / DATA, {**about, "samples": samples})
 
 
 def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Floats) -> None:
@@ -62,7 +63,7 @@ def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Float
         kind: _described(folder, kind, rows, data, probabilities) for kind, rows in chosen.items()
     }
     write_json(
-        folder / "winner.json",
+        folder / WINNER,
         {
             "trial": trial,
             "split": "validation",
@@ -75,7 +76,7 @@ def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Float
 
 def write_test(folder: Path, trial: int, evaluation: dict[str, Any]) -> None:
     """Write test.json: how the winner did on the test split, without a look at its pictures."""
-    write_json(folder / "test.json", {"trial": trial, "split": "test", "evaluation": evaluation})
+    write_json(folder / TEST, {"trial": trial, "split": "test", "evaluation": evaluation})
 
 
 def _described(

@@ -55,7 +55,7 @@ def stages(search: Search, room: int) -> Generator[Stage, None, None]:
     A stage is asked for once the runs of the one before are kept. Runs that any driver kept before
     are in no stage. Each run is noted as it is kept.
     """
-    wanted = due(search.config, search.record(), search.ending.spent_s, room)
+    wanted = due(search.config, search.record(), search.budget.spent_s, room)
     if wanted:
         search.listen(Confirming(len({job.number for job in wanted}), len(wanted)))
         with phase("confirming", len(wanted), "runs") as counter:
@@ -75,8 +75,7 @@ def confirm(search: Search, place: Workplace, room: int) -> None:
 
 def _keep(search: Search, counter: Counter, run: Run) -> None:
     known = runs_of(search.record().facts)
-    search.note({RUNS: [one.to_json() for one in (*known, run)]})
-    search.ending.note_spent()
+    search.note({RUNS: [one.to_json() for one in (*known, run)], **search.budget.facts})
     search.listen(ConfirmedOnce(run.trial, run.seed, run.value, run.refined))
     counter.advance()
 
@@ -85,14 +84,12 @@ def _trained(
     wanted: Sequence[PlannedRun], search: Search, place: Workplace, room: int
 ) -> Iterator[Run]:
     """Runs as they end; none is waited for once the user stops or the study's time is up."""
-    config, ending = search.config, search.ending
 
-    def stop() -> bool:
-        late = config.time_budget is not None and ending.spent_s >= config.time_budget
-        return late or ending.cut_short
+    def late() -> bool:
+        return search.budget.used_up or search.ending.cut_short
 
     calls = [(job, place) for job in wanted]
-    yield from as_completed(train_handed_over, calls, config.resources, room, stop)
+    yield from as_completed(train_handed_over, calls, search.config.resources, room, late)
 
 
 def _refining(search: Search) -> PlannedRun | None:
@@ -107,7 +104,7 @@ def _refining(search: Search) -> PlannedRun | None:
         return None
     if any(run.refined and run.trial == best.trial for run in runs):
         return None
-    limit_s = min(share_s(record, 1 - FRESH_SHARE), left_s(config, search.ending.spent_s, slots=1))
+    limit_s = min(share_s(record, 1 - FRESH_SHARE), left_s(config, search.budget.spent_s, slots=1))
     train, validation = (len(search.data.splits[split]) for split in ("train", "validation"))
     won = record.trials[best.trial]
     image_s = pass_s(config.cache_path, TrialConfig(**won.config), won.network)

@@ -8,6 +8,7 @@ from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.bundle.evaluate import confusion
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import FileInput, Manifest
+from tlsearch.config.spelling import without_folders
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.export.usage import usage
 
@@ -103,7 +104,8 @@ def _configuration(trial: TrialConfig, refined_from: TrialConfig | None) -> str:
 
 
 def _keys(values: Mapping[str, Any]) -> str:
-    return _table(("key", "value"), [(name, str(value)) for name, value in values.items()])
+    named = without_folders(values)
+    return _table(("key", "value"), [(name, str(value)) for name, value in named.items()])
 
 
 def _use(manifest: Manifest) -> str:

@@ -1,0 +1,47 @@
+"""The time that a study may take, over all its drivers, and the time that it has taken."""
+
+import time
+from collections.abc import Callable
+
+from tlsearch.results.rank.confirmation import search_budget
+from tlsearch.results.record.journal import SPENT
+
+
+class Budget:
+    """The clock of a study: `whole_s` seconds for all of it, None where it has no limit.
+
+    Earlier drivers spent `spent_before_s` of them. While trials run, the limit leaves time for
+    confirming the winner, if the study `confirms` it.
+    """
+
+    def __init__(
+        self,
+        whole_s: float | None = None,
+        spent_before_s: float = 0.0,
+        confirms: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.trials_over = False
+        self._whole_s = whole_s
+        self._trials_s = search_budget(whole_s, spent_before_s, confirms)
+        self._clock, self._began, self._before_s = clock, clock(), spent_before_s
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that the study has taken so far, those of earlier drivers included."""
+        return self._before_s + self._clock() - self._began
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """The seconds spent, as the journal notes them."""
+        return {SPENT: round(self.spent_s, 1)}
+
+    @property
+    def used_up(self) -> bool:
+        """Whether the time for what is going on now, trials or what follows them, is over."""
+        limit_s = self._whole_s if self.trials_over else self._trials_s
+        return limit_s is not None and self.spent_s >= limit_s
+
+    def end_trials(self) -> None:
+        """The trials have ended: what follows may take all the time that is left."""
+        self.trials_over = True
