@@ -52,13 +52,13 @@ class CalibrationRequest:
     device: DeviceProfile = CPU_PROFILE
 
 
-def measure(asked: CalibrationRequest) -> dict[str, Any]:
+def measure(asked: CalibrationRequest) -> dict[str, object]:
     """The paces by backbone, what the process needed to start, and its memory, as plain values."""
     started = time.time() - asked.began
     limit_threads(asked.threads, asked.gpus)
     apply(asked.device)
     paces: dict[str, Pace] = {}
-    alike: dict[tuple[Any, ...], str] = {}
+    alike: dict[tuple[object, ...], str] = {}
     for name in asked.backbones:
         row = row_of(name)
         same = alike.setdefault((row.build, *row.options.items()), name)

@@ -20,6 +20,7 @@ from tlsearch.config.networks.unfreezing import Depth, Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.epoch.executor import Executor, out_of_memory
 from tlsearch.training.epoch.loop import Loop
+from tlsearch.training.epoch.prediction import Array
 from tlsearch.training.frozen.prefix import fetched, frozen_pass
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.runtime import apply, limit_threads
@@ -40,10 +41,10 @@ class ProbeRequest:
     compare: bool
     threads: int
     gpus: float
-    device: Mapping[str, Any]
+    device: Mapping[str, object]
 
 
-def probe(asked: ProbeRequest) -> dict[str, Any]:
+def probe(asked: ProbeRequest) -> dict[str, object]:
     """Rows of a pass by backbone, and the backbones that are faster with XLA, as plain values."""
     device = DeviceProfile.of(asked.device)
     limit_threads(asked.threads, asked.gpus)
@@ -122,13 +123,13 @@ def first_and_steady(run: Callable[[], object], count: int) -> tuple[float, floa
     return max(0.0, times[0] - steady), steady / count
 
 
-def step_of(loop: Loop, rows: Any) -> Callable[[], object]:
+def step_of(loop: Loop, rows: Array) -> Callable[[], object]:
     """One step of training over all of some rows."""
     labels, order = np.zeros(len(rows), np.int32), np.arange(len(rows))
     return lambda: loop.train(rows, labels, order, len(rows), 0)
 
 
-def random_rows(shape: Sequence[int | None], dtype: str) -> Any:
+def random_rows(shape: Sequence[int | None], dtype: str) -> tf.Tensor:
     """Rows of random numbers."""
     numbers = np.random.default_rng(0).integers(0, 256, [x or 1 for x in shape], dtype=np.uint8)
     return numbers if dtype == "uint8" else (numbers / 256).astype(dtype)

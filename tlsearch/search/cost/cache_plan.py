@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,7 @@ class Kept:
         """Whether they are computed once for all trials."""
         return self.choice == "kept"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values, as `tlsearch plan --format json` prints them."""
         plain = asdict(self)
         where = {"unfrozen": self.depth.layers, "asked": self.depth.label, "cut": self.cut_name}

@@ -116,7 +116,7 @@ def _measured(config: SearchConfig, classes: int, device: DeviceProfile) -> dict
     return answered("tlsearch.training.calibrate", asked)
 
 
-def answered(module: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+def answered(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
     """The answer of a process that imports TensorFlow, which this one never does; StudyError where
     it fails.
     """
@@ -152,7 +152,7 @@ def _key(
     return f"{backbone} {config.data.image_px} px {digest_of(parts)}"
 
 
-def digest_of(parts: Sequence[Any]) -> str:
+def digest_of(parts: Sequence[object]) -> str:
     """A short name of plain values."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
@@ -167,7 +167,7 @@ def recall(cache: Path) -> dict[str, Any]:
     return {}
 
 
-def remember(cache: Path, entries: Mapping[str, Any]) -> None:
+def remember(cache: Path, entries: Mapping[str, object]) -> None:
     """Keep entries by their keys, beside those that are there."""
     path = cache / REMEMBERED
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from tlsearch.search.cost.calibration import answered, depths, digest_of, recall
 
 PROBE = "tlsearch.training.probe"
 
-Answer = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+Answer = Callable[[str, Mapping[str, object]], dict[str, Any]]
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def _with(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
 def _in_granted_worker(config: SearchConfig) -> Answer:
     """A process beside a Ray worker that was granted what a trial is."""
 
-    def answer(module: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
         import ray
 
         granted = {

@@ -97,7 +97,7 @@ def _litert(model: Exportable, path: Path) -> None:
 
 
 def _litert_float16(model: Exportable, path: Path) -> None:
-    def halve(converter: Any) -> None:
+    def halve(converter: tf.lite.TFLiteConverter) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
 
@@ -107,7 +107,7 @@ def _litert_float16(model: Exportable, path: Path) -> None:
 def _litert_int8(model: Exportable, path: Path) -> None:
     """Weights and activations as 8-bit integers; takes uint8 pixels, gives float probabilities."""
 
-    def quantise(converter: Any) -> None:
+    def quantise(converter: tf.lite.TFLiteConverter) -> None:
         images = model.calibration.astype(np.float32)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([image[None]] for image in images)
@@ -126,7 +126,7 @@ def _onnx(model: Exportable, path: Path) -> None:
     # tf2onnx takes captured constants, such as the mean of Normalization, for inputs: freeze them.
     frozen = convert_variables_to_constants_v2(_signature(model.square).get_concrete_function())
     serve = tf.function(lambda image: {"probabilities": frozen(image)[0]}, [signature])
-    known: dict[str, Any] = {"Erfc": (_erfc, [])}
+    known: dict[str, object] = {"Erfc": (_erfc, [])}
     graph, _ = tf2onnx.convert.from_function(serve, [signature], custom_op_handlers=known)
     for tensor in (*graph.graph.input, *graph.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
@@ -144,7 +144,9 @@ def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
     graph.make_node("Sub", inputs, outputs=node.output, shapes=shapes, dtypes=dtypes)
 
 
-def _convert(model: Exportable, path: Path, settle: Callable[[Any], None]) -> None:
+def _convert(
+    model: Exportable, path: Path, settle: Callable[[tf.lite.TFLiteConverter], None]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _save_signature(model.square, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -160,17 +162,17 @@ def _save_signature(model: keras.Model, path: Path) -> None:
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.serve})
 
 
-def _signature(model: keras.Model) -> Any:
+def _signature(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     """A function of TensorFlow that takes `image` and gives `probabilities`."""
 
     @tf.function(input_signature=[_image(model)], jit_compile=False)
-    def serve(image: Any) -> dict[str, Any]:
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probabilities": model(image, training=False)}
 
     return serve
 
 
-def _image(model: keras.Model) -> Any:
+def _image(model: keras.Model) -> tf.TensorSpec:
     return tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
 
 

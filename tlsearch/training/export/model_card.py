@@ -1,7 +1,6 @@
 """model_card.md: what a model was made from, how good it is, and what it is not for."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tlsearch.base.array_types import Classes, Floats
 from tlsearch.base.markdown import escape, markdown_table
@@ -103,7 +102,7 @@ def _configuration(trial: TrialConfig, refined_from: TrialConfig | None) -> str:
     )
 
 
-def _keys(values: Mapping[str, Any]) -> str:
+def _keys(values: Mapping[str, object]) -> str:
     named = without_folders(values)
     return _table(("key", "value"), [(name, str(value)) for name, value in named.items()])
 

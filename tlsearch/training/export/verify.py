@@ -5,7 +5,6 @@ import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -95,11 +94,11 @@ class Verification:
         return np.concatenate([np.asarray(self._resize(stack)) for stack in stacks])
 
     @functools.cached_property
-    def _resize(self) -> Any:
+    def _resize(self) -> tf.types.experimental.PolymorphicFunction:
         """What Keras' layer inside the files does, from integers: a photo as floats is large."""
         size = (self._model.trial.image_px,) * 2
 
-        def resize(images: Any) -> Any:
+        def resize(images: tf.Tensor) -> tf.Tensor:
             return tf.cast(tf.image.resize(images, size, "bilinear", antialias=True), tf.float32)
 
         spec = tf.TensorSpec((None, None, None, 3), tf.uint8)

@@ -6,13 +6,13 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 import tensorflow as tf
 from keras.src.backend.common import global_state
-from numpy.typing import NDArray
+from tensorflow import Tensor
 
+from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, Backbone
 from tlsearch.config.device import EXACT, keras_policy
@@ -45,13 +45,13 @@ class LoadedBackbone:
     weights: str
     preprocess: keras.Model
     model: keras.Model
-    pristine: dict[int, NDArray[Any]]
-    settings: tuple[tuple[Any, str, float], ...]
+    pristine: dict[int, AnyArray]
+    settings: tuple[tuple[keras.Layer, str, float], ...]
     digest: str
-    pooled: Any
+    pooled: keras.KerasTensor
     precision: str = EXACT
     _sections: dict[Depth, Sections] = field(default_factory=dict)
-    _lent: list[Any] = field(default_factory=list)
+    _lent: list[keras.Layer] = field(default_factory=list)
 
     def sections(self, depth: Depth) -> Sections:
         """The network cut in two for trials of this depth, built once."""
@@ -59,7 +59,7 @@ class LoadedBackbone:
             self._sections[depth] = cut_in_two(self.model, self.pooled, depth)
         return self._sections[depth]
 
-    def frozen(self, part: keras.Model, inputs: Any) -> Any:
+    def frozen(self, part: keras.Model, inputs: Tensor) -> Tensor:
         """What a part of this network gives with its weights as loaded, never in training mode.
 
         The weights enter the graph as constants, so that TensorFlow folds normalisation into the
@@ -97,7 +97,7 @@ class LoadedBackbone:
             return str(downloads())
         return str(self.row.shipped_path if self.weights == "shipped" else self.weights)
 
-    def lend(self, layers: Iterable[Any]) -> None:
+    def lend(self, layers: Iterable[keras.Layer]) -> None:
         """Let a trial change the variables of these layers, until the next `reset`."""
         self._lent.extend(variable for layer in layers for variable in layer.variables)
 

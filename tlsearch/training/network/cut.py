@@ -1,7 +1,6 @@
 """Where a network can be cut in two: the points at which everything later hangs on one tensor."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
@@ -19,7 +18,7 @@ class Cut:
 
     name: str
     index: int
-    tensor: Any
+    tensor: keras.KerasTensor
     whole: bool
 
 
@@ -61,7 +60,7 @@ class Sections:
     from_images: bool
 
 
-def cut_in_two(model: keras.Model, pooled: Any, depth: Depth) -> Sections:
+def cut_in_two(model: keras.Model, pooled: keras.KerasTensor, depth: Depth) -> Sections:
     """The sections of a trial of this depth; `pooled` is the vector pooled from the model's output.
 
     Building them adds nodes to the shared layers: a backbone keeps those that it has built.
@@ -75,7 +74,7 @@ def cut_in_two(model: keras.Model, pooled: Any, depth: Depth) -> Sections:
     return Sections(cut.name, prefix, suffix, pool, from_images=cut.whole)
 
 
-def trainable_layers(model: keras.Model, depth: Depth) -> list[Any]:
+def trainable_layers(model: keras.Model, depth: Depth) -> list[keras.Layer]:
     """The last N Keras layers of the network, as the field counts them; all of them for "all"."""
     layers = list(model.layers)
     return layers[depth.first_layer(len(layers)) :]

@@ -3,7 +3,6 @@
 import math
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from tlsearch.config.catalog import Backbone
 from tlsearch.config.networks.unfreezing import Depth
@@ -27,7 +26,7 @@ class CutCost:
     multiply_adds: int
     share: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values, as `tlsearch backbones NAME --format json` prints them."""
         plain = asdict(self)
         del plain["name"], plain["depth"]

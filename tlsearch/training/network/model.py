@@ -1,11 +1,10 @@
 """The network of a trial: frozen prefix, trained suffix, head; and which of it moves."""
 
-from typing import Any
-
 import keras
 import numpy as np
-from numpy.typing import NDArray
+from tensorflow import Tensor
 
+from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import RecordError
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
@@ -14,7 +13,7 @@ from tlsearch.training.network.cut import trainable_layers
 from tlsearch.training.network.head import Head
 from tlsearch.training.seeds import derive
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, AnyArray]
 
 # Of BatchNorm that trains: Keras' .99 and .999 leave useless statistics after a short training.
 BATCH_NORM_MOMENTUM = 0.9
@@ -53,7 +52,7 @@ class Network:
         self._unfreeze()
         self.head.begin(trial)
 
-    def logits(self, features: Any, training: bool, seed: Any) -> Any:
+    def logits(self, features: Tensor, training: bool, seed: Tensor) -> Tensor:
         """Features at the cut (images where nothing is frozen) -> logits, (n, classes)."""
         if self.sections.from_images:
             features = self.backbone.preprocess(features)
@@ -72,11 +71,11 @@ class Network:
         return self.backbone.precision == "mixed_float16"
 
     @property
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[keras.Variable]:
         """All variables of backbone and head."""
         return [*self.backbone.model.variables, *self.head.variables]
 
-    def trainable_variables(self) -> list[Any]:
+    def trainable_variables(self) -> list[keras.Variable]:
         """What the trial's own phase trains: the unfrozen layers and the head."""
         unfrozen = [v for layer in self._trained for v in layer.trainable_variables]
         return [*unfrozen, *self.head.trainable_variables()]
@@ -99,7 +98,7 @@ class Network:
         """
         put_back(arrays, self._changing())
 
-    def _changing(self) -> dict[str, Any]:
+    def _changing(self) -> dict[str, keras.Variable]:
         layers = [*self._trained, *self.head.model.layers]
         return {
             f"model/{layer.name}/{place}": variable
@@ -120,11 +119,11 @@ class Network:
             if layer.name not in moving:
                 layer.rate = 0.0
 
-    def _may_train(self, layer: Any) -> bool:
+    def _may_train(self, layer: keras.Layer) -> bool:
         return self._batch_norm or not _is_batch_norm(layer)
 
 
-def put_back(arrays: Arrays, variables: dict[str, Any]) -> None:
+def put_back(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
     """Assign arrays to variables by name; RecordError where one is missing or does not fit."""
     for name, variable in variables.items():
         found = tuple(arrays[name].shape) if name in arrays else "nothing"
@@ -134,10 +133,10 @@ def put_back(arrays: Arrays, variables: dict[str, Any]) -> None:
         variable.assign(arrays[name])
 
 
-def _is_batch_norm(layer: Any) -> bool:
+def _is_batch_norm(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
-def parameter_count(variables: list[Any]) -> int:
+def parameter_count(variables: list[keras.Variable]) -> int:
     """How many numbers these variables hold."""
     return sum(int(np.prod(variable.shape)) for variable in variables)

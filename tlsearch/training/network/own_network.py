@@ -88,7 +88,7 @@ def _digest(model: keras.Model, asked: Intake) -> str:
     return f"{network_digest(model)[:DIGEST_DIGITS]}-{asked.preprocess}".removesuffix("-none")
 
 
-def _loaded(path: Path) -> Any:
+def _loaded(path: Path) -> keras.Model:
     try:
         require_self_contained(path, EXPORT_FORMATS["keras"])
         return keras.models.load_model(path, compile=False, safe_mode=True)
@@ -98,7 +98,7 @@ def _loaded(path: Path) -> Any:
         raise ConfigError([f"cannot be loaded ({first_line(error)})"]) from error
 
 
-def _returned(source: str) -> Any:
+def _returned(source: str) -> keras.Model:
     """What a function returns, called without arguments."""
     module, name = source.split(":")
     try:
@@ -124,7 +124,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def _require_form(model: Any) -> None:
+def _require_form(model: object) -> None:
     """Raise ConfigError unless it is a graph of layers from one picture to maps or a vector."""
     if not isinstance(model, keras.Model):
         raise ConfigError([f"found a {type(model).__name__}, expected a keras.Model"])
@@ -151,7 +151,7 @@ def _require_no_head(model: keras.Model) -> None:
         raise ConfigError([f"ends in a head, {last.name} ({type(last).__name__}): {_EXPECTED}"])
 
 
-def _is_head(layer: Any) -> bool:
+def _is_head(layer: keras.Layer) -> bool:
     if isinstance(layer, keras.layers.Softmax):
         return True
     if not isinstance(layer, keras.layers.Dense | keras.layers.Activation):
@@ -181,7 +181,7 @@ def letters(model: keras.Model) -> str:
     return "".join(kind.upper() if n in cuts else kind for n, kind in enumerate(kinds))
 
 
-def _letter(layer: Any) -> str:
+def _letter(layer: keras.Layer) -> str:
     if isinstance(layer, keras.layers.BatchNormalization):
         return BATCH_NORM
     if isinstance(layer, keras.layers.Dropout):

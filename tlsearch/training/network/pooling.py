@@ -1,16 +1,16 @@
 """How feature maps become the vector that a head takes."""
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
+from keras import KerasTensor
 
 from tlsearch.config.catalog import Backbone
 from tlsearch.config.device import EXACT
 from tlsearch.pace import POOLED
 
 
-def pooled_output(model: keras.Model, row: Backbone, pooling: str) -> Any:
+def pooled_output(model: keras.Model, row: Backbone, pooling: str) -> KerasTensor:
     """The pooled vector behind a network, by a pooling of the catalogue.
 
     ConvNeXt's last normalisation belongs behind the pooling, as where Keras itself pools; Keras'
@@ -25,7 +25,11 @@ def pooled_output(model: keras.Model, row: Backbone, pooling: str) -> Any:
     return pool(norm.input, pooling, norm)
 
 
-def pool(maps: Any, pooling: str, norm: Callable[[Any], Any] = lambda pooled: pooled) -> Any:
+def pool(
+    maps: KerasTensor,
+    pooling: str,
+    norm: Callable[[KerasTensor], KerasTensor] = lambda pooled: pooled,
+) -> KerasTensor:
     """Feature maps (n, height, width, channels) -> float32 vectors, by a pooling of the catalogue,
     each of them through `norm`.
     """
