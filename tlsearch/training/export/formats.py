@@ -97,7 +97,7 @@ def _litert(model: Exportable, path: Path) -> None:
 
 
 def _litert_float16(model: Exportable, path: Path) -> None:
-    def halve(converter: tf.lite.TFLiteConverter) -> None:
+    def halve(converter: "tf.lite.TFLiteConverter") -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
 
@@ -107,7 +107,7 @@ def _litert_float16(model: Exportable, path: Path) -> None:
 def _litert_int8(model: Exportable, path: Path) -> None:
     """Weights and activations as 8-bit integers; takes uint8 pixels, gives float probabilities."""
 
-    def quantise(converter: tf.lite.TFLiteConverter) -> None:
+    def quantise(converter: "tf.lite.TFLiteConverter") -> None:
         images = model.calibration.astype(np.float32)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([image[None]] for image in images)
@@ -145,7 +145,7 @@ def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
 
 
 def _convert(
-    model: Exportable, path: Path, settle: Callable[[tf.lite.TFLiteConverter], None]
+    model: Exportable, path: Path, settle: Callable[["tf.lite.TFLiteConverter"], None]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _save_signature(model.square, Path(folder))
