@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ class ScoreInterval:
     method: str
     rounds: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values, as a test score is noted: `low`, `high`, `interval`, `rounds`."""
         ends = {"low": self.low, "high": self.high, "interval": self.method}
         return ends if self.rounds is None else {**ends, "rounds": self.rounds}

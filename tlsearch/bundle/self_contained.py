@@ -128,7 +128,7 @@ def _is_known(name: object, module: object) -> bool:
     return module in _ANY_CLASS or name in _CLASSES.get(module, ())
 
 
-def _class_configs(config: Any) -> Iterator[dict[str, Any]]:
+def _class_configs(config: Any) -> Iterator[dict[str, object]]:
     """Every part of a configuration that names a class, however deep."""
     if isinstance(config, dict):
         if "class_name" in config:

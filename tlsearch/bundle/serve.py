@@ -170,7 +170,7 @@ async def first_file(headers: Any, body: bytes) -> bytes:
         await form.close()
 
 
-def label(model: OpenModel, body: bytes, top: int, lock: threading.Lock) -> list[dict[str, Any]]:
+def label(model: OpenModel, body: bytes, top: int, lock: threading.Lock) -> list[dict[str, object]]:
     """The most probable classes of one encoded picture; RefusedError where it is none."""
     try:
         with model.reading(io.BytesIO(body)) as pixels, lock:

@@ -122,13 +122,13 @@ class DeviceProfile:
             parts.append(f"{backbone}'s frozen pass by {rows} images")
         return ", ".join(parts)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values, as study.yaml holds them."""
         plain: dict[str, Any] = TypeAdapter(DeviceProfile).dump_python(self, mode="json")
         return plain
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> "DeviceProfile":
+    def of(cls, plain: Mapping[str, object]) -> "DeviceProfile":
         """From plain values; ValueError where they are no profile."""
         try:
             return TypeAdapter(cls).validate_python({**plain})

@@ -110,7 +110,7 @@ class Document:
             self.problems.append(f"{self._line(node)}: {_told(at)}{found}")
             return node.value
 
-    def _mapping(self, loader: _Loader, node: yaml.MappingNode, at: Key) -> dict[str, Any]:
+    def _mapping(self, loader: _Loader, node: yaml.MappingNode, at: Key) -> dict[str, object]:
         """Its own keys, then those of `<<` that it does not have."""
         plain: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -237,7 +237,7 @@ def parse(
 
 
 def from_mapping(
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     source: str = "<values>",
     recorded: bool = False,
     settings: Sequence[str] = (),

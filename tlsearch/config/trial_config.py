@@ -213,7 +213,7 @@ class TrialConfig(Frozen):
         defaults = {name: type(self).model_fields[name].default for name in unused}
         return self.model_copy(update={**defaults, **self._respelled()})
 
-    def _respelled(self) -> dict[str, Any]:
+    def _respelled(self) -> dict[str, object]:
         """What stands for all values that train as this trial's do."""
         acts = SCHEDULE_ACTS.get(self.schedule, 1) <= self.epochs
         found: dict[str, Any] = {
@@ -228,7 +228,7 @@ class TrialConfig(Frozen):
             found["pooling"] = "gap"
         return found if self.frozen else {**found, **self._simplest_depth(row.anatomy)}
 
-    def _simplest_depth(self, anatomy: Anatomy) -> dict[str, Any]:
+    def _simplest_depth(self, anatomy: Anatomy) -> dict[str, object]:
         """The depth that stands for all at which the same layers train behind the same cut."""
         batch_norm = self.train_batch_norm and anatomy.has_batch_norm(self.depth)
         depth, prefix = anatomy.simplest(self.depth, self.prefix_depth, batch_norm)
@@ -244,7 +244,7 @@ class TrialConfig(Frozen):
         plain = json.dumps(self.effective.to_json(), sort_keys=True)
         return hashlib.blake2b(plain.encode()).hexdigest()[:16]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values, as journal and checkpoints hold them; `TrialConfig(**it)` reads them.
 
         The precision is left out where it is float32, as in what earlier versions wrote.

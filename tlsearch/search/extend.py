@@ -85,7 +85,7 @@ def changes(config: SearchConfig, changed: SearchConfig) -> dict[str, dict[str, 
     }
 
 
-def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, Any]:
+def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, object]:
     """What study.yaml tells of an extension: when, after how many trials, which changes."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -152,13 +152,13 @@ def _time(config: SearchConfig, text: str, spent_s: float) -> float:
     return max(config.time_budget or 0.0, spent_s) + more if text.startswith("+") else more
 
 
-def plain(config: SearchConfig) -> dict[str, Any]:
+def plain(config: SearchConfig) -> dict[str, object]:
     """A configuration as the plain values that study.yaml holds."""
     values: dict[str, Any] = yaml_text.plain(dump(config))
     return values
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, object], above: str = "") -> dict[str, object]:
     """Nested keys as dotted ones; a dimension of the space stays whole."""
     found: dict[str, Any] = {}
     for key, value in values.items():

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.schema import SearchConfig
@@ -37,7 +36,7 @@ class Search:
         journal = self.home.journal
         return journal.record() if journal.begun else StudyRecord(self.config.direction, ())
 
-    def note(self, facts: Mapping[str, Any]) -> None:
+    def note(self, facts: Mapping[str, object]) -> None:
         """Add facts of the study as a whole to the journal."""
         self.home.journal.note(facts)
 

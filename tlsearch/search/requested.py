@@ -55,7 +55,7 @@ def validate(space: Space, settings: Sequence[str] = ()) -> SearchConfig:
     return config
 
 
-def _values(space: Space) -> dict[str, Any]:
+def _values(space: Space) -> dict[str, object]:
     if isinstance(space, SearchConfig):
         return plain(space)
     values = _plain(space if isinstance(space, Mapping) else plain(load(space)))
@@ -74,7 +74,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def _data(values: Mapping[str, Any], images: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
+def _data(values: Mapping[str, Any], images: ArrayLike, labels: ArrayLike) -> dict[str, object]:
     """The section `data` for arrays: kept in a file, and in squares that suit their size."""
     given = values.get("data") or {}
     pixels, names = _array("images", images), _array("labels", labels)

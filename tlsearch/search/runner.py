@@ -132,7 +132,7 @@ class ElasticLimiter(ConcurrencyLimiter):
             return super().suggest(trial_id)
         return None
 
-    def take(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+    def take(self, trial_id: str, result: Mapping[str, object]) -> bool:
         """The result of an epoch, for the searcher; whether the trial goes on."""
         with self._ending.on_full_disk():
             return self._trials.take(trial_id, result)
@@ -145,7 +145,7 @@ class ElasticLimiter(ConcurrencyLimiter):
         with self._ending.on_full_disk():
             super().on_trial_complete(trial_id, result, error)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Nothing for Ray to pickle: the journal is the record."""
         return {}
 

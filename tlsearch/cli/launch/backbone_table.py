@@ -1,7 +1,7 @@
 """The table of backbones, and of the cuts of one, for people and for programs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.cli.say import answer, say
@@ -98,7 +98,7 @@ def _cut_cells(cut: "CutCost") -> list[str]:
     ]
 
 
-def _plain(row: Backbone) -> dict[str, Any]:
+def _plain(row: Backbone) -> dict[str, object]:
     return {
         "name": row.name,
         "family": row.family,

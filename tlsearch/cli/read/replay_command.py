@@ -70,7 +70,7 @@ def verdict(done: "Replay") -> str:
     return f"trial {done.trial} {how} {done.tolerance:.4g} in {done.metric}"
 
 
-def as_json(done: "Replay") -> dict[str, Any]:
+def as_json(done: "Replay") -> dict[str, object]:
     """A replay as plain values; a difference that is no number is null."""
     return {
         "trial": done.trial,

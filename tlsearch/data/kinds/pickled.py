@@ -81,7 +81,7 @@ class _Restricted(pickle.Unpickler):
         return lambda *arguments: _KNOWN[module, name](*arguments)
 
 
-def read_pickle(path: Path) -> dict[str, Any]:
+def read_pickle(path: Path) -> dict[str, object]:
     """The mapping that a pickle holds, keys as text; DataError where it is anything else."""
     try:
         with path.open("rb") as file:

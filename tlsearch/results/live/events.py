@@ -114,7 +114,7 @@ class TrialBegan:
     """A trial was proposed; it trains as soon as a slot is free."""
 
     trial: int
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
 
     def __str__(self) -> str:
         return f"trial {self.trial} began: {what(self.config)}"
@@ -176,7 +176,7 @@ class TrialEnded:
     trial: int
     state: State
     reason: str
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     value: float | None
     best_epoch: int | None
     epochs: int

@@ -46,7 +46,7 @@ class Run:
         """The file of its best weights, in the trial's folder."""
         return f"{'refined' if self.refined else 'confirmed'}-{self.seed}.npz"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values, as the journal holds them; `Run(**it)` reads them."""
         return asdict(self)
 
@@ -150,7 +150,7 @@ class Winner:
     trial: int
     weights: str = BEST
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values, as the journal holds them."""
         return asdict(self)
 

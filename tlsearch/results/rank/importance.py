@@ -59,7 +59,7 @@ def parameters(record: StudyRecord) -> dict[str, list[Any]]:
     return _varied([trial.config for trial in ranked(record)])
 
 
-def importance(record: StudyRecord, space: Mapping[str, Any]) -> Importance:
+def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
     """How much each parameter explains over `space`, as study.yaml holds it; a range that it does
     not give is the range of the values tried.
 
@@ -156,7 +156,7 @@ def _scored(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
     return [*sound, *diverged], [*values, *[values[-1]] * len(diverged)]
 
 
-def _varied(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _varied(configs: Sequence[Mapping[str, object]]) -> dict[str, list[Any]]:
     """The columns of configurations that differ where they are used."""
     blocks = all(Depth.of(config).blocks is not None for config in configs)
     rows = [_used(config, blocks) for config in configs]
@@ -164,7 +164,7 @@ def _varied(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
 
 
-def _used(config: Mapping[str, Any], blocks: bool) -> dict[str, Any]:
+def _used(config: Mapping[str, object], blocks: bool) -> dict[str, object]:
     """What a trial uses of its configuration, None for the rest; its depth in blocks or layers."""
     depth = Depth.of(config)
     unused = {*RATES, *DEPTHS} - {depth.rate, DEPTHS[blocks]}
@@ -174,7 +174,7 @@ def _used(config: Mapping[str, Any], blocks: bool) -> dict[str, Any]:
     return {name: None if name in unused else value for name, value in asked.items()}
 
 
-def _design(columns: Mapping[str, Sequence[Any]], space: Mapping[str, Any]) -> Design:
+def _design(columns: Mapping[str, Sequence[Any]], space: Mapping[str, object]) -> Design:
     """The trials in the cube that stands for the space."""
     names = list(columns)
     points = np.column_stack([_places(name, columns[name], space.get(name)) for name in names])

@@ -58,7 +58,7 @@ COLUMN_HELP: dict[str, str] = {
 COLUMNS = tuple(COLUMN_HELP)
 
 
-def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[str, Any]]:
+def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[str, object]]:
     """One plain row a trial, ranked ones first, then the rest by number, rank None."""
     order = ranked(record)
     ranks = {trial.number: place for place, trial in enumerate(order, start=1)}
@@ -92,7 +92,7 @@ class Leaderboard:
         return metric
 
     @property
-    def leader(self) -> Mapping[str, Any] | None:
+    def leader(self) -> Mapping[str, object] | None:
         """The winner's row; before there is a winner the first row; None without a ranked trial."""
         won = [row for row in self.rows if row["winner"]]
         return next(iter(won or [row for row in self.rows if row["rank"] == 1]), None)
@@ -131,7 +131,7 @@ def _row(
     top: float | None,
     won: Winner | None,
     paired: Mapping[int, float],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     epoch, value = trial.best(direction) or (None, None)
     low, high = (None if value is None else context.interval(value)) or (None, None)
     exported, p_value = trial.number == context.exported, paired.get(trial.number)
@@ -167,7 +167,7 @@ def _reason(trial: TrialRecord, direction: Direction) -> str:
     return "; ".join(filter(None, (trial.reason, f"warm-up was better ({before:.4f})")))
 
 
-def configured(config: Mapping[str, Any]) -> dict[str, Any]:
+def configured(config: Mapping[str, Any]) -> dict[str, object]:
     """What was asked for; layers that only follow from blocks were not."""
     asked = without_folders({name: spell(config.get(name)) for name in CONFIG_COLUMNS})
     return asked if asked[BLOCKS] is None else {**asked, LAYERS: None}

@@ -107,7 +107,7 @@ class StudyRecord:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def tested(record: StudyRecord) -> list[dict[str, Any]]:
+def tested(record: StudyRecord) -> list[dict[str, object]]:
     """Every winner that was evaluated on the test split, in order: trial, value, images."""
     last = record.facts.get("test")
     before: list[dict[str, Any]] = record.facts.get("tests", [])

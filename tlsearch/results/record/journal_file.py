@@ -59,7 +59,7 @@ class JournalFile(JournalFileBackend):
         self.line = self._offset = self._trials = 0
         self._studies: list[str] = []
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, object]]:  # type: ignore[override]
         """The entries from a number on; ValueError for a damaged one."""
         if log_number_from != self.line:
             self._begin_again()
@@ -93,7 +93,7 @@ class JournalFile(JournalFileBackend):
             f"of it, or cut it off before this line, which loses the line and the {after} after it"
         )
 
-    def _checked(self, text: bytes) -> dict[str, Any]:
+    def _checked(self, text: bytes) -> dict[str, object]:
         entry: dict[str, Any] = json.loads(text)
         if self._ours:
             return entry

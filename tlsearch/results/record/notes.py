@@ -75,7 +75,7 @@ class _Forecast(_Noted):
     trials: int = 0
 
 
-_NOTES: Mapping[str, Any] = {
+_NOTES: Mapping[str, object] = {
     "outcome": Ended,
     "reason": str,
     "seconds": FiniteFloat,
@@ -90,7 +90,7 @@ _NOTES: Mapping[str, Any] = {
     "replica_of": int,
     "by_prior": bool,
 }
-_FACTS: Mapping[str, Any] = {
+_FACTS: Mapping[str, object] = {
     "spent_s": FiniteFloat,
     "baselines": dict[str, FiniteFloat],
     "test": _Test,

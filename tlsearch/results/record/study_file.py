@@ -60,7 +60,7 @@ class _About(_Known):
     device: dict[str, Any] | None = None
 
 
-def read_study_file(path: Path) -> dict[str, Any]:
+def read_study_file(path: Path) -> dict[str, object]:
     """The content of study.yaml; RecordError, with the line where there is one, where it is
     damaged.
     """

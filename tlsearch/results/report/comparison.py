@@ -39,12 +39,12 @@ def notes(directories: Sequence[Place]) -> list[str]:
     return found
 
 
-def study_rows(directories: Sequence[Place]) -> list[dict[str, Any]]:
+def study_rows(directories: Sequence[Place]) -> list[dict[str, object]]:
     """One plain row a study, in the order given."""
     return [_row(fetched(directory)) for directory in directories]
 
 
-def _row(home: StudyDirectory) -> dict[str, Any]:
+def _row(home: StudyDirectory) -> dict[str, object]:
     board = leaderboard_of(home)
     about, table, leader = board.about, board.rows, board.leader or {}
     test = last_test(board.record, about)

@@ -1,7 +1,6 @@
 """What a search was expected to cost, beside what it did."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from tlsearch.results.record.journal import StudyRecord
 
@@ -30,9 +29,9 @@ def size(count: float) -> str:
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
-def _seconds(told: Mapping[str, Any]) -> str:
+def _seconds(told: Mapping[str, object]) -> str:
     return f"{told['seconds']:.0f}"
 
 
-def _epochs(told: Mapping[str, Any]) -> str:
+def _epochs(told: Mapping[str, object]) -> str:
     return f"{told['epochs']:.0f}"

@@ -59,7 +59,7 @@ def render_html(board: Leaderboard, home: StudyDirectory) -> str:
     )
 
 
-def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, Any]:
+def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, object]:
     """What the trials came to: verdict, headline, table, plots, and each trial's details."""
     record, metric, config = board.record, board.metric, board.about["config"]
     mattered, slices = importance(record, config.get("space", {})), plots.slices(record, metric)
@@ -81,7 +81,7 @@ def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, Any]:
     }
 
 
-def _study(about: Mapping[str, Any]) -> dict[str, Any]:
+def _study(about: Mapping[str, Any]) -> dict[str, object]:
     """What the study was, and the words for it."""
     config = about["config"]
     columns = {**COLUMN_HELP, **glossary.CURVE}
@@ -106,7 +106,7 @@ def _named(record: StudyRecord) -> StudyRecord:
     return replace(record, trials=tuple(trials))
 
 
-def _elsewhere(config: Mapping[str, Any]) -> dict[str, Any]:
+def _elsewhere(config: Mapping[str, Any]) -> dict[str, object]:
     """A configuration as others may read it: files by their names, no folder of this machine."""
     kept = {key: value for key, value in config.items() if key != "cache"}
     if file_name(config.get("storage")) != config.get("storage"):
@@ -190,7 +190,7 @@ def _finite(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def _headline(board: Leaderboard) -> dict[str, Any]:
+def _headline(board: Leaderboard) -> dict[str, object]:
     record, table, best = board.record, board.rows, board.leader
     states = [trial.state for trial in record.trials if trial.state != "waiting"]
     test = last_test(record, board.about)
@@ -216,7 +216,7 @@ def _fixed(name: str, table: Table) -> bool:
     return bool(table) and not _varies(name, table) and table[0][name] is not None
 
 
-def _board(table: Table, metric: str) -> dict[str, Any]:
+def _board(table: Table, metric: str) -> dict[str, object]:
     """The leaderboard's columns, without what never varies, and a row of cells a trial."""
     names = [name for name in (table[0] if table else ()) if _worth_a_column(name, table)]
     columns = [
@@ -290,7 +290,7 @@ def _result(row: Mapping[str, Any], trial: TrialRecord) -> dict[str, str]:
     return {name: _cell(name, known[name]) for name in known if name not in hidden} | worker
 
 
-def _journal_curve(trial: TrialRecord) -> list[dict[str, Any]]:
+def _journal_curve(trial: TrialRecord) -> list[dict[str, object]]:
     return [{"epoch": epoch, "value": trial.values[epoch]} for epoch in sorted(trial.values)]
 
 

@@ -41,7 +41,7 @@ class Selection:
         kept = [row for row in table if self.keep is None or self.keep(row)]
         return kept[: self.top]
 
-    def cut(self, row: Row) -> dict[str, Any]:
+    def cut(self, row: Row) -> dict[str, object]:
         """A row's columns as asked for, all by default."""
         return {name: row[name] for name in self.columns or COLUMNS}
 

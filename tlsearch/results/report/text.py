@@ -131,7 +131,7 @@ def _csv(table: Iterable[Row], columns: Sequence[str]) -> str:
 
 def _document(
     record: StudyRecord, about: Mapping[str, Any], table: Sequence[Row]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "study": {
             "name": about["config"]["name"],

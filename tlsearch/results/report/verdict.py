@@ -66,7 +66,7 @@ def baseline_rows(record: StudyRecord) -> list[tuple[str, float]]:
     return sorted(record.facts.get("baselines", {}).items(), key=lambda item: str(item[0]))
 
 
-def last_test(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, Any] | None:
+def last_test(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, object] | None:
     """The newest test score, its metric by name and, where its images allow, its interval; None
     before there is one.
     """
@@ -74,7 +74,7 @@ def last_test(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, Any] |
     return None if test is None else named_test(test, about)
 
 
-def named_test(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+def named_test(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, object]:
     """A test score with its metric and interval: an earlier journal names neither."""
     found = {"metric": about["config"]["metric"], **test}
     if "low" in found or found["metric"] != "accuracy" or not found.get("images"):

@@ -56,7 +56,7 @@ def by_ray(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]
     return found, {**prepared, **plain}  # its merged commands would be told twice
 
 
-def _without(plain: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
+def _without(plain: dict[str, Any], keys: Iterable[Key]) -> dict[str, object]:
     """A configuration without some of its keys, told already, over which Ray would stop."""
     left = copy.deepcopy(plain)
     for *above, last in keys:
@@ -67,7 +67,7 @@ def _without(plain: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
     return left
 
 
-def _read(file: Path, document: Document) -> dict[str, Any]:
+def _read(file: Path, document: Document) -> dict[str, object]:
     """The file as plain values; ConfigError where it is no YAML of keys and values."""
     try:
         text = read_text(file)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tlsearch.base.yaml_text import plain, read_text
 from tlsearch.config.schema import Resources
@@ -93,7 +92,7 @@ class Watch:
         self._looked = -math.inf
         self._gone: list[float] = []
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Nothing for Ray to pickle: another process has another watch."""
         return {}
 
@@ -133,7 +132,7 @@ def grown(resources: Resources, launched: Path = LAUNCHED) -> int:
     return most(resources, _read(launched.expanduser()))
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> Mapping[str, object]:
     """The launcher's configuration; empty where the cluster was started in another way."""
     try:
         found = plain(read_text(path))

@@ -112,7 +112,7 @@ def _with(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
 def _in_granted_worker(config: SearchConfig) -> Answer:
     """A process beside a Ray worker that was granted what a trial is."""
 
-    def answer(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
+    def answer(module: str, asked: Mapping[str, object]) -> dict[str, object]:
         import ray
 
         granted = {

@@ -40,7 +40,7 @@ class Point:
     the prior proposed it and not the sampler.
     """
 
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     trial: TrialConfig
     replica_of: int | None = None
     by_prior: bool = False
@@ -101,7 +101,7 @@ def place(config: SearchConfig, ask: Ask) -> Point:
     return Point(asked, trial_config(config, chosen))
 
 
-def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig:
+def trial_config(config: SearchConfig, chosen: Mapping[str, object]) -> TrialConfig:
     """A point of the space with all that the study fixes: the whole truth of a trial."""
     trial = TrialConfig(
         **chosen,
@@ -121,7 +121,7 @@ def trial_config(config: SearchConfig, chosen: Mapping[str, Any]) -> TrialConfig
     return trial.sharing(config.space.prefix_depth(trial.depth, trial.backbone))
 
 
-def as_parameters(baseline: Mapping[str, Any], config: SearchConfig) -> dict[str, Any]:
+def as_parameters(baseline: Mapping[str, object], config: SearchConfig) -> dict[str, object]:
     """A baseline as Optuna parameters: choices by their spelling, constants left out."""
     parameters = {}
     for name, value in baseline.items():
@@ -133,7 +133,7 @@ def as_parameters(baseline: Mapping[str, Any], config: SearchConfig) -> dict[str
     return parameters
 
 
-def parameters_of(trial: TrialConfig, space: Space) -> dict[str, Any] | None:
+def parameters_of(trial: TrialConfig, space: Space) -> dict[str, object] | None:
     """A configuration as parameters of a space; None where the space does not hold it."""
     parameters = {}
     for name, dimension in used(space, trial.depth):
@@ -195,7 +195,7 @@ def _asking(
 ) -> Ask:
     """What `Trial.suggest_*` does, without its writing: the values set, else the sampler's."""
     fixed = trial.system_attrs.get("fixed_params", {})
-    relative: Mapping[str, Any] | None = None
+    relative: Mapping[str, object] | None = None
 
     def ask(name: str, found: BaseDistribution) -> Any:
         nonlocal relative

@@ -103,7 +103,7 @@ def _copy(
     )
 
 
-def _attributes(trial: FrozenTrial, space: Space) -> dict[str, Any]:
+def _attributes(trial: FrozenTrial, space: Space) -> dict[str, object]:
     """Optuna's own notes: constraints stay, and what the space still holds of a waiting trial."""
     kept = {k: v for k, v in trial.system_attrs.items() if not k.startswith(_DRAWN)}
     if _FIXED in kept:

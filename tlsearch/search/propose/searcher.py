@@ -225,7 +225,7 @@ class TruthfulSearch(Searcher):
         for name, value in facts.items():
             self.study.set_user_attr(name, value)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Nothing for Ray to pickle either, whatever a listener holds on to."""
         return {}
 
@@ -312,7 +312,7 @@ def _recorded(trial: FrozenTrial) -> TrialConfig | None:
     return None if noted is None else TrialConfig(**json.loads(noted))
 
 
-def noted(result: Mapping[str, Any]) -> dict[str, Any]:
+def noted(result: Mapping[str, Any]) -> dict[str, object]:
     """What of a trial's last result the journal keeps."""
     worker = result.get("worker") or _worker(result)
     return {name: result[name] for name in _NOTED if name in result} | {"worker": worker}

@@ -81,7 +81,7 @@ class TrialActor(tune.Trainable):
         self._begin(new_config)
         return True
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> dict[str, object]:
         """Train one epoch and report it, once the driver has what it left; on a node that is about
         to go, leave it instead.
         """
@@ -93,7 +93,7 @@ class TrialActor(tune.Trainable):
         self._hand_over()
         return result
 
-    def _trained(self) -> dict[str, Any]:
+    def _trained(self) -> dict[str, object]:
         try:
             self._save_resume_state()
             with heard_by(send, of_trial(self._number)):
@@ -114,7 +114,7 @@ class TrialActor(tune.Trainable):
             return self._failed(traceback.format_exc(), where, fatal=False)
         return self._result(report)
 
-    def _trained_again(self, job: str) -> dict[str, Any]:
+    def _trained_again(self, job: str) -> dict[str, object]:
         """Train a whole run. One that fails is told without a word: who asked trains it elsewhere,
         and hears why.
         """
@@ -261,7 +261,7 @@ class TrialActor(tune.Trainable):
             sys.stderr.write("this node is about to go: the trial goes on elsewhere\n")
             ray.actor.exit_actor()
 
-    def _result(self, report: "EpochReport") -> dict[str, Any]:
+    def _result(self, report: "EpochReport") -> dict[str, object]:
         from tlsearch.training.runtime import gpu_names
 
         done = report.diverged or report.last
@@ -285,7 +285,7 @@ class TrialActor(tune.Trainable):
             "done": done,
         }
 
-    def _failed(self, text: str, where: str, fatal: bool) -> dict[str, Any]:
+    def _failed(self, text: str, where: str, fatal: bool) -> dict[str, object]:
         text = without_places(text)
         with contextlib.suppress(OSError):  # the log may lie on the disk that is full
             sys.stderr.write(text + "\n")
@@ -308,7 +308,7 @@ class TrialActor(tune.Trainable):
             self._epochs.close()  # type: ignore[attr-defined]
 
 
-def _point(report: "EpochReport", every_batch: bool) -> dict[str, Any]:
+def _point(report: "EpochReport", every_batch: bool) -> dict[str, object]:
     """A line of the learning curve; what is not a number is null."""
     numbers = {
         "value": report.value,

@@ -1,7 +1,6 @@
 """The images of a search, ready before its first trial; and what forbids the search on them."""
 
 from pathlib import Path
-from typing import Any
 
 from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import ConfigError
@@ -71,7 +70,7 @@ def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
         )
 
 
-def describe(data: ImageData) -> dict[str, Any]:
+def describe(data: ImageData) -> dict[str, object]:
     """What study.yaml says of the data."""
     lost = {"pictures": len(data.unreadable), "first": list(data.unreadable[:NAMED])}
     return {

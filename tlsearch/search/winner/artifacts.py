@@ -81,7 +81,7 @@ def write_test(folder: Path, trial: int, evaluation: dict[str, Any]) -> None:
 
 def _described(
     folder: Path, kind: str, rows: NDArray[np.int64], data: ImageData, probabilities: Floats
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Pictures of some validation images with what they show and what they were called."""
     labels, images = data.split_labels("validation"), data.images("validation")
     found = []

@@ -51,7 +51,7 @@ class Exporter:
         return evaluated, (made.validation, made.manifest.left_out)
 
 
-def score_of(test: Mapping[str, Any]) -> TestScore:
+def score_of(test: Mapping[str, object]) -> TestScore:
     """A test score as the manifest holds it."""
     ends = {name: test.get(name) for name in ("low", "high", "interval")}
     return TestScore(

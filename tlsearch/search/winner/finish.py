@@ -64,14 +64,14 @@ def _note_left_out(search: Search, record: StudyRecord, left_out: dict[str, str]
         search.note({LEFT_OUT: left_out})
 
 
-def _tested_now(home: StudyDirectory, won: Winner, evaluated: dict[str, Any]) -> dict[str, Any]:
+def _tested_now(home: StudyDirectory, won: Winner, evaluated: dict[str, Any]) -> dict[str, object]:
     """What is noted of a winner's first sight of the test split; the whole of it is a file."""
     found = evaluated.pop("evaluation")
     write_test(home.artifacts, won.trial, found)
     return {**won.to_json(), **evaluated, "images": found["images"], "scores": found["scores"]}
 
 
-def _is_of(test: Mapping[str, Any], won: Winner) -> bool:
+def _is_of(test: Mapping[str, object], won: Winner) -> bool:
     return {name: test.get(name) for name in won.to_json()} == won.to_json()
 
 

@@ -105,6 +105,6 @@ class FollowedSearch(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the record."""
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Nothing for Ray to pickle: the journal is the record."""
         return {}
