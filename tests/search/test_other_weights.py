@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.training]
 SPACE = """
 data: {kind: digits, image_px: 32, splits: {train: 100, validation: 60, test: 60}}
 space: {backbone: strokes, unfrozen_layers: [0, 3], head_lr: 1e-2, fine_tune_lr: 1e-3}
-epochs: 4
+epochs: 2
 warm_up_lr: 1e-2
 trials: 2
 confirm: 0
@@ -131,15 +131,3 @@ def test_a_replay_refuses_them(study, tlsearch):
     code, _, said = tlsearch("replay", study, 0)
     assert code == 3
     assert "strokes: its pretrained network is not the one" in said
-
-
-def test_with_the_original_file_everything_goes_on(study, own, tmp_path):
-    shutil.copyfile(BACKBONES["strokes"].shipped_path, own)
-    try:
-        ended = resume(study, trials="+1")
-        assert ended.ended_by is None
-        assert [trial.state in ("finished", "stopped") for trial in ended.record().trials] == [
-            True
-        ] * 3
-    finally:
-        shutil.copyfile(BACKBONES["photos"].shipped_path, own)
