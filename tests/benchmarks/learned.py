@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from recorded import Run, Table
 
-from tlsearch.search.propose.learn_prior import NETWORKS, as_trial, fit, ranks
+from tlsearch.search.propose.learn_prior import CENTRES, NETWORKS, as_trial, fit, ranks
 from tlsearch.search.propose.prior import Floats, Smooth, merit
 
 POWERS = (0.05, 0.1, 0.15, 0.2, 0.3)
@@ -68,7 +68,8 @@ class Learned:
             paces += [_log_pace(run, table.images) for run in runs]
         known, pace = np.array(rows), np.array(paces)
         lasting = np.isfinite(pace)
-        return cls(told, fit(known, np.array(gains)), fit(known[lasting], pace[lasting]))
+        gain = fit(known, np.array(gains), CENTRES if told is plain else None)
+        return cls(told, gain, fit(known[lasting], pace[lasting]))
 
     def gain_and_cost(self, table: Table) -> tuple[Floats, Floats]:
         """Predicted for each run: its gain, and the logarithm of its pace. Both (runs,)"""

@@ -1,8 +1,8 @@
 """The prior: which trials to try first, learned from recorded fine-tuning runs on other data sets.
 
 `learn_prior.py` fits a smooth function to those runs, shipped as `prior.npz`. It predicts the gain
-of a trial: the share of a data set's runs that it beats. The cost of an epoch follows from the
-multiply-adds of what trains. Of `POOL` points drawn uniformly from the space, the one with the
+of a trial: the share of a data set's runs that it beats. The cost of a trial follows from its
+multiply-adds. Of `POOL` points drawn uniformly from the space, the one with the
 largest gain / cost^`COST_POWER` is proposed first.
 
 The function sees a trial as these features:
@@ -41,7 +41,6 @@ FILE = Path(__file__).with_name("prior.npz")
 POOL = 256
 FIRST = 10  # trials that the prior proposes alone
 COST_POWER = 0.2  # what most folds of the recorded runs choose, see `tests/benchmarks/replay.py`
-HEAD_SHARE = 0.02  # cost of an epoch of the head alone, as a share of a pass through the network
 
 Floats = NDArray[np.float64]
 
@@ -148,10 +147,11 @@ def trained_share(trial: TrialConfig) -> float:
 
 
 def log_cost(trial: TrialConfig) -> float:
-    """The logarithm of the multiply-adds that an epoch takes per image, forwards and backwards
-    through what trains: the frozen part is computed once for all trials.
+    """The logarithm of a trial's multiply-adds per image, if nothing stops it: one pass through
+    the frozen part, and in each epoch one forwards and backwards through what trains.
     """
-    return math.log(multiply_adds(trial) * (HEAD_SHARE + 3 * trained_share(trial)))
+    share = trained_share(trial)
+    return math.log(multiply_adds(trial) * (1 - share + 3 * share * trial.epochs))
 
 
 def merit(gain: Floats, log_costs: Floats, power: float = COST_POWER) -> Floats:
