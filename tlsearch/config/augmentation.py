@@ -1,4 +1,4 @@
-"""How training images are varied: each row a range that is drawn from for every image."""
+"""Random changes of training images: each row is a range; every image gets a value from it."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Which images a search is on, and how they are split."""
+"""The images of a search, and their splits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tlsearch.config.spelling import one_of
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data: what lists it, called with the values of `takes`, keys of `data`.
+    """A kind of data: its listing function is called with the values of `takes`, keys of `data`.
 
     The first of `takes` must be given; `needs` says what it is.
     """
@@ -71,7 +71,7 @@ Part = Annotated[float | int | Literal["rest"], BeforeValidator(_part)]
 
 
 class Splits(Frozen):
-    """How large each split is: a share, a number of images, or the rest.
+    """The size of each split: a share, a number of images, or the rest.
 
     Folders that name their splits (`train`, `valid`, `test`) keep them; then only a missing
     validation or test split is cut from train, as these values say.
@@ -118,7 +118,7 @@ LATEST_RULES: Final = 2
 
 
 class Data(Frozen):
-    """Which images, under which class names, and in which splits.
+    """The images of a search, their class names and their splits.
 
     `kind` is a row of SOURCES. `root` is what the paths of a CSV start from, itself from the CSV's
     folder. `classes` maps names or shell-style patterns of classes as found to class names; with
@@ -145,7 +145,7 @@ class Data(Frozen):
     @field_validator("classes", mode="before")
     @classmethod
     def _numbers_name_classes(cls, raw: object) -> object:
-        """`7: 8` is written without quotes by people whose classes are numbers."""
+        """Take numbers as class names: users write `7: 8` without quotes."""
         if not isinstance(raw, Mapping):
             return raw
         whole = {key for key, to in raw.items() if isinstance(to, int) and not isinstance(to, bool)}

@@ -1,4 +1,4 @@
-"""What differs between devices: one value that says how a study computes on its workers' devices.
+"""The differences between devices: one value says how a study computes on its workers' devices.
 
 Nothing else in this package asks whether there is a GPU, but `training/runtime.py`, which applies
 the value.
@@ -84,11 +84,11 @@ class DeviceProfile:
         return backbone in self.jit
 
     def rows_at_once(self, row_bytes: int) -> int:
-        """How many rows of this size evaluation takes at a time."""
+        """The number of rows of this size that evaluation takes at a time."""
         return max(LEAST_ROWS, self.eval_bytes // row_bytes)
 
     def rows_of_pass(self, backbone: str, row_bytes: int) -> int:
-        """How many images of this size a frozen pass of a backbone takes at a time."""
+        """The number of images of this size that a frozen pass of a backbone takes at a time."""
         return dict(self.pass_rows).get(backbone) or self.rows_at_once(row_bytes)
 
     def rows_of_shard(self, backbone: str, row_bytes: int) -> int:
@@ -99,8 +99,8 @@ class DeviceProfile:
         return max(1, min(self.shard_rows, self.block_bytes // row_bytes) // step) * step
 
     def bits(self, backbone: str, precision: str) -> str:
-        """All of the profile that the bits of a backbone's activations depend on, in words: the
-        kind of device, precision, XLA, and how much a step of the pass takes; "" for float32
+        """Everything in the profile that changes the bits of a backbone's activations, in words:
+        the kind of device, precision, XLA, and the images in a step of the pass; "" for float32
         without XLA in the steps of a CPU.
         """
         rows = dict(self.pass_rows).get(backbone)
@@ -129,7 +129,7 @@ class DeviceProfile:
 
     @classmethod
     def of(cls, plain: Mapping[str, object]) -> "DeviceProfile":
-        """From plain values; ValueError where they are no profile."""
+        """Read a profile from plain values; ValueError where they are not one."""
         try:
             return TypeAdapter(cls).validate_python({**plain})
         except ValidationError as error:
@@ -148,7 +148,7 @@ def chosen(
     gpus: Sequence[Gpu] | None,
     share: float = 1.0,
 ) -> DeviceProfile:
-    """The profile of a study as far as nothing needs to be measured: for trials on CPUs, where
+    """The profile of a study without the values that need a measurement: for trials on CPUs, where
     `gpus` is None, or for each on a `share` of one of these. `precision` and `jit` are what the
     user asks for; no GPU is one that nobody could describe.
 
@@ -179,8 +179,8 @@ def _named(precision: str, otherwise: Precision) -> Precision:
 
 
 def doubled(speed: Callable[[int], float | None]) -> int:
-    """How many rows to take at a time: twice as many again and again, until they are hardly faster
-    or memory ends. `speed(rows)` is in rows a second, None where there is no memory for so many.
+    """The number of rows to take at a time: doubled until it is hardly faster or memory runs out.
+    `speed(rows)` is in rows a second, None where there is no memory for so many.
     """
     rows, best = FIRST_ROWS, speed(FIRST_ROWS)
     if best is None:
@@ -194,7 +194,7 @@ def doubled(speed: Callable[[int], float | None]) -> int:
 
 
 def _halved(speed: Callable[[int], float | None]) -> int:
-    """The first of half as many rows again and again that there is memory for."""
+    """The number of rows, halved until there is memory for them."""
     rows = FIRST_ROWS // 2
     while rows > 1 and speed(rows) is None:
         rows //= 2
@@ -202,13 +202,13 @@ def _halved(speed: Callable[[int], float | None]) -> int:
 
 
 def xla_pays(plain_s: float, xla_s: float) -> bool:
-    """Whether what XLA compiled is enough faster than what it did not."""
+    """Whether the graphs that XLA compiled are enough faster than the others."""
     return xla_s * GAIN <= plain_s
 
 
 def rounding_share(precision: str) -> float:
-    """How far a metric may be off, as a share of it, where nothing but rounding differs from how a
-    trial of this precision was trained.
+    """The share by which a metric may be off where only rounding differs from the training of a
+    trial of this precision.
     """
     return MIXED_SHARE if is_mixed(precision) else SHARE
 
@@ -219,5 +219,5 @@ def is_mixed(precision: str) -> bool:
 
 
 def keras_policy(precision: str) -> str:
-    """The Keras dtype policy that a backbone of this precision is built under."""
+    """The Keras dtype policy for building a backbone of this precision."""
     return EXACT if precision == "tf32" else precision

@@ -32,7 +32,7 @@ class Frozen(BaseModel):
 
 
 def is_recorded(info: ValidationInfo) -> bool:
-    """Whether a configuration is checked that a study ran with before."""
+    """Whether the configuration being checked is that of a study which ran before."""
     return bool((info.context or {}).get(RECORDED))
 
 
@@ -63,7 +63,7 @@ class Choices(Frozen, Generic[T]):
 
     @property
     def constant(self) -> bool:
-        """True where there is nothing to choose."""
+        """Whether there is nothing to choose."""
         return len(self.values) == 1
 
     def admits(self, value: object) -> bool:
@@ -123,14 +123,14 @@ class Range(Frozen):
 
 
 def _to_shape(raw: object) -> object:
-    """Give a constant, a list and a mapping the shape of the model that checks it."""
+    """Convert a constant, a list or a mapping to the shape of the model that checks it."""
     if isinstance(raw, Choices | Range | dict):
         return raw
     return {"values": raw if isinstance(raw, list | tuple) else [raw]}
 
 
 def _to_list(raw: object) -> object:
-    """The same for a dimension of names, which has no range."""
+    """Convert a dimension of names, which has no range."""
     if isinstance(raw, dict) and "values" not in raw:
         raise ValueError(f"found {raw!r}, expected a value or a list of values")
     return _to_shape(raw)
@@ -158,7 +158,7 @@ Units = Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValid
 
 
 def whole_or(word: str, least: int) -> BeforeValidator:
-    """A whole number from `least` on, or one word."""
+    """A pydantic validator: a whole number of at least `least`, or one word."""
 
     def check(raw: object) -> object:
         if raw == word or (isinstance(raw, int) and not isinstance(raw, bool) and raw >= least):
@@ -169,7 +169,7 @@ def whole_or(word: str, least: int) -> BeforeValidator:
 
 
 def within(low: float, high: float, whole: bool = False) -> AfterValidator:
-    """Both ends of a range stay between `low` and `high`; `whole` asks for whole numbers."""
+    """A pydantic validator: a range lies within `low` and `high`; `whole` asks for whole numbers."""
 
     def check(dimension: Choices[Any] | Range) -> Choices[Any] | Range:
         if isinstance(dimension, Range):

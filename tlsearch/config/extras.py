@@ -27,7 +27,7 @@ OPENING = {"onnx": ("onnx", "onnxruntime")}
 
 
 def needed(what: str, extra: str, modules: Iterable[str]) -> str:
-    """That something needs packages, and the command that installs them.
+    """The message that a feature needs packages, with the command that installs them.
 
     The packages are named and not tlsearch's extra: that works however tlsearch was installed.
     """
@@ -51,7 +51,7 @@ def require_extra(what: str, extra: str | None, modules: Sequence[str] | None = 
 
 
 def known_formats(formats: Sequence[str], where: str = "formats") -> tuple[str, ...]:
-    """Names of formats, each once, in the order given; ConfigError names what is none."""
+    """Names of formats, each once, in the given order; ConfigError names any that is unknown."""
     asked = (formats,) if isinstance(formats, str) else formats
     unknown = [name for name in asked if name not in EXPORT_FORMATS]
     problems = [f"{where}: unknown {n}, {did_you_mean(n, EXPORT_FORMATS)}" for n in unknown]

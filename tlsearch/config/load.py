@@ -1,4 +1,4 @@
-"""Search space YAML -> SearchConfig, with every mistake of the file named by its line."""
+"""Search space YAML -> SearchConfig; every mistake in the file is reported with its line."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,11 +34,11 @@ _SECTIONS: dict[str, Iterable[str]] = {
 
 
 class _Loader(PlainLoader):
-    """YAML that reads 1e-3 as a number, as people write it."""
+    """A YAML loader that reads 1e-3 as a number."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Safe YAML that quotes the text 1e-3, which `_Loader` would read as a number."""
+    """A YAML dumper that quotes the text 1e-3, which `_Loader` would read as a number."""
 
 
 for _reads_1e3 in (_Loader, _Dumper):
@@ -73,7 +73,7 @@ _EXPECTED = {
 
 
 class Document:
-    """Plain values of a YAML text, and where each was written."""
+    """The plain values of a YAML text, and the line of each."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -82,7 +82,7 @@ class Document:
         self._odd: set[Key] = set()  # values that do not fit their own tags, told already
 
     def read(self, text: str) -> Any:
-        """The document as plain values, None if empty; a text that is not YAML: ConfigError."""
+        """The document as plain values, None if empty; ConfigError where the text is not YAML."""
         try:
             loader, node = composed(text, _Loader)
             return None if node is None else self._plain(loader, node, ())
@@ -111,7 +111,7 @@ class Document:
             return node.value
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, at: Key) -> dict[str, object]:
-        """Its own keys, then those of `<<` that it does not have."""
+        """The mapping's own keys, then the keys of `<<` that it lacks."""
         plain: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag == MERGE:
@@ -129,7 +129,7 @@ class Document:
         return plain
 
     def _take_in(self, loader: _Loader, node: yaml.Node, plain: dict[str, Any], at: Key) -> None:
-        """Add the keys of a merged mapping, or of a list of them, the first of which counts."""
+        """Add the keys of a merged mapping, or of a list of mappings; earlier ones win."""
         merged = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for one in merged:
             if not isinstance(one, yaml.MappingNode):
@@ -190,7 +190,7 @@ class Document:
         return any(at[:depth] in self._odd for depth in range(len(at) + 1))
 
     def locate(self, at: Key) -> str:
-        """Where a value, or the nearest thing around it, was written."""
+        """The line of a value, or of the nearest value that contains it."""
         while at not in self.where and at:
             at = at[:-1]
         return self.where.get(at, f"{self.source}:1")
@@ -289,7 +289,7 @@ def _explain(error: ValidationError, document: Document, plain: Any) -> list[str
 
 
 def _as_written(detail: Any, plain: Any) -> Key:
-    """The keys to a mistake, without the steps of pydantic's own that nobody wrote."""
+    """The keys that lead to a mistake, without the steps that pydantic adds."""
     steps: Key = detail["loc"]
     if steps[:1] == ("space",) and len(steps) > 3 and steps[2] in ("choices", "range"):
         steps = (*steps[:2], *steps[3:])
@@ -318,7 +318,7 @@ def _reason(detail: Any, at: Key) -> str:
 
 
 def _known(detail: Any, at: Key) -> Iterable[str]:
-    """The keys that the mapping around an unknown one may have."""
+    """The valid keys of the mapping that has an unknown one."""
     if at[0] == "scheduler":
         return KINDS[detail["loc"][1]].model_fields
     return _SECTIONS.get(_dotted(at[:-1]), Range.model_fields)

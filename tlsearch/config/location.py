@@ -1,4 +1,4 @@
-"""Where studies lie: a folder of this machine, or the URL of a bucket or a shared folder."""
+"""The places of studies: a folder of this machine, or the URL of a bucket or a shared folder."""
 
 import os
 import re
@@ -38,22 +38,22 @@ EXPECTED = "s3://BUCKET/PATH, gs://BUCKET/PATH or file:///PATH"
 
 
 def is_url(place: Place) -> bool:
-    """Whether it is a URL and not a path."""
+    """Whether a place is a URL and not a path."""
     return isinstance(place, str) and "://" in place
 
 
 def as_place(text: Place) -> Place:
-    """What a user wrote, as a path or a URL without its last slash."""
+    """The user's text as a path, or as a URL without its trailing slash."""
     return str(text).rstrip("/") if is_url(text) else Path(text)
 
 
 def within(folder: Place, name: str) -> Place:
-    """A folder in it."""
+    """A folder within a place."""
     return folder / name if isinstance(folder, Path) else f"{str(folder).rstrip('/')}/{name}"
 
 
 def problem(url: str) -> str | None:
-    """Why no study can lie at a URL; None where one can."""
+    """The reason why a URL cannot hold a study; None where it can."""
     found = f"found {masked(url)}"
     if has_user(url):
         return f"{found}, with credentials in it: {ELSEWHERE}"
@@ -90,7 +90,7 @@ LocalPath = Annotated[Path, AfterValidator(local)]
 
 
 def variables(place: Place) -> dict[str, str]:
-    """The variables that are set and say how a URL's bucket is reached, none for a path.
+    """The environment variables that are set for access to a URL's bucket; none for a path.
 
     ConfigError for credentials in the endpoint.
     """

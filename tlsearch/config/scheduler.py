@@ -1,4 +1,4 @@
-"""What stops trials early: a scheduler by its name, or with settings; and its rungs."""
+"""Schedulers, which stop trials early, by name or with settings; and their rungs."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -62,7 +62,7 @@ _known = one_of(KINDS, "scheduler")
 
 
 def _named(raw: object) -> object:
-    """A name alone as that scheduler with its defaults; settings must say whose they are."""
+    """A name alone means that scheduler with its defaults; settings must name their scheduler."""
     if isinstance(raw, Frozen):
         return raw
     kind = raw.get("kind") if isinstance(raw, dict) else raw
@@ -81,7 +81,7 @@ Scheduler = Annotated[
 
 
 def rungs(first: int, reduction: int, epochs: int) -> tuple[int, ...]:
-    """The rungs' epochs, ascending: first, first * reduction, ..., up to the last epoch.
+    """The epochs of the rungs, ascending: first, first * reduction, ..., up to the last epoch.
 
     A trial shorter than the first rung is compared at its last epoch; 0 epochs have no rung.
     """
@@ -94,7 +94,7 @@ def rungs(first: int, reduction: int, epochs: int) -> tuple[int, ...]:
 
 
 def rungs_of(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
-    """The rungs of a scheduler, all brackets together; none where it compares at every epoch."""
+    """The rungs of all brackets of a scheduler; none where it compares trials at every epoch."""
     if isinstance(scheduler, Asha | Hyperband | Promotion):
         return rungs(scheduler.first_rung, scheduler.reduction, epochs)
     return ()

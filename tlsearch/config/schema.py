@@ -1,4 +1,4 @@
-"""What a user may say: the search space YAML as checked, frozen values."""
+"""The configuration of a search: the YAML file as checked, frozen values."""
 
 import contextlib
 import re
@@ -48,7 +48,7 @@ def _one_at_most(gpus: float, info: ValidationInfo) -> float:
 
 
 class Resources(Frozen):
-    """What one trial gets, and how many run at a time (`auto`: as many as fit)."""
+    """The resources of one trial, and how many trials run at a time (`auto`: as many as fit)."""
 
     cpus_per_trial: Annotated[int, Field(gt=0, le=65536)] = 1
     gpus_per_trial: Annotated[float, Field(ge=0, le=1024), AfterValidator(_one_at_most)] = 0
@@ -56,7 +56,7 @@ class Resources(Frozen):
 
 
 def _seconds(raw: object) -> object:
-    """Read 90, "90s", "20m" or "1.5h" as seconds; what is not text is left for pydantic."""
+    """Read 90, "90s", "20m" or "1.5h" as seconds; pydantic checks values that are not text."""
     if not isinstance(raw, str):
         return raw
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", raw.strip())
@@ -66,12 +66,12 @@ def _seconds(raw: object) -> object:
 
 
 def _switch(raw: object) -> object:
-    """Read what YAML takes for true and false as the words that were written."""
+    """Turn the true and false that YAML reads back into the words on and off."""
     return {True: "on", False: "off"}.get(raw, raw) if isinstance(raw, bool) else raw
 
 
 def _place(raw: object) -> object:
-    """Read a folder or a URL; what is neither text nor path is left for pydantic."""
+    """Read a folder or a URL; pydantic checks values that are neither text nor a path."""
     if not isinstance(raw, str | Path):
         return raw
     wrong = problem(raw) if isinstance(raw, str) and is_url(raw) else None
@@ -107,7 +107,7 @@ Baseline = Annotated[dict[str, Any], BeforeValidator(_plain_baseline)]
 
 
 class SearchConfig(Frozen):
-    """One search, whole: the data, the space, the budget, and where the record goes."""
+    """One search: the data, the space, the budget, and the place of the record."""
 
     name: Annotated[str, AfterValidator(_file_name)] = "study"
     data: Data
@@ -147,7 +147,7 @@ class SearchConfig(Frozen):
 
     @property
     def trial_precision(self) -> Precision:
-        """What trials compute in: float32 until a device was chosen for them."""
+        """The precision that trials compute in: float32 until a device is chosen for them."""
         return EXACT if self.precision == "auto" else self.precision
 
     @property
@@ -198,7 +198,9 @@ def _odd_sizes(config: SearchConfig) -> list[InitErrorDetails]:
 
 
 def outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
-    """What of a baseline the space does not contain; Optuna would drop it without a word."""
+    """The values of a baseline that the space does not contain, with reasons; Optuna would drop
+    them silently.
+    """
     problems = {}
     for key, value in baseline.items():
         if key not in Space.model_fields:
@@ -212,7 +214,7 @@ def outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
 
 
 def _mistake(at: tuple[str | int, ...], why: str) -> InitErrorDetails:
-    """A mistake that two keys make together, located at the one to change."""
+    """A mistake in the combination of two keys, located at the one to change."""
     return InitErrorDetails(
         type=PydanticCustomError("value_error", "{why}", {"why": why}), loc=at, input=None
     )

@@ -1,4 +1,4 @@
-"""The dimensions of a search: what varies from trial to trial."""
+"""The dimensions of a search: the values that vary from trial to trial."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -113,7 +113,7 @@ class Space(Frozen):
 
     @property
     def given(self) -> dict[str, Choices[Any] | Range]:
-        """The dimensions by name, but the one for depth that is not given."""
+        """The dimensions by name, without the depth in the unit that the space does not use."""
         every = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: dimension for name, dimension in every if dimension is not None}
 
@@ -141,16 +141,16 @@ class Space(Frozen):
         return tuple(self.depth(backbone, count) for count in _spread(self.depths))
 
     def prefix_depth(self, depth: Depth, backbone: str) -> Depth:
-        """The one of `prefix_depths` that a trial of this depth uses."""
+        """The depth among `prefix_depths` whose prefix a trial of this depth uses."""
         if depth.frozen:
             return depth
         shared = (one for one in self.prefix_depths(backbone) if one.layers != "all")
         return next((one for one in shared if not one < depth), depth)
 
     def trained(self, chosen: Mapping[str, Any]) -> dict[str, int]:
-        """What to change in a proposal that trains none of the layers that it unfreezes: in a range
-        it takes the next value at which something trains, since the last layers of a network hold
-        no weights.
+        """The changes to a proposal that would train none of the layers that it unfreezes: a range
+        gives the next value at which a layer trains, since the last layers of a network hold no
+        weights.
         """
         layers, proposed = self.unfrozen_layers, chosen.get(LAYERS, 0)
         if proposed == 0 or not isinstance(layers, Range):
@@ -189,8 +189,8 @@ class Space(Frozen):
                 yield (LAYERS, *at), f"found {found}, but {why}: {hint}"
 
     def _needed(self) -> Iterator[Written]:
-        """The numbers of layers of which one must train, and where they are written: of a range
-        from 0 its last value, since `trained` reads the others upwards.
+        """The numbers of layers of which at least one must train, and where they are written: for a
+        range from 0 its last value, since `trained` raises the others.
         """
         layers = self.unfrozen_layers
         if isinstance(layers, Range) and layers.low == 0:
@@ -199,12 +199,12 @@ class Space(Frozen):
             yield from _numbers(layers)
 
     def _least(self, backbone: str) -> int:
-        """How many layers train something in every trial of a backbone."""
+        """The fewest layers that train something in every trial of a backbone."""
         return row_of(backbone).anatomy.least(all(self.train_batch_norm.values))
 
 
 def _spread(depth: Choices[Unfrozen] | Range) -> tuple[Unfrozen, ...]:
-    """All choices, fewest first; of a range `CUTS_OF_A_RANGE` values at most."""
+    """All choices, fewest first; for a range at most `CUTS_OF_A_RANGE` values."""
     if isinstance(depth, Choices):
         whole = sorted(value for value in depth.values if value != "all")
         return (*whole, "all") if "all" in depth.values else tuple(whole)
@@ -214,7 +214,7 @@ def _spread(depth: Choices[Unfrozen] | Range) -> tuple[Unfrozen, ...]:
 
 
 def _numbers(depth: Choices[Unfrozen] | Range) -> Iterator[Written]:
-    """The numbers of a dimension, and where each is written."""
+    """The numbers of a dimension, and the place of each within it."""
     if isinstance(depth, Range):
         yield ("low",), int(depth.low)
         yield ("high",), int(depth.high)

@@ -1,4 +1,4 @@
-"""Names of values: how they are spelled, and the nearest right one to answer a wrong one with."""
+"""The spelling of values and names, and the nearest known name for an unknown one."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -24,18 +24,18 @@ class one_of:  # noqa: N801 - reads as a function where it is used
     noun: str
 
     def __call__(self, raw: Value) -> Value:
-        """The value itself; ValueError where it is text that is not known."""
+        """The value itself; ValueError where it is an unknown name."""
         if isinstance(raw, str) and raw not in self.known:
             raise ValueError(self.why(raw))
         return raw
 
     def why(self, found: str) -> str:
-        """Why `found` is refused, with the nearest name that would not be."""
+        """The reason why `found` is refused, with the nearest known name."""
         return f"unknown {self.noun} '{found}', {did_you_mean(found, self.known)}"
 
 
 def file_name(place: Value) -> Value | str:
-    """The last part of an absolute path, for what leaves this machine; anything else as it is."""
+    """The last part of an absolute path, for texts that leave this machine; other values as is."""
     if isinstance(place, str) and PurePath(place).is_absolute():
         return PurePath(place).name
     return place
@@ -52,7 +52,7 @@ def without_folders(configuration: Mapping[str, object]) -> dict[str, object]:
 
 
 def spell(value: Value) -> Value | str:
-    """Dense widths as text, 256-128 or none, as records and tables hold them; else the value."""
+    """Dense widths as records and tables hold them, 256-128 or none; other values unchanged."""
     if isinstance(value, list | tuple):
         return "-".join(str(width) for width in value) or "none"
     return value

@@ -1,4 +1,4 @@
-"""The whole truth of one trial: everything that training depends on besides the images."""
+"""The configuration of one trial: everything that training depends on besides the images."""
 
 import hashlib
 import json
@@ -16,16 +16,16 @@ from tlsearch.config.networks.unfreezing import RATES, Depth, Unfrozen
 
 
 class TrialConfig(Frozen):
-    """One configuration to train; hashable; training is equal where `effective` is.
+    """One configuration to train; hashable; two trials train the same where `effective` is equal.
 
-    `views` is how many augmented views of the training images its epochs take in turn; 0 makes a
-    new one for every epoch. They follow from `view_seed`, the study's, so that trials with other
-    seeds share them. Without augmentation there is one view, the images themselves.
+    `views` is the number of augmented views of the training images that the epochs take in turn; 0
+    makes a new one for every epoch. Views follow from `view_seed`, the study's, so that trials with
+    other seeds share them. Without augmentation there is one view, the images themselves.
     `early_stopping` ends a trial after so many epochs without a better value.
-    `unfrozen_blocks` is the request where it was in blocks: `unfrozen_layers`, what trains, follows
-    from it where it is not given.
+    `unfrozen_blocks` is the request where it was made in blocks; `unfrozen_layers`, the layers that
+    train, follows from it where it is not given. `depth` holds both.
     `cut_layers`, where given, is at least `unfrozen_layers`: the frozen prefix ends as if so many
-    layers were unfrozen, at a cut that it shares with other trials.
+    layers were unfrozen, at a cut that other trials share; see `prefix_depth`.
     """
 
     backbone: Annotated[str, Shown("the pretrained network", "backbone")]
@@ -184,7 +184,7 @@ class TrialConfig(Frozen):
         return epoch >= self.depth.first_ranked_epoch
 
     def view(self, epoch: int) -> int | None:
-        """Which augmented view an epoch trains on; None where it is the images themselves."""
+        """The augmented view that an epoch trains on; None for the images themselves."""
         if self.augment.nothing:
             return None
         return epoch % self.views if self.views else epoch
@@ -199,8 +199,8 @@ class TrialConfig(Frozen):
 
     @property
     def effective(self) -> "TrialConfig":
-        """The same training with what it does not use at its default, and with one spelling where
-        there are several: equal ones train alike, to the last bit.
+        """The same training, with unused fields at their defaults and one spelling where there are
+        several: two trials with the same result train identically, to the last bit.
         """
         unused = [name for name in RATES if name != self.depth.rate]
         unused.append("unfrozen_blocks")  # `unfrozen_layers` says it
@@ -214,7 +214,7 @@ class TrialConfig(Frozen):
         return self.model_copy(update={**defaults, **self._respelled()})
 
     def _respelled(self) -> dict[str, object]:
-        """What stands for all values that train as this trial's do."""
+        """One value for each field that has several values which train the same."""
         acts = SCHEDULE_ACTS.get(self.schedule, 1) <= self.epochs
         found: dict[str, Any] = {
             "optimizer": SAME_OPTIMIZER.get(self.optimizer, self.optimizer),
@@ -229,7 +229,7 @@ class TrialConfig(Frozen):
         return found if self.frozen else {**found, **self._simplest_depth(row.anatomy)}
 
     def _simplest_depth(self, anatomy: Anatomy) -> dict[str, object]:
-        """The depth that stands for all at which the same layers train behind the same cut."""
+        """One depth for all depths that train the same layers behind the same cut."""
         batch_norm = self.train_batch_norm and anatomy.has_batch_norm(self.depth)
         depth, prefix = anatomy.simplest(self.depth, self.prefix_depth, batch_norm)
         return {

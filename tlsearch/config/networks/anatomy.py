@@ -32,7 +32,7 @@ class Anatomy:
 
     @cached_property
     def block_layers(self) -> tuple[int, ...]:
-        """How many last layers the last 0, 1, 2, ... blocks take, with everything after them."""
+        """The numbers of layers in the last 0, 1, 2, ... blocks, with everything after them."""
         counts = [0]
         for word in reversed(self._blocks[1:]):
             counts.append(counts[-1] + len(word))
@@ -40,12 +40,12 @@ class Anatomy:
 
     @property
     def layers(self) -> int:
-        """How many layers there are, the input among them."""
+        """The number of layers, including the input."""
         return len(self.letters)
 
     @property
     def blocks(self) -> int:
-        """How many blocks there are."""
+        """The number of blocks."""
         return len(self.block_layers) - 1
 
     def depth(self, blocks: Unfrozen) -> Depth:
@@ -53,7 +53,7 @@ class Anatomy:
         return Depth("all" if blocks == "all" else self.block_layers[blocks], blocks)
 
     def least(self, batch_norm: bool = False) -> int:
-        """The smallest number of last layers of which one trains."""
+        """The smallest number of last layers that include one which can train."""
         return self.layers - max(map(self.letters.lower().rfind, _trainable(batch_norm)))
 
     def has_batch_norm(self, depth: Depth) -> bool:
@@ -63,10 +63,10 @@ class Anatomy:
     def simplest(
         self, depth: Depth, prefix: Depth, batch_norm: bool = False
     ) -> tuple[Depth, Depth]:
-        """The depth, and the depth of the prefix, that stand for all that train the same: the same
-        layers train, the same dropouts are active, the cut is the same.
+        """One depth, and one depth of the prefix, for all that train the same: the same layers
+        train, the same dropouts are active, the cut is the same.
 
-        One layer less than all is not taken for all: Keras adds a layer behind the input to some
+        One layer less than all does not count as all: Keras adds a layer behind the input to some
         networks with ImageNet weights.
         """
         active = _trainable(batch_norm) + DROPOUT

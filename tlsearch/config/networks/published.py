@@ -1,11 +1,11 @@
-"""How well pretrained backbones classify ImageNet, as others published it."""
+"""The published accuracy of pretrained backbones on ImageNet."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Published:
-    """The top-1 accuracy on ImageNet's validation images in percent, and who says so."""
+    """The top-1 accuracy on ImageNet's validation images in percent, and its source."""
 
     top1: float
     source: str
