@@ -169,7 +169,7 @@ def whole_or(word: str, least: int) -> BeforeValidator:
 
 
 def within(low: float, high: float, whole: bool = False) -> AfterValidator:
-    """A pydantic validator: a range lies within `low` and `high`; `whole` asks for whole numbers."""
+    """A pydantic validator: a range lies within `low` and `high`; `whole` wants whole numbers."""
 
     def check(dimension: Choices[Any] | Range) -> Choices[Any] | Range:
         if isinstance(dimension, Range):

@@ -141,9 +141,8 @@ def multiply_adds(trial: TrialConfig) -> float:
 
 def trained_share(trial: TrialConfig) -> float:
     """The share of the backbone's layers that trains, from 0 to 1."""
-    if trial.unfrozen_layers == "all":
-        return 1.0
-    return min(1.0, trial.unfrozen_layers / row_of(trial.backbone).layers)
+    layers = row_of(trial.backbone).layers
+    return (layers - trial.depth.first_layer(layers)) / layers
 
 
 def log_cost(trial: TrialConfig) -> float:
