@@ -51,8 +51,8 @@ class TrialConfig(Frozen):
     cut_layers: Annotated[
         Unfrozen | None,
         Shown(
-            "of which last layers the activations before are computed once and kept on disk, where "
-            "those are more layers than are trained"
+            "the number of last layers behind the cached features, where that is more than the "
+            "layers that are trained"
         ),
     ] = None
     train_batch_norm: Annotated[
@@ -84,9 +84,9 @@ class TrialConfig(Frozen):
     weight_decay: Annotated[float, Shown("weight decay of the optimizer", "decay", priority=55)] = (
         0.0
     )
-    schedule: Annotated[str, Shown("how the learning rate went on", "schedule", priority=45)] = (
-        "constant"
-    )
+    schedule: Annotated[
+        str, Shown("how the learning rate changed over the epochs", "schedule", priority=45)
+    ] = "constant"
     class_weights: Annotated[
         str,
         Shown(
@@ -101,7 +101,7 @@ class TrialConfig(Frozen):
             priority=35,
         ),
     ] = 0.0
-    batch_size: Annotated[int, Shown("images a step", "batch", priority=60)] = 32
+    batch_size: Annotated[int, Shown("images per step", "batch", priority=60)] = 32
     image_px: Annotated[int, Shown("width and height of the pictures as the network sees them")] = (
         224
     )

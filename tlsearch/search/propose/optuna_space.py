@@ -24,6 +24,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
 
 _FIELDS = TrialConfig.model_fields
+# The dimensions whose ranges hold whole numbers.
 WHOLE = {*DEPTHS} | {name for name in Space.model_fields if _FIELDS[name].annotation is int}
 
 LEARNED_DRAWS = 10  # TPE may insist on a point; then draws that know nothing have their turn
