@@ -18,11 +18,13 @@ from tlsearch.results.record.journal import STUDY_NAME, open_storage, read
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
 from tlsearch.search.cost import calibration
 from tlsearch.search.cost.calibration import REMEMBERED, calibrated, remembered
-from tlsearch.search.cost.forecast import forecast, forecasted
+from tlsearch.search.cost.forecast import forecast, forecasted, learning
+from tlsearch.search.cost.learned import past_searches
 from tlsearch.search.cost.survey import of_read, survey
 from tlsearch.search.ongoing import Search
 
 CLASSES = 10
+AFTER_S = 30.0
 
 
 @pytest.fixture
@@ -138,9 +140,9 @@ def test_what_would_stop_a_run_stops_its_plan(config, answers, tmp_path):
     assert answers == []
 
 
-def begun(tmp_path):
+def begun(tmp_path, name="study"):
     """A study of which an earlier run trained one trial."""
-    home = StudyDirectory(tmp_path / "study")
+    home = StudyDirectory(tmp_path / name)
     home.root.mkdir()
     trained(optuna.create_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME))
     return home
@@ -154,20 +156,25 @@ def trained(study):
     study.tell(trial, 0.5)
 
 
-def searched(config, home, cut_short=False):
+def searched(config, home, cut_short=False, enough=None):
     heard = []
     data = prepare(config.data, config.cache_path)
-    ending, budget = SimpleNamespace(cut_short=cut_short), SimpleNamespace(spent_s=100.0)
-    with forecasted(Search(config, home, data, ending, heard.append, slots=2, budget=budget)):
-        budget.spent_s += 12.34
-        study = optuna.load_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME)
-        for _ in range(3):
-            trained(study)
-        features = config.cache_path / "features"
-        features.mkdir(parents=True, exist_ok=True)
-        (features / "a.npy").write_bytes(bytes(300))
-        home.trial(0).mkdir(parents=True)
-        (home.trial(0) / "best.npz").write_bytes(bytes(50))
+    ending = SimpleNamespace(cut_short=cut_short, enough=enough, out_of_time=False)
+    budget = SimpleNamespace(spent_s=100.0)
+    search = Search(config, home, data, ending, heard.append, slots=2, budget=budget)
+    with learning(search):
+        with forecasted(search):
+            budget.spent_s += 12.34
+            storage = open_storage(home.journal_file)
+            study = optuna.load_study(storage=storage, study_name=STUDY_NAME)
+            for _ in range(3):
+                trained(study)
+            features = config.cache_path / "features"
+            features.mkdir(parents=True, exist_ok=True)
+            (features / "a.npy").write_bytes(bytes(300))
+            home.trial(0).mkdir(parents=True)
+            (home.trial(0) / "best.npz").write_bytes(bytes(50))
+        budget.spent_s += AFTER_S  # confirmed and exported
     return heard
 
 
@@ -197,3 +204,22 @@ def test_a_search_cut_short_is_not_compared(config, answers, tmp_path):
     home = begun(tmp_path)
     searched(config(), home, cut_short=True)
     assert FORECAST not in read(home.journal_file).facts
+
+
+def test_what_a_search_took_is_expected_of_the_next_one_of_its_kind(config, answers, tmp_path):
+    calibrated(config(), CLASSES)
+    planned, nearer = (searched(config(), begun(tmp_path, name))[0] for name in ("one", "two"))
+    for before, after, took in (
+        (planned.seconds, nearer.seconds, 12.3),
+        (planned.confirm_s + planned.export_s, nearer.confirm_s + nearer.export_s, AFTER_S),
+    ):
+        assert after == pytest.approx(before * (took / before) ** (8 / 9), rel=0.05)
+
+
+@pytest.mark.parametrize("ended", [{"cut_short": True}, {"enough": "trial 1 is perfect"}])
+def test_a_search_that_did_not_train_all_its_trials_teaches_nothing(
+    config, answers, tmp_path, ended
+):
+    calibrated(config(), CLASSES)
+    searched(config(), begun(tmp_path), **ended)
+    assert past_searches(config().cache_path, slots=2) == ()
