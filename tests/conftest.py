@@ -21,7 +21,8 @@ from PIL import Image
 
 from tlsearch.base.gpus import memory_mib
 
-hypothesis.settings.register_profile("patient", deadline=None)  # no test fails on a time
+# No test fails on a time; a law that needs more examples than these says so.
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("patient")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell
