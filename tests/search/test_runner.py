@@ -42,7 +42,8 @@ def asked(tmp_path, monkeypatch):
     home.root.mkdir()
     node = Node("here", "here", {"CPU": 3})
     monkeypatch.setattr(runner, "Watch", lambda resources: Watch(resources, lambda: [node]))
-    search = Search(parse(SPACE), home, None, Ending(), lambda event: None)
+    data = SimpleNamespace(splits={"train": range(60)}, classes=("cat", "dog"))
+    search = Search(parse(SPACE), home, data, Ending(), lambda event: None)
     runner.run_trials(search, lambda *ended: None)
     return SimpleNamespace(**seen)
 
