@@ -21,7 +21,8 @@ from machine import about
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.schema import Resources
 from tlsearch.features import Activation, FeatureKey, FeatureStore
-from tlsearch.search.cluster.feature_transfer import Fetched, Shelf
+from tlsearch.search.cluster.array_transfer import Fetched
+from tlsearch.search.cluster.node_files import NodeFiles
 from tlsearch.search.cluster.ray_session import connect, in_worker
 
 GIGABIT = 125e6  # bytes a second
@@ -82,7 +83,7 @@ def passed(name: str, images: int = 128) -> list[dict[str, Any]]:
 
 
 def fetched(shape: tuple[int, ...], images: int) -> float:
-    """Rows a second of such features, from the shelf of another process to an array on disk."""
+    """Rows a second of such features, from another process to an array on disk."""
     import ray
 
     with tempfile.TemporaryDirectory() as folder:
@@ -92,10 +93,10 @@ def fetched(shape: tuple[int, ...], images: int) -> float:
         FeatureStore(there, "float16").open_together(
             asked, images, lambda _: lambda i, j: [rows[i:j]]
         )
-        shelf = ray.remote(num_cpus=0)(Shelf).remote(there)
-        ray.get(shelf.holds.remote([KEY.name]))
+        files = ray.remote(num_cpus=0)(NodeFiles).remote(there)
+        ray.get(files.holds.remote([KEY.name]))
         store = FeatureStore(
-            here, "float16", fetch=lambda names, _: Fetched(shelf, names, _missing)
+            here, "float16", fetch=lambda names, _: Fetched(files, names, _missing)
         )
         began = time.perf_counter()
         store.open_together(asked, images, _missing)
@@ -103,7 +104,7 @@ def fetched(shape: tuple[int, ...], images: int) -> float:
 
 
 def _missing(*_: Any) -> Any:
-    raise SystemExit("the shelf gave nothing")
+    raise SystemExit("the other process gave nothing")
 
 
 if __name__ == "__main__":

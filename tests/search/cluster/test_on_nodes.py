@@ -69,7 +69,7 @@ from tlsearch.base.errors import ClusterError
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster import node_checks
 from tlsearch.search.cluster.ray_session import connect
-from tlsearch.search.cluster.image_transfer import delivery
+from tlsearch.search.cluster.array_transfer import delivery
 from tlsearch.search.cluster.preflight import require_ready
 
 root = Path(sys.argv[1])
@@ -79,7 +79,7 @@ home = StudyDirectory(root / "study")
 home.root.mkdir(exist_ok=True)
 with connect(config.resources) as slots:
     print("slots", slots)
-    fetch, copy = delivery(data), root / "elsewhere" / data.images_path.name
+    fetch, copy = delivery(data, config.cache_path), root / "elsewhere" / data.images_path.name
     ray.get(ray.remote(num_cpus=1)(lambda: fetch(copy)).remote())
     print("delivered", copy.read_bytes() == data.images_path.read_bytes())
     try:
@@ -151,7 +151,8 @@ import numpy as np
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tlsearch.features import Activation, FeatureKey, FeatureStore
-from tlsearch.search.cluster.feature_transfer import Fetched, Peers, shelf_here
+from tlsearch.search.cluster.array_transfer import Fetched, Peers
+from tlsearch.search.cluster.node_files import files_here
 
 KEY = FeatureKey("w", "pool", "tf", 48, "float16", "i")
 
@@ -165,8 +166,8 @@ class Slot:
         store = FeatureStore(cache, "float16", fetch=Peers(cache))
         (found,) = store.open_together([Activation(KEY, (2,))], 1000, prepare)
         return len(passes), float(found.sum(dtype="float64"))
-    def shelf(self, cache):
-        return shelf_here(cache)
+    def files(self, cache):
+        return files_here(cache)
 
 ray.init("auto", log_to_driver=False, logging_level="ERROR")
 root = Path(sys.argv[1])
@@ -177,10 +178,10 @@ slots = [
 ]
 for place, slot in enumerate(slots):
     print(*ray.get(slot.made.remote(root / str(place))))
-shelf = ray.get(slots[0].shelf.remote(root / "0"))
-block = Fetched(shelf, [KEY.name], lambda: lambda i, j: ["computed"])
+files = ray.get(slots[0].files.remote(root / "0"))
+block = Fetched(files, [KEY.name], lambda: lambda i, j: ["computed"])
 print(block(1, 3)[0].tolist())
-ray.kill(shelf)
+ray.kill(files)
 print(block(1, 3))
 """
 
@@ -195,8 +196,9 @@ def test_the_second_node_computes_nothing_until_the_first_is_gone(cluster):
 SPACE = """
 data: {{kind: digits, image_px: 32, splits: {{train: 60, validation: 70, test: 80}}}}
 space: {{backbone: strokes, unfrozen_layers: [0, 15]}}
+scheduler: promotion
 epochs: 3
-trials: 2
+trials: 4
 confirm: 1
 cache: {cache}
 """
@@ -209,8 +211,10 @@ def test_trials_on_another_node_leave_everything_with_the_driver(cluster):
     output(cluster, sys.executable, "-m", *command)
     trials = read(shared / "journal.log").trials
     assert {trial.state for trial in trials} <= {"finished", "stopped"}
-    assert len(trials) == 2
+    assert sorted(trial.epochs for trial in trials)[:3] == [2, 2, 2]
+    assert any(trial.epochs == 3 for trial in trials)  # it waited, and another actor went on
     for trial in trials:
+        assert set(trial.values) == set(range(trial.epochs + 1))
         files = {path.name for path in StudyDirectory(shared).trial(trial.number).iterdir()}
         assert {"best.npz", "predictions.npz", "curves.jsonl", "log"} <= files
     assert list(shared.glob("trials/*/confirmed-*.npz"))

@@ -1,19 +1,11 @@
 """The files of trials that train on another node than the driver's are the driver's in the end."""
 
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.search.cluster.trial_transfer import Keeper, TrialFolder, handover, trial_folder
-
-
-def test_a_keeper_reads_what_it_wrote(tmp_path):
-    keeper = Keeper(tmp_path)
-    assert keeper.read(3, "resume.npz") is None
-    keeper.write(3, "resume.npz", b"state")
-    assert keeper.read(3, "resume.npz") == b"state"
-    assert (StudyDirectory(tmp_path).trial(3) / "resume.npz").read_bytes() == b"state"
+from tlsearch.search.cluster.trial_transfer import TrialFolder, handover, trial_folder
 
 
 def test_where_all_nodes_share_the_directory_nothing_is_handed_over(tmp_path):
-    assert handover(StudyDirectory(tmp_path)) is None
+    assert handover(StudyDirectory(tmp_path), tmp_path) is None
     with trial_folder(tmp_path, 3, None) as folder:
         folder.fetch("resume.npz")
         (folder.path / "log").write_text("trained here")

@@ -8,61 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import whole_file
-from tlsearch.base.links import read_plain
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.remote.differences import Stamp
 from tlsearch.results.remote.sync import local_stamps
+from tlsearch.search.cluster.node_files import files_here
 from tlsearch.search.cluster.nodes import here
-from tlsearch.search.cluster.ray_session import this_node
-
-NAME = "tlsearch-keeper"  # of the actor, in the namespace that each driver has for itself
 
 
 @dataclass(frozen=True)
 class Handover:
-    """The driver's node, and the actor there that keeps the files of trials."""
+    """The driver's node, and the actor there that reads and writes the files of trials."""
 
     node: str
-    keeper: Any
+    files: Any
 
 
-class Keeper:
-    """Reads and writes the files of trials on the driver's node, for workers on other nodes."""
-
-    def __init__(self, study: Path) -> None:
-        self._home = StudyDirectory(study)
-
-    def read(self, number: int, name: str) -> bytes | None:
-        """A trial's file; None where it is not there."""
-        try:
-            return read_plain(self._home.trial(number) / name)
-        except FileNotFoundError:
-            return None
-
-    def write(self, number: int, name: str, data: bytes) -> None:
-        """Put a trial's file in its place, whole."""
-        with whole_file(self._home.trial(number) / name) as file:
-            file.write(data)
-
-
-def handover(home: StudyDirectory) -> Handover | None:
+def handover(home: StudyDirectory, cache: Path) -> Handover | None:
     """The way for the files of a study in a bucket, whose local copy the driver alone has; None
     for one whose directory all nodes share.
     """
-    if home.url is None:
-        return None
-    import ray
-
-    keeper = ray.remote(Keeper).options(
-        name=NAME,
-        get_if_exists=True,
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=-1,
-        scheduling_strategy=this_node(),
-    )
-    return Handover(here(), keeper.remote(home.root))
+    return None if home.url is None else Handover(here(), files_here(cache))
 
 
 class TrialFolder:
@@ -71,7 +36,7 @@ class TrialFolder:
     """
 
     def __init__(self, study: Path, number: int, way: Handover | None) -> None:
-        self._number = number
+        self._drivers = StudyDirectory(study).trial(number)
         self._way = way if way is not None and way.node != here() else None
         self._scratch = Path(tempfile.mkdtemp(prefix="tlsearch-trial-")) if self._way else None
         self.home = StudyDirectory(self._scratch or study)
@@ -86,7 +51,7 @@ class TrialFolder:
         import ray
 
         for name in names:
-            data = ray.get(self._way.keeper.read.remote(self._number, name))
+            data = ray.get(self._way.files.read.remote(self._drivers / name))
             (self.path / name).unlink(missing_ok=True)
             if data is not None:
                 (self.path / name).write_bytes(data)
@@ -101,7 +66,7 @@ class TrialFolder:
         for name, stamp in local_stamps(self.path).items():
             if self._handed.get(name) != stamp:
                 data = (self.path / name).read_bytes()
-                ray.get(self._way.keeper.write.remote(self._number, name, data))
+                ray.get(self._way.files.write.remote(self._drivers / name, data))
                 self._handed[name] = stamp
 
     def leave(self) -> None:
