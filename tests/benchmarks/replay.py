@@ -43,7 +43,7 @@ from tlsearch.config.load import parse
 from tlsearch.search.propose.optuna_space import _asking
 from tlsearch.search.propose.prior import has_turn
 from tlsearch.search.propose.searcher import _sampler
-from tlsearch.search.propose.tpe_window import Window
+from tlsearch.search.propose.tpe_window import Window, at_rung
 from tlsearch.search.stop.rules import rule_of
 from tlsearch.search.stop.rungs import Rungs
 
@@ -62,6 +62,9 @@ class Proposals(Protocol):
     def report(self, number: int, epoch: int, accuracy: float) -> None:
         """A run has trained an epoch."""
 
+    def wait(self, number: int) -> None:
+        """A run has left its slot, and may be taken up again."""
+
     def end(self, number: int, whole: bool) -> None:
         """A run has left its slot for good: trained to its last epoch, or stopped before."""
 
@@ -77,6 +80,9 @@ class Ordered:
         return self.waiting.pop(0) if self.waiting else None
 
     def report(self, number: int, epoch: int, accuracy: float) -> None:
+        pass
+
+    def wait(self, number: int) -> None:
         pass
 
     def end(self, number: int, whole: bool) -> None:
@@ -126,6 +132,10 @@ class Sampled:
     def report(self, number: int, epoch: int, accuracy: float) -> None:
         self._trials[number].report(accuracy, epoch)
         self._values[number].append(accuracy)
+
+    def wait(self, number: int) -> None:
+        trial_id = self._trials[number]._trial_id
+        self._window.take(at_rung(self.study._storage.get_trial(trial_id)))
 
     def end(self, number: int, whole: bool) -> None:
         trial = self._trials[number]
@@ -187,7 +197,9 @@ def replay(table: Table, ask: Proposals, rule: Rule, workers: int) -> Iterator[t
             heapq.heappush(busy, (now + run.seconds[epoch], number))
             continue
         free += 1
-        if epoch == len(run.accuracy) or not rule.waits(number):
+        if rule.waits(number):
+            ask.wait(number)
+        else:
             ask.end(number, whole=epoch == len(run.accuracy))
 
 

@@ -98,3 +98,9 @@ def rungs_of(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
     if isinstance(scheduler, Asha | Hyperband | Promotion):
         return rungs(scheduler.first_rung, scheduler.reduction, epochs)
     return ()
+
+
+def waiting_rungs(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
+    """The rungs at which trials wait until they go on; none where a stopped trial has ended."""
+    found = rungs_of(scheduler, epochs) if isinstance(scheduler, Promotion) else ()
+    return tuple(epoch for epoch in found if epoch < epochs)

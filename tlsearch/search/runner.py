@@ -21,7 +21,6 @@ from ray.tune.search import ConcurrencyLimiter
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import naming
 from tlsearch.base.links import refuse_link
-from tlsearch.config.scheduler import Promotion
 from tlsearch.results.live.events import BudgetSpent
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.file_names import BEST, RESUME, trial_name
@@ -74,9 +73,6 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
                 tune_config=tune_config,
                 run_config=_run_config(home, stopper),
             ).fit()
-        if isinstance(config.scheduler, Promotion):
-            # an actor that ended after its last trial was dismissed left its state behind
-            drop_weights(home, searcher.record())
     stopper.note_spent()
     return followed.complete
 
@@ -216,12 +212,8 @@ def _too_late(search: Search, stopper: SearchStopper) -> bool:
 def _trainable(search: Search) -> type[tune.Trainable]:
     config = search.config
     resources = {"cpu": config.resources.cpus_per_trial, "gpu": config.resources.gpus_per_trial}
-    trainable = tune.with_parameters(
-        TrialActor,
-        workplace=connected_workplace(search),
-        again=train_text,
-        pauses=isinstance(config.scheduler, Promotion),
-    )
+    place = connected_workplace(search)
+    trainable = tune.with_parameters(TrialActor, workplace=place, again=train_text)
     bound: type[tune.Trainable] = tune.with_resources(trainable, resources)
     return bound
 

@@ -7,7 +7,7 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState, create_trial
 
 from tlsearch.search.propose.searcher import _sampler
-from tlsearch.search.propose.tpe_window import BEST, Window
+from tlsearch.search.propose.tpe_window import BEST, Window, at_rung
 
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL)
 SEEN = STATES[:3]
@@ -73,6 +73,18 @@ def test_the_order_in_which_trials_end_does_not_matter(trials, newest, random) -
         numbers(early._best),
         numbers(early._ended),
     )
+
+
+def test_a_trial_that_waits_counts_with_its_last_value_until_its_end_replaces_it() -> None:
+    study = study_of([(TrialState.COMPLETE, 1)])
+    window, trial = Window(study), study.ask()
+    trial.report(0.5, 2)
+    for state, known in ((TrialState.PRUNED, at_rung), (TrialState.COMPLETE, lambda one: one)):
+        if state == TrialState.COMPLETE:
+            study.tell(trial, 0.9)
+        window.take(known(study.trials[1]))
+        assert [one.state for one in window.now()._get_trials()] == [TrialState.COMPLETE, state]
+    assert study.trials[1].state == TrialState.COMPLETE
 
 
 def test_a_seed_proposes_the_same_below_the_bound_and_learns_above_it() -> None:

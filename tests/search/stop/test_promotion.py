@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 
 from tlsearch.config.catalog import Direction
 from tlsearch.config.load import parse
@@ -160,6 +161,19 @@ def test_a_search_killed_anywhere_ends_as_it_would_have(tmp_path_factory, steps)
 
 def outcomes(journal):
     return {t.number: (t.state, dict(t.values)) for t in read(journal).trials}
+
+
+def test_the_sampler_learns_from_what_waits_also_after_a_restart(tmp_path):
+    journal = tmp_path / "journal.log"
+    before = Search(journal, 12, skill).run(steps=20)
+    after = Search(journal, 12, skill)
+    parked = before.searcher._rungs.parked
+    known = {trial.number: trial.values for trial in read(journal).trials}
+    assert parked
+    for search in (before, after):
+        seen = search.searcher._window.now()._get_trials(states=(TrialState.PRUNED,))
+        values = {trial.number: trial.intermediate_values for trial in seen}
+        assert {n: known[n] for n in parked} == {n: values[n] for n in parked}
 
 
 def test_a_diverged_trial_is_told_at_once(tmp_path):

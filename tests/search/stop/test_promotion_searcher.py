@@ -6,7 +6,6 @@ import pytest
 
 from tlsearch.base.errors import RecordError
 from tlsearch.results.record.journal import read
-from tlsearch.search.trial.actor import TrialActor
 
 SPACE = """
 data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 100}}
@@ -69,28 +68,3 @@ def test_a_search_by_promotion_that_was_killed_ends_with_every_trial_told_once(t
     for trial in read(journal).trials:
         known = before.get(trial.number, {})
         assert {epoch: trial.values[epoch] for epoch in known} == known
-
-
-class Snapshot:
-    def __init__(self, saved):
-        self.saved = saved
-
-    def save(self, path):
-        self.saved.append(path)
-
-
-@pytest.mark.parametrize(("done", "kept"), [(False, 1), (True, 0)])
-def test_a_trial_that_leaves_its_slot_undone_saves_its_state_once(
-    monkeypatch, tmp_path, done, kept
-):
-    saved = []
-    actor = TrialActor.__new__(TrialActor)
-    actor._pauses, actor._job, actor._folder = True, None, None
-    actor.workplace = type("Workplace", (), {"on_cluster": False})()
-    actor.home = tmp_path
-    actor._last = type("Report", (), {"snapshot": lambda self: Snapshot(saved)})()
-    monkeypatch.setattr(TrialActor, "_trained", lambda self: {"done": done})
-    actor.step()
-    actor.cleanup()
-    actor.cleanup()
-    assert saved == [tmp_path / "resume.npz"] * kept

@@ -55,8 +55,8 @@ def begin(workplace, monkeypatch):
 
     living = []
 
-    def start(workplace=workplace):
-        if living:
+    def start(workplace=workplace, beside=False):
+        if living and not beside:
             living.pop()._epochs.close()  # frees the trial's folder, as a death does; no more
         actor = TrialActor.__new__(TrialActor)
         actor.setup({"number": 0, "trial": trial.to_json()}, workplace)
@@ -88,6 +88,23 @@ def test_an_actor_killed_anywhere_leaves_a_trial_that_ends_as_it_would_have(
         if result["done"]:
             break
     assert [reported[epoch] for epoch in range(EPOCHS + 1)] == expected
+    assert [point["epoch"] for point in curve(workplace)] == list(range(EPOCHS + 1))
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_trial_at_its_rung_goes_on_in_any_actor_while_the_first_one_lives(
+    begin, workplace, monkeypatch, elsewhere
+):
+    unbroken = begin()
+    expected = [unbroken.step()["value"] for _ in range(EPOCHS + 1)]
+    (workplace.study / "trials" / "00000" / "resume.npz").unlink()
+    monkeypatch.setattr(module, "RESUME_EVERY_S", float("inf"))
+    there = replace(workplace, rungs=(2,))
+    first = begin(there)
+    values = [first.step()["value"] for _ in range(3)]
+    then = begin(there, beside=True) if elsewhere else first
+    values += [then.step()["value"] for _ in range(EPOCHS - 2)]
+    assert values == expected
     assert [point["epoch"] for point in curve(workplace)] == list(range(EPOCHS + 1))
 
 

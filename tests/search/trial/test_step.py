@@ -21,7 +21,7 @@ def actor(error):
     made = TrialActor.__new__(TrialActor)
     made._epoch, made._seconds, made._started, made._last = 3, 1.0, 0.0, None
     made._saving_s, made._folder, made._number = 0.0, None, 7
-    made._epochs, made._job = epochs(), None
+    made._epochs, made._job, made._waits = epochs(), None, False
     made.workplace = SimpleNamespace(on_cluster=False)
     return made
 

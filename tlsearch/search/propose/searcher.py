@@ -42,7 +42,7 @@ from tlsearch.search.propose.optuna_space import drawn, novel, parameters_of, wr
 from tlsearch.search.propose.outcome import RETRIES, Outcome, judge
 from tlsearch.search.propose.prior import FIRST, Prior, Sizes
 from tlsearch.search.propose.reopen import enqueue_baselines, opened
-from tlsearch.search.propose.tpe_window import Window
+from tlsearch.search.propose.tpe_window import Window, at_rung
 from tlsearch.search.stop.decision import Decision
 from tlsearch.search.stop.rules import rule_of
 from tlsearch.search.stop.rungs import Rungs
@@ -119,6 +119,8 @@ class TruthfulSearch(Searcher):
         self._networks = networks(record.trials)
         self._widened = {t.config["backbone"] for t in record.trials if t.widened}
         self._window = Window(self.study)
+        for number in self._rungs.parked:
+            self._window.take(at_rung(self._storage.get_trial(self._id(number))))
         if not known:
             enqueue_baselines(self.study, config)
 
@@ -253,6 +255,8 @@ class TruthfulSearch(Searcher):
         if not known:
             self._note_network(trial, result.get(NETWORK))
         trial.report(value, epoch)
+        if trial.number in self._rungs.parked:
+            self._window.take(at_rung(self._frozen(trial)))
         if self._tried[trial.number].ranks(epoch):
             self._standings.report(trial.number, value)
         self._listen(EpochReported(trial.number, epoch, value, epoch in self._marks))

@@ -1,6 +1,7 @@
 """What TPE reads of a study: all of a small one, the best and the newest of a large one."""
 
 import bisect
+import copy
 from collections.abc import Container
 from typing import Any
 
@@ -32,7 +33,13 @@ class Window(optuna.Study):
             self.take(trial)
 
     def take(self, trial: FrozenTrial) -> None:
-        """A trial ended; one that TPE does not learn from is left out."""
+        """A trial ended, or reached a rung (`at_rung`), which its end replaces; one that TPE does
+        not learn from is left out.
+        """
+        for known in (self._best, self._ended):
+            place = bisect.bisect_left(known, trial.number, key=_number)
+            if place < len(known) and known[place].number == trial.number:
+                del known[place]
         if trial.state not in LEARNED:
             return
         bisect.insort(self._best, trial, key=_number)
@@ -43,7 +50,7 @@ class Window(optuna.Study):
     def now(self) -> "Window":
         """The same window with the trials that are at work at this moment."""
         running = self._storage.get_all_trials(self._study_id, False, (TrialState.RUNNING,))
-        chosen = {t.number: t for t in (*self._best, *self._ended, *running[-self._newest :])}
+        chosen = {t.number: t for t in (*running[-self._newest :], *self._best, *self._ended)}
         self._seen = sorted(chosen.values(), key=_number)
         return self
 
@@ -55,6 +62,13 @@ class Window(optuna.Study):
     ) -> list[FrozenTrial]:
         """What `now` found; Optuna's samplers ask here, and its Hyperband filters here too."""
         return [trial for trial in self._seen if states is None or trial.state in states]
+
+
+def at_rung(trial: FrozenTrial) -> FrozenTrial:
+    """A trial at work as one that was pruned at its last epoch: TPE takes one without for bad."""
+    found = copy.copy(trial)
+    found.state = TrialState.PRUNED
+    return found
 
 
 def _number(trial: FrozenTrial) -> Any:

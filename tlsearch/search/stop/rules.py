@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from tlsearch.config.catalog import Direction
-from tlsearch.config.scheduler import Hyperband, Median, Promotion, Unstopped, rungs
+from tlsearch.config.scheduler import Hyperband, Median, Promotion, Unstopped, rungs, waiting_rungs
 from tlsearch.config.schema import SearchConfig
 from tlsearch.search.stop.decision import Decision
 
@@ -222,9 +222,8 @@ def rule_of(config: SearchConfig) -> Rule:
         return TrainAll(way)
     if isinstance(asked, Median):
         return BelowMedian(way, asked.grace, asked.min_trials)
-    marks = rungs(asked.first_rung, asked.reduction, config.epochs)
     if isinstance(asked, Promotion):
-        below = tuple(epoch for epoch in marks if epoch < config.epochs)
-        return Promoting(way, below, asked.reduction)
+        return Promoting(way, waiting_rungs(asked, config.epochs), asked.reduction)
+    marks = rungs(asked.first_rung, asked.reduction, config.epochs)
     brackets = min(asked.brackets, len(marks)) if isinstance(asked, Hyperband) else 1
     return Halving(way, marks, asked.reduction, brackets, config.seed)

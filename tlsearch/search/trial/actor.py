@@ -53,21 +53,13 @@ class TrialActor(tune.Trainable):
     What goes wrong inside a trial is reported, not raised, so that the warm process lives on.
     """
 
-    _pauses = False
-    _resumable = False  # whether the resume state of the trial is saved where it leaves its slot
-
     def setup(
-        self,
-        config: dict[str, Any],
-        workplace: Workplace,
-        again: Again | None = None,
-        pauses: bool = False,
+        self, config: dict[str, Any], workplace: Workplace, again: Again | None = None
     ) -> None:
         """Start TensorFlow within the CPUs granted, then begin the first trial. `again` trains what
-        follows the trials, in this process. Where it `pauses`, a trial may be taken up again after
-        any epoch, by any other actor.
+        follows the trials, in this process.
         """
-        self.workplace, self._again, self._pauses = workplace, again, pauses
+        self.workplace, self._again = workplace, again
         self._looked = 0.0
         self._begin(config)
 
@@ -89,16 +81,19 @@ class TrialActor(tune.Trainable):
         if self._job is not None:
             return self._trained_again(self._job)
         result = self._trained()
-        self._resumable = self._pauses and not result["done"]
         self._hand_over()
         return result
 
     def _trained(self) -> dict[str, object]:
         try:
-            self._save_resume_state()
+            if self._waits and self._folder is not None:
+                self._lock(self._folder)
+            else:
+                self._save_resume_state()
             with heard_by(send, of_trial(self._number)):
                 report = next(self._epochs)
             self._keep(report)
+            self._leave_at_rung(report)
         except OutOfMemoryError as error:  # says something of this configuration alone
             return self._failed(str(error), type(error).__name__, fatal=False)
         except TlsearchError as error:
@@ -157,6 +152,7 @@ class TrialActor(tune.Trainable):
         self._saved = self._started = time.monotonic()
         self._saving_s = 0.0
         self._last: EpochReport | None = None
+        self._mine, self._waits = contextlib.ExitStack(), False
         self._epochs = self._train()
 
     def _train(self) -> Iterator["EpochReport"]:
@@ -171,9 +167,24 @@ class TrialActor(tune.Trainable):
             _log_to(self.home / LOG)
             sys.stderr.write(json.dumps(self.trial.to_json()) + "\n")
             require_here(place.shared_file, place.versions)
-            with folder.home.trial_locked(self._number):
+            with self._mine:
+                self._lock(folder)
                 folder.fetch(RESUME, CURVE)
                 yield from place.train(self.trial, self._resume_state(), self._network)
+
+    def _lock(self, folder: TrialFolder) -> None:
+        """Be the only process that trains this trial, until `_mine` is closed."""
+        self._mine.enter_context(folder.home.trial_locked(self._number))
+        self._waits = False
+
+    def _leave_at_rung(self, report: "EpochReport") -> None:
+        """Where a trial may have to wait after this epoch, leave it as another worker, on whatever
+        node, can take it up: the journal tells nobody of an epoch that could not be gone on from.
+        """
+        if report.epoch in self.workplace.rungs and not (report.diverged or report.last):
+            report.snapshot().save(self.home / RESUME)
+            self._mine.close()
+            self._waits = True
 
     def _resume_state(self) -> "Checkpoint | None":
         from tlsearch.base.errors import RecordError
@@ -301,9 +312,7 @@ class TrialActor(tune.Trainable):
         }
 
     def _end(self) -> None:
-        if self._resumable and self._last is not None:
-            self._last.snapshot().save(self.home / RESUME)
-        self._resumable, self._last = False, None
+        self._last = None
         with contextlib.suppress(AttributeError):
             self._epochs.close()  # type: ignore[attr-defined]
 

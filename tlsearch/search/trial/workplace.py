@@ -9,6 +9,7 @@ from tlsearch.base.phases import phase
 from tlsearch.config.catalog import Direction
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.networks.unfreezing import PrefixDepths
+from tlsearch.config.scheduler import waiting_rungs
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -30,7 +31,8 @@ class Workplace:
     a node does not share the driver's cache, `peers` have features that this node lacks, and
     `handover` is how the files of trials reach a driver whose directory the nodes do not share.
     `versions` is what the driver runs, empty where there is one node only. `device` is how all of
-    them compute. With `every_batch` the learning curves hold each batch of an epoch too.
+    them compute. With `every_batch` the learning curves hold each batch of an epoch too. `rungs`
+    are the epochs after which a trial may wait until another worker takes it up.
     """
 
     data: ImageData
@@ -41,6 +43,7 @@ class Workplace:
     direction: Direction
     cpus: int
     every_batch: bool = False
+    rungs: tuple[int, ...] = ()
     gpus: float = 0
     fetch: Callable[[Path], None] | None = None
     handover: "Handover | None" = None
@@ -125,6 +128,7 @@ def workplace(
         direction=config.direction,
         cpus=config.resources.cpus_per_trial,
         every_batch=config.history == "batch",
+        rungs=waiting_rungs(config.scheduler, config.epochs),
         gpus=config.resources.gpus_per_trial,
         fetch=fetch,
         handover=handover,
