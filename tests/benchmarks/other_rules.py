@@ -8,6 +8,7 @@ from tlsearch.search.stop.rules import Curve, Promoting, TrainAll
 from tlsearch.search.stop.rungs import Rungs
 
 MARKS, REDUCTION = (2, 6, 18), 3
+ALL = 10**6  # trials: no run is beyond hope
 
 
 class StrictAsha(Promoting):
@@ -30,7 +31,7 @@ class Pasha(Rungs):
     SOFT = 1.0
 
     def __init__(self) -> None:
-        super().__init__(Promoting(Direction.MAX, MARKS, REDUCTION))
+        super().__init__(Promoting(Direction.MAX, MARKS, REDUCTION, ALL))
         self._open = 2  # rungs in use
 
     def promote(self, at_least: int = 0) -> int | None:
@@ -90,7 +91,7 @@ class ProlongedCurves(Rungs):
 
 
 OTHER_RULES: dict[str, Callable[[], Rungs]] = {
-    "strict asha": lambda: Rungs(StrictAsha(Direction.MAX, MARKS, REDUCTION)),
+    "strict asha": lambda: Rungs(StrictAsha(Direction.MAX, MARKS, REDUCTION, ALL)),
     "pasha": Pasha,
     "curve": ProlongedCurves,
 }

@@ -27,7 +27,7 @@ epochs: 18
 
 
 def rungs(direction=Direction.MAX):
-    return Rungs(Promoting(direction, (2, 6), 3))
+    return Rungs(Promoting(direction, (2, 6), 3, trials=30))
 
 
 class Search:
@@ -102,6 +102,26 @@ def test_only_the_top_third_ever_leaves_a_rung(values, direction):
         assert third == 0 or not direction.better(values[number], worst) or number in left
 
 
+def gone_on(values, direction, early):
+    """The trials that leave the first rung of a study; hopeless ones are dismissed early or not."""
+    found = Rungs(Promoting(direction, (2, 6), 3, trials=len(values)))
+    left = []
+    for number, value in enumerate(values):
+        if not found.take(number, 2, value, {}).stopped:
+            left.append(number)
+        if early:
+            found.dismiss()
+    while (due := found.promote(at_least=1)) is not None:
+        left.append(due)
+    return left
+
+
+@law
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.sampled_from(Direction))
+def test_those_dismissed_early_would_never_have_gone_on(values, direction):
+    assert gone_on(values, direction, early=True) == gone_on(values, direction, early=False)
+
+
 def test_the_first_at_a_rung_waits_where_asha_would_let_it_go_on():
     assert rungs().take(0, 2, 0.9, {}).stopped
 
@@ -123,7 +143,7 @@ def test_a_search_ends_with_every_trial_told_once(tmp_path):
 def test_the_reason_names_place_and_cutoff(tmp_path):
     Search(tmp_path / "journal.log", 6, lambda number, epoch: number / 10).run()
     reasons = [trial.reason for trial in read(tmp_path / "journal.log").trials]
-    assert reasons[0] == "stopped at epoch 2: 0 < 0.4, place 6 of 6 at rung 2"
+    assert reasons[0] == "stopped at epoch 2: 0 < 0.3, place 4 of 4 at rung 2"  # two go on at most
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3])
@@ -137,7 +157,7 @@ def test_of_equals_the_earlier_is_promoted_and_the_other_told_so(tmp_path):
     Search(tmp_path / "journal.log", 3, lambda number, epoch: 0.5).run()
     first, *others = read(tmp_path / "journal.log").trials
     assert first.state == "finished"
-    assert others[0].reason == "stopped at epoch 2: 0.5 = 0.5, place 2 of 3 at rung 2"
+    assert others[0].reason == "stopped at epoch 2: 0.5 = 0.5, place 2 of 2 at rung 2"
 
 
 def test_it_spends_less_than_stopping_would_on_the_first_ones(tmp_path):

@@ -72,9 +72,9 @@ class TruthfulSearch(Searcher):
     Ray's own OptunaSearch tells a stopped trial as complete and never records its last report; here
     it is pruned with that report, a diverged or failed one is pruned and infeasible, and one that
     the search's own end cut short is not told at all: `resume` takes it up again. Neither is one
-    that is parked at a rung, until no promotion can reach it: once every trial of the study has
-    begun, none runs and none is due, the best of each rung goes on, so that the best is trained to
-    its last epoch; then those that still wait are told as stopped.
+    that is parked at a rung, as long as it may be promoted; then it is told as stopped. Once every
+    trial of the study has begun, none runs and none is due, the best of each rung goes on, so that
+    the best is trained to its last epoch.
     `excused` says of the time (`time.monotonic`) at which a worker was lost whether its node was:
     such a loss is not held against the trial. `announce` hears of every trial that has come to its
     end, with the standings then; `listen` of proposals and epochs. Without `sizes`, those of the
@@ -143,7 +143,7 @@ class TruthfulSearch(Searcher):
                 return None
             number = self._rungs.promote(at_least=1)
             if number is None:
-                self._dismiss()
+                self._dismiss(whole=True)
                 return Searcher.FINISHED
         trial = self._running[trial_id] = self._next(number)
         if trial.number not in self._tried:
@@ -198,12 +198,13 @@ class TruthfulSearch(Searcher):
         stopped = self._stopped.pop(trial.number, None)
         if result is not None and trial.number in self._rungs.parked:
             _note(trial, noted(result))
-            return
-        self._tell(trial, judge(result, error, self._config.epochs, stopped), result or {})
+        else:
+            self._tell(trial, judge(result, error, self._config.epochs, stopped), result or {})
+        self._dismiss()
 
-    def _dismiss(self) -> None:
-        """Tell of every trial that still waits at a rung that it was stopped there."""
-        for decision in self._rungs.dismiss():
+    def _dismiss(self, whole: bool = False) -> None:
+        """Tell of trials that wait at a rung and cannot leave it that they were stopped there."""
+        for decision in self._rungs.dismiss(whole):
             trial = Trial(self.study, self._id(decision.trial))
             worker = trial.user_attrs.get("worker", "")
             self._tell(trial, Outcome("stopped", str(decision)), {"worker": worker})

@@ -45,6 +45,9 @@ class Rule(Protocol):
     def last(self, order: Sequence[Place], at_least: int = 0) -> Place | None:
         """The last place that leaves a rung where trials wait, None where none does."""
 
+    def hopeless(self, rung: Rung, order: Sequence[Place]) -> Place | None:
+        """The first place that never leaves a rung where trials wait, None where there is none."""
+
 
 @dataclass(frozen=True)
 class TrainAll:
@@ -64,6 +67,9 @@ class TrainAll:
         """Nothing."""
 
     def last(self, order: Sequence[Place], at_least: int = 0) -> None:
+        """None: no trial waits."""
+
+    def hopeless(self, rung: Rung, order: Sequence[Place]) -> None:
         """None: no trial waits."""
 
 
@@ -125,6 +131,9 @@ class Halving:
     def last(self, order: Sequence[Place], at_least: int = 0) -> None:
         """None: no trial waits."""
 
+    def hopeless(self, rung: Rung, order: Sequence[Place]) -> None:
+        """None: no trial waits."""
+
 
 @dataclass(frozen=True)
 class Promoting:
@@ -136,6 +145,7 @@ class Promoting:
     direction: Direction
     marks: tuple[int, ...]  # the rungs' epochs, ascending; none is the last epoch
     reduction: int
+    trials: int  # of the whole study
     parks = True
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
@@ -152,6 +162,15 @@ class Promoting:
         """
         leave = min(max(len(order) // self.reduction, at_least), len(order))
         return order[leave - 1] if leave else None
+
+    def hopeless(self, rung: Rung, order: Sequence[Place]) -> Place | None:
+        """The first place that never leaves a rung, whatever comes there yet; None before that many
+        are there. A place only falls, and the top of all trials of the study leave it in the end.
+        """
+        most = self.trials
+        for _ in range(self.marks.index(rung[1]) + 1):
+            most = max(1, most // self.reduction)
+        return order[most] if most < len(order) else None
 
     def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> Decision:
         """Stop a trial that is not among the top; the cutoff is the last one that would leave."""
@@ -214,6 +233,9 @@ class BelowMedian:
     def last(self, order: Sequence[Place], at_least: int = 0) -> None:
         """None: no trial waits."""
 
+    def hopeless(self, rung: Rung, order: Sequence[Place]) -> None:
+        """None: no trial waits."""
+
 
 def rule_of(config: SearchConfig) -> Rule:
     """The rule that a configuration asks for."""
@@ -223,7 +245,7 @@ def rule_of(config: SearchConfig) -> Rule:
     if isinstance(asked, Median):
         return BelowMedian(way, asked.grace, asked.min_trials)
     if isinstance(asked, Promotion):
-        return Promoting(way, waiting_rungs(asked, config.epochs), asked.reduction)
+        return Promoting(way, waiting_rungs(asked, config.epochs), asked.reduction, config.trials)
     marks = rungs(asked.first_rung, asked.reduction, config.epochs)
     brackets = min(asked.brackets, len(marks)) if isinstance(asked, Hyperband) else 1
     return Halving(way, marks, asked.reduction, brackets, config.seed)

@@ -21,7 +21,7 @@ class Rungs:
         self._rule = rule
         self.orders: defaultdict[Rung, list[Place]] = defaultdict(list)  # best first
         self._waiting: defaultdict[Rung, list[Place]] = defaultdict(list)  # the parked ones
-        self.parked: dict[int, tuple[Rung, float]] = {}  # where, with which value
+        self.parked: dict[int, Rung] = {}
         for trial in history:
             self._rebuild(trial)
 
@@ -68,13 +68,20 @@ class Rungs:
                 return number
         return None
 
-    def dismiss(self) -> list[Decision]:
-        """Why each parked trial is never taken up again; none waits any more."""
-        found = [
-            self._rule.decide(trial, {rung[1]: value}, rung, self.orders[rung])
-            for trial, (rung, value) in self.parked.items()
-        ]
-        self.parked, self._waiting = {}, defaultdict(list)
+    def dismiss(self, whole: bool = False) -> list[Decision]:
+        """Why parked trials never go on: those that no promotion can reach any more, or the `whole`
+        of them. They wait no longer.
+        """
+        found = []
+        for rung, waiting in self._waiting.items():
+            order = self.orders[rung]
+            first = order[0] if whole else self._rule.hopeless(rung, order)
+            at = len(waiting) if first is None else bisect.bisect_left(waiting, first)
+            for key, trial in waiting[at:]:
+                del self.parked[trial]
+                curve = {rung[1]: self._rule.direction.key(key)}
+                found.append(self._rule.decide(trial, curve, rung, order))
+            del waiting[at:]
         return [decision for decision in found if decision is not None]
 
     def _enter(self, trial: int, epoch: int, curve: Curve) -> Rung | None:
@@ -86,7 +93,7 @@ class Rungs:
 
     def _park(self, trial: int, rung: Rung, value: float) -> None:
         """A trial waits at its rung."""
-        self.parked[trial] = rung, value
+        self.parked[trial] = rung
         bisect.insort(self._waiting[rung], self._place(trial, value))
 
     def _place(self, trial: int, value: float) -> Place:
