@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tlsearch.config.catalog import METRICS, Direction
+from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.leaderboard import Leaderboard, rows
 from tlsearch.results.record.journal import StudyRecord, TrialRecord

@@ -51,18 +51,22 @@ class NodeFiles:
             file.write(data)
 
 
-@functools.lru_cache(maxsize=1)
 def files_here(cache: Path) -> Any:
     """The actor of the node that this process runs on, started by whoever asks first."""
+    return _started(here(), cache)
+
+
+@functools.lru_cache(maxsize=1)
+def _started(node: str, cache: Path) -> Any:
+    """By node: its id is another one once Ray was started anew in this process."""
     import ray
 
     kind = ray.remote(NodeFiles).options(
-        name=_name(here()),
+        name=_name(node),
         get_if_exists=True,
         num_cpus=0,
         max_concurrency=AT_A_TIME,
         max_restarts=-1,
-        max_task_retries=-1,
         scheduling_strategy=this_node(),
     )
     return kind.remote(cache)

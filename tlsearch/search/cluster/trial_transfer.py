@@ -22,6 +22,21 @@ class Handover:
     node: str
     files: Any
 
+    def read(self, path: Path) -> bytes | None:
+        """A file of the driver's node, None where it is not there."""
+        found: bytes | None = self._asked("read", path)
+        return found
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Put a file in its place on the driver's node; it is there when this returns."""
+        self._asked("write", path, data)
+
+    def _asked(self, method: str, *arguments: Any) -> Any:
+        """The answer, also where the actor had to be started again: no file of a trial is lost."""
+        import ray
+
+        return ray.get(getattr(self.files, method).options(max_task_retries=-1).remote(*arguments))
+
 
 def handover(home: StudyDirectory, cache: Path) -> Handover | None:
     """The way for the files of a study in a bucket, whose local copy the driver alone has; None
@@ -48,10 +63,8 @@ class TrialFolder:
         """Have these files as the driver has them, before the trial goes on from them."""
         if self._way is None:
             return
-        import ray
-
         for name in names:
-            data = ray.get(self._way.files.read.remote(self._drivers / name))
+            data = self._way.read(self._drivers / name)
             (self.path / name).unlink(missing_ok=True)
             if data is not None:
                 (self.path / name).write_bytes(data)
@@ -61,12 +74,10 @@ class TrialFolder:
         """Give the driver what changed; it has it when this returns."""
         if self._way is None:
             return
-        import ray
-
         for name, stamp in local_stamps(self.path).items():
             if self._handed.get(name) != stamp:
                 data = (self.path / name).read_bytes()
-                ray.get(self._way.files.write.remote(self._drivers / name, data))
+                self._way.write(self._drivers / name, data)
                 self._handed[name] = stamp
 
     def leave(self) -> None:

@@ -189,13 +189,15 @@ class TruthfulSearch(Searcher):
         is retried.
         """
         trial = self._running.pop(trial_id, None)
-        if trial is None or (error and self._retried(trial)):
+        if trial is None:
+            return
+        stopped = self._stopped.pop(trial.number, None)
+        if error and self._retried(trial):
             return
         if result is not None and result.get("fatal"):
             return  # it says nothing of the configuration: `resume` takes the trial up again
         if result is not None:
             self._take(trial, result, over=True)
-        stopped = self._stopped.pop(trial.number, None)
         if result is not None and trial.number in self._rungs.parked:
             _note(trial, noted(result))
         else:
