@@ -1,24 +1,27 @@
 """Stopping rules that tlsearch does not offer, to be compared with its own in `replay.py`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tlsearch.config.catalog import Direction
 from tlsearch.search.stop.decision import Decision
-from tlsearch.search.stop.rules import Curve, Promoting, TrainAll
+from tlsearch.search.stop.rules import Curve, Halving, Place, Promoting, Rung, TrainAll
 from tlsearch.search.stop.rungs import Rungs
 
 MARKS, REDUCTION = (2, 6, 18), 3
 ALL = 10**6  # trials: no run is beyond hope
 
 
-class StrictAsha(Promoting):
+class StrictAsha(Halving):
     """A run goes on past a rung if it is among the top third of all that came there.
 
     The first two that come to a rung are stopped; Ray's rule lets the first one pass, and compares
     the later ones with a percentile of those before.
     """
 
-    parks = False
+    def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> Decision:
+        """Promotion's decision, for good."""
+        promoting = Promoting(self.direction, self.marks, self.reduction, ALL)
+        return promoting.decide(trial, curve, rung, order)
 
 
 class Pasha(Rungs):
@@ -91,7 +94,7 @@ class ProlongedCurves(Rungs):
 
 
 OTHER_RULES: dict[str, Callable[[], Rungs]] = {
-    "strict asha": lambda: Rungs(StrictAsha(Direction.MAX, MARKS, REDUCTION, ALL)),
+    "strict asha": lambda: Rungs(StrictAsha(Direction.MAX, MARKS, REDUCTION)),
     "pasha": Pasha,
     "curve": ProlongedCurves,
 }

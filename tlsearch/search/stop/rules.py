@@ -24,10 +24,6 @@ class Rule(Protocol):
     def direction(self) -> Direction:
         """Which values are better."""
 
-    @property
-    def parks(self) -> bool:
-        """Whether a stopped trial waits at its rung: one that comes under `last` goes on."""
-
     def rung(self, trial: int, epoch: int) -> Rung | None:
         """The rung that a trial reaches at an epoch, None where it is not compared."""
 
@@ -42,19 +38,12 @@ class Rule(Protocol):
         `order` holds the places of all trials that reached the rung, this one included, best first.
         """
 
-    def last(self, order: Sequence[Place], at_least: int = 0) -> Place | None:
-        """The last place that leaves a rung where trials wait, None where none does."""
-
-    def hopeless(self, rung: Rung, order: Sequence[Place]) -> Place | None:
-        """The first place that never leaves a rung where trials wait, None where there is none."""
-
 
 @dataclass(frozen=True)
 class TrainAll:
     """Every trial trains to its last epoch: none is compared."""
 
     direction: Direction
-    parks = False
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
         """None at every epoch."""
@@ -65,12 +54,6 @@ class TrainAll:
 
     def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> None:
         """Nothing."""
-
-    def last(self, order: Sequence[Place], at_least: int = 0) -> None:
-        """None: no trial waits."""
-
-    def hopeless(self, rung: Rung, order: Sequence[Place]) -> None:
-        """None: no trial waits."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +70,6 @@ class Halving:
     reduction: int
     brackets: int = 1
     seed: int = 0
-    parks = False
 
     def bracket(self, trial: int) -> int:
         """The bracket of a trial: each begins a rung later; more rungs make it more likely."""
@@ -128,12 +110,6 @@ class Halving:
             direction=self.direction,
         )
 
-    def last(self, order: Sequence[Place], at_least: int = 0) -> None:
-        """None: no trial waits."""
-
-    def hopeless(self, rung: Rung, order: Sequence[Place]) -> None:
-        """None: no trial waits."""
-
 
 @dataclass(frozen=True)
 class Promoting:
@@ -146,7 +122,6 @@ class Promoting:
     marks: tuple[int, ...]  # the rungs' epochs, ascending; none is the last epoch
     reduction: int
     trials: int  # of the whole study
-    parks = True
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
         """The rung of an epoch; all trials share one bracket."""
@@ -200,7 +175,6 @@ class BelowMedian:
     direction: Direction
     grace: int
     min_trials: int
-    parks = False
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
         """Every epoch from the grace epoch on."""
@@ -229,12 +203,6 @@ class BelowMedian:
             stopped=self.direction.better(median, value),
             direction=self.direction,
         )
-
-    def last(self, order: Sequence[Place], at_least: int = 0) -> None:
-        """None: no trial waits."""
-
-    def hopeless(self, rung: Rung, order: Sequence[Place]) -> None:
-        """None: no trial waits."""
 
 
 def rule_of(config: SearchConfig) -> Rule:

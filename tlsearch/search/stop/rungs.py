@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tlsearch.results.record.journal import TrialRecord
 from tlsearch.search.stop.decision import Decision
-from tlsearch.search.stop.rules import Curve, Place, Rule, Rung
+from tlsearch.search.stop.rules import Curve, Place, Promoting, Rule, Rung
 
 
 class Rungs:
@@ -19,6 +19,7 @@ class Rungs:
 
     def __init__(self, rule: Rule, history: Iterable[TrialRecord] = ()) -> None:
         self._rule = rule
+        self._promoting = rule if isinstance(rule, Promoting) else None
         self.orders: defaultdict[Rung, list[Place]] = defaultdict(list)  # best first
         self._waiting: defaultdict[Rung, list[Place]] = defaultdict(list)  # the parked ones
         self.parked: dict[int, Rung] = {}
@@ -31,7 +32,7 @@ class Rungs:
         last = None
         for epoch in sorted(curve):
             last = self._enter(trial.number, epoch, curve)
-        if self._rule.parks and trial.state == "unfinished" and last is not None:
+        if self._promoting and trial.state == "unfinished" and last is not None:
             self._park(trial.number, last, curve[last[1]])
 
     def take(
@@ -51,7 +52,7 @@ class Rungs:
         if rung is None or over:
             return None
         decision = self._rule.decide(trial, curve, rung, self.orders[rung])
-        if self._rule.parks and decision is not None and decision.stopped:
+        if self._promoting and decision is not None and decision.stopped:
             self._park(trial, rung, value)
         return decision
 
@@ -60,8 +61,10 @@ class Rungs:
 
         `at_least` as many leave each rung, however few reached it.
         """
+        if self._promoting is None:
+            return None
         for rung in sorted(self._waiting, reverse=True):
-            last, waiting = self._rule.last(self.orders[rung], at_least), self._waiting[rung]
+            last, waiting = self._promoting.last(self.orders[rung], at_least), self._waiting[rung]
             if last is not None and waiting and waiting[0] <= last:
                 number = waiting.pop(0)[1]
                 del self.parked[number]
@@ -72,17 +75,19 @@ class Rungs:
         """Why parked trials never go on: those that no promotion can reach any more, or the `whole`
         of them. They wait no longer.
         """
+        if self._promoting is None:
+            return []
         found = []
         for rung, waiting in self._waiting.items():
             order = self.orders[rung]
-            first = order[0] if whole else self._rule.hopeless(rung, order)
+            first = order[0] if whole else self._promoting.hopeless(rung, order)
             at = len(waiting) if first is None else bisect.bisect_left(waiting, first)
             for key, trial in waiting[at:]:
                 del self.parked[trial]
                 curve = {rung[1]: self._rule.direction.key(key)}
-                found.append(self._rule.decide(trial, curve, rung, order))
+                found.append(self._promoting.decide(trial, curve, rung, order))
             del waiting[at:]
-        return [decision for decision in found if decision is not None]
+        return found
 
     def _enter(self, trial: int, epoch: int, curve: Curve) -> Rung | None:
         """Put what a trial holds at an epoch into its rung: in order, so that nobody sorts them."""
