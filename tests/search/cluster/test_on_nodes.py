@@ -182,6 +182,11 @@ files = ray.get(slots[0].files.remote(root / "0"))
 block = Fetched(files, [KEY.name], lambda: lambda i, j: ["computed"])
 print(block(1, 3)[0].tolist())
 ray.kill(files)
+while True:  # until the actor has died
+    try:
+        ray.get(files.holds.remote([KEY.name]), timeout=10)
+    except ray.exceptions.RayError:
+        break
 print(block(1, 3))
 """
 
