@@ -3,7 +3,8 @@
     pip install "tlsearch[parity]"
     python tests/benchmarks/backbone_parity.py [--backbones NAMES] [--json OUT]
 
-Random weights are put into Keras' network and into timm's on PyTorch, and both see the same noise.
+Random weights are put into Keras' network and into timm's on PyTorch, and both see the same noise;
+for transformers see `transformer_parity.py`.
 A line tells the largest difference of any value behind any block, and of the pooled vector, as a
 share of the largest value there (of 1 where that is less): both must be at most 1e-4 in float32.
 ResNet is built as its first paper has it, with the stride in a block's first convolution and with
@@ -23,6 +24,7 @@ import keras
 import numpy as np
 import timm
 import torch
+import transformer_parity
 from machine import about
 
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
@@ -303,6 +305,8 @@ def theirs(net: Any, blocks: list[Pair], pictures: Any) -> list[Any]:
 
 def compared(name: str) -> dict[str, Any]:
     """One backbone against its reference."""
+    if name in transformer_parity.ORIGINALS:
+        return transformer_parity.compared(name)
     reference = REFERENCES[name]
     backbone = load_backbone(name, "none", reference.image_px)
     randomised(backbone)
@@ -320,21 +324,25 @@ def compared(name: str) -> dict[str, Any]:
     found = ours(pixels if reference.inside else normal, training=False)
     pairs = zip(found, theirs(net, blocks, normal.astype(np.float32)), strict=True)
     apart = [float(np.abs(a - b).max() / max(1.0, np.abs(b).max())) for a, b in pairs]
-    return {"timm": reference.timm, "blocks": len(blocks), "behind blocks": max(apart[:-1]),
+    return {"reference": reference.timm, "blocks": len(blocks), "behind blocks": max(apart[:-1]),
             "pooled": apart[-1]}  # fmt: skip
 
 
 def main() -> None:
     """Print a line a backbone; exit 1 where one differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbones", type=lambda text: text.split(","), default=list(REFERENCES))
+    parser.add_argument(
+        "--backbones",
+        type=lambda text: text.split(","),
+        default=[*REFERENCES, *transformer_parity.ORIGINALS],
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    print(f"{'backbone':20}{'timm':22}{'blocks':>8}{'behind blocks':>15}{'pooled':>10}")
+    print(f"{'backbone':24}{'reference':40}{'blocks':>8}{'behind blocks':>15}{'pooled':>10}")
     rows = {}
     for name in args.backbones:
         row = rows[name] = compared(name)
-        print(f"{name:20}{row['timm']:22}{row['blocks']:>8}{row['behind blocks']:>15.1e}"
+        print(f"{name:24}{row['reference']:40}{row['blocks']:>8}{row['behind blocks']:>15.1e}"
               f"{row['pooled']:>10.1e}", flush=True)  # fmt: skip
     if args.json:
         args.json.write_text(json.dumps({"machine": about(), "rows": rows}, indent=2) + "\n")

@@ -1,18 +1,13 @@
 """Tables of what can be named in a search space: backbones, optimizers, metrics. No TensorFlow."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Literal
 
-from tlsearch.base.machine import PACKAGE
-from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
-from tlsearch.config.networks.published import PUBLISHED, Published
-
-Preprocess = Literal["tf", "caffe", "torch", "none"]
-
-OWN = "own"  # the family of networks that a user brings along
+from tlsearch.config.networks.anatomy import ANATOMIES
+from tlsearch.config.networks.presets import PRESETS
+from tlsearch.config.networks.row import Backbone, Preprocess, preset_row
 
 
 class Direction(StrEnum):
@@ -36,73 +31,6 @@ class Direction(StrEnum):
     def best(self, values: Iterable[float]) -> float:
         """The best of some values; ValueError where there are none."""
         return min(values, key=self.key)
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A pretrained network without its top, named by the function that builds it.
-
-    `build` and `reference` are "module:attribute"; `reference` is Keras' own preprocessing
-    function for this network, which ours must equal, where it has one. `image_px` is the size it
-    was made for, at which it takes `multiply_adds`, `min_px` and `max_px` the least and the most it
-    can be built for, each a multiple of `patch_px`; `parameters` counts all, BatchNorm's statistics
-    too. Up to `single_px` its last feature map has one place only. `norm_after_pool`: its last
-    layer is a normalisation that was trained on the pooled vector. `licence` is that of the
-    pretrained weights.
-    """
-
-    name: str
-    family: str
-    build: str
-    preprocess: Preprocess
-    reference: str | None
-    layers: int
-    anatomy: Anatomy
-    multiply_adds: int
-    parameters: int
-    image_px: int = 224
-    min_px: int = 32
-    max_px: int | None = None
-    patch_px: int = 1
-    single_px: int = 32
-    norm_after_pool: bool = False
-    options: dict[str, float | bool | str] = field(default_factory=dict)
-    shipped: str | None = None
-    trained_on: str = "imagenet"
-    licence: str = "Apache-2.0"
-
-    @property
-    def shipped_path(self) -> Path | None:
-        """The weight file that travels with the package, for the offline backbones."""
-        return None if self.shipped is None else weights_folder() / self.shipped
-
-    def refuses(self, px: int) -> str | None:
-        """Why it cannot be built for pictures of this size; None where it can."""
-        if self.min_px == self.max_px != px:
-            return f"takes {self.min_px} alone"
-        if px < self.min_px:
-            return f"needs at least {self.min_px}"
-        if self.max_px is not None and px > self.max_px:
-            return f"takes at most {self.max_px}"
-        below = px // self.patch_px * self.patch_px
-        if below < px:
-            return f"takes multiples of {self.patch_px}: try {below} or {below + self.patch_px}"
-        return None
-
-    @property
-    def published(self) -> Published | None:
-        """How well its ImageNet weights classify; None where nobody says."""
-        return PUBLISHED.get(self.name)
-
-    @property
-    def default_weights(self) -> str:
-        """What `weights: default` means: the shipped file, else ImageNet."""
-        return "imagenet" if self.shipped is None else "shipped"
-
-
-def weights_folder() -> Path:
-    """The folder of weights pretrained by this project."""
-    return PACKAGE / "weights"
 
 
 def _family(
@@ -252,7 +180,7 @@ _ROWS = (
     _vgg("vgg19", "VGG19", 224, 19_508_428_800, 20_024_384, 22),
 )
 
-BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
+BACKBONES: dict[str, Backbone] = {row.name: row for row in (*_ROWS, *map(preset_row, PRESETS))}
 
 
 def backbones() -> tuple[Backbone, ...]:
@@ -313,7 +241,7 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
 }
 
 # Names of weights; anything else is the path of a file.
-WEIGHTS = ("default", "imagenet", "shipped", "none")
+WEIGHTS = ("default", "imagenet", "shipped", "preset", "none")
 
 DIGEST_DIGITS = 12  # of a digest, as messages show it
 # What to do where a study finds other weights than it was trained with.
@@ -322,8 +250,10 @@ PUT_BACK = (
     "or start another study with these"
 )
 
-# How a feature map becomes a vector: the mean over places, mean and maximum, or every value.
-POOLINGS = ("gap", "gap_max", "flatten")
+# How a feature map or tokens become a vector: the mean over places, mean and maximum, every value,
+# the class token, or that and the mean. "default" is what suits the network.
+POOLINGS = ("default", "gap", "mean", "gap_max", "flatten", "cls", "cls_mean")
+CLASS_TOKEN_POOLINGS = ("cls", "cls_mean")
 
 # How the learning rate goes on: as it is, down to 0 along a cosine, or a fifth of it whenever the
 # validation loss has not fallen for two epochs.

@@ -20,6 +20,7 @@ EXTRAS: dict[str, dict[str, str]] = {
         "uvicorn": "uvicorn>=0.40",
         "python_multipart": "python-multipart>=0.0.20",
     },
+    "hub": {"keras_hub": "keras-hub>=0.32,<0.33"},
     "cluster": {"aiohttp": "ray[default]>=2.60,<2.61"},
 }
 # The modules of an extra that opening an exported file takes; writing one takes all.

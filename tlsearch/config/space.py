@@ -1,6 +1,6 @@
 """The dimensions of a search: the values that vary from trial to trial."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,13 @@ from pydantic import (
 )
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.config.catalog import CLASS_WEIGHTS, OPTIMIZERS, POOLINGS, SCHEDULES
+from tlsearch.config.catalog import (
+    CLASS_TOKEN_POOLINGS,
+    CLASS_WEIGHTS,
+    OPTIMIZERS,
+    POOLINGS,
+    SCHEDULES,
+)
 from tlsearch.config.dimension import (
     BY_SHAPE,
     LISTED,
@@ -31,6 +37,7 @@ from tlsearch.config.dimension import (
 from tlsearch.config.location import local
 from tlsearch.config.networks.lookup import full_name, row_of
 from tlsearch.config.networks.own import is_own
+from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.unfreezing import BLOCKS, DEPTHS, LAYERS, Depth, Unfrozen
 from tlsearch.config.spelling import file_name, one_of
 
@@ -92,7 +99,7 @@ class Space(Frozen):
     unfrozen_layers: Depths | None = None
     unfrozen_blocks: Depths | None = None
     train_batch_norm: Annotated[Choices[bool], LISTED] = Choices(values=(False,))
-    pooling: Annotated[Choices[PoolingName], LISTED] = Choices(values=("gap",))
+    pooling: Annotated[Choices[PoolingName], LISTED] = Choices(values=("default",))
     head_units: Annotated[Choices[Units], LISTED] = Choices(values=((),))
     dropout: Fractions = Choices(values=(0.0,))
     head_lr: Rates = Range(low=1e-4, high=1e-1, log=True)
@@ -160,7 +167,11 @@ class Space(Frozen):
         return {LAYERS: next((n for n in further if n >= least), proposed)}
 
     def misfits(self) -> Iterator[Problem]:
-        """Where the space asks for more blocks than a backbone has, or for layers too, and why."""
+        """Where the space asks for what a backbone does not have, or for layers and blocks, and
+        why.
+        """
+        yield from self._unfit_tokens()
+        yield from self._unfit_weights()
         if self.unfrozen_blocks is None:
             return
         if self.unfrozen_layers is not None:
@@ -176,6 +187,27 @@ class Space(Frozen):
                 most = min(one.blocks for one in known.values())
                 why = f"found {found}, but {', '.join(short)}: expected {most} at most, or all"
                 yield (BLOCKS, *at), why
+
+    def _unfit_tokens(self) -> Iterator[Problem]:
+        """Where the space takes a transformer for a network of feature maps, or the other way."""
+        rows = [row_of(name) for name in self.backbone.values]
+        if counted := _named(row for row in rows if row.tokens is not None):
+            layers = self.unfrozen_layers
+            if isinstance(layers, Range) or (layers is not None and {*layers.values} != {0}):
+                yield (LAYERS,), f"{counted} can be cut between blocks only: use {BLOCKS}"
+        if bare := _named(row for row in rows if not row.has_class_token):
+            for place, name in enumerate(self.pooling.values):
+                if name in CLASS_TOKEN_POOLINGS:
+                    why = f"found {name}, but {bare} has no class token: expected default or gap"
+                    yield ("pooling", place), why
+
+    def _unfit_weights(self) -> Iterator[Problem]:
+        """Where the space names weights by a source that a backbone does not have."""
+        rows = [row_of(name) for name in self.backbone.values]
+        tokens, maps = (_named(r for r in rows if (r.tokens is None) == no) for no in (False, True))
+        for place, name in enumerate(self.weights.values):
+            if amiss := {"imagenet": tokens, "preset": maps}.get(name):
+                yield ("weights", place), f"found {name}, but {amiss} has none: expected default"
 
     def untrained(self) -> Iterator[Problem]:
         """Where the space asks for so few layers that a backbone trains none of them, and why."""
@@ -201,6 +233,10 @@ class Space(Frozen):
     def _least(self, backbone: str) -> int:
         """The fewest layers that train something in every trial of a backbone."""
         return row_of(backbone).anatomy.least(all(self.train_batch_norm.values))
+
+
+def _named(rows: Iterable[Backbone]) -> str:
+    return ", ".join(file_name(row.name) for row in rows)
 
 
 def _spread(depth: Choices[Unfrozen] | Range) -> tuple[Unfrozen, ...]:

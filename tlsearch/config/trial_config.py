@@ -63,7 +63,7 @@ class TrialConfig(Frozen):
     ] = False
     pooling: Annotated[
         str, Shown("how the backbone's last feature map became a vector", "pooling", priority=50)
-    ] = "gap"
+    ] = "default"
     head_units: Annotated[
         Units,
         Shown("widths of the head's dense layers before the last; none: no such layer", "head"),
@@ -224,6 +224,7 @@ class TrialConfig(Frozen):
         if row is None:  # of another version's catalogue
             return found
         found["backbone"], found["weights"] = plainest(row, self.weights)
+        found["pooling"] = row.pooled_by(self.pooling)
         if self.pooling == "flatten" and self.image_px <= row.single_px:
             found["pooling"] = "gap"
         return found if self.frozen else {**found, **self._simplest_depth(row.anatomy)}

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal
 from tlsearch.base.errors import ConfigError
 from tlsearch.cli.say import answer, say
 from tlsearch.cli.tables import print_table
-from tlsearch.config.catalog import Backbone, backbones
+from tlsearch.config.catalog import backbones
 from tlsearch.config.networks.lookup import full_name, row_of
 from tlsearch.config.networks.network_memory import needed_bytes
+from tlsearch.config.networks.row import Backbone
 from tlsearch.config.spelling import one_of
 
 if TYPE_CHECKING:

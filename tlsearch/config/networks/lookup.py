@@ -1,8 +1,9 @@
 """The row of a backbone, by whatever name a search space gives it."""
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.config.catalog import BACKBONES, Backbone
+from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.networks.own import is_own, own_row, taken_in
+from tlsearch.config.networks.row import Backbone
 from tlsearch.config.spelling import one_of
 
 

@@ -2,9 +2,9 @@
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.machine import memory_bytes
-from tlsearch.config.catalog import Backbone
 from tlsearch.config.dimension import Range
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.row import Backbone
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.spelling import file_name
 

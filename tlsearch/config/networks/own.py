@@ -20,8 +20,9 @@ from tlsearch.base.digests import sha256
 from tlsearch.base.errors import ConfigError, last_line
 from tlsearch.base.files import absolute, parse_json
 from tlsearch.base.phases import phase
-from tlsearch.config.catalog import DIGEST_DIGITS, OWN, Backbone, Preprocess
+from tlsearch.config.catalog import DIGEST_DIGITS
 from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
+from tlsearch.config.networks.row import OWN, Backbone, Preprocess
 
 DESCRIPTION = "network.json"  # a member of the file
 FILE = ".keras"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.base.errors import ClusterError, last_line
-from tlsearch.config.catalog import DIGEST_DIGITS, OWN, WEIGHTS
+from tlsearch.config.catalog import DIGEST_DIGITS, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.network_memory import require_memory
+from tlsearch.config.networks.row import OWN
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.node_checks import (

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tlsearch.base.cores import granted_cores
 from tlsearch.base.errors import ConfigError
-from tlsearch.config.catalog import CIFAR10_CLASSES, OWN, WEIGHTS
+from tlsearch.config.catalog import CIFAR10_CLASSES, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.row import OWN
 from tlsearch.config.schema import Resources, SearchConfig
 from tlsearch.config.spelling import file_name
 from tlsearch.data.sources import ImageData, prepare

@@ -7,8 +7,9 @@ from typing import Any
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import WeightsError
-from tlsearch.config.catalog import DIGEST_DIGITS, OWN, PUT_BACK, WEIGHTS
+from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.row import OWN
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
+from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.unfreezing import Depth, PrefixDepths
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import Rows
@@ -99,7 +100,8 @@ class Executor:
         """The network of this trial's shape, begun for it."""
         batch_norm = trial.train_batch_norm and not trial.frozen
         shape = (trial.depth, trial.prefix_depth, batch_norm)
-        name = (trial.backbone, trial.weights, trial.image_px, trial.pooling, trial.precision)
+        pooling = row_of(trial.backbone).pooled_by(trial.pooling)
+        name = (trial.backbone, trial.weights, trial.image_px, pooling, trial.precision)
 
         def make() -> Network:
             backbone = load_backbone(*name)

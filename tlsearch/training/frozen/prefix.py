@@ -101,7 +101,7 @@ class Features:
         shown = "" if view is None else f"{DRAWN} {trial.augment} {trial.view_seed} {view}"
         return FeatureKey(
             weights=weights_key(row.build, self._backbone.digest),
-            cut=f"{cut} {trial.pooling}" if cut == POOLED else cut,
+            cut=f"{cut} {row.pooled_by(trial.pooling)}" if cut == POOLED else cut,
             preprocess=row.preprocess,
             image_px=trial.image_px,
             dtype=self._store.dtype,

@@ -14,9 +14,10 @@ from tensorflow import Tensor
 
 from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import WeightsError
-from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, Backbone
+from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK
 from tlsearch.config.device import EXACT, keras_policy
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.build import built, downloads
 from tlsearch.training.network.cut import Sections, cut_in_two

@@ -16,7 +16,7 @@ from keras.src.utils import file_utils
 
 from tlsearch.base.errors import WeightsError
 from tlsearch.base.files import absolute
-from tlsearch.config.catalog import Backbone
+from tlsearch.config.networks.row import Backbone
 
 
 def built(row: Backbone, weights: str, image_px: int) -> keras.Model:
@@ -34,6 +34,8 @@ def built(row: Backbone, weights: str, image_px: int) -> keras.Model:
         return build(weights=None)
     if weights == "imagenet":
         return _imagenet(row, build)
+    if weights == "preset":
+        return build(weights=weights)
     path = row.shipped_path if weights == "shipped" else Path(weights)
     if path is None or not path.is_file():
         raise WeightsError(f"{path}: no such weight file (use a path, imagenet, default or none)")

@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 
-from tlsearch.config.catalog import Backbone
+from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.backbone import outline
 from tlsearch.training.network.cut import cut_points

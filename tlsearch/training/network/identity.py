@@ -10,12 +10,22 @@ import numpy as np
 # seeds and the size of images are left out, and so is what a later version of Keras may add.
 DECISIVE = frozenset(
     (
-        *("activation", "alpha", "antialias", "axis", "center", "crop_to_aspect_ratio", "cropping"),
+        *("activation", "alpha", "antialias", "approximate", "axes", "axis", "center"),
+        *("crop_to_aspect_ratio", "cropping"),
         *("data_format", "depth_multiplier", "dilation_rate", "dims", "epsilon", "fill_mode"),
         *("fill_value", "filters", "groups", "height", "interpolation", "invert", "keepdims"),
         *("kernel_size", "max_value", "negative_slope", "offset", "output_padding"),
         *("pad_to_aspect_ratio", "padding", "pool_size", "rate", "rms_scaling", "scale"),
-        *("shared_axes", "size", "strides", "target_shape", "threshold", "use_bias", "width"),
+        *(
+            "shared_axes",
+            "shift",
+            "size",
+            "strides",
+            "target_shape",
+            "threshold",
+            "use_bias",
+            "width",
+        ),
     )
 )
 
@@ -42,9 +52,7 @@ def _architecture(model: keras.Model) -> list[object]:
 
 
 def _settings(operation: keras.Operation) -> dict[str, object]:
-    if not isinstance(operation, keras.layers.Layer):
-        return {}  # an operation of `keras.ops` has its settings among its arguments
-    known = operation.get_config()
+    known = operation.get_config()  # an operation of `keras.ops` has others among its arguments
     return {name: known[name] for name in sorted(DECISIVE & known.keys())}
 
 
@@ -65,4 +73,6 @@ def _source(tensor: keras.KerasTensor, places: dict[int, int]) -> list[int | Non
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, slice):
+        return [value.start, value.stop, value.step]
     return value if isinstance(value, str) else np.asarray(value).tolist()

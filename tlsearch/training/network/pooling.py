@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 from keras import KerasTensor
 
-from tlsearch.config.catalog import Backbone
 from tlsearch.config.device import EXACT
+from tlsearch.config.networks.row import Backbone
 from tlsearch.pace import POOLED
 
 
@@ -18,6 +18,9 @@ def pooled_output(model: keras.Model, row: Backbone, pooling: str) -> KerasTenso
     """
     if len(model.output.shape) == 2:
         return pool(model.output, "flatten")
+    if row.tokens is not None:
+        return pool_tokens(model.output, row.tokens.front, row.pooled_by(pooling))
+    pooling = row.pooled_by(pooling)
     if pooling == "flatten" or not row.norm_after_pool:
         return pool(model.output, pooling)
     norm = model.layers[-1]
@@ -40,3 +43,24 @@ def pool(
         return mean
     highest = norm(keras.layers.GlobalMaxPooling2D(name="pool_max", dtype=EXACT)(maps))
     return keras.layers.Concatenate(name="pool_both", dtype=EXACT)([mean, highest])
+
+
+def pool_tokens(tokens: Any, front: int, pooling: str) -> Any:
+    """Tokens (n, tokens, width) -> float32 vectors. Means and maxima are those of the patches, the
+    `front` tokens before them left out; the first of those is the class token.
+    """
+    if pooling == "flatten":
+        return keras.layers.Flatten(name=POOLED, dtype=EXACT)(tokens)
+    class_token = keras.layers.Cropping1D((0, tokens.shape[1] - 1), name="class_token", dtype=EXACT)
+    first = keras.layers.Flatten(name="pool_class", dtype=EXACT)
+    if pooling == "cls":
+        return first(class_token(tokens))
+    patches = keras.layers.Cropping1D((front, 0), name="patch_tokens", dtype=EXACT)(tokens)
+    mean = keras.layers.GlobalAveragePooling1D(name=POOLED, dtype=EXACT)(patches)
+    if pooling == "gap":
+        return mean
+    both = keras.layers.Concatenate(name="pool_both", dtype=EXACT)
+    if pooling == "cls_mean":
+        return both([first(class_token(tokens)), mean])
+    highest = keras.layers.GlobalMaxPooling1D(name="pool_max", dtype=EXACT)(patches)
+    return both([mean, highest])

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tlsearch.config.catalog import Preprocess
+from tlsearch.config.networks.row import Preprocess
 
 # Statistics of ImageNet as the networks of each convention were trained with them, in RGB order.
 _CAFFE_MEAN = (123.68, 116.779, 103.939)

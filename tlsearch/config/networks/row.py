@@ -1,0 +1,123 @@
+"""What is known of one backbone without building it: a row of the catalogue."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tlsearch.base.machine import PACKAGE
+from tlsearch.config.networks.anatomy import Anatomy
+from tlsearch.config.networks.presets import Preset
+from tlsearch.config.networks.published import PUBLISHED, Published
+from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
+
+Preprocess = Literal["tf", "caffe", "torch", "none"]
+
+OWN = "own"  # the family of networks that a user brings along
+_BUILDS_PRESETS = "tlsearch.training.network.tokens.preset_network:preset_network"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained network without its top, named by the function that builds it.
+
+    `build` and `reference` are "module:attribute"; `reference` is Keras' own preprocessing
+    function for this network, which ours must equal, where it has one. `image_px` is the size it
+    was made for, at which it takes `multiply_adds`, `min_px` and `max_px` the least and the most it
+    can be built for, each a multiple of `patch_px`; `parameters` counts all, BatchNorm's statistics
+    too. Up to `single_px` its last feature map has one place only. `norm_after_pool`: its last
+    layer is a normalisation that was trained on the pooled vector. `licence` is that of the
+    pretrained weights. `tokens` are the measures of a transformer, whose output is tokens and not
+    a map.
+    """
+
+    name: str
+    family: str
+    build: str
+    preprocess: Preprocess
+    reference: str | None
+    layers: int
+    anatomy: Anatomy
+    multiply_adds: int
+    parameters: int
+    image_px: int = 224
+    min_px: int = 32
+    max_px: int | None = None
+    patch_px: int = 1
+    single_px: int = 32
+    norm_after_pool: bool = False
+    options: dict[str, float | bool | str] = field(default_factory=dict)
+    shipped: str | None = None
+    trained_on: str = "imagenet"
+    licence: str = "Apache-2.0"
+    tokens: VisionTransformer | SwinTransformer | None = None
+
+    @property
+    def shipped_path(self) -> Path | None:
+        """The weight file that travels with the package, for the offline backbones."""
+        return None if self.shipped is None else weights_folder() / self.shipped
+
+    def refuses(self, px: int) -> str | None:
+        """Why it cannot be built for pictures of this size; None where it can."""
+        if self.min_px == self.max_px != px:
+            return f"takes {self.min_px} alone"
+        if px < self.min_px:
+            return f"needs at least {self.min_px}"
+        if self.max_px is not None and px > self.max_px:
+            return f"takes at most {self.max_px}"
+        below = px // self.patch_px * self.patch_px
+        if below < px:
+            return f"takes multiples of {self.patch_px}: try {below} or {below + self.patch_px}"
+        return None
+
+    @property
+    def published(self) -> Published | None:
+        """How well its ImageNet weights classify; None where nobody says."""
+        return PUBLISHED.get(self.name)
+
+    @property
+    def default_weights(self) -> str:
+        """What `weights: default` means: the shipped file, the preset, else ImageNet."""
+        if self.shipped is not None:
+            return "shipped"
+        return "imagenet" if self.tokens is None else "preset"
+
+    def pooled_by(self, pooling: str) -> str:
+        """The pooling of the catalogue that a name means for this network: one spelling for each
+        vector.
+        """
+        own = "gap" if self.tokens is None else self.tokens.pooling
+        return {"default": own, "mean": "gap"}.get(pooling, pooling)
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether one of its tokens stands for the whole picture."""
+        return self.tokens is not None and self.tokens.class_tokens > 0
+
+
+def weights_folder() -> Path:
+    """The folder of weights pretrained by this project."""
+    return PACKAGE / "weights"
+
+
+def preset_row(preset: Preset) -> Backbone:
+    """The row of weights that KerasHub publishes, or that are kept as KerasHub keeps its own."""
+    spec, family = preset.spec, preset.family
+    return Backbone(
+        name=preset.name,
+        family=family.name,
+        build=_BUILDS_PRESETS,
+        preprocess=family.normalises,
+        reference=None,
+        layers=spec.anatomy.layers,
+        anatomy=spec.anatomy,
+        multiply_adds=spec.multiply_adds(preset.image_px),
+        parameters=spec.parameters(preset.image_px),
+        image_px=preset.image_px,
+        min_px=spec.least_px,
+        patch_px=spec.multiple,
+        single_px=0,
+        options={"preset": preset.handle},
+        trained_on=family.trained_on,
+        licence=family.licence,
+        tokens=spec,
+    )

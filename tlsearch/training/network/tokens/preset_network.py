@@ -1,0 +1,85 @@
+"""A network of KerasHub's presets: built from plain layers, its weights from wherever they are."""
+
+import importlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+from filelock import FileLock
+
+from tlsearch.base.errors import WeightsError, first_line
+from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.extras import require_extra
+from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.preset_config import described
+from tlsearch.config.networks.row import Backbone
+from tlsearch.config.networks.transformers import SwinTransformer
+from tlsearch.training.network.tokens.preset_weights import copy_weights
+from tlsearch.training.network.tokens.swin import swin_transformer
+from tlsearch.training.network.tokens.transformer import vision_transformer
+
+EXTRA = "hub"
+# What KerasHub says where a hub asks who wants the weights.
+_GATED = ("not accessible", "gated", "403", "401")
+
+
+def preset_network(
+    include_top: bool, input_shape: tuple[int, int, int], weights: str | None, preset: str
+) -> keras.Model:
+    """The network of a preset for one image size, with its own weights or random ones.
+
+    WeightsError where those are not to be had, ConfigError where KerasHub is not installed.
+    """
+    del include_top  # Keras' own functions take it
+    published = {row.options.get("preset"): row for row in BACKBONES.values()}
+    row = published.get(preset) or row_of(preset)
+    if isinstance(row.tokens, SwinTransformer):
+        model = swin_transformer(row.tokens, input_shape[0])
+    else:
+        assert row.tokens is not None, "only presets are built here"
+        model = vision_transformer(row.tokens, input_shape[0])
+    if weights is not None:
+        _load(row, model)
+    return model
+
+
+def _load(row: Backbone, model: keras.Model) -> None:
+    original = _original(row)
+    try:
+        _, found, _ = described(
+            {"class_name": type(original).__name__, "config": original.get_config()}
+        )
+        if found != row.tokens:
+            raise ValueError(f"found {found}, expected {row.tokens}")
+        assert row.tokens is not None, "only presets are loaded here"
+        copy_weights(original, model, row.tokens)
+    except ValueError as error:
+        raise WeightsError(f"{row.name}: not the network that its name says: {error}") from error
+
+
+def _original(row: Backbone) -> Any:
+    """KerasHub's network with its weights; of a SigLIP the image tower."""
+    require_extra(f"backbone {row.name}", EXTRA)
+    hub = importlib.import_module("keras_hub")
+    handle = str(row.options["preset"])
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
+            whole = hub.models.Backbone.from_preset(handle, dtype="float32")
+    except Exception as error:  # each hub has its own kinds
+        raise WeightsError(_unavailable(row.name, handle, error)) from error
+    return getattr(whole, "vision_encoder", whole)
+
+
+def _unavailable(name: str, handle: str, error: Exception) -> str:
+    told = f"{name}: its weights could not be loaded from {handle} ({first_line(error)})"
+    if any(sign in str(error) for sign in _GATED):
+        return (
+            f"{told}; accept their terms on the page of the model, then set KAGGLE_USERNAME and "
+            "KAGGLE_KEY, or HF_TOKEN"
+        )
+    return (
+        f"{told}; download them where the hub can be reached and set KAGGLEHUB_CACHE or HF_HOME to "
+        "that cache, or name the folder of the preset as the backbone"
+    )

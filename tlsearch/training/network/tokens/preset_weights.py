@@ -1,0 +1,187 @@
+"""Weights of KerasHub's networks, put into ours of plain layers."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
+from tlsearch.training.network.tokens.positions import interpolated
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where one of KerasHub's classes keeps what our layers hold: attributes or layers, by dots.
+
+    `blocks` is the list of blocks, in each of which lie `attention` and what follows it. `front`
+    are the tokens in front of the patches; `positions` has a row for each class token, then one for
+    each patch.
+    """
+
+    patches: str
+    front: tuple[str, ...]
+    positions: str | None
+    norm: str
+    blocks: str
+    attention: str
+    norms: tuple[str, str]
+    dense: tuple[str, str]
+    scales: tuple[str, str] | None = None
+
+
+_DINOV2 = Places(
+    patches="embeddings.patch_embeddings.projection",
+    front=("embeddings.cls_token", "embeddings.register_tokens"),
+    positions="embeddings.position_embeddings",
+    norm="layernorm",
+    blocks="encoder.layers",
+    attention="attention.attention",
+    norms=("norm1", "norm2"),
+    dense=("mlp.fc1", "mlp.fc2"),
+    scales=("layer_scale1.lambda1", "layer_scale2.lambda1"),
+)
+_VIT = Places(
+    patches="vit_patching_and_embedding.patch_embedding",
+    front=("vit_patching_and_embedding.class_token",),
+    positions="vit_patching_and_embedding.position_embedding.embeddings",
+    norm="vit_encoder.layer_norm",
+    blocks="vit_encoder.encoder_layers",
+    attention="mha",
+    norms=("layer_norm_1", "layer_norm_2"),
+    dense=("mlp.dense_1", "mlp.dense_2"),
+)
+_DEIT = "deit_patching_and_embedding"
+PLACES = {
+    "DINOV2Backbone": _DINOV2,
+    "DINOV3Backbone": replace(
+        _DINOV2, positions=None, attention="attention", dense=("mlp.up_proj", "mlp.down_proj")
+    ),
+    "ViTBackbone": _VIT,
+    "DeiTBackbone": replace(
+        _VIT,
+        patches=f"{_DEIT}.patch_embedding",
+        front=(f"{_DEIT}.class_token", f"{_DEIT}.distillation_token"),
+        positions=f"{_DEIT}.position_embedding",
+        norm="deit_encoder.layer_norm",
+        blocks="deit_encoder.encoder_layers",
+        dense=("mlp.dense", "output_layer.dense"),
+    ),
+    "SigLIPVisionEncoder": Places(
+        patches="embedding.patch_embedding",
+        front=(),
+        positions="embedding.position_embedding.embeddings",
+        norm="post_layer_norm",
+        blocks="encoder_layers",
+        attention="self_attn",
+        norms=("layer_norm1", "layer_norm2"),
+        dense=("mlp.fc1", "mlp.fc2"),
+    ),
+}
+# What a network computes the same without: tokens that hide patches, counters, positions for
+# another size of images, seeds.
+_SPARE = frozenset(
+    ("mask_token", "position_ids", "interpolated_position_embeddings", "seed_generator_state")
+)
+_POOLING_ATTENTION = "head/"  # of SigLIP
+_OF_THREE = ("query", "key", "value")
+
+
+def copy_weights(
+    original: Any, model: keras.Model, spec: VisionTransformer | SwinTransformer
+) -> None:
+    """Give our network the weights of one of KerasHub's, with positions for its size of images.
+
+    ValueError where a weight of the original has no place in ours, or does not fit there.
+    """
+    taken: set[int] = set()
+    held = _swin(original) if isinstance(spec, SwinTransformer) else _vision(original, spec)
+    for name, variables in held:
+        taken |= {id(variable) for variable in variables}
+        _put(model.get_layer(name), variables, spec)
+    left = [v.path for v in original.variables if id(v) not in taken and not _is_spare(v.path)]
+    if left:
+        raise ValueError(f"{left[0]} of {type(original).__name__} has no place in this network")
+
+
+def _vision(original: Any, spec: VisionTransformer) -> Iterator[tuple[str, list[Any]]]:
+    """Each of our layers by name, with the variables of the original that belong there."""
+    places = PLACES[type(original).__name__]
+    yield "patches", _variables(original, places.patches)
+    front = places.front if spec.front > 1 else places.front[:1]
+    learned = [] if places.positions is None else [places.positions]
+    yield "positions", [_at(original, place) for place in (*front, *learned)]
+    for number, block in enumerate(_at(original, places.blocks)):
+        for half in (0, 1):
+            yield f"block_{number}_norm_{half + 1}", _variables(block, places.norms[half])
+            yield f"block_{number}_dense_{half + 1}", _variables(block, places.dense[half])
+            if places.scales is not None:
+                yield f"block_{number}_scale_{half + 1}", [_at(block, places.scales[half])]
+        for part in ("query", "key", "value", "output"):
+            dense = f"{places.attention}.{part}_dense"
+            yield f"block_{number}_{part}", _variables(block, dense)
+    yield "norm", _variables(original, places.norm)
+
+
+def _swin(original: Any) -> Iterator[tuple[str, list[Any]]]:
+    """The same of a Swin transformer, whose queries, keys and values KerasHub keeps in one."""
+    yield "patches", _variables(original, "patch_embedding.proj")
+    yield "patches_norm", _variables(original, "patch_embedding.norm")
+    for stage, blocks in enumerate(original.stages):
+        for place, block in enumerate(blocks.blocks):
+            name = f"stage_{stage}_block_{place}"
+            yield f"{name}_positions", [block.attn.relative_position_bias_table]
+            for part in _OF_THREE:
+                yield f"{name}_{part}", _variables(block, "attn.qkv")
+            yield f"{name}_output", _variables(block, "attn.proj")
+            for half in ("1", "2"):
+                yield f"{name}_norm_{half}", _variables(block, f"norm{half}")
+                yield f"{name}_dense_{half}", _variables(block, f"mlp.fc{half}")
+        if blocks.downsample is not None:
+            yield f"stage_{stage}_merge_norm", _variables(blocks, "downsample.norm")
+            yield f"stage_{stage}_merge_dense", _variables(blocks, "downsample.reduction")
+    yield "norm", _variables(original, "norm")
+
+
+def _table(tokens: list[NDArray[Any]], spec: VisionTransformer, rows: int) -> NDArray[Any]:
+    """What is added at each place: a token in front with its position, or a patch's position."""
+    arrays = [token.reshape(-1, spec.width) for token in tokens]
+    if spec.grid is None:
+        return np.concatenate(arrays)
+    front = np.concatenate([np.zeros((0, spec.width), np.float32), *arrays[:-1]])
+    front[: spec.class_tokens] += arrays[-1][: spec.class_tokens]
+    side = round((rows - spec.front) ** 0.5)
+    patches = interpolated(arrays[-1][spec.class_tokens :], side, spec.antialias)
+    return np.concatenate([front, patches])
+
+
+def _put(layer: Any, variables: list[Any], spec: VisionTransformer | SwinTransformer) -> None:
+    arrays = [np.asarray(variable) for variable in variables]
+    if isinstance(spec, VisionTransformer) and layer.name == "positions":
+        arrays = [_table(arrays, spec, layer.input_dim)]
+    elif isinstance(spec, SwinTransformer) and layer.name.rpartition("_")[2] in _OF_THREE:
+        third = _OF_THREE.index(layer.name.rpartition("_")[2])
+        arrays = [np.split(array, len(_OF_THREE), axis=-1)[third] for array in arrays]
+    shapes = [tuple(variable.shape) for variable in layer.variables]
+    if [math.prod(shape) for shape in shapes] != [array.size for array in arrays]:
+        found = [array.shape for array in arrays]
+        raise ValueError(f"{layer.name} holds {shapes}, found weights of {found}")
+    layer.set_weights([array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)])
+
+
+def _variables(within: Any, place: str) -> list[Any]:
+    """The variables of a layer; of attention's dense layers, those that are not left out."""
+    return list(_at(within, place).variables)
+
+
+def _at(within: Any, place: str) -> Any:
+    for name in place.split("."):
+        within = getattr(within, name) if hasattr(within, name) else within.get_layer(name)
+    return within
+
+
+def _is_spare(path: str) -> bool:
+    return path.rsplit("/", 1)[-1] in _SPARE or _POOLING_ATTENTION in path

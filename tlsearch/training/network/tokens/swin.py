@@ -1,0 +1,125 @@
+"""A Swin transformer in plain Keras layers, block by block."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+from numpy.typing import NDArray
+
+from tlsearch.config.networks.transformers import SwinTransformer
+from tlsearch.training.network.tokens.transformer import attended, by_head, places, small, turned
+
+APART = -100.0  # added where two places of a window are no neighbours in the picture
+
+
+def swin_transformer(spec: SwinTransformer, image_px: int) -> keras.Model:
+    """Normalised pixels (n, px, px, 3) -> tokens (n, places, width) behind the last norm."""
+    pixels = keras.Input((image_px, image_px, 3))
+    x = layers.Conv2D(
+        spec.width, spec.patch, strides=spec.patch, kernel_initializer=small(), name="patches"
+    )(pixels)
+    x = _norm(spec, "patches_norm")(x)
+    for stage, depth in enumerate(spec.depths):
+        for block in range(depth):
+            shift = 0 if block % 2 == 0 or x.shape[1] <= spec.window else spec.window // 2
+            x = _block(x, spec, spec.heads[stage], shift, f"stage_{stage}_block_{block}")
+        if stage < len(spec.depths) - 1:
+            x = _merged(x, spec, f"stage_{stage}_merge")
+    x = ops.reshape(_norm(spec, "norm")(x), (-1, x.shape[1] * x.shape[2], x.shape[3]))
+    return keras.Model(pixels, x, name="swin_transformer")
+
+
+def _block(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str) -> Any:
+    """Attention in windows, then two dense layers at each place, both added to what they read."""
+    width = x.shape[-1]
+    x = x + _attention(_norm(spec, f"{name}_norm_1")(x), spec, heads, shift, name)
+    wide = _dense(4 * width, f"{name}_dense_1")(_norm(spec, f"{name}_norm_2")(x))
+    return x + _dense(width, f"{name}_dense_2")(ops.gelu(wide, approximate=False))
+
+
+def _attention(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str) -> Any:
+    """Maps (n, side, side, width) -> the same, mixed within windows."""
+    side, width, window = x.shape[1], x.shape[3], spec.window
+    padded = -(-side // window) * window
+    if padded > side:
+        x = ops.pad(x, [[0, 0], [0, padded - side], [0, padded - side], [0, 0]])
+    if shift:
+        x = ops.roll(x, (-shift, -shift), axis=(1, 2))
+    windows = _in_windows(x, window)
+    bias = _position_bias(windows, window, heads, f"{name}_positions")
+    if shift:
+        bias = bias + _apart(padded, window, shift)
+    query, key, value = (
+        by_head(_dense(width, f"{name}_{part}")(windows), heads)
+        for part in ("query", "key", "value")
+    )
+    mixed = _dense(width, f"{name}_output")(attended(query, key, value, bias))
+    x = _from_windows(mixed, padded, window)
+    if shift:
+        x = ops.roll(x, (shift, shift), axis=(1, 2))
+    return x[:, :side, :side] if padded > side else x
+
+
+def _in_windows(x: Any, window: int) -> Any:
+    """(n, side, side, width) -> (n, windows, places, width)."""
+    _, side, _, width = x.shape
+    count = side // window
+    rows = turned(ops.reshape(x, (-1, count, window, count, window * width)), 2, 3)
+    return ops.reshape(rows, (-1, count * count, window * window, width))
+
+
+def _from_windows(x: Any, side: int, window: int) -> Any:
+    """What `_in_windows` undone gives."""
+    width, count = x.shape[-1], side // window
+    rows = turned(ops.reshape(x, (-1, count, count, window, window * width)), 2, 3)
+    return ops.reshape(rows, (-1, side, side, width))
+
+
+def _position_bias(windows: Any, window: int, heads: int, name: str) -> Any:
+    """Learned numbers by how far two places of a window are apart,
+    (1, 1, heads, places, places).
+    """
+    table = layers.Embedding(
+        (2 * window - 1) ** 2, heads, embeddings_initializer=small(), name=name
+    )
+    apart = ops.zeros_like(places(windows[:1, 0])[:, :1]) + _offsets(window).reshape(1, -1)
+    square = ops.reshape(table(apart), (1, 1, window**2, window**2, heads))
+    return ops.transpose(square, (0, 1, 4, 2, 3))
+
+
+def _offsets(window: int) -> Any:
+    """The row of the table for each pair of places of a window, (places, places)."""
+    steps = np.indices((window, window)).reshape(2, -1)
+    down, right = steps[:, :, None] - steps[:, None, :] + window - 1
+    return (down * (2 * window - 1) + right).astype(np.int32)
+
+
+def _apart(side: int, window: int, shift: int) -> NDArray[Any]:
+    """`APART` for the places of a window that the shift brought together, (windows, 1, places,
+    places): a shifted map ends in parts that were at its other edge.
+    """
+    part = np.digitize(np.arange(side), (side - window, side - shift))
+    parts = part[:, None] * 3 + part[None, :]
+    count = side // window
+    windows = parts.reshape(count, window, count, window).swapaxes(1, 2).reshape(-1, window**2)
+    differ = windows[:, :, None] != windows[:, None, :]
+    return np.where(differ, APART, 0.0).astype(np.float32)[:, None]
+
+
+def _merged(x: Any, spec: SwinTransformer, name: str) -> Any:
+    """Four places as one, down before right, with twice the numbers of each."""
+    width = x.shape[-1]
+    four = [x[:, down::2, right::2] for right in (0, 1) for down in (0, 1)]
+    together = _norm(spec, f"{name}_norm")(ops.concatenate(four, axis=-1))
+    return layers.Dense(
+        2 * width, use_bias=False, kernel_initializer=small(), name=f"{name}_dense"
+    )(together)
+
+
+def _norm(spec: SwinTransformer, name: str) -> Any:
+    return layers.LayerNormalization(epsilon=spec.epsilon, name=name)
+
+
+def _dense(width: int, name: str) -> Any:
+    return layers.Dense(width, kernel_initializer=small(), name=name)

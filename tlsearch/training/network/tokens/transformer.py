@@ -1,0 +1,152 @@
+"""A vision transformer in plain Keras layers, block by block, so that it can be cut and exported.
+
+KerasHub writes a whole encoder as one layer of its own kind: nothing could be cut there, and a file
+of it would open only where KerasHub is installed.
+"""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+from keras.src.applications.convnext import LayerScale
+from numpy.typing import NDArray
+
+from tlsearch.config.networks.transformers import VisionTransformer
+
+ROPE_BASE = 100.0  # of DINOv3
+
+
+def vision_transformer(spec: VisionTransformer, image_px: int) -> keras.Model:
+    """Normalised pixels (n, px, px, 3) -> tokens (n, tokens, width) behind the last norm."""
+    pixels = keras.Input((image_px, image_px, 3))
+    x = _with_front(_patches(pixels, spec, image_px), spec, image_px)
+    for block in range(spec.depth):
+        x = _block(x, spec, image_px, f"block_{block}")
+    return keras.Model(pixels, _norm(spec, "norm")(x), name="vision_transformer")
+
+
+def _patches(pixels: Any, spec: VisionTransformer, image_px: int) -> Any:
+    """Patch tokens (n, patches, width)."""
+    maps = layers.Conv2D(
+        spec.width, spec.patch, strides=spec.patch, kernel_initializer=small(), name="patches"
+    )(pixels)
+    return ops.reshape(maps, (-1, spec.side(image_px) ** 2, spec.width))
+
+
+def _with_front(patches: Any, spec: VisionTransformer, image_px: int) -> Any:
+    """Class tokens and registers in front of the patches; where positions are learned, those are
+    added to all.
+
+    One table holds what is added at each place: in front it is added to nothing.
+    """
+    tokens = layers.ZeroPadding1D((spec.front, 0), name="front")(patches)
+    if spec.grid is not None:
+        table = layers.Embedding(
+            spec.tokens(image_px), spec.width, embeddings_initializer=small(), name="positions"
+        )
+        return tokens + table(places(tokens))
+    table = layers.Embedding(
+        spec.front, spec.width, embeddings_initializer=small(), name="positions"
+    )
+    shown = ops.pad(table(places(tokens[:, : spec.front])), [[0, 0], [0, patches.shape[1]], [0, 0]])
+    return tokens + shown
+
+
+def places(tokens: Any) -> Any:
+    """The place of each token, (1, tokens): the same for all images."""
+    return ops.cumsum(ops.ones_like(tokens[:1, :, 0], dtype="int32"), axis=1) - 1
+
+
+def _block(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any:
+    """Attention between tokens, then two dense layers on each, both added to what they read."""
+    attended = _attention(_norm(spec, f"{name}_norm_1")(x), spec, image_px, name)
+    x = x + _scaled(attended, spec, f"{name}_scale_1")
+    wide = layers.Dense(spec.hidden, kernel_initializer=small(), name=f"{name}_dense_1")(
+        _norm(spec, f"{name}_norm_2")(x)
+    )
+    wide = ops.gelu(wide, approximate=spec.gelu == "tanh")
+    dense = layers.Dense(spec.width, kernel_initializer=small(), name=f"{name}_dense_2")(wide)
+    return x + _scaled(dense, spec, f"{name}_scale_2")
+
+
+def _attention(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any:
+    query, key, value = (
+        by_head(
+            layers.Dense(
+                spec.width,
+                use_bias=part != "key" or spec.key_bias,
+                kernel_initializer=small(),
+                name=f"{name}_{part}",
+            )(x),
+            spec.heads,
+        )
+        for part in ("query", "key", "value")
+    )
+    if spec.grid is None:
+        cos, sin = rotations(spec, image_px)
+        query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
+    return layers.Dense(spec.width, kernel_initializer=small(), name=f"{name}_output")(
+        attended(query, key, value)
+    )
+
+
+def by_head(x: Any, heads: int) -> Any:
+    """(n, ..., tokens, width) -> (n, ..., heads, tokens, width / heads)."""
+    *before, width = x.shape[1:]
+    return turned(ops.reshape(x, (-1, *before, heads, width // heads)), -3, -2)
+
+
+def attended(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
+    """Softmax attention, each (n, ..., heads, tokens, width / heads) -> (n, ..., tokens, width).
+
+    `bias` is added to how alike a query and a key are.
+    """
+    *before, heads, tokens, width = query.shape[1:]
+    alike = ops.matmul(query / math.sqrt(width), turned(key, -2, -1))
+    weights = ops.softmax(alike if bias is None else alike + bias)
+    mixed = turned(ops.matmul(weights, value), -3, -2)
+    return ops.reshape(mixed, (-1, *before, tokens, heads * width))
+
+
+def turned(x: Any, one: int, other: int) -> Any:
+    """Two axes in each other's place."""
+    axes = list(range(len(x.shape)))
+    axes[one], axes[other] = axes[other], axes[one]
+    return ops.transpose(x, axes)
+
+
+def rotations(spec: VisionTransformer, image_px: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Cosine and sine by which each token's queries and keys are turned, (tokens, width / heads);
+    those in front stay as they are.
+
+    A quarter of the angles follows from the row of a patch, as many from its column, from -1 to 1
+    over the image, in falling frequencies; both stand there twice (arXiv 2508.10104).
+    """
+    side, quarter = spec.side(image_px), spec.width // spec.heads // 4
+    centres = 2 * (np.arange(side) + 0.5) / side - 1
+    frequencies = ROPE_BASE ** -(np.arange(quarter) / quarter)
+    grid = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1).reshape(-1, 2, 1)
+    angles = np.tile((2 * np.pi * grid * frequencies).reshape(side * side, -1), (1, 2))
+    angles = np.concatenate([np.zeros((spec.front, angles.shape[1])), angles])
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def _rotated(x: Any, cos: Any, sin: Any) -> Any:
+    half = x.shape[-1] // 2
+    turned = ops.concatenate([-x[..., half:], x[..., :half]], axis=-1)
+    return x * cos + turned * sin
+
+
+def _norm(spec: VisionTransformer, name: str) -> Any:
+    return layers.LayerNormalization(epsilon=spec.epsilon, name=name)
+
+
+def _scaled(x: Any, spec: VisionTransformer, name: str) -> Any:
+    return LayerScale(1.0, spec.width, name=name)(x) if spec.layer_scale else x
+
+
+def small() -> Any:
+    """How weights begin where nothing is loaded."""
+    return keras.initializers.TruncatedNormal(stddev=0.02)
