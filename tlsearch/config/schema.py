@@ -24,8 +24,7 @@ from tlsearch.config.dataset import Data
 from tlsearch.config.device import EXACT, PRECISIONS, Precision
 from tlsearch.config.dimension import Choices, Frozen, head_units, is_recorded, whole_or
 from tlsearch.config.location import LocalPath, Place, as_place, is_url, local, problem
-from tlsearch.config.networks.lookup import full_name, known_row, row_of
-from tlsearch.config.networks.own import is_own
+from tlsearch.config.networks.lookup import full_name, is_elsewhere, known_row, row_of
 from tlsearch.config.networks.unfreezing import DEPTHS
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
@@ -96,7 +95,7 @@ def _plain_baseline(raw: object) -> object:
     if "head_units" in raw:
         units = head_units(raw["head_units"])
         plain["head_units"] = tuple(units) if isinstance(units, list) else units
-    if isinstance(raw.get("backbone"), str) and is_own(raw["backbone"]):
+    if isinstance(raw.get("backbone"), str) and is_elsewhere(raw["backbone"]):
         with contextlib.suppress(ConfigError):  # the space does not have it either, and says so
             plain["backbone"] = full_name(raw["backbone"])
     return plain

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import DataError
 from tlsearch.base.files import absolute, disk_error, whole_file
-from tlsearch.config.extras import require_formats
 from tlsearch.config.load import from_mapping, load
 from tlsearch.config.networks.network_memory import require_memory
+from tlsearch.config.requirements import require_packages
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.image_size import proposed_px
 from tlsearch.data.kinds.npz import require_images, require_labels
@@ -50,7 +50,7 @@ def validate(space: Space, settings: Sequence[str] = ()) -> SearchConfig:
     winner, lacks a package for it, or the memory for one of its networks.
     """
     config = requested(space, settings)
-    require_formats(config.export)
+    require_packages(config)
     require_memory(config)
     return config
 

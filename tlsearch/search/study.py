@@ -9,8 +9,8 @@ from tlsearch.base.errors import StudyError, TlsearchError
 from tlsearch.base.phases import phase
 from tlsearch.bundle.manifest import incomplete
 from tlsearch.config.device import DeviceProfile
-from tlsearch.config.extras import require_formats
 from tlsearch.config.location import Place, within
+from tlsearch.config.requirements import require_packages, warn_of_conditions
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Exporting, Listen, Listeners, Stopping
@@ -66,8 +66,9 @@ def run(
     elsewhere they are logged.
     """
     config = requested(space, data=data).anchored()
-    require_formats(config.export)
+    require_packages(config)
     require_weight_files(config)
+    warn_of_conditions(config)
     heard = Listeners(listen or default_listener())
     with (
         beating(heard) as hear,
@@ -100,9 +101,10 @@ def resume(
     with beating(heard) as hear, working(place_of(study), new=False) as work:
         begun = Study(work.home)
         config = extended(begun.config, wish, *so_far(work.home))
-        require_formats(config.export)
+        require_packages(config)
         if config != begun.config:
             require_weight_files(config)
+            warn_of_conditions(config)
         require_same_files(work.home, begun.about, config)
         with work.mirrored(config.sync_s):
             follow_in_tensorboard(config, work.home, heard)

@@ -113,13 +113,14 @@ def validate(
     run.
     """
     from tlsearch.cli.launch.picture_check import show_images
-    from tlsearch.config.extras import require_formats
     from tlsearch.config.load import dump, load
     from tlsearch.config.networks.network_memory import require_memory
+    from tlsearch.config.requirements import require_packages, warn_of_conditions
 
     config = load(space, set_ or [])
-    require_formats(config.export)
+    require_packages(config)
     require_memory(config)
+    warn_of_conditions(config)
     if data or samples is not None:
         show_images(config, samples)
     else:

@@ -1,7 +1,10 @@
 """The row of a backbone, by whatever name a search space gives it."""
 
+from pathlib import Path
+
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import BACKBONES
+from tlsearch.config.networks.handles import is_preset, known_preset, preset_name
 from tlsearch.config.networks.own import is_own, own_row, taken_in
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.spelling import one_of
@@ -12,22 +15,27 @@ def row_of(name: str) -> Backbone:
     row = known_row(name)
     if row is not None:
         return row
-    if is_own(name):
-        raise ConfigError(
-            [f"{name}: no such network; have it made again by a search that names it"]
-        )
+    if is_elsewhere(name):
+        raise ConfigError([f"{name}: not on this machine; name it in `tlsearch validate` again"])
     raise ConfigError([one_of(BACKBONES, "backbone").why(name)])
 
 
 def known_row(name: str) -> Backbone | None:
     """The row of a backbone, None where there is none: a record may name one of another version."""
-    return BACKBONES.get(name) or own_row(name)
+    return BACKBONES.get(name) or own_row(name) or known_preset(name)
 
 
 def full_name(name: str) -> str:
     """The name that a backbone has in every process: of a network of one's own the path of the file
     that it is taken into, which takes seconds. ConfigError where there is no such backbone.
     """
-    if name not in BACKBONES and is_own(name):
-        return taken_in(name)
-    return row_of(name).name
+    if name in BACKBONES:
+        return name
+    if is_preset(name):
+        return preset_name(name)
+    return taken_in(name) if is_own(name) else row_of(name).name
+
+
+def is_elsewhere(name: str) -> bool:
+    """Whether a name is that of a file or of an address, and not of the catalogue."""
+    return name not in BACKBONES and (is_own(name) or is_preset(name) or Path(name).is_absolute())

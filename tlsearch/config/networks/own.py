@@ -76,14 +76,14 @@ def taken_in(name: str) -> str:
     """
     source, preprocess = _declared(name)
     if FUNCTION.fullmatch(source):
-        return _made(Intake(source, preprocess, str(_folder()), None))
+        return _made(Intake(source, preprocess, str(networks_folder()), None))
     path = absolute(Path(source))
     if not path.is_file():
         raise ConfigError([f"{source}: no such file"])
     if _description(path) is not None:
         return str(path)
     digest = hashlib.sha256(f"{sha256(path)} {preprocess} {RULES}".encode()).hexdigest()
-    file = _folder() / f"{path.stem}-{digest[:DIGEST_DIGITS]}{FILE}"
+    file = networks_folder() / f"{path.stem}-{digest[:DIGEST_DIGITS]}{FILE}"
     if file.is_file() and _description(file) is not None:
         return str(file)
     return _made(Intake(str(path), preprocess, str(file.parent), file.name))
@@ -138,7 +138,7 @@ def _declared(name: str) -> tuple[str, Preprocess]:
     return name, "none"
 
 
-def _folder() -> Path:
+def networks_folder() -> Path:
     """Where networks are taken to, whatever cache a study has: a name means the same in all."""
     return absolute(Path("~/.cache/tlsearch/networks"))
 

@@ -52,6 +52,11 @@ class Backbone:
     tokens: VisionTransformer | SwinTransformer | None = None
 
     @property
+    def local_path(self) -> Path | None:
+        """The file or folder of this machine that it is read from, where the user named one."""
+        return Path(self.name) if Path(self.name).is_absolute() else None
+
+    @property
     def shipped_path(self) -> Path | None:
         """The weight file that travels with the package, for the offline backbones."""
         return None if self.shipped is None else weights_folder() / self.shipped

@@ -8,9 +8,8 @@ from typing import Any
 
 from tlsearch.base.errors import ClusterError, last_line
 from tlsearch.config.catalog import DIGEST_DIGITS, WEIGHTS
-from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.lookup import full_name, row_of
 from tlsearch.config.networks.network_memory import require_memory
-from tlsearch.config.networks.row import OWN
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.node_checks import (
@@ -71,8 +70,10 @@ def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
     Images are no question: a node that does not see the driver's is sent them.
     """
     weights = [Path(name) for name in config.space.weights.values if name not in WEIGHTS]
-    own = [Path(name) for name in config.space.backbone.values if row_of(name).family == OWN]
-    return asked([*weights, *own], None if home.url else home.root, config.cache_path)
+    paths = [row_of(name).local_path for name in config.space.backbone.values]
+    return asked(
+        [*weights, *filter(None, paths)], None if home.url else home.root, config.cache_path
+    )
 
 
 @contextlib.contextmanager
@@ -102,17 +103,15 @@ def _unseen(question: Question, node: Node, answer: Found) -> Iterator[Problem]:
 
 
 def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Problem]:
-    """Have every node load ImageNet's weights, which downloads them where they are not there; all
-    must have the same.
-    """
-    names = [name for name in config.space.backbone.values if _from_imagenet(config, name)]
-    if not names:
+    """Have every node load the weights that Keras or KerasHub downloads; all must have the same."""
+    wanted = dict(_downloaded(config))
+    if not wanted:
         return
-    calls = dict.fromkeys(nodes, (_loaded, names, config.data.image_px))
+    calls = dict.fromkeys(nodes, (_loaded, wanted, config.data.image_px))
     first: dict[str, tuple[str, str]] = {}
     for node, answer in on_every(calls, DOWNLOAD_S).items():
         if isinstance(answer, str):
-            yield Problem(node.name, "weights", answer, "ImageNet's weights")
+            yield Problem(node.name, "weights", answer, "the pretrained weights")
             continue
         for name, found in answer.items():
             where, digest = first.setdefault(name, (node.name, found))
@@ -121,20 +120,27 @@ def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Prob
                 yield Problem(node.name, "weights", f"{name} {found[:DIGEST_DIGITS]}", expected)
 
 
-def _from_imagenet(config: SearchConfig, name: str) -> bool:
-    default = row_of(name).default_weights
-    return "imagenet" in {default if w == "default" else w for w in config.space.weights.values}
+def _downloaded(config: SearchConfig) -> Iterator[tuple[str, str]]:
+    """The backbones whose weights are downloaded, each with the name of those weights."""
+    for name in config.space.backbone.values:
+        default = row_of(name).default_weights
+        meant = {default if w == "default" else w for w in config.space.weights.values}
+        for weights in meant & {"imagenet", "preset"}:
+            yield name, weights
 
 
-def _loaded(names: Sequence[str], image_px: int) -> dict[str, str] | str:
-    """Load the weights of some backbones in this process; their digests, or why that failed."""
+def _loaded(wanted: Mapping[str, str], image_px: int) -> dict[str, str] | str:
+    """Load weights of backbones in this process; their digests, or why that failed."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no trial's GPU is touched
-    from tlsearch.base.errors import WeightsError
+    from tlsearch.base.errors import ConfigError, WeightsError
     from tlsearch.training.network.backbone import load_backbone
 
     try:
-        return {name: load_backbone(name, "imagenet", image_px).digest for name in names}
-    except WeightsError as error:
+        return {
+            name: load_backbone(full_name(name), weights, image_px).digest
+            for name, weights in wanted.items()
+        }
+    except (WeightsError, ConfigError) as error:  # KerasHub may not be installed
         return str(error)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tlsearch.base.cores import granted_cores
 from tlsearch.config.networks.network_memory import require_memory
+from tlsearch.config.requirements import require_packages, warn_of_conditions
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Unforeseen
@@ -31,7 +32,9 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     """
     config = config.anchored()
     require_weight_files(config)
+    require_packages(config)
     require_memory(config)
+    warn_of_conditions(config)
     at_a_time = slots(config.resources, _here())
     seen = survey(config)
     device = device_here(config)

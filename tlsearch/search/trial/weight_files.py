@@ -9,7 +9,6 @@ from tlsearch.base.digests import sha256
 from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
-from tlsearch.config.networks.row import OWN
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 
@@ -19,16 +18,16 @@ log = logging.getLogger(__name__)
 def weight_files(config: SearchConfig) -> dict[str, Path]:
     """Every weight file that a trial may read and that is known before the first one, by name.
 
-    A file that the user gave is named by its path, also of a network of one's own, and a shipped
-    one by its backbone: it lies elsewhere on another machine. Keras alone knows the files that it
-    downloads.
+    A file that the user gave is named by its path, also of a network of one's own or the folder of
+    a preset, and a shipped one by its backbone: it lies elsewhere on another machine. Keras and
+    KerasHub alone know the files that they download.
     """
     named = config.space.weights.values
     rows = [row_of(name) for name in config.space.backbone.values]
     found = {name: Path(name) for name in named if name not in WEIGHTS}
-    found |= {row.name: Path(row.name) for row in rows if row.family == OWN}
+    found |= {row.name: row.local_path for row in rows if row.local_path}
     if {"default", "shipped"} & set(named):
-        ours = [row for row in rows if row.family != OWN]
+        ours = [row for row in rows if row.local_path is None]
         found |= {f"{row.name} (shipped)": row.shipped_path for row in ours if row.shipped_path}
     return found
 
@@ -63,7 +62,7 @@ def warn_of_unknown_weights(home: StudyDirectory) -> None:
 
 
 def _require(name: str, path: Path, recorded: str, home: StudyDirectory) -> None:
-    if not path.is_file():
+    if not path.exists():
         found = "no such file"
     else:
         digest = sha256(path)

@@ -208,7 +208,7 @@ def _manifest(
 ) -> Manifest:
     trial, labels = trained.checkpoint.trial, request.data.split_labels("validation")
     row = row_of(trial.backbone)
-    known = trial.weights in ("default", "imagenet", "shipped")
+    known = trial.weights in ("default", "imagenet", "preset", "shipped")
     return Manifest(
         labels=request.data.classes,
         classes=dict(request.pictures_from.classes or {}),

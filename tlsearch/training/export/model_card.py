@@ -7,6 +7,7 @@ from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.bundle.evaluate import confusion
 from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import FileInput, Manifest
+from tlsearch.config.requirements import CONDITIONS
 from tlsearch.config.spelling import without_folders
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.export.usage import usage
@@ -114,8 +115,12 @@ def _use(manifest: Manifest) -> str:
         "picture of none of them, and its probabilities are not calibrated. The validation score "
         "chose this model among others and is therefore optimistic; trust the test score. "
         f"Pretrained weights: {manifest.backbone} ({manifest.weights}), licence "
-        f"{manifest.weights_licence}."
+        f"{manifest.weights_licence}{_conditions(manifest.weights_licence)}."
     )
+
+
+def _conditions(licence: str) -> str:
+    return f", {CONDITIONS[licence]}" if licence in CONDITIONS else ""
 
 
 def _table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> str:

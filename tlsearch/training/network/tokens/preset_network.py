@@ -9,9 +9,10 @@ from typing import Any
 import keras
 from filelock import FileLock
 
-from tlsearch.base.errors import WeightsError, first_line
+from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.extras import require_extra
+from tlsearch.config.networks.handles import EXTRA, unavailable
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.preset_config import described
 from tlsearch.config.networks.row import Backbone
@@ -19,10 +20,6 @@ from tlsearch.config.networks.transformers import SwinTransformer
 from tlsearch.training.network.tokens.preset_weights import copy_weights
 from tlsearch.training.network.tokens.swin import swin_transformer
 from tlsearch.training.network.tokens.transformer import vision_transformer
-
-EXTRA = "hub"
-# What KerasHub says where a hub asks who wants the weights.
-_GATED = ("not accessible", "gated", "403", "401")
 
 
 def preset_network(
@@ -68,18 +65,5 @@ def _original(row: Backbone) -> Any:
         with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
             whole = hub.models.Backbone.from_preset(handle, dtype="float32")
     except Exception as error:  # each hub has its own kinds
-        raise WeightsError(_unavailable(row.name, handle, error)) from error
+        raise WeightsError(unavailable(row.name, error)) from error
     return getattr(whole, "vision_encoder", whole)
-
-
-def _unavailable(name: str, handle: str, error: Exception) -> str:
-    told = f"{name}: its weights could not be loaded from {handle} ({first_line(error)})"
-    if any(sign in str(error) for sign in _GATED):
-        return (
-            f"{told}; accept their terms on the page of the model, then set KAGGLE_USERNAME and "
-            "KAGGLE_KEY, or HF_TOKEN"
-        )
-    return (
-        f"{told}; download them where the hub can be reached and set KAGGLEHUB_CACHE or HF_HOME to "
-        "that cache, or name the folder of the preset as the backbone"
-    )

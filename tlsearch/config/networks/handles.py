@@ -1,0 +1,186 @@
+"""Presets of KerasHub by other names than the catalogue's: `hub:NAME`, the address of a hub, and a
+folder.
+"""
+
+import functools
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from tlsearch.base.errors import ConfigError, first_line
+from tlsearch.base.files import absolute, parse_json, write_text
+from tlsearch.config.extras import require_extra
+from tlsearch.config.networks.own import networks_folder
+from tlsearch.config.networks.preset_config import described
+from tlsearch.config.networks.presets import PRESETS, Family, Preset
+from tlsearch.config.networks.row import Backbone, preset_row
+from tlsearch.config.spelling import did_you_mean
+
+Scaling = Literal["tf", "torch"]
+
+EXTRA = "hub"
+ALIAS = "hub:"
+_CONFIG = "config.json"
+_ADDRESS = re.compile(r"hf://[\w.-]+/[\w.-]+|kaggle://[\w.-]+/[\w.-]+/keras/[\w.-]+(/\d+)?")
+_EXPECTED = "hf://USER/REPOSITORY or kaggle://USER/MODEL/keras/VARIANT"
+_FAMILIES = {preset.family.keras_hub: preset.family for preset in PRESETS}
+# What the packages of the hubs say where a hub asks who wants a file.
+_GATED = ("not accessible", "gated", "403", "401")
+# Pixels from 0 to 1 are taken less these means and divided by these deviations.
+_SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+def is_preset(name: str) -> bool:
+    """Whether a name has the form of a preset's."""
+    return name.startswith((ALIAS, "hf:", "kaggle:")) or (absolute(Path(name)) / _CONFIG).is_file()
+
+
+def preset_name(name: str) -> str:
+    """The name that a preset has in every process; ConfigError says what is wrong with it.
+
+    The description of a network on a hub is fetched where it was not before.
+    """
+    if name.startswith(ALIAS):
+        return _published(name.removeprefix(ALIAS))
+    if not name.startswith(("hf:", "kaggle:")):
+        full = str(absolute(Path(name)))
+        _row(full, absolute(Path(name)) / _CONFIG)
+        return full
+    if not _ADDRESS.fullmatch(name):
+        raise ConfigError([f"{name}: expected {_EXPECTED}"])
+    kept = _kept(name)
+    if not kept.is_file():
+        write_text(kept, _fetched(name).read_text(encoding="utf-8"))
+    _row(name, kept)
+    return name
+
+
+def known_preset(name: str) -> Backbone | None:
+    """The row of a preset by its full name; None where its description is not on this machine."""
+    path = _kept(name) if _ADDRESS.fullmatch(name) else Path(name) / _CONFIG
+    if not path.is_absolute():
+        return None
+    try:
+        return _row(name, path)
+    except ConfigError:
+        return None
+
+
+def unavailable(name: str, error: Exception) -> str:
+    """Why a file of a hub could not be had, and what to do, in a line."""
+    told = f"{name}: could not be loaded from its hub ({first_line(error)})"
+    if any(sign in str(error) for sign in _GATED):
+        return (
+            f"{told}; accept its terms on the page of the model, then set HF_TOKEN, or "
+            "KAGGLE_USERNAME and KAGGLE_KEY"
+        )
+    return (
+        f"{told}; check its name, or download it where the hub can be reached and set HF_HOME or "
+        "KAGGLEHUB_CACHE to that cache, or name the folder of the preset as the backbone"
+    )
+
+
+def _told(error: Exception) -> str:
+    return f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
+
+
+def _published(handle: str) -> str:
+    """The catalogue's name of what KerasHub publishes under another."""
+    known = {preset.handle: preset.name for preset in PRESETS}
+    if handle not in known:
+        raise ConfigError([f"{ALIAS}{handle}: no such preset, {did_you_mean(handle, known)}"])
+    return known[handle]
+
+
+def _kept(handle: str) -> Path:
+    """Where the description of a network on a hub is kept."""
+    return networks_folder() / re.sub(r"\W+", ".", handle) / _CONFIG
+
+
+def _fetched(handle: str) -> Path:
+    """The description of a network on a hub, through the cache of the hub's own package."""
+    require_extra(f"space.backbone: {handle}", EXTRA)
+    scheme, _, place = handle.partition("://")
+    try:
+        if scheme == "hf":
+            hub = importlib.import_module("huggingface_hub")
+            return Path(hub.hf_hub_download(repo_id=place, filename=_CONFIG))
+        hub = importlib.import_module("kagglehub")
+        return Path(hub.model_download(place, _CONFIG))
+    except Exception as error:  # each hub has its own kinds
+        raise ConfigError([unavailable(handle, error)]) from error
+
+
+def _row(name: str, path: Path) -> Backbone:
+    try:
+        known = path.stat()
+        return _read(name, path, known.st_mtime_ns, known.st_size)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:  # whatever others wrote
+        raise ConfigError([f"{name}: {path.name}: {_told(error)}"]) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _read(name: str, path: Path, *_version: int) -> Backbone:
+    keras_hub, spec, px = described(parse_json(path.read_text(encoding="utf-8")))
+    family = _family(name, keras_hub, path.parent)
+    return preset_row(Preset(name, name, spec, px, family))
+
+
+def _family(name: str, keras_hub: str, folder: Path) -> Family:
+    """As the catalogue's of that class, but for what others may have done to their weights."""
+    known = _FAMILIES[keras_hub.replace("SigLIPVisionEncoder", "SigLIPBackbone")]
+    licence = known.licence if known.licence.startswith("DINOv3") else f"that of {name}"
+    scale = _scale(folder) or known.normalises
+    return Family(known.name, keras_hub, scale, "not known", licence)
+
+
+def _scale(folder: Path) -> Scaling | None:
+    """How a folder says that pixels are scaled; None where it does not say it. ValueError where no
+    preprocessing here does the same.
+    """
+    for name, read in (
+        ("image_converter.json", _of_keras_hub),
+        ("preprocessor_config.json", _of_transformers),
+    ):
+        if not (folder / name).is_file():
+            continue
+        found = read(parse_json((folder / name).read_text(encoding="utf-8")))
+        for kind, known in _SCALES.items():
+            if all(map(_alike, found, known)):
+                return kind
+        means, deviations = found
+        raise ValueError(
+            f"{name} takes {means} from pixels and divides them by {deviations}, expected one of "
+            f"{[*map(list, _SCALES.values())]}"
+        )
+    return None
+
+
+def _alike(found: list[float], known: tuple[float, ...]) -> bool:
+    return all(abs(one - other) < 1e-3 for one, other in zip(found, known, strict=True))
+
+
+def _of_keras_hub(config: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Means and deviations of pixels that are multiplied by `scale` and moved by `offset`."""
+    scale, offset = (_of_channels(config["config"][name]) for name in ("scale", "offset"))
+    deviations = [1 / (255 * one) for one in scale]
+    return [-one * by for one, by in zip(offset, deviations, strict=True)], deviations
+
+
+def _of_transformers(config: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    return _of_channels(config["image_mean"]), _of_channels(config["image_std"])
+
+
+def _of_channels(value: Any) -> list[float]:
+    return [float(one) for one in (value if isinstance(value, list) else [value] * 3)]

@@ -1,0 +1,44 @@
+"""What a search needs of this machine's packages, and what licences ask of its user."""
+
+import logging
+
+from tlsearch.config.extras import require_extra, require_formats
+from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.networks.presets import DINOV3_LICENCE
+from tlsearch.config.networks.row import Backbone
+from tlsearch.config.schema import SearchConfig
+from tlsearch.config.spelling import file_name
+
+log = logging.getLogger(__name__)
+
+# Licence of weights -> what those who use them, or a model that was trained from them, should know.
+CONDITIONS = {
+    DINOV3_LICENCE: (
+        "which has conditions, also for models that are trained from them: read it before you "
+        "download the weights or pass a model on "
+        "(https://ai.meta.com/resources/models-and-libraries/dinov3-license)"
+    )
+}
+
+
+def require_packages(config: SearchConfig) -> None:
+    """Raise ConfigError where this machine, which also exports the winner, lacks a package."""
+    require_formats(config.export)
+    for row in _pretrained(config):
+        if row.default_weights == "preset":
+            require_extra(f"space.backbone: {file_name(row.name)}", "hub")
+
+
+def warn_of_conditions(config: SearchConfig) -> None:
+    """Log a line for each backbone of a search whose weights have a licence with conditions."""
+    for row in _pretrained(config):
+        if row.licence in CONDITIONS:
+            licence = f"the {row.licence}, {CONDITIONS[row.licence]}"
+            log.warning("%s: its weights are under %s", file_name(row.name), licence)
+
+
+def _pretrained(config: SearchConfig) -> list[Backbone]:
+    """The backbones of which some trial may take the weights that are published for them."""
+    if {"default", "preset"}.isdisjoint(config.space.weights.values):
+        return []
+    return [row_of(name) for name in config.space.backbone.values]
