@@ -29,8 +29,8 @@ class Costs:
 
 def costs(backbone: str, unfrozen: int | str, units: int, classes: int, image_px: int) -> Costs:
     """What a network of the catalogue costs, its last layers unfrozen; weights do not matter."""
-    model = load_backbone(backbone, "none", image_px).model
-    width = int(model.output.shape[-1])
+    loaded = load_backbone(backbone, "none", image_px)
+    model, width = loaded.model, int(loaded.pooled.shape[-1])
     head = width * units + units * classes if units else width * classes
     total = forward(model.layers)
     if unfrozen == 0:

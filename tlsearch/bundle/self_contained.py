@@ -24,14 +24,34 @@ MEMBERS = frozenset(
 # The classes of Keras that its configuration names: any of some modules, and some of others. What
 # is left out reads files (StringLookup, TFSMLayer) or runs code (Lambda, TorchModuleWrapper).
 _ANY_CLASS = frozenset(("keras.initializers", "keras.regularizers", "keras.constraints"))
-_VALUES = frozenset(("__keras_tensor__", "__numpy__", "__tensor__", "__tuple__"))
+_VALUES = frozenset(
+    ("__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__", "__tuple__")
+)
 _CLASSES = {
     "keras": {"DTypePolicy", "Sequential"},
     "keras.dtype_policies": {"DTypePolicy"},
     "keras.src.applications.convnext": {"LayerScale"},
     "keras.src.applications.inception_resnet_v2": {"CustomScaleLayer"},
     "keras.src.models.functional": {"Functional"},
-    "keras.src.ops.numpy": {"Add", "Divide", "Multiply", "Subtract", "TrueDivide"},
+    "keras.src.ops.nn": {"Gelu", "Softmax"},
+    "keras.src.ops.numpy": {
+        "Add",
+        "Concatenate",
+        "Cumsum",
+        "Divide",
+        "GetItem",
+        "Matmul",
+        "Multiply",
+        "Negative",
+        "OnesLike",
+        "Pad",
+        "Reshape",
+        "Roll",
+        "Subtract",
+        "Transpose",
+        "TrueDivide",
+        "ZerosLike",
+    },
     "keras.layers": {
         "Activation",
         "Add",
@@ -41,13 +61,17 @@ _CLASSES = {
         "Concatenate",
         "Conv2D",
         "Conv2DTranspose",
+        "Cropping1D",
         "Cropping2D",
         "Dense",
         "DepthwiseConv2D",
         "Dropout",
         "ELU",
+        "Embedding",
         "Flatten",
+        "GlobalAveragePooling1D",
         "GlobalAveragePooling2D",
+        "GlobalMaxPooling1D",
         "GlobalMaxPooling2D",
         "GroupNormalization",
         "Identity",
@@ -71,6 +95,7 @@ _CLASSES = {
         "Subtract",
         "UnitNormalization",
         "UpSampling2D",
+        "ZeroPadding1D",
         "ZeroPadding2D",
     },
 }

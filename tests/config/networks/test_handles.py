@@ -164,7 +164,7 @@ def test_keras_hub_is_asked_for_where_its_weights_are_taken(monkeypatch):
 
 
 def test_a_licence_with_conditions_is_told_before_its_weights_are_taken(caplog):
-    name = "dinov3_vit_small_lvd1689m"
+    name = "dinov3_small"
     warn_of_conditions(from_mapping(space([name, "dinov2_small"])))
     (line,) = caplog.messages
     assert line.startswith(f"{name}: its weights are under the {DINOV3_LICENCE}, which has condit")

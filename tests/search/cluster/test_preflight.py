@@ -99,9 +99,10 @@ def test_the_question_names_what_no_node_is_sent(tmp_path):
 @pytest.mark.parametrize(
     ("space", "expected"),
     [
-        ("{backbone: [strokes, mobilenet_v2_035]}", ["mobilenet_v2_035"]),
-        ("{backbone: [strokes]}", []),
-        ("{backbone: [mobilenet_v2_035], weights: none}", []),
+        ("{backbone: [strokes, mobilenet_v2_035]}", {"mobilenet_v2_035": "imagenet"}),
+        ("{backbone: dinov2_small}", {"dinov2_small": "preset"}),
+        ("{backbone: [strokes]}", {}),
+        ("{backbone: [mobilenet_v2_035], weights: none}", {}),
     ],
 )
 def test_only_weights_that_may_have_to_be_downloaded_are_loaded(
@@ -127,5 +128,5 @@ def test_nodes_with_other_imagenet_weights_or_none_are_named(tmp_path, monkeypat
     config = parse(SPACE.format(cache=tmp_path, more="space: {backbone: mobilenet_v2}"))
     assert list(preflight._weights_amiss(config, nodes)) == [
         Problem("b", "weights", "mobilenet_v2 222222222222", "111111111111, as on a"),
-        Problem("c", "weights", "no network", "ImageNet's weights"),
+        Problem("c", "weights", "no network", "the pretrained weights"),
     ]

@@ -138,7 +138,8 @@ def _cells(row: Backbone) -> list[str]:
 
 
 def _billions(row: Backbone) -> str:
-    return f"{row.multiply_adds / 1e9:.3f}"
+    billions = row.multiply_adds / 1e9
+    return f"{billions:.3f}" if billions < 100 else f"{billions:.1f}"
 
 
 def _millions(row: Backbone) -> str:

@@ -126,7 +126,7 @@ def _row(name: str, path: Path) -> Backbone:
         KeyError,
         TypeError,
         AttributeError,
-    ) as error:  # whatever others wrote
+    ) as error:
         raise ConfigError([f"{name}: {path.name}: {_told(error)}"]) from error
 
 

@@ -14,6 +14,10 @@ class Published:
 _KERAS = "keras.io/api/applications"
 _KERAS_MOBILENET_V3 = "keras.io/api/applications/mobilenet"
 _SLIM = "github.com/tensorflow/models, research/slim/nets/mobilenet"
+# A linear classifier on frozen features: the class token, and for DINOv2 patches too.
+_DINOV2 = "github.com/facebookresearch/dinov2, linear on frozen features"
+_DEIT = "github.com/facebookresearch/deit, distilled"
+_SWIN_PAPER = "arXiv 2103.14030, table 1a"
 _MOBILENET_PAPER = "arXiv 1704.04861, table 6"
 
 _TABLES: dict[str, dict[str, float]] = {
@@ -37,10 +41,20 @@ _TABLES: dict[str, dict[str, float]] = {
         "mobilenet_v2_035": 60.3, "mobilenet_v2_050": 65.4, "mobilenet_v2_075": 69.8,
         "mobilenet_v2_130": 74.4, "mobilenet_v2_140": 75.0,
     },
+    _DINOV2: {
+        "dinov2_small": 81.1, "dinov2_base": 84.5, "dinov2_large": 86.3,
+        "dinov2_small_registers": 80.9, "dinov2_base_registers": 84.6,
+        "dinov2_large_registers": 86.7,
+    },
+    _DEIT: {
+        "deit_tiny_224": 74.5, "deit_small_224": 81.2, "deit_base_224": 83.4,
+        "deit_base_384": 85.2,
+    },
+    _SWIN_PAPER: {"swin_tiny_224": 81.3, "swin_small_224": 83.0, "swin_base_224": 83.5},
     _MOBILENET_PAPER: {"mobilenet_025": 50.6, "mobilenet_050": 63.7},
 }  # fmt: skip
 
-# By the name of the backbone; what was not pretrained on ImageNet has no row.
+# By the name of the backbone; what nobody published for ImageNet has no row.
 PUBLISHED: dict[str, Published] = {
     name: Published(top1, source)
     for source, table in _TABLES.items()

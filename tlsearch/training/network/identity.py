@@ -75,4 +75,6 @@ def _source(tensor: keras.KerasTensor, places: dict[int, int]) -> list[int | Non
 def _plain(value: object) -> object:
     if isinstance(value, slice):
         return [value.start, value.stop, value.step]
+    if value is Ellipsis:
+        return "..."
     return value if isinstance(value, str) else np.asarray(value).tolist()

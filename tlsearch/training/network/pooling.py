@@ -45,7 +45,7 @@ def pool(
     return keras.layers.Concatenate(name="pool_both", dtype=EXACT)([mean, highest])
 
 
-def pool_tokens(tokens: Any, front: int, pooling: str) -> Any:
+def pool_tokens(tokens: KerasTensor, front: int, pooling: str) -> KerasTensor:
     """Tokens (n, tokens, width) -> float32 vectors. Means and maxima are those of the patches, the
     `front` tokens before them left out; the first of those is the class token.
     """

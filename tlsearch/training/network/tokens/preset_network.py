@@ -14,7 +14,7 @@ from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.extras import require_extra
 from tlsearch.config.networks.handles import EXTRA, unavailable
 from tlsearch.config.networks.lookup import row_of
-from tlsearch.config.networks.preset_config import described
+from tlsearch.config.networks.preset_config import Spec, described
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.transformers import SwinTransformer
 from tlsearch.training.network.tokens.preset_weights import copy_weights
@@ -32,28 +32,34 @@ def preset_network(
     del include_top  # Keras' own functions take it
     published = {row.options.get("preset"): row for row in BACKBONES.values()}
     row = published.get(preset) or row_of(preset)
-    if isinstance(row.tokens, SwinTransformer):
-        model = swin_transformer(row.tokens, input_shape[0])
-    else:
-        assert row.tokens is not None, "only presets are built here"
-        model = vision_transformer(row.tokens, input_shape[0])
-    if weights is not None:
-        _load(row, model)
+    assert row.tokens is not None, "only presets are built here"
+    if weights is None:
+        return _built(row.tokens, input_shape[0])
+    original = _original(row)
+    try:
+        spec = _spec(original, row.tokens)
+        model = _built(spec, input_shape[0])
+        copy_weights(original, model, spec)
+    except ValueError as error:
+        raise WeightsError(f"{row.name}: not the network that its name says: {error}") from error
     return model
 
 
-def _load(row: Backbone, model: keras.Model) -> None:
-    original = _original(row)
-    try:
-        _, found, _ = described(
-            {"class_name": type(original).__name__, "config": original.get_config()}
-        )
-        if found != row.tokens:
-            raise ValueError(f"found {found}, expected {row.tokens}")
-        assert row.tokens is not None, "only presets are loaded here"
-        copy_weights(original, model, row.tokens)
-    except ValueError as error:
-        raise WeightsError(f"{row.name}: not the network that its name says: {error}") from error
+def _built(spec: Spec, image_px: int) -> keras.Model:
+    if isinstance(spec, SwinTransformer):
+        return swin_transformer(spec, image_px)
+    return vision_transformer(spec, image_px)
+
+
+def _spec(original: Any, expected: Spec) -> Spec:
+    """The measures of a network as its preset gives them, which count; ValueError where it has
+    other layers than expected.
+    """
+    settings = {"class_name": type(original).__name__, "config": original.get_config()}
+    _, found, _ = described(settings)
+    if found.anatomy != expected.anatomy or found.width != expected.width:
+        raise ValueError(f"found {found}, expected {expected}")
+    return found
 
 
 def _original(row: Backbone) -> Any:
