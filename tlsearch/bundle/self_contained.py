@@ -46,7 +46,6 @@ _CLASSES = {
         "OnesLike",
         "Pad",
         "Reshape",
-        "Roll",
         "Subtract",
         "Transpose",
         "TrueDivide",

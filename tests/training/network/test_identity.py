@@ -142,11 +142,15 @@ _OF_NO_ACCOUNT = (
     r".*_(initializer|regularizer|constraint)|renorm.*|synchronized|momentum|name|trainable|dtype"
     r"|batch_shape|sparse|ragged|optional|seed|noise_shape|mean|variance|adaptation_.*"
     r"|quantization_config"
-    r"|units|projection_dim|init_values"  # the shapes of weights, and what they were at first
+    r"|mask_zero"
+    # The shapes of weights, and what they were at first.
+    r"|units|(projection|input|output)_dim|init_values"
 )
 NEEDED = {
     **dict.fromkeys(("AveragePooling2D", "Dense", "DepthwiseConv2D"), (1,)),
-    **dict.fromkeys(("Conv2D", "Conv2DTranspose", "Resizing", "SeparableConv2D"), (2, 3)),
+    **dict.fromkeys(
+        ("Conv2D", "Conv2DTranspose", "Embedding", "Resizing", "SeparableConv2D"), (2, 3)
+    ),
     **dict.fromkeys(("Dropout", "SpatialDropout2D", "Rescaling"), (0,)),
     **dict.fromkeys(("InputLayer", "Permute", "Reshape"), ((1, 2, 3),)),
     "Activation": ("relu",),

@@ -45,7 +45,7 @@ def _attention(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str)
     if padded > side:
         x = ops.pad(x, [[0, 0], [0, padded - side], [0, padded - side], [0, 0]])
     if shift:
-        x = ops.roll(x, (-shift, -shift), axis=(1, 2))
+        x = _shifted(x, shift)
     windows = _in_windows(x, window)
     bias = _position_bias(windows, window, heads, f"{name}_positions")
     if shift:
@@ -57,8 +57,14 @@ def _attention(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str)
     mixed = _dense(width, f"{name}_output")(attended(query, key, value, bias))
     x = _from_windows(mixed, padded, window)
     if shift:
-        x = ops.roll(x, (shift, shift), axis=(1, 2))
+        x = _shifted(x, padded - shift)
     return x[:, :side, :side] if padded > side else x
+
+
+def _shifted(x: Any, shift: int) -> Any:
+    """Maps whose first rows and columns come last; LiteRT has no operation that rolls."""
+    x = ops.concatenate([x[:, shift:], x[:, :shift]], axis=1)
+    return ops.concatenate([x[:, :, shift:], x[:, :, :shift]], axis=2)
 
 
 def _in_windows(x: Any, window: int) -> Any:
