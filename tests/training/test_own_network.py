@@ -19,6 +19,7 @@ from tlsearch.features import FeatureStore
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export.exporter import export_bundle
 from tlsearch.training.network.backbone import load_backbone
+from tlsearch.training.network.cut_costs import cut_costs
 from tlsearch.training.network.own_network import take_in
 from tlsearch.training.trial import train
 
@@ -160,7 +161,9 @@ def test_a_network_of_known_layers_has_their_blocks(folder):
     row = row_of(str(of_file(folder, "known")))
     assert row.anatomy == ANATOMIES["MobileNet"]
     assert (row.min_px, row.max_px, row.parameters) == (32, 32, 218_544)
-    assert row_of(str(of_file(folder, "convolutions"))).max_px is None
+    other = row_of(str(of_file(folder, "convolutions")))
+    assert other.max_px is None
+    assert [cut.share for cut in cut_costs(other)] == sorted(cut.share for cut in cut_costs(other))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,8 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
 def _blocks_told(row: Backbone) -> str:
     """The number and kind of a backbone's blocks, and the fewest layers that train anything."""
     anatomy = row.anatomy
+    if anatomy.blocks == 0:
+        return f"its blocks are not known; unfreeze at least {anatomy.least()} layers"
     return f"{anatomy.blocks} {anatomy.block}s; unfreeze at least {anatomy.least()} layers"
 
 

@@ -28,6 +28,8 @@ _EXPECTED = "hf://USER/REPOSITORY or kaggle://USER/MODEL/keras/VARIANT"
 _FAMILIES = {preset.family.keras_hub: preset.family for preset in PRESETS}
 # What the packages of the hubs say where a hub asks who wants a file.
 _GATED = ("not accessible", "gated", "403", "401")
+# What a description that others wrote may raise.
+_ODD = (OSError, ValueError, KeyError, TypeError, AttributeError)
 # Pixels from 0 to 1 are taken less these means and divided by these deviations.
 _SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
