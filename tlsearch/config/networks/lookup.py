@@ -16,7 +16,12 @@ def row_of(name: str) -> Backbone:
     if row is not None:
         return row
     if is_elsewhere(name):
-        raise ConfigError([f"{name}: not on this machine; name it in `tlsearch validate` again"])
+        raise ConfigError(
+            [
+                f"{name}: not found on this machine; run `tlsearch validate` on a search space "
+                "that names what it was made from"
+            ]
+        )
     raise ConfigError([one_of(BACKBONES, "backbone").why(name)])
 
 
