@@ -137,7 +137,9 @@ def _apart(
 @torch.no_grad()
 def _theirs(original: Original, whole: Any, pixels: Any) -> tuple[list[Any], Any]:
     """What their network gives behind each block, and behind the last norm."""
-    net = getattr(whole, whole.base_model_prefix, whole)
+    net = next(
+        (getattr(whole, name) for name in ("vit", "deit", "swin") if hasattr(whole, name)), whole
+    )
     seen: list[Any] = []
     for module in net.modules():
         if type(module).__name__ in _BLOCKS:
