@@ -12,6 +12,7 @@ import pytest
 from tlsearch.base.digests import sha256
 from tlsearch.config.catalog import Direction
 from tlsearch.config.dataset import Data, Splits
+from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.results.record.directory import StudyDirectory
@@ -32,9 +33,8 @@ def workplace(tmp_path):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "study.yaml").write_text("")
     data = prepare(Data(kind="digits", image_px=32, splits=splits), tmp_path / "cache")
-    return Workplace(
-        data, tmp_path / "study", tmp_path / "cache", 10**9, (("strokes", (0,)),), Direction.MAX, 1
-    )
+    depths = (("strokes", (Depth(0),)),)
+    return Workplace(data, tmp_path / "study", tmp_path / "cache", 10**9, depths, Direction.MAX, 1)
 
 
 @pytest.fixture
