@@ -4,8 +4,8 @@
     study = tlsearch.run("quickstart")
     study.leaderboard()
 
-Every name is loaded when it is first used, so that `import tlsearch` costs nothing;
-`tlsearch.errors` holds every error that is raised on purpose.
+Each name is loaded on first use, so `import tlsearch` is cheap. `tlsearch.errors` holds every
+error that tlsearch raises on purpose.
 """
 
 import sys

@@ -1,3 +1,3 @@
-"""What every floor stands on: errors with their exit codes, files that appear whole or not at
-all, Markdown tables, and what machine this is. Nothing of images, studies or trials enters.
+"""Code that every other package uses: errors with exit codes, atomic file writes, YAML within
+limits, progress of long work, facts about this machine. It knows no images, studies or trials.
 """

@@ -1,4 +1,4 @@
-"""The processor cores that this process was granted, and work in order over them."""
+"""The CPU cores that this process may use, and parallel work whose results keep their order."""
 
 import math
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TypeVar
 
 _CGROUP = Path("/sys/fs/cgroup")
-AHEAD = 4  # items begun for each thread: the one at work, and those that are ready or done
+AHEAD = 4  # items submitted per thread: the running one, and those waiting or done
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def granted_cores(cgroup: Path = _CGROUP) -> int:
-    """How many cores this process may keep busy: by its affinity, and by its container's quota."""
+    """Return how many cores this process may use, by its CPU affinity and its container's quota."""
     affinity = getattr(os, "sched_getaffinity", None)
     allowed = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = _quota(cgroup)
@@ -31,12 +31,12 @@ def in_order(
     ahead: int = AHEAD,
     finish: bool = False,
 ) -> Generator[Result, None, None]:
-    """The results of `function`, in the order of the items; `threads` of them are computed at once,
-    with 0 each when it is asked for.
+    """Yield `function(item)` for each item, in the order of the items, computed by threads.
 
-    Items are taken, and results held, `ahead` for each thread at most: fewer where they are large.
-    For functions that release the interpreter's lock, as NumPy's and Pillow's do. The threads end
-    with the iterator; with `finish` they do first what they were given, also after an error.
+    With 0 threads, each result is computed when the caller asks for it. At most `ahead` items per
+    thread are taken from `items` and not yet yielded; pass a smaller `ahead` if items are large.
+    Threads help only if `function` releases the GIL, as NumPy and Pillow do. The threads end with
+    the iterator. With `finish`, they first complete every submitted item, even after an error.
     """
     if not threads:
         yield from map(function, items)
@@ -59,20 +59,19 @@ def in_order(
 def one_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[Iterator[Result]]:
-    """The results of `function` in order, the next computed while one is used: no more than two
-    are in memory. With 0 threads each is computed when it is asked for.
+    """Yield the results of `function` in order, computing the next one while the caller uses one.
 
-    The thread ends with the block, whatever ends it. `tf.data` with a `prefetch(1)` of the same
-    function overlaps no more, at equal CPU seconds, and turns every error into its own.
+    At most two results are in memory. With 0 threads, each result is computed when the caller asks
+    for it. The thread ends with the block, however the block ends. `tf.data` with `prefetch(1)` of
+    the same function overlaps no more, takes the same CPU seconds, and replaces every error with
+    one of its own.
     """
     with closing(in_order(function, items, min(threads, 1), ahead=2)) as results:
         yield results
 
 
 def _quota(cgroup: Path) -> float | None:
-    """The cores of a container's CPU quota, of the second version of control groups or the first;
-    None without a quota.
-    """
+    """Return a container's CPU quota in cores, read from cgroup v2 or v1; None without a quota."""
     limit, period = _first(cgroup / "cpu.max", cgroup / "cpu" / "cpu.cfs_quota_us")
     if not period:
         period = _first(cgroup / "cpu" / "cpu.cfs_period_us")[0]
@@ -82,7 +81,7 @@ def _quota(cgroup: Path) -> float | None:
 
 
 def _first(*paths: Path) -> tuple[str, str]:
-    """The two words of the first of these files that can be read; the second may be absent."""
+    """Return the two words of the first readable file; a missing word is an empty string."""
     for path in paths:
         try:
             limit, _, period = path.read_text().strip().partition(" ")

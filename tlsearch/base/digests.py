@@ -1,4 +1,4 @@
-"""What a file or a folder holds: its SHA-256 and its size."""
+"""SHA-256 digests and sizes of files and folders."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file; of a folder, that of its files' names and contents in order."""
+    """Return the digest of a file, or of the sorted file names and contents of a folder."""
     digest = hashlib.sha256()
     for file in files_of(path):
         if path.is_dir():
@@ -18,12 +18,12 @@ def sha256(path: Path) -> str:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     return sum(file.stat().st_size for file in files_of(path))
 
 
 def files_of(path: Path) -> Iterator[Path]:
-    """The file itself, or every file of a folder in order."""
+    """Yield the file itself, or every file below a folder in sorted order."""
     if path.is_dir():
         yield from sorted(p for p in path.rglob("*") if p.is_file())
     else:

@@ -1,4 +1,4 @@
-"""Every error raised on purpose, with the exit code that the command line ends with."""
+"""Every error that tlsearch raises on purpose, with the exit code of the command line."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -9,19 +9,22 @@ MOST_PROBLEMS = 50
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error of a library says, its kind where it says nothing."""
+    """Return the first line of an error's message, or the name of its type if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def last_line(text: str, otherwise: str) -> str:
-    """The last line of what a process or a library says: of a traceback, the error itself."""
+    """Return the last line of a text, or `otherwise` if it is blank.
+
+    The last line of a traceback is the error itself.
+    """
     return (text.strip().splitlines() or [otherwise])[-1]
 
 
 class TlsearchError(Exception):
-    """A mistake or a mishap that has a clear message; shown without a traceback.
+    """An error with a clear message, shown without a traceback.
 
-    No message holds a secret: whoever catches it may write it into a log.
+    The message never holds a secret, so any caller may log it: credentials in URLs are masked.
     """
 
     exit_code: ClassVar[int] = 1
@@ -31,7 +34,7 @@ class TlsearchError(Exception):
 
 
 class ConfigError(TlsearchError):
-    """What the user wrote cannot be run; holds the problems found, one bounded line each."""
+    """A configuration or command that cannot run; `problems` holds one bounded line per problem."""
 
     exit_code = 2
 
@@ -47,13 +50,13 @@ class ConfigError(TlsearchError):
 
 
 class DataError(TlsearchError):
-    """The images cannot be used as they are: missing, unreadable, empty class, odd splits."""
+    """The images cannot be used as they are: missing, unreadable, an empty class, bad splits."""
 
     exit_code = 3
 
 
 class PictureError(DataError):
-    """One picture cannot be read; `reason` says why without the picture's name."""
+    """An image that cannot be read; `reason` says why, without the image's name."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -64,33 +67,33 @@ class PictureError(DataError):
 
 
 class PictureFormatError(PictureError):
-    """The bytes are no picture of a known format."""
+    """A file that is not an image in a supported format."""
 
 
 class PictureSizeError(PictureError):
-    """The picture has more pixels, or bytes, than are taken."""
+    """An image with more pixels or bytes than the limit."""
 
 
 class WeightsError(TlsearchError):
-    """The pretrained weights of a backbone cannot be had or do not fit it."""
+    """The pretrained weights of a backbone cannot be obtained or do not fit it."""
 
     exit_code = 3
 
 
 class ClusterError(TlsearchError):
-    """Ray cannot be started, reached, or given the resources that a trial asks for."""
+    """Ray cannot be started or reached, or lacks the resources that a trial requests."""
 
     exit_code = 3
 
 
 class StorageError(TlsearchError):
-    """The bucket or shared folder of a study cannot be reached, or refuses."""
+    """The bucket or shared folder of a study cannot be reached or denies access."""
 
     exit_code = 3
 
 
 class DiskError(TlsearchError):
-    """A file cannot be written: the disk is full, over its quota, read-only, or not ours."""
+    """A file cannot be written: the disk is full, over quota, read-only, or access is denied."""
 
     exit_code = 3
 
@@ -102,24 +105,24 @@ class RecordError(TlsearchError):
 
 
 class StudyError(TlsearchError):
-    """The study as a whole failed: its first trials all failed in the same way."""
+    """The whole study failed: its first trials all failed in the same way."""
 
     exit_code = 1
 
 
 class OutOfMemoryError(TlsearchError):
-    """A configuration for which this machine's memory does not suffice."""
+    """A configuration that needs more memory than this machine has."""
 
     exit_code = 1
 
 
 class SearchInterruptedError(TlsearchError):
-    """The user ended the search early; what is done has been ranked."""
+    """The user ended the search early; the trials that ended are ranked."""
 
     exit_code = 130
 
 
 class HungUpError(SearchInterruptedError):
-    """The terminal of the search was closed (SIGHUP); what is done has been ranked."""
+    """The terminal of the search was closed (SIGHUP); the trials that ended are ranked."""
 
     exit_code = 129

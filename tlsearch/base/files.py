@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all (temporary sibling, flush, fsync, rename)."""
+"""Atomic file writes (temporary sibling, flush, fsync, rename), JSON, and disk errors."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ from typing import IO, Any
 from tlsearch.base.errors import ConfigError, DiskError
 from tlsearch.base.leftovers import hold
 
-# What reading a damaged `.npz` raises, where a single flipped bit reaches zipfile, zlib or NumPy.
+# Errors of reading a damaged `.npz`: a single flipped bit can surface in zipfile, zlib or NumPy.
 DAMAGED_ARCHIVE = (
     AttributeError,
     EOFError,
@@ -35,7 +35,7 @@ DAMAGED_ARCHIVE = (
     zlib.error,
 )
 
-# What a disk says that takes no more.
+# Error codes of a disk that cannot be written to.
 _UNWRITABLE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 )
@@ -43,11 +43,11 @@ _UNWRITABLE = frozenset(
 
 @contextlib.contextmanager
 def whole_file(path: Path, follow: bool = False) -> Iterator[IO[bytes]]:
-    """A binary file to write; it takes its name only when the block ends without an error.
+    """Open a binary file for writing; it gets its name only if the block ends without an error.
 
-    It replaces a link, never the file that the link leads to. With `follow`, for a place that the
-    user named, a link stays a link, and a device or a pipe is written into: a file in its place
-    would be of no use to anybody.
+    If `path` is a symbolic link, the new file replaces the link and leaves its target alone. Pass
+    `follow` for a path that the user named: then the link's target is replaced, and a device or a
+    pipe is written to directly, since a regular file in its place would be useless.
     """
     if follow and is_special(path):
         with path.open("wb") as file:
@@ -71,24 +71,24 @@ def whole_file(path: Path, follow: bool = False) -> Iterator[IO[bytes]]:
 
 
 def absolute(path: Path) -> Path:
-    """An absolute path, with `~` expanded; ConfigError where `~NAME` names no user."""
+    """Return an absolute path, `~` expanded; raises ConfigError if `~` has no home directory."""
     try:
         return path.expanduser().absolute()
-    except RuntimeError:  # also where ~ alone is not known
+    except RuntimeError:  # `~NAME` names no user, or `~` alone has no home directory
         raise ConfigError([f"found {path}, but there is no home directory for ~ in it"]) from None
 
 
-Stamp = tuple[int, int, int]  # inode, bytes, and nanoseconds of the last change
+Stamp = tuple[int, int, int]  # inode, size in bytes, modification time in nanoseconds
 
 
 def stamp(path: Path) -> Stamp:
-    """What tells a file from the one that was there before, or from itself before a change."""
+    """Return a stamp of a file that differs once the file is replaced or modified."""
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def parse_json(text: str | bytes) -> Any:
-    """JSON that others wrote; ValueError for any text that is none, and for numbers beyond all."""
+    """Parse untrusted JSON; raises ValueError if it is invalid or too deep, or NaN or infinite."""
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
@@ -104,7 +104,7 @@ def _finite(number: str) -> float:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have an OSError of the block name this file where it names none, as those of a full disk."""
+    """Add this path to an OSError of the block that names no file, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -114,7 +114,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def disk_error(error: OSError) -> DiskError | None:
-    """What to say of a file that cannot be written; None where an error is of another kind."""
+    """Return the DiskError for an OSError of a disk that cannot be written; None for others."""
     if error.errno not in _UNWRITABLE:
         return None
     where = error.filename or "a temporary file"
@@ -122,14 +122,14 @@ def disk_error(error: OSError) -> DiskError | None:
 
 
 def is_special(path: Path) -> bool:
-    """Whether something is there that is neither a file nor a folder, as `/dev/null`."""
+    """Return whether the path exists but is neither a file nor a folder, such as `/dev/null`."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def private_file(path: Path, text: str) -> None:
-    """A file that its owner alone can read, in a folder that its owner alone can open.
+    """Create a file that only its owner can read, in a folder that only its owner can open.
 
-    One that is there keeps its text; what others could read or open is closed to them.
+    An existing file keeps its text; other users lose access to it and to its folder.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.chmod(0o700)
@@ -138,7 +138,7 @@ def private_file(path: Path, text: str) -> None:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
-            with contextlib.suppress(FileExistsError):  # of a process that began as this one did
+            with contextlib.suppress(FileExistsError):  # another process created it meanwhile
                 os.link(temporary, path)
         finally:
             os.unlink(temporary)
@@ -146,13 +146,13 @@ def private_file(path: Path, text: str) -> None:
 
 
 def write_text(path: Path, text: str, follow: bool = False) -> None:
-    """Write a whole text file, UTF-8; `follow` as in `whole_file`."""
+    """Write a UTF-8 text file atomically; `follow` is that of `whole_file`."""
     with whole_file(path, follow) as file:
         file.write(text.encode("utf-8"))
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a whole JSON file, indented, in the order given."""
+    """Write an indented JSON file atomically, keys in the given order."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

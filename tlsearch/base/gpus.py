@@ -1,4 +1,4 @@
-"""The GPUs of a machine as its driver tells them, and what of one's memory a trial may take."""
+"""The GPUs of a machine as `nvidia-smi` reports them, and a trial's share of GPU memory."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tlsearch.base.errors import ClusterError
 
-CONTEXT_MIB = 512  # what CUDA and cuDNN hold of a GPU for each process, beyond TensorFlow's arrays
+CONTEXT_MIB = 512  # GPU memory that CUDA and cuDNN take per process, beyond TensorFlow's arrays
 LEAST_MIB = 512
 ANSWER_S = 20.0
 _FORM = "--format=csv,noheader,nounits"
@@ -14,7 +14,7 @@ _FORM = "--format=csv,noheader,nounits"
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU's model, its memory, and NVIDIA's number of what it can do (8.0 of an A100)."""
+    """A GPU's model name, its memory, and its CUDA compute capability (8.0 for an A100)."""
 
     name: str
     mib: int
@@ -22,9 +22,9 @@ class Gpu:
 
 
 def memory_mib(visible: str | None = None) -> tuple[int, ...]:
-    """The memory of each GPU, in MiB; none where NVIDIA's driver does not answer.
+    """Return the memory of each GPU in MiB; empty if NVIDIA's driver does not answer.
 
-    `visible` names those to ask for, as CUDA_VISIBLE_DEVICES does: numbers or UUIDs with commas.
+    `visible` selects GPUs as CUDA_VISIBLE_DEVICES does: comma-separated numbers or UUIDs.
     """
     try:
         return tuple(map(int, _told("memory.total", visible)))
@@ -33,13 +33,14 @@ def memory_mib(visible: str | None = None) -> tuple[int, ...]:
 
 
 def granted_mib() -> tuple[int, ...]:
-    """The memory of each GPU that this process may use."""
+    """Return the memory in MiB of each GPU that this process may use."""
     return memory_mib(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def described(visible: str | None = None) -> tuple[Gpu, ...]:
-    """Each GPU; none where NVIDIA's driver does not answer, or is too old to say what they can do.
-    `visible` as for `memory_mib`.
+    """Describe each GPU; `visible` is that of `memory_mib`.
+
+    Empty if NVIDIA's driver does not answer or is too old to report the compute capability.
     """
     rows = [line.rsplit(",", 2) for line in _told("name,memory.total,compute_cap", visible)]
     try:
@@ -49,7 +50,7 @@ def described(visible: str | None = None) -> tuple[Gpu, ...]:
 
 
 def _told(what: str, visible: str | None) -> list[str]:
-    """A line for each GPU; none where the driver does not answer."""
+    """Query `nvidia-smi`: one line per GPU, none if the driver does not answer."""
     chosen = () if visible is None else ("-i", visible)
     if visible == "":
         return []
@@ -62,9 +63,9 @@ def _told(what: str, visible: str | None) -> list[str]:
 
 
 def limit_mib(share: float, total_mib: int) -> int:
-    """What TensorFlow may take of a GPU for a trial's share of it; ClusterError if too little.
+    """Return TensorFlow's memory limit for a share of a GPU; raises ClusterError if it is too low.
 
-    Each of the processes that share it holds some memory outside of TensorFlow's reach.
+    Each process on the GPU also holds `CONTEXT_MIB` that TensorFlow does not control.
     """
     limit = int(share * total_mib) - CONTEXT_MIB
     if limit < LEAST_MIB:

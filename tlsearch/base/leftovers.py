@@ -1,4 +1,4 @@
-"""Scratch files and folders that are locked while they are used; those of killed processes go."""
+"""Scratch files and folders: locked while in use, removed if their process was killed."""
 
 import contextlib
 import fcntl
@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `tempfile` names a sibling of a file
-LEFT_AFTER_S = 60.0  # a younger one may not be locked yet
+_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # `tempfile`'s name for a sibling of a file
+LEFT_AFTER_S = 60.0  # a younger file may not be locked yet
 
 
 @contextlib.contextmanager
 def scratch_beside(path: Path) -> Iterator[Path]:
-    """A scratch folder on the same disk, so that what is finished can be moved by name; those that
-    killed processes left for the same name go.
+    """Create a scratch folder beside `path`, on the same disk, so that a rename can move results.
+
+    Scratch folders that killed processes left for the same name are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent, path.name)
@@ -31,8 +32,9 @@ def scratch_beside(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
-    """Remove what killed writers left in a folder: temporary siblings of the file `name`, or of any
-    file, that are this user's and that no living process holds.
+    """Remove the temporary siblings of file `name`, or of any file, that killed writers left.
+
+    Only entries of this user that no running process has locked are removed.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         for entry in list(os.scandir(folder)):
@@ -42,7 +44,7 @@ def sweep(folder: Path, name: str | None = None) -> None:
 
 
 def _is_left(entry: os.DirEntry[str]) -> bool:
-    """Whether it is ours, not of this minute, and nobody's any more."""
+    """Return whether the entry is this user's, older than `LEFT_AFTER_S`, and not locked."""
     try:
         told = entry.stat(follow_symlinks=False)
         if entry.is_symlink() or told.st_uid != os.geteuid():
@@ -54,7 +56,7 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # its writer lives, or this disk knows no locks
+    except OSError:  # its writer still runs, or this file system has no locks
         return False
     finally:
         os.close(handle)
@@ -62,9 +64,9 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
 
 
 def hold(handle: int) -> None:
-    """Lock a temporary file or folder for as long as it is open: the lock falls with its process.
+    """Lock a temporary file or folder while it is open; the lock ends with the process.
 
-    Where a disk knows no locks, `sweep` leaves everything.
+    If the file system has no locks, `sweep` removes nothing.
     """
     with contextlib.suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

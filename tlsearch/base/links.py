@@ -1,4 +1,4 @@
-"""No link inside a folder that others may have written is followed."""
+"""Access to folders that others may have written, without following symbolic links in them."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from tlsearch.base.errors import RecordError
 
 
 def refuse_link(path: Path) -> None:
-    """Raise RecordError where this is a link, whatever it leads to."""
+    """Raise RecordError if the path is a symbolic link, whatever its target."""
     if path.is_symlink():
         raise RecordError(
             f"{path}: a link, which is not followed; put what it leads to in its place"
@@ -19,8 +19,9 @@ def refuse_link(path: Path) -> None:
 
 
 def inside(root: Path, *names: str) -> Path:
-    """A place below a folder; RecordError where one of the names is a link. The folder itself may
-    lie behind links.
+    """Return a path below `root`; raises RecordError if one of the names is a symbolic link.
+
+    `root` itself may be reached through links.
     """
     path = root
     for name in names:
@@ -31,7 +32,7 @@ def inside(root: Path, *names: str) -> Path:
 
 @contextlib.contextmanager
 def append_only(path: Path) -> Iterator[IO[bytes]]:
-    """A file to append to, begun where there is none; it takes the place of a link."""
+    """Open a file for appending, creating it if missing; a symbolic link is replaced by a file."""
     if path.is_symlink():
         path.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
@@ -40,9 +41,10 @@ def append_only(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_plain(path: Path, most_bytes: int | None = None) -> bytes:
-    """A file's content; RecordError where it is a link, no regular file, or holds more.
+    """Return a file's content.
 
-    A pipe is not waited for. Raises what `open` raises besides.
+    Raises RecordError if it is a link, not a regular file, or larger than `most_bytes`, and the
+    errors of `open`. Opening a pipe does not block.
     """
     refuse_link(path)
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""This machine: the processor that numbers are computed on, and its memory."""
+"""This machine: its CPU model, its memory, and its folders."""
 
 import functools
 import os
@@ -7,11 +7,11 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-# The installed package: its code, and the files that travel with it.
+# The folder of the installed package, with its code and data files.
 PACKAGE = Path(__file__).parents[1]
 
 _CPUINFO = Path("/proc/cpuinfo")
-# What a container may use, of the second and the first version of control groups.
+# The memory limits of a container, of cgroup v2 and v1.
 _MEMORY_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -19,12 +19,12 @@ _MEMORY_LIMITS = (
 
 
 def machine(gpus: Sequence[str] = ()) -> str:
-    """The CPU's model, and the GPUs given, in a line."""
+    """Return the CPU's model and the given GPUs, in one line."""
     return ", ".join([cpu_model(), *gpus])
 
 
 def memory_bytes(limits: Sequence[Path] = _MEMORY_LIMITS) -> int:
-    """The memory of this machine, or of the container where that has less."""
+    """Return the memory of this machine, or of its container if that is less, in bytes."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     told = [path.read_text().strip() for path in limits if path.is_file()]
     return min([whole, *(int(text) for text in told if text.isdigit())])
@@ -32,22 +32,22 @@ def memory_bytes(limits: Sequence[Path] = _MEMORY_LIMITS) -> int:
 
 @functools.lru_cache(maxsize=1)
 def cpu_model() -> str:
-    """The CPU's name, with its family and model where the kernel tells them."""
+    """Return the CPU's name, with its family and model if the kernel reports them."""
     told = read_cpuinfo(_CPUINFO.read_text()) if _CPUINFO.is_file() else None
     return told or _platform()
 
 
 @functools.lru_cache(maxsize=1)
 def cpu_name() -> str:
-    """The CPU's name alone."""
+    """Return the CPU's name without family and model."""
     told = _first_processor(_CPUINFO.read_text()) if _CPUINFO.is_file() else {}
     return told.get("model name") or _platform()
 
 
 def read_cpuinfo(text: str) -> str | None:
-    """The first processor of /proc/cpuinfo; None where it has no name.
+    """Describe the first processor in the text of /proc/cpuinfo; None if it has no name.
 
-    A hypervisor may hide the generation in the name, hence family and model.
+    Family and model are included because a hypervisor may hide the CPU's generation in the name.
     """
     told = _first_processor(text)
     if "model name" not in told:
@@ -66,12 +66,13 @@ def _platform() -> str:
 
 
 def without_places(text: str) -> str:
-    """A text that travels with a study, without folders of this machine: `~` for the user's own,
-    nothing for those of Python and its packages.
+    """Return a text without this machine's folders, for records that leave the machine.
+
+    The user's home becomes `~`; the folders of Python, its packages and tlsearch are removed.
     """
     paths = sysconfig.get_paths()
     folders = {str(PACKAGE.parent), paths["purelib"], paths["platlib"], paths["stdlib"]}
-    for folder in sorted(folders, key=len, reverse=True):  # one may lie in another
+    for folder in sorted(folders, key=len, reverse=True):  # one folder may contain another
         text = text.replace(f"{folder}/", "")
     home = os.path.expanduser("~")
     return text.replace(f"{home}/", "~/") if len(home) > 1 else text

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(columns: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table; no cell can break out of it."""
+    """Return the lines of a Markdown table; every cell is escaped."""
     head = [columns, ["---"] * len(columns)]
     return ["| " + " | ".join(map(escape, row)) + " |" for row in (*head, *body)]
 
 
 def escape(text: str) -> str:
-    """Text as Markdown shows it: on one line, no table cell ended, no tag begun."""
+    """Escape text for a Markdown table: one line, no cell separator, no HTML tag."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

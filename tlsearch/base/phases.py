@@ -1,6 +1,6 @@
-"""Phases of long work and how far they are, told to whoever listens in this context.
+"""Phases of long work and their progress, reported to the listener of the current context.
 
-The code that does the work opens a phase and counts; it need not know who hears of it.
+The code that does the work opens a phase and counts; it need not know who listens.
 """
 
 import time
@@ -12,16 +12,16 @@ from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
-TELL_EVERY_S = 0.5  # counts in between are not told
+TELL_EVERY_S = 0.5  # counts in between are not reported
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase that began, goes on or ended, with its count.
+    """The progress of a phase that began, is going on, or ended.
 
-    `done` of `total` units are done; `total` is None where it is not known. `seconds` is the time
-    since the phase began, by the clock of the process that works. `subject` says what the phase
-    belongs to, as in "trial 3"; it is empty for a phase of the whole command.
+    `done` of `total` units are done; `total` is None if it is unknown. `seconds` is the time since
+    the phase began, by the clock of the process that does the work. `subject` names what the phase
+    belongs to, such as "trial 3"; it is empty for a phase of the whole command.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Phase:
 
     @property
     def count(self) -> str:
-        """The count in words; "" where nothing is counted."""
+        """The count in words; "" if nothing is counted."""
         if self.total is not None:
             return f"{self.done} of {self.total} {self.unit}".strip()
         return f"{self.done} {self.unit}".strip() if self.done else ""
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells the phase from others at the same time."""
+        """The identity of the phase among those that are open at the same time."""
         return self.name, self.subject
 
 
@@ -59,7 +59,7 @@ _HEARD: ContextVar[tuple[Hear, str] | None] = ContextVar("phases", default=None)
 
 @contextmanager
 def heard_by(hear: Hear, subject: str = "") -> Iterator[None]:
-    """Have `hear` told of every phase within the block, which belongs to `subject`."""
+    """Make `hear` the listener for all phases of the block, and `subject` what they belong to."""
     token = _HEARD.set((hear, subject))
     try:
         yield
@@ -68,24 +68,24 @@ def heard_by(hear: Hear, subject: str = "") -> Iterator[None]:
 
 
 def listener() -> Hear:
-    """Who hears of phases here; in a thread of this context's own making, nobody would."""
+    """Return the listener of this context, to pass on to a new thread, which would have none."""
     heard = _HEARD.get()
     return _unheard if heard is None else heard[0]
 
 
 class Counter:
-    """The count of a phase: it only grows, and is told twice a second at most."""
+    """The count of a phase, which only grows; reported at most twice a second and at its total."""
 
     def __init__(self, phase: Phase, hear: Hear, clock: Callable[[], float]) -> None:
         self._phase, self._hear, self._clock = phase, hear, clock
         self._began = self._told = clock()
 
     def advance(self, count: int = 1) -> None:
-        """So many more units are done."""
+        """Count `count` more units as done."""
         self.reach(self._phase.done + count)
 
     def reach(self, done: int) -> None:
-        """So many units are done in all."""
+        """Set the number of units done in all; a smaller number is ignored."""
         self._phase = replace(self._phase, done=max(done, self._phase.done))
         now = self._clock()
         if now - self._told >= TELL_EVERY_S or self._phase.done == self._phase.total:
@@ -93,7 +93,7 @@ class Counter:
             self.tell("going")
 
     def tell(self, state: Literal["began", "going", "ended"]) -> None:
-        """Tell the count as it stands."""
+        """Report the current count to the listener."""
         seconds = round(self._clock() - self._began, 3)
         self._hear(replace(self._phase, state=state, seconds=seconds))
 
@@ -106,7 +106,7 @@ def phase(
     subject: str = "",
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Counter]:
-    """A phase that lasts as long as the block; without `subject` it belongs to what is around."""
+    """Open a phase for the duration of the block; `subject` defaults to that of the context."""
     with _within(subject):
         counter = counting(name, total, unit, clock)
         counter.tell("began")
@@ -122,13 +122,13 @@ def counting(
     unit: str = "",
     clock: Callable[[], float] = time.monotonic,
 ) -> Counter:
-    """The count of a phase that is open elsewhere, as in the process that waits for this one."""
+    """Return a counter for a phase that is open elsewhere, such as in the process that waits."""
     hear, subject = _HEARD.get() or (_unheard, "")
     return Counter(Phase(name, "going", 0, total, unit, subject), hear, clock)
 
 
 def counting_each(items: Iterable[T], counter: Counter) -> Iterator[T]:
-    """The items, each counted once it is done with."""
+    """Yield the items, counting each one when the caller asks for the next."""
     for item in items:
         yield item
         counter.advance()
@@ -145,4 +145,4 @@ def _within(subject: str) -> Iterator[None]:
 
 
 def _unheard(phase: Phase) -> None:
-    """Nobody listens."""
+    """Ignore a phase; the listener of a context that set none."""

@@ -1,39 +1,41 @@
-"""Text for people: without a secret, without what a terminal would obey, and of bounded length."""
+"""Text that is safe to show: no secrets, no terminal control characters, bounded length."""
 
 import re
 import unicodedata
 
 LINE_CHARACTERS = 600
 
-# Joiners that words of Persian and Hindi, and emoji, are written with.
+# Zero-width joiners, which Persian and Hindi words and emoji need.
 _JOINERS = "\u200c\u200d"
-# C0, C1, format characters such as bidirectional overrides, surrogates, line separators.
+# Control characters (C0, C1), format characters such as bidirectional overrides, surrogates, and
+# line and paragraph separators.
 _OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
-# A user's part of a URL, up to the last @: a secret may hold slashes. A path loses one slash.
+# The user part of a URL, up to the last @, since a secret may contain slashes. One slash after the
+# scheme is enough, since `Path` turns two into one.
 _USER = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2})([^\s/@'\"]*:[^\s'\"]*|[^\s/@'\"]+)@")
 _QUERY = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s'\"?]*)\?[^\s'\"]*[^\s'\"?:,;.)]")
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""The text with control characters written out, ESC as \x1b; those in `keep` stay."""
+    r"""Return the text with control characters escaped, ESC as \x1b, except those in `keep`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(one if one in keep or not _is_obeyed(one) else _written(one) for one in text)
 
 
 def storable(name: object) -> str:
-    r"""A name as text that any file takes: a byte that is not UTF-8 as `\udcff`."""
+    r"""Return a name as text that encodes as UTF-8: a byte that is not UTF-8 becomes `\udcff`."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def masked(text: str) -> str:
-    """The text with *** for user names, passwords and queries of the URLs in it."""
+    """Return the text with *** in place of user names, passwords and queries in its URLs."""
     return _QUERY.sub(r"\1?***", _USER.sub(r"\1***@", text))
 
 
 def shortened(text: str, most: int = LINE_CHARACTERS) -> str:
-    """The text, or its beginning and its end where it is longer than `most` characters."""
+    """Return the text, or its start and end if it is longer than `most` characters."""
     if len(text) <= most:
         return text
     first = most * 2 // 3

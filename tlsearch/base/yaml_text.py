@@ -1,6 +1,6 @@
-"""YAML that others wrote, read within limits: libyaml where it is there, else PyYAML's own parser.
+"""Untrusted YAML, parsed within limits by libyaml if available, else by PyYAML's own parser.
 
-A short text can stand for gigabytes (aliases of aliases), and a deep one ends Python's stack.
+A short text can expand to gigabytes (aliases of aliases), and a deep one overflows Python's stack.
 """
 
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-TEXT_BYTES = 8 * 2**20  # a thousand times the longest search space that ships
-VALUES = 200_000  # with what aliases stand for
+TEXT_BYTES = 8 * 2**20  # a thousand times the longest shipped search space
+VALUES = 200_000  # after aliases are expanded
 DEPTH = 50
 NUMBER_CHARACTERS = 100
 WHOLE_BITS = 63
@@ -19,7 +19,7 @@ Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may be bui
 
 
 class NotYamlError(ValueError):
-    """A text that is no YAML, or beyond the limits: the line, and why."""
+    """A text that is not YAML or exceeds the limits; `line` and `why` say where and why."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(f"line {line}: {why}")
@@ -27,11 +27,11 @@ class NotYamlError(ValueError):
 
 
 class PlainLoader(Parser):  # type: ignore[misc]
-    """Safe YAML 1.1; a scalar that does not fit its tag raises ValueError, whatever PyYAML does."""
+    """A safe YAML 1.1 loader that raises ValueError for every scalar that does not fit its tag."""
 
 
 def _fitting(construct: Any, word: str) -> Any:
-    """A scalar's constructor that raises nothing but ValueError, and builds no huge number."""
+    """Wrap a scalar's constructor so that it raises only ValueError and builds no huge numbers."""
 
     def checked(loader: Any, node: yaml.Node) -> Any:
         if word in ("int", "float") and len(node.value) > NUMBER_CHARACTERS:
@@ -53,7 +53,9 @@ for _word in SCALARS:
 
 
 def read_text(path: Path) -> str:
-    """A text file, UTF-8; OSError where it cannot be read, ValueError where it is no such text or
+    """Return the content of a UTF-8 text file.
+
+    Raises OSError if it cannot be read, ValueError if it is not a regular file, not UTF-8, or
     larger than `TEXT_BYTES`.
     """
     if path.exists() and not path.is_file():
@@ -66,7 +68,10 @@ def read_text(path: Path) -> str:
 
 
 def composed(text: str, kind: Any = PlainLoader) -> tuple[Any, yaml.Node | None]:
-    """The loader, and the only document of a text as nodes, None if empty; or NotYamlError."""
+    """Return the loader and the node tree of a one-document text; the tree is None if it is empty.
+
+    Raises NotYamlError.
+    """
     strange = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if strange:
         line = text.count("\n", 0, strange.start()) + 1
@@ -84,7 +89,7 @@ def composed(text: str, kind: Any = PlainLoader) -> tuple[Any, yaml.Node | None]
 
 
 def plain(text: str) -> Any:
-    """The only document of a text as plain values, None if empty; or NotYamlError."""
+    """Return a one-document text as plain values, None if it is empty; raises NotYamlError."""
     loader, node = composed(text)
     try:
         return None if node is None else loader.construct_document(node)
@@ -95,15 +100,15 @@ def plain(text: str) -> Any:
 
 
 def _at_its_line(error: yaml.MarkedYAMLError, text: str) -> NotYamlError:
-    """libyaml marks what is missing at the end of a text behind its last line."""
+    """Convert a parser error; libyaml marks an error at the end of a text after its last line."""
     line = error.problem_mark.line + 1 if error.problem_mark else 1
     return NotYamlError(min(line, text.count("\n") + 1), str(error.problem))
 
 
 def _require_bounded(loader: Any) -> None:
-    """Raise NotYamlError where a document is too deep, refers to itself, or stands for too much.
+    """Raise NotYamlError if a document is too deep, contains itself, or has too many values.
 
-    Each open collection counts its values; an alias counts as all that its anchor stands for.
+    Each open collection counts its values; an alias counts as all values of its anchor.
     """
     sizes: dict[str, int] = {}
     open_: list[tuple[str | None, int]] = [(None, 0)]
@@ -111,7 +116,7 @@ def _require_bounded(loader: Any) -> None:
         event = loader.get_event()
         line = event.start_mark.line + 1
         if isinstance(event, yaml.CollectionStartEvent):
-            sizes.pop(event.anchor or "", None)  # until it ends, an alias of it would be a circle
+            sizes.pop(event.anchor or "", None)  # an alias to an open collection is a cycle
             open_.append((event.anchor, 1))
             if len(open_) > DEPTH:
                 raise NotYamlError(line, "nested too deeply, or within itself")
