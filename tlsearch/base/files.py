@@ -88,7 +88,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse untrusted JSON; raises ValueError if it is invalid or too deep, or NaN or infinite."""
+    """Parse untrusted JSON; raises ValueError for invalid text, deep nesting, NaN and infinity."""
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError:

@@ -1,3 +1,3 @@
-"""An exported model: opened, checked, evaluated and served without the code that trained it.
-TensorFlow, LiteRT and ONNX Runtime are imported by its loaders alone, when a file needs them.
+"""Exported models: opened, checked, evaluated and served without the training code.
+Only the loaders import TensorFlow, LiteRT or ONNX Runtime, and only if a file needs them.
 """

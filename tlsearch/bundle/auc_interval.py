@@ -1,4 +1,4 @@
-"""How far an AUC can be trusted, in closed form: nothing is drawn."""
+"""Confidence intervals of the AUC, in closed form, without a bootstrap."""
 
 from math import exp, log, sqrt
 from typing import Literal
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from tlsearch.bundle.metrics import Labels, Probabilities, class_aucs, judged
 from tlsearch.results.rank.interval import Z_95
 
-HALVINGS = 60  # of the unit interval: as close as floating point comes
+HALVINGS = 60  # bisections of [0, 1]: down to floating-point precision
 
 
 def auc_interval(
     labels: Labels, probabilities: Probabilities
 ) -> tuple[float, float, Literal["DeLong", "Newcombe"]] | None:
-    """The 95 % interval of the macro one-against-the-rest AUC, and its method: DeLong's variance,
-    or Newcombe where the AUC is perfect and has no variance.
+    """Return the 95 % interval (low, high) of the macro one-vs-rest AUC, and its method.
 
-    None where a class has fewer than two images (one suffices for a perfect AUC), or where all
-    images are alike in what they say.
+    The method is DeLong's variance, or Newcombe's if the AUC is 1, where the variance vanishes.
+    Returns None if there are fewer than two classes, if a class has fewer than two images (one is
+    enough for an AUC of 1), or if the variance or the AUC is 0.
     """
     counts = np.bincount(labels, minlength=probabilities.shape[1])
     if counts.min() < 1 or len(counts) < 2:
@@ -34,13 +34,14 @@ def auc_interval(
 def delong_variance(
     labels: Labels, influence: NDArray[np.float64], counts: NDArray[np.int64]
 ) -> float | None:
-    """The variance of the macro AUC; None where a class has fewer than two images.
+    """Return the variance of the macro AUC; None if a class has fewer than two images.
 
-    With two classes it is that of DeLong (DeLong, DeLong and Clarke-Pearson 1988). With more, each
-    image's DeLong components in the AUC of every class, divided by the share of images on its side,
-    are its influence on that AUC; the influence on the mean is the mean of the influences, and the
-    variance follows from their squares (LeDell, Petersen and van der Laan 2015, Electronic Journal
-    of Statistics 9:1583), with DeLong's m - 1 in place of m within each class.
+    With two classes, this is DeLong's variance (DeLong, DeLong and Clarke-Pearson 1988). With more,
+    an image's influence on the AUC of one class is its centered DeLong component divided by the
+    share of images on its side (of the class, or of the rest). Its influence on the macro AUC is
+    the mean of these over the classes. The variance is the mean square of the influences divided by
+    the number of images (LeDell, Petersen and van der Laan 2015, Electronic Journal of Statistics
+    9:1583), with DeLong's m - 1 in place of m within each class.
     """
     if counts.min() < 2:
         return None
@@ -51,11 +52,11 @@ def delong_variance(
 
 
 def newcombe(counts: NDArray[np.int64]) -> float:
-    """The lower end of the 95 % interval of an AUC of 1, from the images of each class.
+    """Return the lower end of the 95 % interval of an AUC of 1, from the image count of each class.
 
-    With two classes it is that of Newcombe (2006, method 5), whose variance (Hanley and McNeil
-    1982) depends on the AUC and the number of images alone. With more it is the mean over the
-    classes, which makes the interval too wide rather than too narrow.
+    With two classes, this is Newcombe's interval (2006, method 5), whose variance (Hanley and
+    McNeil 1982) depends only on the AUC and the image counts. With more classes, it is the mean
+    over the classes, so the interval is too wide rather than too narrow.
     """
     total = int(counts.sum())
     return float(np.mean([_least_auc(int(m), total - int(m)) for m in counts]))
@@ -64,7 +65,7 @@ def newcombe(counts: NDArray[np.int64]) -> float:
 def auc_and_influence(
     labels: Labels, probabilities: Probabilities, counts: NDArray[np.int64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """The mean AUC of the classes, and the influence of each image on it, (n,)."""
+    """Return the mean AUC of the classes, and the influence of each image on it, (n,)."""
     count, classes = probabilities.shape
     influence, wanted = np.zeros(count), judged(classes)
     aucs = class_aucs(labels, probabilities, wanted)
@@ -79,11 +80,13 @@ def auc_and_influence(
 def placements(
     inside: NDArray[np.floating], outside: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """DeLong's components: for each score inside the share of outside ones below it, and for each
-    outside the share of inside ones above it; equal scores count half.
+    """Return DeLong's components of the scores inside a class, and of the scores outside.
+
+    For a score inside, this is the share of the scores outside that are below it; for a score
+    outside, the share of the scores inside that are above it. Equal scores count half.
     """
     order = np.argsort(inside, kind="stable")
-    least = np.searchsorted(inside[order], outside, "left")  # inside ones below it
+    least = np.searchsorted(inside[order], outside, "left")  # scores inside that are below it
     most = np.searchsorted(inside[order], outside, "right")  # ... or equal to it
     size = len(inside)
     passed = sum(np.cumsum(np.bincount(row, minlength=size + 1))[:size] for row in (least, most))
@@ -93,13 +96,13 @@ def placements(
 
 
 def _logit_ends(auc: float, error: float) -> tuple[float, float]:
-    """The ends on the logit scale, so that none lies beyond 1 (Pepe 2003)."""
+    """Return the ends of an interval built on the logit scale, which stay in [0, 1] (Pepe 2003)."""
     middle, half = log(auc / (1 - auc)), Z_95 * error / (auc * (1 - auc))
     return 1 / (1 + exp(half - middle)), 1 / (1 + exp(-half - middle))
 
 
 def _least_auc(inside: int, outside: int) -> float:
-    """The AUC that lies 1.96 of its own standard errors below 1."""
+    """Return the AUC that lies 1.96 of its own standard errors below 1, found by bisection."""
     low, high, pairs = 0.0, 1.0, inside * outside
     for _ in range(HALVINGS):
         auc = (low + high) / 2

@@ -1,4 +1,4 @@
-"""Who may connect to the service, under which name, and how long a request may take to begin."""
+"""Connection rules of the HTTP service: a time limit for request heads, and valid host names."""
 
 import asyncio
 import ipaddress
@@ -12,20 +12,20 @@ HEAD_S = 10
 
 
 class TimedProtocol(H11Protocol):
-    """Closes a connection that does not send the head of its request in time.
+    """An HTTP/1.1 protocol that closes a connection if a request's head takes over `HEAD_S`.
 
-    uvicorn itself only limits the wait between two requests.
+    uvicorn itself only limits the idle time between two requests.
     """
 
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the first request."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Stop waiting once a request has begun, and wait again for the rest of a next one."""
+        """Stop the timer once a head is complete; start it if the next head is incomplete."""
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before:
@@ -34,8 +34,10 @@ class TimedProtocol(H11Protocol):
             self._wait()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a request that is no HTTP; one whose body turns out to be none while it is in
-        work gets its answer here too, and the work gives none any more.
+        """Answer a request that is not valid HTTP.
+
+        If the body turns out to be invalid while the request is being handled, this is its only
+        answer: the handler's own answer is dropped.
         """
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
@@ -45,11 +47,11 @@ class TimedProtocol(H11Protocol):
                 return
         try:
             super().send_400_response(msg)
-        except h11.LocalProtocolError:  # an answer to HEAD has no body
+        except h11.LocalProtocolError:  # a response to HEAD must not have a body
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Stop the timer of a closed connection."""
         self._stop_waiting()
         super().connection_lost(exc)
 
@@ -64,10 +66,11 @@ class TimedProtocol(H11Protocol):
 
 
 class Hosts:
-    """The names and addresses of the machine that a service is bound to, as `Host` may say them.
+    """The host names and addresses that the `Host` header of a request may contain.
 
-    A browser that was led here under a name of a stranger (DNS rebinding) says that name. An
-    address says no name, so that any is taken where the service is bound to all of the machine's.
+    This protects against DNS rebinding: a browser that an attacker's host name leads to this
+    service sends that name in `Host`. IP addresses cannot be rebound: any loopback address is
+    accepted, and any address if the service is bound to all addresses of the machine.
     """
 
     def __init__(self, bound: str) -> None:
@@ -76,7 +79,7 @@ class Hosts:
         self._any_address = address is not None and address.is_unspecified
 
     def problem(self, header: str) -> str | None:
-        """Why a request with this `Host` is refused, None where it is not."""
+        """Return why a request with this `Host` header is refused; None if it is accepted."""
         name = _without_port(header.strip().lower()).removesuffix(".")
         address = _address(name)
         if name in self._names or not header:
@@ -88,7 +91,7 @@ class Hosts:
 
 
 def _without_port(host: str) -> str:
-    """`[::1]:80` -> `::1`, `name:80` -> `name`."""
+    """Remove the port: `[::1]:80` -> `::1`, `name:80` -> `name`."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     name, _, port = host.rpartition(":")

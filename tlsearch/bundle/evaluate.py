@@ -1,4 +1,4 @@
-"""A model measured on labelled pictures: scores, confusion, and each class by itself."""
+"""Evaluation of a model on labelled images: scores, confusion matrix, and scores per class."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ from tlsearch.data.classes import renamed_again
 from tlsearch.data.kinds.folder import list_raw_folder
 from tlsearch.data.listing import Listing
 
-TOP = (2, 3, 5)  # of how many classes one may be right, where there are more
+TOP = (2, 3, 5)  # the k of top-k accuracy, each used if there are more than k classes
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class is recognised; `images` is how many show it."""
+    """Precision, recall and F1 of one class; `images` is the number of images with this label."""
 
     label: str
     precision: float
@@ -32,7 +32,10 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a model on labelled pictures; `confusion[i][j]` shows i and was called j."""
+    """Scores of a model on labelled images.
+
+    `confusion[i][j]` counts the images of class i that were predicted as class j.
+    """
 
     images: int
     scores: dict[str, float]
@@ -40,17 +43,17 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
 
     def to_json(self) -> dict[str, object]:
-        """Plain values."""
+        """The evaluation as plain values."""
         return asdict(self)
 
 
 def evaluate(
     model_path: str | Path, folder: str | Path, form: str | None = None, verify: bool = True
 ) -> Evaluation:
-    """Evaluate a bundle, or one of its files, on an image folder (a folder a class).
+    """Evaluate a bundle, or one of its files, on an image folder with one subfolder per class.
 
-    Classes are renamed as those were that the model was trained on. Raises DataError where they
-    are not the model's even so, or a picture cannot be read.
+    Classes are renamed as in training. Raises DataError if the folder still has a class that the
+    model does not know, or if an image cannot be read.
     """
     model = open_model(Path(model_path), form, verify)
     listing = renamed_again(list_raw_folder(Path(folder)), model.renames)
@@ -60,7 +63,7 @@ def evaluate(
 
 
 def measure(labels: NDArray[np.int32], probabilities: Floats, names: tuple[str, ...]) -> Evaluation:
-    """All scores of predictions, (n, classes), against labels, (n,)."""
+    """Compute all scores of predicted probabilities, (n, classes), against labels, (n,)."""
     counts = confusion(labels, probabilities.argmax(axis=1), len(names))
     return Evaluation(
         images=len(labels),
@@ -71,7 +74,10 @@ def measure(labels: NDArray[np.int32], probabilities: Floats, names: tuple[str, 
 
 
 def _scores(labels: NDArray[np.int32], probabilities: Floats) -> dict[str, float]:
-    """Those of the catalogue, top-k accuracies, and the expected calibration error."""
+    """Compute the catalogue's metrics, the top-k accuracies and the expected calibration error.
+
+    The AUC is left out if a class has no image.
+    """
     classes = probabilities.shape[1]
     present = set(labels.tolist()) == set(range(classes))
     scores = {n: score(n, labels, probabilities) for n in METRICS if present or n != "auc"}
@@ -82,7 +88,7 @@ def _scores(labels: NDArray[np.int32], probabilities: Floats) -> dict[str, float
 
 
 def confusion(labels: Classes, guess: Classes, classes: int) -> NDArray[np.int64]:
-    """Counts, (classes, classes): row i, column j are the images that show i and were called j."""
+    """Return the confusion matrix: [i, j] counts the images of class i predicted as class j."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (labels, guess), 1)
     return counts
@@ -98,7 +104,7 @@ def _class_score(label: str, counts: NDArray[np.int64], place: int) -> ClassScor
 
 
 def _places(listing: Listing, model: OpenModel) -> list[int]:
-    """The folder's classes as places in the model's output."""
+    """Return the index of each of the folder's classes in the model's output."""
     unknown = sorted(set(listing.classes) - set(model.labels))
     if unknown:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What to export: named by a search, carried out where TensorFlow may be imported."""
+"""An export request: made by a search, carried out in a process that may import TensorFlow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ from tlsearch.config.dataset import Data
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 
-EXPORTING = "exporting"  # the phase of an export
+EXPORTING = "exporting"  # the name of the export's phase
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export and where to; `pictures_from` is the data as the user named it.
+    """What to export and where to; `pictures_from` is the data as the user specified it.
 
-    `timed` measures the latency of every file; `test` is the test score of what is exported, where
-    it was evaluated; `recorded` maps epochs to the metric that the study recorded for them.
-    `refined_from` is the trial whose weights were trained on, where the checkpoint is a refinement.
+    `timed` measures the latency of every file. `test` is the test score of the checkpoint, if it
+    was evaluated. `recorded` maps epochs to the metric that the study recorded for them. If the
+    checkpoint is a refinement, `refined_from` is the trial whose weights it continued to train.
     """
 
     checkpoint: Path

@@ -1,4 +1,4 @@
-"""manifest.json: what a bundle holds, and what each file was measured to be."""
+"""manifest.json: the contents of a bundle, and the measurements of each of its files."""
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 MANIFEST = "manifest.json"
 LABELS = "labels.json"
 CARD = "model_card.md"
-# Everything that a bundle may hold, by name.
+# The names of all files that a bundle may contain.
 FILES = frozenset((MANIFEST, LABELS, CARD, *(form.file for form in EXPORT_FORMATS.values())))
 
 
@@ -31,8 +31,9 @@ class _Plain(BaseModel):
 
 
 class FileInput(_Plain):
-    """What a model file takes: pixels of type `dtype`, `low` to `high`, in an array of `shape`, in
-    which None stands for any number.
+    """The input of a model file: pixels of type `dtype` from `low` to `high`, of shape `shape`.
+
+    None in `shape` stands for any size.
     """
 
     dtype: Literal["float32", "uint8"]
@@ -42,11 +43,12 @@ class FileInput(_Plain):
 
 
 class TestScore(_Plain):
-    """The score on the test split, evaluated once, on so many `pictures`; `low` to `high` is its
-    95 % interval, by the method that `interval` names.
+    """The score on the test split, which was evaluated once, on `pictures` images.
+
+    `low` to `high` is its 95 % interval, by the method that `interval` names.
     """
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # pytest would collect it by its name
 
     metric: str
     value: float
@@ -59,9 +61,9 @@ class TestScore(_Plain):
 class Artifact(_Plain):
     """One model file. `parity`: largest difference of a probability from the trained network.
 
-    `agreement` and `accuracy` are shares of the validation pictures; `latency_ms` maps a batch size
-    and threads ("batch 1, 1 thread") to the median of its runs. `input`: what the file takes, None
-    in bundles of before.
+    `agreement` and `accuracy` are shares of the validation images. `latency_ms` maps a batch size
+    and thread count ("batch 1, 1 thread") to the median of its runs. `input` is None in bundles of
+    older versions.
     """
 
     format: str
@@ -76,18 +78,21 @@ class Artifact(_Plain):
 
     @property
     def row(self) -> ExportFormat:
-        """The catalogue's row of this format."""
+        """The catalogue's entry for this format."""
         return EXPORT_FORMATS[self.format]
 
 
 class Manifest(_Plain):
-    """A whole bundle. `resize` says how pictures become the squares that fixed-size files take;
-    `classes` is the map of class names, from what was found to labels, that the search was given;
-    `network` the digest of the pretrained network, before training. `bits` maps the depth that a
-    picture of 16 bits states (0: none) to the depth at which it was read in training; without it
-    only the upper byte counts, as in bundles of before. `orientation` says how a picture is turned
-    before it is resized, `test` is None where the test split was not evaluated; bundles of before
-    have neither. `left_out` maps each format that was asked for and failed to the reason.
+    """The description of a whole bundle.
+
+    `classes` maps class names as found in the data to labels, as the search configured it.
+    `bits` maps the bit depth that a 16-bit image states (0: none) to the depth at which training
+    read it; if it is None, as in bundles of older versions, only the upper byte counts.
+    `orientation` says how an image is turned upright before it is resized; `resize` says how images
+    become the squares that fixed-size files take. `test` is None if the test split was not
+    evaluated. Bundles of older versions have no `orientation` and no `test`. `network` is the
+    digest of the pretrained network before training. `left_out` maps each requested format that
+    failed to the reason.
     """
 
     labels: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -118,12 +123,13 @@ class Manifest(_Plain):
         return self
 
     def write(self, bundle: Path) -> None:
-        """Write it into the bundle, whole."""
+        """Write the manifest into the bundle's folder, atomically."""
         write_text(bundle / MANIFEST, self.model_dump_json(indent=2) + "\n")
 
     def artifact(self, form: str | None) -> Artifact:
-        """The artifact of a format, by default the first that is no program; RecordError where
-        there is none.
+        """Return the artifact of a format, by default the first that is not a program.
+
+        Raises RecordError if the bundle has none.
         """
         for artifact in self.artifacts:
             if form == artifact.format or (form is None and not artifact.row.program):
@@ -138,13 +144,13 @@ class Manifest(_Plain):
 
 
 def incomplete(left_out: Mapping[str, str]) -> RecordError | None:
-    """What to end with where formats were left out of a bundle, None where none was."""
+    """Return the error that names the formats left out of a bundle; None if there are none."""
     lines = [f"left out of the bundle: {name}: {why}" for name, why in left_out.items()]
     return RecordError("\n".join(lines)) if lines else None
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """Read and check a bundle's manifest; RecordError where it is missing or not one."""
+    """Read and validate a bundle's manifest; raises RecordError if it is missing or invalid."""
     path = bundle / MANIFEST
     try:
         manifest = Manifest.model_validate_json(read_plain(path, MANIFEST_BYTES))
@@ -160,7 +166,7 @@ def read_manifest(bundle: Path) -> Manifest:
 
 
 def _reason(error: ValidationError | OSError) -> str:
-    """The first thing that is wrong, in one line."""
+    """Return the first problem, in one line."""
     if isinstance(error, OSError):
         return str(error)
     first = error.errors()[0]
@@ -169,8 +175,10 @@ def _reason(error: ValidationError | OSError) -> str:
 
 
 def is_replaceable(out: Path) -> bool:
-    """Whether nothing is lost where a new bundle takes this place: nothing is there, an empty
-    folder, or a bundle and no other file. A damaged manifest beside labels is a bundle's.
+    """Return whether a new bundle may replace this path without losing other files.
+
+    True if the path does not exist, is an empty folder, or is a bundle with no other files. A
+    folder with `labels.json` counts as a bundle even if its manifest is damaged.
     """
     if not out.exists():
         return True
@@ -186,9 +194,10 @@ def is_replaceable(out: Path) -> bool:
 
 
 def locate(bundle: Path, artifact: Artifact, verify: bool = True) -> Path:
-    """The file of an artifact, inside the bundle and, with `verify`, unchanged since the export.
+    """Return the path of an artifact's file or folder in the bundle.
 
-    No link is followed, whatever it leads to, and nothing but files and folders is read.
+    Raises RecordError if it is missing, is not at the path of its format in the bundle, is or
+    contains a symbolic link or a special file, or, with `verify`, has changed since the export.
     """
     relative = PurePosixPath(artifact.path)
     if relative.is_absolute() or ".." in relative.parts:
@@ -211,7 +220,7 @@ def locate(bundle: Path, artifact: Artifact, verify: bool = True) -> Path:
 
 
 def _require_plain(path: Path) -> None:
-    """Raise RecordError unless this is a file, or a folder of files and folders alone."""
+    """Raise RecordError unless the path is a regular file, or a folder of files and folders."""
     refuse_link(path)
     if path.is_dir():
         for entry in path.iterdir():

@@ -1,4 +1,4 @@
-"""Scores of predicted probabilities against labels, by the names that a search space uses."""
+"""Metrics of predicted probabilities against labels, by the names that a search space uses."""
 
 from collections.abc import Sequence
 
@@ -11,32 +11,35 @@ Labels = NDArray[np.int32]
 Probabilities = Floats
 
 CALIBRATION_BINS = 15
-SORTED_BYTES = 2**25  # of probabilities that are sorted at a time for AUCs
+SORTED_BYTES = 2**25  # bytes of probabilities that AUCs sort at a time
 
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
-    """Mean cross-entropy in nats; probabilities (n, classes) are clipped at 1e-7."""
+    """Return the mean cross-entropy in nats; probabilities, (n, classes), are clipped at 1e-7."""
     return float(image_losses(labels, probabilities).mean())
 
 
 def image_losses(labels: Labels, probabilities: Probabilities) -> Floats:
-    """Cross-entropy of each image, (n,), whose mean is the log loss."""
+    """Return the cross-entropy of each image, (n,); their mean is the log loss."""
     return chosen_losses(probabilities[np.arange(len(labels)), labels])
 
 
 def chosen_losses(chosen: Floats) -> Floats:
-    """The same from the probability of each image's own class, (n,)."""
+    """Return the cross-entropy of each image from the probability of its own class, (n,)."""
     losses: Floats = -np.log(np.clip(chosen, 1e-7, 1.0))
     return losses
 
 
 def accuracy(labels: Labels, probabilities: Probabilities) -> float:
-    """Share of images whose most probable class is theirs."""
+    """Return the share of images whose most probable class is their label."""
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
 def top_k_accuracy(labels: Labels, probabilities: Probabilities, k: int) -> float:
-    """Share of images whose class is among their k most probable ones; of equals the first."""
+    """Return the share of images whose label is among the k most probable classes.
+
+    Of equally probable classes, those that come first count. NaN if a probability is not finite.
+    """
     if not np.isfinite(probabilities).all():
         return float("nan")
     named = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
@@ -44,11 +47,12 @@ def top_k_accuracy(labels: Labels, probabilities: Probabilities, k: int) -> floa
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
-    """Expected calibration error: how far confidence lies from accuracy, 0 to 1.
+    """Return the expected calibration error: the gap between confidence and accuracy, 0 to 1.
 
-    The confidence of an image is its greatest probability. Images are put into 15 bins of equal
+    The confidence of an image is its largest probability. Images are put into 15 bins of equal
     width, (0, 1/15], (1/15, 2/15], ...; the error is the mean over the bins, weighted by their
-    images, of |accuracy - mean confidence| (Guo et al. 2017, arXiv:1706.04599).
+    image counts, of |accuracy - mean confidence| (Guo et al. 2017, arXiv:1706.04599). NaN if a
+    probability is not finite.
     """
     if not np.isfinite(probabilities).all():
         return float("nan")
@@ -60,7 +64,7 @@ def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def score(metric: str, labels: Labels, probabilities: Probabilities) -> float:
-    """The value of a catalogue metric; NaN where the probabilities are not finite."""
+    """Return the value of a catalogue metric; NaN if a probability is not finite."""
     if not np.isfinite(probabilities).all():
         return float("nan")
     if metric == "loss":
@@ -71,8 +75,9 @@ def score(metric: str, labels: Labels, probabilities: Probabilities) -> float:
 
 
 def called_score(metric: str, labels: Labels, called: Classes) -> float:
-    """The value of a metric that depends on the most probable class of each image alone, (n,):
-    `accuracy`, `balanced_accuracy`, `macro_f1`.
+    """Return `accuracy`, `balanced_accuracy` or `macro_f1`.
+
+    They depend only on the most probable class of each image, `called`, (n,).
     """
     if metric == "accuracy":
         return float((called == labels).mean())
@@ -86,10 +91,12 @@ def called_score(metric: str, labels: Labels, called: Classes) -> float:
 def class_aucs(
     labels: Labels, probabilities: Probabilities, places: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Area under the ROC curve of the classes at `places`, each against the rest: the share of
-    pairs that are in order, of which equal ones count half (Mann and Whitney 1947). Each class has
-    an image, and so has the rest. It is that of scikit-learn, in a fifth of its time or less: of
-    each class only its own images are looked up among all.
+    """Return the area under the ROC curve of each class in `places`, one against the rest.
+
+    This is the share of the pairs of an image of the class and an image of the rest in which the
+    former has the higher score; equal scores count half (Mann and Whitney 1947). Each class and its
+    rest need at least one image. The values equal scikit-learn's, in a fifth of its time or less,
+    since only the images of the class are looked up in the sorted scores.
     """
     rows = np.split(
         np.argsort(labels, kind="stable"),
@@ -108,7 +115,7 @@ def class_aucs(
 
 
 def _auc(labels: Labels, probabilities: Probabilities) -> float:
-    """The mean of the classes' AUCs; NaN where a class has no image."""
+    """Return the mean AUC of the classes; NaN if a class has no image."""
     classes = probabilities.shape[1]
     if classes < 2 or len(np.unique(labels)) < classes:
         return float("nan")
@@ -116,5 +123,5 @@ def _auc(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def judged(classes: int) -> Sequence[int]:
-    """The places of the classes whose AUCs are averaged; of two classes one says it all."""
+    """Return the indices of the classes whose AUCs are averaged; two classes have the same AUC."""
     return (1,) if classes == 2 else range(classes)

@@ -1,4 +1,4 @@
-"""A bundle, or a lone exported `.keras` file, opened: pictures in, probabilities out."""
+"""Opening a bundle, or a single exported `.keras` file: images in, probabilities out."""
 
 import logging
 import zipfile
@@ -25,19 +25,19 @@ from tlsearch.data.depth import Bits
 log = logging.getLogger(__name__)
 
 BITS = "bits.json"  # in a `.keras` file, beside its labels
-BATCH = 32  # pictures
-BATCH_BYTES = 2**25  # of their pixels as uint8; a network takes four times as much
-AHEAD = 4  # pictures that are read, at most, before they are asked for
+BATCH = 32  # images
+BATCH_BYTES = 2**25  # bytes of pixels as uint8; a network takes four times as much as float32
+AHEAD = 4  # images that are read ahead, at most
 
 Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A loaded model with the labels of its outputs and the way pictures reach it.
+    """A loaded model with its labels and its preprocessing of images.
 
-    `renames` maps names, or patterns, of classes as they were found to labels. `bits` says at which
-    depth it sees pictures of 16 bits: as in training.
+    `renames` maps class names, or patterns of names, as found in the data to labels. `bits` says at
+    which bit depth 16-bit images are read, the same as in training.
     """
 
     labels: tuple[str, ...]
@@ -48,23 +48,24 @@ class OpenModel:
     bits: Bits | None = None
 
     def read(self, picture: Path | BinaryIO) -> Pixels:
-        """A picture's pixels, (height, width, 3) uint8, as the model learned to see them: a square
-        where its file takes squares. Raises PictureError.
+        """Read an image as in training: (height, width, 3) uint8; raises PictureError.
+
+        The image is resized to a square if the model file takes squares.
         """
         with self.reading(picture) as pixels:
             return pixels if self.form.any_size else resize(pixels, self.image_px)
 
     def reading(self, picture: Path | BinaryIO) -> AbstractContextManager[Pixels]:
-        """The same for a block that goes on to use the picture's memory, which is limited."""
+        """Read an image at its own size; its memory counts as in use until the block ends."""
         return pixels_of(picture, self.bits)
 
     def of_files(
         self, files: Iterable[Path], done: Callable[[int], object] = lambda pictures: None
     ) -> Floats:
-        """Probabilities, (n, classes), of picture files in their order, in batches of bounded size;
-        `done` is told of how many pictures a batch was.
+        """Return the probabilities, (n, classes), of image files, in order.
 
-        Raises PictureError for the first that cannot be read.
+        Images are predicted in batches of bounded size; `done` is called with the size of each.
+        Raises PictureError for the first file that cannot be read.
         """
         found = []
         for batch in batched(read_ahead(self.read, files), _bytes):
@@ -73,11 +74,11 @@ class OpenModel:
         return np.concatenate(found) if found else np.empty((0, len(self.labels)), np.float32)
 
     def __call__(self, pictures: Sequence[Pixels]) -> Floats:
-        """Probabilities, (n, classes), of pictures (height, width, 3) uint8 of any sizes.
+        """Return the probabilities, (n, classes), of images (height, width, 3) uint8 of any sizes.
 
-        A file that takes any size gets each picture as it is; one that takes squares gets them
-        resized as in training. Squares of the right size share a batch. Each row sums to 1, also
-        where the file rounds its probabilities.
+        A model file that takes any size gets the images as they are: in one batch if all have the
+        same size, else one by one. A file that takes squares gets one batch of images, resized as
+        in training. Each row sums to 1, even if the model file rounds its probabilities.
         """
         if not pictures:
             return np.empty((0, len(self.labels)), np.float32)
@@ -90,8 +91,8 @@ class OpenModel:
         return _sum_to_one(self._checked(rows, len(pictures)))
 
     def _checked(self, rows: Floats, pictures: int) -> Floats:
-        """Its output, if that is a row of probabilities for each picture; else RecordError."""
-        classes = len(self.labels) or rows.shape[-1]  # where only the file is checked: no labels
+        """Return the model's output; raises RecordError if its shape is not (images, classes)."""
+        classes = len(self.labels) or rows.shape[-1]  # the reload check passes no labels
         if rows.shape != (pictures, classes):
             raise RecordError(
                 f"the {self.form.name} file gives an output of shape {rows.shape} for {pictures} "
@@ -101,13 +102,14 @@ class OpenModel:
 
 
 def read_ahead(read: Callable[[Path], Read], files: Iterable[Path]) -> Iterator[Read]:
-    """What `read` gives for each file, in order, by threads that are a few files ahead."""
+    """Yield `read(file)` for each file, in order, computed by threads a few files ahead."""
     return in_order(read, files, min(AHEAD, granted_cores()), ahead=1)
 
 
 def batched(pictures: Iterable[Read], size: Callable[[Read], int]) -> Iterator[list[Read]]:
-    """Batches of at most `BATCH` pictures whose sizes, in bytes, stay within `BATCH_BYTES`; a
-    larger picture is a batch by itself.
+    """Yield batches of at most `BATCH` images and at most `BATCH_BYTES` bytes.
+
+    An image that is larger than that is a batch of its own.
     """
     batch: list[Read] = []
     held = 0
@@ -127,18 +129,17 @@ def _bytes(picture: Pixels) -> int:
 
 
 def _sum_to_one(rows: Floats) -> Floats:
-    """Rows, (n, classes), scaled to a sum of 1; one that was rounded to zeros prefers no class."""
+    """Scale rows, (n, classes), to a sum of 1; a row that was rounded to zeros becomes uniform."""
     totals = rows.sum(axis=1, keepdims=True)
     empty = totals == 0
     return np.where(empty, 1 / rows.shape[1], rows / np.where(empty, 1, totals)).astype(rows.dtype)
 
 
 def open_model(path: Path, form: str | None = None, verify: bool = True) -> OpenModel:
-    """Open a bundle's folder (the artifact of `form`; by default the first that is no program), or
-    a file of one.
+    """Open a bundle's folder, one of its files, or a single `.keras` file.
 
-    With `verify` a file that is not the one exported is refused. Raises RecordError, with what is
-    wrong.
+    `form` selects the format in a folder, by default the first that is not a program. With
+    `verify`, a file that changed since the export is refused. Raises RecordError.
     """
     if path.is_dir() and not (path / "saved_model.pb").is_file():
         return _from_bundle(path, form, verify)
@@ -169,7 +170,7 @@ def _from_bundle(bundle: Path, form: str | None, verify: bool) -> OpenModel:
 
 
 def _from_lone_file(path: Path) -> OpenModel:
-    """A `.keras` file away from its bundle still knows its labels."""
+    """Open a `.keras` file without its bundle; the labels are inside the file."""
     form = EXPORT_FORMATS["keras"]
     require_self_contained(path, form)
     try:
@@ -177,13 +178,13 @@ def _from_lone_file(path: Path) -> OpenModel:
             labels = _labels(parse_json(archive.read(LABELS)))
             known = parse_json(archive.read(BITS)) if BITS in archive.namelist() else None
             bits = known and {int(stated): int(depth) for stated, depth in known.items()}
-    except Exception as error:  # of the archive, of JSON, or of JSON of another shape
+    except Exception as error:  # from the archive, from JSON, or from JSON of another shape
         raise RecordError(f"{path}: not a model exported by tlsearch ({error})") from error
     return OpenModel(labels, form, 0, runtimes.load(path, form), bits=bits)
 
 
 def _labels(found: Any) -> tuple[str, ...]:
-    """Labels as a file holds them; ValueError where they are none."""
+    """Return the labels from a file's JSON; raises ValueError if they are not distinct strings."""
     names = found if isinstance(found, list) else []
     if not names or len({*map(str, names)}) < len(names):
         raise ValueError(f"expected distinct labels in {LABELS}")

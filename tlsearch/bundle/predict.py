@@ -1,4 +1,4 @@
-"""Image files -> labels with probabilities."""
+"""Prediction of image files: labels with probabilities."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tlsearch.data.kinds.folder import image_files as folder_files
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's classes, most probable first; `error` where it could not be read."""
+    """One image's classes, most probable first; `error` says why it could not be read."""
 
     path: Path
     ranking: tuple[tuple[str, float], ...] = ()
@@ -29,11 +29,11 @@ def predict_files(
     form: str | None = None,
     verify: bool = True,
 ) -> Iterator[Prediction]:
-    """Predict image files, and those in folders, in order; an unreadable one does not end it.
+    """Predict image files, and those in folders, in order; an unreadable one does not stop it.
 
-    `model_path` is a bundle, one of its files, or a lone `.keras` file; `images` are paths of files
-    and folders, or one path. Raises RecordError where that is no such thing, DataError where there
-    is no image.
+    `model_path` is a bundle, one of its files, or a single `.keras` file; `images` is one path or
+    several, of files and folders. Raises RecordError if the model cannot be opened, DataError if a
+    path does not exist or a folder has no images.
     """
     several = [images] if isinstance(images, str | Path) else images
     files = list(image_files(map(Path, several)))
@@ -44,8 +44,10 @@ def predict_files(
 
 
 def image_files(images: Iterable[Path]) -> Iterator[Path]:
-    """The files named, and the image files in the folders named, in order; a folder that cannot be
-    listed stands for itself.
+    """Yield the given files and the image files in the given folders, in order.
+
+    A folder that cannot be listed is yielded itself, so that reading it reports why. Raises
+    DataError if a path does not exist or a folder has no images.
     """
     for path in images:
         if path.is_dir():
@@ -54,7 +56,7 @@ def image_files(images: Iterable[Path]) -> Iterator[Path]:
             if not found and not closed:
                 raise DataError(f"{storable(path)}: no image files in this folder")
             yield from found
-            yield from (Path(error.filename) for error in closed)  # reading them says why
+            yield from (Path(error.filename) for error in closed)  # reading them reports why
         elif path.exists() or path.is_symlink():
             yield path
         else:
@@ -62,13 +64,13 @@ def image_files(images: Iterable[Path]) -> Iterator[Path]:
 
 
 def ranking(row: Floats, labels: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:
-    """The `top` most probable labels of one picture, with their probabilities."""
+    """Return the `top` most probable labels of one image, with their probabilities."""
     return tuple((labels[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
 
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """A file's pixels, (height, width, 3) uint8, or why there are none."""
+    """A file's pixels, (height, width, 3) uint8, or why it could not be read."""
 
     file: Path
     pixels: Pixels

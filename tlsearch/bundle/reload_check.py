@@ -1,11 +1,11 @@
-"""A clean process that reloads one artifact and says what it predicts and how long it takes.
+"""A clean process that reloads one artifact and reports its predictions and latency.
 
     python -m tlsearch.bundle.reload_check FORMAT THREADS FOLDER
 
-It imports the artifact's own runtime and nothing of the training that made it, before there is a
-file. Its standard input then names the file in a line of JSON, and shows it pictures: height and
-width as two integers of four bytes, and the pixels. Once the input ends the answer is
-`probabilities.npy` and `latency.json` in FOLDER.
+It imports only the artifact's own runtime and no training code, and does so before the file
+exists. Standard input then gives a line of JSON that names the file, followed by images: height and
+width as two four-byte integers, then the pixels. When the input ends, the process writes
+`probabilities.npy` and `latency.json` to FOLDER.
 """
 
 import contextlib
@@ -34,21 +34,25 @@ from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 RUNS = 50
 WARM_UP_RUNS = 3
 SAID = "stderr"
-_SIZE = struct.Struct("<II")  # height and width of a picture
+_SIZE = struct.Struct("<II")  # height and width of an image
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a clean process found: probabilities (n, classes), and medians in milliseconds."""
+    """The result of a clean process: probabilities (n, classes), and median latencies in ms.
+
+    `latency_ms` maps batch sizes to medians.
+    """
 
     probabilities: Floats
     latency_ms: dict[str, float]
 
 
 class CleanProcess:
-    """A process for one file of a format. It imports the runtime of the format at once, which takes
-    seconds, so it is begun before the file is there. It ends when it has answered, when it is
-    closed, or with the process that began it.
+    """A subprocess that checks one file of a format.
+
+    It imports the format's runtime at once, which takes seconds, so start it before the file
+    exists. It ends when it has answered, when it is closed, or with its parent process.
     """
 
     def __init__(self, form: ExportFormat, threads: int) -> None:
@@ -71,18 +75,18 @@ class CleanProcess:
         self.close()
 
     def load(self, file: Path, image_px: int, time_batches: Sequence[int] = ()) -> None:
-        """Name the file, and the sizes of the batches to time once the pictures are predicted."""
+        """Send the file's path, and the batch sizes to time after the images are predicted."""
         self._file = file.absolute()
         request = {"file": str(self._file), "px": image_px, "time_batches": list(time_batches)}
         self._send(json.dumps(request).encode() + b"\n")
 
     def show(self, pixels: Pixels) -> None:
-        """Have it predict one more picture, (height, width, 3) uint8; waits while it is busy."""
+        """Send one more image to predict, (height, width, 3) uint8; waits if the pipe is full."""
         self._send(_SIZE.pack(*pixels.shape[:2]))
         self._send(np.ascontiguousarray(pixels).data)
 
     def answer(self) -> Checked:
-        """What it found, once it has ended; RecordError where the file cannot be used."""
+        """Wait for the process to end and return its result; raises RecordError if it failed."""
         with contextlib.suppress(BrokenPipeError):
             self._input.close()
         code = self._child.wait()
@@ -93,7 +97,7 @@ class CleanProcess:
         return Checked(probabilities, json.loads((self._out / "latency.json").read_text()))
 
     def close(self) -> None:
-        """End it, whatever it is doing."""
+        """Kill the process and remove its folder."""
         self._child.kill()
         with contextlib.suppress(BrokenPipeError):
             self._input.close()
@@ -106,18 +110,19 @@ class CleanProcess:
         return self._child.stdin
 
     def _send(self, data: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has ended, and its answer says why
+        with contextlib.suppress(BrokenPipeError):  # it has ended; `answer` reports why
             self._input.write(data)
 
     def _failed(self, said: str, otherwise: str) -> RecordError:
-        # The file stands in a scratch folder.
+        # The file lies in a scratch folder, whose path would mean nothing to the user.
         reason = last_line(said, otherwise).replace(str(self._file), self._file.name)
         return RecordError(f"{self._file.name}: cannot be used in a clean process ({reason})")
 
 
 class Checkers:
-    """The clean processes of an export, one for each format and as many at a time as there are
-    cores. The first of them are begun at once, so that their runtimes are imported meanwhile.
+    """The clean processes of an export: one per format, at most one per core at a time.
+
+    The first group starts at once, so that its runtimes are imported in the meantime.
     """
 
     def __init__(self, formats: Sequence[str]) -> None:
@@ -132,13 +137,13 @@ class Checkers:
             process.close()
 
     def groups(self, formats: Sequence[str], one_by_one: bool = False) -> Iterator[list[str]]:
-        """The formats that are verified at a time."""
+        """Yield groups of formats; the formats of a group are verified at the same time."""
         count = 1 if one_by_one else self._cores
         for start in range(0, len(formats), count):
             yield list(formats[start : start + count])
 
     def of(self, name: str) -> CleanProcess:
-        """The process of a format, which is the caller's to close."""
+        """Return the process of a format; the caller must close it."""
         return self._begun.pop(name, None) or self._begin(name)
 
     def _begin(self, name: str) -> CleanProcess:
@@ -146,7 +151,7 @@ class Checkers:
 
 
 def main(form_name: str, threads: str, folder: str) -> None:
-    """Answer one request; nothing where the input ends before there is one."""
+    """Answer one request; does nothing if the input ends before there is one."""
     form, out = EXPORT_FORMATS[form_name], Path(folder)
     runtimes.warm(form, int(threads))
     request = json.loads(sys.stdin.buffer.readline() or "null")
@@ -160,14 +165,14 @@ def main(form_name: str, threads: str, folder: str) -> None:
 
 
 def _predicted(model: OpenModel, source: BinaryIO) -> Floats:
-    """Probabilities, (n, classes), of the pictures; a batch is read while one is predicted."""
+    """Return the probabilities, (n, classes), of the images, reading a batch ahead."""
     batches = batched(_shown(source), lambda picture: picture.nbytes)
     found = list(in_order(model, batches, threads=1, ahead=2))
     return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
 
 def _shown(source: BinaryIO) -> Iterator[Pixels]:
-    """The pictures of the input, (height, width, 3) uint8."""
+    """Yield the images of the input, (height, width, 3) uint8."""
     while size := source.read(_SIZE.size):
         height, width = _SIZE.unpack(size)
         pixels = np.frombuffer(source.read(height * width * 3), np.uint8)

@@ -1,4 +1,4 @@
-"""A model file in its own runtime, imported when used: TensorFlow, LiteRT or ONNX Runtime."""
+"""Loading a model file in its runtime (TensorFlow, LiteRT or ONNX Runtime), imported on use."""
 
 import contextlib
 import importlib
@@ -21,11 +21,12 @@ Predict = Callable[[Pixels], Floats]
 
 
 def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
-    """Load a model file, on all cores or as many threads as given.
+    """Load a model file to run on `threads` threads, by default one per core.
 
-    Raises RecordError where it is not such a file, or loading it could do more than that;
-    ConfigError where its runtime is not installed. What it returns raises RecordError for pictures
-    that the file cannot take. TensorFlow takes the number of threads of its first use in a process.
+    Raises RecordError if the file is invalid, or if loading it could run foreign code or read other
+    files, which is checked for every format but SavedModel. Raises ConfigError if the runtime is
+    not installed. The returned function raises RecordError for images that the model cannot take.
+    TensorFlow keeps the number of threads of its first use in a process.
     """
     opener = _OPENERS[form.name.partition("_")[0] if "litert" in form.name else form.name]
     require_extra(form.name, form.extra, OPENING.get(form.name))
@@ -37,16 +38,14 @@ def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
         raise ConfigError([needed(form.name, extra, [error.name or extra])]) from error
     except (ConfigError, RecordError):
         raise
-    except Exception as error:  # each runtime has its own kinds for a file that it cannot read
+    except Exception as error:  # each runtime has its own exceptions for an unreadable file
         raise RecordError(
             f"{path}: cannot be loaded as {form.name} ({first_line(error)})"
         ) from error
 
 
 def warm(form: ExportFormat, threads: int) -> None:
-    """Import the runtime of a format, before there is a file of it; what is not installed `load`
-    tells.
-    """
+    """Import the runtime of a format before a file exists; `load` reports a missing package."""
     with contextlib.suppress(ImportError):
         if form.name == "onnx":
             importlib.import_module("onnxruntime")
@@ -63,7 +62,7 @@ def _guarded(path: Path, run: Predict) -> Predict:
             return run(images)
         except MemoryError:
             raise
-        except Exception as error:  # each runtime has its own kinds for a graph that does not fit
+        except Exception as error:  # each runtime has its own exceptions for unsuitable input
             raise RecordError(f"{path}: cannot be run ({first_line(error)})") from error
 
     return predict
@@ -72,13 +71,13 @@ def _guarded(path: Path, run: Predict) -> Predict:
 def _tensorflow(threads: int) -> Any:
     import_tensorflow()
     tf = importlib.import_module("tensorflow")
-    # TF32 of recent GPUs would move probabilities further than a file may differ from its network.
+    # TF32 on recent GPUs changes probabilities by more than a file may differ from its network.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError:  # it has run already; its threads are what they are
+        except RuntimeError:  # TensorFlow has run already, so its threads cannot be changed
             return tf
     return tf
 
@@ -92,8 +91,9 @@ def _keras(path: Path, threads: int) -> Predict:
 
 
 def load_keras(path: Path) -> Any:
-    """The `keras.Model` of a file that holds nothing but layers that tlsearch writes; else
-    RecordError.
+    """Load the `keras.Model` of a `.keras` file.
+
+    Raises RecordError if it has layers other than those that tlsearch writes.
     """
     require_self_contained(path, EXPORT_FORMATS["keras"])
     return _keras_model(path)
@@ -139,7 +139,7 @@ def _interpreter(path: Path, threads: int) -> Any:
 
 
 def _litert_module(threads: int) -> Any:
-    """LiteRT's own package where it is installed, else the copy inside TensorFlow."""
+    """Import LiteRT's own package if it is installed, else the copy inside TensorFlow."""
     try:
         return importlib.import_module("ai_edge_litert.interpreter")
     except ImportError:

@@ -1,4 +1,4 @@
-"""How far a score measured on labelled images can be trusted, whatever the metric."""
+"""Confidence intervals of a score measured on labelled images, for every metric."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from tlsearch.results.rank.macro import MACRO
 
 ROUNDS = 1000
 LEAST_ROUNDS = 200
-DRAWN = 10**8  # numbers that a bootstrap draws at most, unless the least rounds need more
+DRAWN = 10**8  # most numbers that a bootstrap draws, unless `LEAST_ROUNDS` needs more
 
 
 @dataclass(frozen=True)
 class ScoreInterval:
-    """A 95 % interval, the name of its method, and the rounds of a bootstrap."""
+    """A 95 % interval, the name of its method, and its rounds if that is a bootstrap."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class ScoreInterval:
     rounds: int | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Plain values, as a test score is noted: `low`, `high`, `interval`, `rounds`."""
+        """The interval as plain values: `low`, `high`, `interval`, and `rounds` of a bootstrap."""
         ends = {"low": self.low, "high": self.high, "interval": self.method}
         return ends if self.rounds is None else {**ends, "rounds": self.rounds}
 
@@ -35,11 +35,12 @@ class ScoreInterval:
 def score_interval(
     metric: str, labels: Labels, probabilities: Probabilities, rounds: int | None = None
 ) -> ScoreInterval | None:
-    """The interval of a catalogue metric; None where it has none, for want of images or spread.
+    """Return the interval of a catalogue metric; None if there are too few images or no spread.
 
-    Accuracy: Wilson. AUC: DeLong, and Newcombe where it is perfect. The others: the percentile
-    bootstrap (Efron 1979) by a fixed seed, of `rounds` rounds (by default as many of 1,000 as the
-    images allow), and Wilson per class where a macro average is perfect.
+    Accuracy uses Wilson's interval. AUC uses DeLong's, or Newcombe's if the AUC is 1. The others
+    use the percentile bootstrap (Efron 1979) with a fixed seed and `rounds` rounds, by default
+    1,000, or down to 200 if there are many images; a macro average of 1 uses Wilson per class. Also
+    returns None if a probability is not finite.
     """
     if not np.isfinite(probabilities).all():
         return None
@@ -54,15 +55,18 @@ def score_interval(
 
 
 def allowed_rounds(size: int) -> int:
-    """The rounds of a bootstrap that draws `size` numbers in each."""
+    """Return the number of rounds of a bootstrap that draws `size` numbers per round."""
     return max(LEAST_ROUNDS, min(ROUNDS, DRAWN // max(1, size)))
 
 
 def _of_macro(
     metric: str, labels: Labels, called: Classes, rounds: int | None
 ) -> ScoreInterval | None:
-    """Of a perfect score every round draws the same; its interval is that of the mean recall, since
-    to first order a mistake costs macro F1 as much as balanced accuracy.
+    """Return the interval of balanced accuracy or macro F1.
+
+    If the score is perfect, every bootstrap round would draw the same value. Its interval is that
+    of the mean recall for both metrics, since to first order a mistake costs macro F1 as much as
+    balanced accuracy.
     """
     if (labels == called).all():
         shown = np.unique(labels, return_counts=True)[1].tolist()
@@ -71,8 +75,8 @@ def _of_macro(
     rounds, value = rounds or allowed_rounds(len(images)), _of_cells(metric, cells, images)
     values = np.fromiter(_redrawn(metric, cells, images, rounds), float, rounds)
     if metric == "macro_f1":
-        # F1 is no mean: with few images per class the draws lie below the score as far as the score
-        # lies below the truth (Efron 1981 corrects as much).
+        # F1 is not a mean: with few images per class, the draws lie below the score by as much as
+        # the score lies below the truth. Efron (1981) makes the same bias correction.
         values += 2 * (value - values.mean())
     return _percentiles(np.clip(values, 0, 1), value)
 
@@ -80,8 +84,10 @@ def _of_macro(
 def _redrawn(
     metric: str, cells: NDArray[np.int64], images: NDArray[np.int64], rounds: int
 ) -> Iterator[float]:
-    """The score in each round: to draw images with replacement is to draw the confusion's cells
-    from a multinomial distribution.
+    """Yield the score of each bootstrap round.
+
+    Drawing images with replacement is the same as drawing the counts of the confusion matrix from a
+    multinomial distribution.
     """
     rng, count = np.random.default_rng(0), int(images.sum())
     for _ in range(rounds):
@@ -89,7 +95,10 @@ def _redrawn(
 
 
 def _of_cells(metric: str, cells: NDArray[np.int64], images: NDArray[np.int64]) -> float:
-    """A macro average from the cells of a confusion, (2, cells), and the images in each."""
+    """Compute a macro average from confusion cells, (2, cells), and the images in each, (cells,).
+
+    A cell is a pair of label and predicted class.
+    """
     shown, called = cells
     classes, right = int(cells.max()) + 1, shown == called
     found = (shown, images), (called, images), (shown[right], images[right])
@@ -106,7 +115,7 @@ def _of_loss(losses: Floats, rounds: int | None) -> ScoreInterval | None:
 
 def _percentiles(values: Floats, score: float) -> ScoreInterval | None:
     low, high = np.percentile(values, (2.5, 97.5))
-    if low == high:  # every round drew the same: the images hold no spread to go by
+    if low == high:  # every round drew the same value: the images have no spread
         return None
     ends = min(score, float(low)), max(score, float(high))
     return ScoreInterval(*ends, "bootstrap", len(values))

@@ -1,6 +1,4 @@
-"""A model file checked before its runtime loads it: it runs no foreign code and reads no other
-file.
-"""
+"""Safety checks of a model file before its runtime loads it: no foreign code, no other files."""
 
 import importlib
 import json
@@ -13,16 +11,17 @@ from tlsearch.base.errors import ConfigError, RecordError, first_line
 from tlsearch.config.catalog import ExportFormat
 from tlsearch.config.networks.own import DESCRIPTION
 
-# What a `.keras` file of tlsearch holds.
+# The members of a `.keras` file that tlsearch writes.
 MEMBERS = frozenset(
     (
         *("metadata.json", "config.json", "model.weights.h5"),
-        *("labels.json", "bits.json"),  # of an exported model
-        DESCRIPTION,  # of a network that was taken in
+        *("labels.json", "bits.json"),  # in an exported model
+        DESCRIPTION,  # in a network that a user brought along
     )
 )
-# The classes of Keras that its configuration names: any of some modules, and some of others. What
-# is left out reads files (StringLookup, TFSMLayer) or runs code (Lambda, TorchModuleWrapper).
+# The Keras classes that its configuration may name: every class of some modules, and the listed
+# classes of others. Classes left out read files (StringLookup, TFSMLayer) or run code (Lambda,
+# TorchModuleWrapper).
 _ANY_CLASS = frozenset(("keras.initializers", "keras.regularizers", "keras.constraints"))
 _VALUES = frozenset(
     ("__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__", "__tuple__")
@@ -98,13 +97,14 @@ _CLASSES = {
         "ZeroPadding2D",
     },
 }
-_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))  # of standard operators
+_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))  # the domains of standard ONNX operators
 
 
 def require_self_contained(path: Path, form: ExportFormat) -> None:
-    """Raise RecordError where loading the file could do more than compute probabilities.
+    """Raise RecordError if loading the file could do more than compute probabilities.
 
-    A SavedModel cannot be checked: it is a program. ConfigError where a package is missing.
+    A SavedModel is not checked, since it is a program. Raises ImportError if a package that reads
+    the format is missing.
     """
     check = _CHECKS.get(form.name.partition("_")[0])
     if check is None:
@@ -113,13 +113,13 @@ def require_self_contained(path: Path, form: ExportFormat) -> None:
         check(path)
     except (RecordError, ConfigError, ImportError):
         raise
-    except Exception as error:  # each parser has its own kinds for bytes that it cannot read
+    except Exception as error:  # each parser has its own exceptions for unreadable bytes
         why = first_line(error)
         raise RecordError(f"{path}: cannot be loaded as {form.name} ({why})") from error
 
 
 def _keras(path: Path) -> None:
-    if path.suffix != ".keras":  # Keras reads others in older formats, which run code
+    if path.suffix != ".keras":  # Keras loads other suffixes in older formats, which can run code
         raise RecordError(f"{path}: expected a file named *.keras")
     with zipfile.ZipFile(path) as archive:
         names = [info.filename for info in archive.infolist()]
@@ -135,7 +135,10 @@ def _keras(path: Path) -> None:
 
 
 def _require_known_classes(path: Path, config: Any) -> None:
-    """Of all classes but the optimizer and the loss, which nothing here loads."""
+    """Raise RecordError unless tlsearch writes every class that the configuration names.
+
+    The optimizer and the loss are skipped, since tlsearch never loads them.
+    """
     for named in _class_configs({**config, "compile_config": None}):
         name, module = named["class_name"], named.get("module")
         if not _is_known(name, module) or named.get("registered_name") not in (None, name):
@@ -153,7 +156,7 @@ def _is_known(name: object, module: object) -> bool:
 
 
 def _class_configs(config: Any) -> Iterator[dict[str, object]]:
-    """Every part of a configuration that names a class, however deep."""
+    """Yield every part of a configuration that names a class, at any depth."""
     if isinstance(config, dict):
         if "class_name" in config:
             yield config
@@ -166,7 +169,7 @@ def _class_configs(config: Any) -> Iterator[dict[str, object]]:
 def _require_own_weights(path: Path, weights: Any) -> None:
     h5py = importlib.import_module("h5py")
     with h5py.File(weights, "r") as file:
-        groups, seen = [file], {file.id}  # a hard link may lead back
+        groups, seen = [file], {file.id}  # a hard link may form a cycle
         while groups:
             group = groups.pop()
             for name in group:
@@ -197,7 +200,7 @@ def _onnx(path: Path) -> None:
 
 
 def _parts(message: Any) -> Iterator[Any]:
-    """A protocol buffer and all that it holds."""
+    """Yield a protocol buffer and all messages inside it."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -206,8 +209,9 @@ def _parts(message: Any) -> Iterator[Any]:
 
 
 def _litert(path: Path) -> None:
-    """Operators by another name than LiteRT's own: with TensorFlow's copy of LiteRT, those of
-    TensorFlow, which read and write files.
+    """Refuse custom operators.
+
+    In TensorFlow's copy of LiteRT, these may be TensorFlow operators, which read and write files.
     """
     try:
         schema = importlib.import_module("ai_edge_litert.schema_py_generated")

@@ -1,4 +1,4 @@
-"""A small HTTP service: POST a picture, get its labels. Loopback only, unless asked otherwise."""
+"""A small HTTP service: POST an image, get its labels. It binds to loopback by default."""
 
 import asyncio
 import io
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-MAX_BYTES = 32 * 2**20  # of a request; cameras of 50 megapixels write half of that
-READ_S = 60  # for the head of a request, and again for its body
+MAX_BYTES = 32 * 2**20  # of a request; 50-megapixel cameras write files of half that size
+READ_S = 60  # for the body of a request; `connections.HEAD_S` limits its head
 CONNECTIONS = 32
 SHUTDOWN_S = 3
 
@@ -26,7 +26,7 @@ _STATUS = {PictureSizeError: 413, PictureFormatError: 415, PictureError: 422}
 
 
 class RefusedError(Exception):
-    """A request that is not answered, with the status that says so."""
+    """A request that is refused, with the HTTP status and the reason of the response."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -40,16 +40,18 @@ def serve(
     verify: bool = True,
     form: str | None = None,
 ) -> None:
-    """Serve a bundle until interrupted; ConfigError where the extra is not installed."""
+    """Serve a bundle until interrupted; raises ConfigError if the `serve` extra is missing."""
     require_extra("serve", "serve")
-    most_pixels()  # a limit that is no number is told now, not with the first picture
+    most_pixels()  # report an invalid limit now, not with the first image
     app = build_app(open_model(Path(model_path), form, verify), host)
     server(app, host, port).run()
 
 
 def server(app: "FastAPI", host: str, port: int) -> "uvicorn.Server":
-    """The service's server: connections are limited, and so is the time that one may take to send
-    its request; a stalled one does not hold up the end.
+    """Return the uvicorn server of the service.
+
+    It limits the number of connections and the time to send the head of a request. A stalled
+    connection delays the shutdown by at most `SHUTDOWN_S`.
     """
     import uvicorn
 
@@ -68,9 +70,9 @@ def server(app: "FastAPI", host: str, port: int) -> "uvicorn.Server":
 
 
 def build_app(model: OpenModel, host: str = "127.0.0.1") -> "FastAPI":
-    """The service: GET /health, GET /labels, POST /predict with the picture as the body.
+    """Build the service: GET /health, GET /labels, POST /predict with the image as the body.
 
-    `host` is the address that it is bound to; requests for other hosts are refused.
+    `host` is the address that the server binds to; requests for other hosts are refused.
     """
     from anyio import to_thread
     from fastapi import Depends, FastAPI, Request
@@ -79,7 +81,7 @@ def build_app(model: OpenModel, host: str = "127.0.0.1") -> "FastAPI":
     from tlsearch.bundle.connections import Hosts
 
     hosts = Hosts(host)
-    one_at_a_time = threading.Lock()  # a LiteRT interpreter serves one caller at a time
+    one_at_a_time = threading.Lock()  # a LiteRT interpreter is not safe for concurrent calls
 
     def known_host(request: Request) -> None:
         if problem := hosts.problem(request.headers.get("host", "")):
@@ -112,7 +114,7 @@ def build_app(model: OpenModel, host: str = "127.0.0.1") -> "FastAPI":
             classes = await to_thread.run_sync(
                 label, model, picture, top, one_at_a_time, abandon_on_cancel=True
             )
-        except asyncio.CancelledError as error:  # it was given SHUTDOWN_S to end
+        except asyncio.CancelledError as error:  # SHUTDOWN_S passed before the request ended
             raise RefusedError(503, "the service ends") from error
         return JSONResponse({"classes": classes})
 
@@ -120,7 +122,10 @@ def build_app(model: OpenModel, host: str = "127.0.0.1") -> "FastAPI":
 
 
 async def read_picture(request: Any) -> bytes:
-    """The picture of a request: its body, or the first file of a form; else RefusedError."""
+    """Return the image of a request: its body, or the first file of a form.
+
+    Raises RefusedError if there is none or it does not arrive within `READ_S`.
+    """
     try:
         async with asyncio.timeout(READ_S):
             body = await read_body(request)
@@ -131,7 +136,7 @@ async def read_picture(request: Any) -> bytes:
 
 
 async def read_body(request: Any) -> bytes:
-    """The request's body, refused as soon as it is known to be too large."""
+    """Return the request's body; raises RefusedError as soon as it is known to be too large."""
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > MAX_BYTES:
         raise RefusedError(413, f"too large: {declared} bytes, at most {MAX_BYTES} are taken")
@@ -149,7 +154,7 @@ async def read_body(request: Any) -> bytes:
 
 
 async def first_file(headers: Any, body: bytes) -> bytes:
-    """The first file of a `multipart/form-data` body; RefusedError where it has none."""
+    """Return the first file of a `multipart/form-data` body; raises RefusedError if it has none."""
     from starlette.datastructures import UploadFile
     from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -171,7 +176,7 @@ async def first_file(headers: Any, body: bytes) -> bytes:
 
 
 def label(model: OpenModel, body: bytes, top: int, lock: threading.Lock) -> list[dict[str, object]]:
-    """The most probable classes of one encoded picture; RefusedError where it is none."""
+    """Return the most probable classes of one encoded image; raises RefusedError if unreadable."""
     try:
         with model.reading(io.BytesIO(body)) as pixels, lock:
             row = model([pixels])[0]
