@@ -1,3 +1,3 @@
-"""The command line: argv -> one call -> exit code. The only room that prints; each sub-room holds a
-group of commands, whose work is imported when a command runs.
+"""The command line: argv -> one call -> exit code. The only package that prints. Each subpackage
+holds a group of commands, whose code is imported when the command runs.
 """

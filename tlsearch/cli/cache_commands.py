@@ -1,4 +1,4 @@
-"""Commands about the cache: what it holds, whether that is sound, what may go."""
+"""Commands that list, verify and prune the cache."""
 
 import json
 import re
@@ -22,20 +22,20 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DEFAULT = "~/.cache/tlsearch"  # the schema's, which a test compares: importing it takes longer
+DEFAULT = "~/.cache/tlsearch"  # a test compares it with the schema, which is slow to import
 Cache = Annotated[
     Path, typer.Option("--cache", metavar="DIR", callback=on_this_machine, help="The cache folder.")
 ]
 Format = Annotated[
     Literal["table", "json"], typer.Option("--format", help="How to print what was found.")
 ]
-MOST_GB = 1e9  # as of `cache_gb`
+MOST_GB = 1e9  # the upper limit of `cache_gb`
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @app.command()
 def ls(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
-    """List what the cache holds, least recently used first."""
+    """List the arrays in the cache, least recently used first."""
     from tlsearch.store.caches import held
 
     cache = _folder(cache)
@@ -55,10 +55,10 @@ def ls(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
 
 @app.command()
 def verify(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
-    """Read every array, compare checksums, remove what is damaged; 4 where something was.
+    """Read every array, compare checksums and remove damaged arrays; exits with 4 if there are any.
 
-    Partial files and locks that dead processes left are removed too. What was removed is computed
-    again when it is asked for.
+    Also removes partial files and locks that dead processes left. A removed array is computed again
+    when a search needs it.
     """
     from tlsearch.base.errors import RecordError
     from tlsearch.store.caches import fault, held, leftovers, remove_faulty
@@ -97,7 +97,7 @@ def prune(
     everything: Annotated[bool, typer.Option("--all", help="All that nobody uses.")] = False,
     format: Format = "table",
 ) -> None:
-    """Remove what was not used for longest; what is being written or in use stays."""
+    """Remove the least recently used arrays; arrays that are being written or in use stay."""
     from tlsearch.store.caches import evict, held, in_use, leftovers, to_prune
 
     older_s = _limits(to, older, everything)
@@ -117,7 +117,7 @@ def prune(
 
 
 def _limits(to: float | None, older: str | None, everything: bool) -> float | None:
-    """Seconds that --older says; ConfigError where the options do not say one thing."""
+    """Return --older in seconds, None without it; raises ConfigError unless one option is given."""
     from tlsearch.base.errors import ConfigError
 
     if (to is not None) + (older is not None) + everything != 1:
@@ -133,7 +133,7 @@ def _limits(to: float | None, older: str | None, everything: bool) -> float | No
 
 
 def _folder(cache: Path) -> Path:
-    """The cache folder, which need not be there where it is the default; else DataError."""
+    """Return the absolute cache folder; raises DataError if it is missing and not the default."""
     from tlsearch.base.errors import DataError
     from tlsearch.base.files import absolute
 
@@ -185,7 +185,7 @@ def _arrays(found: "Sequence[Held]") -> str:
 
 
 def _size(count: int) -> str:
-    """Bytes as people say them; 1 GB is 10^9, as `cache_gb` means it."""
+    """Format bytes for people; 1 GB is 10^9, as in `cache_gb`."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"

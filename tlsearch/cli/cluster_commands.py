@@ -1,4 +1,4 @@
-"""Commands about a cluster: hand a search in, look at it, stop it; check what describes one."""
+"""Commands for clusters: submit, follow and stop a search; check and print cluster files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,13 +21,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-SERVER = "http://127.0.0.1:8265"  # the job server's, which a test compares
+SERVER = "http://127.0.0.1:8265"  # the default job server; a test compares it with `address.py`
 Address = Annotated[
     str,
     typer.Option(
         "--address",
         metavar="URL",
-        envvar="RAY_API_SERVER_ADDRESS",  # as Ray's own commands
+        envvar="RAY_API_SERVER_ADDRESS",  # the same as for Ray's own commands
         help="The cluster's job server.",
     ),
 ]
@@ -64,13 +64,14 @@ def submit(
         bool, typer.Option("--no-follow", help="Print the job's name and leave.")
     ] = False,
 ) -> None:
-    """Hand a search to a cluster and follow its log; Ctrl-C leaves it running.
+    """Submit a search to a cluster and follow its log; Ctrl-C leaves it running.
 
-    The package as it is installed here and the resolved search space travel along; its driver runs
-    on the head. The token is Ray's: RAY_AUTH_TOKEN, or ~/.ray/auth_token. Exits as the search does.
-    For a study in a bucket the variables that are set here and say how it is reached travel too, as
-    AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: who may read the
-    cluster's jobs can read them. Give the nodes a role of their own where that is too many.
+    The installed package and the resolved search space are sent along; the driver runs on the head
+    node. The token is Ray's: RAY_AUTH_TOKEN, or ~/.ray/auth_token. The exit code is that of the
+    search. For a study in a bucket, the environment variables that give access to it are sent too,
+    such as AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Anyone who
+    may read the cluster's jobs can read them. To avoid that, give the nodes a role of their own
+    instead.
     """
     from tlsearch.search.cluster.jobs import Cluster
 
@@ -95,7 +96,7 @@ def status(
         bool, typer.Option("--follow", help="Show its whole log, and what comes.")
     ] = False,
 ) -> None:
-    """List the searches on a cluster, or say how one does, with the end of its log."""
+    """List the searches on a cluster, or show the state of one and the end of its log."""
     from tlsearch.base.errors import ConfigError
     from tlsearch.search.cluster.jobs import Cluster
 
@@ -118,9 +119,9 @@ def stop(
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for its end.")
     ] = 300,
 ) -> None:
-    """End a search in order: what is done is ranked, and `submit --resume DIR` goes on.
+    """Stop a search cleanly: finished trials are ranked, and `submit --resume DIR` continues it.
 
-    Its driver gets SIGTERM, and is killed only where it has not ended five minutes later.
+    The driver gets SIGTERM, and is killed only if it has not ended five minutes later.
     """
     from tlsearch.base.errors import ClusterError
     from tlsearch.search.cluster.jobs import Cluster
@@ -141,10 +142,11 @@ def check(
     ] = None,
     set_: Set = None,
 ) -> None:
-    """Check a file of Ray's cluster launcher, offline: its schema, and the mistakes that bite.
+    """Check a file of Ray's cluster launcher, offline: its schema, and common mistakes.
 
-    Among these: a head that takes trials, a Ray that is not pinned or another than here, an open
-    dashboard, no token, no storage that all nodes share, nodes on which no trial fits.
+    Among these: a head node that runs trials, a Ray version that is not pinned or differs from the
+    one here, an open dashboard, no token, no storage that all nodes share, nodes too small for any
+    trial.
     """
     from tlsearch.config.load import load
     from tlsearch.config.schema import Resources
@@ -173,7 +175,7 @@ def manifest(
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of a worker.")] = "32Gi",
     set_: Set = None,
 ) -> None:
-    """Print a search as a manifest for `kubectl apply -f -`."""
+    """Print a Kubernetes manifest that runs a search, for `kubectl apply -f -`."""
     from tlsearch.base.errors import ConfigError
     from tlsearch.config.load import load
     from tlsearch.search.cluster.kuberay import Worker, rayjob
@@ -185,7 +187,7 @@ def manifest(
 
 
 def _follow(cluster: "Cluster", job: str) -> None:
-    """Print a job's log until it ends, then exit as it did; Ctrl-C leaves it alone."""
+    """Print a job's log until the job ends, then exit with its code; Ctrl-C leaves it running."""
     from tlsearch.base.errors import ClusterError, SearchInterruptedError
 
     try:
@@ -208,7 +210,7 @@ def _follow(cluster: "Cluster", job: str) -> None:
 def _shipment(
     space: str | None, study: str | None, resume: str | None, settings: list[str]
 ) -> "Shipment":
-    """What goes to the cluster; ConfigError where the options do not say one thing."""
+    """Return what is sent to the cluster; raises ConfigError unless the options name one search."""
     from tlsearch.base.errors import ConfigError
     from tlsearch.config.load import load
     from tlsearch.search.cluster.job_package import new_search, resumed_search

@@ -1,4 +1,4 @@
-"""Work as it goes on, on stderr: a table drawn in place, a line an event, or JSON lines."""
+"""The live progress of a command on stderr: a live table, one line per event, or JSON lines."""
 
 import contextlib
 import json
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
 COLUMNS = ("trial", "epoch", "value", "rung", "what")
-AT_WORK = 6  # phases that the board shows, those of the command itself first
+AT_WORK = 6  # most phases that the board shows, those of the command itself first
 
 
 @contextlib.contextmanager
 def listening(quiet: bool, as_json: bool) -> Iterator[Listen]:
-    """The listener that the options and the terminal ask for, for as long as the block lasts."""
+    """Provide the event listener that suits the options and the terminal, during the block."""
     if quiet and as_json:
         raise ConfigError(["--quiet and --json: choose one"])
     if quiet:
@@ -40,7 +40,7 @@ def listening(quiet: bool, as_json: bool) -> Iterator[Listen]:
 
 @contextlib.contextmanager
 def progressing(quiet: bool = False, as_json: bool = False) -> Iterator[None]:
-    """Show the phases of the block, for a command that is no search."""
+    """Show the phases of the block, for a command that is not a search."""
     with listening(quiet, as_json) as listen, beating(listen):
         yield
 
@@ -55,7 +55,7 @@ def _say_json(event: Event) -> None:
 
 
 class Board:
-    """What rich asks for at each redraw: the search as it stands."""
+    """The current state of the search, as a renderable that rich draws at each refresh."""
 
     def __init__(self, console: "Console") -> None:
         self.progress = Progress(time.monotonic)
@@ -81,7 +81,7 @@ class Board:
 
 @contextlib.contextmanager
 def _drawing() -> Iterator[Listen]:
-    """A board redrawn in place, gone when the block ends."""
+    """Draw a live board that disappears when the block ends."""
     from rich.console import Console
     from rich.live import Live
 
@@ -92,7 +92,7 @@ def _drawing() -> Iterator[Listen]:
 
 
 def status(progress: Progress) -> list[str]:
-    """The lines above the running trials."""
+    """Return the lines above the table of running trials."""
     found = [f"{progress.study.name}: {progress.phase}" if progress.study else progress.phase]
     found += progress.at_work[:AT_WORK]
     if progress.study is None:
@@ -112,7 +112,7 @@ def status(progress: Progress) -> list[str]:
 
 
 def running(progress: Progress) -> list[list[str]]:
-    """A row of cells for each trial at work; one that waits for its slot has no epoch yet."""
+    """Return a row of cells per running trial; a trial that waits for its slot has no epoch yet."""
     epochs = progress.study.epochs if progress.study else 0
     return [
         [

@@ -1,4 +1,4 @@
-"""The command line: argv -> one call -> exit code."""
+"""The entry point of the command line: runs a command and turns its errors into exit codes."""
 
 import contextlib
 import io
@@ -50,19 +50,19 @@ app.add_typer(cache_commands.app)
 app.add_typer(cluster_commands.app)
 
 
-# Typer carries its own click, whose base of all usage errors has no public name.
+# Typer bundles its own click, whose base class of usage errors has no public name.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 class _Shown(logging.Formatter):
-    """A log's line as `tell` prints it."""
+    """A log formatter that cleans each line as `tell` does."""
 
     def format(self, record: logging.LogRecord) -> str:
         return told(super().format(record))
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to stderr as it is when a line comes: a table that is drawn there makes room."""
+    """A log handler that looks up `sys.stderr` for each line, so that a live table makes room."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
@@ -71,7 +71,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 
 def _show_version(asked: bool) -> None:
-    """Print the version and end."""
+    """Print the version and exit."""
     from importlib.metadata import version
 
     if asked:
@@ -80,7 +80,7 @@ def _show_version(asked: bool) -> None:
 
 
 def _require_folder() -> None:
-    """Raise DataError where the working directory was deleted: no relative path means anything."""
+    """Raise DataError if the working directory was deleted, since no relative path would work."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -88,7 +88,7 @@ def _require_folder() -> None:
 
 
 def main() -> int:
-    """Run the command line; a user's mistake is a message and an exit code, never a traceback."""
+    """Run the command line and return its exit code; expected errors print no traceback."""
     log = _Stderr()
     log.setFormatter(_Shown("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[log], level=logging.WARNING)
@@ -105,17 +105,17 @@ def main() -> int:
         error.show(file=shown)
         tell(shown.getvalue(), err=True)
         return int(error.exit_code)
-    except BrokenPipeError:  # the reader of our output had enough, as `| head` has
+    except BrokenPipeError:  # the reader of stdout closed the pipe, as `| head` does
         _say_no_more()
-        return 1  # as typer does where it notices first
+        return 1  # typer's own code if it notices first
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        if not where and disk_error(error):  # every file that is written has a name but this one
+        if not where and disk_error(error):  # only stdout is written to without a file name
             where = "standard output: "
             _say_no_more()
         say(f"error: {where}{error.strerror or error}", err=True)
         return DiskError.exit_code
-    if code == SearchInterruptedError.exit_code:  # typer ends so on Ctrl-C, without a word
+    if code == SearchInterruptedError.exit_code:  # typer returns it on Ctrl-C, without a message
         say("error: interrupted", err=True)
         return HungUpError.exit_code if signal.SIGHUP in taken else SearchInterruptedError.exit_code
     return code if isinstance(code, int) else 0
@@ -133,9 +133,10 @@ def _about(
 
 @contextlib.contextmanager
 def _interrupted_by_signals() -> Iterator[list[int]]:
-    """Let SIGTERM and SIGHUP end any command as Ctrl-C does, so that it tidies up and says so; the
-    signals that came. A search has handlers of its own once its trials run. SIGHUP stays ignored
-    where it is, as under `nohup`.
+    """Make SIGTERM and SIGHUP interrupt any command as Ctrl-C does, so that it cleans up.
+
+    Yields the list of received signals. A search installs its own handlers once its trials run. A
+    signal that is already ignored stays ignored, such as SIGHUP under `nohup`.
     """
     taken: list[int] = []
 
@@ -146,7 +147,7 @@ def _interrupted_by_signals() -> Iterator[list[int]]:
         raise KeyboardInterrupt
 
     before = {}
-    with contextlib.suppress(ValueError):  # not in the main thread: somebody else's business
+    with contextlib.suppress(ValueError):  # outside the main thread, the caller handles signals
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) == signal.SIG_DFL:
                 before[number] = signal.signal(number, end)
@@ -158,7 +159,7 @@ def _interrupted_by_signals() -> Iterator[list[int]]:
 
 
 def _say_no_more() -> None:
-    """Nothing more to stdout, not at the end of the process either."""
+    """Redirect stdout to /dev/null, so that the flush at interpreter exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -7,14 +7,14 @@ import typer
 
 
 def all_on_this_machine(paths: list[Path]) -> list[Path]:
-    """The same for an argument that takes several paths."""
+    """Return the paths of an argument; raises ConfigError if one is a URL."""
     for path in paths:
         on_this_machine(path)
     return paths
 
 
 def on_this_machine(path: Path | None) -> Path | None:
-    """The path that an option names; ConfigError for a URL, which would become a folder's name."""
+    """Return the path of an option; raises ConfigError for a URL, which would become a folder."""
     from tlsearch.base.errors import ConfigError
     from tlsearch.config.location import local
 

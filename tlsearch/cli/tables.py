@@ -1,4 +1,4 @@
-"""Tables on a terminal, at its width; piped, each row stays one line."""
+"""Printing tables: at the terminal's width, or one line per row if piped."""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -16,10 +16,10 @@ PIPED_WIDTH = 10_000
 def print_table(
     columns: Sequence[str], body: Sequence[Sequence[str]], least_first: Sequence[str] = ()
 ) -> None:
-    """Print a table on stdout; cells are text as it is, never markup.
+    """Print a table on stdout; cells are plain text, never markup.
 
-    On a terminal too narrow for it, columns named in `least_first` are left out in that order, and
-    a last line says which.
+    If the terminal is too narrow, the columns in `least_first` are left out in that order, and a
+    last line names them.
     """
     from rich.console import Console
 
@@ -36,7 +36,7 @@ def print_table(
 def rich_table(
     columns: Sequence[str], body: Sequence[Sequence[str]], dropped: Collection[str] = ()
 ) -> "Table":
-    """The table as rich draws it, numbers to the right, without the columns dropped."""
+    """Return a rich table without the dropped columns; columns of numbers are right-aligned."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -59,7 +59,7 @@ def too_wide(
     width: int,
     least_first: Sequence[str],
 ) -> list[str]:
-    """Which columns to leave out so that no cell folds, as far as `least_first` allows."""
+    """Return the columns to leave out so that no cell wraps, as far as `least_first` allows."""
     from rich.cells import cell_len
 
     widths = {

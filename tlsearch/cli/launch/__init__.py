@@ -1,3 +1,1 @@
-"""Commands before and during a search: run, resume, validate, init, backbones, plan, and the live
-display.
-"""
+"""Commands that prepare or run a search: run, resume, validate, init, backbones, plan."""

@@ -1,4 +1,4 @@
-"""The table of backbones, and of the cuts of one, for people and for programs."""
+"""The tables of all backbones and of the cuts of one backbone, as text or JSON."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -21,9 +21,9 @@ COLUMNS = ("backbone", "px", "min", "layers", "GMACs", "params", "GB", "top-1", 
 def chosen(
     family: str | None = None, max_params: float | None = None, max_gmacs: float | None = None
 ) -> tuple[Backbone, ...]:
-    """The backbones of a family with so many million parameters and billion multiply-adds at most.
+    """Return the backbones of a family within limits of millions of parameters and of GMACs.
 
-    ConfigError where there is no such family, or none of it is that small.
+    Raises ConfigError if the family is unknown or no backbone in it is that small.
     """
     known = dict.fromkeys(row.family for row in backbones())
     if family is not None and family not in known:
@@ -48,7 +48,7 @@ def chosen(
 
 
 def print_backbones(rows: Sequence[Backbone], form: Literal["table", "json"]) -> None:
-    """Print a line a backbone."""
+    """Print one row per backbone."""
     if form == "json":
         import json
 
@@ -68,7 +68,7 @@ CUT_COLUMNS = (
 
 
 def print_cuts(name: str, form: Literal["table", "json"]) -> None:
-    """Print a row a place at which this backbone can be cut in two; imports TensorFlow."""
+    """Print one row per layer at which this backbone can be cut in two; imports TensorFlow."""
     row = row_of(full_name(name))
     from tlsearch.training.network.cut_costs import cut_costs
 
@@ -83,7 +83,7 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
 
 
 def _blocks_told(row: Backbone) -> str:
-    """The number and kind of a backbone's blocks, and the fewest layers that train anything."""
+    """Describe a backbone's blocks and the fewest unfrozen layers that have weights to train."""
     anatomy = row.anatomy
     if anatomy.blocks == 0:
         return f"its blocks are not known; unfreeze at least {anatomy.least()} layers"

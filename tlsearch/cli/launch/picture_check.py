@@ -1,4 +1,4 @@
-"""The images of a search space, read and shown before any trial."""
+"""Reading and summarizing the images of a search space before any trial."""
 
 import logging
 from pathlib import Path
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 
 def show_images(config: "SearchConfig", samples: Path | None) -> None:
-    """Print how many images each split holds of each class; what is wrong with them is logged.
+    """Print how many images of each class each split has, and log splits that are small.
 
-    `samples` names the file of a contact sheet.
+    `samples` is the file to write a contact sheet to.
     """
     import numpy as np
 

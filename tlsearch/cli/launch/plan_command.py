@@ -1,4 +1,4 @@
-"""The command that says what a search will cost before it begins."""
+"""The command that forecasts the cost of a search: plan."""
 
 import dataclasses
 import json
@@ -20,10 +20,10 @@ def plan(
         Literal["table", "json"], typer.Option("--format", help="How it is printed.")
     ] = "table",
 ) -> None:
-    """Say what a search will cost: time, disk, memory, and what the cache keeps.
+    """Forecast the cost of a search: time, disk, memory, and what the cache keeps.
 
-    Measures the backbones for some seconds on this machine, remembers that, and assumes an empty
-    cache of features. What past searches took here corrects the times.
+    Measures the backbones on this machine for a few seconds, remembers the results, and assumes an
+    empty feature cache. The times of past searches on this machine correct the forecast.
     """
     from tlsearch.cli.live_display import progressing
     from tlsearch.config.load import load

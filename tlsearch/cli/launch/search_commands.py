@@ -1,4 +1,4 @@
-"""Commands that begin or prepare a search: run, resume, validate, init, backbones."""
+"""Commands that start or prepare a search: run, resume, validate, init, backbones."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,10 +33,10 @@ def run(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Run a search; prints the ranked trials.
+    """Run a search and print the ranked trials.
 
-    The ranked trials go to stdout when it ends. Until then stderr shows how far it is: a table
-    drawn in place on a terminal, elsewhere a line an event and at least one every two seconds.
+    The ranked trials go to stdout when the search ends. Until then stderr shows its progress: on a
+    terminal a live table, otherwise one line per event and at least one every two seconds.
     """
     from tlsearch.cli.live_display import listening
     from tlsearch.config.load import load
@@ -74,11 +74,11 @@ def resume(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Go on with a study that was interrupted or killed, or extend one.
+    """Continue a study that was interrupted or killed, or extend one.
 
     `--trials`, `--time` and `--set` extend a study, finished or not: space, trials, confirm,
     time_budget, scheduler, prior, resources, export, cache, cache_gb, tensorboard and sync_s can be
-    changed. What would set old and new trials apart cannot.
+    changed. Settings that would make old and new trials incomparable cannot.
     """
     from tlsearch.cli.live_display import listening
     from tlsearch.config.location import as_place
@@ -109,8 +109,9 @@ def validate(
         ),
     ] = None,
 ) -> None:
-    """Check a search space, and this machine's packages and memory for it; print it as it would
-    run.
+    """Check a search space and print it as it would run.
+
+    Also checks that this machine has the packages and the memory that it needs.
     """
     from tlsearch.cli.launch.picture_check import show_images
     from tlsearch.config.load import dump, load
@@ -135,7 +136,7 @@ def init(
         ),
     ],
 ) -> None:
-    """Print a search space for your own pictures."""
+    """Print a search space for your own images."""
     from tlsearch.search.template import template
 
     answer(template(folder))
@@ -156,17 +157,16 @@ def backbones(
     ] = None,
     format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
 ) -> None:
-    """List the backbones that a search space can name, or the cuts of one.
+    """List the backbones that a search space can name, or the cuts of one backbone.
 
-    `px` is the size that each was made for, `min` the least; GMACs are billion multiply-adds of
-    one image of `px`, parameters those without the top; GB is the least memory in which all of it
-    trains on 32 images of `px` at a time. `top-1` is the published accuracy on
-    ImageNet (`--format json` says who publishes it); where there is none, the weights were
-    pretrained on something else and ship with tlsearch. `input` is the preprocessing that comes
-    with a backbone: tf (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. Of
-    one backbone: at which layers its frozen part can end, for how many unfrozen layers and blocks
-    each serves, how many numbers of an image are kept there, and the multiply-adds that are left
-    to train.
+    `px` is the image size that a backbone was made for, `min` the smallest. GMACs are billions of
+    multiply-adds for one image of `px`. `params` excludes the top. GB is the least memory that
+    trains the whole network on 32 images of `px` at a time. `top-1` is the published accuracy on
+    ImageNet (`--format json` gives the source); if there is none, the weights were pretrained on
+    other data and ship with tlsearch. `input` is the preprocessing that comes with a backbone: tf
+    (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. With a NAME: the layers
+    at which its frozen part can end, up to how many unfrozen layers and blocks each cut serves, how
+    many values per image are stored there, and the multiply-adds behind it, which remain to train.
     """
     from tlsearch.cli.launch.backbone_table import chosen, print_backbones, print_cuts
 
@@ -177,7 +177,7 @@ def backbones(
 
 
 def _finish(study: "Study") -> None:
-    """Show what came of the search; one that is not whole then ends with its own exit code."""
+    """Print the result of a search, then raise the error that ended it early, if there is one."""
     from tlsearch.cli.read.study_tables import show
 
     home = study.home

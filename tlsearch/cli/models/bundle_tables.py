@@ -1,4 +1,4 @@
-"""What the commands about bundles read from the command line and print."""
+"""Option parsers and printed tables of the commands for bundles."""
 
 import re
 from typing import TYPE_CHECKING
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
-    """The formats of a comma-separated list, each once, in the order given; or ConfigError."""
+    """Return the formats of a comma-separated list, each once, in order; raises ConfigError."""
     from tlsearch.config.extras import known_formats
 
     return known_formats([name.strip() for name in text.split(",") if name.strip()], "--formats")
 
 
 def parse_trial(text: str) -> int | None:
-    """A trial's number, None for the best; or ConfigError."""
+    """Return a trial's number, or None for `best`; raises ConfigError."""
     from tlsearch.base.errors import ConfigError
 
     if text == "best":
@@ -30,7 +30,7 @@ def parse_trial(text: str) -> int | None:
 
 
 def print_manifest(manifest: "Manifest") -> None:
-    """A row a file: size, how far it is from the trained network, how fast it is."""
+    """Print one row per file: size, difference from the trained network, accuracy, latency."""
     timings = list(manifest.artifacts[0].latency_ms)
     body = [
         [
@@ -49,7 +49,7 @@ def print_manifest(manifest: "Manifest") -> None:
 
 
 def print_evaluation(found: "Evaluation") -> None:
-    """Scores, then each class, then the confusion table."""
+    """Print the scores, then the scores per class, then the confusion matrix."""
     say(f"{found.images} images")
     for name, value in found.scores.items():
         say(f"{name}: {value:.4f}")

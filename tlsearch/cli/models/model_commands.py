@@ -50,10 +50,10 @@ def export(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Write a trial's trained model in several formats, each reloaded and compared.
+    """Export a trial's trained model in one or more formats; each file is reloaded and compared.
 
-    A format that fails is left out and named; the exit code is 4 then. Until it ends stderr shows
-    how far it is, as that of `run` does.
+    A format that fails is left out and named, and the exit code is 4. Until the export ends, stderr
+    shows its progress, as for `run`.
     """
     from tlsearch.bundle.manifest import incomplete
     from tlsearch.cli.live_display import progressing
@@ -85,7 +85,7 @@ def predict(
     artifact: Artifact = None,
     verify: Verify = True,
 ) -> None:
-    """Label images with an exported model; unreadable ones are reported, the rest goes on."""
+    """Label images with an exported model; unreadable images are reported and skipped."""
     from tlsearch.bundle.predict import image_files, predict_files
     from tlsearch.cli.models.prediction_tables import print_predictions
 
@@ -128,7 +128,7 @@ def serve(
     artifact: Artifact = None,
     verify: Verify = True,
 ) -> None:
-    """Answer POST /predict with labels of the picture in the body."""
+    """Serve a model over HTTP: POST /predict returns the labels of the image in the body."""
     from tlsearch.bundle.serve import serve
 
     serve(bundle, host, port, verify, artifact)
@@ -148,7 +148,7 @@ def pretrain(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of drawing, order and start.")] = 0,
 ) -> None:
-    """Pretrain a small backbone, as the shipped weights were made."""
+    """Pretrain a small backbone, in the way the shipped weights were made."""
     from tlsearch.training.pretraining.pretrain import pretrain as train
     from tlsearch.training.pretraining.source_task import load_source
 

@@ -1,4 +1,4 @@
-"""Predictions on stdout: a table, CSV, or JSON; unreadable images on stderr."""
+"""Printing predictions to stdout as a table, CSV or JSON, and unreadable images to stderr."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def print_predictions(
     predictions: Iterable["Prediction"], form: Literal["table", "csv", "json"], total: int
 ) -> int:
-    """Print each prediction; gives how many images could not be read."""
+    """Print all predictions and return how many images could not be read."""
     good, failed = [], 0
     for prediction in _with_progress(predictions, total):
         if prediction.error is not None:
@@ -33,7 +33,7 @@ def print_predictions(
 
 
 def _with_progress(predictions: Iterable["Prediction"], total: int) -> Iterator["Prediction"]:
-    """A progress bar on a terminal's stderr, nothing where stderr is piped."""
+    """Yield the predictions with a progress bar on stderr, if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import track
 

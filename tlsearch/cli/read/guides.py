@@ -1,4 +1,4 @@
-"""The command that prints the guides, the READMEs that travel with the package: help."""
+"""The command that prints the guides, which are the READMEs inside the package: help."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from tlsearch.base.machine import PACKAGE
 from tlsearch.cli.say import answer, say
 
-# Topic -> its file, in the package or beside it.
+# Maps a topic to its file, in the package or beside it.
 GUIDES = {
     "spaces": "search_spaces/README.md",
     "reports": "results/report/README.md",
@@ -36,7 +36,7 @@ def help(
 
 
 def guide(topic: str) -> Path:
-    """The file of a guide; an editable installation keeps the search spaces beside the package."""
+    """Return a guide's file; in an editable install, `search_spaces` lies beside the package."""
     folders = (PACKAGE, PACKAGE.parent)
     return next(f / GUIDES[topic] for f in folders if (f / GUIDES[topic]).is_file())
 

@@ -1,4 +1,4 @@
-"""The command that trains a row again: replay."""
+"""The command that trains a recorded trial again: replay."""
 
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,11 +17,11 @@ def replay(
     trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="A trial's number.")],
     format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
 ) -> None:
-    """Train one trial of a study again, and say whether it is as recorded.
+    """Train one trial of a study again and compare it with its record.
 
-    On the same CPU model and versions every bit must be equal; elsewhere the metric may differ by a
-    tolerance, and what differs is named. Ends with 1 where the trial did not match. The study's
-    record stays as it is.
+    On the same CPU model and versions every bit must be equal. Otherwise the metric may differ by a
+    tolerance, and the differences in versions and machine are listed. Exits with 1 if the trial
+    does not match. The study's record does not change.
     """
     import json
 
@@ -61,7 +61,7 @@ def _print(done: "Replay") -> None:
 
 
 def verdict(done: "Replay") -> str:
-    """Whether the trial matched, in a line."""
+    """Return one line that says whether the trial matched."""
     if done.equal:
         return f"trial {done.trial} matched: all {len(done.epochs)} epochs equal to the last bit"
     if done.exact:
@@ -71,7 +71,7 @@ def verdict(done: "Replay") -> str:
 
 
 def as_json(done: "Replay") -> dict[str, object]:
-    """A replay as plain values; a difference that is no number is null."""
+    """Return a replay as plain values; a difference that is not finite becomes None."""
     return {
         "trial": done.trial,
         "state": done.state,

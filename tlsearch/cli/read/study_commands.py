@@ -1,4 +1,4 @@
-"""Commands about studies: report, compare, upload."""
+"""Commands for studies: report, compare, upload."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -43,9 +43,9 @@ def report(
 ) -> None:
     """Show the ranked trials of a study, also while it runs or after a crash.
 
-    Trials rank by the metric at their best epoch. 95 % is Wilson's interval of an accuracy, from
-    the number of validation images; = marks trials that the validation split cannot tell from the
-    leader, ~ those of which only the intervals say so.
+    Trials are ranked by the metric at their best epoch. 95 % is Wilson's interval of an accuracy,
+    from the number of validation images. = marks trials that the validation split cannot tell from
+    the leader; ~ marks those for which only the intervals say so, as predictions are missing.
     `--columns help` lists every column with its meaning.
     """
     from tlsearch.cli.read.study_tables import print_columns, show, write
@@ -73,7 +73,7 @@ def compare(
     ],
     format: Annotated[Literal["table", "md"], typer.Option(help="How to print.")] = "table",
 ) -> None:
-    """Put studies side by side: the best of each, its interval, its test score, what it was."""
+    """Compare studies side by side: best trial, its interval, test score and configuration."""
     from tlsearch.cli.read.study_tables import print_comparison
     from tlsearch.config.location import as_place
 
@@ -89,9 +89,10 @@ def upload(
         str, typer.Argument(metavar="URL", help="s3://BUCKET/PATH, gs://..., file:///PATH")
     ],
 ) -> None:
-    """Send a local study to a bucket, or what a search could not send while it was away.
+    """Upload a local study to a bucket.
 
-    Refused where the study there is another one, or further than this one.
+    This also completes the upload of a search that could not reach the bucket. Fails if the bucket
+    holds a different study there, or a newer state of this one.
     """
     from tlsearch.results.remote.driver import upload as send
 
@@ -119,7 +120,7 @@ def _view(columns: str | None, condition: str | None, top: int | None) -> "Selec
 
 
 def _check(form: Format, out: Path | None, view: "Selection", watch: bool) -> None:
-    """Options that do not go together; ConfigError says which."""
+    """Raise ConfigError if options cannot be combined."""
     from tlsearch.base.errors import ConfigError
 
     narrowed = view.columns or view.keep or view.top

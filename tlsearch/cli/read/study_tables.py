@@ -1,4 +1,4 @@
-"""Studies on stdout or into a file: leaderboard, columns, comparison, a table that waits."""
+"""Printing studies to stdout or a file: leaderboard, columns, comparison, a live table."""
 
 import dataclasses
 import time
@@ -21,17 +21,17 @@ from tlsearch.results.report.text import explain, render, summary
 from tlsearch.results.report.verdict import verdict
 
 WATCH_S = 2.0
-WATCH_FAR_S = 10.0  # of a study in a bucket
+WATCH_FAR_S = 10.0  # for a study in a bucket
 STILL_S = 5.0
-UNFINISHED = "unfinished"  # the state in a record of a trial that has not ended
+UNFINISHED = "unfinished"  # the recorded state of a trial that has not ended
 LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
 
 
 def show(home: StudyDirectory, view: Selection | None = None) -> None:
-    """Print the verdict of a study, its leaderboard, and what to know beside it."""
+    """Print the verdict of a study, its leaderboard, and notes on both."""
     board = named_rows(leaderboard_of(home), at_work(home))
     said = verdict(board).text()
-    if said and not (view and view.columns):  # who asks for columns asks for nothing else
+    if said and not (view and view.columns):  # with --columns, print only the table and notes
         for line in (*said, ""):
             say(line)
     grid = readable(board.rows, board.metric, view)
@@ -46,7 +46,7 @@ def write(
     form: Literal["csv", "json", "md", "html", "parquet"],
     out: Path | None,
 ) -> None:
-    """Write the leaderboard to `out`, text to stdout where that is None."""
+    """Write the leaderboard to `out`, or to stdout if `out` is None; Parquet needs `out`."""
     from tlsearch.base.files import write_text
 
     board = leaderboard_of(home)
@@ -74,7 +74,10 @@ def watch_study(
     every_s: float = WATCH_S,
     ended: Callable[[StudyDirectory], bool] | None = None,
 ) -> None:
-    """Draw the leaderboard in place until no driver holds the study, then print it; or Ctrl-C."""
+    """Redraw the leaderboard until the study is over, then print it; Ctrl-C leaves.
+
+    It is redrawn only on a terminal. `ended` is by default `over`.
+    """
     ended = ended or over
     from rich.console import Console
     from rich.live import Live
@@ -92,7 +95,7 @@ def watch_study(
 
 
 def fetched_and_over(home: StudyDirectory) -> bool:
-    """Whether nobody drives a study in a bucket any more, once its newest state has come."""
+    """Download the newest state of a study in a bucket; return whether no driver runs any more."""
     from tlsearch.results.remote.bucket import Bucket
     from tlsearch.results.remote.copies import fetched
     from tlsearch.results.remote.lease import Lease
@@ -104,24 +107,28 @@ def fetched_and_over(home: StudyDirectory) -> bool:
 
 
 def at_work(home: StudyDirectory) -> bool:
-    """Whether a driver trains the trials that have not ended; of a study in a bucket unknown."""
+    """Return whether a driver is training the unfinished trials; False for a study in a bucket.
+
+    Whether one drives a study in a bucket is not checked here.
+    """
     return home.url is None and not at_its_end(home.journal_file) and not over(home)
 
 
 def named_rows(board: Leaderboard, running: bool) -> Leaderboard:
-    """The leaderboard, its unfinished trials called running where a driver trains them."""
+    """Return the leaderboard with unfinished trials in state `running`, if `running` is true."""
     state = "running" if running else UNFINISHED
     named = [{**row, "state": state} if row["state"] == UNFINISHED else row for row in board.rows]
     return dataclasses.replace(board, rows=named)
 
 
 def over(home: StudyDirectory) -> bool:
-    """Whether nobody works at the study any more: its journal is still, and its lock is free.
+    """Return whether no driver runs the study: its journal is unchanged and its lock is free.
 
-    The lock is tried only when the journal was still for a while: a driver that begins at that very
-    moment would find it taken.
+    The lock is tried only after the journal has not changed for `STILL_S`, since a driver that
+    starts at that moment would find the lock taken.
     """
-    if 0 <= time.time() - home.journal_file.stat().st_mtime < STILL_S:  # else a clock was set back
+    # A negative age means that a clock was set back.
+    if 0 <= time.time() - home.journal_file.stat().st_mtime < STILL_S:
         return False
     try:
         with home.locked():
@@ -131,7 +138,7 @@ def over(home: StudyDirectory) -> bool:
 
 
 def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> Any:
-    """The leaderboard as far as it fits the screen, under a line that says how far the study is."""
+    """Draw a line with the study's progress, and as much of the leaderboard as fits the screen."""
     from rich.console import Group
     from rich.text import Text
 
@@ -150,14 +157,14 @@ def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> An
 
 
 def print_columns() -> None:
-    """Every column of a leaderboard and what it means."""
+    """Print every column of a leaderboard and its meaning."""
     from tlsearch.results.rank.leaderboard import COLUMN_HELP
 
     print_table(["column", "meaning"], [[name, text] for name, text in COLUMN_HELP.items()])
 
 
 def print_comparison(directories: Sequence[Place], form: Literal["table", "md"]) -> None:
-    """Studies side by side; why they may not be comparable goes to stderr."""
+    """Print studies side by side; notes on why they may not be comparable go to stderr."""
     from tlsearch.results.report.comparison import compared, notes
 
     grid = compared(directories)
