@@ -5,7 +5,7 @@ import unicodedata
 
 LINE_CHARACTERS = 600
 
-# Zero-width joiners, which Persian and Hindi words and emoji need.
+# The zero-width non-joiner and joiner, which Persian and Hindi words and emoji need.
 _JOINERS = "\u200c\u200d"
 # Control characters (C0, C1), format characters such as bidirectional overrides, surrogates, and
 # line and paragraph separators.

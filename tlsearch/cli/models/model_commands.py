@@ -106,7 +106,7 @@ def evaluate(
     artifact: Artifact = None,
     verify: Verify = True,
 ) -> None:
-    """Measure an exported model on labelled images."""
+    """Evaluate an exported model on labelled images."""
     import json
 
     from tlsearch.bundle.evaluate import evaluate
