@@ -26,9 +26,7 @@ DEFAULT = "~/.cache/tlsearch"  # a test compares it with the schema, which is sl
 Cache = Annotated[
     Path, typer.Option("--cache", metavar="DIR", callback=on_this_machine, help="The cache folder.")
 ]
-Format = Annotated[
-    Literal["table", "json"], typer.Option("--format", help="How to print what was found.")
-]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="The output format.")]
 MOST_GB = 1e9  # the upper limit of `cache_gb`
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -89,12 +87,15 @@ def verify(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
 def prune(
     cache: Cache = Path(DEFAULT),
     to: Annotated[
-        float | None, typer.Option(metavar="GB", min=0, help="Keep this much at most.")
+        float | None, typer.Option(metavar="GB", min=0, help="The size to shrink the cache to.")
     ] = None,
     older: Annotated[
-        str | None, typer.Option(metavar="AGE", help="What was not used for so long: 12h, 7d.")
+        str | None,
+        typer.Option(metavar="AGE", help="Remove entries unused for this long: 12h, 7d."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that nobody uses.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove everything that no process uses.")
+    ] = False,
     format: Format = "table",
 ) -> None:
     """Remove the least recently used arrays; arrays that are being written or in use stay."""

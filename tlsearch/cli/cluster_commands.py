@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="cluster",
-    help="Check what describes a cluster, and print a manifest for Kubernetes.",
+    help="Check cluster files, and print a manifest for Kubernetes.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -57,11 +57,11 @@ def submit(
     study: Study = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Go on with this study instead of a new SPACE."),
+        typer.Option(metavar="DIR", help="Continue this study instead of starting SPACE."),
     ] = None,
     set_: Set = None,
     no_follow: Annotated[
-        bool, typer.Option("--no-follow", help="Print the job's name and leave.")
+        bool, typer.Option("--no-follow", help="Print the job's name and return.")
     ] = False,
 ) -> None:
     """Submit a search to a cluster and follow its log; Ctrl-C leaves it running.
@@ -89,11 +89,11 @@ def submit(
 
 def status(
     job: Annotated[
-        str | None, typer.Argument(metavar="JOB", help="One job.", show_default=False)
+        str | None, typer.Argument(metavar="JOB", help="The job to show.", show_default=False)
     ] = None,
     address: Address = SERVER,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Show its whole log, and what comes.")
+        bool, typer.Option("--follow", help="Show the whole log and follow it.")
     ] = False,
 ) -> None:
     """List the searches on a cluster, or show the state of one and the end of its log."""
@@ -116,7 +116,8 @@ def stop(
     job: JobName,
     address: Address = SERVER,
     wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for its end.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="How long to wait for the end of the search."),
     ] = 300,
 ) -> None:
     """Stop a search cleanly: finished trials are ranked, and `submit --resume DIR` continues it.
@@ -138,7 +139,8 @@ def stop(
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file for Ray's `ray up`.")],
     space: Annotated[
-        str | None, typer.Option(metavar="SPACE", help="The search whose trials must fit.")
+        str | None,
+        typer.Option(metavar="SPACE", help="A search space whose trials must fit the workers."),
     ] = None,
     set_: Set = None,
 ) -> None:
@@ -169,10 +171,10 @@ def manifest(
     image: Annotated[
         str | None, typer.Option(metavar="NAME:TAG", help="The image, with Ray and tlsearch.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="At most so many workers.")] = 8,
-    gpus: Annotated[int, typer.Option(min=0, help="GPUs of a worker.")] = 1,
-    cpus: Annotated[int, typer.Option(min=1, help="CPUs of a worker.")] = 8,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of a worker.")] = "32Gi",
+    workers: Annotated[int, typer.Option(min=1, help="The maximum number of workers.")] = 8,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs per worker.")] = 1,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs per worker.")] = 8,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory per worker.")] = "32Gi",
     set_: Set = None,
 ) -> None:
     """Print a Kubernetes manifest that runs a search, for `kubectl apply -f -`."""

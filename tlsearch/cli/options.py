@@ -38,10 +38,11 @@ Space = Annotated[
 StudyDir = Annotated[
     str, typer.Argument(metavar="DIR", help="A study directory, or the URL of one.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on stderr while it runs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Write nothing to stderr during the search.")]
 Json = Annotated[
     bool,
     typer.Option(
-        "--json", help="Each event, epochs too, as a line of JSON on stderr; stdout stays as it is."
+        "--json",
+        help="Write each event, epochs included, as a line of JSON to stderr.",
     ),
 ]

@@ -17,7 +17,7 @@ def plan(
     space: Space = "quickstart",
     set_: Set = None,
     format_: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How it is printed.")
+        Literal["table", "json"], typer.Option("--format", help="The output format.")
     ] = "table",
 ) -> None:
     """Forecast the cost of a search: time, disk, memory, and what the cache keeps.

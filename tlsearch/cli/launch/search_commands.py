@@ -16,7 +16,7 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="auto|HOST:PORT",
-        help="Join this Ray cluster, whose node this is; `tlsearch submit` is for elsewhere.",
+        help="Join the Ray cluster this machine belongs to; elsewhere use `tlsearch submit`.",
     ),
 ]
 
@@ -25,9 +25,9 @@ def run(
     space: Space = "quickstart",
     study: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Where it goes, or s3://... [default: STORAGE/NAME]"),
+        typer.Option(metavar="DIR", help="The study directory or its URL. [default: STORAGE/NAME]"),
     ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="How many trials.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="The number of trials.")] = None,
     set_: Set = None,
     address: Address = None,
     quiet: Quiet = False,
@@ -56,11 +56,11 @@ def resume(
     directory: StudyDir,
     trials: Annotated[
         str | None,
-        typer.Option(metavar="N|+N", help="How many trials in all, or +N: that many more."),
+        typer.Option(metavar="N|+N", help="The total number of trials, or +N for N more."),
     ] = None,
     time: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="A time budget in all, or +10m: that much more."),
+        typer.Option(metavar="TIME", help="The time budget in total, or +10m to extend it."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -105,7 +105,7 @@ def validate(
         typer.Option(
             metavar="FILE",
             callback=on_this_machine,
-            help="As --data, and write pictures of each class as a PNG.",
+            help="Like --data, and draw pictures of each class into a PNG.",
         ),
     ] = None,
 ) -> None:
@@ -132,7 +132,7 @@ def init(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", callback=on_this_machine, help="A folder that holds a folder a class."
+            metavar="FOLDER", callback=on_this_machine, help="A folder with one folder per class."
         ),
     ],
 ) -> None:
@@ -144,18 +144,19 @@ def init(
 
 def backbones(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One, to see where it can be cut.")
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A backbone, to list where it can be cut."),
     ] = None,
     family: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this family, e.g. convnext.")
     ] = None,
     max_params: Annotated[
-        float | None, typer.Option(min=0, metavar="M", help="Million parameters at most.")
+        float | None, typer.Option(min=0, metavar="M", help="Maximum parameters, in millions.")
     ] = None,
     max_gmacs: Annotated[
-        float | None, typer.Option(min=0, metavar="G", help="Billion multiply-adds at most.")
+        float | None, typer.Option(min=0, metavar="G", help="Maximum multiply-adds, in billions.")
     ] = None,
-    format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
+    format: Annotated[Literal["table", "json"], typer.Option(help="The output format.")] = "table",
 ) -> None:
     """List the backbones that a search space can name, or the cuts of one backbone.
 

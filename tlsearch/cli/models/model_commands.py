@@ -38,11 +38,12 @@ def export(
             help="The bundle's folder, or one file *.keras.",
         ),
     ],
-    trial: Annotated[
-        str, typer.Option(metavar="best|N", help="Which trial, by its number.")
-    ] = "best",
+    trial: Annotated[str, typer.Option(metavar="best|N", help="The number of the trial.")] = "best",
     formats: Annotated[
-        str, typer.Option(metavar="LIST", help="Comma-separated; see the README.")
+        str,
+        typer.Option(
+            metavar="LIST", help="Comma-separated; `tlsearch help model` describes the formats."
+        ),
     ] = "keras",
     timed: Annotated[
         bool, typer.Option("--timed/--no-timed", help="Measure the latency of every file.")
@@ -78,9 +79,9 @@ def predict(
         list[Path],
         typer.Argument(metavar="IMAGES", callback=all_on_this_machine, help="Files and folders."),
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many classes an image.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show per image.")] = 1,
     format: Annotated[
-        Literal["table", "csv", "json"], typer.Option(help="How to print.")
+        Literal["table", "csv", "json"], typer.Option(help="The output format.")
     ] = "table",
     artifact: Artifact = None,
     verify: Verify = True,
@@ -99,10 +100,10 @@ def evaluate(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="DATA", callback=on_this_machine, help="A folder that holds a folder a class."
+            metavar="DATA", callback=on_this_machine, help="A folder with one folder per class."
         ),
     ],
-    format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
+    format: Annotated[Literal["table", "json"], typer.Option(help="The output format.")] = "table",
     artifact: Artifact = None,
     verify: Verify = True,
 ) -> None:
@@ -123,8 +124,8 @@ def evaluate(
 
 def serve(
     bundle: Bundle,
-    host: Annotated[str, typer.Option(help="Whom to listen to.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
     artifact: Artifact = None,
     verify: Verify = True,
 ) -> None:
@@ -146,7 +147,9 @@ def pretrain(
     ],
     image_px: Annotated[int, typer.Option(min=32, help="Size of the source images.")] = 48,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Of drawing, order and start.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The seed of drawing, order and initial weights.")
+    ] = 0,
 ) -> None:
     """Pretrain a small backbone, in the way the shipped weights were made."""
     from tlsearch.training.pretraining.pretrain import pretrain as train

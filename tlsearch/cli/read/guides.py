@@ -21,7 +21,9 @@ GUIDES = {
 
 
 def help(
-    topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="A guide's name.")] = None,
+    topic: Annotated[
+        str | None, typer.Argument(metavar="[TOPIC]", help="The name of a guide.")
+    ] = None,
 ) -> None:
     """Print a guide, or the list of all guides."""
     from tlsearch.base.errors import ConfigError

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def replay(
     directory: StudyDir,
-    trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="A trial's number.")],
-    format: Annotated[Literal["table", "json"], typer.Option(help="How to print.")] = "table",
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="The number of a trial.")],
+    format: Annotated[Literal["table", "json"], typer.Option(help="The output format.")] = "table",
 ) -> None:
     """Train one trial of a study again and compare it with its record.
 

@@ -17,16 +17,18 @@ Format = Literal["table", "csv", "json", "md", "html", "parquet"]
 
 def report(
     directory: StudyDir,
-    format: Annotated[Format, typer.Option(help="How to write the leaderboard.")] = "table",
+    format: Annotated[Format, typer.Option(help="The format of the leaderboard.")] = "table",
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", callback=on_this_machine, help="Write there instead of to stdout."
+            metavar="PATH", callback=on_this_machine, help="Write to this file instead of stdout."
         ),
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="A,B,C", help="Which columns; `help` lists them, with meanings."),
+        typer.Option(
+            metavar="A,B,C", help="The columns to show; `help` lists them with their meanings."
+        ),
     ] = None,
     filter: Annotated[
         str | None,
@@ -36,9 +38,9 @@ def report(
             "and, or, not. E.g. \"backbone == 'mobilenet_v2' and metric > 0.9\".",
         ),
     ] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="Only the first N of them.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Draw again every 2 s until the study has ended.")
+        bool, typer.Option("--watch", help="Redraw every 2 s until the study has ended.")
     ] = False,
 ) -> None:
     """Show the ranked trials of a study, also while it runs or after a crash.
@@ -71,7 +73,7 @@ def compare(
     directories: Annotated[
         list[str], typer.Argument(metavar="DIR...", help="Study directories, or URLs of them.")
     ],
-    format: Annotated[Literal["table", "md"], typer.Option(help="How to print.")] = "table",
+    format: Annotated[Literal["table", "md"], typer.Option(help="The output format.")] = "table",
 ) -> None:
     """Compare studies side by side: best trial, its interval, test score and configuration."""
     from tlsearch.cli.read.study_tables import print_comparison
