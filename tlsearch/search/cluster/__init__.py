@@ -1,3 +1,3 @@
-"""Machines: Ray started or joined, the nodes and what fits on them, the checks before the first
-trial, files sent between nodes, and searches handed in as jobs.
+"""The Ray cluster of a search: start or join Ray, count the trials that fit on the nodes, check the
+nodes before the first trial, transfer files between nodes, and submit searches as Ray jobs.
 """

@@ -1,4 +1,4 @@
-"""The address of a Ray cluster: which ones a driver may join, and where jobs are handed in."""
+"""The address of a Ray cluster: the addresses a driver may join, and the server for jobs."""
 
 import os
 import re
@@ -14,9 +14,10 @@ ANSWER_S = 5.0
 
 
 def join(address: str | None) -> None:
-    """Have the search of this process join the cluster at an address, `auto` or HOST:PORT.
+    """Have this process's search join the cluster at `address`: `auto`, `local` or HOST:PORT.
 
-    Raises ConfigError for an address that no driver may join, ClusterError where nothing listens.
+    Does nothing for None. Raises ConfigError for an address that no driver may join, ClusterError
+    if nothing listens there.
     """
     if address is None:
         return
@@ -29,7 +30,7 @@ def join(address: str | None) -> None:
 
 
 def require_near(address: str) -> None:
-    """Refuse an address over which the driver, and with it the journal, would stay behind."""
+    """Refuse an address that would keep the driver, and its journal, outside the cluster."""
     require_no_user(address)
     if address.startswith("ray://"):
         raise ConfigError(
@@ -46,7 +47,7 @@ def require_near(address: str) -> None:
 
 
 def require_no_user(address: str) -> None:
-    """Refuse a password in an address, which Ray would log; Ray's own key is a token."""
+    """Refuse a user name or password in an address: Ray would log it. Ray itself uses a token."""
     if has_user(address if "://" in address else f"ray://{address}"):
         raise ConfigError(
             [
@@ -57,7 +58,11 @@ def require_no_user(address: str) -> None:
 
 
 def job_server(address: str) -> str:
-    """The URL of a cluster's job server, which listens; ConfigError or ClusterError otherwise."""
+    """Return the URL of a cluster's job server.
+
+    Raises ConfigError for an address that is not a job server's, ClusterError if nothing listens
+    there.
+    """
     if address.startswith("ray://"):
         require_near(address)
     url = address if "://" in address else f"http://{address}"
@@ -74,7 +79,7 @@ def job_server(address: str) -> str:
 
 
 def require_listening(address: str, host: str, port: str | int) -> None:
-    """Raise ClusterError where nobody listens: Ray itself would wait for minutes."""
+    """Raise ClusterError if nothing listens at the address: Ray itself would wait for minutes."""
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
     except (OSError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""Arrays on their way between nodes: features that another node has, and the driver's images."""
+"""The transfer of arrays between nodes: features from any node, images from the driver's node."""
 
 import functools
 import logging
@@ -20,32 +20,35 @@ from tlsearch.store.shards import Block
 
 log = logging.getLogger(__name__)
 
-ASK_S = 10.0  # for an answer; a node that is silent is passed over
-BLOCK_BYTES = 2**25  # of images on their way at a time
+ASK_S = 10.0  # timeout of a request; a node that does not answer is skipped
+BLOCK_BYTES = 2**25  # of images in one transferred block
 
 
 @dataclass(frozen=True)
 class Peers:
-    """The other nodes of a cluster; each keeps features in a `cache` of its own at this path."""
+    """The other nodes of a cluster, each with its own feature cache at the path `cache`."""
 
     cache: Path
 
     def __call__(self, names: Sequence[str], compute: Callable[[], Block]) -> Block:
-        """The rows of these arrays from a node that has all of them, else as they are computed."""
-        files_here(self.cache)  # for those that ask this node later
+        """Return the rows of these arrays from a node that has all of them, or else from `compute`.
+
+        `names` are the keys of the arrays in the feature store.
+        """
+        files_here(self.cache)  # starts this node's actor, which other nodes may ask later
         holder = _holder(names)
         return compute() if holder is None else Fetched(holder, tuple(names), compute)
 
 
 class Fetched:
-    """Rows from another node; computed here once that fails, as where the node is gone."""
+    """Rows from another node, or computed here once a request fails, for example if it left."""
 
     def __init__(self, holder: Any, names: Sequence[str], compute: Callable[[], Block]) -> None:
         self._holder, self._names, self._compute = holder, names, compute
         self._computed: Block | None = None
 
     def __call__(self, start: int, stop: int) -> Sequence[AnyArray]:
-        """One block of these rows for each array."""
+        """Return the rows from `start` to `stop` of each array."""
         from ray.exceptions import RayError
 
         if self._computed is None:
@@ -65,7 +68,7 @@ class Fetched:
 
 
 def _holder(names: Sequence[str]) -> Any | None:
-    """The files of another node that has all of these features; None where there is none."""
+    """Return the file actor of another node that has all of these features, or None."""
     import ray
 
     for node in nodes_up():
@@ -74,16 +77,18 @@ def _holder(names: Sequence[str]) -> Any | None:
                 files = files_of(node.id)
                 if ray.get(files.holds.remote(names), timeout=ASK_S):
                     return files
-            except (ValueError, ray.exceptions.RayError):  # nobody asked there, or it went
+            except (ValueError, ray.exceptions.RayError):  # it has no actor, or it left
                 continue
     return None
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The way to the driver's images, a file on its node: `rows` of them, each `row_bytes` long.
+    """Copies the driver's images, a file on its node, to the node that calls it.
 
-    Where a node's images would exceed `budget_bytes`, those that nobody uses there go.
+    The file at `path` holds `rows` images of `row_bytes` each, and `files` is the actor that reads
+    it. If the images on a node would exceed `budget_bytes`, images that no process there uses are
+    evicted first.
     """
 
     files: Any
@@ -93,7 +98,7 @@ class Delivery:
     budget_bytes: int | None = None
 
     def __call__(self, path: Path) -> None:
-        """Have the images at this path; whoever of a node asks first writes them for all."""
+        """Write the images to `path`, once per node: other processes of the node wait for them."""
         if path.is_file():
             return
         store = ArrayStore(path.parent, self.budget_bytes)
@@ -105,7 +110,7 @@ class Delivery:
         store.open(path.stem, self.rows, make)
 
     def _blocks(self) -> Iterator[Pixels]:
-        """The next block is on its way while one is written."""
+        """Yield the images in blocks; the next block is transferred while one is written."""
         import ray
 
         step = max(1, BLOCK_BYTES // max(1, self.row_bytes))
@@ -120,7 +125,7 @@ class Delivery:
 
 
 def delivery(data: ImageData, cache: Path, budget_bytes: int | None = None) -> Delivery | None:
-    """The way to the images on a cluster that was joined; None on a Ray of this machine alone."""
+    """Return the delivery of images on a joined cluster, or None for a local Ray."""
     if not joined():
         return None
     array = np.load(data.images_path, mmap_mode="r", allow_pickle=False)

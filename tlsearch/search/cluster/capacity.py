@@ -1,4 +1,4 @@
-"""How many trials fit on the nodes of a cluster, now and once it has grown."""
+"""The number of trials that fit on the nodes of a cluster, now and after autoscaling."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ Amounts = Mapping[str, float]  # as Ray names them: CPU, GPU, ...
 
 
 def on_node(resources: Resources, node: Amounts) -> int:
-    """How many trials fit on one node; a share of a GPU is never put together from two."""
+    """Return how many trials fit on one node; a fraction of a GPU never spans two GPUs."""
     fit = math.floor(node.get("CPU", 0) / resources.cpus_per_trial)
     share, gpus = resources.gpus_per_trial, node.get("GPU", 0)
     if not share:
@@ -20,14 +20,14 @@ def on_node(resources: Resources, node: Amounts) -> int:
 
 
 def fit(resources: Resources, nodes: Iterable[Amounts]) -> int:
-    """How many trials fit at a time: none straddles two nodes, so each node counts for itself."""
+    """Return how many trials fit at a time, node by node, because no trial spans two nodes."""
     return sum(on_node(resources, node) for node in nodes)
 
 
 def most(resources: Resources, launched: Mapping[str, Any]) -> int:
-    """How many trials fit once Ray's autoscaler has started every worker that it may.
+    """Return how many trials fit once Ray's autoscaler has started every worker that it may.
 
-    `launched` is the cluster launcher's configuration: node types with what each holds.
+    `launched` is the cluster launcher's configuration, with the resources of each node type.
     """
     bound = int(launched.get("max_workers", 0))
     rooms = []
@@ -39,10 +39,11 @@ def most(resources: Resources, launched: Mapping[str, Any]) -> int:
 
 
 def at_a_time(resources: Resources, fit_now: int, fit_grown: int = 0) -> int:
-    """How many trials to run at a time, at least one, at most `max_concurrent`.
+    """Return how many trials to run at a time: at least one, at most `max_concurrent`.
 
-    Where a cluster may grow, up to as many again wait for room: Ray starts nodes for what waits.
-    So a cluster doubles until it is full, and one without workers starts its first.
+    If the cluster can grow to `fit_grown` trials, the number is up to twice `fit_now`. The trials
+    without room stay pending, and Ray starts nodes for pending trials. So a cluster doubles until
+    it is full, and a cluster without workers starts its first one.
     """
     room = max(1, fit_now, min(fit_grown, 2 * fit_now))
     wanted = resources.max_concurrent

@@ -1,4 +1,7 @@
-"""What of a search travels to a cluster: this package, the resolved space; and what cannot."""
+"""The contents of a Ray job: this Python package, the resolved search space, the driver's command.
+
+A search that refers to files of this machine alone is refused.
+"""
 
 import re
 import shlex
@@ -16,14 +19,16 @@ from tlsearch.config.location import is_url, problem, variables
 from tlsearch.config.schema import SearchConfig
 
 SPACE = "space.yaml"
-# `exec`, so that a signal to the job reaches the driver, and its exit code is the job's.
+# With `exec`, a signal to the job reaches the driver, and the driver's exit code is the job's.
 DRIVER = "exec python3 -m tlsearch.cli.main"
 
 
 @dataclass(frozen=True)
 class Shipment:
-    """A search as it is handed to a cluster; `line` is its driver's shell command, `place` where
-    its study goes, `config` None where a study goes on.
+    """A search as it is submitted to a cluster.
+
+    `line` is the shell command of its driver, `place` the path or URL of its study. `config` is
+    None for a study that is resumed.
     """
 
     line: str
@@ -33,15 +38,17 @@ class Shipment:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables of this process by which the driver reaches the study's bucket. Who may
-        read the cluster's jobs can read them.
+        """The environment variables with which the driver reaches the study's bucket.
+
+        They come from this process. Everyone who may read the cluster's jobs can read them.
         """
         return variables(self.place)
 
 
 def new_search(config: SearchConfig, study: str | None, space: str = SPACE) -> Shipment:
-    """A search that begins, of the space in a file `space`; ConfigError for what of it lies on this
-    machine alone.
+    """Return the shipment of a new search, whose driver reads the search space from file `space`.
+
+    Raises ConfigError if the search refers to files of this machine alone.
     """
     require_shared(config, study)
     _require_place(study, "--study")
@@ -51,7 +58,10 @@ def new_search(config: SearchConfig, study: str | None, space: str = SPACE) -> S
 
 
 def resumed_search(study: str, settings: Sequence[str]) -> Shipment:
-    """A study that goes on, with `--set`s that extend it."""
+    """Return the shipment that resumes a study, with the `--set` options that extend it.
+
+    Raises ConfigError if the study is not at a URL or an absolute path.
+    """
     if not is_shared(study):
         raise ConfigError([f"--resume: {_local(study)}"])
     _require_place(study, "--resume")
@@ -61,17 +71,20 @@ def resumed_search(study: str, settings: Sequence[str]) -> Shipment:
 
 
 def driver_line(*words: str) -> str:
-    """The shell command of a driver."""
+    """Return the shell command that starts a driver with these arguments."""
     return f"{DRIVER} {shlex.join(words)}"
 
 
 def is_shared(place: str) -> bool:
-    """Whether a place can mean the same on every node: a URL, or an absolute path."""
+    """Whether a place can be the same on every node: a URL or an absolute path."""
     return bool(re.match(r"[a-z][a-z0-9+.-]*:/", place)) or place.startswith("/")
 
 
 def require_shared(config: SearchConfig, study: str | None) -> None:
-    """Raise ConfigError for what lies on this machine alone, all of it at once."""
+    """Raise one ConfigError for all paths that exist on this machine alone.
+
+    It checks the study, `data.path` and weight files: each must be a URL or an absolute path.
+    """
     places = {"storage": str(config.storage)} if study is None else {"--study": study}
     if config.data.path is not None:
         places["data.path"] = str(config.data.path)
@@ -88,7 +101,9 @@ def require_shared(config: SearchConfig, study: str | None) -> None:
 
 
 def _require_place(study: str | None, option: str) -> None:
-    """Refuse a URL where no study can lie, or with credentials: the job's line is shown to all."""
+    """Refuse a URL that no study can have or that holds credentials: Ray shows the job's command
+    to everyone.
+    """
     wrong = problem(study) if study is not None and is_url(study) else None
     if wrong is not None:
         raise ConfigError([f"{option}: {wrong}"])
@@ -106,7 +121,7 @@ def _remedy(key: str) -> str:
 
 
 def pack(folder: Path, config: SearchConfig | None) -> None:
-    """Fill a folder with this package, as it is installed here, and the resolved space."""
+    """Copy this package, as installed here, and the resolved search space into a folder."""
     junk = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(PACKAGE, folder / "tlsearch", ignore=junk)
     _pack_spaces(folder / "tlsearch" / "search_spaces")
@@ -116,7 +131,7 @@ def pack(folder: Path, config: SearchConfig | None) -> None:
 
 
 def _pack_spaces(folder: Path) -> None:
-    """The shipped spaces, which an editable installation keeps beside the package."""
+    """Copy the shipped search spaces, which an editable installation keeps beside the package."""
     folder.mkdir(exist_ok=True)
     for file in shipped_spaces().values():
         if not (folder / file.name).exists():
@@ -124,7 +139,7 @@ def _pack_spaces(folder: Path) -> None:
 
 
 def _pack_version(folder: Path) -> None:
-    """What says the version of the code that travels, rather than of one installed on a node."""
+    """Write the package metadata, so that a node sees this version and not one installed there."""
     version = metadata.version("tlsearch")
     about = folder / f"tlsearch-{version}.dist-info"
     about.mkdir()

@@ -1,4 +1,4 @@
-"""Searches handed to a cluster as Ray jobs: submitted, looked at, followed, stopped."""
+"""Searches as Ray jobs on a cluster: submit, list, follow and stop them."""
 
 import contextlib
 import importlib
@@ -19,17 +19,17 @@ from tlsearch.config.extras import needed
 from tlsearch.search.cluster.address import job_server
 from tlsearch.search.cluster.job_package import Shipment, pack
 
-# A driver that is told to stop ends its trials, ranks them and writes the report; Ray's 3 s would
-# kill it before that.
+# A driver that is asked to stop ends its trials, ranks them and writes the report. Ray's default of
+# 3 s would kill it before that.
 STOP_WAIT_S = 300
 POLL_S = 1.0
-LOST_S = 120.0  # how long a cluster may be out of reach before following it is given up
+LOST_S = 120.0  # `follow` gives up if a cluster is unreachable for this long
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A search on a cluster; `state` is Ray's: PENDING, RUNNING, or one of `ENDED`."""
+    """A search on a cluster; `state` is Ray's job status: PENDING, RUNNING or one of `ENDED`."""
 
     id: str
     state: str
@@ -41,23 +41,28 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, in whichever way."""
+        """Whether the job has ended: succeeded, failed or stopped."""
         return self.state in ENDED
 
 
 class Cluster:
-    """The job server of one cluster; every method raises ClusterError where it does not answer."""
+    """The job server of one cluster; every method raises ClusterError if it does not answer."""
 
     def __init__(self, address: str) -> None:
-        """Reach the server; ClusterError for a wrong token, ConfigError without `ray[default]`."""
+        """Connect to the server.
+
+        Raises ClusterError for a wrong token, ConfigError if `ray[default]` is not installed.
+        """
         self.url = job_server(address)
         kind = _client_class()
         with self._answering(), _only(self.url):
             self._client = kind(self.url)
 
     def submit(self, shipment: Shipment) -> str:
-        """Start a driver as a job; its id. The package, the space and the variables that say how
-        buckets are reached travel along; who may read the cluster's jobs can read these.
+        """Start a driver as a job and return the job's id.
+
+        The job contains the package, the search space and the environment variables for buckets.
+        Everyone who may read the cluster's jobs can read these variables.
         """
         env = shipment.env
         with tempfile.TemporaryDirectory() as folder, self._answering():
@@ -74,33 +79,34 @@ class Cluster:
         return submitted
 
     def jobs(self) -> list[Job]:
-        """All jobs that were handed in, the latest first."""
+        """Return all submitted jobs, the latest first."""
         with self._answering():
             found = [_job(one) for one in self._client.list_jobs() if one.submission_id]
         return sorted(found, key=lambda job: job.began or datetime.max.replace(tzinfo=UTC))[::-1]
 
     def job(self, name: str) -> Job:
-        """One job; ClusterError where the cluster does not know it."""
+        """Return one job; raises ClusterError if the cluster does not know it."""
         with self._answering():
             return _job(self._client.get_job_info(name))
 
     def log(self, name: str) -> str:
-        """All that a job has printed so far."""
+        """Return everything that a job has printed so far."""
         with self._answering():
             text: str = self._client.get_job_logs(name)
         return text
 
     def stop(self, name: str) -> bool:
-        """Ask a job to end in order (SIGTERM); whether it was running."""
+        """Ask a job to shut down cleanly (SIGTERM); return whether it was running."""
         with self._answering():
             return bool(self._client.stop_job(name))
 
     def follow(self, name: str, lost_s: float = LOST_S) -> Iterator[str]:
-        """What a job prints, as it comes, until it has ended.
+        """Yield the output of a job as it appears, until the job has ended.
 
-        The log is asked for again and again, so a laptop that slept goes on where it was.
+        The whole log is polled, so following continues where it was after a laptop has slept.
+        Raises ClusterError if the cluster is unreachable for longer than `lost_s` seconds.
         """
-        shown, heard = 0, -math.inf  # a cluster that never answered is not waited for
+        shown, heard = 0, -math.inf  # do not wait for a cluster that has never answered
         while True:
             try:
                 over, text = self.job(name).over, self.log(name)
@@ -114,10 +120,10 @@ class Cluster:
                 shown = len(text)
             if over:
                 return
-            time.sleep(POLL_S + shown / 1e6)  # a long log is asked for less often
+            time.sleep(POLL_S + shown / 1e6)  # a long log is polled less often
 
     def ended(self, name: str, wait_s: float) -> Job:
-        """A job once it has ended, or as it is after so many seconds."""
+        """Wait at most `wait_s` seconds for a job to end, and return it as it is then."""
         until = time.monotonic() + wait_s
         while not (job := self.job(name)).over and time.monotonic() < until:
             time.sleep(POLL_S)
@@ -125,7 +131,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
-        """Ray's errors as one of ours, with what to do."""
+        """Raise Ray's errors as ClusterError, with advice for a refused token."""
         from ray.exceptions import AuthenticationError
 
         try:
@@ -140,22 +146,22 @@ class Cluster:
 
 
 def _client_class() -> Any:
-    """Ray's client of job servers; ConfigError where `ray[default]` is not installed."""
+    """Import Ray's client of job servers; raises ConfigError if `ray[default]` is not installed."""
     try:
-        for name in ("aiohttp", "requests"):  # Ray's module is imported without them, and fails
+        for name in ("aiohttp", "requests"):  # Ray's module imports without them and fails later
             importlib.import_module(name)
         client = importlib.import_module("ray.job_submission").JobSubmissionClient
     except ImportError as error:
         missing = [error.name or "aiohttp"]
         raise ConfigError([needed("a job on a cluster", "cluster", missing)]) from error
     for name in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
-        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # they tell of every upload
+        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # they log every upload
     return client
 
 
 @contextlib.contextmanager
 def _only(url: str) -> Iterator[None]:
-    """Ray's client prefers these variables to the address that it is given."""
+    """Set RAY_API_SERVER_ADDRESS for the block: Ray's client prefers it to its own argument."""
     name = "RAY_API_SERVER_ADDRESS"
     before = os.environ.get(name)
     os.environ[name] = url
@@ -185,7 +191,7 @@ def _moment(milliseconds: int | None) -> datetime | None:
 
 
 def _token_from() -> str:
-    """Where Ray takes the token from, in its own order."""
+    """Describe where Ray finds its token; the places are checked in Ray's order."""
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         if os.environ.get(name):
             return f"of {name}"
@@ -194,5 +200,5 @@ def _token_from() -> str:
 
 
 def _short(error: Exception) -> str:
-    """The first line of what Ray says: tracebacks of its server may follow."""
+    """Return the first line of Ray's message: tracebacks of its server may follow."""
     return next((line for line in str(error).splitlines() if line.strip()), repr(error))

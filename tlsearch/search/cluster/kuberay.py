@@ -1,4 +1,6 @@
-"""A search as Kubernetes objects for the KubeRay operator: its space, and a RayJob that runs it."""
+"""A search as a Kubernetes manifest for the KubeRay operator: a ConfigMap of its search space and a
+RayJob that runs it.
+"""
 
 import re
 from dataclasses import dataclass
@@ -14,18 +16,18 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.search.cluster.job_package import SPACE, new_search
 from tlsearch.search.cluster.jobs import STOP_WAIT_S
 
-MOUNT = "/etc/tlsearch"  # where the head finds the space
+MOUNT = "/etc/tlsearch"  # the folder of the head that holds the search space
 IDLE_S = 600
-KEPT_S = 86400  # how long the finished job, and with it its log, stays
+KEPT_S = 86400  # how long the finished job and its log are kept
 
 Plain = dict[str, Any]
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML as people write manifests: texts of several lines as they are, nothing by reference."""
+    """YAML as people write manifests: multi-line text as literal blocks, and no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Never refer to a value that was written before."""
+        """Return True: repeated values are written out."""
         return True
 
 
@@ -39,7 +41,7 @@ _Dumper.add_representer(str, _text)
 
 @dataclass(frozen=True)
 class Worker:
-    """One kind of worker: what a pod of it gets, and how many there may be; `memory` as 32Gi."""
+    """The resources of one worker pod, and the maximum number of pods; `memory` as in 32Gi."""
 
     at_most: int
     gpus: int
@@ -48,10 +50,10 @@ class Worker:
 
 
 def rayjob(config: SearchConfig, study: str | None, image: str | None, worker: Worker) -> str:
-    """The manifest as YAML text, with what to know about it on top.
+    """Return the manifest as YAML text; comments at its top list its requirements.
 
-    Raises ConfigError for an image that is not pinned, a worker on which no trial fits, and for
-    what of the search lies on this machine alone.
+    Raises ConfigError for an image that is not pinned, for a worker that cannot hold a trial, and
+    if the search refers to files of this machine alone.
     """
     search = new_search(config, study, f"{MOUNT}/{SPACE}")
     image = image or f"tlsearch:{metadata.version('tlsearch')}"
@@ -125,7 +127,7 @@ def _job(name: str, line: str, image: str, worker: Worker, place: str) -> Plain:
             "runtimeEnvYAML": yaml.safe_dump(
                 {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}}
             ),
-            "backoffLimit": 0,  # `resume` goes on; a second run would find the study there
+            "backoffLimit": 0,  # a retry would find the study already there; use `resume`
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": KEPT_S,
             "rayClusterSpec": _cluster(name, image, worker, place),
@@ -155,7 +157,7 @@ def _workers(image: str, worker: Worker, place: str) -> Plain:
         resources["nvidia.com/gpu"] = str(worker.gpus)
     return {
         "groupName": "gpu" if worker.gpus else "cpu",
-        "replicas": 1,  # a search does not know that KubeRay could start one
+        "replicas": 1,  # a search cannot see that KubeRay could start a worker
         "minReplicas": 1,
         "maxReplicas": worker.at_most,
         "rayStartParams": {"num-cpus": str(worker.cpus), "num-gpus": str(worker.gpus)},
@@ -164,7 +166,10 @@ def _workers(image: str, worker: Worker, place: str) -> Plain:
 
 
 def _pod(container: str, image: str, resources: Plain, place: str, space: str = "") -> Plain:
-    """A pod of one container, with the search's storage; and the space where it is the head."""
+    """Return a pod of one container that mounts the search's storage.
+
+    `space` is set for the head alone: the name of the search, whose ConfigMap is mounted, too.
+    """
     mounts: list[Plain] = []
     volumes: list[Plain] = []
     spec: Plain = {}

@@ -1,4 +1,4 @@
-"""A file of Ray's cluster launcher, checked offline: Ray's own schema, then what bites."""
+"""The offline check of a Ray cluster launcher file: Ray's schema, then our own rules."""
 
 import copy
 import json
@@ -20,9 +20,9 @@ PLACEHOLDER = "REPLACE"
 
 
 def checked(file: Path, trial: Resources) -> list[str]:
-    """What a sound launcher file says, in lines, with what is still to be filled in.
+    """Return a summary of a correct launcher file in lines, and its placeholders still to fill in.
 
-    Raises ConfigError with all mistakes, a line each: where, found, expected, what to do.
+    Raises ConfigError with all mistakes, one per line: where, found, expected, what to do.
     """
     document = Document(str(file))
     plain = _read(file, document)
@@ -36,9 +36,9 @@ def checked(file: Path, trial: Resources) -> list[str]:
 
 
 def by_ray(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]:
-    """What Ray's schema refuses, and the configuration with what Ray fills in.
+    """Return the mistakes that Ray finds, and the configuration with Ray's defaults filled in.
 
-    The latter is None where its values are not of the shapes that Ray wants.
+    The configuration is None if Ray refuses more than unknown keys.
     """
     schema_errors = list(_schema_errors(plain))
     found = [mistake for one in schema_errors for mistake in _told(one)]
@@ -46,18 +46,18 @@ def by_ray(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]
         return found, None
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it tells what it fills in
+    logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)  # it logs its defaults
     try:
         prepared = prepare_config(_without(plain, [one.at for one in found]))
         validate_config(prepared)
-    except Exception as error:  # assertions, ValueError, KeyError, click's own: as Ray likes
+    except Exception as error:  # Ray raises AssertionError, ValueError, KeyError and click's errors
         why = str(error) or type(error).__name__
         return [*found, Mistake((), why, "what `ray up` takes", "see Ray's message")], None
-    return found, {**prepared, **plain}  # its merged commands would be told twice
+    return found, {**prepared, **plain}  # Ray's merged commands would be reported twice
 
 
 def _without(plain: dict[str, Any], keys: Iterable[Key]) -> dict[str, object]:
-    """A configuration without some of its keys, told already, over which Ray would stop."""
+    """Return a configuration without some keys, already reported, at which Ray would stop."""
     left = copy.deepcopy(plain)
     for *above, last in keys:
         part: Any = left
@@ -68,13 +68,13 @@ def _without(plain: dict[str, Any], keys: Iterable[Key]) -> dict[str, object]:
 
 
 def _read(file: Path, document: Document) -> dict[str, object]:
-    """The file as plain values; ConfigError where it is no YAML of keys and values."""
+    """Read the file as plain values; raises ConfigError if it is not a YAML mapping."""
     try:
         text = read_text(file)
     except (OSError, ValueError) as error:
         raise ConfigError([f"{file}: cannot be read ({error})"]) from error
     document.read(text)
-    if document.problems:  # values that do not fit their tags, which Ray's reader fails on
+    if document.problems:  # values that do not fit their tags; Ray's reader fails on them
         raise ConfigError(document.problems)
     try:
         plain = yaml_text.plain(text)  # as Ray reads it
@@ -92,7 +92,7 @@ def _read(file: Path, document: Document) -> dict[str, object]:
 
 
 def _odd_keys(plain: Any, at: Key = ()) -> Iterator[Key]:
-    """Keys that are not text, such as a number or a date."""
+    """Yield the paths of keys that are not text, such as a number or a date."""
     if isinstance(plain, dict):
         yield from ((*at, key) for key in plain if not isinstance(key, str))
         for key, value in plain.items():
@@ -111,7 +111,7 @@ def _schema_errors(plain: dict[str, Any]) -> Iterator[Any]:
 
 
 def _told(error: Any) -> Iterator[Mistake]:
-    """A schema's error in our words; an unknown key each."""
+    """Yield a schema error as mistakes, one for each unknown key."""
     at = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
@@ -131,7 +131,7 @@ def _line(document: Document, one: Mistake) -> str:
 
 
 def _unfilled(document: Document, plain: Any, at: Key = ()) -> Iterator[str]:
-    """A line for each text that its writer left for its reader to fill in."""
+    """Yield a line for each text that holds the placeholder REPLACE."""
     if isinstance(plain, dict):
         for key, value in plain.items():
             yield from _unfilled(document, value, (*at, key))

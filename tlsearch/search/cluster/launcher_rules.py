@@ -1,4 +1,4 @@
-"""The mistakes in a cluster launcher's file that Ray accepts and that bite: pure, without Ray."""
+"""The rules for a cluster launcher file that Ray's schema does not check: pure, without Ray."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ NIGHTLY = re.compile(r"nightly|latest|\.dev\d")
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong at a key: found, expected, and what to do about it."""
+    """A mistake at a key: the value found, the one expected, and the remedy."""
 
     at: Key
     found: str
@@ -29,7 +29,7 @@ class Mistake:
 
 
 def mistakes(config: Config, ray_version: str, trial: Resources) -> list[Mistake]:
-    """All mistakes of a file that fits Ray's schema, filled in with Ray's defaults."""
+    """Return all mistakes in a file that fits Ray's schema and has Ray's defaults filled in."""
     return [
         *_head_takes_trials(config),
         *_other_ray(config, ray_version),
@@ -41,7 +41,7 @@ def mistakes(config: Config, ray_version: str, trial: Resources) -> list[Mistake
 
 
 def summary(config: Config) -> list[str]:
-    """What a sound file gives, a line a kind of node."""
+    """Return a summary of a correct file, one line per node type."""
     lines = [f"head: takes no trials; storage: {_storage(config)}"]
     for name, node in _worker_types(config).items():
         held = ", ".join(f"{count} {kind}" for kind, count in node["resources"].items())
@@ -64,7 +64,7 @@ def _head_takes_trials(config: Config) -> list[Mistake]:
 
 
 def _other_ray(config: Config, version: str) -> Iterator[Mistake]:
-    """Where Ray comes from, and which: an image's tag, or what pip is asked for."""
+    """Check the version of Ray in each source of it: the tag of an image, or a `pip install`."""
     remedy = f'write "ray[default,tune]=={version}", the one that is installed here'
     sources = [*_images(config), *_pip_installs(config)]
     if not sources and not any("image" in key for key in config.get("docker", {})):
@@ -80,7 +80,10 @@ def _other_ray(config: Config, version: str) -> Iterator[Mistake]:
 
 
 def _images(config: Config) -> Iterator[tuple[Key, str, str | None]]:
-    """Container images, with the version of Ray in their tag; of an own image, the one expected."""
+    """Yield the container images to check, each with the version of Ray in its tag, or None.
+
+    A custom image with a pinned tag is skipped: its tag does not tell the version of Ray.
+    """
     for key in ("image", "head_image", "worker_image"):
         image = config.get("docker", {}).get(key)
         if not image:
@@ -92,7 +95,7 @@ def _images(config: Config) -> Iterator[tuple[Key, str, str | None]]:
 
 
 def _pip_installs(config: Config) -> Iterator[tuple[Key, str, str | None]]:
-    """What pip is asked for as Ray, with the exact version where there is one."""
+    """Yield the requirements of Ray in `pip install` commands, with the exact version or None."""
     for at, command in _commands(config, (*SETUP, *(f"{side}_setup_commands" for side in SIDES))):
         for part in re.split(r"&&|\|\||;", command):
             if re.search(r"\bpip3? install\b", part):
@@ -111,7 +114,7 @@ def _open_dashboard(config: Config) -> Iterator[Mistake]:
 
 
 def _no_token(config: Config) -> Iterator[Mistake]:
-    """Both sides need to be told to ask for the token, and to have it."""
+    """Check that the head and the workers require the token and have it."""
     for side in SIDES:
         texts = [text for _, text in _said_to(config, side)]
         at = (f"{side}_start_ray_commands",)
@@ -125,7 +128,7 @@ def _no_token(config: Config) -> Iterator[Mistake]:
 
 
 def _no_storage(config: Config) -> Iterator[Mistake]:
-    """The studies' place is the file's own word under `metadata`, which Ray passes over."""
+    """Check `metadata.storage`, the place of the studies; the key is ours, and Ray ignores it."""
     place, at = _storage(config), ("metadata", "storage")
     if place is None or not is_shared(place):
         found = place or "none"
@@ -139,7 +142,7 @@ def _no_storage(config: Config) -> Iterator[Mistake]:
 
 
 def _without_role(config: Config, place: str) -> Iterator[Mistake]:
-    """Ray gives the head a role of its own, and the workers none."""
+    """Check that workers may write to S3: Ray gives an IAM role to the head but not to workers."""
     if any("AWS_ACCESS_KEY_ID" in text for _, text in _said_to(config, "worker")):
         return
     for name, node in _worker_types(config).items():
@@ -150,7 +153,7 @@ def _without_role(config: Config, place: str) -> Iterator[Mistake]:
 
 
 def _no_trial_fits(config: Config, trial: Resources) -> Iterator[Mistake]:
-    """Local machines say themselves what they have; all others must be told to hold a trial."""
+    """Check that a trial fits on some worker type; a local machine reports its own resources."""
     workers = _worker_types(config)
     if _is_local(config) or any(_fits(config, node, trial) for node in workers.values()):
         return
@@ -177,7 +180,7 @@ def _at_most(config: Config, node: Config) -> int:
 
 
 def _worker_types(config: Config) -> dict[str, Config]:
-    """Types of nodes but the head's; a local cluster has one for all."""
+    """Return the node types without the head's; a local cluster has one type for all nodes."""
     types: dict[str, Config] = config["available_node_types"]
     head = None if _is_local(config) else config["head_node_type"]
     return {name: node for name, node in types.items() if name != head}
@@ -189,7 +192,10 @@ def _storage(config: Config) -> str | None:
 
 
 def _mounts(config: Config, place: str) -> bool:
-    """Whether a command or a container's option speaks of the folder, or of one above it."""
+    """Whether a command or container option of each side names the folder or one above it.
+
+    The search is for the first two folders of the path, as in /mnt/shared.
+    """
     top = "/".join(place.split("/")[:3])
     return all(any(top in text for _, text in _said_to(config, side)) for side in SIDES)
 
@@ -199,7 +205,7 @@ def _is_local(config: Config) -> bool:
 
 
 def _said_to(config: Config, side: str) -> Iterator[tuple[Key, str]]:
-    """Every command and container option that reaches the head, or the workers."""
+    """Yield every command and container option of one side, the head or the workers."""
     names = (*SETUP, f"{side}_setup_commands", f"{side}_start_ray_commands")
     yield from _commands(config, names)
     for key in ("run_options", f"{side}_run_options"):
@@ -222,5 +228,5 @@ def _commands(config: Config, names: tuple[str, ...]) -> Iterator[tuple[Key, str
 def _words(command: str) -> list[str]:
     try:
         return shlex.split(command)
-    except ValueError:  # a quote that is closed in another part
+    except ValueError:  # a quote that ends in another part of the command
         return command.replace('"', " ").replace("'", " ").split()

@@ -1,4 +1,4 @@
-"""What a node must have before the first trial, what one answered, and what is wrong with that."""
+"""The checks of a node before the first trial: the question, a node's answer, and its problems."""
 
 import hashlib
 import platform
@@ -24,11 +24,11 @@ SHARED = "the study's directory, shared by all nodes"
 
 @dataclass(frozen=True)
 class Question:
-    """What every node is asked to look for: files by path, as the driver names them, with the
-    SHA-256 of what they hold.
+    """What every node is asked to check: files by their path on the driver, with their SHA-256.
 
-    `marker` is a file that the driver wrote into the study's directory, with `token` in it; every
-    node reads it and writes one of its own beside it. Without `study` nodes need not share one.
+    `marker` is a file with the text `token` that the driver writes to the study's directory. Every
+    node reads it and writes a marker of its own beside it. If `study` is None, the nodes need not
+    share a directory.
     """
 
     files: Mapping[Path, str]
@@ -38,19 +38,21 @@ class Question:
 
     @property
     def marker(self) -> Path | None:
-        """The driver's marker."""
+        """The path of the driver's marker, or None if no directory is shared."""
         return None if self.study is None else self.study / f"{MARKER}-{self.token}"
 
     def marker_of(self, node: str) -> Path | None:
-        """The marker of a node, by its id."""
+        """Return the path of a node's marker, by the node's id; None if no directory is shared."""
         return None if self.marker is None else self.marker.with_name(f"{self.marker.name}-{node}")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one node answered: versions, what it could not read (path -> why), its markers, GPUs.
+    """The answer of one node.
 
-    `marker` is None where it read the driver's marker and wrote its own, else why not.
+    `unreadable` maps the path of a file that is missing or differs to the reason. `marker` is None
+    if the node read the driver's marker and wrote its own, else the reason why not. `gpu_mib` is
+    the memory of each GPU, `free_bytes` the free disk space at the cache.
     """
 
     versions: Mapping[str, str]
@@ -62,7 +64,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong on one node."""
+    """One problem on one node: a row of the table of problems."""
 
     node: str
     check: str
@@ -72,7 +74,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Needs:
-    """What the study needs of every node, and what the driver itself runs."""
+    """What a study needs of every node: the driver's versions, GPUs per trial, and cache space."""
 
     versions: Mapping[str, str]
     gpus_per_trial: float
@@ -80,13 +82,13 @@ class Needs:
 
 
 def asked(files: Iterable[Path], study: Path | None, cache: Path) -> Question:
-    """The question of a study, whose files are those that the driver sees."""
+    """Return the question of a study, with digests of `files` as the driver sees them."""
     held = {path: sha256(path) for path in files}
     return Question(held, study, cache, uuid.uuid4().hex)
 
 
 def look(question: Question, node: str, gpus: bool) -> Found:
-    """Answer for the node that this process runs on; imports neither TensorFlow nor Ray."""
+    """Return the answer of this process's node; imports neither TensorFlow nor Ray."""
     return Found(
         versions=versions(),
         unreadable=dict(_unreadable(question)),
@@ -97,7 +99,7 @@ def look(question: Question, node: str, gpus: bool) -> Found:
 
 
 def judge(needs: Needs, name: str, gpus: int, found: Found) -> list[Problem]:
-    """What is wrong with a node that has this name and this many GPUs in Ray's books."""
+    """Return the problems of a node, named `name`, for which Ray counts `gpus` GPUs."""
     return [
         Problem(name, check, what, expected)
         for check, what, expected in (
@@ -110,8 +112,8 @@ def judge(needs: Needs, name: str, gpus: int, found: Found) -> list[Problem]:
 
 
 def require_here(study_file: Path | None, expected: Mapping[str, str]) -> None:
-    """Raise ClusterError on a node, which may have joined late, that does not see the study, where
-    nodes share one, or runs other versions.
+    """Raise ClusterError if this node, which may have joined late, runs other versions or does not
+    see `study_file`. If that is None, the nodes share no study directory.
     """
     name, found = platform.node(), Found(versions(), {}, None, (), 0)
     problems = [Problem(name, *one) for one in _versions(Needs(expected, 0, 0), found)]
@@ -122,7 +124,7 @@ def require_here(study_file: Path | None, expected: Mapping[str, str]) -> None:
 
 
 def table(problems: Sequence[Problem], nodes: int) -> str:
-    """All problems of all nodes in one table, under a line that counts the nodes."""
+    """Return all problems of all nodes as one table below a line that counts the nodes."""
     bad = len({problem.node for problem in problems})
     rows = [("node", "check", "expected", "found")]
     rows += [(p.node, p.check, p.expected, p.found) for p in problems]
@@ -136,9 +138,10 @@ def table(problems: Sequence[Problem], nodes: int) -> str:
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
-    """What decides whether two nodes compute the same: Python's minor version, packages, our code.
+    """Return the versions of Python (major and minor), of packages and of our own code.
 
-    An installed version says nothing of a checkout that was edited, so our files count as well.
+    Two nodes compute the same only if these agree. A digest of our files is part of our version,
+    because the version of an edited checkout does not change.
     """
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     for package in SAME:
@@ -169,7 +172,7 @@ def _unreadable(question: Question) -> Iterator[tuple[Path, str]]:
 
 
 def _exchange(question: Question, node: str) -> str | None:
-    """Read the driver's marker and write this node's; None, or what went wrong."""
+    """Read the driver's marker and write this node's; return None, or the reason if that fails."""
     drivers, own = question.marker, question.marker_of(node)
     if drivers is None or own is None:
         return None

@@ -1,4 +1,4 @@
-"""The actor of a node: it gives its files to the other nodes, and takes files from them."""
+"""The file actor of a node: it reads and writes files of the node for other nodes."""
 
 import functools
 from collections.abc import Sequence
@@ -14,51 +14,54 @@ from tlsearch.features import stored
 from tlsearch.search.cluster.nodes import here
 from tlsearch.search.cluster.ray_session import this_node
 
-AT_A_TIME = 4  # calls; rows of images are read while a trial's files are written
+AT_A_TIME = 4  # concurrent calls: images are read while a trial's files are written
 
 
 class NodeFiles:
-    """The files of the node that this runs on as an actor; features are in its `cache`."""
+    """The files of the node that this actor runs on; its features are under `cache`."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
 
     def holds(self, names: Sequence[str]) -> bool:
-        """Whether all of these features are here."""
+        """Whether this node has all of these features."""
         return all(stored(self._cache, name) is not None for name in names)
 
     def features(self, names: Sequence[str], start: int, stop: int) -> list[AnyArray]:
-        """The same rows of each of these features; LookupError where one is no longer here."""
+        """Return rows `start` to `stop` of each of these features.
+
+        Raises LookupError if a feature is no longer here.
+        """
         arrays = [stored(self._cache, name) for name in names]
         if any(array is None for array in arrays):
             raise LookupError(f"no longer kept: {', '.join(names)}")
         return [np.array(array[start:stop]) for array in arrays if array is not None]
 
     def rows(self, path: Path, start: int, stop: int) -> AnyArray:
-        """Some rows of a file of one array, in memory."""
+        """Return rows `start` to `stop` of the array in a .npy file, in memory."""
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[start:stop])
 
     def read(self, path: Path) -> bytes | None:
-        """A whole file; None where it is not there."""
+        """Return the content of a file, or None if it does not exist."""
         try:
             return read_plain(path)
         except FileNotFoundError:
             return None
 
     def write(self, path: Path, data: bytes) -> None:
-        """Put a file in its place, whole."""
+        """Write a file atomically."""
         with whole_file(path) as file:
             file.write(data)
 
 
 def files_here(cache: Path) -> Any:
-    """The actor of the node that this process runs on, started by whoever asks first."""
+    """Return the file actor of this process's node; the first call on the node starts it."""
     return _started(here(), cache)
 
 
 @functools.lru_cache(maxsize=1)
 def _started(node: str, cache: Path) -> Any:
-    """By node: its id is another one once Ray was started anew in this process."""
+    """Cached by node, because its id changes if this process starts Ray again."""
     import ray
 
     kind = ray.remote(NodeFiles).options(
@@ -73,11 +76,11 @@ def _started(node: str, cache: Path) -> Any:
 
 
 def files_of(node: str) -> Any:
-    """The actor of a node, by its id; ValueError where nobody has asked for it there."""
+    """Return the file actor of a node, by its id; raises ValueError if it was never started."""
     import ray
 
     return ray.get_actor(_name(node))
 
 
 def _name(node: str) -> str:
-    return f"tlsearch-files-{node}"  # in the namespace that each driver has for itself
+    return f"tlsearch-files-{node}"  # each driver has a Ray namespace of its own

@@ -1,4 +1,4 @@
-"""The nodes of a cluster as they come and go: which there are, which leave, which were lost."""
+"""The nodes of a cluster while a search runs: those that are up, leaving or lost."""
 
 import logging
 import math
@@ -15,13 +15,13 @@ from tlsearch.search.cluster.capacity import at_a_time, fit, most
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-BLAMED_S = 30.0  # a worker dies at once with its node, whose end Ray may notice so late
-LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # what Ray's cluster launcher leaves on its head
+BLAMED_S = 30.0  # a worker dies with its node, but Ray may notice the lost node this much later
+LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # Ray's cluster launcher writes it on the head
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node that is up: what Ray may schedule there, and whether it is about to be taken away."""
+    """A node that is up: its schedulable resources, and whether it is about to leave."""
 
     id: str
     name: str
@@ -30,7 +30,7 @@ class Node:
 
 
 def nodes_up() -> list[Node]:
-    """The nodes of the cluster that this process is connected to, named by their addresses."""
+    """Return the nodes that are up in this process's cluster, named by their addresses."""
     import ray
 
     leaving, told = leaving_nodes(), [node for node in ray.nodes() if node["Alive"]]
@@ -47,19 +47,19 @@ def nodes_up() -> list[Node]:
 
 
 def _name(address: str, node: str, addresses: Mapping[str, int]) -> str:
-    """An address, with a piece of the node's id where several nodes share it."""
+    """Return the node's address, with the start of its id if several nodes share the address."""
     return address if addresses[address] == 1 else f"{address}/{node[:6]}"
 
 
 def leaving_nodes() -> set[str]:
-    """The nodes that were told to end, as a spot instance is before its time is up."""
-    from ray._private.state import state  # where `ray drain-node` puts it; no public way to ask
+    """Return the ids of draining nodes, such as a spot instance with a termination notice."""
+    from ray._private.state import state  # `ray drain-node` sets it; Ray has no public API for it
 
     return set(state.get_draining_nodes())
 
 
 def here() -> str:
-    """The id of the node that this process runs on."""
+    """Return the id of the node that this process runs on."""
     import ray
 
     node: str = ray.get_runtime_context().get_node_id()
@@ -67,16 +67,16 @@ def here() -> str:
 
 
 def here_is_leaving() -> bool:
-    """Whether the node of this process was told to end; False where Ray does not run."""
+    """Whether this process's node is draining; False if Ray does not run."""
     import ray
 
     return ray.is_initialized() and here() in leaving_nodes()
 
 
 class Watch:
-    """The nodes of a running search, looked at once a second at most.
+    """The nodes of a running search, polled at most once a second.
 
-    A trial whose worker died about when a node did is excused: nothing is wrong with it.
+    A trial whose worker died at about the same time as a node is excused: the trial did not fail.
     """
 
     def __init__(
@@ -93,16 +93,19 @@ class Watch:
         self._gone: list[float] = []
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing for Ray to pickle: another process has another watch."""
+        """Return nothing for Ray to pickle: each process has a watch of its own."""
         return {}
 
     def room(self) -> int:
-        """How many trials to run at a time, on the nodes that stay."""
+        """Return how many trials to run at a time on the nodes that are not leaving."""
         staying = [node.resources for node in self._seen().values() if not node.leaving]
         return at_a_time(self._resources, fit(self._resources, staying), self._grown)
 
     def excused(self, lost_at: float) -> bool:
-        """Whether a worker lost at this time went with its node."""
+        """Whether a worker that was lost at this time (by `clock`) was probably lost with its node.
+
+        True if a node is leaving, or if one was lost within `BLAMED_S` of that time.
+        """
         nodes = self._seen(now=True).values()
         late = any(node.leaving for node in nodes)
         return late or any(abs(gone - lost_at) <= BLAMED_S for gone in self._gone)
@@ -117,23 +120,26 @@ class Watch:
         return self._nodes
 
     def _found(self) -> dict[str, Node]:
-        """The nodes now; those of before where Ray does not answer, as an error ends a search."""
+        """Return the current nodes, or the last known ones if Ray fails: an error would end the
+        search.
+        """
         try:
             return {node.id: node for node in self._look()}
-        except Exception as error:  # of Ray's many kinds
+        except Exception as error:  # Ray raises many kinds
             log.warning("the cluster did not tell its nodes: %s", error)
             return self._nodes
 
 
 def grown(resources: Resources, launched: Path = LAUNCHED) -> int:
-    """How many trials fit once an autoscaler started by Ray's launcher has done all it may; 0 where
-    there is none.
+    """Return how many trials fit once the cluster launcher's autoscaler has started all workers.
+
+    It is 0 if Ray's cluster launcher did not start the cluster.
     """
     return most(resources, _read(launched.expanduser()))
 
 
 def _read(path: Path) -> Mapping[str, object]:
-    """The launcher's configuration; empty where the cluster was started in another way."""
+    """Read the launcher's configuration; it is empty if the cluster was started in another way."""
     try:
         found = plain(read_text(path))
     except (OSError, ValueError):

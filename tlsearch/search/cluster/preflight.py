@@ -1,4 +1,4 @@
-"""Every node is looked at before the first trial; all that is wrong comes in one table."""
+"""The check of every node before the first trial, with all problems in one table."""
 
 import contextlib
 import os
@@ -31,10 +31,10 @@ DOWNLOAD_S = 900.0
 
 
 def require_ready(config: SearchConfig, home: StudyDirectory) -> None:
-    """Raise ClusterError, before anything is trained, where a node could not train a trial.
+    """Raise ClusterError, before anything is trained, if some node cannot train a trial.
 
-    Where the driver's node is the only one it has what the driver has; ConfigError where its memory
-    does not suffice for a network.
+    If the driver's node is the only one, it has all that the driver has; then only its memory is
+    checked: ConfigError if a network does not fit into it.
     """
     nodes = [node for node in nodes_up() if not node.leaving]
     if {node.id for node in nodes} <= {here()}:
@@ -64,10 +64,10 @@ def _looked_at(
 
 
 def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
-    """What a study needs every node to see: its own directory, and weights and networks that are
-    files.
+    """Return what every node must see: the study's directory, and weights and networks in files.
 
-    Images are no question: a node that does not see the driver's is sent them.
+    The study's directory is not asked for if the study is at a URL. Images are not asked for: a
+    node that does not see the driver's images receives them.
     """
     weights = [Path(name) for name in config.space.weights.values if name not in WEIGHTS]
     paths = [row_of(name).local_path for name in config.space.backbone.values]
@@ -78,7 +78,7 @@ def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
 
 @contextlib.contextmanager
 def _marked(question: Question) -> Iterator[None]:
-    """While it is open, the driver's marker is in the study's storage."""
+    """Keep the driver's marker in the study's directory for the block; then remove all markers."""
     if question.marker is None:
         yield
         return
@@ -91,7 +91,9 @@ def _marked(question: Question) -> Iterator[None]:
 
 
 def _unseen(question: Question, node: Node, answer: Found) -> Iterator[Problem]:
-    """The marker that a node says it wrote, and that is not here: its storage is another one."""
+    """Yield a problem if the driver does not see the marker that a node wrote: the node has another
+    storage.
+    """
     marker = question.marker_of(node.id)
     if answer.marker is not None or marker is None:
         return
@@ -103,7 +105,9 @@ def _unseen(question: Question, node: Node, answer: Found) -> Iterator[Problem]:
 
 
 def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Problem]:
-    """Have every node load the weights that Keras or KerasHub downloads; all must have the same."""
+    """Have every node load the weights that Keras or KerasHub downloads; yield failures and
+    weights that differ between nodes.
+    """
     wanted = dict(_downloaded(config))
     if not wanted:
         return
@@ -121,7 +125,7 @@ def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Prob
 
 
 def _downloaded(config: SearchConfig) -> Iterator[tuple[str, str]]:
-    """The backbones whose weights are downloaded, each with the name of those weights."""
+    """Yield the backbones whose weights are downloaded, each with the name of the weights."""
     for name in config.space.backbone.values:
         default = row_of(name).default_weights
         meant = {default if w == "default" else w for w in config.space.weights.values}
@@ -130,8 +134,8 @@ def _downloaded(config: SearchConfig) -> Iterator[tuple[str, str]]:
 
 
 def _loaded(wanted: Mapping[str, str], image_px: int) -> dict[str, str] | str:
-    """Load weights of backbones in this process; their digests, or why that failed."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no trial's GPU is touched
+    """Load weights of backbones in this process; return their digests, or why that failed."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # do not use the GPU of a trial
     from tlsearch.base.errors import ConfigError, WeightsError
     from tlsearch.training.network.backbone import load_backbone
 
@@ -147,9 +151,10 @@ def _loaded(wanted: Mapping[str, str], image_px: int) -> dict[str, str] | str:
 def on_every(
     calls: Mapping[Node, tuple[Callable[..., Any], *tuple[Any, ...]]], timeout_s: float
 ) -> dict[Node, Any]:
-    """A call on each node, all at a time, with its answer, or in words why there was none.
+    """Call a function on each node, all at the same time; return node -> result.
 
-    A node that went meanwhile is left out: it takes no trials any more.
+    The result of a call that failed or took longer than `timeout_s` is the reason as a string. A
+    node that left meanwhile is omitted: it takes no more trials.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

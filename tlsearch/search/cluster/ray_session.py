@@ -1,4 +1,4 @@
-"""Ray for one search: started here or joined, quiet, and ended only if it was ours."""
+"""The Ray session of one search: start or join Ray, quiet its logs, and run calls in workers."""
 
 import contextlib
 import logging
@@ -29,14 +29,14 @@ INCOMPLETE = "Trials did not complete"
 
 @contextlib.contextmanager
 def connect(resources: Resources) -> Iterator[int]:
-    """Ray up, for the block; gives the number of trials that run at a time.
+    """Connect to Ray for the block; yields the number of trials that run at a time.
 
     Joins the cluster that RAY_ADDRESS names, else starts one on this machine. Raises ClusterError
-    where that fails or no node can hold a trial.
+    if that fails or if no node can hold a trial.
     """
     import ray
 
-    address = os.environ.get("RAY_ADDRESS") or "local"  # unasked, Ray joins any it finds here
+    address = os.environ.get("RAY_ADDRESS") or "local"  # by default, Ray joins any local cluster
     require_near(address)
     keep_token()
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
@@ -46,12 +46,12 @@ def connect(resources: Resources) -> Iterator[int]:
         with phase("starting", 1, "step") as counter:
             ray.init(address, **quiet)
             counter.advance()
-    except SystemExit:  # Ray's own way to end on SIGTERM while it starts
+    except SystemExit:  # Ray exits like this on SIGTERM while it starts
         raise KeyboardInterrupt from None
-    except Exception as error:  # ConnectionError, RuntimeError, ValueError: as Ray likes
+    except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError
         raise ClusterError(f"Ray could not be started or reached: {error}") from error
     if callable(ours) and signal.getsignal(signal.SIGTERM) is not ours:
-        signal.signal(signal.SIGTERM, ours)  # Ray's ends the process without a word
+        signal.signal(signal.SIGTERM, ours)  # Ray's handler ends the process silently
     try:
         with collecting(listener()):
             up = (node.resources for node in nodes_up())
@@ -61,20 +61,21 @@ def connect(resources: Resources) -> Iterator[int]:
 
 
 class _Told(logging.Filter):
-    """Leaves out what Ray Tune logs of a worker that was lost: the search tells of it itself."""
+    """A log filter that drops Ray Tune's records of a lost worker: the search reports it itself."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged."""
         from ray.exceptions import RayActorError
 
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        # Tune counts a trial that was retried under another id as one that did not complete
+        # Tune reports a trial that was retried under another id as one that did not complete.
         return not (isinstance(error, RayActorError) or record.getMessage().startswith(INCOMPLETE))
 
 
 def say_of_cluster(data: Mapping[str, Any], ignore_prefix: bool = False) -> None:
-    """Log a message of the cluster, which Ray prints on stdout, as one line; not that a node died,
-    which the search tells of its trials.
+    """Log the first line of each cluster message, which Ray would print on stdout.
+
+    The death of a node is logged as INFO only, because the search reports it with its trials.
     """
     for text in data["lines"]:
         level = logging.INFO if "marked dead" in text else logging.WARNING
@@ -82,10 +83,10 @@ def say_of_cluster(data: Mapping[str, Any], ignore_prefix: bool = False) -> None
 
 
 def _in_our_words() -> None:
-    """Take over what Ray would say of lost workers and nodes by tracebacks and on stdout."""
+    """Replace Ray's tracebacks and stdout messages of lost workers and nodes with our own logs."""
     from ray._private import worker
 
-    worker.print_to_stdstream = say_of_cluster  # what its thread prints with; no public way
+    worker.print_to_stdstream = say_of_cluster  # Ray's log thread calls it; there is no public API
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(one, _Told) for one in logger.filters):
@@ -93,9 +94,9 @@ def _in_our_words() -> None:
 
 
 def keep_token() -> None:
-    """Ray's token in a file of the user's alone: Ray itself writes one that everybody can read.
+    """Keep Ray's token in a file that only the user can read: Ray's own file is world-readable.
 
-    Nothing where the environment gives the token, or turns it off; ClusterError where the file
+    Does nothing if the environment gives the token or turns it off. Raises ClusterError if the file
     cannot be written.
     """
     given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
@@ -109,7 +110,7 @@ def keep_token() -> None:
 
 
 def joined() -> bool:
-    """Whether the cluster is one that others started; False for a Ray of this process's own."""
+    """Whether this process joined a running cluster; False if it started Ray itself."""
     import ray
 
     node = ray._private.worker._global_node
@@ -117,15 +118,17 @@ def joined() -> bool:
 
 
 def this_node() -> Any:
-    """Ray's way to say: on the node that this process runs on."""
+    """Return the scheduling strategy that places work on this process's node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(here(), soft=False)
 
 
 def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
-    """How many trials run at a time on these nodes, at most `max_concurrent`; ClusterError where
-    none fits on any of them, nor on those that an autoscaler may start (`fit_grown`).
+    """Return how many trials run at a time on these nodes, at most `max_concurrent`.
+
+    `fit_grown` is the number that fits once an autoscaler has grown the cluster. Raises
+    ClusterError if no trial fits now or then.
     """
     fitting = fit(resources, nodes)
     if fitting < 1 and fit_grown < 1:
@@ -144,10 +147,10 @@ def as_completed(
     slots: int,
     stop: Callable[[], bool],
 ) -> Iterator[T]:
-    """Results of calls in Ray workers, `slots` at a time, each when it is there.
+    """Run calls in Ray workers, `slots` at a time, and yield the results as they complete.
 
-    A call that fails is logged and left out, but for one that finds other pretrained weights: its
-    WeightsError is raised. Those that remain are given up then, and once `stop` says so.
+    A call that fails is logged and skipped, except that a WeightsError is raised: other pretrained
+    weights were found. Running calls are cancelled then, and once `stop` returns True.
     """
     import ray
 
@@ -161,7 +164,7 @@ def as_completed(
                 waiting.append(told.remote(*later.popleft()))
             ready, waiting = ray.wait(waiting, timeout=0.2)
             if ready:
-                collect(listener())  # what they told before their end is heard before it
+                collect(listener())  # forward the workers' phases before their results
             for one in ready:
                 try:
                     yield ray.get(one)
@@ -176,10 +179,10 @@ def as_completed(
 
 
 def in_worker(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a Ray worker: what imports TensorFlow never runs in the driver.
+    """Call a function in a Ray worker, because the driver never imports TensorFlow.
 
-    On the driver's node, even where that takes no trials: it alone is sure to see the pictures. It
-    is granted no GPU, and sees none.
+    The worker is on the driver's node, even if that node takes no trials: only there the images are
+    sure to exist. The worker is granted no GPU and sees none.
     """
     import ray
 
@@ -189,7 +192,7 @@ def in_worker(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def answer(asked: Any) -> Any:
-    """What a worker answers, once it does; of what it raises, our own errors as they are."""
+    """Wait for a worker's result and return it; raises our own errors as the worker raised them."""
     import ray
 
     try:
@@ -199,15 +202,15 @@ def answer(asked: Any) -> Any:
             raise error.cause from None
         raise
     finally:
-        collect(listener())  # what it told before its end is heard before it
+        collect(listener())  # forward the worker's phases before its result
 
 
 def _without_gpus(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a process that ends with it."""
+    """Call a function with all GPUs hidden, in a process that ends after the call."""
     hide_gpus()
     return function(*arguments)
 
 
 def hide_gpus() -> None:
-    """Have this process see no GPU; Ray hides none where none was granted."""
+    """Hide all GPUs from this process; Ray does not hide them if it grants none."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""

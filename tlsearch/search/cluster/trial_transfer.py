@@ -1,4 +1,4 @@
-"""A trial's files on their way between the node that trains it and the driver's study directory."""
+"""The transfer of a trial's files between the node that trains it and the driver's directory."""
 
 import contextlib
 import shutil
@@ -17,37 +17,38 @@ from tlsearch.search.cluster.nodes import here
 
 @dataclass(frozen=True)
 class Handover:
-    """The driver's node, and the actor there that reads and writes the files of trials."""
+    """The driver's node and its file actor, which reads and writes the files of trials there."""
 
     node: str
     files: Any
 
     def read(self, path: Path) -> bytes | None:
-        """A file of the driver's node, None where it is not there."""
+        """Return the content of a file on the driver's node, or None if it does not exist."""
         found: bytes | None = self._asked("read", path)
         return found
 
     def write(self, path: Path, data: bytes) -> None:
-        """Put a file in its place on the driver's node; it is there when this returns."""
+        """Write a file on the driver's node; returns once it is there."""
         self._asked("write", path, data)
 
     def _asked(self, method: str, *arguments: Any) -> Any:
-        """The answer, also where the actor had to be started again: no file of a trial is lost."""
+        """Call the actor; the call is retried if the actor restarts, so that no file is lost."""
         import ray
 
         return ray.get(getattr(self.files, method).options(max_task_retries=-1).remote(*arguments))
 
 
 def handover(home: StudyDirectory, cache: Path) -> Handover | None:
-    """The way for the files of a study in a bucket, whose local copy the driver alone has; None
-    for one whose directory all nodes share.
+    """Return the handover for a study at a URL, whose local copy only the driver has.
+
+    Returns None for a study whose directory all nodes share.
     """
     return None if home.url is None else Handover(here(), files_here(cache))
 
 
 class TrialFolder:
-    """A trial's folder where it trains: the study's own, or one of this node alone, whose files
-    are handed over.
+    """A trial's folder on the node that trains it: the one in the study's directory, or a
+    temporary one on this node, whose files are handed over to the driver.
     """
 
     def __init__(self, study: Path, number: int, way: Handover | None) -> None:
@@ -60,7 +61,10 @@ class TrialFolder:
         self._handed: dict[str, Stamp] = {}
 
     def fetch(self, *names: str) -> None:
-        """Have these files as the driver has them, before the trial goes on from them."""
+        """Copy these files from the driver, so that the trial can resume from them.
+
+        A file that the driver does not have is deleted here.
+        """
         if self._way is None:
             return
         for name in names:
@@ -71,7 +75,7 @@ class TrialFolder:
                 self._handed[name] = local_stamps(self.path)[name]
 
     def hand_over(self) -> None:
-        """Give the driver what changed; it has it when this returns."""
+        """Send changed files to the driver; returns once it has them."""
         if self._way is None:
             return
         for name, stamp in local_stamps(self.path).items():
@@ -81,7 +85,7 @@ class TrialFolder:
                 self._handed[name] = stamp
 
     def leave(self) -> None:
-        """Hand over the rest; nothing stays on a node that is not the driver's."""
+        """Send the remaining changes and delete the temporary folder, if there is one."""
         self.hand_over()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -90,7 +94,7 @@ class TrialFolder:
 
 @contextlib.contextmanager
 def trial_folder(study: Path, number: int, way: Handover | None) -> Iterator[TrialFolder]:
-    """A trial's folder for a block; what it wrote is the driver's at its end."""
+    """Open a trial's folder for the block; at its end the driver has all files."""
     folder = TrialFolder(study, number, way)
     try:
         yield folder
