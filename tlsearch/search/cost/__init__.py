@@ -1,3 +1,3 @@
-"""What a search will cost, before its first trial: paces measured on this machine, what the cache
-will keep, how many trials reach each epoch, and the forecast made of these.
+"""The forecast of a search's time, memory and disk before its first trial, from backbone speeds
+measured on this machine, the features that the cache will keep, and expected trials per epoch.
 """

@@ -1,4 +1,4 @@
-"""What the feature store will do for a search: what it keeps of each backbone, and why."""
+"""The plan of the feature store for a search: the activations kept of each backbone, and why."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,11 +14,11 @@ from tlsearch.search.cost.calibration import Calibration, depths
 
 @dataclass(frozen=True)
 class Kept:
-    """What the store does with the activations of a backbone at a cut, and why: `no room` in
-    `cache_gb`, the `cheaper` of both, or "to warm up" the head of every trial on them.
+    """The store's choice for the activations of a backbone at a cut: kept, recomputed or unused.
 
-    `views` are those of the training images; what is kept, the validation images with it, takes
-    `bytes` on disk.
+    `why` is the reason, for example "no room" in `cache_gb`, "cheaper" than the alternative, or
+    "to warm up" the head of every trial on them. `views` is the number of views of the training
+    images. `bytes` is the size on disk, validation images included.
     """
 
     backbone: str
@@ -27,16 +27,16 @@ class Kept:
     cut_name: str
     views: int
     bytes: int
-    choice: str  # kept, recomputed, unused, or images: nothing before the cut is frozen
+    choice: str  # kept, recomputed, unused, or images if no layer before the cut is frozen
     why: str
 
     @property
     def kept(self) -> bool:
-        """Whether they are computed once for all trials."""
+        """Whether the activations are computed once for all trials."""
         return self.choice == "kept"
 
     def to_json(self) -> dict[str, object]:
-        """Plain values, as `tlsearch plan --format json` prints them."""
+        """Return plain values, as `tlsearch plan --format json` prints them."""
         plain = asdict(self)
         where = {"unfrozen": self.depth.layers, "asked": self.depth.label, "cut": self.cut_name}
         del plain["depth"], plain["cut_name"]
@@ -46,10 +46,11 @@ class Kept:
 def choices(
     config: SearchConfig, calibration: Calibration, images: Mapping[str, int]
 ) -> tuple[Kept, ...]:
-    """What the store will do for each backbone and cut, by the rule that trials go by.
+    """Return the store's choice for each backbone and cut, by the same rule that trials use.
 
-    All cuts of a backbone are kept where they fit into `cache_gb` beside those before it, else
-    the pooled features alone, else nothing.
+    All cuts of a backbone that are worth keeping are kept if they fit into `cache_gb` beside those
+    of the backbones before it, else the pooled features alone, else nothing. `images` maps each
+    split to its number of images.
     """
     left, found = int(config.cache_gb * 1e9), list[Kept]()
     for name in config.space.backbone.values:
@@ -68,7 +69,7 @@ def _wished(
     machine: Calibration,
     images: Mapping[str, int],
 ) -> Iterator[Kept]:
-    """What would be kept without a budget."""
+    """Yield the choice at each cut of a backbone as if `cache_gb` were unlimited."""
     pace, item = machine.paces[name], np.dtype(config.feature_dtype).itemsize
     for depth in depths(config, name):
         suffix = pace.suffix(depth)
@@ -97,14 +98,14 @@ def _wished(
 
 
 def _rows(config: SearchConfig, name: str, depth: Depth, images: Mapping[str, int]) -> int:
-    """How many rows trials take at a cut: of every view, of one where only the warm-up does."""
+    """Return how many rows trials read at a cut: of all views, or of one for the warm-up alone."""
     if depth in config.space.prefix_depths(name):
         return images["train"] * views_of(config) + images["validation"]
     return images["train"] + images["validation"] if config.warm_up_epochs else 0
 
 
 def _fitting(wished: list[Kept], left: int) -> list[Kept]:
-    """What of it the budget holds."""
+    """Return the choices for one backbone with `left` bytes of the budget left."""
     if sum(kept.bytes for kept in wished if kept.kept) <= left:
         return wished
     why = "cache off" if left == 0 else "no room"
@@ -114,7 +115,7 @@ def _fitting(wished: list[Kept], left: int) -> list[Kept]:
 
 
 def views_of(config: SearchConfig) -> int:
-    """How many views of the training images a trial's epochs see."""
+    """Return how many views of the training images the epochs of a trial use."""
     if config.augment.nothing:
         return 1
     return config.epochs if config.views == "online" else min(config.views, config.epochs)

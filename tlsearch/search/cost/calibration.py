@@ -1,4 +1,4 @@
-"""What this machine takes for the backbones of a space: remembered, or measured in a process."""
+"""The speed of a space's backbones on this machine: remembered, or measured in a subprocess."""
 
 import contextlib
 import hashlib
@@ -27,14 +27,16 @@ from tlsearch.pace import Pace
 from tlsearch.results.record.directory import versions
 
 REMEMBERED = "calibration.json"
-SHARED = ("start_s", "memory_bytes", "resident_bytes", "show_s")  # by all backbones of a process
+SHARED = ("start_s", "memory_bytes", "resident_bytes", "show_s")  # the same for all backbones
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Paces by backbone, the disk, the seconds that augmenting an image takes, and of a process its
-    start in seconds, its memory in bytes before it holds any features, and the most that it holds
-    of them.
+    """The speed of this machine: `paces` by backbone, and the read and write speed of its disk.
+
+    A process takes `start_s` seconds to start and `memory_bytes` of memory before it holds any
+    features; it holds at most `resident_bytes` of features. Augmenting an image takes `show_s`
+    seconds.
     """
 
     paces: Mapping[str, Pace]
@@ -46,7 +48,10 @@ class Calibration:
 
 
 def depths(config: SearchConfig, backbone: str) -> tuple[Depth, ...]:
-    """Every depth whose frozen prefix a backbone's trials use, 0 first: all heads warm up there."""
+    """Return the depths whose frozen prefixes a backbone's trials use.
+
+    Depth 0 comes first, because all heads warm up on its features.
+    """
     space = config.space
     return tuple(dict.fromkeys((space.depth(backbone, 0), *space.prefix_depths(backbone))))
 
@@ -58,7 +63,7 @@ def _layers(config: SearchConfig, backbone: str) -> list[Unfrozen | None]:
 def remembered(
     config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE
 ) -> Calibration | None:
-    """What was measured for such a space on this machine before; None where any part is not."""
+    """Return the remembered measurements of this space on this machine; None if any is missing."""
     known = recall(config.cache_path)
     try:
         found = {
@@ -81,7 +86,10 @@ def remembered(
 def calibrated(
     config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE
 ) -> Calibration:
-    """Remembered, or measured now, which takes seconds; StudyError where that fails."""
+    """Return the remembered measurements, or measure now, which takes seconds.
+
+    Raises StudyError if measuring fails.
+    """
     found = remembered(config, classes, device)
     if found is not None:
         return found
@@ -117,8 +125,9 @@ def _measured(config: SearchConfig, classes: int, device: DeviceProfile) -> dict
 
 
 def answered(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
-    """The answer of a process that imports TensorFlow, which this one never does; StudyError where
-    it fails.
+    """Run a module in a subprocess and return its JSON answer to `asked`.
+
+    The subprocess imports TensorFlow, which this process never does. Raises StudyError if it fails.
     """
     with phase("measuring"):
         done = subprocess.run(
@@ -139,7 +148,7 @@ def answered(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
 def _key(
     config: SearchConfig, backbone: str, classes: int, device: DeviceProfile = CPU_PROFILE
 ) -> str:
-    """All that a measurement depends on, as a short name."""
+    """Return the key of a backbone's measurement: a digest of everything that it depends on."""
     space = config.space
     parts = [
         backbone, config.data.image_px, _layers(config, backbone), classes,
@@ -153,13 +162,14 @@ def _key(
 
 
 def digest_of(parts: Sequence[object]) -> str:
-    """A short name of plain values."""
+    """Return a short digest of plain values."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
 
 def recall(cache: Path) -> dict[str, Any]:
-    """What is remembered under a cache, by key; nothing where the file is missing or damaged: it is
-    measured again.
+    """Return the remembered entries of a cache by key.
+
+    The result is empty if the file is missing or damaged; then everything is measured again.
     """
     with contextlib.suppress(OSError, ValueError):
         known = parse_json((cache / REMEMBERED).read_text(encoding="utf-8"))
@@ -168,7 +178,7 @@ def recall(cache: Path) -> dict[str, Any]:
 
 
 def remember(cache: Path, entries: Mapping[str, object]) -> None:
-    """Keep entries by their keys, beside those that are there."""
+    """Add entries to the remembered ones of a cache; an entry replaces one of the same key."""
     path = cache / REMEMBERED
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):

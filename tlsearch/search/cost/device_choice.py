@@ -1,4 +1,4 @@
-"""The device profile of a study: chosen once from what its workers were granted, then recorded."""
+"""The device profile of a study: chosen once for the devices of its workers, then recorded."""
 
 import dataclasses
 import logging
@@ -23,10 +23,11 @@ log = logging.getLogger(__name__)
 
 
 def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
-    """How the trials of a study compute: as it records, where it goes on, with a warning where its
-    workers have other devices now; else chosen for those that Ray has, and measured on one of them.
+    """Return the device profile of a study's trials.
 
-    ClusterError where a share of a GPU is too small to train in.
+    A resumed study keeps its recorded profile, with a warning if its workers have other devices
+    now. For a new study, the profile is chosen for the devices in Ray's cluster and measured on one
+    of them. Raises ClusterError if a trial's share of a GPU is too small to train in.
     """
     now = _chosen(config, _gpus_of_nodes() if config.resources.gpus_per_trial else None)
     if home.study_file.exists():
@@ -42,7 +43,7 @@ def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
 
 
 def device_here(config: SearchConfig) -> DeviceProfile:
-    """How the trials of a search would compute on this machine alone."""
+    """Return the device profile that the trials of a search would have on this machine alone."""
     gpus = _gpus_here() if config.resources.gpus_per_trial else None
     return _measured(config, _chosen(config, gpus), answered)
 
@@ -57,12 +58,12 @@ def _devices(profile: DeviceProfile) -> str:
 
 
 def _gpus_here() -> tuple[Gpu, ...]:
-    """Those of this machine that Ray is told of: a user may hide some."""
+    """Return the GPUs of this machine that Ray may use: CUDA_VISIBLE_DEVICES may hide some."""
     return described(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def _gpus_of_nodes() -> tuple[Gpu, ...]:
-    """The GPUs of every node that trials may run on; none of one that does not tell."""
+    """Return the GPUs of all nodes that trials may run on, without nodes that do not answer."""
     nodes = [node for node in nodes_up() if node.resources.get("GPU") and not node.leaving]
     if {node.id for node in nodes} <= {here()}:
         return _gpus_here() if nodes else ()
@@ -71,8 +72,10 @@ def _gpus_of_nodes() -> tuple[Gpu, ...]:
 
 
 def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> DeviceProfile:
-    """The profile with what must be measured on a GPU, remembered under the cache; as it is for
-    CPUs, and for unlike GPUs, of which no measurement speaks for all.
+    """Return the profile with measurements of its GPU, which are remembered under the cache.
+
+    The profile stays unchanged for CPUs, and for GPUs of different models, because a measurement of
+    one model is not valid for the others.
     """
     if len(profile.names) != 1:
         return profile
@@ -100,7 +103,7 @@ def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> D
 
 
 def _with(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
-    """The profile with a measurement; None where that is damaged, or missing."""
+    """Return the profile with a measurement; None if the measurement is missing or damaged."""
     try:
         rows = tuple((str(name), int(rows)) for name, rows in measured["pass_rows"].items())
         jit = (*profile.jit, *map(str, measured["jit"]))
@@ -110,7 +113,7 @@ def _with(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
 
 
 def _in_granted_worker(config: SearchConfig) -> Answer:
-    """A process beside a Ray worker that was granted what a trial is."""
+    """Return a function that runs a module in a Ray worker with the resources of a trial."""
 
     def answer(module: str, asked: Mapping[str, object]) -> dict[str, object]:
         import ray

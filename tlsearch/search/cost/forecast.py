@@ -1,4 +1,6 @@
-"""A search's forecast: made for `tlsearch plan`, told and noted by a run where it costs nothing."""
+"""The forecast of a search: computed by `tlsearch plan`, shown and recorded by a run if nothing has
+to be measured for it.
+"""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -26,9 +28,10 @@ from tlsearch.search.trial.prepared_images import require_weight_files
 
 
 def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
-    """What a search will cost on this machine; measures for some seconds what is not known yet.
+    """Return the survey of the data set and the forecast of a search on this machine.
 
-    Raises what `run` would raise of the images and of the resources.
+    Measures for some seconds what is not remembered. Raises the errors that `run` would raise for
+    the images and the resources.
     """
     config = config.anchored()
     require_weight_files(config)
@@ -45,8 +48,8 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
 
 @contextlib.contextmanager
 def forecasted(search: Search) -> Iterator[None]:
-    """While the trials run: their forecast is told before them and noted after them, beside what
-    they took. In a study that goes on both are of the trials that it still owes.
+    """Report the forecast before the block, which runs the trials, and record it after the block
+    with the actual numbers. In a resumed study, both are for the remaining trials.
     """
     before = search.record().trials
     epochs, spent_s = _epochs(before), search.budget.spent_s
@@ -68,7 +71,10 @@ def _epochs(trials: Iterable[TrialRecord]) -> int:
 
 
 def _foreseen(search: Search, owed: int) -> Forecast | None:
-    """The forecast for so many trials, from what is remembered alone."""
+    """Report and return the forecast for `owed` trials, from remembered measurements alone.
+
+    Returns None if measurements are missing.
+    """
     made = _planned(search, owed, _ratios(search.config, search.slots))
     search.listen(Unforeseen() if made is None else told(made))
     return None if made is None else told(made)
@@ -88,9 +94,10 @@ def _ratios(config: SearchConfig, slots: int) -> Ratios:
 
 @contextlib.contextmanager
 def learning(search: Search) -> Iterator[None]:
-    """While the search runs to its end: what it took is kept beside its plan, for later searches.
+    """Run the search in the block, then remember its time relative to its plan for later searches.
 
-    One that ended before its last trial, or that trained none, tells nothing.
+    Nothing is remembered if the search ended before its last trial, trained none or had no
+    forecast.
     """
     began_s, before = search.budget.spent_s, search.record().facts.get(FORECAST)
     yield
@@ -106,7 +113,7 @@ def learning(search: Search) -> Iterator[None]:
 
 
 def told(made: Plan) -> Forecast:
-    """A plan in few numbers."""
+    """Return the summary of a plan."""
     on_disk = made.feature_bytes + made.study_bytes
     return Forecast(
         round(made.wall_s, 1),
@@ -118,13 +125,13 @@ def told(made: Plan) -> Forecast:
 
 
 def _here() -> dict[str, float]:
-    """The processors and GPUs of this machine, named as Ray names them."""
+    """Return the CPU cores and GPUs of this machine, with Ray's names of the resources."""
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
     return {"CPU": granted_cores(), "GPU": gpus}
 
 
 def _bytes(folder: Path, pattern: str) -> int:
-    """The size of some files below a folder, those that vanish meanwhile left out."""
+    """Return the total size of matching files below a folder; files that vanish are skipped."""
     sizes = []
     for path in folder.rglob(pattern):
         with contextlib.suppress(FileNotFoundError):

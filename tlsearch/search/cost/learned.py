@@ -1,4 +1,4 @@
-"""What searches took on this machine beside their plans, and what to expect of the next one."""
+"""The time of past searches on this machine relative to their plans, used to correct new plans."""
 
 import math
 import os
@@ -10,14 +10,14 @@ from tlsearch.base.machine import cpu_name
 from tlsearch.config.schema import SearchConfig
 from tlsearch.search.cost.calibration import digest_of, recall, remember
 
-PAST = "searches"  # the entry of a cache's memory that holds them
-MOST = 20  # the last searches are kept
-SAME = 8  # the weight of a search of the same kind; one of another kind weighs 1, as does the plan
+PAST = "searches"  # the key of the past searches among the remembered entries of a cache
+MOST = 20  # how many searches are kept, the latest ones
+SAME = 8  # the weight of a search of the same kind; other searches and the plan itself weigh 1
 
 
 @dataclass(frozen=True)
 class Ratios:
-    """Seconds taken over seconds planned: of the trials, and of what follows them."""
+    """The seconds taken divided by the seconds planned: for the trials, and for the steps after."""
 
     trials: float = 1.0
     after: float = 1.0
@@ -28,7 +28,7 @@ AS_PLANNED = Ratios()
 
 @dataclass(frozen=True)
 class Past:
-    """A search that ended: a digest of its machine, one of its kind, and its ratios."""
+    """A past search: digests of its machine and of its kind, and its ratios."""
 
     machine: str
     kind: str
@@ -37,7 +37,7 @@ class Past:
 
 
 def expected(past: Sequence[Past], kind: str) -> Ratios:
-    """The geometric means over past searches, to which the plan itself adds one ratio of 1."""
+    """Return the weighted geometric means over past searches; the plan adds one ratio of 1."""
     weights = [SAME if one.kind == kind else 1 for one in past]
 
     def mean(ratios: Sequence[float]) -> float:
@@ -48,7 +48,10 @@ def expected(past: Sequence[Past], kind: str) -> Ratios:
 
 
 def past_searches(cache: Path, slots: int) -> tuple[Past, ...]:
-    """Those of this machine with so many slots, the oldest first; what is damaged is left out."""
+    """Return the past searches on this machine with `slots` slots, the oldest first.
+
+    Damaged entries are left out.
+    """
     here, known = _machine(slots), recall(cache).get(PAST)
     found = []
     for entry in known if isinstance(known, list) else ():
@@ -62,7 +65,7 @@ def past_searches(cache: Path, slots: int) -> tuple[Past, ...]:
 
 
 def keep(cache: Path, config: SearchConfig, slots: int, ratios: Ratios) -> None:
-    """Remember what a search took beside its plan."""
+    """Remember the ratios of a search."""
     known = recall(cache).get(PAST)
     before = known if isinstance(known, list) else []
     one = Past(_machine(slots), kind_of(config), ratios.trials, ratios.after)
@@ -70,7 +73,7 @@ def keep(cache: Path, config: SearchConfig, slots: int, ratios: Ratios) -> None:
 
 
 def kind_of(config: SearchConfig) -> str:
-    """A digest of what decides how long a search takes."""
+    """Return a digest of the settings that decide how long a search takes."""
     names = {"data", "space", "epochs", "trials", "scheduler", "augment", "views", "confirm"}
     return digest_of([config.model_dump_json(include={*names, "export", "resources"})])
 

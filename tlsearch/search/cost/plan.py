@@ -1,4 +1,4 @@
-"""What a search will cost, from what its machine takes for a step: arithmetic, nothing else."""
+"""The arithmetic of a forecast: a search's time, memory and disk from measured speeds of steps."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,19 +20,19 @@ from tlsearch.search.cost.learned import AS_PLANNED, Ratios
 from tlsearch.search.cost.survival import Reaching, reaching
 
 RAY_START_S = 3.0
-TRIAL_S = 0.1  # beyond its epochs: proposing, scheduling, reporting
+TRIAL_S = 0.1  # of a trial beyond its epochs: proposing, scheduling, reporting
 EPOCH_S = 0.005
-STARTUP_TRIALS = 10  # that are drawn at random
+STARTUP_TRIALS = 10  # trials drawn at random before the sampler has learned
 TURNED = 0.5
 WEIGHT_BYTES = 4
-CHANNELS = 3  # of a decoded image, a byte each
-EXPORT_BYTES = 2 * 10**9  # that exporting and testing take at most, beyond the process itself
+CHANNELS = 3  # of a decoded image, one byte each
+EXPORT_BYTES = 2 * 10**9  # the most that exporting and testing take beyond the process itself
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A data set before it is read whole: how many classes, images a split, and the seconds that
-    decoding what is not decoded yet will take.
+    """The size of a data set before it is fully read: the number of classes, the number of images
+    per split, and the seconds to decode the images that are not decoded yet.
     """
 
     classes: int
@@ -42,7 +42,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Rung:
-    """How many trials are expected at an epoch where trials are compared."""
+    """The expected number of trials at a rung, an epoch after which trials are compared."""
 
     epoch: int
     trials: float
@@ -50,7 +50,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Where the time goes; all but decoding and starting is summed over the slots."""
+    """The seconds of each kind of work; all but decoding and starting are summed over the slots."""
 
     decode: float
     start: float
@@ -61,14 +61,17 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Plan:
-    """A forecast. `epochs` and `rungs` are expected numbers, `wall_s` is that of the trials, from
-    Ray's start to the last trial's end, with decoding before it in `seconds.decode`; confirming and
-    refining the winner then takes `confirm_s`, exporting, testing and reporting it `export_s`.
+    """The forecast of a search.
+
+    `epochs` and `rungs` are expected numbers. `wall_s` is the time of the trials, from Ray's start
+    to the end of the last trial. Decoding comes before it, in `seconds.decode`. After the trials,
+    confirming and refining the winner take `confirm_s`; exporting, testing and reporting it take
+    `export_s`.
 
     `slot_bytes` is the memory of one slot, `after_bytes` that of the largest process after the
     trials: one that confirms, or the one that exports and tests. On disk, `image_bytes` are the
-    decoded images, `study_bytes` the weights that are kept. `device` says in words how trials
-    compute.
+    decoded images, `feature_bytes` the kept features, `study_bytes` the kept weights. `device`
+    describes the device profile of the trials.
     """
 
     trials: int
@@ -90,7 +93,7 @@ class Plan:
 
     @property
     def whole_s(self) -> float:
-        """From the first picture to the report."""
+        """The seconds from decoding the first image to the report."""
         return self.seconds.decode + self.wall_s + self.confirm_s + self.export_s
 
 
@@ -102,8 +105,10 @@ def plan(
     device: DeviceProfile = CPU_PROFILE,
     ratios: Ratios = AS_PLANNED,
 ) -> Plan:
-    """The forecast of a search that finds no features of its images in the cache, and whose trials
-    compute on this device. `ratios` are those of what searches took to what was planned.
+    """Return the forecast of a search whose trials compute on `device`.
+
+    It assumes that the cache holds no features of the images. `ratios` are the times of past
+    searches relative to their plans.
     """
     costs = _Costs(config, calibration, survey, slots)
     trained = reaching(config.scheduler, config.epochs, config.trials)
@@ -133,12 +138,15 @@ def plan(
 
 
 def distinct(kinds: int, draws: float) -> float:
-    """How many of so many equally likely kinds are expected among some draws."""
+    """Return the expected number of distinct kinds among draws of equally likely kinds."""
     return kinds * (1 - (1 - 1 / kinds) ** draws) if kinds > 1 else min(1.0, draws)
 
 
 class _Costs:
-    """Sums over the kinds of trials that a space has, each as likely as the others."""
+    """The costs of a search, summed over the kinds of trials of its space.
+
+    A kind is a backbone, its weights and a depth; all kinds are equally likely.
+    """
 
     def __init__(
         self, config: SearchConfig, calibration: Calibration, survey: Survey, slots: int
@@ -160,7 +168,7 @@ class _Costs:
         self._networks = [kept for kept in self.features if kept.cut_name == POOLED]
 
     def seconds(self, trained: Reaching) -> Seconds:
-        """All that the search takes, where so many trials train each epoch."""
+        """Return the seconds of the search; `trained` is how many trials train each epoch."""
         return Seconds(
             decode=self._survey.decode_s,
             start=RAY_START_S + self._machine.start_s,
@@ -170,14 +178,18 @@ class _Costs:
         )
 
     def longest_trial(self) -> float:
-        """A trial of the middle sort that is never stopped, in a process that just started."""
+        """Return the seconds of an average trial that is never stopped, in a process that just
+        started.
+        """
         passes = _mean(self._pass(kept) for kept in self._networks)
         epochs = self._config.epochs * self._epoch() + self._warm_up() + TRIAL_S
         return self._tracing(1) + passes / min(self._slots, len(self._networks)) + epochs
 
     def confirming(self, work_s: float) -> float:
-        """The longer of a round of all candidates and the share that several rounds may take; then
-        the refinement, which is one run, where the study augments.
+        """Return the seconds to confirm and refine; `work_s` is the work of the trials.
+
+        Confirming takes one round of all candidates, or the share of the work that several rounds
+        may take, if that is longer. The refinement is one more run if the study augments.
         """
         refining = 0.0 if self._config.augment.nothing else (1 - FRESH_SHARE) * SHARE * work_s
         whole_s = self._config.epochs * self._epoch() + self._warm_up() + TRIAL_S
@@ -186,7 +198,9 @@ class _Costs:
         return max(a_round, FRESH_SHARE * SHARE * work_s / self._slots) + refining
 
     def exporting(self) -> float:
-        """A process that starts, and passes over the pictures that verify each file and test it."""
+        """Return the seconds to export: the start of a process, and passes over the images that
+        verify each file and test the winner.
+        """
         machine, asked = self._machine, 1 + len(self._config.export)
         paces = [machine.paces[kept.backbone] for kept in self._networks]
         pictures = asked * self._validation + self._survey.images.get("test", 0)
@@ -194,17 +208,19 @@ class _Costs:
         return machine.start_s + tracing + pictures * max(pace.pass_s for pace in paces)
 
     def study_bytes(self) -> int:
-        """The changed weights of the trials that are kept, were they the largest."""
+        """Return the bytes of the kept trials' weights, if each trained as many as the largest."""
         largest = max(suffix.trained for _, suffix, _ in self._kinds)
         return min(KEPT_TRIALS, self._config.trials) * largest * WEIGHT_BYTES
 
     def slot_bytes(self) -> int:
-        """A process, and the rows that it holds in memory."""
+        """Return the memory of a slot: a process and the rows of features that it holds."""
         rows = sum(kept.bytes for kept in self.features if kept.kept)
         return self._machine.memory_bytes + min(rows, self._machine.resident_bytes)
 
     def after_bytes(self) -> int:
-        """The larger one of a process that trains again and of the one that exports and tests."""
+        """Return the memory of the largest process after the trials: one that confirms, or the one
+        that exports and tests.
+        """
         exporting = self._machine.memory_bytes + EXPORT_BYTES
         return max(self.slot_bytes(), exporting) if self._config.confirm else exporting
 
@@ -215,8 +231,10 @@ class _Costs:
         return sum(trained) * self._epoch() + trials * TRIAL_S + warm_ups
 
     def _epoch(self) -> float:
-        """The mean over the kinds; the trials that a sampler proposes once it has learned turn from
-        there to the costliest kind, half of the way.
+        """Return the mean seconds of an epoch over the kinds of trials.
+
+        Trials that the sampler proposes after the random ones count as halfway between the mean and
+        the costliest kind.
         """
         every = [self._epoch_of(*kind) for kind in self._kinds]
         learned = max(0, self._config.trials - STARTUP_TRIALS) / self._config.trials
@@ -240,15 +258,15 @@ class _Costs:
         )
 
     def _prefixes(self) -> float:
-        """One pass of each network that is drawn, over every view; writing what it gives."""
+        """Return the seconds of the frozen passes of all networks that are drawn, with writing."""
         passes = _mean(self._pass(kept) for kept in self._networks)
         if not any(kept.choice == "recomputed" for kept in self._networks):
             return distinct(len(self._networks), self._config.trials) * passes
-        shapes = len(self._networks) * self._heads  # each process computes for each warm-up
+        shapes = len(self._networks) * self._heads  # every process repeats the pass per warm-up
         return self._slots * distinct(shapes, self._config.trials / self._slots) * passes
 
     def _pass(self, pooled: Kept) -> float:
-        """One network's pass, with the writing of what is kept of it."""
+        """Return the seconds of one network's frozen pass and of writing its kept activations."""
         machine, pace = self._machine, self._machine.paces[pooled.backbone]
         once = self._train + self._validation
         if pooled.choice == "recomputed":
@@ -264,7 +282,9 @@ class _Costs:
         return passes * pace.pass_s + shown + written
 
     def _tracing(self, trials: float) -> float:
-        """Of one process that serves so many trials: passes, heads to warm up, suffixes."""
+        """Return the seconds of tracing in one process that runs so many trials: the frozen passes,
+        the heads of the warm-ups, and the suffixes.
+        """
         networks, heads = len(self._networks), self._heads
         shapes = len(self._kinds) * heads * len(self._config.space.optimizer.values)
         paces = [self._machine.paces[kept.backbone] for kept in self._networks]

@@ -1,4 +1,4 @@
-"""What a data set holds and takes to decode, found out without reading every picture."""
+"""The survey of a data set: its size and decoding time, without reading every image."""
 
 import itertools
 import time
@@ -14,11 +14,11 @@ from tlsearch.data.sources import ImageData, known_splits
 from tlsearch.search.cost.plan import Survey
 from tlsearch.search.trial.prepared_images import preparing_threads
 
-SAMPLE = 16  # pictures that are decoded to see how long one takes
+SAMPLE = 16  # images that are decoded to estimate the time per image
 
 
 def survey(config: SearchConfig) -> Survey:
-    """Of the images as the search will find them; all that is wrong with them: DataError."""
+    """Return the survey of a search's images; raises DataError for any problem with them."""
     how = (config.data, config.cache_path, preparing_threads(config.resources))
     if config.data.kind != "tfds":
         return surveyed(*how)
@@ -29,7 +29,7 @@ def survey(config: SearchConfig) -> Survey:
 
 
 def surveyed(data: Data, cache: Path, threads: int) -> Survey:
-    """The same in this process, where so many threads decode."""
+    """Return the survey, computed in this process; `threads` threads will decode the images."""
     listing, splits, there = known_splits(data, cache)
     return Survey(
         classes=len(listing.classes),
@@ -39,12 +39,12 @@ def surveyed(data: Data, cache: Path, threads: int) -> Survey:
 
 
 def of_read(data: ImageData) -> Survey:
-    """Of images that are decoded."""
+    """Return the survey of images that are already decoded."""
     return Survey(len(data.classes), {split: len(rows) for split, rows in data.splits.items()}, 0.0)
 
 
 def _decode_s(listing: Listing, data: Data) -> float:
-    """Seconds that one thread takes for a picture."""
+    """Return the seconds that one thread takes to decode an image, as the mean over a sample."""
     began, count = time.perf_counter(), 0
     for picture in itertools.islice(listing.pictures(), SAMPLE):
         try:

@@ -1,14 +1,14 @@
-"""How many trials are expected to train each epoch, given what stops them early."""
+"""The expected number of trials that train each epoch, given the scheduler that stops them."""
 
 import math
 
 from tlsearch.config.scheduler import Asha, Hyperband, Median, Promotion, Scheduler, rungs, rungs_of
 
-Reaching = tuple[float, ...]  # of epoch 1, 2, ...: how many trials train it
+Reaching = tuple[float, ...]  # how many trials train epoch 1, 2, ...
 
 
 def reaching(scheduler: Scheduler, epochs: int, trials: int) -> Reaching:
-    """The expected numbers, by `survivors` from rung to rung."""
+    """Return the expected number of trials per epoch, with `survivors` applied at each rung."""
     if isinstance(scheduler, Hyperband):
         return _in_brackets(scheduler, epochs, trials)
     if isinstance(scheduler, Asha | Promotion):
@@ -22,14 +22,16 @@ def reaching(scheduler: Scheduler, epochs: int, trials: int) -> Reaching:
 
 
 def survivors(trials: float, reduction: int, at_once: bool, free: int = 0) -> float:
-    """How many of those that reach a rung go on from it: 1/reduction of them by promotion.
+    """Return the expected number of trials that continue from a rung that `trials` trials reach.
 
-    Decided `at_once`, each is compared with those before it alone. The first goes on in any case,
-    the `free` first ones unasked; the i-th would with probability 1/i or 1/reduction, whichever is
-    more, if trials came in no order of merit. A sampler that learns proposes better ones as it
-    goes, which beat those before them: the root of 1/reduction is nearer to what the searches that
-    ship with this package did (10 of 16 and 10 of 20 at their first rung, 9 and 7 of 10 at the
-    second, with a reduction of 3).
+    With promotion, 1/reduction of them continue. With `at_once`, each trial is compared only with
+    the trials that reached the rung before it. The first `free` trials continue without a
+    comparison, and the first trial always continues. If the trials came in random order of merit,
+    the i-th would continue with probability max(1/i, 1/reduction). But a sampler that learns
+    proposes better trials over time, and they beat the earlier ones. So the probability used is
+    max(1/i, sqrt(1/reduction)), which is closer to the searches that ship with this package: with a
+    reduction of 3, 10 of 16 and 10 of 20 trials continued at the first rung, 9 and 7 of 10 at the
+    second.
     """
     if not at_once:
         return trials / reduction
@@ -61,7 +63,11 @@ def _halved(
 
 
 def _in_brackets(scheduler: Hyperband, epochs: int, trials: int) -> Reaching:
-    """Each bracket begins a rung later; the more rungs it has, the more trials are in it."""
+    """Return the expected numbers, summed over Hyperband's brackets.
+
+    Each bracket begins one rung later than the one before. Its share of the trials is proportional
+    to exp(number of rungs).
+    """
     ends = rungs(scheduler.first_rung, scheduler.reduction, epochs)
     brackets = [ends[skipped:] for skipped in range(min(scheduler.brackets, len(ends)))]
     weights = [math.exp(len(bracket)) for bracket in brackets]

@@ -1,3 +1,3 @@
-"""One trial from outside: the Ray actor that runs it, the workplace it trains in, and the images
-it trains on, ready before it begins.
+"""The Ray side of a trial: the actor that runs it, the workplace that all trials of a study share,
+and the images and weight files that are checked before the first trial.
 """

@@ -1,4 +1,4 @@
-"""A trial inside its Ray actor: one warm TensorFlow process that serves many trials."""
+"""The Ray actor of trials: one warm TensorFlow process that runs many trials in turn."""
 
 import contextlib
 import json
@@ -37,34 +37,39 @@ if TYPE_CHECKING:
     from tlsearch.training.checkpoint import Checkpoint
     from tlsearch.training.trial import EpochReport
 
-RESUME_EVERY_S = 2.0  # between two saved states of a trial, at least
-RESUME_SHARE = 0.01  # of a trial's time that saving its state may take
-SLOT_BYTES = 6 * 2**30  # a process that holds more gives up what it kept for later trials
+RESUME_EVERY_S = 2.0  # the least time between two saved states of a trial
+RESUME_SHARE = 0.01  # the share of a trial's time that saving its state may take
+SLOT_BYTES = 6 * 2**30  # a process above this size drops what it cached for later trials
 
 
-AGAIN = "again"  # in a configuration: what to train again, as text
-TRAINED = "trained"  # in its result: what came of it, as text
+AGAIN = "again"  # the key of a configuration that holds a run to train again, as text
+TRAINED = "trained"  # the key of its result that holds the trained run, as text
 Again = Callable[[str, Workplace], str]
 
 
 class TrialActor(tune.Trainable):
-    """Ray Tune's view of a trial: one step is one epoch, one result with the full set of keys.
+    """A trial as a Ray Tune Trainable: one step is one epoch with one result.
 
-    What goes wrong inside a trial is reported, not raised, so that the warm process lives on.
+    The results of all epochs have the same keys. An error inside a trial is reported in its result
+    and not raised, so that the warm process survives it.
     """
 
     def setup(
         self, config: dict[str, Any], workplace: Workplace, again: Again | None = None
     ) -> None:
-        """Start TensorFlow within the CPUs granted, then begin the first trial. `again` trains what
-        follows the trials, in this process.
+        """Prepare the first trial; its first step starts TensorFlow within the granted CPUs.
+
+        `again` trains the runs that follow the trials, such as confirmations, in this process.
         """
         self.workplace, self._again = workplace, again
         self._looked = 0.0
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trial in the same process, which forgets the others if it grew large."""
+        """Prepare another trial in the same process.
+
+        The process drops what it cached for later trials if it exceeds `SLOT_BYTES`.
+        """
         self._end()
         if "tensorflow" in sys.modules:
             from tlsearch.training.runtime import forget
@@ -74,8 +79,10 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, object]:
-        """Train one epoch and report it, once the driver has what it left; on a node that is about
-        to go, leave it instead.
+        """Train one epoch, hand its files over to the driver, and return the result.
+
+        If this node is about to leave the cluster, save the trial and exit instead. If the
+        configuration holds a run to train again, train that.
         """
         self._leave_in_time()
         if self._job is not None:
@@ -94,7 +101,7 @@ class TrialActor(tune.Trainable):
                 report = next(self._epochs)
             self._keep(report)
             self._leave_at_rung(report)
-        except OutOfMemoryError as error:  # says something of this configuration alone
+        except OutOfMemoryError as error:  # a problem of this configuration alone
             return self._failed(str(error), type(error).__name__, fatal=False)
         except TlsearchError as error:
             return self._failed(str(error), type(error).__name__, fatal=True)
@@ -110,8 +117,10 @@ class TrialActor(tune.Trainable):
         return self._result(report)
 
     def _trained_again(self, job: str) -> dict[str, object]:
-        """Train a whole run. One that fails is told without a word: who asked trains it elsewhere,
-        and hears why.
+        """Train a whole run in one step.
+
+        The result of a failed run holds None for the run, and the error goes to the trial's log.
+        The driver then trains the run in another worker and gets the error from there.
         """
         assert self._again is not None, "a search that asks for runs says how"
         place, told = self.workplace, None
@@ -123,21 +132,22 @@ class TrialActor(tune.Trainable):
                 told = self._again(job, place)
         except Exception:
             sys.stderr.write(traceback.format_exc())
-        # No rung has this epoch, and no rule takes the value for a trial's.
+        # Epoch 0 is no rung, and no stopping rule takes NaN for the value of a trial.
         return {"epoch": 0, "value": math.nan, TRAINED: told, "failure": None, "done": True}
 
     def cleanup(self) -> None:
-        """The actor ends."""
+        """Close the trial, because the actor ends."""
         self._end()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """The trial is paused: another actor may take it up. Nothing for Ray to keep, since the
-        resume state lies in the study directory.
+        """Close the trial, because it is paused and another actor may continue it.
+
+        Ray has nothing to save: the resume state is in the study directory.
         """
         self._end()
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: `_begin` reads the resume state from the study directory."""
+        """Do nothing: the resume state is read from the study directory at the next step."""
 
     def _begin(self, config: dict[str, Any]) -> None:
         self.trial = TrialConfig(**config["trial"])
@@ -156,9 +166,10 @@ class TrialActor(tune.Trainable):
         self._epochs = self._train()
 
     def _train(self) -> Iterator["EpochReport"]:
-        """The trial's epochs, from its resume state where there is one; imports TensorFlow.
+        """Yield the trial's epochs, from its resume state if there is one; imports TensorFlow.
 
-        Its folder is first touched here, within `step`: what a full disk does to it is a result.
+        The trial's folder is first used here, within `step`, so that a full disk is reported as a
+        result.
         """
         place = self.workplace
         with trial_folder(place.study, self._number, place.handover) as folder:
@@ -173,13 +184,15 @@ class TrialActor(tune.Trainable):
                 yield from place.train(self.trial, self._resume_state(), self._network)
 
     def _lock(self, folder: TrialFolder) -> None:
-        """Be the only process that trains this trial, until `_mine` is closed."""
+        """Lock the trial, so that no other process trains it until `_mine` is closed."""
         self._mine.enter_context(folder.home.trial_locked(self._number))
         self._waits = False
 
     def _leave_at_rung(self, report: "EpochReport") -> None:
-        """Where a trial may have to wait after this epoch, leave it as another worker, on whatever
-        node, can take it up: the journal tells nobody of an epoch that could not be gone on from.
+        """Save the resume state and unlock the trial after an epoch at which it may have to wait.
+
+        Another worker on any node can then continue it. This happens before the epoch is reported,
+        so that a trial can be continued from every such epoch in the journal.
         """
         if report.epoch in self.workplace.rungs and not (report.diverged or report.last):
             report.snapshot().save(self.home / RESUME)
@@ -208,7 +221,7 @@ class TrialActor(tune.Trainable):
         return {line["epoch"] for line in read_curve(self.home / CURVE)}
 
     def _forget_after(self, epoch: int) -> None:
-        """Take up curve and best value as they stood at the resumed epoch."""
+        """Restore the learning curve, the time and the best value as of the resumed epoch."""
         kept = [line for line in read_curve(self.home / CURVE) if line["epoch"] <= epoch]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_text(self.home / CURVE, text)
@@ -218,11 +231,13 @@ class TrialActor(tune.Trainable):
                 self._best = line["value"]
 
     def _leads(self, epoch: int, value: float) -> bool:
-        """Whether an epoch is the trial's best so far of those that count for it."""
+        """Whether an epoch counts for the trial's score and is its best so far."""
         return self.trial.ranks(epoch) and self.workplace.better(value, self._best)
 
     def _keep(self, report: "EpochReport") -> None:
-        """Write the curve's point, the best weights, and what they call the validation images."""
+        """Append the epoch to the learning curve; if it is the best so far, save its weights and
+        its predictions for the validation images.
+        """
         self._epoch = report.epoch
         self._last = report
         self._seconds += time.monotonic() - self._started
@@ -241,8 +256,10 @@ class TrialActor(tune.Trainable):
             self._kept = {name: sha256(self.home / name) for name in (BEST, PREDICTIONS)}
 
     def _save_resume_state(self) -> None:
-        """Now and then, before another epoch: the last one is in the journal by then, so that a
-        resumed trial never starts beyond what the record knows.
+        """Save the resume state from time to time, before the next epoch begins.
+
+        The last epoch is in the journal by then, so a resumed trial never starts after an epoch
+        that the journal does not have.
         """
         if self._last is None:
             return
@@ -253,14 +270,14 @@ class TrialActor(tune.Trainable):
             self._saving_s = self._saved - began
 
     def _hand_over(self) -> None:
-        """Have the driver's node hold what this trial has written so far."""
+        """Send the files that this trial has written so far to the driver's node."""
         if self._folder is not None:
             self._folder.hand_over()
 
     def _leave_in_time(self) -> None:
-        """End this process where its node will end, its trial saved: another one takes it up.
+        """Save the trial and end this process if its node is about to leave the cluster.
 
-        To Ray the actor has died, and so no other trial is given to it either.
+        Another process continues the trial. To Ray the actor has died, so it gets no other trial.
         """
         if not self.workplace.on_cluster or time.monotonic() - self._looked < LOOK_EVERY_S:
             return
@@ -286,7 +303,7 @@ class TrialActor(tune.Trainable):
             "fatal": False,
             "seconds": self._seconds,
             "network": report.network,
-            KEPT: json.dumps(self._kept),  # Ray flattens what is nested
+            KEPT: json.dumps(self._kept),  # Ray flattens nested values
             "feature_dtype": report.feature_dtype,
             "trained_parameters": report.trained_parameters,
             "trained_share": report.work.trained_share,
@@ -298,7 +315,7 @@ class TrialActor(tune.Trainable):
 
     def _failed(self, text: str, where: str, fatal: bool) -> dict[str, object]:
         text = without_places(text)
-        with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+        with contextlib.suppress(OSError):  # the log may be on the full disk
             sys.stderr.write(text + "\n")
         return {
             "epoch": self._epoch,
@@ -318,7 +335,7 @@ class TrialActor(tune.Trainable):
 
 
 def _point(report: "EpochReport", every_batch: bool) -> dict[str, object]:
-    """A line of the learning curve; what is not a number is null."""
+    """Return a line of the learning curve; numbers that are not finite are null."""
     numbers = {
         "value": report.value,
         "train_loss": report.train_loss,
@@ -341,7 +358,7 @@ def _finite(number: float) -> float | None:
 
 
 def _log_to(path: Path) -> None:
-    """Send this process's output, that of native code too, to the trial's log from now on."""
+    """Redirect this process's output, including that of native code, to the trial's log."""
     with append_only(path) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -1,4 +1,4 @@
-"""The workplace of a study whose trials may train on other nodes, with the ways between them."""
+"""The workplace of a study whose trials may train on other nodes, with transfers between nodes."""
 
 from tlsearch.search.cluster.array_transfer import Peers, delivery
 from tlsearch.search.cluster.trial_transfer import handover
@@ -7,8 +7,10 @@ from tlsearch.search.trial.workplace import Workplace, workplace
 
 
 def connected_workplace(search: Search) -> Workplace:
-    """The workplace on the nodes that Ray has here: images go to them, features between them, and
-    the files of trials come back where the study is in a bucket.
+    """Return the workplace of a search on the nodes of its Ray cluster.
+
+    On a joined cluster, images are sent to the nodes and features between them. If the study is at
+    a URL, the files of trials are handed over to the driver.
     """
     config = search.config
     fetch = delivery(search.data, config.cache_path, int(config.cache_gb * 1e9))

@@ -1,4 +1,6 @@
-"""The images of a search, ready before its first trial; and what forbids the search on them."""
+"""The images of a search: prepared before its first trial, and refused if a search on them would be
+meaningless; and the check that weight files exist.
+"""
 
 from pathlib import Path
 
@@ -12,11 +14,14 @@ from tlsearch.config.spelling import file_name
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.results.live.events import DataRead, DataReading, Listen
 
-NAMED = 3  # unreadable pictures that study.yaml names; artifacts/data.json names them all
+NAMED = 3  # how many unreadable images study.yaml lists; artifacts/data.json lists all
 
 
 def read_images(config: SearchConfig, listen: Listen) -> ImageData:
-    """Prepare the images and refuse what must not be searched on them; DataError, ConfigError."""
+    """Prepare the images, and refuse backbones that were pretrained on them.
+
+    Raises DataError for a problem with the images, ConfigError for a refused backbone.
+    """
     listen(DataReading(config.data.kind))
     data = prepared(config)
     listen(DataRead(len(data.classes), _sizes(data)))
@@ -25,7 +30,7 @@ def read_images(config: SearchConfig, listen: Listen) -> ImageData:
 
 
 def prepared(config: SearchConfig) -> ImageData:
-    """The images as trials take them: decoded, split, audited."""
+    """Return the images as trials use them: decoded, split, and audited for duplicates."""
     threads, budget_bytes = preparing_threads(config.resources), int(config.cache_gb * 1e9)
     how = (config.data, config.cache_path, threads, budget_bytes)
     if config.data.kind != "tfds":
@@ -37,14 +42,16 @@ def prepared(config: SearchConfig) -> ImageData:
 
 
 def preparing_threads(resources: Resources) -> int:
-    """As many as the trials that run at a time may keep busy, on the cores of this machine."""
+    """Return the number of threads that prepare images: the cores that concurrent trials may use,
+    at most those of this machine.
+    """
     if resources.max_concurrent == "auto":
         return granted_cores()
     return min(granted_cores(), resources.max_concurrent * resources.cpus_per_trial)
 
 
 def require_weight_files(config: SearchConfig) -> None:
-    """Raise ConfigError where the space names weights that are not there."""
+    """Raise ConfigError if the space names weights that do not exist."""
     files = [name for name in config.space.weights.values if name not in WEIGHTS]
     problems = [f"space.weights: {n}: no such weight file" for n in files if not Path(n).is_file()]
     if "shipped" in config.space.weights.values:
@@ -61,7 +68,10 @@ def require_weight_files(config: SearchConfig) -> None:
 
 
 def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
-    """A backbone pretrained on CIFAR-10 has seen CIFAR-10: its scores there mean nothing."""
+    """Raise ConfigError for a backbone pretrained on CIFAR-10 if the images are CIFAR-10.
+
+    The backbone has seen the images, so its scores would mean nothing.
+    """
     if frozenset(data.classes) != CIFAR10_CLASSES:
         return
     seen = [n for n in config.space.backbone.values if row_of(n).trained_on == "cifar10 train"]
@@ -72,7 +82,7 @@ def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
 
 
 def describe(data: ImageData) -> dict[str, object]:
-    """What study.yaml says of the data."""
+    """Return the description of the data for study.yaml."""
     lost = {"pictures": len(data.unreadable), "first": list(data.unreadable[:NAMED])}
     return {
         "fingerprint": data.fingerprint,

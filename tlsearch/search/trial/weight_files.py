@@ -1,4 +1,4 @@
-"""The weight files of a search space: what they held when the study began, and whether they do."""
+"""The weight files of a search space, checked against their digests from the study's beginning."""
 
 import logging
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def weight_files(config: SearchConfig) -> dict[str, Path]:
-    """Every weight file that a trial may read and that is known before the first one, by name.
+    """Return name -> path of the weight files that are known before the first trial.
 
-    A file that the user gave is named by its path, also of a network of one's own or the folder of
-    a preset, and a shipped one by its backbone: it lies elsewhere on another machine. Keras and
-    KerasHub alone know the files that they download.
+    A file that the user gave is named by its path; so are a network of the user's own and the
+    folder of a preset. A shipped file is named by its backbone, because its path differs between
+    machines. Files that Keras and KerasHub download are not included: only they know them.
     """
     named = config.space.weights.values
     rows = [row_of(name) for name in config.space.backbone.values]
@@ -33,15 +33,16 @@ def weight_files(config: SearchConfig) -> dict[str, Path]:
 
 
 def file_digests(config: SearchConfig) -> dict[str, str]:
-    """What study.yaml says of the weight files: the SHA-256 of each, by name."""
+    """Return the SHA-256 of each weight file by name, for study.yaml."""
     return {name: sha256(path) for name, path in weight_files(config).items()}
 
 
 def require_same_files(
     home: StudyDirectory, about: Mapping[str, Any], config: SearchConfig
 ) -> None:
-    """Raise WeightsError where a weight file holds something else than when the study began, or is
-    gone; warn where an earlier version of tlsearch did not write down what they held.
+    """Raise WeightsError if a weight file has changed since the study began, or is missing.
+
+    Warns if the study has no digests, because an earlier version of tlsearch wrote it.
     """
     recorded = about.get("weights", {}).get("files")
     if recorded is None:
@@ -53,7 +54,7 @@ def require_same_files(
 
 
 def warn_of_unknown_weights(home: StudyDirectory) -> None:
-    """Say that a study does not tell which pretrained weights it was trained with."""
+    """Warn that a study does not record which pretrained weights it was trained with."""
     log.warning(
         "%s: does not say which pretrained weights it was trained with (an earlier version wrote "
         "it): whether they were changed since cannot be checked",

@@ -1,4 +1,4 @@
-"""Where a study's trials train: its images, its features, CPUs and GPUs of one trial; no Ray."""
+"""The workplace of a study's trials: images, features, and the CPUs and GPUs of a trial; no Ray."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workplace:
-    """What all trials of a study share, sent once to every actor; `cpus` are threads a trial,
-    `gpus` below one is the share of a GPU's memory that it may take. `fetch` has the images where
-    a node does not share the driver's cache, `peers` have features that this node lacks, and
-    `handover` is how the files of trials reach a driver whose directory the nodes do not share.
-    `versions` is what the driver runs, empty where there is one node only. `device` is how all of
-    them compute. With `every_batch` the learning curves hold each batch of an epoch too. `rungs`
-    are the epochs after which a trial may wait until another worker takes it up.
+    """The values that all trials of a study share; they are sent once to every actor.
+
+    `cpus` is the number of threads of a trial. `gpus` below 1 is the share of a GPU's memory that a
+    trial may use. `fetch` copies the images to a node that does not share the driver's cache.
+    `peers` fetches features that this node lacks from other nodes. `handover` transfers the files
+    of trials to a driver whose directory the nodes do not share. `versions` are the driver's, empty
+    on a single node. `device` is the device profile of all trials. With `every_batch`, the learning
+    curves also hold each batch of an epoch. `rungs` are the epochs after which a trial may wait
+    until a worker continues it.
     """
 
     data: ImageData
@@ -53,12 +55,14 @@ class Workplace:
 
     @property
     def on_cluster(self) -> bool:
-        """Whether trials may train on other nodes than the driver's."""
+        """Whether trials may train on nodes other than the driver's."""
         return self.fetch is not None
 
     @property
     def shared_file(self) -> Path | None:
-        """What every node must see; None where trials' files are handed over to the driver."""
+        """The study file, which every node must see; None if the files of trials are handed over to
+        the driver.
+        """
         return None if self.handover else StudyDirectory(self.study).study_file
 
     def train(
@@ -68,10 +72,11 @@ class Workplace:
         network: str | None = None,
         feature_dtype: str | None = None,
     ) -> Iterator["EpochReport"]:
-        """The epochs of one trial in this process, within its threads, those after `start` where
-        it is given; imports TensorFlow. Raises WeightsError where `network`, the digest that the
-        study has recorded, is not that of the pretrained network. `feature_dtype` is what its
-        features are kept in, where that is known.
+        """Train one trial in this process and yield its epochs, those after `start` if it is given.
+
+        Imports TensorFlow and limits its threads. `network` is the digest of the pretrained network
+        that the study has recorded; raises WeightsError if the network's digest differs.
+        `feature_dtype` is the type in which the trial's features are kept, if it is known.
         """
         with used(self.data.images_path):
             if self.fetch is not None:
@@ -103,7 +108,7 @@ class Workplace:
         yield from train(trial, self.data, store, start, executor, network)
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether a value of the metric is the better one."""
+        """Whether `value` of the metric is better than `than`; any value is better than None."""
         return than is None or self.direction.better(value, than)
 
 
@@ -116,7 +121,7 @@ def workplace(
     peers: "Fetch | None" = None,
     device: DeviceProfile = CPU_PROFILE,
 ) -> Workplace:
-    """The workplace of a search, whose directory is `study`."""
+    """Return the workplace of a search whose study directory is `study`."""
     return Workplace(
         data=data,
         study=study,
