@@ -1,3 +1,3 @@
-"""After the last trial: the best ones confirmed on fresh seeds, the winner exported and tested
-once, and what the report shows of it kept.
+"""The steps after the last trial: confirm the best trials on fresh seeds, refine the winner, export
+it, evaluate it once on the test split, and store the images that the report shows.
 """

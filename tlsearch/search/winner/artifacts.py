@@ -1,4 +1,4 @@
-"""Pictures and predictions that a report shows, kept in the study so that it needs no data."""
+"""The images and predictions of a report, kept in the study so that the report needs no data."""
 
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,16 @@ from tlsearch.results.record.file_names import DATA, TEST, WINNER
 
 THUMBNAIL_PX = 112
 SAMPLES_PER_CLASS = 3
-MOST_SAMPLES = 300  # pictures, each a file and a part of the report's page
+MOST_SAMPLES = 300  # images, each of them a file and a part of the report's page
 SHOWN = 12
 
 
 def write_data(folder: Path, data: ImageData) -> None:
-    """Write data.json: how many images of each class each split holds, samples of the classes (of
-    very many classes, of some), and what was found: pictures left out as unreadable, and moved to
-    fill a small class.
+    """Write data.json: the number of images per class and split, sample images, and findings.
+
+    Every class has samples; if there are very many classes, only some have. The findings are
+    duplicates, notes, images left out as unreadable, and images moved between splits to fill a
+    small class.
     """
     labels = data.split_labels("train")
     each = max(1, min(SAMPLES_PER_CLASS, MOST_SAMPLES // len(data.classes)))
@@ -50,7 +52,7 @@ def write_data(folder: Path, data: ImageData) -> None:
 
 
 def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Floats) -> None:
-    """Write winner.json: how the winner did on validation, its worst mistakes, and a sample.
+    """Write winner.json: the winner's evaluation on validation, its worst mistakes, and a sample.
 
     `probabilities`: (n, classes), in the order of the validation split.
     """
@@ -75,14 +77,14 @@ def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Float
 
 
 def write_test(folder: Path, trial: int, evaluation: dict[str, Any]) -> None:
-    """Write test.json: how the winner did on the test split, without a look at its pictures."""
+    """Write test.json: the winner's evaluation on the test split, without any of its images."""
     write_json(folder / TEST, {"trial": trial, "split": "test", "evaluation": evaluation})
 
 
 def _described(
     folder: Path, kind: str, rows: NDArray[np.int64], data: ImageData, probabilities: Floats
 ) -> list[dict[str, object]]:
-    """Pictures of some validation images with what they show and what they were called."""
+    """Write thumbnails of some validation images; return each with its true and predicted class."""
     labels, images = data.split_labels("validation"), data.images("validation")
     found = []
     for number, row in enumerate(rows):
@@ -106,7 +108,7 @@ def _counts(data: ImageData, labels: NDArray[np.int32]) -> dict[str, int]:
 
 
 def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most `count` of some rows, evenly apart."""
+    """Return at most `count` of the rows, evenly spaced."""
     places = np.linspace(0, len(rows) - 1, min(count, len(rows)))
     return rows[places.round().astype(np.int64)]
 

@@ -1,4 +1,4 @@
-"""What a search must beat: scores that cost no network, on the same validation split."""
+"""The baselines that a search must beat: scores without a network on the same validation split."""
 
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,31 +14,32 @@ CHEAP_IMAGES = 5000
 
 
 class Baselines:
-    """The scores of some images, computed in a thread from when they are begun."""
+    """The baseline scores of a data set, computed in a background thread."""
 
     def __init__(self, data: ImageData) -> None:
         self._data = data
 
     def begin(self) -> None:
-        """Begin to compute them, unless that was done."""
+        """Start computing the scores, unless that was done already."""
         _ = self._computed
 
     def scores(self) -> dict[str, float]:
-        """The scores, once they are there."""
+        """Wait for the scores and return them by name."""
         return self._computed.result()
 
     @functools.cached_property
     def _computed(self) -> Future[dict[str, float]]:
         pool = ThreadPoolExecutor(1, thread_name_prefix="baselines")
         computed = pool.submit(accuracy_baselines, self._data)
-        pool.shutdown(wait=False)  # takes no more
+        pool.shutdown(wait=False)  # no more work follows
         return computed
 
 
 def accuracy_baselines(data: ImageData) -> dict[str, float]:
-    """Validation accuracy of the majority class and, up to 5,000 images, of raw pixels.
+    """Return the validation accuracy of the majority class and of a classifier on raw pixels.
 
-    The second is a logistic regression on 16 x 16 thumbnails.
+    The second is a logistic regression on 16 x 16 thumbnails; it is computed for at most 5,000
+    training images.
     """
     train, validation = data.split_labels("train"), data.split_labels("validation")
     majority = int(np.bincount(train).argmax())
@@ -59,7 +60,7 @@ def _on_pixels(data: ImageData) -> float:
 
 
 def _thumbnails(images: Rows) -> NDArray[np.float32]:
-    """Each image shrunk to 16 x 16 pixels, flat, about -0.5 ... 0.5: (n, 768)."""
+    """Return each image resized to 16 x 16 pixels and flattened, from -0.5 to 0.5: (n, 768)."""
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
     small = [
         np.asarray(Image.fromarray(images[i : i + 1][0]).resize(size, Image.Resampling.BILINEAR))

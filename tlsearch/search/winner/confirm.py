@@ -1,4 +1,6 @@
-"""The winner confirmed: the best trials trained again, whole, on fresh seeds; then refined."""
+"""Confirmation and refinement: train the best trials again in full on fresh seeds, then train the
+winner further.
+"""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -42,18 +44,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """Runs that may be trained at the same time, and who takes each as it ends."""
+    """Runs that may be trained at the same time, and the callback that records each result."""
 
     jobs: Sequence[PlannedRun]
     keep: Callable[[Run], None]
 
 
 def stages(search: Search, room: int) -> Generator[Stage, None, None]:
-    """The runs that confirm the best trials, then the run that refines the winner, as far as the
-    time allows; `room` of them are trained at a time.
+    """Yield the runs that confirm the best trials, then the run that refines the winner, as far as
+    the time allows; `room` of them are trained at a time.
 
-    A stage is asked for once the runs of the one before are kept. Runs that any driver kept before
-    are in no stage. Each run is noted as it is kept.
+    The caller asks for a stage once all runs of the previous one are recorded. Runs that any driver
+    recorded before are in no stage. Each run is written to the journal when it is kept.
     """
     wanted = due(search.config, search.record(), search.budget.spent_s, room)
     if wanted:
@@ -67,7 +69,7 @@ def stages(search: Search, room: int) -> Generator[Stage, None, None]:
 
 
 def confirm(search: Search, place: Workplace, room: int) -> None:
-    """Train all stages in workers of their own, `room` runs at a time."""
+    """Train all stages in Ray workers of their own, `room` runs at a time."""
     for stage in stages(search, room):
         for run in _trained(stage.jobs, search, place, room):
             stage.keep(run)
@@ -83,7 +85,9 @@ def _keep(search: Search, counter: Counter, run: Run) -> None:
 def _trained(
     wanted: Sequence[PlannedRun], search: Search, place: Workplace, room: int
 ) -> Iterator[Run]:
-    """Runs as they end; none is waited for once the user stops or the study's time is up."""
+    """Yield runs as they end; running ones are cancelled if the user stops the search or the
+    study's time is up.
+    """
 
     def late() -> bool:
         return search.budget.used_up or search.ending.cut_short
@@ -93,9 +97,12 @@ def _trained(
 
 
 def _refining(search: Search) -> PlannedRun | None:
-    """The best run of the winner trained on with an online view per epoch, if the study augments,
-    that was not done, and at least one epoch fits into the time for it. RecordError where the
-    run's weights are not those that were recorded.
+    """Return the run that refines the winner, or None.
+
+    It trains the winner's best run further, with a new augmented view per epoch. It is None if
+    nothing was confirmed, if the study does not augment, if the winner was refined already, if the
+    search was cut short, or if not even one epoch fits into the time left. Raises RecordError if
+    the best run's weights are not the recorded ones.
     """
     config, record = search.config, search.record()
     runs = runs_of(record.facts)
@@ -114,7 +121,7 @@ def _refining(search: Search) -> PlannedRun | None:
         search.note({NOT_REFINED: told})
         return None
     weights = search.home.trial(best.trial) / best.weights
-    if weights.is_file():  # else the run that begins from them says so
+    if weights.is_file():  # else the run that starts from them raises the error
         require_recorded(weights, best.trial, best.sha256)
     return PlannedRun(
         best.trial,
@@ -126,8 +133,10 @@ def _refining(search: Search) -> PlannedRun | None:
 
 
 def pass_s(cache: Path, trial: TrialConfig, network: str | None) -> float | None:
-    """Seconds that one image of an augmented view took in passes of a trial's frozen network, as
-    the features in the cache say; None where none are of it.
+    """Return the seconds per image of an augmented view in past passes of a trial's frozen network.
+
+    The times are noted beside the features in the cache. Returns None if no features there are of
+    this network and an augmented view.
     """
     weights = weights_key(row_of(trial.backbone).build, network)
     wanted = {"weights": weights, "image_px": trial.image_px}
@@ -139,7 +148,7 @@ def pass_s(cache: Path, trial: TrialConfig, network: str | None) -> float | None
 
 
 def train_handed_over(job: PlannedRun, place: Workplace) -> Run:
-    """Train a job on any node, with its files in the driver's study directory at the end."""
+    """Train a run on any node; at its end its files are in the driver's study directory."""
     with trial_folder(place.study, job.number, place.handover) as folder:
         start = job.start and folder.path / job.start.name
         folder.fetch(*([] if start is None else [start.name]))
@@ -147,9 +156,10 @@ def train_handed_over(job: PlannedRun, place: Workplace) -> Run:
 
 
 def train_again(job: PlannedRun, place: Workplace, folder: Path) -> Run:
-    """Train a job in this process and keep its best weights; without a value where it diverged.
+    """Train a run in this process and keep the weights of its best epoch.
 
-    With a limit it ends after the epoch that another one like it would exceed the limit with.
+    The result has no value if training diverged before any epoch that counts. A run with a time
+    limit ends once another epoch as long as the last would exceed the limit.
     """
     from tlsearch.training.checkpoint import load_checkpoint
 
@@ -169,7 +179,7 @@ def _best_of(
     start: "Checkpoint | None",
     counter: Counter,
 ) -> Run:
-    """The best epoch of a job, its weights kept; the counter counts epochs."""
+    """Train a run and return its best epoch, whose weights are saved; `counter` counts epochs."""
     best, seconds = Run(job.number, job.trial.seed, None, 0, 0.0, job.refines), 0.0
     for report in place.train(job.trial, start, job.network):
         counter.reach(report.epoch)

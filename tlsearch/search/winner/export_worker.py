@@ -1,4 +1,4 @@
-"""The process that exports the winner: on the driver's node, beside the trials, without a GPU."""
+"""The Ray actor that exports the winner: on the driver's node, beside the trials, without a GPU."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -16,23 +16,27 @@ from tlsearch.search.cluster.ray_session import answer, hide_gpus, this_node
 from tlsearch.search.relay import send
 from tlsearch.search.trial.prepared_images import preparing_threads
 
-# What the network predicts for the validation split, (n, classes), and format -> why it is left out
+# The predictions for the validation split, (n, classes), and format -> the reason it is left out.
 Made = tuple[Floats, dict[str, str]]
 
 
 class Exporter:
-    """In the process itself: TensorFlow imported, and clean processes that wait for files."""
+    """The actor in the worker process: it imports TensorFlow and starts the clean processes that
+    will reload the exported files.
+    """
 
     def __init__(self, formats: tuple[str, ...], threads: int) -> None:
         hide_gpus()
-        self._checkers = Checkers(formats)  # which import their runtimes meanwhile
+        self._checkers = Checkers(formats)  # they import their runtimes in the meantime
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(threads)
 
     def export(self, request: ExportRequest) -> tuple[dict[str, Any], Made | TlsearchError]:
-        """The test score with all that belongs to it, evaluated unless it is known; and, once the
-        bundle is in its place, what was made, or why there is no bundle.
+        """Evaluate the winner on the test split, unless its score is known, and export the bundle.
+
+        Returns the test evaluation, empty if the score was known; and the validation predictions
+        with the formats left out, or the error if there is no bundle.
         """
         from tlsearch.training.export.exporter import export_bundle
         from tlsearch.training.export.whole_model import restored, test_score
@@ -46,13 +50,13 @@ class Exporter:
                 test = score_of({**evaluated, "images": images})
             try:
                 made = export_bundle(replace(request, test=test), trained, self._checkers)
-            except TlsearchError as error:  # the split was seen all the same, and that is noted
+            except TlsearchError as error:  # the test split was used anyway, which must be recorded
                 return evaluated, error
         return evaluated, (made.validation, made.manifest.left_out)
 
 
 def score_of(test: Mapping[str, object]) -> TestScore:
-    """A test score as the manifest holds it."""
+    """Return a test score in the form of the manifest."""
     ends = {name: test.get(name) for name in ("low", "high", "interval")}
     return TestScore(
         metric=test["metric"], value=test["value"], pictures=test.get("images"), **ends
@@ -60,8 +64,10 @@ def score_of(test: Mapping[str, object]) -> TestScore:
 
 
 class ExportWorker:
-    """The exporter as the driver sees it: best begun while the winner is still being confirmed,
-    since it imports TensorFlow.
+    """The driver's handle of the exporter.
+
+    It is best started while the winner is still being confirmed, because importing TensorFlow takes
+    time.
     """
 
     def __init__(self, config: SearchConfig) -> None:
@@ -69,25 +75,25 @@ class ExportWorker:
         self._actor: Any = None
 
     def begin(self) -> None:
-        """Begin the process, unless that was done."""
+        """Start the process, unless that was done already."""
         if self._actor is not None:
             return
         import ray
 
-        # On the driver's node, also where that takes no trials: it is sure to see the pictures.
+        # On the driver's node, even if it takes no trials: only there the images are sure to exist.
         options = {"num_cpus": 0, "max_restarts": 1, "max_task_retries": 1}
         kind = ray.remote(Exporter).options(**options, scheduling_strategy=this_node())
         self._actor = kind.remote(self._formats, self._threads)
 
     def export(self, request: ExportRequest) -> tuple[dict[str, Any], Made | TlsearchError]:
-        """As `Exporter.export`; what it raises is raised here."""
+        """Run `Exporter.export` in the process; its errors are raised here."""
         self.begin()
         made: tuple[dict[str, Any], Made | TlsearchError]
         made = answer(self._actor.export.remote(request))
         return made
 
     def end(self) -> None:
-        """End the process; those that it began end with it."""
+        """End the process and the processes that it started."""
         if self._actor is not None:
             import ray
 
@@ -96,7 +102,7 @@ class ExportWorker:
 
 @contextlib.contextmanager
 def export_worker(config: SearchConfig) -> Iterator[ExportWorker]:
-    """A worker that has not begun; ended with the block."""
+    """Yield a worker that has not been started; it is ended with the block."""
     worker = ExportWorker(config)
     try:
         yield worker

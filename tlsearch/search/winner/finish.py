@@ -1,4 +1,4 @@
-"""The end of a search: export the winner, evaluate it once on the test split, tidy up."""
+"""The end of a search: export the winner, evaluate it once on the test split, drop old weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,11 +29,11 @@ from tlsearch.search.winner.export_worker import ExportWorker, score_of
 
 
 def finish(search: Search, worker: ExportWorker) -> None:
-    """Export the winner to `best/` and note its test score, if a trial was ranked.
-    Formats that had to be left out of the bundle are noted; a later `resume` tries them again.
+    """Export the winner to `best/` and record its test score; does nothing without a ranked trial.
 
-    Once the test score of a winner is noted, it is not evaluated again. All winners that saw the
-    test split are noted: a study that is extended may have several.
+    Formats that are left out of the bundle are recorded, and a later `resume` tries them again.
+    A winner with a recorded test score is not evaluated again. All winners that were evaluated on
+    the test split are recorded: an extended study may have several.
     """
     config, home, record = search.config, search.home, search.record()
     won = winner(record)
@@ -59,13 +59,13 @@ def finish(search: Search, worker: ExportWorker) -> None:
 
 
 def _note_left_out(search: Search, record: StudyRecord, left_out: dict[str, str]) -> None:
-    """Note the formats that are not in the bundle, with the reasons, where that is news."""
+    """Record the formats that are not in the bundle, with the reasons, if they have changed."""
     if left_out != record.facts.get(LEFT_OUT, {}):
         search.note({LEFT_OUT: left_out})
 
 
 def _tested_now(home: StudyDirectory, won: Winner, evaluated: dict[str, Any]) -> dict[str, object]:
-    """What is noted of a winner's first sight of the test split; the whole of it is a file."""
+    """Write a winner's first test evaluation to test.json; return the summary for the journal."""
     found = evaluated.pop("evaluation")
     write_test(home.artifacts, won.trial, found)
     return {**won.to_json(), **evaluated, "images": found["images"], "scores": found["scores"]}
@@ -76,7 +76,7 @@ def _is_of(test: Mapping[str, object], won: Winner) -> bool:
 
 
 def _formats(bundle: Path) -> set[str]:
-    """The formats of a bundle, none where it is not there or not whole."""
+    """Return the formats of a bundle; none if the bundle is missing or incomplete."""
     try:
         return {artifact.format for artifact in read_manifest(bundle).artifacts}
     except TlsearchError:
@@ -92,9 +92,9 @@ def export_request(
     formats: tuple[str, ...],
     out: Path,
 ) -> ExportRequest:
-    """What the exporter needs to know of a study; the test score only where it was evaluated.
+    """Return the export request for a winner, with its test score if it was evaluated before.
 
-    RecordError where the weights are not those that the journal recorded.
+    Raises RecordError if the weights are not those that the journal recorded.
     """
     require_kept(home, record, won)
     known = [test for test in tested(record) if _is_of(test, won)]
@@ -113,14 +113,14 @@ def export_request(
 
 
 def require_kept(home: StudyDirectory, record: StudyRecord, won: Winner) -> None:
-    """Raise RecordError where kept weights are not those that the journal recorded.
+    """Raise RecordError if a winner's weights are not those that the journal recorded.
 
-    Those of a trial at work may be ahead of the journal, by an epoch that it has not heard of.
+    The weights of an unfinished trial may come from an epoch that is not in the journal yet.
     """
     trial, path = record.trials[won.trial], home.trial(won.trial) / won.weights
     try:
         require_recorded(path, won.trial, recorded_digest(record, won))
-    except FileNotFoundError:  # which the exporter tells, with what to do
+    except FileNotFoundError:  # the exporter reports it, with advice
         return
     except RecordError:
         if trial.state != "unfinished" or epoch_of(path) in (None, *trial.values):
@@ -128,7 +128,10 @@ def require_kept(home: StudyDirectory, record: StudyRecord, won: Winner) -> None
 
 
 def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
-    """What a refined winner was before: its trial, on the seed whose run was refined."""
+    """Return the configuration from which a refined winner was trained further.
+
+    It is that of its trial with the seed of the refined run; None if the winner was not refined.
+    """
     run = run_of(record, won)
     if run is None or not run.refined:
         return None
@@ -137,8 +140,8 @@ def _first_phase(record: StudyRecord, won: Winner) -> TrialConfig | None:
 
 
 def drop_weights(home: StudyDirectory, record: StudyRecord) -> None:
-    """Keep weights and predictions of the best trials alone, and the resume state of unfinished
-    ones.
+    """Delete the weights and predictions of all but the best trials, and the resume state of all
+    but unfinished trials. The weights of unfinished trials are kept, too.
     """
     kept = set(keep_for_export(record, KEPT_TRIALS))
     for trial in record.trials:

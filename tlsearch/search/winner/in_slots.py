@@ -1,5 +1,5 @@
-"""What follows the trials, in the workers that trained them: TensorFlow is imported there, and
-networks are built and compiled. To Ray each run is one more trial, of a single step.
+"""Confirmation and refinement in the workers of the trials, where TensorFlow is already imported
+and networks are built and compiled. To Ray each run is one more trial of a single step.
 """
 
 import json
@@ -18,19 +18,20 @@ from tlsearch.search.trial.workplace import Workplace
 from tlsearch.search.winner.confirm import Stage, train_handed_over
 from tlsearch.search.winner.rounds import PlannedRun
 
-Stages = Callable[[int], Generator[Stage, None, None]]  # of how many runs fit at a time
+Stages = Callable[[int], Generator[Stage, None, None]]  # the argument: how many runs fit at a time
 
 
 def train_text(job: str, place: Workplace) -> str:
-    """What an actor calls: a planned run as text -> the run as text."""
+    """Train a planned run, given as text, and return the run as text; called in a trial's actor."""
     return json.dumps(train_handed_over(PlannedRun.of_text(job), place).to_json())
 
 
 class FollowedSearch(Searcher):
-    """The trials of a search, then the runs of `stages`, which begins once no trial is left.
+    """A Ray Tune searcher that suggests the trials of a search and then the runs of `stages`.
 
-    `room` is how many run at a time. A run that fails, or whose worker is lost, is not trained
-    again here: `complete` says whether every run of every stage was kept.
+    `stages` is called once no trial is left. `room` returns how many runs fit at a time. A run that
+    fails, or whose worker is lost, is not trained again here: `complete` tells whether every run of
+    every stage was recorded.
     """
 
     def __init__(
@@ -50,7 +51,10 @@ class FollowedSearch(Searcher):
         self.complete = False
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial, then the next run; None while others must end first; then FINISHED."""
+        """Return the next trial, or the next run after all trials.
+
+        Returns None if other runs must end first, FINISHED if none are left.
+        """
         if self._stages is None:
             found = self._trials.suggest(trial_id)
             if found != Searcher.FINISHED:
@@ -65,7 +69,7 @@ class FollowedSearch(Searcher):
         return {"number": job.number, "trial": job.trial.to_json(), AGAIN: job.to_text()}
 
     def _next_stage(self) -> bool:
-        """Take up the next stage, if there is one."""
+        """Begin the next stage; return False if there is none or the search has failed."""
         assert self._stages is not None, "the trials have ended"
         try:
             with self._ending.on_full_disk():
@@ -81,7 +85,7 @@ class FollowedSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The end of a trial, or of a run, which is kept."""
+        """Pass on the end of a trial, or record the result of a run."""
         if trial_id not in self._running:
             self._trials.on_trial_complete(trial_id, result, error)
             return
@@ -95,16 +99,16 @@ class FollowedSearch(Searcher):
             self._stage.keep(Run(**json.loads(told)))
 
     def close(self) -> None:
-        """End the stage that is at work, where the search ended before it."""
+        """Close the stage in progress, if the search ended before it."""
         if self._stages is not None:
             self._stages.close()
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the record."""
+        """Do nothing: the journal is the record."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the record."""
+        """Do nothing: the journal is the record."""
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing for Ray to pickle: the journal is the record."""
+        """Return nothing for Ray to pickle: the journal is the record."""
         return {}

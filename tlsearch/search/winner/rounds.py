@@ -1,6 +1,6 @@
-"""Which runs confirm a search: whole rounds of the best trials on fresh seeds; then a refinement.
+"""The plan of confirmation runs: rounds of the best trials on fresh seeds, then one refinement.
 
-Arithmetic on the record alone: nothing is trained here.
+This is arithmetic on the record alone: nothing is trained here.
 """
 
 import json
@@ -17,15 +17,17 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.search.propose.optuna_space import replica_seed
 
 SEEDS = 2
-FRESH = 1000  # replicates of a small space take the first seeds that follow the study's
-REFINED_RATE = 0.1  # of the trial's own learning rate
+FRESH = 1000  # the number of the first fresh seed; replicas in a small space use the lower ones
+REFINED_RATE = 0.1  # the learning rate of a refinement, relative to the trial's own
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run to train: its configuration, what it begins from, and its seconds at most.
+    """A run to train.
 
-    `network` is the digest of the pretrained network that its trial had, where it is known.
+    `number` is its trial, and `trial` the configuration. `expected_s` is the time that it should
+    take, `limit_s` the most that it may take. `start` is the weight file of a refinement, None for
+    a confirmation. `network` is the digest of its trial's pretrained network, if it is known.
     """
 
     number: int
@@ -36,29 +38,30 @@ class PlannedRun:
     network: str | None = None
 
     def to_text(self) -> str:
-        """As text, for a worker; `of_text` reads it."""
+        """Return the run as text for a worker; `of_text` reads it."""
         plain = {**vars(self), "trial": self.trial.to_json()}
         return json.dumps(plain, default=str)
 
     @classmethod
     def of_text(cls, text: str) -> "PlannedRun":
-        """As `to_text` wrote it."""
+        """Return the run that `to_text` wrote."""
         plain = json.loads(text)
         start = plain["start"] and Path(plain["start"])
         return cls(**{**plain, "trial": TrialConfig(**plain["trial"]), "start": start})
 
     @property
     def refines(self) -> bool:
-        """Whether it trains on from a confirmed run's weights."""
+        """Whether the run is a refinement, which continues from the weights of a confirmed run."""
         return self.start is not None
 
 
 def due(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -> list[PlannedRun]:
-    """The runs that are still to be trained, in whole rounds: a round is one seed for every
-    candidate, so that candidates are compared on the same seeds.
+    """Return the runs that are still to be trained, in whole rounds.
 
-    The first round is due whatever it takes. Another one is due where all rounds so far fit into a
-    share of what the trials took. A time budget may cut the first round to its best candidates.
+    A round trains every candidate on the same seed, so that candidates are compared on equal seeds.
+    The first round is always due. Another round is due if all rounds up to and including it fit
+    into a share of the time of the trials. A time budget may limit the first round to its best
+    candidates.
     """
     budget_s = left_s(config, spent_s, slots)
     if budget_s <= 0:
@@ -75,7 +78,7 @@ def due(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -
 
 
 def rounds(config: SearchConfig, record: StudyRecord) -> list[list[PlannedRun]]:
-    """Per fresh seed, the candidates that have not been trained on it, best first."""
+    """Return, for each fresh seed, the candidates not yet trained on it, best first."""
     done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}
     top = _distinct(ranked(record))[: config.confirm]
     return [
@@ -94,20 +97,22 @@ def rounds(config: SearchConfig, record: StudyRecord) -> list[list[PlannedRun]]:
 
 
 def share_s(record: StudyRecord, part: float) -> float:
-    """A part of the seconds of slots that confirming may take beyond its first round."""
+    """Return a part of the slot-seconds that confirming may take beyond its first round."""
     return SHARE * part * sum(trial.seconds for trial in record.trials)
 
 
 def done_s(config: SearchConfig, record: StudyRecord) -> float:
-    """What the confirmed runs were expected to take: the same share fits the same runs, whether one
-    driver trained them or several.
+    """Return the expected slot-seconds of all confirmation runs that are done.
+
+    Expected times are used, so that the same runs are due whether one driver trains them or
+    several.
     """
     runs = (run for run in runs_of(record.facts) if not run.refined)
     return sum(_whole_s(record.trials[run.trial], record, config.epochs) for run in runs)
 
 
 def left_s(config: SearchConfig, spent_s: float, slots: int) -> float:
-    """Seconds of slots that the study's budget leaves; infinite without a budget."""
+    """Return the slot-seconds that the study's time budget leaves; infinite without a budget."""
     return math.inf if config.time_budget is None else (config.time_budget - spent_s) * slots
 
 
@@ -116,7 +121,7 @@ def _expected_s(runs: Iterable[PlannedRun]) -> float:
 
 
 def _distinct(order: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The best trial of each configuration: a replica differs in its seed alone."""
+    """Return the best trial of each configuration; replicas differ in their seeds alone."""
     first: dict[str, TrialRecord] = {}
     for trial in order:
         first.setdefault(_with_seed(trial, 0).digest, trial)
@@ -124,12 +129,12 @@ def _distinct(order: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def fresh_seeds(seed: int) -> list[int]:
-    """Seeds that no trial of the study has."""
+    """Return the seeds for confirmation, which no trial of the study has."""
     return [replica_seed(seed, FRESH + number) for number in range(SEEDS)]
 
 
 def within(wanted: Sequence[PlannedRun], allowed_s: float, at_least: int) -> list[PlannedRun]:
-    """The first runs that fit into the time, by what their trials took; `at_least` as many."""
+    """Return the first runs whose expected times fit into `allowed_s`, but at least `at_least`."""
     taken: list[PlannedRun] = []
     used_s = 0.0
     for job in wanted:
@@ -145,8 +150,9 @@ def _with_seed(trial: TrialRecord, seed: int) -> TrialConfig:
 
 
 def _whole_s(trial: TrialRecord, record: StudyRecord, epochs: int) -> float:
-    """Seconds that this trial takes when it is trained to its last epoch. One that was cut short
-    has not said what it took, and counts as the others do.
+    """Return the expected seconds to train a trial to its last epoch.
+
+    A trial without a recorded time, because it was cut short, counts like the other trials.
     """
     told = [trial] if trial.seconds else [other for other in record.trials if other.seconds]
     an_epoch_s = sum(t.seconds for t in told) / max(1, sum(t.epochs + 1 for t in told))
@@ -160,9 +166,11 @@ def online_epoch_s(
     validation: int,
     image_s: float | None = None,
 ) -> float:
-    """What an epoch of a trial is expected to take where each needs a pass of the frozen part over
-    the `train` images: the trial's own epoch, and the pass at `image_s` for an image; where nobody
-    knows that, at the best speed that a trial reached.
+    """Return the expected seconds of an epoch of a trial that needs a frozen pass in every epoch.
+
+    It is the time of the trial's own epoch plus that of a pass over the `train` images, at
+    `image_s` seconds per image. If `image_s` is None, the pass counts at the best speed of any
+    trial, or not at all if no speed is known. `train` and `validation` are numbers of images.
     """
     own_s = trial.seconds / max(1, trial.epochs + 1)
     if image_s is not None:
@@ -177,12 +185,16 @@ def online_epoch_s(
 
 
 def refinement(trial: TrialConfig, seed: int, most_epochs: int) -> TrialConfig:
-    """The same trial for half as many epochs, at a tenth of its rate, every epoch a new view."""
+    """Return a trial's refinement: half as many epochs, a tenth of its learning rate, and a new
+    view in every epoch.
+
+    It trains at most `most_epochs` epochs, and at least one.
+    """
     return trial.model_copy(
         update={
             "seed": seed,
             "views": 0,
-            "view_seed": seed,  # not the views that the trials of the study have seen
+            "view_seed": seed,  # the trials of the study have not seen these views
             "epochs": max(1, min(trial.epochs // 2, most_epochs)),
             trial.depth.rate: trial.learning_rate * REFINED_RATE,
         }
