@@ -26,7 +26,7 @@ def join(address: str | None) -> None:
         require_listening(address, *address.rsplit(":", 1))
     elif address not in ("auto", "local"):
         raise ConfigError([f"--address: found {address!r}, expected auto, or HOST:PORT"])
-    os.environ["RAY_ADDRESS"] = address  # what `ray.init` and its workers read
+    os.environ["RAY_ADDRESS"] = address  # `ray.init` and its workers read it
 
 
 def require_near(address: str) -> None:

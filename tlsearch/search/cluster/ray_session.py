@@ -46,7 +46,7 @@ def connect(resources: Resources) -> Iterator[int]:
         with phase("starting", 1, "step") as counter:
             ray.init(address, **quiet)
             counter.advance()
-    except SystemExit:  # Ray exits like this on SIGTERM while it starts
+    except SystemExit:  # Ray raises it on SIGTERM while it starts
         raise KeyboardInterrupt from None
     except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError
         raise ClusterError(f"Ray could not be started or reached: {error}") from error

@@ -132,7 +132,7 @@ class TrialActor(tune.Trainable):
                 told = self._again(job, place)
         except Exception:
             sys.stderr.write(traceback.format_exc())
-        # Epoch 0 is no rung, and no stopping rule takes NaN for the value of a trial.
+        # No rung is at epoch 0, and no stopping rule takes NaN for the value of a trial.
         return {"epoch": 0, "value": math.nan, TRAINED: told, "failure": None, "done": True}
 
     def cleanup(self) -> None:
