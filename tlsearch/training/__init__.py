@@ -1,4 +1,4 @@
-"""One trial: TensorFlow and Keras, which know neither Ray, nor Optuna, nor the journal."""
+"""One trial, trained with TensorFlow and Keras; imports neither Ray, Optuna nor the journal."""
 
 from tlsearch.bundle.quiet_tensorflow import import_tensorflow
 

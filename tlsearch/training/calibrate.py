@@ -1,6 +1,6 @@
-"""A short measurement of backbones on this machine, in a process of its own.
+"""Measure briefly how fast this machine trains backbones, in a separate process.
 
-Reads what is asked as JSON from stdin and answers with a line of JSON on stdout.
+Reads a `CalibrationRequest` as JSON from stdin and writes one line of JSON to stdout.
 """
 
 import json
@@ -29,14 +29,14 @@ from tlsearch.training.probe import first_and_steady, random_rows, step_of
 from tlsearch.training.runtime import apply, limit_threads
 from tlsearch.training.work_done import Price
 
-MEASURED = 4  # backbones; others are scaled from these by their multiply-adds
-STEP_COST = 2e10  # multiply-adds of one measured step, at most: a second on a slow core
+MEASURED = 4  # backbones; the others are scaled from the first by their multiply-adds
+STEP_COST = 2e10  # at most so many multiply-adds per measured step: one second on a slow core
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class CalibrationRequest:
-    """What to measure: backbones with their weights random, since only time matters."""
+    """What to measure. The backbones get random weights, since only their speed is measured."""
 
     backbones: tuple[str, ...]
     image_px: int
@@ -53,7 +53,9 @@ class CalibrationRequest:
 
 
 def measure(asked: CalibrationRequest) -> dict[str, object]:
-    """The paces by backbone, what the process needed to start, and its memory, as plain values."""
+    """Return the paces by backbone, the start-up time and the memory of this process, as plain
+    values.
+    """
     started = time.time() - asked.began
     limit_threads(asked.threads, asked.gpus)
     apply(asked.device)
@@ -74,7 +76,7 @@ def measure(asked: CalibrationRequest) -> dict[str, object]:
 
 
 def _showing(asked: CalibrationRequest) -> float:
-    """Seconds to augment an image."""
+    """Return the seconds that augmenting one image takes."""
     augment = Augment(**asked.augment)
     if augment.nothing:
         return 0.0
@@ -84,7 +86,7 @@ def _showing(asked: CalibrationRequest) -> float:
 
 
 def _pace(name: str, asked: CalibrationRequest, like: Pace | None) -> Pace:
-    """One backbone's, measured, or `like` another by multiply-adds."""
+    """Return the pace of one backbone: measured, or scaled from `like` by multiply-adds."""
     depths = asked.depths[name]
     executor = Executor(((name, depths),), asked.device)
     began = time.perf_counter()
@@ -106,7 +108,9 @@ def _scaled_pass(like: Pace, whole: int) -> tuple[float, float]:
 
 
 def _pass(backbone: LoadedBackbone, asked: CalibrationRequest) -> tuple[float, float]:
-    """Seconds before the first frozen pass to every cut, and of one image afterwards."""
+    """Return the extra seconds of the first frozen pass to every cut, and the seconds per image of
+    later ones.
+    """
     sections = [backbone.sections(depth) for depth in asked.depths[backbone.row.name]]
     outputs = [s.prefix.output for s in sections if not s.from_images]
     device, name = asked.device, backbone.row.name
@@ -158,7 +162,7 @@ def _scaled(counted: Suffix, like: Suffix) -> Suffix:
 def _timed(
     counted: Suffix, network: Network, executor: Executor, asked: CalibrationRequest
 ) -> Suffix:
-    """With what a step of training takes, and a prediction."""
+    """Return `counted` with the measured times of training and prediction."""
     prefix, count = network.sections.prefix, _count(counted.cost, BATCH)
     shape = (prefix.input if counted.from_images else prefix.output).shape[1:]
     rows = random_rows((count, *shape), "uint8" if counted.from_images else asked.feature_dtype)
@@ -185,7 +189,7 @@ def _trial(name: str, asked: CalibrationRequest, depth: Depth) -> TrialConfig:
 
 
 def _count(cost: int, most: int) -> int:
-    """How many images to take, so that a step stays short."""
+    """Return how many images to use, so that one step stays short."""
     return max(2, min(most, int(STEP_COST / max(1, cost))))
 
 

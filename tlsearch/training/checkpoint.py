@@ -1,4 +1,4 @@
-"""All that a resumed epoch depends on, in one file of plain arrays (no pickle)."""
+"""Checkpoints: everything a resumed epoch depends on, in one file of plain arrays (no pickle)."""
 
 import json
 import logging
@@ -20,11 +20,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of a trial after `epoch`: changed variables ("model/...") and the optimizer's.
+    """The state of a trial after `epoch`: the variables it changed ("model/...") and the
+    optimizer's.
 
-    `network` is the digest of the pretrained network that they belong to, None where an earlier
-    version wrote none; `path` the file that they were read from. `feature_dtype` is the type that
-    the trial's features were kept in, None where nothing says it.
+    `network` is the digest of the pretrained network that the variables belong to, None if an
+    earlier version wrote the file without one. `path` is the file that the checkpoint was read
+    from. `feature_dtype` is the type in which the trial's features were stored, None if it is
+    unknown.
     """
 
     trial: TrialConfig
@@ -35,7 +37,7 @@ class Checkpoint:
     feature_dtype: str | None = None
 
     def save(self, path: Path, weights_only: bool = False) -> None:
-        """Write whole, or not at all; `weights_only` leaves the optimizer's state out."""
+        """Write the file atomically; `weights_only` leaves out the state of the optimizer."""
         kept = {k: v for k, v in self.arrays.items() if k.startswith("model/") or not weights_only}
         told = {
             "trial": self.trial.to_json(),
@@ -48,8 +50,8 @@ class Checkpoint:
             np.savez(file, about=np.array(about), **kept)  # type: ignore[arg-type]
 
     def require_for(self, backbone: LoadedBackbone) -> None:
-        """Raise WeightsError where it belongs to another pretrained network than this one; warn
-        where it does not say which.
+        """Raise WeightsError if the checkpoint belongs to a different pretrained network; log a
+        warning if it does not name its network.
         """
         if self.network is not None:
             backbone.require(self.network)
@@ -61,7 +63,9 @@ class Checkpoint:
         )
 
     def fitted(self, put_back: Callable[[Arrays], object]) -> None:
-        """Hand its arrays over; a RecordError names the file that they do not fit from."""
+        """Pass the arrays to `put_back`; if they do not fit, raise a RecordError that names this
+        file.
+        """
         try:
             put_back(self.arrays)
         except RecordError as error:
@@ -72,7 +76,7 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; raises RecordError where it is missing or damaged."""
+    """Read a checkpoint. Raises RecordError if it is missing or damaged."""
     refuse_link(path)
     try:
         with np.load(path, allow_pickle=False) as file:

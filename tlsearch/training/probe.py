@@ -1,7 +1,7 @@
-"""What a device is fastest with, measured in a process of its own: the images that a frozen pass
-takes at a time, and whether XLA pays.
+"""Measure the fastest settings of a device in a separate process: the number of images per step of
+a frozen pass, and whether XLA pays off.
 
-Reads what is asked as JSON from stdin and answers with a line of JSON on stdout.
+Reads a `ProbeRequest` as JSON from stdin and writes one line of JSON to stdout.
 """
 
 import dataclasses
@@ -31,8 +31,9 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """What to measure: backbones with their weights random, since only time matters, each with the
-    greatest depth of its trials, in layers. With `compare` they are timed with XLA and without it.
+    """What to measure. The backbones get random weights, since only their speed is measured; each
+    comes with the greatest depth of its trials, in layers. With `compare` they are timed both with
+    and without XLA.
     """
 
     backbones: Sequence[str]
@@ -45,7 +46,9 @@ class ProbeRequest:
 
 
 def probe(asked: ProbeRequest) -> dict[str, object]:
-    """Rows of a pass by backbone, and the backbones that are faster with XLA, as plain values."""
+    """Return the rows per step of the frozen pass by backbone, and the backbones that are faster
+    with XLA, as plain values.
+    """
     device = DeviceProfile.of(asked.device)
     limit_threads(asked.threads, asked.gpus)
     apply(device)
@@ -60,7 +63,7 @@ def probe(asked: ProbeRequest) -> dict[str, object]:
 
 
 def pass_rows(backbone: LoadedBackbone, image_px: int, jit: bool) -> int:
-    """How many images a frozen pass of a backbone takes at a time on this device."""
+    """Return how many images per step are fastest in a frozen pass of a backbone on this device."""
     output = backbone.sections(Depth(0)).prefix.output
 
     def speed(rows: int) -> float | None:
@@ -79,7 +82,7 @@ def pass_rows(backbone: LoadedBackbone, image_px: int, jit: bool) -> int:
 def _seconds(
     name: str, rows: int, asked: ProbeRequest, device: DeviceProfile
 ) -> tuple[float, float]:
-    """Seconds of an image in the frozen pass and in a step of training, without XLA and with it."""
+    """Return the seconds per image, frozen pass plus training step, without XLA and with XLA."""
     plain = dataclasses.replace(device, jit=(), pass_rows=((name, rows),))
     both = [_image_s(name, asked, one) for one in (plain, dataclasses.replace(plain, jit=(name,)))]
     return both[0], both[1]
@@ -113,7 +116,9 @@ def _image_s(name: str, asked: ProbeRequest, device: DeviceProfile) -> float:
 
 
 def first_and_steady(run: Callable[[], object], count: int) -> tuple[float, float]:
-    """Seconds that only the first call takes; seconds for one of its `count` images later on."""
+    """Return the extra seconds of the first call, and the seconds per image of later calls with
+    `count` images.
+    """
     times = []
     for _ in range(3):
         began = time.perf_counter()
@@ -124,13 +129,13 @@ def first_and_steady(run: Callable[[], object], count: int) -> tuple[float, floa
 
 
 def step_of(loop: Loop, rows: Array) -> Callable[[], object]:
-    """One step of training over all of some rows."""
+    """Return a function that trains one step on all of `rows`."""
     labels, order = np.zeros(len(rows), np.int32), np.arange(len(rows))
     return lambda: loop.train(rows, labels, order, len(rows), 0)
 
 
 def random_rows(shape: Sequence[int | None], dtype: str) -> tf.Tensor:
-    """Rows of random numbers."""
+    """Return rows of random numbers, with 1 for each unknown dimension."""
     numbers = np.random.default_rng(0).integers(0, 256, [x or 1 for x in shape], dtype=np.uint8)
     return numbers if dtype == "uint8" else (numbers / 256).astype(dtype)
 

@@ -1,4 +1,4 @@
-"""TensorFlow as a guest: on no more cores than it was given, in no more memory than it needs."""
+"""Limit TensorFlow to the cores and the memory that this process was granted."""
 
 import gc
 import logging
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 
 def limit_threads(cpus: int, gpus: float = 0) -> None:
-    """Use `cpus` threads and, of each GPU, no more memory than a share of `gpus` is; with 0, none.
+    """Use `cpus` threads and the share `gpus` of the memory of each GPU; with 0, no GPU.
 
-    TensorFlow would take every core of the machine and all memory of its GPUs. Takes effect before
-    the process's first operation; later calls with the same number are nothing. ClusterError where
-    the share is too small.
+    By default TensorFlow takes every core of the machine and all memory of its GPUs. The call must
+    come before the first operation of the process; later calls with the same number of `cpus` do
+    nothing. Raises ClusterError if the share is too small.
     """
     if tf.config.threading.get_intra_op_parallelism_threads() == cpus:
         return
@@ -31,11 +31,11 @@ def limit_threads(cpus: int, gpus: float = 0) -> None:
 
 
 def limit_gpus(share: float) -> None:
-    """Bound the memory of every GPU that is visible: to a share of it, or else to what is used; see
-    none where none was granted.
+    """Bound the memory of every visible GPU to a share of it; hide all GPUs if `share` is 0.
 
-    Two processes on one GPU would each take all of it, and the second one to ask would fail. Ray
-    hides no GPU from a worker that was granted none.
+    With a whole GPU, or if nvidia-smi does not report the memory, TensorFlow takes memory only as
+    it needs it. Without a bound, two processes on one GPU would each claim all of it, and the
+    second would fail. Ray does not hide the GPUs from a worker that was granted none.
     """
     if not share:
         tf.config.set_visible_devices([], "GPU")
@@ -55,20 +55,24 @@ def limit_gpus(share: float) -> None:
 
 
 def apply(device: DeviceProfile) -> None:
-    """Have this process compute as a profile says, where that is a setting of the process."""
+    """Apply the settings of a device profile that hold for the whole process."""
     tf.config.experimental.enable_tensor_float_32_execution(device.tf32)
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds (Linux; elsewhere 0, so that nothing is ever given up)."""
+    """Return the resident memory of this process in bytes; 0 except on Linux, so that `forget`
+    keeps everything there.
+    """
     told = Path("/proc/self/statm")
     return int(told.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if told.is_file() else 0
 
 
 def forget(limit_bytes: int) -> bool:
-    """Give up what this process keeps between trials, if it holds more than `limit_bytes`.
+    """Release everything this process keeps between trials if it uses more than `limit_bytes`;
+    return whether it did.
 
-    The next trial builds and traces anew: some seconds, against a slot that grows for ever.
+    The next trial then builds and traces again, which takes some seconds. Otherwise the memory of a
+    slot would grow without bound.
     """
     if resident_bytes() <= limit_bytes:
         return False
@@ -80,7 +84,7 @@ def forget(limit_bytes: int) -> bool:
 
 
 def gpu_names() -> tuple[str, ...]:
-    """The GPUs that this process may use, by the names of their models."""
+    """Return the model names of the GPUs that this process may use."""
     found = tf.config.get_visible_devices("GPU")
     details = map(tf.config.experimental.get_device_details, found)
     return tuple(detail.get("device_name", "a GPU") for detail in details)

@@ -1,4 +1,4 @@
-"""A trial while it runs: network, compiled epoch, and the arrays that it trains on."""
+"""A running trial: its network, its compiled epoch, and the arrays it trains on."""
 
 import functools
 from collections.abc import Iterator
@@ -30,13 +30,15 @@ from tlsearch.training.work_done import Price, Work
 
 WARM_UP_BATCH = 32
 WARM_UP_OPTIMIZER = "adam"
-HISTORY = "history"  # of a checkpoint's arrays
+HISTORY = "history"  # key in a checkpoint's arrays
 Probabilities = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class WarmedUp:
-    """What warm-up gave: the head's weights, its last epoch, and what it predicts."""
+    """The result of the warm-up: the head's weights, its last epoch, and its validation
+    predictions.
+    """
 
     head: list[NDArray[np.float32]]
     last: Trained
@@ -44,10 +46,10 @@ class WarmedUp:
 
 
 class Session:
-    """One trial in a warm process; `pieces` > 1 takes each step in so many parts.
+    """One trial in a warm process. With `pieces` > 1 each step is split into that many parts.
 
-    Raises WeightsError where `recorded` is not the digest of its pretrained network, and
-    TooLargeError, as its methods do, where activations do not fit into `feature_dtype`.
+    Raises WeightsError if `recorded` is not the digest of the trial's pretrained network. The
+    constructor and the methods raise TooLargeError if activations do not fit into `feature_dtype`.
     """
 
     def __init__(
@@ -83,8 +85,9 @@ class Session:
         self._begin_loop()
 
     def warm_up(self) -> tuple[Trained, Probabilities]:
-        """Train the head alone on pooled features, by the study's fixed recipe, or take over what
-        an earlier trial's warm-up gave; its last epoch, and what it predicts.
+        """Train the head alone on pooled features, by the study's fixed recipe, or reuse the result
+        of an earlier trial with the same warm-up. Return the last epoch and the validation
+        predictions.
         """
         if not self.trial.warm_up_epochs:
             return Trained(), self.validate()
@@ -96,11 +99,11 @@ class Session:
         size = 4 * len(self.validation_labels) * self._classes
         warmed = self._executor.warm_ups.get(key, make, size)
         self._network.head.model.set_weights(warmed.head)
-        self._begin_loop()  # a frozen trial with warm-up's optimizer has trained in it just now
+        self._begin_loop()  # a frozen trial shares the loop if the optimizer is the warm-up's
         return warmed.last, warmed.validation
 
     def train(self, epoch: int) -> Trained:
-        """Train one epoch of the trial's own phase."""
+        """Train one epoch of the trial itself, after the warm-up."""
         trial, losses = self.trial, [loss for loss, _ in self._history]
         factor = rate_factor(trial.schedule, epoch, trial.epochs, losses)
         self._loop.optimizer.learning_rate = trial.learning_rate * factor
@@ -109,22 +112,26 @@ class Session:
         return self._train(self._loop, rows, "order", epoch, self.trial.batch_size)
 
     def validate(self) -> Probabilities:
-        """Class probabilities of the validation images, (n, classes)."""
+        """Return the class probabilities of the validation images, (n, classes)."""
         return self._loop.predict(self._validation)
 
     def note(self, loss: float, value: float) -> bool:
-        """Take up how an epoch validated; whether the trial has nothing more to hope for."""
+        """Record the validation loss and value of an epoch; return whether early stopping ends the
+        trial.
+        """
         self._history.append((loss, value))
         values = [value for _, value in self._history]
         return gave_up(values, self.trial.early_stopping, METRICS[self.trial.metric])
 
     @property
     def network(self) -> str:
-        """The digest of its pretrained network, as it was before any training."""
+        """The digest of the pretrained network, before any training."""
         return self._network.backbone.digest
 
     def work(self, epoch: int) -> Work:
-        """What the trial has computed so far, and the least that it had to."""
+        """Return the multiply-adds that the trial has computed so far, and the minimum that it
+        needed.
+        """
         train, validation = len(self._labels), len(self.validation_labels)
         price, backbone = self._price, self._network.backbone
         least = epoch * price.epoch(train, validation)
@@ -137,24 +144,26 @@ class Session:
         )
 
     def _views(self, epoch: int) -> int:
-        """How many views of the training images the epochs so far have seen."""
+        """Return how many distinct views of the training images the epochs so far have used."""
         return len({self.trial.view(e) for e in range(min(1, epoch), epoch + 1)})
 
     def arrays(self) -> Arrays:
-        """A copy of everything that the next epoch depends on."""
+        """Return a copy of everything that the next epoch depends on."""
         optimizer = {f"optimizer/{place}": v.numpy() for place, v in self._optimizer_state()}
         return {**self._network.changed(), **optimizer, HISTORY: np.array(self._history)}
 
     def restore(self, start: Checkpoint) -> None:
-        """Take up where a checkpoint left off; one of weights alone begins with a new optimizer.
+        """Continue from a checkpoint; one that holds only weights starts with a new optimizer.
 
-        WeightsError where it belongs to other pretrained weights, RecordError where it is damaged.
+        Raises WeightsError if it belongs to other pretrained weights, RecordError if it is damaged.
         """
         start.require_for(self._network.backbone)
         start.fitted(self._put_back)
 
     def release(self) -> None:
-        """End it: let go of its arrays and its network, which a report's snapshot would keep."""
+        """End the session: drop its arrays and its network, which a report's snapshot would
+        otherwise keep alive.
+        """
         del self._validation, self._features, self._loop, self._network, self._variables
 
     def _put_back(self, arrays: Arrays) -> None:
@@ -176,12 +185,12 @@ class Session:
         )
 
     def _rows(self, split: Split, view: int | None) -> Array:
-        """What an epoch goes through; in memory where it fits."""
+        """Return the rows that an epoch iterates over, in memory if they fit."""
         sections = self._network.sections
         key = self._features.key(sections.name, split, view)
         rows = self._features.at_cut(split, view)
         if sections.from_images:
-            # The same whatever backbone takes them.
+            # Images are the same for every backbone.
             key = replace(key, weights="", cut="images", preprocess="", dtype="uint8", device="")
         if isinstance(rows, View) and self._executor.device.has_memory:
             images = self._executor.hold(replace(key, view=""), rows.images)
@@ -215,8 +224,10 @@ class Session:
 
 
 def class_weights(kind: str, labels: Labels, classes: int) -> NDArray[np.float32] | None:
-    """(classes,) weights whose mean over the training images is 1, so that each class counts as
-    much as any other; None where all images count alike. A class without images counts nothing.
+    """Return the loss weight of each class, (classes,), or None if all images count equally.
+
+    The weights give every class the same total weight, and their mean over the training images is
+    1. A class without images has weight 0.
     """
     if kind == "none":
         return None

@@ -1,4 +1,4 @@
-"""One trial: head warm-up, then its own phase, as a generator of epoch reports."""
+"""One trial as a generator of epoch reports: head warm-up, then the epochs of the trial itself."""
 
 import logging
 import math
@@ -22,7 +22,7 @@ from tlsearch.training.frozen.prefix import backbone_key
 from tlsearch.training.session import Session
 from tlsearch.training.work_done import Work
 
-ATTEMPTS = (1, 1, 2)  # the pieces of a step, each time that memory did not suffice
+ATTEMPTS = (1, 1, 2)  # pieces per step: first attempt, then one more each time memory runs out
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,13 @@ log = logging.getLogger(__name__)
 class EpochReport:
     """The result of one epoch. Epoch 0 is the head after warm-up; `value` is the study's metric.
 
-    `train_loss`, `train_value` and `train_accuracy` are of the epoch's own steps, dropout active;
-    NaN for epoch 0 without warm-up. `batches` are those steps one by one. `work` is what it took;
-    `last` whether the trial ends with it, by its number of epochs or its own early stopping.
-    `called` is the class that each validation image was called, (images,). `network` is the digest
-    of the pretrained network, `feature_dtype` the type that its features were kept in;
-    `snapshot()` copies the state that a resumed trial starts from.
+    `train_loss`, `train_value` and `train_accuracy` come from the steps of the epoch, with dropout
+    active; they are NaN for epoch 0 without warm-up. `batches` holds the loss and accuracy of each
+    step. `work` counts the trial's multiply-adds so far. `last` says whether the trial ends with
+    this epoch, by its number of epochs or by its own early stopping. `called` is the predicted
+    class of each validation image, (images,). `network` is the digest of the pretrained network,
+    `feature_dtype` the type in which its features were stored. `snapshot()` copies the state from
+    which the trial can be resumed.
     """
 
     epoch: int
@@ -58,7 +59,7 @@ class EpochReport:
 
     @property
     def diverged(self) -> bool:
-        """Whether the network's outputs, and so the metric, are no longer numbers."""
+        """Whether the training loss or the metric is no longer a finite number."""
         bad_loss = self.epoch > 0 and not math.isfinite(self.train_loss)
         return bad_loss or not math.isfinite(self.value)
 
@@ -73,15 +74,15 @@ def train(
 ) -> Iterator[EpochReport]:
     """Train one configuration, yielding after each epoch; closing the iterator stops it cleanly.
 
-    With `start` the epochs after the checkpoint's are trained, and are those of an unbroken run.
-    `executor` is what the process keeps between trials; one at a time may run in it. `recorded` is
-    the digest that the pretrained network must have, where one is known; WeightsError where it has
-    another.
+    With `start`, training continues after the checkpoint's epoch, and the reports equal those of an
+    uninterrupted run. `executor` holds what the process keeps between trials; only one trial may
+    use it at a time. `recorded` is the expected digest of the pretrained network, if known. Raises
+    WeightsError if the digest differs.
 
-    A trial whose activations do not fit into its feature type begins again with a wider one, and so
-    does every later trial of its backbone. One for which memory does not suffice begins again once
-    the process has given up what it keeps of other trials, and then with its steps taken in two
-    halves; OutOfMemoryError where that does not suffice either.
+    A trial whose activations do not fit into its feature type starts again with a wider one, as do
+    all later trials of its backbone. A trial that runs out of memory starts again after the process
+    has released everything it keeps for other trials, and then again with each step split in two.
+    Raises OutOfMemoryError if that fails too.
     """
     executor = executor or shared_executor()
     if start is not None and start.feature_dtype is not None:
@@ -120,7 +121,7 @@ def train(
 def _widened(
     store: FeatureStore, trial: TrialConfig, data: ImageData, executor: Executor, why: str
 ) -> FeatureStore:
-    """The store for a trial whose activations do not fit into 16 bits, with one warning."""
+    """Return the store for a trial whose activations do not fit into 16 bits; log one warning."""
     backbone = executor.network(trial, len(data.classes)).backbone
     wider = store.widened(backbone_key(trial, backbone, data))
     log.warning("%s: %s: its features are kept as %s", trial.backbone, why, wider.dtype)

@@ -1,19 +1,19 @@
-"""How much a trial computed, in multiply-adds, against the least that would have done."""
+"""The multiply-adds a trial computed, compared with the minimum it needed."""
 
 from dataclasses import dataclass
 
 from tlsearch.training.network.model import Network
 from tlsearch.training.network.multiply_adds import forward, trained, trained_share
 
-BACKWARD = 2  # of a layer that trains: gradients of its inputs and of its weights
+BACKWARD = 2  # passes of a trainable layer: the gradients of its inputs and of its weights
 
 
 @dataclass(frozen=True)
 class Work:
-    """Multiply-adds of a trial so far. `least` leaves out the frozen prefix, which `prefix`
-    names: one pass of it, `prefix_pass`, serves all trials that share it.
+    """Multiply-adds of a trial so far. `least`, the minimum, excludes the frozen prefix: all trials
+    with the same `prefix` share one pass of it, which costs `prefix_pass`.
 
-    `trained_share` is the share of one forward pass that lies in layers that train.
+    `trained_share` is the share of one forward pass that lies in trainable layers.
     """
 
     done: float
@@ -25,8 +25,8 @@ class Work:
 
 @dataclass(frozen=True)
 class Price:
-    """Multiply-adds of one image: through the frozen prefix, through what comes after it, and of
-    that in layers that train.
+    """Multiply-adds per image: in the frozen prefix, in the layers after it, and in trainable
+    layers; `share` is the trainable share of one forward pass.
     """
 
     prefix: int
@@ -36,7 +36,9 @@ class Price:
 
     @classmethod
     def of(cls, network: Network) -> "Price":
-        """Of a network that has begun a trial, so that what trains is known."""
+        """Return the price of a network that has begun a trial, so that its trainable layers are
+        known.
+        """
         layers, head = network.backbone.model.layers, network.head.model.layers
         frozen = network.sections.prefix.layers
         suffix = [] if network.sections.suffix is None else network.sections.suffix.layers
@@ -48,5 +50,7 @@ class Price:
         )
 
     def epoch(self, train: int, validation: int) -> int:
-        """Of an epoch: training images forward and backward, validation images forward."""
+        """Return the cost of one epoch: training images forward and backward, validation images
+        forward.
+        """
         return train * (self.suffix + BACKWARD * self.trained) + validation * self.suffix
