@@ -1,3 +1,3 @@
-"""One compiled epoch, and what a process keeps of it between trials: the loop, its optimizer and
-rate schedule, the executor, the history that it leaves.
+"""The compiled epoch and what a process keeps between trials: the training loop, its optimizer and
+learning-rate schedule, the executor, and the training history of an epoch.
 """

@@ -1,4 +1,4 @@
-"""What a process keeps between trials: networks, compiled epochs, arrays in memory."""
+"""What a process keeps between trials: networks, compiled epochs and arrays in memory."""
 
 import functools
 import gc
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 WARM_UP_BYTES = 2**28
 HEADS = 32
-ALIGNED = 64  # bytes, of the addresses that TensorFlow shares
+ALIGNED = 64  # bytes; the alignment of arrays whose memory TensorFlow can share
 PASSES = 16
-# What errors of TensorFlow that are not ResourceExhaustedError say of a GPU without room.
+# Messages of TensorFlow errors, other than ResourceExhaustedError, about a GPU out of memory.
 NO_ROOM = (
     "Dst tensor is not initialized",  # a copy of rows to the GPU
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -40,22 +40,22 @@ NO_ROOM = (
 
 
 class Recent(Generic[T]):
-    """Values by key, the least recently used given up where their sizes pass a limit."""
+    """A cache that evicts the least recently used values when their sizes exceed a limit."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._values: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
 
     def clear(self) -> None:
-        """Give up all of them."""
+        """Remove all values."""
         self._values.clear()
 
     def values(self) -> list[T]:
-        """All of them, least recently used first."""
+        """Return all values, least recently used first."""
         return [value for value, _ in self._values.values()]
 
     def get(self, key: Hashable, make: Callable[[], T], size: int = 1) -> T:
-        """The value of this key, made where it is missing."""
+        """Return the value of `key`; call `make` if it is missing."""
         if key not in self._values:
             while self._values and self._held() + size > self._limit:
                 self._values.popitem(last=False)
@@ -64,7 +64,7 @@ class Recent(Generic[T]):
         return self._values[key][0]
 
     def has_room(self, size: int, beside: Collection[Hashable]) -> bool:
-        """Whether so much fits beside these of the values."""
+        """Return whether a value of this size fits next to the values with the keys in `beside`."""
         kept = sum(held for key, (_, held) in self._values.items() if key in beside)
         return kept + size <= self._limit
 
@@ -73,10 +73,11 @@ class Recent(Generic[T]):
 
 
 class Executor:
-    """One warm process. Trials run in it one after another; each begins as if it were the first.
+    """A process's cache of networks, graphs and rows. Trials run in it one after another, and each
+    starts as if it were the first.
 
-    `prefix_depths` are, for each backbone, those of the study's other trials: one pass of a
-    backbone yields the features of all of them. `device` is how they compute.
+    `prefix_depths` are the depths of the study's other trials by backbone: one pass of a backbone
+    computes the features for all of them. `device` says how trials compute.
     """
 
     def __init__(
@@ -90,14 +91,14 @@ class Executor:
         self._heads: Recent[Head] = Recent(HEADS)
         self._loops: Recent[Loop] = Recent(4 * NETWORKS)
         self._resident: Recent[Array] = Recent(device.resident_bytes)
-        self._taken: set[Hashable] = set()  # rows that the trial which runs has trained on
+        self._taken: set[Hashable] = set()  # keys of rows that the running trial has used
 
     def prefix_depths(self, backbone: str) -> tuple[Depth, ...]:
-        """The depths whose frozen prefixes trials of this backbone share."""
+        """Return the depths whose frozen prefixes the trials of this backbone share."""
         return self._prefix_depths.get(backbone, ())
 
     def network(self, trial: TrialConfig, classes: int) -> Network:
-        """The network of this trial's shape, begun for it."""
+        """Return the network of the trial's shape, reset for this trial."""
         batch_norm = trial.train_batch_norm and not trial.frozen
         shape = (trial.depth, trial.prefix_depth, batch_norm)
         pooling = row_of(trial.backbone).pooled_by(trial.pooling)
@@ -121,8 +122,8 @@ class Executor:
         pieces: int = 1,
         jit: bool = False,
     ) -> Loop:
-        """The compiled epoch of a network, or of a head alone, over rows like these; with `jit` by
-        XLA.
+        """Return the compiled epoch of a network, or of a head alone, for rows of this shape and
+        type; `jit` compiles it with XLA.
         """
 
         def make() -> Loop:
@@ -133,9 +134,9 @@ class Executor:
         return self._loops.get(key, make)
 
     def hold(self, key: Hashable, rows: Array) -> Array:
-        """These rows as a tensor in memory where they fit, else as they are.
+        """Return the rows as a tensor in memory if they fit, otherwise unchanged.
 
-        Rows that are computed when they are asked for stay so.
+        Rows that are computed on access are returned unchanged.
         """
         size = len(rows) * row_bytes(rows)
         if not isinstance(rows, np.ndarray | Rows) or not self._fits(key, size):
@@ -144,18 +145,22 @@ class Executor:
         return self._resident.get(key, lambda: as_tensor(rows, self.device), size)
 
     def _fits(self, key: Hashable, size: int) -> bool:
-        """Whether rows may take the room of others. In the memory of a device never of rows that
-        the same trial trains on: of views that are taken in turn and do not all fit, none would be
-        found. In this machine's memory they may, as rows of a file are there again at no cost.
+        """Return whether rows may be held in memory, evicting others if necessary.
+
+        In the memory of a device they never evict rows of the running trial: if its views are used
+        in turn and do not all fit, every view would be evicted before its next use. In the memory
+        of this machine rows of up to half the limit may evict any others, since rows in a file can
+        be mapped again at no cost.
         """
         if self.device.has_memory:
             return key in self._taken or self._resident.has_room(size, self._taken)
         return size <= self.device.resident_bytes // 2
 
     def held_bytes(self) -> int:
-        """Bytes that networks, optimizers and rows take in memory, that of a GPU where one is used.
+        """Return the bytes of networks, optimizers and rows in memory (GPU memory if a GPU is
+        used).
 
-        Graphs and their constants are not counted: nobody tells what they take.
+        Graphs and their constants are not counted, since TensorFlow does not report their size.
         """
         every = [network.variables for network in self._networks.values()]
         every += [head.variables for head in self._heads.values()]
@@ -165,8 +170,8 @@ class Executor:
         return rows + sum(map(_variable_bytes, distinct.values()))
 
     def give_up(self) -> int:
-        """Give up all that is kept for later trials; its bytes, as far as they are counted. A trial
-        that runs must begin anew.
+        """Release everything kept for later trials and return its bytes, as far as they are
+        counted. A running trial must start again.
         """
         held = self.held_bytes()
         for kept in (
@@ -184,8 +189,8 @@ class Executor:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether TensorFlow says that memory did not suffice, in any of its ways: that of an
-    allocation, of a copy to a GPU, of cuDNN and of XLA.
+    """Return whether an error of TensorFlow means that memory ran out, be it an allocation, a copy
+    to a GPU, cuDNN or XLA that reports it.
     """
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return True
@@ -193,9 +198,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> tf.Tensor:
-    """These rows as a tensor in the memory of the device. Where that is this machine's it is the
-    array itself: `tf.constant` takes twice the array's memory, and an array that is mapped from a
-    file takes none, however many processes have it mapped.
+    """Return the rows as a tensor in the memory of the device.
+
+    In the memory of this machine the tensor shares the array's memory. `tf.constant` would need
+    twice the array's memory; an array mapped from a file needs none, however many processes map it.
     """
     if device.has_memory:
         return tf.constant(rows[:])
@@ -206,8 +212,9 @@ def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> tf.Tensor:
 
 
 def _mapped_again(rows: np.memmap) -> NDArray[np.number] | None:
-    """The same file mapped so that DLPack takes it (a write would stay private); None where it was
-    evicted meanwhile, or these are a part of it, or it does not lie as TensorFlow needs it.
+    """Map the file of `rows` again so that DLPack accepts it (a write would stay private). Return
+    None if the file has been evicted, if `rows` is only a part of it, or if its data is not aligned
+    for TensorFlow.
     """
     try:
         mapped = np.asarray(np.load(str(rows.filename), mmap_mode="c", allow_pickle=False))
@@ -218,7 +225,7 @@ def _mapped_again(rows: np.memmap) -> NDArray[np.number] | None:
 
 
 def _aligned(rows: NDArray[np.number]) -> NDArray[np.number]:
-    """A copy of some rows at such an address as TensorFlow takes."""
+    """Return a copy of the rows at an address that TensorFlow can share."""
     raw = np.empty(rows.nbytes + ALIGNED, np.uint8)
     start = -raw.ctypes.data % ALIGNED
     found = raw[start : start + rows.nbytes].view(rows.dtype).reshape(rows.shape)
@@ -235,5 +242,5 @@ def _variable_bytes(variable: tf.Variable) -> int:
 def shared_executor(
     prefix_depths: PrefixDepths = (), device: DeviceProfile = CPU_PROFILE
 ) -> Executor:
-    """The one of this process, for the study that it works at."""
+    """Return the executor of this process for its current study."""
     return Executor(prefix_depths, device)

@@ -1,4 +1,4 @@
-"""How an epoch went on the training images, as a whole and batch by batch."""
+"""The training metrics of an epoch, as a whole and batch by batch."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from tlsearch.bundle.metrics import Labels, called_score, chosen_losses, score
 from tlsearch.training.epoch.loop import Steps
 
-NOTED = 2**24  # probabilities of training images that an epoch notes at most: 64 MiB
+NOTED = 2**24  # the most probabilities of training images that an epoch keeps: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Batches:
 
 @dataclass(frozen=True)
 class Trained:
-    """What the network said of the training images while it was trained on them.
+    """The network's loss and metrics on the training images during an epoch.
 
-    Dropout is active and every image is seen before its own step, as in Keras' histories; `value`
-    is the study's metric, an AUC that of some thousand images where all would take much memory.
-    Without an epoch all are NaN.
+    As in Keras' histories, dropout is active and each image is predicted just before its own step.
+    `value` is the study's metric; an AUC is computed from some thousand images if all of them would
+    take too much memory. All values are NaN if no epoch was trained.
     """
 
     loss: float = math.nan
@@ -35,7 +35,7 @@ class Trained:
 
 
 def trained(metric: str, labels: Labels, batch: int, steps: Steps) -> Trained:
-    """An epoch's steps as numbers; `labels`, (n,), in the order of the steps."""
+    """Return the metrics of an epoch's steps; `labels`, (n,), are in the order of the steps."""
     right = steps.called == labels
     batches = [float(right[i : i + batch].mean()) for i in range(0, len(labels), batch)]
     return Trained(
@@ -47,15 +47,17 @@ def trained(metric: str, labels: Labels, batch: int, steps: Steps) -> Trained:
 
 
 def noted_images(metric: str, classes: int) -> int:
-    """How many images of an epoch a metric takes the probabilities of: none but for AUC, and for
-    that no more than `NOTED` numbers. An epoch's order is random, so its first images are a sample.
+    """Return the number of images per epoch whose probabilities the metric needs.
+
+    It is 0 except for AUC, which uses at most `NOTED` probabilities. The order of an epoch is
+    random, so its first images are a random sample.
     """
     return max(1, NOTED // classes) if metric == "auc" else 0
 
 
 def _value(metric: str, labels: Labels, steps: Steps) -> float:
-    """The metric on all training images, AUC on those whose probabilities were noted; NaN where
-    they are not finite.
+    """Return the metric on all training images, or for AUC on those with noted probabilities; NaN
+    if the probabilities are not finite.
     """
     if not np.isfinite(steps.chosen).all():
         return math.nan

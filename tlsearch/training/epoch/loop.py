@@ -1,4 +1,4 @@
-"""The compiled epoch: one graph runs all steps over arrays in memory, for trial after trial."""
+"""The compiled epoch: one graph runs all steps over arrays in memory, for many trials in turn."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,12 +32,12 @@ Forward = Callable[[Tensor, bool, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """The results of an epoch's steps, in their order, dropout active.
+    """The results of an epoch's steps, in order, with dropout active.
 
-    `loss` is the mean over the epoch, `losses`, (steps,), that over each step's images. What the
-    network says of an image just before the step that it is part of: `called`, (n,), its most
-    probable class; `chosen`, (n,), the probability of its own class; `probabilities`, (m, classes),
-    those of the first m images, as many as were asked for.
+    `loss` is the mean over the epoch, `losses`, (steps,), the mean over the images of each step.
+    The others are predictions for each image just before its own step: `called`, (n,), is its most
+    probable class; `chosen`, (n,), the probability of its true class; `probabilities`, (m,
+    classes), are those of the first m images, as many as were requested.
     """
 
     loss: float
@@ -50,14 +50,14 @@ class Steps:
 class Loop:
     """Training and prediction of one function over arrays that may not fit in memory.
 
-    Each of both is traced once, whatever trial follows: learning rate, weight decay, smoothing,
-    batch size and seed are tensors. `rows` shows the shape and type of what it is given,
-    `optimizer` holds the variables that train. `pieces` > 1 takes a step's gradient in so many
-    parts, for less memory.
+    Training and prediction are each traced once for all trials: learning rate, weight decay, label
+    smoothing, batch size and seed are tensors. `rows` gives the shape and type of the inputs,
+    `optimizer` holds the trainable variables. `pieces` > 1 computes the gradient of a step in that
+    many parts, which saves memory.
 
-    With `jit` XLA compiles both, a step of training once for each size of a batch. A batch with
-    fewer rows is padded by rows whose loss counts nothing; so no batch normalisation may train in
-    it. A step in pieces is not compiled.
+    With `jit`, XLA compiles both, and a training step once per batch size. A smaller batch is
+    padded with rows whose loss has weight 0, so batch normalisation must not train in it. A step in
+    pieces is not compiled by XLA.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Loop:
         self._rows = any_number_of(rows)
         self._jit = jit and pieces == 1
         self._by_xla = tf.function(self._step, jit_compile=True)
-        self._trainings: dict[int | None, Graph] = {}  # by the size of a batch, where XLA compiles
+        self._trainings: dict[int | None, Graph] = {}  # by batch size; None without XLA
         self._predict = compiled_prediction(
             lambda x: tf.nn.softmax(forward(x, False, _NO_SEED)),
             rows,
@@ -92,7 +92,7 @@ class Loop:
         smoothing: float = 0.0,
         class_weights: NDArray[np.float32] | None = None,
     ) -> None:
-        """Forget the last trial; take this one's rates, and what an image of each class counts."""
+        """Reset the loop for a new trial, with its rates and the loss weight of each class."""
         self.optimizer.begin(learning_rate, weight_decay)
         self._smoothing.assign(smoothing)
         self._weights.assign(np.ones(1, np.float32) if class_weights is None else class_weights)
@@ -106,11 +106,11 @@ class Loop:
         seed: int,
         noted: int = 0,
     ) -> Steps:
-        """One epoch over `rows[order]`; losses are NaN once it diverged. The probabilities of the
-        first `noted` images are noted.
+        """Train one epoch over `rows[order]`; losses are NaN once training has diverged. The
+        probabilities of the first `noted` images are kept.
 
-        `rows` is an array or a tensor; what is on disk is read a block at a time, the next one
-        while the network trains on one.
+        `rows` is an array or a tensor. An array on disk is read in blocks, the next one while the
+        network trains on the current one.
         """
         train = self._training(batch if self._jit else None)
         total, each = tf.constant(0.0), []
@@ -122,12 +122,12 @@ class Loop:
         return Steps(float(total) / len(order), *map(np.concatenate, zip(*each, strict=True)))
 
     def predict(self, rows: Array) -> NDArray[np.float32]:
-        """Class probabilities, (n, classes) float32, in the order of the rows."""
+        """Return class probabilities, (n, classes) float32, in the order of the rows."""
         return run_blocks(self._predict, rows, device=self._device)
 
     def _training(self, xla_batch: int | None) -> Graph:
-        """The graph of an epoch; it and that of predictions are made before the first epoch, which
-        takes seconds for a large network.
+        """Return the graph of an epoch. It is traced together with the graph of predictions before
+        the first epoch, which takes seconds for a large network.
         """
         if xla_batch not in self._trainings:
             train = self._trainings[xla_batch] = self._compiled_training(xla_batch)
@@ -176,7 +176,7 @@ class Loop:
     def _padded(
         self, features: Tensor, labels: Tensor, rows: Tensor, seed: Tensor, size: int
     ) -> tuple[Tensor, Tensor]:
-        """A step that XLA compiled for this many rows, with so many of them or fewer."""
+        """Take a step that XLA compiled for `size` rows with at most that many rows."""
         count = tf.size(rows)
         whole = tf.ensure_shape(tf.pad(rows, [[0, size - count]]), (size,))
         x, y = tf.gather(features, whole), tf.gather(labels, whole)
@@ -186,8 +186,8 @@ class Loop:
     def _step(
         self, x: Tensor, y: Tensor, seed: Tensor, count: Tensor = None
     ) -> tuple[Tensor, Tensor]:
-        """One step of the optimizer with the first `count` rows, all by default; the sum of their
-        losses before it, and the logits.
+        """Take one optimizer step on the first `count` rows (all by default). Return the sum of
+        their losses before the step, and the logits.
         """
         weights = None if count is None else tf.sequence_mask(count, y.shape[0], tf.float32)
         total = tf.cast(tf.shape(y)[0] if count is None else count, tf.float32)
@@ -205,8 +205,8 @@ class Loop:
     def _gradients(
         self, x: Tensor, y: Tensor, seed: Tensor, factor: Tensor, weights: Tensor = None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """The loss, summed over the rows by their weights, the logits, and the gradients of the
-        loss times a factor.
+        """Return the weighted sum of the rows' losses, the logits, and the gradients of that loss
+        times `factor`.
         """
         with tf.GradientTape() as tape:
             logits = self._forward(tf.cast(x, tf.float32), True, seed)
@@ -224,7 +224,7 @@ class Loop:
     def _in_pieces(
         self, x: Tensor, y: Tensor, seed: Tensor, factor: Tensor
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """The same, a part of the rows after another."""
+        """Compute the same as `_gradients`, one part of the rows after another."""
         size = (tf.shape(y)[0] + self._pieces - 1) // self._pieces
         loss, said = tf.constant(0.0), _growing((None, None))
         sums = [tf.zeros(variable.shape) for variable in self.optimizer.variables]
@@ -239,7 +239,7 @@ class Loop:
 
 
 def _growing(shape: tuple[int | None, ...], dtype: tf.DType = tf.float32) -> tf.TensorArray:
-    """Where a graph puts something of this shape at each step."""
+    """Return a TensorArray to which a graph appends a tensor of this shape at each step."""
     return tf.TensorArray(dtype, size=0, dynamic_size=True, element_shape=shape, infer_shape=False)
 
 
@@ -250,8 +250,8 @@ _NO_SEED = (0, 0)
 def _blocks(
     rows: Array, labels: Classes, order: NDArray[np.int32], batch: int, device: DeviceProfile
 ) -> Iterator[Iterator[Read]]:
-    """(offset, rows, labels, order in them): a tensor whole, an array in blocks of whole batches,
-    so small that those in memory at a time fit into `block_bytes`.
+    """Yield (offset, rows, labels, order within the rows): a tensor in one block, an array in
+    blocks of whole batches, so that the blocks in memory at a time fit into `block_bytes`.
     """
     if tf.is_tensor(rows):
         yield iter([(0, rows, labels, order)])

@@ -6,18 +6,20 @@ import keras
 import tensorflow as tf
 from tensorflow import Tensor
 
-# AdamW is Adam with the decay below.
+# AdamW is Adam with the weight decay of `Optimizer`.
 _KINDS = {"adam": "Adam", "adamw": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}
 _SPARED = ("bias", "gamma", "beta")
 
 FIRST_SCALE = 2.0**15
-STEADY_STEPS = 2000  # without an overflow, after which a loss is scaled by twice as much
+STEADY_STEPS = 2000  # steps without an overflow, after which the scale doubles
 
 
 class LossScale:
-    """What a loss is multiplied by, so that gradients of 16 bits do not vanish: twice as much after
-    `STEADY_STEPS` steps whose gradients are finite, half as much after one whose are not. Such a
-    step changes nothing else. (Micikevicius et al. 2018, "Mixed precision training")
+    """The factor by which a loss is multiplied, so that 16-bit gradients do not underflow.
+
+    It doubles after `STEADY_STEPS` steps with finite gradients and halves after a step whose
+    gradients are not finite; such a step changes nothing else. (Micikevicius et al. 2018, "Mixed
+    precision training")
     """
 
     def __init__(self) -> None:
@@ -25,17 +27,19 @@ class LossScale:
         self._steady = tf.Variable(0, trainable=False)
 
     def begin(self) -> None:
-        """Forget the last trial."""
+        """Reset the scale for a new trial."""
         self.scale.assign(FIRST_SCALE)
         self._steady.assign(0)
 
     @property
     def state(self) -> list[tf.Variable]:
-        """Everything that a resumed trial needs."""
+        """All variables that a resumed trial needs."""
         return [self.scale, self._steady]
 
     def guarded(self, gradients: list[Tensor], step: Callable[[list[Tensor]], object]) -> None:
-        """Take a step with the gradients of a scaled loss, unless they overflowed."""
+        """Unscale the gradients and call `step` with them, unless they overflowed; then adjust the
+        scale.
+        """
         true = [gradient / self.scale for gradient in gradients]
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in true])
 
@@ -51,11 +55,12 @@ class LossScale:
 
 
 class Optimizer:
-    """One optimizer over fixed `variables`, begun anew for every trial.
+    """One optimizer over fixed `variables`, reset for every trial.
 
-    Weight decay is decoupled, multiplied by the learning rate, and spares biases and
-    normalisation: that of Keras' AdamW, but with a rate that can change without a new graph.
-    `loss_scale` is what the gradients that it is given are multiplied by, where it `scales`.
+    Weight decay is decoupled, multiplied by the learning rate, and not applied to biases and
+    normalisation: that of Keras' AdamW, but with a rate that can change without a new graph. If
+    `scales` is true, `loss_scale` holds the factor by which the gradients passed to `apply` are
+    multiplied.
     """
 
     def __init__(self, name: str, variables: list[tf.Variable], scales: bool = False) -> None:
@@ -69,7 +74,7 @@ class Optimizer:
         self._first = [variable.numpy() for variable in self._keras.variables]
 
     def begin(self, learning_rate: float, weight_decay: float) -> None:
-        """Forget the last trial; take this one's rates."""
+        """Reset the optimizer for a new trial with these rates."""
         for variable, value in zip(self._keras.variables, self._first, strict=True):
             variable.assign(value)
         self._decay.assign(weight_decay)
@@ -89,12 +94,12 @@ class Optimizer:
 
     @property
     def state(self) -> list[tf.Variable]:
-        """All that a resumed trial needs: moments, steps taken, learning rate, loss scale."""
+        """All variables that a resumed trial needs: moments, steps, learning rate, loss scale."""
         scaling = [] if self.loss_scale is None else self.loss_scale.state
         return [*self._keras.variables, *scaling]
 
     def apply(self, gradients: list[Tensor]) -> None:
-        """One step; none where gradients of a scaled loss overflowed."""
+        """Take one step, unless the gradients of a scaled loss overflowed."""
         if self.loss_scale is None:
             self._step(gradients)
         else:

@@ -1,4 +1,4 @@
-"""Rows on disk or in memory, and one compiled function over all of them, some at a time."""
+"""Apply one compiled function to rows on disk or in memory, block by block."""
 
 import functools
 from collections.abc import Callable
@@ -19,15 +19,15 @@ Graph: TypeAlias = tf.types.experimental.PolymorphicFunction  # as tf.function m
 
 
 class Array(Protocol):
-    """Rows in memory, on disk, or computed when they are asked for."""
+    """Rows in memory, on disk, or computed on access."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """The number of rows comes first."""
 
     @property
     def dtype(self) -> object:
-        """Of one number."""
+        """The type of one number."""
 
     def __len__(self) -> int: ...
 
@@ -36,14 +36,16 @@ class Array(Protocol):
 
 @runtime_checkable
 class Made(Protocol):
-    """Rows that the device makes."""
+    """Rows that the device computes."""
 
     def tensor(self, which: Index, /) -> Tensor:
-        """Some of them, in the memory of the device."""
+        """Return the selected rows in the memory of the device."""
 
 
 def tensor_of(rows: Array, which: Index) -> Tensor:
-    """Some rows as a tensor in the memory of the device; what is made there does not leave it."""
+    """Return the selected rows as a tensor in the memory of the device; rows computed there are not
+    copied to the host.
+    """
     if isinstance(rows, Made):
         return rows.tensor(which)
     if tf.is_tensor(rows) and not isinstance(which, slice):
@@ -54,9 +56,9 @@ def tensor_of(rows: Array, which: Index) -> Tensor:
 def compiled_prediction(
     function: Function, rows: Array, xla_rows: int | None = None
 ) -> "PaddedPrediction | Graph":
-    """`function` of float32 rows as one graph for any number of rows like these.
+    """Compile `function` of float32 rows as one graph for any number of rows like these.
 
-    With `xla_rows` XLA compiles it, for at most so many rows.
+    With `xla_rows`, XLA compiles it for at most that many rows.
     """
     if xla_rows is not None:
         return PaddedPrediction(function, rows, xla_rows)
@@ -69,8 +71,8 @@ def compiled_prediction(
 
 
 class PaddedPrediction:
-    """A function that XLA compiles once, for `rows` rows like these, applied to so many or fewer:
-    they are padded, and what the function gives for the padding is cut off.
+    """A function that XLA compiles once for `rows` rows and that accepts as many or fewer: the
+    input is padded, and the results of the padding are cut off.
     """
 
     def __init__(self, function: Function, like: Array, rows: int) -> None:
@@ -80,30 +82,30 @@ class PaddedPrediction:
         self.rows = rows
 
     def __call__(self, few: Tensor) -> Tensor:
-        """What the function gives for at most so many rows."""
+        """Return the results for at most `rows` rows."""
         count = len(few)
         padding = [(0, self.rows - count), *[(0, 0)] * (len(few.shape) - 1)]
         found = self.graph(few if count == self.rows else tf.pad(few, padding))
         return tf.nest.map_structure(lambda one: one[:count], found)
 
     def get_concrete_function(self) -> object:
-        """Its graph, traced now where it was not before."""
+        """Return the graph, tracing it if necessary."""
         return self.graph.get_concrete_function()
 
 
 def any_number_of(rows: Array) -> tf.TensorSpec:
-    """The shape and type of rows like these, whatever their number."""
+    """Return the shape and type of rows like these, for any number of rows."""
     return tf.TensorSpec((None, *rows.shape[1:]), rows.dtype)
 
 
 def row_bytes(rows: Array) -> int:
-    """Bytes of one row of an array or a tensor."""
+    """Return the bytes of one row of an array or a tensor."""
     size: int = tf.as_dtype(rows.dtype).size
     return max(1, int(np.prod(rows.shape[1:])) * size)
 
 
 def rows_per_step(rows: Array, device: DeviceProfile = CPU_PROFILE) -> int:
-    """How many rows evaluation takes at a time."""
+    """Return how many rows a step of evaluation takes."""
     return device.rows_at_once(row_bytes(rows))
 
 
@@ -113,7 +115,7 @@ def run_blocks(
     counter: Counter | None = None,
     device: DeviceProfile = CPU_PROFILE,
 ) -> NDArray[np.float32]:
-    """Apply a compiled function to all rows, some at a time, and join what it gives; `counter`
+    """Apply a compiled function to all rows, block by block, and concatenate the results; `counter`
     counts the rows.
     """
     step = predict.rows if isinstance(predict, PaddedPrediction) else rows_per_step(rows, device)

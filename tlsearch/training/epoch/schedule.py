@@ -1,4 +1,4 @@
-"""The learning rate from epoch to epoch, and when a trial has nothing more to hope for."""
+"""The learning-rate schedule, and the early stopping of a trial."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ FACTOR = 0.2
 
 
 def rate_factor(schedule: str, epoch: int, epochs: int, losses: Sequence[float]) -> float:
-    """What the learning rate of an epoch, 1 ... `epochs`, is multiplied by.
+    """Return the factor of the learning rate for an epoch, 1 ... `epochs`.
 
-    `losses` are the validation losses of the epochs from 1 to the one before; the factor is a
-    function of them and of nothing else, so that a resumed trial has it too.
+    `losses` are the validation losses from epoch 1 to the previous epoch. The factor depends on the
+    arguments alone, so a resumed trial gets the same one.
     """
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
@@ -23,7 +23,9 @@ def rate_factor(schedule: str, epoch: int, epochs: int, losses: Sequence[float])
 
 
 def _plateaus(losses: Sequence[float]) -> int:
-    """How often the loss did not fall for `PATIENCE` epochs, counted anew after each time."""
+    """Return how often the loss did not fall for `PATIENCE` epochs; the count restarts after each
+    time.
+    """
     best, waited, found = math.inf, 0, 0
     for loss in losses:
         waited = 0 if loss < best else waited + 1
@@ -34,7 +36,9 @@ def _plateaus(losses: Sequence[float]) -> int:
 
 
 def gave_up(values: Sequence[float], patience: int | None, direction: Direction) -> bool:
-    """Whether the last `patience` values, from epoch 1 on, brought none better than before."""
+    """Return whether none of the last `patience` values, from epoch 1 on, is better than the best
+    before.
+    """
     if patience is None or len(values) <= patience:
         return False
     before, since = direction.best(values[:-patience]), direction.best(values[-patience:])
