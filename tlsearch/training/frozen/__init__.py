@@ -1,3 +1,3 @@
-"""The frozen part of the network, computed once: passes over a split into the feature store, and
-the augmented views of the training images.
+"""The frozen part of the network, computed once per split: passes into the feature store, and the
+augmented views of the training images.
 """

@@ -1,4 +1,4 @@
-"""Rows that are computed from others whenever they are asked for."""
+"""Rows computed from other rows on each access."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from tlsearch.training.epoch.prediction import Array, Index, row_bytes
 
 @dataclass(frozen=True, eq=False)
 class Computed:
-    """An array whose rows are a function of rows of another; none is kept.
+    """An array whose rows are computed from the rows of another array on each access; none is kept.
 
-    `function` takes an index into `rows` and gives as many rows of `row_shape`, which are rounded
-    to `dtype`; TooLargeError where they do not fit into it. It is asked for no more at a time than
-    `block_bytes` of `rows`.
+    `function` maps an index into `rows` to as many results of `row_shape`, which are rounded to
+    `dtype`; an access raises TooLargeError if they do not fit into it. Each call of `function`
+    covers at most `block_bytes` of `rows`.
     """
 
     rows: Array
@@ -28,7 +28,7 @@ class Computed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of the array."""
+        """The shape of the whole array."""
         return (len(self.rows), *self.row_shape)
 
     def __len__(self) -> int:
@@ -44,8 +44,8 @@ class Computed:
 
 
 def some_at_a_time(which: Index, count: int, step: int) -> Iterator[Index]:
-    """Parts of an index into `count` rows, each of `step` rows at most; of a slice again slices,
-    which cost what they hold.
+    """Split an index into `count` rows into parts of at most `step` rows. A slice is split into
+    slices, which need no array of row numbers.
     """
     if isinstance(which, slice) and which.step in (None, 1):
         start, stop, _ = which.indices(count)

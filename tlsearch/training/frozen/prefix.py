@@ -1,4 +1,4 @@
-"""Run the frozen prefix once over a split, into the feature store."""
+"""Run the frozen prefix once over a split and keep its activations in the feature store."""
 
 import functools
 import logging
@@ -48,7 +48,9 @@ log = logging.getLogger(__name__)
 
 
 class Features:
-    """What the trials of one backbone take from the images: pooled vectors, activations at cuts."""
+    """The inputs of a trial that its backbone computes from images: pooled vectors and activations
+    at cuts.
+    """
 
     def __init__(
         self,
@@ -61,25 +63,29 @@ class Features:
         self._trial, self._backbone, self._data = trial, backbone, data
         self._store, self._executor, self._device = store, executor, executor.device
         self._opened: dict[tuple[Split, int | None], dict[str, Floats]] = {}
-        self._digests: dict[Split, str] = {}  # of pictures, since a key is asked for often
-        self.multiply_adds = 0  # that prefixes took, in this process for this trial
+        self._digests: dict[Split, str] = {}  # of pictures, cached because keys are built often
+        self.multiply_adds = 0  # of prefixes, computed by this process for this trial
         self._cuts = self._distinct_cuts()
 
     def images(self, split: Split, view: int | None) -> Array:
-        """The images of a split, as a view shows them; (n, height, width, 3) uint8."""
+        """Return the images of a split in one view, (n, height, width, 3) uint8; unchanged if
+        `view` is None.
+        """
         images = self._data.images(split)
         if view is None:
             return images
         return View(images, self._trial.augment, self._trial.view_seed, view, self._device)
 
     def pooled(self, split: Split, view: int | None = None) -> Floats:
-        """Pooled output of the untouched backbone, (n, width): what warm-up trains on."""
+        """Return the pooled output of the pretrained backbone, (n, width), on which the warm-up
+        trains.
+        """
         return np.asarray(self._at(POOLED, split, view)[:])
 
     def at_cut(self, split: Split, view: int | None = None) -> Array:
-        """Activations at the trial's cut, (n, ...); the images where nothing is frozen.
+        """Return the activations at the trial's cut, (n, ...), or the images if nothing is frozen.
 
-        Memory-mapped where the store keeps them, else computed as they are asked for.
+        They are memory-mapped if the store keeps them, and computed on access otherwise.
         """
         sections = self._backbone.sections(self._trial.prefix_depth)
         if sections.from_images:
@@ -96,7 +102,7 @@ class Features:
         return Computed(images, lambda which: run(which)[0], shape, dtype, size)
 
     def key(self, cut: str, split: Split, view: int | None) -> FeatureKey:
-        """All that the activations at a cut depend on."""
+        """Return the key of everything that the activations at a cut depend on."""
         trial, row = self._trial, self._backbone.row
         shown = "" if view is None else f"{DRAWN} {trial.augment} {trial.view_seed} {view}"
         return FeatureKey(
@@ -119,18 +125,23 @@ class Features:
         return self._digests[split]
 
     def _distinct_cuts(self) -> dict[str, keras.Model]:
-        """Prefixes by name of every cut that trials of the study ask for, the pooled one first."""
+        """Return the prefixes, by the name of their cut, that the study's trials use; the pooled
+        one first.
+        """
         asked = sorted(self._asked())
         sections = [self._backbone.sections(depth) for depth in (Depth(0), *asked)]
         return {s.name: s.prefix for s in sections if not s.from_images}
 
     def _asked(self) -> set[Depth]:
-        """The depths whose frozen prefixes trials of the study use."""
+        """Return the depths whose frozen prefixes the study's trials use."""
         return {self._trial.prefix_depth, *self._executor.prefix_depths(self._trial.backbone)}
 
     def _wanted(self, split: Split, view: int | None) -> list[str]:
-        """The cuts that trials take of this view. Heads alone train on every view of the pooled
-        vectors, warm-up on its own, and where there is neither nobody asks for them.
+        """Return the names of the cuts that trials read for this view.
+
+        Pooled vectors are read in every view by trials that train the head alone, and in the
+        warm-up's own views by trials with a warm-up. They are left out if no trial of either kind
+        needs them.
         """
         warmed = self._trial.warm_up_epochs and view in (None, self._trial.view(1))
         return [
@@ -143,7 +154,7 @@ class Features:
         return self._opened[split, view]
 
     def _from_store(self, split: Split, view: int | None) -> dict[str, Floats]:
-        """What the store holds or takes: all cuts, else the trial's own, else nothing."""
+        """Return what the store holds or accepts: all cuts, else the trial's own, else nothing."""
         own = self._backbone.sections(self._trial.prefix_depth).name
         wanted = self._wanted(split, view)
         everything = [name for name in wanted if self._worth_keeping(name, split, view)]
@@ -166,12 +177,12 @@ class Features:
             arrays = self._store.open_together(
                 asked, len(images), prepare, shard_rows, demand, self._device.overlap
             )
-            if arrays is not None:  # other processes may have computed some, or all
+            if arrays is not None:  # other processes may have computed some or all of them
                 counter.reach(len(images))
             return arrays
 
     def _reads(self, split: Split, view: int | None) -> int:
-        """How often the trial's epochs read what a view of a split gives."""
+        """Return how often the trial's epochs read one view of a split."""
         trial = self._trial
         if split != "train":
             return trial.epochs + 1
@@ -179,7 +190,7 @@ class Features:
 
     @functools.cached_property
     def _own(self) -> frozenset[str]:
-        """The names of all arrays that the trial takes in turn."""
+        """The names of all arrays that the trial reads in turn."""
         trial = self._trial
         shown = {trial.view(epoch) for epoch in range(trial.epochs + 1)}
         views: list[tuple[Split, int | None]] = [("train", view) for view in shown]
@@ -191,7 +202,7 @@ class Features:
         )
 
     def _pass(self, names: Sequence[str], images: Array, counter: Counter) -> Prepare:
-        """One pass over images that gives the activations at the cuts that are missing."""
+        """Return one pass over the images that computes the activations at the missing cuts."""
 
         def prepare(missing: tuple[int, ...]) -> Block:
             run = self._run([names[place] for place in missing], images, counter)
@@ -202,8 +213,8 @@ class Features:
     def _run(
         self, names: Sequence[str], images: Array, counter: Counter | None = None
     ) -> Callable[[Index], list[Floats]]:
-        """An index into images -> their activations at these cuts, computed some images at a
-        time.
+        """Return a function from an index into `images` to the activations at these cuts, computed
+        in steps.
         """
         price = max(forward(self._cuts[name].layers) for name in names)
         threads, take = self._device.step_overlap, functools.partial(tensor_of, images)
@@ -225,11 +236,11 @@ class Features:
         return run
 
     def _step(self, images: Array) -> int:
-        """How many images the pass takes at a time."""
+        """Return how many images one step of the pass takes."""
         return self._device.rows_of_pass(self._trial.backbone, row_bytes(images))
 
     def _compiled(self, names: Sequence[str], images: Array) -> PaddedPrediction | Graph:
-        """The pass to these cuts as one graph: images -> one array each."""
+        """Return the pass to these cuts as one graph: images -> one array per cut."""
         outputs = [self._cuts[name].output for name in names]
         jit = self._device.compiles(self._trial.backbone)
         xla_rows = self._step(images) if jit else None
@@ -237,7 +248,7 @@ class Features:
         return self._executor.passes.get((self._backbone, tuple(names)), make)
 
     def _worth_keeping(self, name: str, split: Split, view: int | None) -> bool:
-        """Whether this cut is on disk already, or is cheaper to read than to compute."""
+        """Return whether this cut is on disk already, or is cheaper to read than to compute."""
         if name == POOLED or self._store.holds(self.key(name, split, view)):
             return True
         prefix = self._cuts[name]
@@ -254,7 +265,7 @@ class Features:
         return keep
 
     def _seconds_per_image(self, images: Array) -> float:
-        """What the whole backbone takes for an image on this machine, measured once."""
+        """Return the seconds of the whole backbone per image on this machine, measured once."""
 
         def measure() -> float:
             few, run = images[: self._step(images)], self._compiled(list(self._cuts), images)
@@ -264,7 +275,7 @@ class Features:
         return seconds
 
     def _seconds_to_show(self, images: Array) -> float:
-        """What augmenting an image takes, measured once; nothing where it is shown as it is."""
+        """Return the seconds of augmenting one image, measured once; 0 without augmentation."""
         if not isinstance(images, View):
             return 0.0
         count = rows_per_step(images, self._device)
@@ -275,7 +286,7 @@ class Features:
 
 
 def backbone_key(trial: TrialConfig, backbone: LoadedBackbone, data: ImageData) -> FeatureKey:
-    """What names a backbone on some images, whatever the cut, the view and the type."""
+    """Return the key of a backbone on a data set, independent of cut, view and feature type."""
     return FeatureKey(
         weights=weights_key(backbone.row.build, backbone.digest),
         cut="",
@@ -292,8 +303,8 @@ def frozen_pass(
     images: Array,
     xla_rows: int | None = None,
 ) -> PaddedPrediction | Graph:
-    """One graph from any number of images like these to the activations at some outputs of the
-    frozen backbone, one array each; by XLA, from `xla_rows` at most.
+    """Return one graph from any number of images like these to the activations at `outputs` of the
+    frozen backbone, one array each. With `xla_rows`, XLA compiles it for at most that many images.
     """
     part = keras.Model(backbone.model.input, outputs)
 
@@ -304,12 +315,12 @@ def frozen_pass(
 
 
 def fetched(outputs: Sequence[Tensor]) -> list[Floats]:
-    """Tensors as arrays, which waits for them: a GPU computes while the program goes on."""
+    """Return tensors as arrays, waiting for their results: a GPU computes asynchronously."""
     return list(map(np.asarray, outputs))
 
 
 def _second_time(run: Callable[[], object]) -> float:
-    """Seconds that a call takes once it has been made before, as what is compiled is then there."""
+    """Return the seconds of the second call of `run`, which no longer includes compilation."""
     run()
     began = time.perf_counter()
     run()

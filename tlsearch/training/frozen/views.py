@@ -1,4 +1,4 @@
-"""Training images as an augmented view shows them: a function of (seed, view, image)."""
+"""Augmented views of the training images, each a function of (seed, view, image)."""
 
 import functools
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.training.epoch.prediction import Array, Index, rows_per_step, tensor_of
 from tlsearch.training.seeds import derive
 
-DRAWN = 1  # to be raised where other pixels come of the same seed: features are kept under it
+DRAWN = 1  # raise it if the same seed yields other pixels: it is part of the features' key
 
-# In the order in which they are drawn.
+# In the order of the draws.
 _UNIFORM = (
     "rotate",
     "zoom",
@@ -35,10 +35,10 @@ Matrices = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One view of some images, made by the device as they are asked for; (n, height, width, 3)
+    """One augmented view of some images, computed by the device on access; (n, height, width, 3)
     uint8.
 
-    The same view of the same image is the same pixels, whatever batch it comes in.
+    The same image in the same view has the same pixels in every batch.
     """
 
     images: Array
@@ -49,12 +49,12 @@ class View:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of the images."""
+        """The shape of the images."""
         return self.images.shape
 
     @property
     def dtype(self) -> object:
-        """As of the images."""
+        """The dtype of the images."""
         return self.images.dtype
 
     def __len__(self) -> int:
@@ -64,7 +64,9 @@ class View:
         return np.asarray(self.tensor(which))
 
     def tensor(self, which: Index) -> Tensor:
-        """Some of them as a tensor, which leaves the device only where it is read."""
+        """Return the selected images of the view as a tensor, which stays on the device until it is
+        read.
+        """
         drawn = self._drawn_for(which)
         changes = (
             transforms(drawn, self.shape[1], self.shape[2]),
@@ -79,8 +81,8 @@ class View:
         return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
 
     def _drawn_for(self, which: Index) -> Drawn:
-        """What happens to some of the images: drawn for a slice alone; for images here and there
-        looked up among all, which are drawn once.
+        """Return the random numbers of the selected images. For a slice only its own are drawn; for
+        other indices all images' numbers are drawn once and looked up.
         """
         if isinstance(which, slice):
             start, stop, step = which.indices(len(self))
@@ -94,16 +96,16 @@ class View:
 
     @property
     def _draws(self) -> int:
-        """The seed of the view's draws."""
+        """The seed of this view's draws."""
         return derive(self.seed, "view", self.number)
 
 
 def draw(augment: Augment, seed: int, count: int, start: int = 0, stop: int | None = None) -> Drawn:
-    """What happens to the images from `start` to `stop`, of `count`: one number of every kind each.
+    """Draw the augmentation of the images from `start` to `stop` out of `count`: one number per
+    kind and image.
 
-    They are those that a draw for all images gives, at a cost that goes by the rows asked for: one
-    generator gives all numbers of a kind after those of the kind before, one step a number, and
-    can leap ahead.
+    The numbers equal those of a draw for all images, at a cost proportional to the requested rows:
+    one generator yields the numbers kind after kind, one step per number, and can jump ahead.
     """
     rows = range(count)[start:stop]
     numbers: Drawn = {}
@@ -119,12 +121,12 @@ def draw(augment: Augment, seed: int, count: int, start: int = 0, stop: int | No
 
 
 def _at(seed: int, place: int) -> np.random.Generator:
-    """NumPy's default generator with this seed, after `place` numbers."""
+    """Return NumPy's default generator with this seed, advanced by `place` numbers."""
     return np.random.Generator(np.random.PCG64(seed).advance(place))
 
 
 def transforms(drawn: Drawn, height: int, width: int) -> Matrices:
-    """Projective transforms, (n, 8), from a pixel of the view to its source in the image."""
+    """Return projective transforms, (n, 8), from a pixel of the view to its source in the image."""
     turn, count = 2 * np.pi * drawn["rotate"], len(drawn["rotate"])
     a, b = np.cos(turn), -np.sin(turn) + drawn["shear"]
     c, d = np.sin(turn), np.cos(turn)
