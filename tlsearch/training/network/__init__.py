@@ -1,3 +1,3 @@
-"""The network of a trial: a pretrained backbone, where it is cut in two, the head, and what each
-part costs in multiply-adds.
+"""The network of a trial: a pretrained backbone, the cut that divides it in two, the head, and the
+multiply-adds of each part.
 """

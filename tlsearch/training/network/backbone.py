@@ -1,4 +1,4 @@
-"""A pretrained network in memory: built, loaded, with its own preprocessing in front."""
+"""A pretrained backbone in memory, with its own preprocessing."""
 
 import contextlib
 import functools
@@ -30,16 +30,18 @@ log = logging.getLogger(__name__)
 
 _CHANGEABLE = ((keras.layers.Dropout, "rate"), (keras.layers.BatchNormalization, "momentum"))
 
-NETWORKS = 16  # that a process keeps, with the backbones that are parts of them
+NETWORKS = 16  # networks, and as many backbones, that a process keeps
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedBackbone:
-    """A backbone without top: `preprocess` takes RGB 0-255, `model` what that gives.
+    """A backbone without its top: `preprocess` takes RGB 0-255, `model` takes the output of
+    `preprocess`.
 
-    `pristine` holds the value of every variable, by its `id`, and `settings` every layer attribute
-    that a trial may change, as loaded, so that one process can serve many trials. `weights` says
-    which ones were asked for, `digest` which network that gave.
+    So that one process can serve many trials, `pristine` holds the loaded value of every variable,
+    by its `id`, and `settings` every layer attribute that a trial may change. `weights` is the
+    requested source of the weights, with "default" resolved; `digest` identifies the loaded
+    network.
     """
 
     row: Backbone
@@ -55,16 +57,16 @@ class LoadedBackbone:
     _lent: list[keras.Layer] = field(default_factory=list)
 
     def sections(self, depth: Depth) -> Sections:
-        """The network cut in two for trials of this depth, built once."""
+        """Return the network cut in two for trials of this depth, built once."""
         if depth not in self._sections:
             self._sections[depth] = cut_in_two(self.model, self.pooled, depth)
         return self._sections[depth]
 
     def frozen(self, part: keras.Model, inputs: Tensor) -> Tensor:
-        """What a part of this network gives with its weights as loaded, never in training mode.
+        """Return the output of a part of this network with the loaded weights, in inference mode.
 
         The weights enter the graph as constants, so that TensorFlow folds normalisation into the
-        convolutions before it: 1.3 to 1.6 times as many images a second on a CPU.
+        preceding convolutions: 1.3 to 1.6 times as many images per second on a CPU.
         """
         trained, others = (
             [tf.constant(self.pristine[id(variable)]) for variable in variables]
@@ -75,7 +77,8 @@ class LoadedBackbone:
     def require(self, recorded: str) -> None:
         """Raise WeightsError unless this is the network whose digest was recorded.
 
-        Random weights are compared with a warning alone: another processor rounds them otherwise.
+        Different random weights only log a warning, since another processor rounds them
+        differently.
         """
         if recorded == self.digest:
             return
@@ -91,7 +94,7 @@ class LoadedBackbone:
 
     @property
     def _place(self) -> str:
-        """Where the weights are, for people."""
+        """Where the weights come from, for error messages."""
         if self.weights == "none":
             return "random weights"
         if self.weights == "imagenet":
@@ -99,11 +102,11 @@ class LoadedBackbone:
         return str(self.row.shipped_path if self.weights == "shipped" else self.weights)
 
     def lend(self, layers: Iterable[keras.Layer]) -> None:
-        """Let a trial change the variables of these layers, until the next `reset`."""
+        """Let a trial change the variables of these layers until the next `reset`."""
         self._lent.extend(variable for layer in layers for variable in layer.variables)
 
     def reset(self) -> None:
-        """Undo what an earlier trial did: variables, trainability, dropout rates, momenta."""
+        """Undo the changes of an earlier trial: variables, trainability, dropout rates, momenta."""
         while self._lent:
             variable = self._lent.pop()
             variable.assign(self.pristine[id(variable)])
@@ -121,11 +124,12 @@ def load_backbone(
     pooling: str = "gap",
     precision: str = EXACT,
 ) -> LoadedBackbone:
-    """Build a catalogue row at one image size and load its weights; kept for later trials.
+    """Build a backbone of the catalogue for one image size and load its weights; cached for later
+    trials.
 
-    `weights` is "default", "imagenet", "none" or a file. Its layers compute in `precision`; its
-    variables, the preprocessing and the pooled vector are float32 in all of them. Raises
-    WeightsError, naming the file or the download that failed.
+    `weights` is "default", "imagenet", "shipped", "preset", "none" or a file. The layers compute in
+    `precision`; the variables, the preprocessing and the pooled vector are always float32. Raises
+    WeightsError, which names the file or the download that failed.
     """
     row = row_of(name)
     meant = row.default_weights if weights == "default" else weights
@@ -152,7 +156,7 @@ def load_backbone(
 
 
 def outline(row: Backbone, image_px: int) -> keras.Model:
-    """The layers of a catalogue row without values: built soon, and of hardly any memory."""
+    """Build the layers of a backbone without values, which is fast and needs hardly any memory."""
     with _without_values():
         model = in_plain_layers(built(row, "none", image_px), values=False)
     _name_by_place(model)
@@ -161,7 +165,7 @@ def outline(row: Backbone, image_px: int) -> keras.Model:
 
 @contextlib.contextmanager
 def _without_values() -> Iterator[None]:
-    """While it is open, variables get a shape alone, and Keras never gives them a value later."""
+    """Give variables only a shape inside this context; Keras never initializes them later."""
     waiting = "uninitialized_variables"
     before = global_state.get_global_attribute(waiting, [])
     global_state.set_global_attribute(waiting, [])
@@ -174,7 +178,7 @@ def _without_values() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _dtype_policy(name: str) -> Iterator[None]:
-    """While it is open, new layers have this dtype policy."""
+    """Give new layers this dtype policy inside this context."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -184,7 +188,7 @@ def _dtype_policy(name: str) -> Iterator[None]:
 
 
 def _compute_preprocessing_whole(model: keras.Model) -> None:
-    """Have the network's own preprocessing, which some have as their first layers, in float32."""
+    """Set the network's own preprocessing, if its first layers are one, to float32."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
             layer.dtype_policy = EXACT
@@ -193,10 +197,10 @@ def _compute_preprocessing_whole(model: keras.Model) -> None:
 
 
 def _name_by_place(model: keras.Model) -> None:
-    """Rename layers and operations that Keras numbered in the order in which this process made
-    them.
+    """Rename the layers and operations that Keras numbered in the order of their creation in this
+    process.
 
-    Features and checkpoints are kept by these names, so another process must find the same ones:
+    Features and checkpoints are stored under these names, so every process must use the same ones:
     "add_7" of a second Xception is "add" of the first.
     """
     for place, layer in enumerate(model.layers):

@@ -1,4 +1,4 @@
-"""A network built by its row of the catalogue, with its weights."""
+"""Build the network of a catalogue row and load its weights."""
 
 import contextlib
 import functools
@@ -20,7 +20,9 @@ from tlsearch.config.networks.row import Backbone
 
 
 def built(row: Backbone, weights: str, image_px: int) -> keras.Model:
-    """The network of a row without its top, with these weights; WeightsError where they fail."""
+    """Return the network of a row without its top, with these weights; raises WeightsError if they
+    cannot be loaded.
+    """
     module, function = row.build.split(":")
     builder = getattr(importlib.import_module(module), function)
     build = functools.partial(
@@ -43,11 +45,13 @@ def built(row: Backbone, weights: str, image_px: int) -> keras.Model:
 
 
 def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.Model:
-    """Keras downloads to the final path without a lock: one process of a machine at a time."""
+    """Build the network with its ImageNet weights, one process per machine at a time: Keras
+    downloads straight to the final path without a lock.
+    """
     try:
         with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
             return build(weights="imagenet")
-    except Exception as error:  # urllib, ssl, h5py: whatever kept the file from coming whole
+    except Exception as error:  # urllib, ssl, h5py: the download can fail in many ways
         raise WeightsError(
             f"{row.name}: its ImageNet weights are not under {downloads()} and could not be "
             f"downloaded ({error}); copy them there, set KERAS_HOME, or use a shipped backbone"
@@ -55,14 +59,16 @@ def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.M
 
 
 def downloads() -> Path:
-    """The folder that Keras keeps downloaded weights in."""
+    """Return the folder in which Keras stores downloaded weights."""
     return absolute(Path(os.environ.get("KERAS_HOME", "~/.keras"))) / "models"
 
 
 def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bool) -> keras.Model:
-    """The network of a weight file; an official file's is the one that Keras builds for it.
+    """Return the network with the weights of a file; for an official file, the network that Keras
+    builds for it.
 
-    Keras gives EfficientNet B0 to B3 one more layer for its own weights, and asks for them by name.
+    Keras adds a layer to EfficientNet B0 to B3 for its own weights, but only if they are requested
+    by name ("imagenet").
     """
     try:
         if official:
@@ -77,7 +83,7 @@ def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bo
 
 
 def _is_official(builder: Callable[..., keras.Model], path: Path) -> bool:
-    """Whether Keras publishes this very file for networks like this one, by its MD5."""
+    """Return whether Keras publishes exactly this file for networks of this kind, by its MD5."""
     published = getattr(sys.modules[builder.__module__], "WEIGHTS_HASHES", {})
     if not published:
         return False
@@ -88,7 +94,7 @@ def _is_official(builder: Callable[..., keras.Model], path: Path) -> bool:
 
 @contextlib.contextmanager
 def _downloaded_to(path: Path) -> Iterator[None]:
-    """While it is open, a file that Keras would download is this one."""
+    """Let Keras use this file instead of downloading one inside this context."""
     before = file_utils.get_file
     file_utils.get_file = lambda *asked, **more: str(path)
     try:

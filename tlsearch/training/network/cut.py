@@ -1,4 +1,6 @@
-"""Where a network can be cut in two: the points at which everything later hangs on one tensor."""
+"""The points at which a network can be cut in two: those where a single tensor feeds all later
+layers.
+"""
 
 from dataclasses import dataclass
 
@@ -10,9 +12,10 @@ from tlsearch.pace import POOLED
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A single-tensor point: layers up to and including `index` are the frozen prefix.
+    """A point where a single tensor crosses: layers up to and including `index` are the frozen
+    prefix.
 
-    `name` is the layer, or the operation behind it, whose output crosses it; `whole` where that is
+    `name` is the layer or operation whose output is that tensor. `whole` is true if the tensor is
     the network's input, so that nothing is frozen before it.
     """
 
@@ -23,9 +26,9 @@ class Cut:
 
 
 def cut_points(model: keras.Model) -> list[Cut]:
-    """Every point at which one tensor alone feeds all later layers, from the input on.
+    """Return every point at which a single tensor feeds all later layers, from the input on.
 
-    Branches may join in a layer or in an operation such as `a + b`, which is no layer.
+    Branches may join in a layer or in an operation such as `a + b`, which is not a layer.
     """
     operations = model.operations
     index = {id(operation): i for i, operation in enumerate(operations)}
@@ -36,21 +39,24 @@ def cut_points(model: keras.Model) -> list[Cut]:
     for i, operation in enumerate(operations):
         layers += isinstance(operation, keras.layers.Layer)
         crossing = {source for source in (*crossing, i) if last_use.get(source, -1) > i}
-        if crossing == {i}:  # where it is an earlier one, that one is the point
+        if crossing == {i}:  # a single earlier tensor is the cut of its own operation
             cuts.append(Cut(operation.name, layers, operation.output, whole=i == 0))
     return cuts
 
 
 def choose_cut(model: keras.Model, depth: Depth) -> Cut:
-    """The deepest cut point at or before the first layer that trains."""
+    """Return the deepest cut point before the first layer that trains; the input if all layers
+    train.
+    """
     first = depth.first_layer(len(model.layers))
     return [cut for cut in cut_points(model) if cut.index < max(first, 1)][-1]
 
 
 @dataclass(frozen=True, eq=False)
 class Sections:
-    """A backbone cut in two. `prefix` ends at `name`; `suffix`, None where the whole backbone is
-    frozen, goes on to the pooled vector; `pool` is the whole way from input to pooled vector.
+    """A backbone cut in two. `prefix` ends at the cut `name`. `suffix` continues to the pooled
+    vector and is None if the whole backbone is frozen. `pool` goes from the input to the pooled
+    vector.
     """
 
     name: str
@@ -61,9 +67,10 @@ class Sections:
 
 
 def cut_in_two(model: keras.Model, pooled: keras.KerasTensor, depth: Depth) -> Sections:
-    """The sections of a trial of this depth; `pooled` is the vector pooled from the model's output.
+    """Return the sections for trials of this depth; `pooled` is the vector pooled from the model's
+    output.
 
-    Building them adds nodes to the shared layers: a backbone keeps those that it has built.
+    Building them adds nodes to the shared layers, so a backbone caches its sections.
     """
     pool = keras.Model(model.input, pooled, name="pooled_backbone")
     if depth.frozen:
@@ -75,13 +82,15 @@ def cut_in_two(model: keras.Model, pooled: keras.KerasTensor, depth: Depth) -> S
 
 
 def trainable_layers(model: keras.Model, depth: Depth) -> list[keras.Layer]:
-    """The last N Keras layers of the network, as the field counts them; all of them for "all"."""
+    """Return the last N Keras layers of the network, counted as usual; all of them for "all"."""
     layers = list(model.layers)
     return layers[depth.first_layer(len(layers)) :]
 
 
 def _last_use(model: keras.Model, index: dict[int, int]) -> dict[int, int]:
-    """Operation -> the last one that reads its output, by place (the output counts as one)."""
+    """Map each operation to the last one that reads its output, both by position; the model's
+    output counts as one more operation.
+    """
     last: dict[int, int] = {}
     for i, operation in enumerate(model.operations):
         for node in operation._inbound_nodes:

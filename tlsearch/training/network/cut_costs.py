@@ -1,4 +1,4 @@
-"""Where a backbone can be cut in two, and what each cut leaves to train."""
+"""The cuts of a backbone and the training cost that each of them leaves."""
 
 import math
 from bisect import bisect_right
@@ -13,11 +13,11 @@ from tlsearch.training.network.multiply_adds import forward
 
 @dataclass(frozen=True)
 class CutCost:
-    """A cut behind the layer `name`, and the greatest depth that it serves: so many layers, and so
-    many whole blocks.
+    """A cut behind the layer `name`. `depth` is the greatest depth that it serves, in layers and in
+    whole blocks.
 
-    `values` are the numbers of an image that cross it, at the size that the network was made for;
-    `multiply_adds` lie behind it, `share` of all.
+    `values` is how many numbers per image cross it at the backbone's native image size;
+    `multiply_adds` lie behind it, `share` is their share of the total.
     """
 
     name: str
@@ -27,14 +27,14 @@ class CutCost:
     share: float
 
     def to_json(self) -> dict[str, object]:
-        """Plain values, as `tlsearch backbones NAME --format json` prints them."""
+        """Return plain values, as `tlsearch backbones NAME --format json` prints them."""
         plain = asdict(self)
         del plain["name"], plain["depth"]
         return {"cut": self.name, **self.depth.to_json(), **plain}
 
 
 def cut_costs(row: Backbone) -> list[CutCost]:
-    """Every cut of a row of the catalogue, the deepest first; its weights are not needed."""
+    """Return every cut of a catalogue row, the deepest first. No weights are loaded."""
     model = outline(row, row.image_px)
     layers, found = list(model.layers), []
     for point in reversed(cut_points(model)):

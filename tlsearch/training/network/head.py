@@ -1,4 +1,6 @@
-"""The head: dense layers with dropout after each, from the pooled vector to logits."""
+"""The classification head: dense layers, each followed by dropout, from the pooled vector to
+logits.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,11 +14,11 @@ from tlsearch.training.seeds import derive
 
 
 class Head:
-    """A head of one shape, begun anew for every trial that has this shape.
+    """A head of one shape, reset for every trial of this shape.
 
-    `model` is the head as Keras knows it: what validates, and what is exported. Training walks
-    through its layers with a dropout rate that is a variable, so that another rate needs no other
-    graph, and with masks that are a function of the seed given to each step.
+    `model` is the Keras model used for validation and export. Training applies its layers one by
+    one, with a dropout rate that is a variable, so that another rate needs no new graph, and with
+    masks that depend on the seed of each step.
     """
 
     def __init__(self, width: int, units: tuple[int, ...], classes: int) -> None:
@@ -24,7 +26,7 @@ class Head:
         self._rate = tf.Variable(0.0, trainable=False)
 
     def begin(self, trial: TrialConfig) -> None:
-        """Take a trial's dropout rate and its first weights, a function of its seed."""
+        """Set a trial's dropout rate and its initial weights, which depend on its seed."""
         self._rate.assign(trial.dropout)
         dense = (layer for layer in self.model.layers if isinstance(layer, keras.layers.Dense))
         for place, layer in enumerate(dense):
@@ -37,7 +39,7 @@ class Head:
 
     @contextlib.contextmanager
     def undropped(self) -> Iterator[None]:
-        """While it is open, training drops nothing: warm-up is one recipe for all trials."""
+        """Switch dropout off inside this context: the warm-up uses one recipe for all trials."""
         rate = self._rate.numpy()
         self._rate.assign(0.0)
         try:
@@ -53,11 +55,13 @@ class Head:
         return list(self.model.variables)
 
     def trainable_variables(self) -> list[keras.Variable]:
-        """Kernels and biases of its layers."""
+        """Return the kernels and biases of its layers."""
         return list(self.model.trainable_variables)
 
     def logits(self, pooled: Tensor, training: bool, seed: Tensor) -> Tensor:
-        """Pooled vectors (n, width) -> (n, classes); `seed`, two integers, decides the masks."""
+        """Map pooled vectors (n, width) to logits (n, classes); `seed`, two integers, determines
+        the masks.
+        """
         if not training:
             return self.model(pooled, training=False)
         for place, layer in enumerate(self.model.layers[1:]):
@@ -78,7 +82,8 @@ class Head:
 
 
 def build_head(width: int, units: tuple[int, ...], classes: int) -> keras.Model:
-    """Pooled vector (n, width) -> logits (n, classes) as a chain of Keras layers."""
+    """Build the head, pooled vector (n, width) -> logits (n, classes), as a chain of Keras layers.
+    """
     inputs = keras.Input((width,), name="pooled")
     x = inputs
     for place, wide in enumerate(units):

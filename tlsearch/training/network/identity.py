@@ -1,4 +1,4 @@
-"""Which network it is: one digest of its weights, its layers, and how they are connected."""
+"""The identity of a network: one digest of its weights, its layers and their connections."""
 
 import hashlib
 import json
@@ -6,8 +6,8 @@ import json
 import keras
 import numpy as np
 
-# Settings of a layer that decide what it computes. Those that concern training alone, names,
-# seeds and the size of images are left out, and so is what a later version of Keras may add.
+# The settings that determine a layer's output. Settings of training alone, names, seeds and image
+# sizes are left out, and so are settings that a later version of Keras may add.
 DECISIVE = frozenset(
     (
         *("activation", "alpha", "antialias", "approximate", "axes", "axis", "center"),
@@ -31,9 +31,10 @@ DECISIVE = frozenset(
 
 
 def network_digest(model: keras.Model) -> str:
-    """A digest of all that the network computes from, the same in every process.
+    """Return a digest of everything that determines the network's output, the same in every
+    process.
 
-    Keras draws new seeds for dropout in each process; they are no part of it.
+    Keras draws new dropout seeds in each process, so they are left out.
     """
     digest = hashlib.blake2b(json.dumps(_architecture(model)).encode(), digest_size=16)
     for variable in model.variables:
@@ -43,7 +44,7 @@ def network_digest(model: keras.Model) -> str:
 
 
 def _architecture(model: keras.Model) -> list[object]:
-    """Each operation in order: its kind, its settings, and what it reads, by place."""
+    """List each operation in order: its type, its settings, and its inputs by position."""
     places = {id(operation): place for place, operation in enumerate(model.operations)}
     return [
         [type(operation).__name__, _settings(operation), _read(operation, places)]
@@ -52,12 +53,14 @@ def _architecture(model: keras.Model) -> list[object]:
 
 
 def _settings(operation: keras.Operation) -> dict[str, object]:
-    known = operation.get_config()  # an operation of `keras.ops` has others among its arguments
+    known = operation.get_config()  # operations of `keras.ops` take more settings as arguments
     return {name: known[name] for name in sorted(DECISIVE & known.keys())}
 
 
 def _read(operation: keras.Operation, places: dict[int, int]) -> list[object]:
-    """The arguments of an operation: another one's output as [its place, which], else the value."""
+    """List the arguments of an operation: the output of another one as [its position, output
+    index], any other argument as its value.
+    """
     nodes = operation._inbound_nodes
     given = [[node.arguments.args, node.arguments.kwargs] for node in nodes if node.input_tensors]
     return [

@@ -1,4 +1,4 @@
-"""The network of a trial: frozen prefix, trained suffix, head; and which of it moves."""
+"""The network of a trial: frozen prefix, trained suffix and head, and which variables train."""
 
 import keras
 import numpy as np
@@ -15,16 +15,16 @@ from tlsearch.training.seeds import derive
 
 Arrays = dict[str, AnyArray]
 
-# Of BatchNorm that trains: Keras' .99 and .999 leave useless statistics after a short training.
+# For BatchNorm that trains: Keras' .99 and .999 leave useless statistics after a short training.
 BATCH_NORM_MOMENTUM = 0.9
 
 
 class Network:
-    """Backbone + cut + head of one shape, begun anew for every trial that has this shape.
+    """Backbone, cut and head of one shape, reset for every trial of this shape.
 
-    The prefix maps preprocessed images to the features that are kept (pooled where the whole
-    backbone is frozen), the suffix maps those to the pooled vector, the head that to logits.
-    Trainability is set here, before any optimizer is built and any graph is traced. `prefix_depth`
+    The prefix maps preprocessed images to the stored features (pooled if the whole backbone is
+    frozen), the suffix maps those to the pooled vector, and the head maps that to logits.
+    Trainability is set here, before any optimizer is built or any graph is traced. `prefix_depth`
     is `depth` or greater; with `batch_norm` the unfrozen BatchNorm layers train too.
     """
 
@@ -46,14 +46,14 @@ class Network:
         self._dropouts = {n: x for n, x in layers if isinstance(x, keras.layers.Dropout)}
 
     def begin(self, trial: TrialConfig) -> None:
-        """Undo what an earlier trial did, and take this one's head."""
+        """Undo the changes of an earlier trial and initialize the head for this one."""
         self.backbone.reset()
         self.backbone.lend([*self._trained, *self._dropouts.values()])
         self._unfreeze()
         self.head.begin(trial)
 
     def logits(self, features: Tensor, training: bool, seed: Tensor) -> Tensor:
-        """Features at the cut (images where nothing is frozen) -> logits, (n, classes)."""
+        """Map features at the cut (images if nothing is frozen) to logits, (n, classes)."""
         if self.sections.from_images:
             features = self.backbone.preprocess(features)
         if self.sections.suffix is not None:
@@ -62,39 +62,43 @@ class Network:
 
     @property
     def trains_batch_norm(self) -> bool:
-        """Whether a batch's statistics are a part of what it computes in training."""
+        """Whether the network normalises with the batch's own statistics in training."""
         return any(map(_is_batch_norm, self._trained))
 
     @property
     def scales_loss(self) -> bool:
-        """Whether some of its gradients have so few bits that the loss is scaled for them."""
+        """Whether gradients in float16 require a scaled loss."""
         return self.backbone.precision == "mixed_float16"
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All variables of backbone and head."""
+        """All variables of the backbone and the head."""
         return [*self.backbone.model.variables, *self.head.variables]
 
     def trainable_variables(self) -> list[keras.Variable]:
-        """What the trial's own phase trains: the unfrozen layers and the head."""
+        """Return the variables that the trial trains after the warm-up: the unfrozen layers and the
+        head.
+        """
         unfrozen = [v for layer in self._trained for v in layer.trainable_variables]
         return [*unfrozen, *self.head.trainable_variables()]
 
     def reseed(self, seed: int, epoch: int) -> None:
-        """Set the backbone's dropout from (seed, epoch), so that history does not matter."""
+        """Seed the backbone's dropout with (seed, epoch), so that it does not depend on earlier
+        epochs.
+        """
         for place, layer in self._dropouts.items():
             if layer.rate > 0:
                 state = derive(seed, "dropout", epoch, place)
                 layer.seed_generator.state.assign([state, 0])
 
     def changed(self) -> Arrays:
-        """Every variable that a trial can change, by name: all that its weights are."""
+        """Return the value of every variable that a trial can change, by name."""
         return {name: variable.numpy() for name, variable in self._changing().items()}
 
     def restore(self, arrays: Arrays) -> None:
-        """Put variables back as `changed` gave them; other entries are ignored.
+        """Assign variables from arrays of `changed`; other entries are ignored.
 
-        Raises RecordError, before any of them is changed, where one is missing or does not fit.
+        Raises RecordError, before any variable changes, if one is missing or has another shape.
         """
         put_back(arrays, self._changing())
 
@@ -108,14 +112,16 @@ class Network:
         }
 
     def _unfreeze(self) -> None:
-        """Train the last layers, BatchNorm only on request; what is frozen drops nothing out."""
+        """Make the last layers trainable, BatchNorm only on request; switch off dropout in frozen
+        layers.
+        """
         for layer in self._trained:
             layer.trainable = True
             if _is_batch_norm(layer):
                 layer.momentum = BATCH_NORM_MOMENTUM
         moving = {layer.name for layer in self._last}
         for layer in self._dropouts.values():
-            # A frozen Dropout stays active under training=True, so its rate is what freezes it.
+            # A frozen Dropout stays active under training=True: only a rate of 0 disables it.
             if layer.name not in moving:
                 layer.rate = 0.0
 
@@ -124,7 +130,9 @@ class Network:
 
 
 def put_back(arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
-    """Assign arrays to variables by name; RecordError where one is missing or does not fit."""
+    """Assign arrays to variables by name; raises RecordError if one is missing or has another
+    shape.
+    """
     for name, variable in variables.items():
         found = tuple(arrays[name].shape) if name in arrays else "nothing"
         if found != tuple(variable.shape):
@@ -138,5 +146,5 @@ def _is_batch_norm(layer: keras.Layer) -> bool:
 
 
 def parameter_count(variables: list[keras.Variable]) -> int:
-    """How many numbers these variables hold."""
+    """Return the total number of values in these variables."""
     return sum(int(np.prod(variable.shape)) for variable in variables)

@@ -1,4 +1,4 @@
-"""What a network costs in multiply-adds."""
+"""The multiply-adds of a network."""
 
 import math
 
@@ -8,9 +8,9 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers
 
 
 def multiply_adds(layer: keras.Layer) -> int:
-    """Multiplications with a weight in one forward pass of one image; 0 for other layers.
+    """Return the multiplications with a weight per image in one forward pass; 0 for other layers.
 
-    A dense layer is applied at every place of a feature map.
+    A dense layer is applied at every position of a feature map.
     """
     if isinstance(layer, keras.layers.Dense):
         return int(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape))
@@ -21,24 +21,26 @@ def multiply_adds(layer: keras.Layer) -> int:
 
 
 def _kernels(layer: keras.Layer) -> tuple[keras.Variable, ...]:
-    """A convolution's kernels, all of them applied at every place of the output."""
+    """Return the kernels of a convolution, each of which is applied at every position of the
+    output.
+    """
     if isinstance(layer, keras.layers.SeparableConv2D):
         return layer.depthwise_kernel, layer.pointwise_kernel
     return (layer.kernel,)
 
 
 def forward(layers: list[keras.Layer]) -> int:
-    """Multiply-adds of one image through these layers."""
+    """Return the multiply-adds of one image through these layers."""
     return sum(multiply_adds(layer) for layer in layers)
 
 
 def trained(layers: list[keras.Layer]) -> int:
-    """The part of it that lies in layers that train."""
+    """Return the multiply-adds of one image through those of these layers that train."""
     return forward([layer for layer in layers if layer.trainable_variables])
 
 
 def trained_share(layers: list[keras.Layer], head: list[keras.Layer]) -> float:
-    """The share of multiply-adds, backbone and head together, in layers that train."""
+    """Return the share of multiply-adds, backbone and head together, in layers that train."""
     everything = [*layers, *head]
     total = forward(everything)
     return trained(everything) / total if total else 0.0

@@ -1,6 +1,6 @@
-"""A network of one's own: taken in by a clean process, and built from the file it was taken into.
+"""Networks that users bring along: imported by a clean process, then built from the imported file.
 
-The process reads an `Intake` as JSON from stdin and answers with a line of JSON on stdout.
+The process reads an `Intake` as JSON from stdin and writes one line of JSON to stdout.
 """
 
 import importlib
@@ -29,7 +29,7 @@ from tlsearch.training.network.identity import network_digest
 from tlsearch.training.network.multiply_adds import forward
 from tlsearch.training.network.plain_layers import in_plain_layers
 
-USUAL_PX = 224  # of a network that takes pictures of any size
+USUAL_PX = 224  # assumed for a network that takes images of any size
 _HEAD = frozenset(("linear", "sigmoid", "softmax"))  # activations of a head's last layer
 _EXPECTED = (
     "expected a network without its head, which gives feature maps (n, height, width, channels) "
@@ -40,11 +40,12 @@ _EXPECTED = (
 def own_network(
     include_top: bool, input_shape: tuple[int, int, int], weights: None, path: str
 ) -> keras.Model:
-    """The network of a file that was taken in, for one image size, with random weights.
+    """Build the network of an imported file for one image size, with random weights.
 
-    It computes in the dtype policy that is set. RecordError where the file holds anything else.
+    It computes in the current dtype policy. Raises RecordError if loading the file could do more
+    than build a network.
     """
-    del include_top, weights  # Keras' own functions take them
+    del include_top, weights  # part of the signature of Keras' own builders
     require_self_contained(Path(path), EXPORT_FORMATS["keras"])
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
@@ -58,7 +59,7 @@ def own_network(
 
 
 def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping within a configuration."""
+    """Yield every mapping within a configuration."""
     if isinstance(config, dict):
         yield config
         config = [*config.values()]
@@ -67,16 +68,16 @@ def _parts(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def take_in(asked: Intake) -> Path:
-    """Load or build a network, check it, and write the file that describes it.
+    """Load or build a network, check it, and write it to a file with a description.
 
-    ConfigError says in one line what is wrong.
+    Raises ConfigError, which states the problem in one line.
     """
-    keras.utils.set_random_seed(0)  # for a function that leaves weights random
+    keras.utils.set_random_seed(0)  # the user's function may leave weights random
     given = _loaded(Path(asked.source)) if asked.name else _returned(asked.source)
     _require_form(given)
     model = in_plain_layers(keras.Model(given.inputs[0], given.outputs[0]))
     for layer in model.layers:
-        layer.trainable = True  # what a file or a function froze is the search's to decide
+        layer.trainable = True  # the search decides which layers are frozen
     about = _described(model, asked)
     name = asked.name or f"{asked.source.replace(':', '.')}-{_digest(model, asked)}{FILE}"
     path = Path(asked.folder) / name
@@ -94,12 +95,12 @@ def _loaded(path: Path) -> keras.Model:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except RecordError as error:
         raise ConfigError([str(error).removeprefix(f"{path}: ")]) from error
-    except Exception as error:  # Keras raises many kinds for a file that it cannot read
+    except Exception as error:  # Keras raises many types for a file that it cannot read
         raise ConfigError([f"cannot be loaded ({first_line(error)})"]) from error
 
 
 def _returned(source: str) -> keras.Model:
-    """What a function returns, called without arguments."""
+    """Return the result of a function of the user, called without arguments."""
     module, name = source.split(":")
     try:
         known = vars(importlib.import_module(module))
@@ -125,7 +126,7 @@ def _told(error: Exception) -> str:
 
 
 def _require_form(model: object) -> None:
-    """Raise ConfigError unless it is a graph of layers from one picture to maps or a vector."""
+    """Raise ConfigError unless `model` is a graph of layers from one image to maps or a vector."""
     if not isinstance(model, keras.Model):
         raise ConfigError([f"found a {type(model).__name__}, expected a keras.Model"])
     if not isinstance(model, keras.Sequential | Functional) or not model.built:
@@ -175,7 +176,7 @@ def _described(model: keras.Model, asked: Intake) -> Description:
 
 
 def letters(model: keras.Model) -> str:
-    """The layers of a network as the letters of an `Anatomy`."""
+    """Return the layers of a network as the letters of an `Anatomy`."""
     cuts = {cut.index for cut in cut_points(model)}
     kinds = [_letter(layer) for layer in model.layers]
     return "".join(kind.upper() if n in cuts else kind for n, kind in enumerate(kinds))
@@ -190,8 +191,8 @@ def _letter(layer: keras.Layer) -> str:
 
 
 def _write(model: keras.Model, about: Description, path: Path) -> None:
-    """The file as Keras writes it, with the description; ConfigError where a layer may not be in
-    an exported model.
+    """Write the Keras file with the description; raises ConfigError if a layer is not allowed in an
+    exported model.
     """
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / f"network{FILE}"

@@ -1,4 +1,6 @@
-"""A network in plain layers: none made of others, each of a kind that every format knows."""
+"""Rewrite a network in plain layers: no nested networks, and only layer types that every export
+format supports.
+"""
 
 import functools
 
@@ -7,8 +9,9 @@ from keras.src.models.functional import Functional
 
 
 def in_plain_layers(model: keras.Model, values: bool = True) -> keras.Model:
-    """The same network with the layers of each network within it in its place, and by channel what
-    Keras writes as a convolution in as many groups; `values` says whether its variables have some.
+    """Return the same network with nested networks replaced by their layers, and with
+    DepthwiseConv2D in place of convolutions with one group per channel; `values` says whether its
+    variables have values to copy.
 
     Keras runs grouped convolutions through XLA: on a CPU a frozen pass of ConvNeXt takes six times
     as long, and ONNX has no such operation.
@@ -39,12 +42,12 @@ def in_plain_layers(model: keras.Model, values: bool = True) -> keras.Model:
 
 
 def _by_channel(layer: keras.Operation) -> bool:
-    """Whether a convolution applies one kernel to each channel."""
+    """Return whether a convolution applies one kernel to each channel."""
     return isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters
 
 
 def _plain(operation: keras.Operation) -> keras.Operation:
-    """A new layer or operation that computes what this one does."""
+    """Return a new layer or operation that computes the same as this one."""
     known = operation.get_config()
     if not _by_channel(operation):
         return type(operation).from_config(known)
@@ -53,8 +56,8 @@ def _plain(operation: keras.Operation) -> keras.Operation:
 
 
 def _copy_values(old: keras.Operation, new: keras.Operation) -> None:
-    """Kernels by channel are (height, width, channels, 1), in groups (height, width, 1, channels):
-    equal numbers in equal order.
+    """Copy the variables of a layer. Depthwise kernels are (height, width, channels, 1), grouped
+    ones (height, width, 1, channels): the same values in the same order.
     """
     if isinstance(old, keras.layers.Layer):
         for before, after in zip(old.variables, new.variables, strict=True):

@@ -1,4 +1,4 @@
-"""How feature maps become the vector that a head takes."""
+"""The pooling that turns feature maps or tokens into the input vector of a head."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,11 @@ from tlsearch.pace import POOLED
 
 
 def pooled_output(model: keras.Model, row: Backbone, pooling: str) -> KerasTensor:
-    """The pooled vector behind a network, by a pooling of the catalogue.
+    """Return the pooled vector of a network, by one of the catalogue's poolings.
 
-    ConvNeXt's last normalisation belongs behind the pooling, as where Keras itself pools; Keras'
-    network of feature maps has it before. A network of one's own may end in the vector itself.
+    ConvNeXt's last normalisation belongs after the pooling, as in Keras' own pooled network; in
+    Keras' network of feature maps it comes before. A network of the user's own may output a vector
+    itself.
     """
     if len(model.output.shape) == 2:
         return pool(model.output, "flatten")
@@ -33,8 +34,8 @@ def pool(
     pooling: str,
     norm: Callable[[KerasTensor], KerasTensor] = lambda pooled: pooled,
 ) -> KerasTensor:
-    """Feature maps (n, height, width, channels) -> float32 vectors, by a pooling of the catalogue,
-    each of them through `norm`.
+    """Pool feature maps (n, height, width, channels) to float32 vectors, by one of the catalogue's
+    poolings. Means and maxima pass through `norm`.
     """
     if pooling == "flatten":
         return keras.layers.Flatten(name=POOLED, dtype=EXACT)(maps)
@@ -46,8 +47,8 @@ def pool(
 
 
 def pool_tokens(tokens: KerasTensor, front: int, pooling: str) -> KerasTensor:
-    """Tokens (n, tokens, width) -> float32 vectors. Means and maxima are those of the patches, the
-    `front` tokens before them left out; the first of those is the class token.
+    """Pool tokens (n, tokens, width) to float32 vectors. Means and maxima are taken over the
+    patches, without the `front` tokens before them; the first of those is the class token.
     """
     if pooling == "flatten":
         return keras.layers.Flatten(name=POOLED, dtype=EXACT)(tokens)
