@@ -82,7 +82,8 @@ class Head:
 
 
 def build_head(width: int, units: tuple[int, ...], classes: int) -> keras.Model:
-    """Build the head, pooled vector (n, width) -> logits (n, classes), as a chain of Keras layers.
+    """Build the head as a chain of Keras layers from pooled vectors (n, width) to logits (n,
+    classes), with dropout rate 0.
     """
     inputs = keras.Input((width,), name="pooled")
     x = inputs

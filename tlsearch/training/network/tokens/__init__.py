@@ -1,3 +1,3 @@
-"""Transformers: built from plain Keras layers, block by block, with the weights that KerasHub
-publishes for them.
+"""Transformers built from plain Keras layers, block by block, with the weights that KerasHub
+publishes.
 """

@@ -1,7 +1,7 @@
-"""Learned positions of patches for another number of patches, as PyTorch interpolates them.
+"""Resample learned patch positions to another number of patches, as PyTorch interpolates them.
 
-TensorFlow's bicubic interpolation is another one: its cubic is that of Keys with a = -0.5, where
-PyTorch has a = -0.75 unless it antialiases. The published networks were made with PyTorch's.
+TensorFlow's bicubic interpolation differs: it uses Keys' cubic with a = -0.5, PyTorch uses a =
+-0.75 unless it antialiases. The published networks were made with PyTorch's.
 """
 
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-REACH = 2  # places on each side that a cubic takes into account
+REACH = 2  # places on each side that the cubic covers
 
 
 def interpolated(table: NDArray[Any], side: int, antialias: bool) -> Any:
-    """A square of positions (places, width), row by row, for `side` places along each edge."""
+    """Resample a square of positions, (places, width) row by row, to `side` places along each edge.
+    """
     before = round(len(table) ** 0.5)
     if before == side:
         return table
@@ -24,10 +25,10 @@ def interpolated(table: NDArray[Any], side: int, antialias: bool) -> Any:
 
 
 def resampling(before: int, after: int, antialias: bool) -> Any:
-    """What each of the places after is made of, (after, before); rows sum to 1.
+    """Return the resampling weights, (after, before); rows sum to 1.
 
-    Without antialiasing a place beyond the edge counts as the one at the edge; with it the cubic
-    becomes as much wider as there are fewer places, and ends at the edge.
+    Without antialiasing, a place beyond the edge counts as the place at the edge. With it, the
+    cubic widens in proportion as places become fewer, and is cut off at the edge.
     """
     step = before / after
     centres = (np.arange(after) + 0.5) * step - 0.5
@@ -44,7 +45,7 @@ def resampling(before: int, after: int, antialias: bool) -> Any:
 
 
 def _cubic(distances: NDArray[Any], a: float) -> NDArray[Any]:
-    """Keys' cubic (1981), 0 from `REACH` on."""
+    """Return Keys' cubic (1981), which is 0 from `REACH` on."""
     x = np.abs(distances)
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * (x**3 - 5 * x**2 + 8 * x - 4)

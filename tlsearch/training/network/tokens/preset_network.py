@@ -1,4 +1,4 @@
-"""A network of KerasHub's presets: built from plain layers, its weights from wherever they are."""
+"""Build the network of a KerasHub preset from plain layers and load the preset's weights."""
 
 import importlib
 import os
@@ -25,11 +25,11 @@ from tlsearch.training.network.tokens.transformer import vision_transformer
 def preset_network(
     include_top: bool, input_shape: tuple[int, int, int], weights: str | None, preset: str
 ) -> keras.Model:
-    """The network of a preset for one image size, with its own weights or random ones.
+    """Build the network of a preset for one image size, with its own weights or random ones.
 
-    WeightsError where those are not to be had, ConfigError where KerasHub is not installed.
+    Raises WeightsError if its weights are not available, ConfigError if KerasHub is not installed.
     """
-    del include_top  # Keras' own functions take it
+    del include_top  # part of the signature of Keras' own builders
     published = {row.options.get("preset"): row for row in BACKBONES.values()}
     row = published.get(preset) or row_of(preset)
     assert row.tokens is not None, "only presets are built here"
@@ -52,8 +52,8 @@ def _built(spec: Spec, image_px: int) -> keras.Model:
 
 
 def _spec(original: Any, expected: Spec) -> Spec:
-    """The measures of a network as its preset gives them, which count; ValueError where it has
-    other layers than expected.
+    """Return the dimensions of a network as its own configuration gives them, which take
+    precedence; raises ValueError if its layers differ from the expected ones.
     """
     settings = {"class_name": type(original).__name__, "config": original.get_config()}
     _, found, _ = described(settings)
@@ -63,13 +63,13 @@ def _spec(original: Any, expected: Spec) -> Spec:
 
 
 def _original(row: Backbone) -> Any:
-    """KerasHub's network with its weights; of a SigLIP the image tower."""
+    """Return KerasHub's network with its weights; for SigLIP only its image encoder."""
     require_extra(f"backbone {row.name}", EXTRA)
     hub = importlib.import_module("keras_hub")
     handle = str(row.options["preset"])
     try:
         with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
             whole = hub.models.Backbone.from_preset(handle, dtype="float32")
-    except Exception as error:  # each hub has its own kinds
+    except Exception as error:  # each hub raises its own types
         raise WeightsError(unavailable(row.name, error)) from error
     return getattr(whole, "vision_encoder", whole)

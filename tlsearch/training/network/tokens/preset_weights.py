@@ -1,4 +1,4 @@
-"""Weights of KerasHub's networks, put into ours of plain layers."""
+"""Copy the weights of KerasHub's networks into the same networks of plain layers."""
 
 import math
 from collections.abc import Iterator
@@ -15,11 +15,12 @@ from tlsearch.training.network.tokens.positions import interpolated
 
 @dataclass(frozen=True)
 class Places:
-    """Where one of KerasHub's classes keeps what our layers hold: attributes or layers, by dots.
+    """Where one of KerasHub's classes keeps the weights of our layers: dotted paths of attributes
+    or layers.
 
-    `blocks` is the list of blocks, in each of which lie `attention` and what follows it. `front`
-    are the tokens in front of the patches; `positions` has a row for each class token, then one for
-    each patch.
+    `blocks` is the list of blocks; `attention` and the fields after it are paths within a block.
+    `front` are the tokens in front of the patches; `positions` has one row per class token, then
+    one per patch.
     """
 
     patches: str
@@ -81,8 +82,8 @@ PLACES = {
         dense=("mlp.fc1", "mlp.fc2"),
     ),
 }
-# What a network computes the same without: tokens that hide patches, counters, positions for
-# another size of images, seeds.
+# Variables that do not affect the output: mask tokens, counters, positions for another image
+# size, seeds.
 _SPARE = frozenset(
     ("mask_token", "position_ids", "interpolated_position_embeddings", "seed_generator_state")
 )
@@ -93,9 +94,9 @@ _OF_THREE = ("query", "key", "value")
 def copy_weights(
     original: Any, model: keras.Model, spec: VisionTransformer | SwinTransformer
 ) -> None:
-    """Give our network the weights of one of KerasHub's, with positions for its size of images.
+    """Copy the weights of a KerasHub network to ours, with positions resampled to its image size.
 
-    ValueError where a weight of the original has no place in ours, or does not fit there.
+    Raises ValueError if a weight of the original has no counterpart in ours, or another shape.
     """
     taken: set[int] = set()
     held = _swin(original) if isinstance(spec, SwinTransformer) else _vision(original, spec)
@@ -108,7 +109,7 @@ def copy_weights(
 
 
 def _vision(original: Any, spec: VisionTransformer) -> Iterator[tuple[str, list[Any]]]:
-    """Each of our layers by name, with the variables of the original that belong there."""
+    """Yield each of our layers by name, with its variables in the original."""
     places = PLACES[type(original).__name__]
     yield "patches", _variables(original, places.patches)
     front = places.front if spec.front > 1 else places.front[:1]
@@ -127,7 +128,9 @@ def _vision(original: Any, spec: VisionTransformer) -> Iterator[tuple[str, list[
 
 
 def _swin(original: Any) -> Iterator[tuple[str, list[Any]]]:
-    """The same of a Swin transformer, whose queries, keys and values KerasHub keeps in one."""
+    """Yield the same for a Swin transformer, whose queries, keys and values KerasHub keeps in one
+    layer.
+    """
     yield "patches", _variables(original, "patch_embedding.proj")
     yield "patches_norm", _variables(original, "patch_embedding.norm")
     for stage, blocks in enumerate(original.stages):
@@ -147,7 +150,9 @@ def _swin(original: Any) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _table(tokens: list[NDArray[Any]], spec: VisionTransformer, rows: int) -> NDArray[Any]:
-    """What is added at each place: a token in front with its position, or a patch's position."""
+    """Return the vector added at each place: a front token, plus its position if it is a class
+    token, or the position of a patch.
+    """
     arrays = [token.reshape(-1, spec.width) for token in tokens]
     if spec.grid is None:
         return np.concatenate(arrays)
@@ -173,7 +178,7 @@ def _put(layer: Any, variables: list[Any], spec: VisionTransformer | SwinTransfo
 
 
 def _variables(within: Any, place: str) -> list[Any]:
-    """The variables of a layer; of attention's dense layers, those that are not left out."""
+    """Return the variables of a layer; a dense layer without a bias has only a kernel."""
     return list(_at(within, place).variables)
 
 

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from tlsearch.config.networks.transformers import SwinTransformer
 from tlsearch.training.network.tokens.transformer import attended, by_head, places, small, turned
 
-APART = -100.0  # added where two places of a window are no neighbours in the picture
+APART = -100.0  # attention bias between places of a window that are not neighbours in the image
 
 
 def swin_transformer(spec: SwinTransformer, image_px: int) -> keras.Model:
-    """Normalised pixels (n, px, px, 3) -> tokens (n, places, width) behind the last norm."""
+    """Build a network from normalised pixels (n, px, px, 3) to tokens (n, places, width) after the
+    last norm.
+    """
     pixels = keras.Input((image_px, image_px, 3))
     x = layers.Conv2D(
         spec.width, spec.patch, strides=spec.patch, kernel_initializer=small(), name="patches"
@@ -31,7 +33,9 @@ def swin_transformer(spec: SwinTransformer, image_px: int) -> keras.Model:
 
 
 def _block(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str) -> Any:
-    """Attention in windows, then two dense layers at each place, both added to what they read."""
+    """Apply attention within windows, then two dense layers at each place, each with a residual
+    connection.
+    """
     width = x.shape[-1]
     x = x + _attention(_norm(spec, f"{name}_norm_1")(x), spec, heads, shift, name)
     wide = _dense(4 * width, f"{name}_dense_1")(_norm(spec, f"{name}_norm_2")(x))
@@ -39,7 +43,7 @@ def _block(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str) -> 
 
 
 def _attention(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str) -> Any:
-    """Maps (n, side, side, width) -> the same, mixed within windows."""
+    """Apply attention within windows to maps (n, side, side, width); the shape stays the same."""
     side, width, window = x.shape[1], x.shape[3], spec.window
     padded = -(-side // window) * window
     if padded > side:
@@ -62,13 +66,13 @@ def _attention(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str)
 
 
 def _shifted(x: Any, shift: int) -> Any:
-    """Maps whose first rows and columns come last; LiteRT has no operation that rolls."""
+    """Roll maps so that their first rows and columns come last; LiteRT has no roll operation."""
     x = ops.concatenate([x[:, shift:], x[:, :shift]], axis=1)
     return ops.concatenate([x[:, :, shift:], x[:, :, :shift]], axis=2)
 
 
 def _in_windows(x: Any, window: int) -> Any:
-    """(n, side, side, width) -> (n, windows, places, width)."""
+    """Split maps into windows: (n, side, side, width) -> (n, windows, places, width)."""
     _, side, _, width = x.shape
     count = side // window
     rows = turned(ops.reshape(x, (-1, count, window, count, window * width)), 2, 3)
@@ -76,15 +80,15 @@ def _in_windows(x: Any, window: int) -> Any:
 
 
 def _from_windows(x: Any, side: int, window: int) -> Any:
-    """What `_in_windows` undone gives."""
+    """Undo `_in_windows`."""
     width, count = x.shape[-1], side // window
     rows = turned(ops.reshape(x, (-1, count, count, window, window * width)), 2, 3)
     return ops.reshape(rows, (-1, side, side, width))
 
 
 def _position_bias(windows: Any, window: int, heads: int, name: str) -> Any:
-    """Learned numbers by how far two places of a window are apart,
-    (1, 1, heads, places, places).
+    """Return the learned attention bias by the offset between two places of a window, (1, 1, heads,
+    places, places).
     """
     table = layers.Embedding(
         (2 * window - 1) ** 2, heads, embeddings_initializer=small(), name=name
@@ -95,15 +99,16 @@ def _position_bias(windows: Any, window: int, heads: int, name: str) -> Any:
 
 
 def _offsets(window: int) -> Any:
-    """The row of the table for each pair of places of a window, (places, places)."""
+    """Return the row of the bias table for each pair of places in a window, (places, places)."""
     steps = np.indices((window, window)).reshape(2, -1)
     down, right = steps[:, :, None] - steps[:, None, :] + window - 1
     return (down * (2 * window - 1) + right).astype(np.int32)
 
 
 def _apart(side: int, window: int, shift: int) -> NDArray[Any]:
-    """`APART` for the places of a window that the shift brought together, (windows, 1, places,
-    places): a shifted map ends in parts that were at its other edge.
+    """Return `APART` for pairs of places in a window that only the shift brought together, 0 for
+    others, (windows, 1, places, places): the last windows of a shifted map contain parts of the
+    opposite edge.
     """
     part = np.digitize(np.arange(side), (side - window, side - shift))
     parts = part[:, None] * 3 + part[None, :]
@@ -114,7 +119,9 @@ def _apart(side: int, window: int, shift: int) -> NDArray[Any]:
 
 
 def _merged(x: Any, spec: SwinTransformer, name: str) -> Any:
-    """Four places as one, down before right, with twice the numbers of each."""
+    """Merge 2 x 2 places into one with twice the channels; the four are concatenated column by
+    column.
+    """
     width = x.shape[-1]
     four = [x[:, down::2, right::2] for right in (0, 1) for down in (0, 1)]
     together = _norm(spec, f"{name}_norm")(ops.concatenate(four, axis=-1))

@@ -1,7 +1,7 @@
 """A vision transformer in plain Keras layers, block by block, so that it can be cut and exported.
 
-KerasHub writes a whole encoder as one layer of its own kind: nothing could be cut there, and a file
-of it would open only where KerasHub is installed.
+KerasHub's encoder is a single custom layer: it could not be cut, and an exported file would open
+only with KerasHub installed.
 """
 
 import math
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from tlsearch.config.networks.transformers import VisionTransformer
 
-ROPE_BASE = 100.0  # of DINOv3
+ROPE_BASE = 100.0  # as in DINOv3
 
 
 def vision_transformer(spec: VisionTransformer, image_px: int) -> keras.Model:
-    """Normalised pixels (n, px, px, 3) -> tokens (n, tokens, width) behind the last norm."""
+    """Build a network from normalised pixels (n, px, px, 3) to tokens (n, tokens, width) after the
+    last norm.
+    """
     pixels = keras.Input((image_px, image_px, 3))
     x = _with_front(_patches(pixels, spec, image_px), spec, image_px)
     for block in range(spec.depth):
@@ -28,7 +30,7 @@ def vision_transformer(spec: VisionTransformer, image_px: int) -> keras.Model:
 
 
 def _patches(pixels: Any, spec: VisionTransformer, image_px: int) -> Any:
-    """Patch tokens (n, patches, width)."""
+    """Return the patch tokens, (n, patches, width)."""
     maps = layers.Conv2D(
         spec.width, spec.patch, strides=spec.patch, kernel_initializer=small(), name="patches"
     )(pixels)
@@ -36,10 +38,10 @@ def _patches(pixels: Any, spec: VisionTransformer, image_px: int) -> Any:
 
 
 def _with_front(patches: Any, spec: VisionTransformer, image_px: int) -> Any:
-    """Class tokens and registers in front of the patches; where positions are learned, those are
-    added to all.
+    """Put class tokens and registers in front of the patches and add learned positions, if there
+    are any.
 
-    One table holds what is added at each place: in front it is added to nothing.
+    One table holds the vector added at each place; in front it is added to zeros.
     """
     tokens = layers.ZeroPadding1D((spec.front, 0), name="front")(patches)
     if spec.grid is not None:
@@ -55,12 +57,14 @@ def _with_front(patches: Any, spec: VisionTransformer, image_px: int) -> Any:
 
 
 def places(tokens: Any) -> Any:
-    """The place of each token, (1, tokens): the same for all images."""
+    """Return the position of each token, (1, tokens), which is the same for all images."""
     return ops.cumsum(ops.ones_like(tokens[:1, :, 0], dtype="int32"), axis=1) - 1
 
 
 def _block(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any:
-    """Attention between tokens, then two dense layers on each, both added to what they read."""
+    """Apply attention between tokens, then two dense layers to each token, each with a residual
+    connection.
+    """
     attended = _attention(_norm(spec, f"{name}_norm_1")(x), spec, image_px, name)
     x = x + _scaled(attended, spec, f"{name}_scale_1")
     wide = layers.Dense(spec.hidden, kernel_initializer=small(), name=f"{name}_dense_1")(
@@ -93,15 +97,16 @@ def _attention(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any
 
 
 def by_head(x: Any, heads: int) -> Any:
-    """(n, ..., tokens, width) -> (n, ..., heads, tokens, width / heads)."""
+    """Split width by heads: (n, ..., tokens, width) -> (n, ..., heads, tokens, width / heads)."""
     *before, width = x.shape[1:]
     return turned(ops.reshape(x, (-1, *before, heads, width // heads)), -3, -2)
 
 
 def attended(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
-    """Softmax attention, each (n, ..., heads, tokens, width / heads) -> (n, ..., tokens, width).
+    """Apply softmax attention: inputs (n, ..., heads, tokens, width / heads) -> (n, ..., tokens,
+    width).
 
-    `bias` is added to how alike a query and a key are.
+    `bias` is added to the logits, the scaled products of queries and keys.
     """
     *before, heads, tokens, width = query.shape[1:]
     alike = ops.matmul(query / math.sqrt(width), turned(key, -2, -1))
@@ -111,18 +116,18 @@ def attended(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
 
 
 def turned(x: Any, one: int, other: int) -> Any:
-    """Two axes in each other's place."""
+    """Swap two axes."""
     axes = list(range(len(x.shape)))
     axes[one], axes[other] = axes[other], axes[one]
     return ops.transpose(x, axes)
 
 
 def rotations(spec: VisionTransformer, image_px: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cosine and sine by which each token's queries and keys are turned, (tokens, width / heads);
-    those in front stay as they are.
+    """Return the cosines and sines of the rotary position embedding, (tokens, width / heads), by
+    which each token's queries and keys are rotated; front tokens are not rotated.
 
-    A quarter of the angles follows from the row of a patch, as many from its column, from -1 to 1
-    over the image, in falling frequencies; both stand there twice (arXiv 2508.10104).
+    A quarter of the angles comes from the row of a patch and a quarter from its column, both from
+    -1 to 1 over the image, with falling frequencies; this half is then repeated (arXiv 2508.10104).
     """
     side, quarter = spec.side(image_px), spec.width // spec.heads // 4
     centres = 2 * (np.arange(side) + 0.5) / side - 1
@@ -148,5 +153,5 @@ def _scaled(x: Any, spec: VisionTransformer, name: str) -> Any:
 
 
 def small() -> Any:
-    """How weights begin where nothing is loaded."""
+    """Return the initializer of weights that are not loaded."""
     return keras.initializers.TruncatedNormal(stddev=0.02)
