@@ -1,3 +1,3 @@
-"""From a trained trial to a bundle: the whole network as one model, written in each format, each
-file reloaded in a clean process and compared; and the model card.
+"""Export a trained trial as a bundle: one complete model, written in each format, each file
+reloaded in a clean process and compared, and the model card.
 """

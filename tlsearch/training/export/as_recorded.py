@@ -1,4 +1,4 @@
-"""Whether a network predicts as well as the study recorded for its weights."""
+"""Check that a restored network scores as the study recorded for its weights."""
 
 import logging
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ def require_as_recorded(
     probabilities: Floats,
     recorded: Mapping[int, float],
 ) -> None:
-    """Raise RecordError where a trial's weights score otherwise on the validation split than the
-    journal says for their epoch, by more than another machine's rounding explains.
+    """Raise RecordError if the validation score of a trial's weights differs from the journal's
+    score for their epoch by more than the rounding of another machine explains.
 
-    `recorded` maps epochs to the study's metric; it is empty where no study is behind the weights.
+    `recorded` maps epochs to the study's metric; it is empty for weights without a study.
     """
     if not recorded:
         return
@@ -46,12 +46,12 @@ def require_as_recorded(
 
 
 def allowance(metric: str, labels: Labels, expected: float, share: float = SHARE) -> float:
-    """How far a metric may be off where nothing but rounding differs: features of 16 bits in the
-    search, another processor, TF32, layers that computed in 16 bits.
+    """Return how far a metric may differ through rounding alone: 16-bit features in the search,
+    another processor, TF32, layers computed in 16 bits.
 
-    Rounding moves probabilities by some thousandths, which changes the class of pictures that lie
-    between two classes: two of few, a hundredth of many. A mean over classes counts a picture by
-    the size of its class.
+    Rounding moves probabilities by some thousandths, which changes the predicted class of
+    borderline images: two of a small split, a hundredth of a large one. A metric averaged over
+    classes weights an image by the size of its class.
     """
     counts = np.bincount(labels)
     counts = counts[counts > 0]

@@ -1,4 +1,4 @@
-"""A finished trial -> a bundle: its model in each format, every file reloaded and compared."""
+"""Export a finished trial as a bundle: a file per format, each one reloaded and compared."""
 
 import os
 import shutil
@@ -42,7 +42,9 @@ RESIZE = "to a square of image_px, proportions not kept, bilinear, antialiased"
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """What an export wrote, and the trained network's probabilities on the validation split."""
+    """The manifest of an export, and the probabilities of the trained network on the validation
+    split.
+    """
 
     manifest: Manifest
     validation: Floats
@@ -51,13 +53,13 @@ class Exported:
 def export_bundle(
     request: ExportRequest, trained: Restored | None = None, checkers: Checkers | None = None
 ) -> Exported:
-    """Write a bundle folder; it appears whole, and holds only files that passed.
+    """Write a bundle folder atomically; it contains only files that passed the check.
 
-    Each file is reloaded in a clean process and predicts the original pictures of the validation
-    split. A format that fails is left out, and the manifest says why. Where none passes there is no
-    bundle, and RecordError names each file and the link of the chain that broke; ConfigError where
-    only packages are missing. `trained` is the request's trial where it is restored already,
-    `checkers` the clean processes where they were begun before.
+    Each file is reloaded in a clean process and predicts the original images of the validation
+    split. A format that fails is left out, and the manifest gives the reason. If no format passes,
+    there is no bundle: raises ConfigError if only packages are missing, otherwise RecordError,
+    which names each file and the step that broke it. `trained` is the request's trial if it is
+    already restored, `checkers` are the clean processes if they are already running.
     """
     _refuse_foreign(request.out)
     with scratch_beside(request.out) as folder:
@@ -112,7 +114,7 @@ def _artifacts(
     request: ExportRequest,
     checkers: Checkers,
 ) -> tuple[list[Artifact], dict[str, TlsearchError]]:
-    """The files that passed, and why each other format did not; its error where none passed."""
+    """Return the files that passed, and the error of every other format; raises if none passed."""
     counter = counting(EXPORTING, len(request.formats), "formats")
     files, failed = _written(bundle, model, request.formats, counter)
     passed: dict[str, Artifact] = {}
@@ -131,7 +133,7 @@ def _artifacts(
 def _written(
     bundle: Path, model: Exportable, formats: Sequence[str], counter: Counter
 ) -> tuple[dict[str, Path], dict[str, TlsearchError]]:
-    """The file of each format, or why there is none."""
+    """Write the file of each format; return the paths, and the error of each format that failed."""
     files: dict[str, Path] = {}
     failed: dict[str, TlsearchError] = {}
     for name in formats:
@@ -149,7 +151,9 @@ def _written(
 
 
 def _no_bundle(failed: Mapping[str, TlsearchError]) -> TlsearchError:
-    """That nothing was exported, and why; a ConfigError where only packages are missing."""
+    """Return the error that nothing was exported, with the reasons; a ConfigError if only packages
+    are missing.
+    """
     lines = [f"nothing was exported: {name}: {why}" for name, why in _reasons(failed).items()]
     if all(isinstance(error, ConfigError) for error in failed.values()):
         return ConfigError(lines)
@@ -161,7 +165,7 @@ def _reasons(failed: Mapping[str, TlsearchError]) -> dict[str, str]:
 
 
 def _remove(path: Path) -> None:
-    """Whatever a conversion that failed left there: a file, a folder, or nothing."""
+    """Remove anything a failed conversion left at `path`: a file, a folder, or nothing."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -176,7 +180,9 @@ def _artifact(
     labels: Labels,
     model: Exportable,
 ) -> Artifact:
-    """A file with what its check found; RecordError where it is not the trained model."""
+    """Return a file with the results of its check; raises RecordError if it is not the trained
+    model.
+    """
     if isinstance(found, RecordError):
         raise found
     form, probabilities = EXPORT_FORMATS[name], found.probabilities
@@ -232,7 +238,7 @@ def _manifest(
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Only an older bundle, or nothing, gives way to a new one."""
+    """Raise ConfigError if `out` exists and is not a bundle that may be replaced."""
     if not is_replaceable(out):
         raise ConfigError(
             [
@@ -243,7 +249,7 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _replace(bundle: Path, out: Path) -> None:
-    """Put the finished folder in its place; an older one gives way."""
+    """Move the finished bundle to `out`, replacing an older one."""
     if out.exists():
         old = bundle.with_name("old")
         os.replace(out, old)
@@ -251,7 +257,9 @@ def _replace(bundle: Path, out: Path) -> None:
 
 
 def _put(file: Path, out: Path) -> None:
-    """Give a finished file its name; what is no file there, as a pipe, is written into."""
+    """Rename a finished file to `out`; if `out` is not a regular file, such as a pipe, write into
+    it.
+    """
     if is_special(out):
         shutil.copyfile(file, out)
     else:
@@ -259,7 +267,7 @@ def _put(file: Path, out: Path) -> None:
 
 
 def export_file(request: ExportRequest) -> Exported:
-    """Export one `.keras` file, verified as in a bundle, without the rest of the bundle."""
+    """Export one `.keras` file, checked as in a bundle, without the rest of the bundle."""
     with scratch_beside(request.out) as bundle:
         exported = _fill(bundle, bundle / "pictures", request)
         _put(bundle / exported.manifest.artifact("keras").path, request.out)

@@ -1,4 +1,4 @@
-"""A trained network written in each export format, by one function a format."""
+"""Write a trained network in each export format, with one function per format."""
 
 import errno
 import functools
@@ -32,9 +32,8 @@ from tlsearch.training.network.model import Network
 
 @dataclass(frozen=True, eq=False)
 class Exportable:
-    """What the writers write: a trial's network for any size and for squares, its labels, and
-    training images (n, px, px, 3) uint8 by which integer formats are calibrated. `bits` says at
-    which depth pictures of 16 bits were read.
+    """The input of the writers: a trial's network, its labels, and training images (n, px, px, 3)
+    uint8 to calibrate integer formats. `bits` gives the bit depth at which 16-bit images were read.
     """
 
     network: Network
@@ -45,18 +44,18 @@ class Exportable:
 
     @functools.cached_property
     def any_size(self) -> keras.Model:
-        """Built for the first format that takes pictures of any size."""
+        """The model for images of any size, built on first use."""
         return any_size_model(self.network, self.trial)
 
     @functools.cached_property
     def square(self) -> keras.Model:
-        """Built for the first format that takes squares."""
+        """The model for squares of the trained size, built on first use."""
         return square_model(self.network, self.trial)
 
 
 def write(form: str, model: Exportable, path: Path) -> None:
-    """Write one format at `path`; ConfigError where what it needs is not installed, RecordError
-    where the conversion fails.
+    """Write one format at `path`. Raises ConfigError if a required package is not installed,
+    RecordError if the conversion fails.
     """
     require_extra(form, EXPORT_FORMATS[form].extra)
     try:
@@ -64,9 +63,9 @@ def write(form: str, model: Exportable, path: Path) -> None:
     except ImportError as error:
         extra = EXPORT_FORMATS[form].extra or ""
         raise ConfigError([needed(form, extra, [error.name or extra])]) from error
-    except Exception as error:  # each converter has its own kinds for a network it does not take
+    except Exception as error:  # each converter raises its own types for unsupported networks
         if isinstance(error, OSError) or os.strerror(errno.ENOSPC) in str(error):
-            raise _unwritten(path, error) from error  # no fault of the format
+            raise _unwritten(path, error) from error  # not the format's fault
         reason = (str(error).strip().splitlines() or [""])[0]
         raise RecordError(
             f"{path.name}: the conversion to {form} failed ({type(error).__name__}: {reason})"
@@ -74,7 +73,7 @@ def write(form: str, model: Exportable, path: Path) -> None:
 
 
 def _unwritten(path: Path, error: Exception) -> OSError:
-    """A disk that takes no more, with the file, which few converters name."""
+    """Return the OSError of a failed write with the name of the file, which few converters give."""
     told = getattr(error, "errno", None) or errno.ENOSPC
     named = getattr(error, "filename", None)
     return OSError(told, os.strerror(told), named or str(path))
@@ -105,7 +104,9 @@ def _litert_float16(model: Exportable, path: Path) -> None:
 
 
 def _litert_int8(model: Exportable, path: Path) -> None:
-    """Weights and activations as 8-bit integers; takes uint8 pixels, gives float probabilities."""
+    """Write weights and activations as 8-bit integers; takes uint8 pixels, returns float
+    probabilities.
+    """
 
     def quantise(converter: "tf.lite.TFLiteConverter") -> None:
         images = model.calibration.astype(np.float32)
@@ -121,9 +122,9 @@ def _litert_int8(model: Exportable, path: Path) -> None:
 def _onnx(model: Exportable, path: Path) -> None:
     tf2onnx = importlib.import_module("tf2onnx")
     onnx = importlib.import_module("onnx")
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # a skipped optimisation: a traceback
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # skipped optimisations log tracebacks
     signature = _image(model.square)
-    # tf2onnx takes captured constants, such as the mean of Normalization, for inputs: freeze them.
+    # tf2onnx takes captured constants, such as Normalization's mean, for inputs: freeze them.
     frozen = convert_variables_to_constants_v2(_signature(model.square).get_concrete_function())
     serve = tf.function(lambda image: {"probabilities": frozen(image)[0]}, [signature])
     known: dict[str, object] = {"Erfc": (_erfc, [])}
@@ -135,7 +136,7 @@ def _onnx(model: Exportable, path: Path) -> None:
 
 
 def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
-    """TensorFlow computes GELU by erfc(x), which ONNX knows as 1 - erf(x) only."""
+    """Replace Erfc, with which TensorFlow computes GELU, by 1 - Erf(x): ONNX has no Erfc."""
     shapes, dtypes = node.output_shapes, node.output_dtypes
     one = graph.make_const(f"{node.name}_one", np.array(1, np.float32))
     erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=dtypes)
@@ -155,7 +156,7 @@ def _convert(
 
 
 def _save_signature(model: keras.Model, path: Path) -> None:
-    """A SavedModel whose signature takes `image` and gives `probabilities`."""
+    """Write a SavedModel whose signature takes `image` and returns `probabilities`."""
     module = tf.Module()
     module.tracked = [variable.value for variable in model.variables]  # Keras' own are not tracked
     module.serve = _signature(model)
@@ -163,7 +164,7 @@ def _save_signature(model: keras.Model, path: Path) -> None:
 
 
 def _signature(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    """A function of TensorFlow that takes `image` and gives `probabilities`."""
+    """Return a TensorFlow function that takes `image` and returns `probabilities`."""
 
     @tf.function(input_signature=[_image(model)], jit_compile=False)
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:

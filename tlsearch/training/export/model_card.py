@@ -1,4 +1,4 @@
-"""model_card.md: what a model was made from, how good it is, and what it is not for."""
+"""The model card, model_card.md: how a model was made, how good it is, and its limits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,9 @@ def model_card(
     probabilities: Floats,
     request: ExportRequest,
 ) -> str:
-    """The card as Markdown; `labels` (n,) and `probabilities` (n, classes) are of validation."""
+    """Return the card as Markdown; `labels` (n,) and `probabilities` (n, classes) are of the
+    validation split.
+    """
     sections = (
         _heading(manifest),
         _data(manifest, request),
@@ -82,7 +84,7 @@ def _files(manifest: Manifest) -> str:
 
 
 def _taken(found: FileInput | None) -> str:
-    """What a file takes, in short: float32, 0 to 255, (n, any, any, 3)."""
+    """Return the input of a file in short: float32, 0 to 255, (n, any, any, 3)."""
     if found is None:
         return ""
     first, *others = found.shape
@@ -91,7 +93,7 @@ def _taken(found: FileInput | None) -> str:
 
 
 def _configuration(trial: TrialConfig, refined_from: TrialConfig | None) -> str:
-    """The configuration of the trial; of a refined one, of both phases of its training."""
+    """Return the configuration of the trial; for a refined trial, those of both training phases."""
     if refined_from is None:
         return "## Configuration\n\n" + _keys(trial.to_json())
     before, after = refined_from.to_json(), trial.to_json()

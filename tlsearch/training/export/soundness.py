@@ -1,4 +1,4 @@
-"""Whether a reloaded file is the trained model, by what both say of the validation pictures."""
+"""Check that a reloaded file predicts as the trained model does on the validation images."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Changes:
-    """Of `pictures`, how many the trained network alone calls right (`worse`), and how many the
-    file alone does (`better`).
+    """How many of `pictures` only the trained network classifies correctly (`worse`), and how many
+    only the file does (`better`).
     """
 
     pictures: int
@@ -25,23 +25,23 @@ class Changes:
 
     @classmethod
     def between(cls, labels: Classes, trained: Floats, found: Floats) -> "Changes":
-        """From the probabilities, (n, classes), of both."""
+        """Compare the probabilities, (n, classes), of both."""
         before, after = (p.argmax(axis=1) == labels for p in (trained, found))
         worse, better = (before & ~after).sum(), (after & ~before).sum()
         return cls(len(labels), int(worse), int(better))
 
     @property
     def loss(self) -> float:
-        """How much lower the file's accuracy is."""
+        """The loss of accuracy from the trained network to the file."""
         return (self.worse - self.better) / self.pictures
 
 
 def require_sound(artifact: Artifact, changes: Changes) -> None:
-    """Raise RecordError where a file is not the trained model, naming the link that broke.
+    """Raise RecordError if a file is not the trained model, naming the step that broke it.
 
-    A file that computes as the network does gives its probabilities. One that rounds weights, or
-    resizes pictures itself, may lose only so much accuracy, and no significant number of pictures
-    (McNemar's test, one-sided). A gain is no fault.
+    A file that computes exactly as the network does must give the same probabilities within its
+    tolerance. A file with rounded weights or its own resize may lose only a limited accuracy, and
+    no significant number of images (McNemar's test, one-sided). A gain is not an error.
     """
     form = artifact.row
     if form.tolerance is not None and not artifact.parity <= form.tolerance:
@@ -65,11 +65,13 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
 
 
 def _spared(form: ExportFormat) -> int:
-    """Pictures that any file may lose: a resize of its own moves more of them over an edge."""
+    """Return how many images any file may lose: its own resize changes the class of more borderline
+    images.
+    """
     return 2 if form.any_size else 1
 
 
 def require_finite(form: ExportFormat, probabilities: Floats) -> None:
-    """Raise RecordError where a file predicts what are no numbers."""
+    """Raise RecordError if a file predicts values that are not finite."""
     if not np.isfinite(probabilities).all():
         raise RecordError(f"{form.file}: predicts what are no numbers: the conversion broke it")

@@ -1,4 +1,4 @@
-"""How each exported file is used without tlsearch: a few lines of Python for the model card."""
+"""Python snippets for the model card that use each exported file without tlsearch."""
 
 from tlsearch.bundle.manifest import Artifact, Manifest
 
@@ -14,7 +14,7 @@ with a picture as the argument."""
 _DEEP = """ The lines read pictures of 8 bits; those
 of 16 bits were scaled as `bits` in `manifest.json` says."""
 
-# Picture -> `image`, (height, width, 3); the same lines for every format.
+# Image file -> `batch`, (1, height, width, 3); the same lines for every format.
 _READ = """\
 import json, sys
 import numpy as np
@@ -34,7 +34,7 @@ _LITERT = (
 model = Interpreter("{file}").get_signature_runner()
 found = model(image=batch)["probabilities"][0]""",
 )
-# Format -> what is imported for it, and the lines that make `batch` to `found`, (classes,).
+# Format -> its import, and the lines that turn `batch` into `found`, (classes,).
 _RUNS = {
     "keras": (
         "import keras  # pip install tensorflow",
@@ -61,7 +61,9 @@ found = model.run(["probabilities"], {{"image": batch}})[0][0]""",
 
 
 def usage(manifest: Manifest) -> str:
-    """The section of the card: what all files need, then ten lines of Python for each."""
+    """Return the section of the card: the preprocessing for all files, then a short program per
+    format.
+    """
     deep = _DEEP if set((manifest.bits or {}).values()) - {16} else ""
     about = _ABOUT.format(px=manifest.image_px, deep=deep)
     codes = [
@@ -72,7 +74,7 @@ def usage(manifest: Manifest) -> str:
 
 
 def code(artifact: Artifact, image_px: int) -> str:
-    """A program that prints the label of a picture, and its probability."""
+    """Return a program that prints the label of an image and its probability."""
     imports, run = _RUNS[artifact.format]
     resize = "" if artifact.row.any_size else _RESIZE.format(px=image_px)
     return _READ.format(

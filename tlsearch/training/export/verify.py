@@ -1,4 +1,6 @@
-"""Exported files, each reloaded in a clean process; all are shown the originals in one pass."""
+"""Check exported files: each is reloaded in a clean process, and all of them get the original
+images in one pass.
+"""
 
 import contextlib
 import functools
@@ -24,10 +26,10 @@ Found = Checked | RecordError
 
 
 class Verification:
-    """What the trained network itself says of the original pictures, and what files say of them.
+    """The trained network's predictions on the original images, and those of the exported files.
 
-    By `squares`, (n, classes), as in training; by the resize that any-size files hold inside, which
-    is computed while the first of them is checked.
+    `squares`, (n, classes), are the predictions after the resize of the training. Those after the
+    resize inside any-size files are computed while the first such file is checked.
     """
 
     def __init__(
@@ -38,14 +40,16 @@ class Verification:
         self._any_size: Floats | None = None
 
     def expected(self, form: ExportFormat) -> Floats:
-        """Probabilities, (n, classes), that a file of this format must give, once it is checked."""
+        """Return the probabilities, (n, classes), expected of a file of this format after its
+        check.
+        """
         if not form.any_size:
             return self.squares
         assert self._any_size is not None, "computed with the first file of its kind"
         return self._any_size
 
     def check(self, files: Mapping[str, Path], checkers: Checkers) -> Iterator[tuple[str, Found]]:
-        """What each format's file says of the pictures, or why it cannot be used."""
+        """Yield the predictions of each format's file, or the error if the file cannot be used."""
         for group in checkers.groups([*files], one_by_one=self._timed):
             with contextlib.ExitStack() as open_ones:
                 processes = {n: open_ones.enter_context(checkers.of(n)) for n in group}
@@ -63,7 +67,7 @@ class Verification:
             return [(name, self._answer(files[name], name, processes[name])) for name in processes]
 
     def _shown(self, processes: Mapping[str, CleanProcess]) -> Iterator[Pixels]:
-        """The originals, (height, width, 3) uint8, each once every process has it."""
+        """Send each original image to every process, then yield it, (height, width, 3) uint8."""
         forms = [(EXPORT_FORMATS[name], process) for name, process in processes.items()]
         read = read_ahead(lambda path: read_pixels(path, self._model.bits), self._pictures)
         squares = any(not form.any_size for form, _ in forms)
@@ -74,7 +78,9 @@ class Verification:
             yield pixels
 
     def _watch(self, shown: Iterator[Pixels], processes: Iterable[str]) -> None:
-        """Go through the pictures; predict them here too where that is not done."""
+        """Consume the images; predict them here too if an any-size file is among those checked and
+        its expected probabilities are not known yet.
+        """
         if self._any_size is None and any(EXPORT_FORMATS[name].any_size for name in processes):
             self._any_size = self._by_the_resize_inside(shown)
         else:
@@ -86,7 +92,9 @@ class Verification:
         return np.concatenate(list(found))
 
     def _resized(self, pictures: Sequence[Pixels]) -> Floats:
-        """Squares (n, image_px, image_px, 3) float32; pictures of one size together."""
+        """Resize images to squares (n, image_px, image_px, 3) float32; images of equal size in one
+        batch.
+        """
         together = all(picture.shape == pictures[0].shape for picture in pictures[1:])
         stacks = (
             [np.stack(pictures)] if together and len(pictures) > 1 else [p[None] for p in pictures]
@@ -95,7 +103,9 @@ class Verification:
 
     @functools.cached_property
     def _resize(self) -> tf.types.experimental.PolymorphicFunction:
-        """What Keras' layer inside the files does, from integers: a photo as floats is large."""
+        """The resize of the Keras layer inside the files, but from integers: a photo as floats is
+        large.
+        """
         size = (self._model.trial.image_px,) * 2
 
         def resize(images: tf.Tensor) -> tf.Tensor:
@@ -112,7 +122,7 @@ class Verification:
             return error
 
     def _with_latency(self, file: Path, name: str, checked: Checked) -> Checked:
-        """With the milliseconds of batches on all cores, as measured, and on one thread."""
+        """Add the milliseconds per batch: on all cores, as already measured, and on one thread."""
         latency = {f"batch {b}, {granted_cores()} threads": ms for b, ms in _items(checked)}
         with CleanProcess(EXPORT_FORMATS[name], 1) as process:
             process.load(file, self._model.trial.image_px, self._batches)
@@ -121,7 +131,7 @@ class Verification:
 
     @property
     def _batches(self) -> tuple[int, ...]:
-        """The sizes of batches that are timed."""
+        """The batch sizes that are timed."""
         return (1, BATCH) if self._timed else ()
 
 

@@ -27,11 +27,11 @@ from tlsearch.training.network.model import Network
 
 
 def restore(checkpoint: Checkpoint, classes: int) -> Network:
-    """The network of a trial with the weights of its best epoch, in full float32 whatever it was
-    trained in: its variables always are.
+    """Return the network of a trial with the weights of its best epoch, in full float32 whatever
+    precision it was trained in: its variables are always float32.
 
-    WeightsError where those belong to other pretrained weights than are there now, RecordError
-    where they do not fit.
+    Raises WeightsError if the weights belong to other pretrained weights than those present,
+    RecordError if they do not fit.
     """
     # TF32 of recent GPUs moves probabilities by some thousandths, more than a file may differ.
     tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -43,7 +43,9 @@ def restore(checkpoint: Checkpoint, classes: int) -> Network:
 
 
 def any_size_model(network: Network, trial: TrialConfig) -> keras.Model:
-    """RGB 0-255 of any size, (n, height, width, 3) -> probabilities, (n, classes)."""
+    """Build a model from RGB 0-255 of any size, (n, height, width, 3), to probabilities, (n,
+    classes).
+    """
     inputs = keras.Input((None, None, 3), name="image")
     px = trial.image_px
     resize = keras.layers.Resizing(px, px, antialias=True, name="resize", dtype="float32")
@@ -51,15 +53,17 @@ def any_size_model(network: Network, trial: TrialConfig) -> keras.Model:
 
 
 def square_model(network: Network, trial: TrialConfig) -> keras.Model:
-    """RGB 0-255 of the trained size, (n, image_px, image_px, 3) -> probabilities, (n, classes)."""
+    """Build a model from RGB 0-255 of the trained size, (n, image_px, image_px, 3), to
+    probabilities, (n, classes).
+    """
     inputs = keras.Input((trial.image_px, trial.image_px, 3), name="image")
     return keras.Model(inputs, _probabilities(network, inputs), name="tlsearch")
 
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """A trial's network with the weights of its best epoch, and what it predicts for the validation
-    split, (n, classes): it scores there as was recorded.
+    """A trial's network with the weights of its best epoch, and its probabilities on the validation
+    split, (n, classes), which score as recorded.
     """
 
     checkpoint: Checkpoint
@@ -68,7 +72,9 @@ class Restored:
 
 
 def restored(checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]) -> Restored:
-    """Read a trial's weights; RecordError where they do not score on validation as `recorded`."""
+    """Restore a trial from its checkpoint; raises RecordError if its validation score differs from
+    `recorded`.
+    """
     checkpoint = load_checkpoint(checkpoint_path)
     network = restore(checkpoint, len(data.classes))
     validation = trial_probabilities(network, data, "validation")
@@ -77,10 +83,10 @@ def restored(checkpoint_path: Path, data: ImageData, recorded: Mapping[int, floa
 
 
 def prediction(network: Network) -> Callable[[Tensor], Floats]:
-    """What the trial itself predicts, by its own way: prefix, then suffix and head.
+    """Return the trial's own prediction function: prefix, then suffix and head.
 
-    Squares (n, image_px, image_px, 3) of RGB 0-255 -> probabilities (n, classes). One graph serves
-    whatever is predicted, with the weights that the network has when it is called.
+    It maps squares (n, image_px, image_px, 3) of RGB 0-255 to probabilities (n, classes). One graph
+    serves all calls, with the weights that the network has at the time of the call.
     """
     backbone, sections = network.backbone, network.sections
 
@@ -97,15 +103,16 @@ def prediction(network: Network) -> Callable[[Tensor], Floats]:
 
 
 def trial_probabilities(network: Network, data: ImageData, split: Split) -> Floats:
-    """The probabilities, (n, classes), of a split's images."""
+    """Return the probabilities, (n, classes), of a split's images."""
     images = data.images(split)
     with phase("predicting", len(images), f"{split} pictures") as counter:
         return run_blocks(prediction(network), images, counter)
 
 
 def test_score(trained: Restored, data: ImageData) -> dict[str, Any]:
-    """A trial's `metric` on the test split, with the weights of its best epoch: `value`; its
-    interval, `low` to `high`, with the method, where it has one; and the whole `evaluation`.
+    """Return a trial's `metric` on the test split, with the weights of its best epoch: its `value`;
+    its confidence interval, `low` to `high`, with the method, if the metric has one; and the whole
+    `evaluation`.
     """
     probabilities = trial_probabilities(trained.network, data, "test")
     metric, labels = trained.checkpoint.trial.metric, data.split_labels("test")

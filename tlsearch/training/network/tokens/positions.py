@@ -13,7 +13,8 @@ REACH = 2  # places on each side that the cubic covers
 
 
 def interpolated(table: NDArray[Any], side: int, antialias: bool) -> Any:
-    """Resample a square of positions, (places, width) row by row, to `side` places along each edge.
+    """Resample a square of positions (places, width), stored row by row, to `side` places along
+    each edge of the new square.
     """
     before = round(len(table) ** 0.5)
     if before == side:
