@@ -1,3 +1,3 @@
-"""Small backbones made from labelled images, as the shipped ones were: what they are pretrained
-on, and how.
+"""Pretraining of small backbones on labelled images, as for the shipped ones: source tasks and
+training.
 """

@@ -1,4 +1,4 @@
-"""Pretraining: a small backbone made from any labelled images, as the shipped ones were."""
+"""Pretrain a small backbone on labelled images, as the shipped ones were."""
 
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _SHIFT = 1 / 12  # augmentation moves an image by at most this share of its widt
 
 @dataclass(frozen=True)
 class PretrainEpoch:
-    """What one pass achieved: mean loss over it, accuracy on images held out from training."""
+    """The result of one epoch: its mean loss, and the accuracy on held-out images."""
 
     epoch: int  # 1, 2, ...
     loss: float
@@ -41,12 +41,12 @@ def pretrain(
     learning_rate: float = 3e-3,
     mirror: bool = False,
 ) -> Iterator[PretrainEpoch]:
-    """Train a MobileNetV2 classifier from scratch, yielding after each epoch; keep its backbone.
+    """Train a MobileNetV2 classifier from scratch, yielding after each epoch; save its backbone.
 
-    images: (n, px, px, 3) uint8, px >= 32; labels: (n,) from 0. `batch_size` shrinks to what there
-    is; `mirror` says that an image and its mirror image mean the same. The last report comes once
-    `out` (`*.weights.h5`) is there; closing the iterator earlier writes nothing. Raises DataError
-    or ConfigError before the first epoch.
+    images: (n, px, px, 3) uint8, px >= 32; labels: (n,) from 0. `batch_size` shrinks to the number
+    of training images; `mirror` says that an image and its mirror image have the same label. `out`
+    (`*.weights.h5`) is written before the last report; closing the iterator earlier writes nothing.
+    Raises DataError or ConfigError before the first epoch.
     """
     check_source(images, labels)
     _check_name(out)
@@ -69,7 +69,7 @@ def pretrain(
 
 
 def check_source(images: Images, labels: Labels) -> None:
-    """Raise DataError for what cannot be trained on."""
+    """Raise DataError if the images or labels cannot be trained on."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         found = f"{images.dtype} {images.shape}"
         raise DataError(f"source images: found {found}, expected uint8 (n, px, px, 3)")
@@ -93,7 +93,7 @@ def _check_name(out: Path) -> None:
 
 
 def build_backbone(image_px: int, alpha: float) -> keras.Model:
-    """An untrained MobileNetV2 whose BatchNorm statistics keep up with a short training."""
+    """Build an untrained MobileNetV2 whose BatchNorm statistics adapt within a short training."""
     backbone = keras.applications.MobileNetV2(
         input_shape=(image_px, image_px, 3), alpha=alpha, include_top=False, weights=None
     )
@@ -106,9 +106,9 @@ def build_backbone(image_px: int, alpha: float) -> keras.Model:
 def build_classifier(
     backbone: keras.Model, classes: int, learning_rate: float, steps: int
 ) -> keras.Model:
-    """The backbone under a pooled linear classifier.
+    """Build and compile a linear classifier on the pooled output of the backbone.
 
-    Its learning rate rises over the first twentieth of the steps, then falls along a cosine.
+    The learning rate rises over the first twentieth of the steps, then falls along a cosine.
     """
     pooled = keras.layers.GlobalAveragePooling2D()(backbone.output)
     logits = keras.layers.Dense(classes, dtype="float32")(pooled)
@@ -128,7 +128,7 @@ def build_classifier(
 def split_held_out(
     images: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows held out (a twentieth, at least one, at most 2,000) and rows to train on."""
+    """Return the held-out rows (a twentieth, at least one, at most 2,000) and the training rows."""
     order = rng.permutation(images)
     held_out = min(max(images // 20, 1), 2000)
     return order[:held_out], order[held_out:]
@@ -137,14 +137,16 @@ def split_held_out(
 def shuffled_batches(
     rows: NDArray[np.int64], batch_size: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Full batches in a new order; the few rows left over sit this epoch out."""
+    """Yield full batches in a new order; the few remaining rows are skipped in this epoch."""
     order = rng.permutation(rows)
     for start in range(0, len(order) - batch_size + 1, batch_size):
         yield order[start : start + batch_size]
 
 
 def augment(batch: Images, mirror: bool, rng: np.random.Generator) -> Images:
-    """Shift each image a little over its repeated edge; where allowed, mirror half of them."""
+    """Shift each image a little, padding with its edge pixels; with `mirror`, flip about half of
+    them.
+    """
     n, px = batch.shape[:2]
     pad = round(px * _SHIFT)
     padded = np.pad(batch, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
@@ -158,12 +160,12 @@ def augment(batch: Images, mirror: bool, rng: np.random.Generator) -> Images:
 
 
 def to_input(images: Images) -> NDArray[np.float32]:
-    """MobileNetV2's own preprocessing: 0..255 to -1..1."""
+    """Preprocess images as MobileNetV2 expects them: 0..255 to -1..1."""
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def measure_accuracy(model: keras.Model, images: Images, labels: Labels, batch_size: int) -> float:
-    """The share of images whose largest logit is their label's."""
+    """Return the share of images whose largest logit belongs to their label."""
     right = 0
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
@@ -173,7 +175,7 @@ def measure_accuracy(model: keras.Model, images: Images, labels: Labels, batch_s
 
 
 def save_whole(backbone: keras.Model, out: Path) -> None:
-    """Write the weights so that a reader finds all of them under `out`, or nothing new."""
+    """Write the weights to `out` atomically."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / out.name
         backbone.save_weights(saved)

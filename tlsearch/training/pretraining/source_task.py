@@ -1,4 +1,4 @@
-"""What a backbone is pretrained on: drawn strokes, an image folder, or a TFDS set."""
+"""The data set a backbone is pretrained on: drawn strokes, an image folder, or a TFDS data set."""
 
 import tempfile
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ STROKES_PER_CLASS = 200
 class SourceTask:
     """Labelled images to pretrain on: (n, px, px, 3) uint8 and (n,) int32.
 
-    `mirror` says whether an image and its mirror image mean the same.
+    `mirror` says whether an image and its mirror image have the same label.
     """
 
     images: NDArray[np.uint8]
@@ -32,7 +32,9 @@ class SourceTask:
 
 
 def load_source(source: str, image_px: int, seed: int) -> SourceTask:
-    """Draw or read the source task; of a set with a test split only the train split is taken."""
+    """Draw or read the source task, without the validation and test splits if the data set has
+    them.
+    """
     if source == "strokes":
         images, labels = draw_strokes(STROKE_CLASSES, STROKES_PER_CLASS, image_px, seed)
         return SourceTask(images, labels, mirror=False)

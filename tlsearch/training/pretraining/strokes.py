@@ -1,7 +1,7 @@
 """Random stroke glyphs: a labelled source task for pretraining that is drawn, not downloaded.
 
-A class is a glyph, one to three pen strokes chosen once at random; a sample is that glyph written
-again by an unsteady hand, with another pen, on another ground, through another lens. Lengths are in
+A class is a glyph of one to three pen strokes, chosen once at random. A sample is that glyph drawn
+again with a jittered shape, another pen, another background and another resolution. Lengths are in
 half image widths: the image spans -1..1.
 """
 
@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 Points = NDArray[np.float64]  # (points, 2), x and y
 
 _OVERSAMPLING = 2  # Pillow draws without antialiasing: draw larger, then shrink
-_STEPS = 8  # straight pieces between two control points
-_COARSEST_PX = 8  # the worst lens resolves as many points as scikit-learn's digits have
+_STEPS = 8  # straight segments between two control points
+_COARSEST_PX = 8  # the coarsest lens has the resolution of scikit-learn's digits
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Glyph:
 
 @dataclass(frozen=True)
 class Pen:
-    """How one sample looks apart from its shape."""
+    """The appearance of one sample apart from its shape."""
 
     thickness: float  # in half image widths
     ink: float  # grey level, 0..255
     ground: float
-    lens_px: int  # points a side that the lens resolves
+    lens_px: int  # points per side that the lens resolves
     noise: float  # standard deviation, grey levels
 
 
@@ -56,7 +56,7 @@ def draw_strokes(
 
 
 def random_glyph(rng: np.random.Generator) -> Glyph:
-    """Choose one to three strokes, most of them starting at a point of an earlier one."""
+    """Draw a glyph of one to three strokes, most of them starting at a point of an earlier one."""
     strokes: list[Points] = []
     for _ in range(rng.integers(1, 4)):
         stroke = _random_stroke(rng)
@@ -68,7 +68,7 @@ def random_glyph(rng: np.random.Generator) -> Glyph:
 
 
 def _random_stroke(rng: np.random.Generator) -> Points:
-    """A line (two points), a curve (more), or a loop (a curve that ends where it began)."""
+    """Return a line (two points), a curve (more), or a loop (a curve that ends where it began)."""
     points = rng.uniform(-1, 1, (rng.integers(2, 6), 2))
     is_loop = len(points) > 2 and rng.random() < 0.35
     return np.concatenate([points, points[:1]]) if is_loop else points
@@ -82,7 +82,7 @@ def _fill_image(strokes: list[Points]) -> tuple[Points, ...]:
 
 
 def draw_sample(glyph: Glyph, image_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Write the glyph once: a grey image (px, px) uint8."""
+    """Draw one sample of the glyph: a grey image (px, px) uint8."""
     warp, shift = _random_warp(rng)
     strokes = [(s + _jitter(s, rng)) @ warp + shift for s in glyph.strokes]
     pen = random_pen(image_px, rng)
@@ -93,7 +93,7 @@ def draw_sample(glyph: Glyph, image_px: int, rng: np.random.Generator) -> NDArra
 
 
 def _jitter(stroke: Points, rng: np.random.Generator) -> Points:
-    """An unsteady hand; the two ends of a loop move together."""
+    """Return a stroke's random displacement; the two ends of a loop move together."""
     move = 0.07 * rng.standard_normal(stroke.shape)
     if np.array_equal(stroke[0], stroke[-1]):
         move[-1] = move[0]
@@ -101,7 +101,7 @@ def _jitter(stroke: Points, rng: np.random.Generator) -> Points:
 
 
 def _random_warp(rng: np.random.Generator) -> tuple[Points, Points]:
-    """A matrix (2, 2) that turns, slants and stretches a little, and a shift (2,)."""
+    """Return a matrix (2, 2) that slightly rotates, slants and scales, and a shift (2,)."""
     turn, slant = rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     stretch = np.diag(rng.uniform(0.6, 0.95, 2))
@@ -109,7 +109,7 @@ def _random_warp(rng: np.random.Generator) -> tuple[Points, Points]:
 
 
 def random_pen(image_px: int, rng: np.random.Generator) -> Pen:
-    """Light ink on a dark ground or dark on light, at least 80 grey levels apart."""
+    """Draw a pen with light ink on dark or dark on light, at least 80 grey levels apart."""
     dark, light = rng.uniform(0, 85), rng.uniform(165, 255)
     ink, ground = (light, dark) if rng.random() < 0.5 else (dark, light)
     lens_px = int(np.exp(rng.uniform(np.log(_COARSEST_PX), np.log(image_px))))
@@ -117,7 +117,7 @@ def random_pen(image_px: int, rng: np.random.Generator) -> Pen:
 
 
 def _draw_cover(strokes: list[Points], image_px: int, thickness: float) -> Image.Image:
-    """How much of each pixel the ink covers, 0..255."""
+    """Return how much of each pixel the ink covers, 0..255."""
     side = image_px * _OVERSAMPLING
     image = Image.new("L", (side, side))
     canvas = ImageDraw.Draw(image)
@@ -131,13 +131,15 @@ def _draw_cover(strokes: list[Points], image_px: int, thickness: float) -> Image
 
 
 def _seen_through_lens(image: Image.Image, lens_px: int) -> Image.Image:
-    """Blur as a camera of `lens_px` points a side would: shrink, then enlarge bilinearly."""
+    """Blur like a camera with `lens_px` points per side: shrink, then enlarge bilinearly."""
     coarse = image.resize((lens_px, lens_px), Image.Resampling.BOX)
     return coarse.resize(image.size, Image.Resampling.BILINEAR)
 
 
 def smooth_path(stroke: Points) -> Points:
-    """A Catmull-Rom curve through control points (k, 2), eight steps between each two of them."""
+    """Return a Catmull-Rom curve through control points (k, 2), with eight steps between
+    neighbours.
+    """
     before, after = 2 * stroke[0] - stroke[1], 2 * stroke[-1] - stroke[-2]
     if np.array_equal(stroke[0], stroke[-1]):
         before, after = stroke[-2], stroke[1]
