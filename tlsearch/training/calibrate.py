@@ -36,7 +36,9 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class CalibrationRequest:
-    """What to measure. The backbones get random weights, since only their speed is measured."""
+    """The backbones to time, with the settings of their trials. The weights are random, since only
+    speed is measured.
+    """
 
     backbones: tuple[str, ...]
     image_px: int

@@ -31,9 +31,9 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """What to measure. The backbones get random weights, since only their speed is measured; each
-    comes with the greatest depth of its trials, in layers. With `compare` they are timed both with
-    and without XLA.
+    """The backbones to time, each with the greatest depth of its trials, in layers. The weights are
+    random, since only speed is measured. With `compare` the backbones are timed both with and
+    without XLA.
     """
 
     backbones: Sequence[str]

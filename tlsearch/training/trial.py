@@ -22,7 +22,7 @@ from tlsearch.training.frozen.prefix import backbone_key
 from tlsearch.training.session import Session
 from tlsearch.training.work_done import Work
 
-ATTEMPTS = (1, 1, 2)  # pieces per step: first attempt, then one more each time memory runs out
+ATTEMPTS = (1, 1, 2)  # pieces per step in each attempt; the next follows if memory runs out
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,10 @@ def train(
     use it at a time. `recorded` is the expected digest of the pretrained network, if known. Raises
     WeightsError if the digest differs.
 
-    A trial whose activations do not fit into its feature type starts again with a wider one, as do
-    all later trials of its backbone. A trial that runs out of memory starts again after the process
-    has released everything it keeps for other trials, and then again with each step split in two.
-    Raises OutOfMemoryError if that fails too.
+    A trial whose activations do not fit into its feature type starts again with a wider type, and
+    all later trials of its backbone use that type. A trial that runs out of memory starts again
+    after the process has released everything it keeps for other trials, and then again with each
+    step split in two. Raises OutOfMemoryError if that fails too.
     """
     executor = executor or shared_executor()
     if start is not None and start.feature_dtype is not None:

@@ -76,7 +76,7 @@ def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bo
                 return build(weights="imagenet")
         model = build(weights=None)
         model.load_weights(path)
-    except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
+    except Exception as error:  # h5py and Keras raise many types for a file that does not fit
         name = build.func.__name__
         raise WeightsError(f"{path}: does not hold weights of {name} ({error})") from error
     return model

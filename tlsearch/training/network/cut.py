@@ -39,7 +39,7 @@ def cut_points(model: keras.Model) -> list[Cut]:
     for i, operation in enumerate(operations):
         layers += isinstance(operation, keras.layers.Layer)
         crossing = {source for source in (*crossing, i) if last_use.get(source, -1) > i}
-        if crossing == {i}:  # a single earlier tensor is the cut of its own operation
+        if crossing == {i}:  # an earlier tensor alone is the cut of its own operation
             cuts.append(Cut(operation.name, layers, operation.output, whole=i == 0))
     return cuts
 
