@@ -189,8 +189,8 @@ class Executor:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error of TensorFlow means that memory ran out, be it an allocation, a copy
-    to a GPU, cuDNN or XLA that reports it.
+    """Return whether an error of TensorFlow means that memory ran out, whether an allocation, a
+    copy to a GPU, cuDNN or XLA reports it.
     """
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return True
@@ -200,8 +200,9 @@ def out_of_memory(error: BaseException) -> bool:
 def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> tf.Tensor:
     """Return the rows as a tensor in the memory of the device.
 
-    In the memory of this machine the tensor shares the array's memory. `tf.constant` would need
-    twice the array's memory; an array mapped from a file needs none, however many processes map it.
+    In the memory of this machine the tensor shares the memory of a mapped file or of an aligned
+    copy. `tf.constant` would need twice the array's memory; a mapped file needs none, however many
+    processes map it.
     """
     if device.has_memory:
         return tf.constant(rows[:])

@@ -23,7 +23,7 @@ class Array(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The number of rows comes first."""
+        """The shape, with the number of rows first."""
 
     @property
     def dtype(self) -> object:

@@ -50,8 +50,8 @@ def allowance(metric: str, labels: Labels, expected: float, share: float = SHARE
     another processor, TF32, layers computed in 16 bits.
 
     Rounding moves probabilities by some thousandths, which changes the predicted class of
-    borderline images: two of a small split, a hundredth of a large one. A metric averaged over
-    classes weights an image by the size of its class.
+    borderline images: two of a small split, a hundredth of a large one. In a metric averaged over
+    classes, the weight of an image depends on the size of its class.
     """
     counts = np.bincount(labels)
     counts = counts[counts > 0]

@@ -40,8 +40,8 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
     """Raise RecordError if a file is not the trained model, naming the step that broke it.
 
     A file that computes exactly as the network does must give the same probabilities within its
-    tolerance. A file with rounded weights or its own resize may lose only a limited accuracy, and
-    no significant number of images (McNemar's test, one-sided). A gain is not an error.
+    tolerance. A file with rounded weights or its own resize may lose only a little accuracy, and no
+    significant number of images (McNemar's test, one-sided). A gain is not an error.
     """
     form = artifact.row
     if form.tolerance is not None and not artifact.parity <= form.tolerance:
@@ -65,8 +65,8 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
 
 
 def _spared(form: ExportFormat) -> int:
-    """Return how many images any file may lose: its own resize changes the class of more borderline
-    images.
+    """Return how many images any file may lose: more with a resize of its own, which moves more
+    borderline images to another class.
     """
     return 2 if form.any_size else 1
 

@@ -28,8 +28,9 @@ Found = Checked | RecordError
 class Verification:
     """The trained network's predictions on the original images, and those of the exported files.
 
-    `squares`, (n, classes), are the predictions after the resize of the training. Those after the
-    resize inside any-size files are computed while the first such file is checked.
+    `squares`, (n, classes), are the network's predictions after the same resize as in training. Its
+    predictions after the resize inside any-size files are computed while the first such file is
+    checked.
     """
 
     def __init__(

@@ -188,7 +188,7 @@ def _dtype_policy(name: str) -> Iterator[None]:
 
 
 def _compute_preprocessing_whole(model: keras.Model) -> None:
-    """Set the network's own preprocessing, if its first layers are one, to float32."""
+    """Let Rescaling and Normalization layers at the start of the network compute in float32."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
             layer.dtype_policy = EXACT

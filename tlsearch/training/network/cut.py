@@ -82,7 +82,7 @@ def cut_in_two(model: keras.Model, pooled: keras.KerasTensor, depth: Depth) -> S
 
 
 def trainable_layers(model: keras.Model, depth: Depth) -> list[keras.Layer]:
-    """Return the last N Keras layers of the network, counted as usual; all of them for "all"."""
+    """Return the last N layers of `model.layers`, as Keras users count them; all for "all"."""
     layers = list(model.layers)
     return layers[depth.first_layer(len(layers)) :]
 

@@ -1,4 +1,4 @@
-"""Networks that users bring along: imported by a clean process, then built from the imported file.
+"""The user's own networks: imported by a clean process, then built from the imported file.
 
 The process reads an `Intake` as JSON from stdin and writes one line of JSON to stdout.
 """
@@ -100,7 +100,7 @@ def _loaded(path: Path) -> keras.Model:
 
 
 def _returned(source: str) -> keras.Model:
-    """Return the result of a function of the user, called without arguments."""
+    """Return the result of the user's function, called without arguments."""
     module, name = source.split(":")
     try:
         known = vars(importlib.import_module(module))
