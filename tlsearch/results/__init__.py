@@ -1,3 +1,3 @@
-"""What happened in a study, from its record to its report. Nothing here trains, and no image is
-read: `record` < `rank` < `live` and `remote` < `report`, each importing only what stands before it.
+"""The results of a study, from its record to its report. Nothing here trains or reads an image.
+`record` < `rank` < `live` and `remote` < `report`: each package imports only those before it.
 """

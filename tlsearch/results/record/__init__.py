@@ -1,3 +1,3 @@
-"""The study on disk: its journal, read and written in one place, and the paths of its directory.
-What the record means for a ranking is `rank`'s.
+"""The study on disk: the paths of its directory, and its journal, read and written only here.
+`rank` derives the ranking from this record.
 """

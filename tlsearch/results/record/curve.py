@@ -1,4 +1,4 @@
-"""The learning curve of a trial: a JSON object per epoch, read without its damaged lines."""
+"""The learning curve of a trial: one JSON object per epoch; damaged lines are skipped."""
 
 import logging
 from pathlib import Path
@@ -10,11 +10,11 @@ from tlsearch.base.links import read_plain
 
 log = logging.getLogger(__name__)
 
-Number = FiniteFloat | None  # what is no number is null
+Number = FiniteFloat | None  # NaN and infinity are stored as null
 
 
 class _Point(BaseModel):
-    """One epoch: its seconds, the metric, and losses and accuracies where they were measured."""
+    """One epoch: its seconds, its metric, and the losses and accuracies that were measured."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -31,8 +31,10 @@ class _Point(BaseModel):
 
 
 def read_curve(path: Path) -> list[dict[str, Any]]:
-    """The points of a curve, none where there is no file; a damaged line is warned of and left out,
-    a torn one at the end is being written.
+    """Return the points of a curve; an empty list if there is no file.
+
+    A damaged line is left out with a warning. A last line without a newline is ignored silently,
+    because it is still being written.
     """
     lines = read_plain(path).split(b"\n")[:-1] if path.exists() else []
     points = []

@@ -1,4 +1,4 @@
-"""The study directory: which file is where, and who may write it."""
+"""The study directory: the paths of its files, and the locks of its writers."""
 
 import contextlib
 import functools
@@ -39,82 +39,82 @@ if TYPE_CHECKING:
     from tlsearch.results.record.journal import Journal
 
 PACKAGES = ("tlsearch", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
-TRIAL_WAIT_S = 60.0  # for the worker of a killed driver, which ends within seconds
+TRIAL_WAIT_S = 60.0  # the worker of a killed driver ends within seconds
 
 
 class StudyDirectory:
-    """Paths of one study; see the README's table of the study directory.
+    """The paths and locks of one study; README.md beside this file lists the files.
 
-    The directory itself may lie behind links. No link in it is followed: the folders given here
-    raise RecordError where they are links, its files are read by `base.links.read_plain`, and
-    `whole_file` replaces a link.
+    The path to the directory may contain links. Links inside it are never followed: the folder
+    properties and methods raise RecordError for a link, `base.links.read_plain` refuses to read a
+    link, and `whole_file` replaces a link instead of writing to its target.
     """
 
     def __init__(self, root: Path, url: str | None = None) -> None:
         self.root = absolute(root)
-        self.url = url  # where the study is, if this is a local copy of one in a bucket
+        self.url = url  # of the study in a bucket, if this is a local copy
         self.study_file = self.root / ABOUT
         self.journal_file = self.root / JOURNAL
         self._about: tuple[Stamp, dict[str, Any]] | None = None
 
     @functools.cached_property
     def journal(self) -> "Journal":
-        """The journal, which this object parses once; imports Optuna."""
+        """The journal, which this object parses only once; the first access imports Optuna."""
         from tlsearch.results.record.journal import Journal
 
         return Journal(self.journal_file)
 
     @property
     def trials(self) -> Path:
-        """The folders of trials."""
+        """The folder that contains one folder per trial."""
         return self.folder(TRIALS)
 
     @property
     def artifacts(self) -> Path:
-        """Counts and pictures for the page."""
+        """The folder of data for the HTML page: counts, images, the winner's predictions."""
         return self.folder(ARTIFACTS)
 
     @property
     def report(self) -> Path:
-        """The report that a search leaves."""
+        """The folder of the report that a search writes."""
         return self.folder(REPORT)
 
     @property
     def best(self) -> Path:
-        """The bundle of the winner."""
+        """The folder of the bundle: the exported winner."""
         return self.folder(BUNDLE)
 
     @property
     def tensorboard(self) -> Path:
-        """Learning curves for TensorBoard."""
+        """The folder of learning curves for TensorBoard."""
         return self.folder(TENSORBOARD)
 
     @property
     def ray(self) -> Path:
-        """What Ray keeps."""
+        """The folder of Ray's own files."""
         return self.folder(RAY)
 
     def folder(self, *names: str) -> Path:
-        """A folder of the study; RecordError where it is a link, which might lead out of it."""
+        """Return a folder of the study; raises RecordError for a link, which might lead outside."""
         return inside(self.root, *names)
 
     @property
     def place(self) -> str:
-        """Where the study is, for people: its URL, else its directory."""
+        """The location of the study for messages: its URL if it has one, else its directory."""
         return self.shown(self.root)
 
     def shown(self, path: Path) -> str:
-        """A path of the study for people, who find it at the study's URL where it has one."""
+        """Return a path of the study for messages: below the study's URL if it has one."""
         if self.url is None:
             return str(path)
         return "/".join((self.url, *path.relative_to(self.root).parts))
 
     def trial(self, number: int) -> Path:
-        """The folder of one trial."""
+        """Return the folder of one trial."""
         return self.folder(TRIALS, trial_name(number))
 
     def drop_resume_state(self, number: int) -> None:
-        """Delete what a trial that has ended would have gone on from."""
+        """Delete the resume state of a trial that has ended and no longer needs it."""
         (self.trial(number) / RESUME).unlink(missing_ok=True)
 
     def drop_best(self, number: int) -> None:
@@ -123,7 +123,7 @@ class StudyDirectory:
             (self.trial(number) / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Remove what killed writers left between the files of the study."""
+        """Remove the temporary files that killed writers left in the study."""
         trials = self.trials.iterdir() if self.trials.is_dir() else ()
         for folder in (self.root, self.report, self.artifacts, *trials):
             sweep(folder)
@@ -134,7 +134,7 @@ class StudyDirectory:
             raise RecordError(f"{self.root}: not a study directory (no {ABOUT} in it)")
 
     def refuse_existing(self) -> None:
-        """Raise ConfigError where a study is already here, with the two ways on."""
+        """Raise ConfigError if a study is already here; the message names both remedies."""
         if self.study_file.exists() or self.journal_file.exists():
             raise ConfigError(
                 [
@@ -146,9 +146,9 @@ class StudyDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only driver of this study; RecordError where another one is at work.
+        """Hold the driver's lock on this study; raises RecordError if another driver holds it.
 
-        The lock is the operating system's: it falls when its process dies, however it dies.
+        The operating system releases the lock when the process dies, whatever the cause.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         try:
@@ -161,10 +161,11 @@ class StudyDirectory:
 
     @contextlib.contextmanager
     def trial_locked(self, number: int, wait_s: float = TRIAL_WAIT_S) -> Iterator[None]:
-        """Be the only process that trains this trial; wait for another one to end.
+        """Hold the lock on a trial that only one process may train.
 
-        A worker outlives a killed driver by seconds and writes on until then. RecordError where it
-        does not end.
+        A worker outlives its killed driver by seconds and keeps writing until it ends, so this
+        waits up to `wait_s` for the lock. Raises RecordError if the other process has not ended by
+        then.
         """
         home = self.trial(number)
         home.mkdir(parents=True, exist_ok=True)
@@ -183,15 +184,21 @@ class StudyDirectory:
             lock.release()
 
     def write_about(self, config: dict[str, Any], **facts: Any) -> None:
-        """Write study.yaml: the configuration as it ran, versions, machine, and the data."""
+        """Write study.yaml: the configuration as it ran, `facts`, and the versions and machine.
+
+        `facts` hold, for example, the description of the data; they may replace versions and
+        machine.
+        """
         about = {"config": config, **facts}
         about.setdefault("versions", versions())
         about.setdefault("machine", machine())
         write_text(self.study_file, yaml.safe_dump(about, sort_keys=False))
 
     def device(self) -> DeviceProfile:
-        """How the study's trials compute, as study.yaml says: as on any CPU where it does not.
-        RecordError where it is damaged.
+        """Return the device profile of the study's trials, as study.yaml records it.
+
+        It is `CPU_PROFILE` if there is no study.yaml or it records no device. Raises RecordError if
+        study.yaml is damaged.
         """
         if not self.study_file.is_file():
             return CPU_PROFILE
@@ -203,8 +210,9 @@ class StudyDirectory:
             raise RecordError(f"{self.study_file}: {why}") from error
 
     def read_about(self) -> dict[str, Any]:
-        """What study.yaml holds, read again only where it changed; RecordError where it is missing
-        or damaged.
+        """Return the content of study.yaml, reading it again only if the file has changed.
+
+        Raises RecordError if the file is missing or damaged.
         """
         self.require()
         now = stamp(self.study_file)
@@ -214,7 +222,7 @@ class StudyDirectory:
 
 
 def versions() -> dict[str, str]:
-    """What this study ran on: Python and the packages that decide results."""
+    """Return the versions of Python and of the packages that affect the results."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

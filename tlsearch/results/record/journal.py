@@ -1,4 +1,4 @@
-"""The record of a study: an Optuna journal, read and written here alone."""
+"""The record of a study: an Optuna journal, read and written only here."""
 
 import contextlib
 import json
@@ -24,30 +24,31 @@ from tlsearch.results.record.seal import require_sealed
 
 log = logging.getLogger(__name__)
 
-STUDY_NAME = (
-    "tlsearch"  # the first; where its space was changed, tlsearch-2, tlsearch-3, ... follow
-)
-SPACE = "space"  # the attribute that holds an Optuna study's search space, and makes it whole
-NETWORK = "network"  # the note that holds the digest of a trial's pretrained network
-KEPT = "kept"  # the note that holds the SHA-256 of each file of arrays that a trial keeps
-FEATURE_DTYPE = "feature_dtype"  # the note that holds the type that its features were kept in
-EXPORTED = "exported"  # the fact that holds whose bundle `best/` is
-LEFT_OUT = "left_out"  # the fact that holds which formats are not in it, with the reasons
-BY_PRIOR = "by_prior"  # the note on a trial that the prior proposed
-SPENT = "spent_s"  # the fact that holds the seconds that a study took, over all its drivers
+# The first Optuna study; each change of the search space begins tlsearch-2, tlsearch-3, ...
+STUDY_NAME = "tlsearch"
+# User attributes of an Optuna study are facts, those of a trial are notes.
+SPACE = "space"  # fact: the search space; written last, it marks a copied study as complete
+NETWORK = "network"  # note: the digest of a trial's pretrained network
+KEPT = "kept"  # note: the SHA-256 of each array file that a trial keeps
+FEATURE_DTYPE = "feature_dtype"  # note: the dtype in which a trial's features were stored
+EXPORTED = "exported"  # fact: the winner whose bundle is in `best/`
+LEFT_OUT = "left_out"  # fact: the export formats missing from the bundle, with the reasons
+BY_PRIOR = "by_prior"  # note: whether the prior proposed the trial
+SPENT = "spent_s"  # fact: the seconds that a study has taken, over all its drivers
 
 State = Literal["finished", "stopped", "diverged", "failed", "unfinished", "waiting"]
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial as the journal tells it; `values` maps epoch to the study's metric.
+    """One trial as the journal records it; `values` maps each epoch to the study's metric.
 
-    `trained_share` is the share of multiply-adds that trained, `work` what the
-    trial computed (see `training.work_done`), `worker` the node and process, `machine` and
-    `threads` what computed it, `network` the digest of its pretrained network, `kept` the SHA-256
-    of the files of its best epoch, by name, `feature_dtype` the type that its features were kept
-    in, "" where an earlier version ended it, `by_prior` whether the prior proposed it.
+    `trained_share` is the share of the multiply-adds in layers that train. `work` holds the trial's
+    multiply-adds (see `training.work_done`). `worker` is the node and process that trained the
+    trial, `machine` the hardware, `threads` the number of CPU threads. `network` is the digest of
+    its pretrained network. `kept` maps the name of each file of its best epoch to the SHA-256.
+    `feature_dtype` is the dtype in which its features were stored; "" if an earlier version ended
+    the trial. `by_prior` is true if the prior proposed the trial.
     """
 
     number: int
@@ -71,27 +72,30 @@ class TrialRecord:
 
     @property
     def epochs(self) -> int:
-        """The last epoch reported; 0 where only the warm-up was, or nothing."""
+        """The last epoch reported; 0 if only the warm-up or nothing was reported."""
         return max(self.values, default=0)
 
     @property
     def widened(self) -> bool:
-        """Whether its activations did not fit into the type that its configuration asks for."""
+        """Whether features overflowed the configured dtype and were stored in a wider one."""
         return self.feature_dtype not in ("", self.config.get(FEATURE_DTYPE))
 
     @property
     def ranked_values(self) -> dict[int, float]:
-        """The values that count for this trial, by epoch; see `Depth.first_ranked_epoch`."""
+        """The values of the epochs that count for the ranking; see `Depth.first_ranked_epoch`."""
         first = Depth.of(self.config).first_ranked_epoch
         return {epoch: value for epoch, value in self.values.items() if epoch >= first}
 
     def best(self, direction: Direction) -> tuple[int, float] | None:
-        """The best epoch that counts and its value (the earliest of equals), None before it."""
+        """Return the best epoch that counts and its value; None if no such epoch was reported.
+
+        Of epochs with equal values it is the earliest.
+        """
         found = self.ranked_values.items()
         return min(found, key=lambda item: (direction.key(item[1]), item[0]), default=None)
 
     def better_warm_up(self, direction: Direction) -> float | None:
-        """The warm-up's value where no epoch that counts was better; None elsewhere."""
+        """Return the warm-up's value if it beats every epoch that counts; None otherwise."""
         best, before = self.best(direction), self.values.get(0)
         if best is None or before is None or best[0] == 0:
             return None
@@ -100,7 +104,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """All that a journal holds of one study."""
+    """The content of a journal: the trials of a study and the facts about it as a whole."""
 
     direction: Direction
     trials: tuple[TrialRecord, ...]
@@ -108,14 +112,17 @@ class StudyRecord:
 
 
 def tested(record: StudyRecord) -> list[dict[str, object]]:
-    """Every winner that was evaluated on the test split, in order: trial, value, images."""
+    """Return every evaluation of a winner on the test split, in order: trial, value, images."""
     last = record.facts.get("test")
     before: list[dict[str, Any]] = record.facts.get("tests", [])
     return before or ([] if last is None else [last])
 
 
 def networks(trials: Iterable[TrialRecord]) -> dict[tuple[str, str], str]:
-    """The digest of each pretrained network, by backbone and weights, as the first trial found."""
+    """Return the digest of each pretrained network, as the first trial that used it recorded it.
+
+    The keys are those of `network_name`.
+    """
     found: dict[tuple[str, str], str] = {}
     for trial in trials:
         if trial.network is not None:
@@ -124,14 +131,14 @@ def networks(trials: Iterable[TrialRecord]) -> dict[tuple[str, str], str]:
 
 
 def network_name(trial: Mapping[str, Any]) -> tuple[str, str]:
-    """Backbone and weights of a configuration: what a pretrained network is asked for by."""
+    """Return the backbone and weights of a configuration, which identify a pretrained network."""
     return trial["backbone"], trial.get("weights", "default")
 
 
 def open_storage(path: Path) -> JournalStorage:
-    """The journal as Optuna storage, at an absolute path, without Optuna's own lock.
+    """Open the journal as Optuna storage, without Optuna's own lock.
 
-    A writer holds the study directory's lock and calls `mend` first; a reader needs neither.
+    A writer must hold the study directory's lock and call `mend` first; a reader needs neither.
     """
     return _opened(path)[1]
 
@@ -146,7 +153,7 @@ def _opened(path: Path) -> tuple[JournalFile, JournalStorage]:
 
 @contextlib.contextmanager
 def _naming_damage(file: JournalFile) -> Iterator[None]:
-    """Have a damaged line raise RecordError, with its place."""
+    """Turn the errors of a damaged line into a RecordError with its line number."""
     try:
         yield
     except DAMAGE as error:
@@ -154,7 +161,10 @@ def _naming_damage(file: JournalFile) -> Iterator[None]:
 
 
 def mend(path: Path) -> int:
-    """Cut a torn last line, which Optuna would merge its next entry into; the bytes cut."""
+    """Cut off an incomplete last line and return the number of bytes cut.
+
+    Optuna would append its next entry to that line.
+    """
     if not path.is_file():
         return 0
     data = read_plain(path)
@@ -167,9 +177,10 @@ def mend(path: Path) -> int:
 
 
 class Journal:
-    """The journal of a study, parsed once: each later reading parses only the lines added since.
+    """The journal of a study; after the first read, only lines added since then are parsed.
 
-    It is read from its beginning again where another file took its place, or it did not only grow.
+    It is parsed again from the beginning if another file replaced it, or if it changed without
+    growing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -180,11 +191,11 @@ class Journal:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a journal yet."""
+        """Whether the journal exists yet."""
         return self.path.is_file()
 
     def record(self) -> StudyRecord:
-        """What it holds, also while its search runs; RecordError where it cannot be read."""
+        """Return the content, even while the search runs; raises RecordError if unreadable."""
         if not self.begun:
             raise RecordError(f"{self.path}: no journal there; the study has not begun")
         now = stamp(self.path)
@@ -196,7 +207,7 @@ class Journal:
         return self._record
 
     def note(self, facts: Mapping[str, Any]) -> None:
-        """Add facts of the study as a whole, such as its test score; the driver alone calls it."""
+        """Add facts about the whole study, such as its test score; only the driver calls this."""
         _, storage = self._storage(stamp(self.path))
         study = _newest(storage)
         for name, value in facts.items():
@@ -212,7 +223,7 @@ class Journal:
 
 
 def read(path: Path) -> StudyRecord:
-    """What a journal holds, for a caller that reads it once."""
+    """Return the content of a journal, for a caller that reads it only once."""
     return Journal(path).record()
 
 
@@ -228,7 +239,7 @@ def _record(path: Path, storage: JournalStorage) -> StudyRecord:
 
 
 def _require_configurations(path: Path, trials: Iterable[FrozenTrial]) -> None:
-    """RecordError where a trial ended with a value and no line tells its configuration."""
+    """Raise RecordError if a trial finished or was stopped without a recorded configuration."""
     for trial in trials:
         if _state(trial) in ("finished", "stopped") and "config" not in trial.user_attrs:
             raise RecordError(
@@ -238,10 +249,10 @@ def _require_configurations(path: Path, trials: Iterable[FrozenTrial]) -> None:
 
 
 def newest_name(storage: BaseStorage) -> str | None:
-    """The newest Optuna study of a journal, None where there is none.
+    """Return the name of the newest Optuna study in a journal; None if there is none.
 
-    One that continues another counts from when its space is noted: until then a driver may have
-    died while it moved the trials.
+    A study that continues another counts only once its space is noted: without it, a driver may
+    have died while copying the trials.
     """
     places = {_place(study.study_name): study for study in storage.get_all_studies()}
     whole = [n for n, study in places.items() if n == 1 or (n and SPACE in study.user_attrs)]
@@ -249,13 +260,13 @@ def newest_name(storage: BaseStorage) -> str | None:
 
 
 def next_name(storage: BaseStorage) -> str:
-    """The name of the Optuna study that would continue all others of a journal."""
+    """Return the name for the next Optuna study in a journal."""
     last = max((_place(study.study_name) for study in storage.get_all_studies()), default=0)
     return f"{STUDY_NAME}-{last + 1}" if last else STUDY_NAME
 
 
 def _place(name: str) -> int:
-    """1 for the first study, n for the one that continues it as n-th; 0 for a foreign one."""
+    """Return 1 for the name `tlsearch`, n for `tlsearch-n`, and 0 for any other name."""
     found = re.fullmatch(rf"{STUDY_NAME}(?:-([2-9]|[1-9]\d+))?", name)
     return 0 if found is None else int(found[1] or 1)
 
@@ -265,7 +276,7 @@ def _newest(storage: BaseStorage) -> optuna.Study:
 
 
 def read_trial(trial: FrozenTrial) -> TrialRecord:
-    """What an Optuna trial says, in the words of this project."""
+    """Convert an Optuna trial to a TrialRecord."""
     notes = trial.user_attrs
     return TrialRecord(
         number=trial.number,
@@ -294,7 +305,7 @@ def _state(trial: FrozenTrial) -> State:
         return "waiting"
     if trial.state == TrialState.RUNNING:
         return "unfinished"
-    # FAIL with an outcome: kept from the sampler alone, since it lies outside of a changed space
+    # FAIL with an outcome: only hidden from the sampler, because it lies outside a changed space
     unsaid = "failed" if trial.state == TrialState.FAIL else "finished"
     outcome: State = trial.user_attrs.get("outcome", unsaid)
     return outcome

@@ -1,4 +1,4 @@
-"""The file of a journal, as Optuna writes it: one JSON object per line, each line checked."""
+"""The journal file in Optuna's format, one JSON object per line; every line is checked."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from tlsearch.base.errors import RecordError
 from tlsearch.base.files import naming
 from tlsearch.results.record.notes import require_fact, require_note
 
-# What Optuna raises on lines that it did not write.
+# The errors that damaged lines cause in Optuna and in the checks below.
 DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -25,7 +25,7 @@ DAMAGE = (
     ValueError,
 )
 
-# Optuna's operations (`JournalOperation`), and what a line of each tells.
+# Optuna's operation codes (`JournalOperation`), by the subject of their lines.
 _CREATE_STUDY, _STUDY_FACT, _CREATE_TRIAL = 0, 2, 4
 _VALUE, _TRIAL_NOTE = 7, 8
 _OF_STUDY = (1, _STUDY_FACT, 3, _CREATE_TRIAL)
@@ -33,7 +33,7 @@ _OF_TRIAL = (5, 6, _VALUE, _TRIAL_NOTE, 9)
 
 
 class _DriverHolds(BaseJournalFileLock):
-    """No lock of its own: the driver's lock on the study directory is held all the while."""
+    """A lock that does nothing, because the driver already holds the study directory's lock."""
 
     def acquire(self) -> bool:
         return True
@@ -43,16 +43,16 @@ class _DriverHolds(BaseJournalFileLock):
 
 
 class JournalFile(JournalFileBackend):
-    """Optuna's file backend, which reads around a torn last line and checks every other one.
+    """Optuna's file backend, except that it skips an incomplete last line and checks all others.
 
-    Optuna itself passes over a damaged last line and over lines of trials that it does not know.
-    `line` is the number of the line that was read last.
+    Optuna itself ignores a damaged last line and lines about unknown trials. `line` is the number
+    of the line read last.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path.absolute()), lock_obj=_DriverHolds())
         self._path = path
-        self._ours = False  # whether this process appended: what it wrote itself needs no check
+        self._ours = False  # whether this process appended; its own lines need no check
         self._begin_again()
 
     def _begin_again(self) -> None:
@@ -60,14 +60,17 @@ class JournalFile(JournalFileBackend):
         self._studies: list[str] = []
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, object]]:  # type: ignore[override]
-        """The entries from a number on; ValueError for a damaged one."""
+        """Yield the entries after the first `log_number_from`.
+
+        Raises one of the errors in `DAMAGE` if an entry is damaged.
+        """
         if log_number_from != self.line:
             self._begin_again()
         with self._path.open("rb") as file:
             file.seek(self._offset)
             for text in file:
                 if not text.endswith(b"\n"):
-                    return  # torn, or being written
+                    return  # incomplete, or still being written
                 self._offset += len(text)
                 self.line += 1
                 entry = self._checked(text)
@@ -75,7 +78,7 @@ class JournalFile(JournalFileBackend):
                     yield entry
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append entries, all or none of them: half a line would damage the one after it."""
+        """Append all entries or none: half a line would damage the line after it."""
         size, self._ours = self._path.stat().st_size, True
         try:
             with naming(self._path):
@@ -85,7 +88,7 @@ class JournalFile(JournalFileBackend):
             raise
 
     def damaged(self, error: Exception) -> RecordError:
-        """What to say where the line that was read last is damaged: where, why, what is lost."""
+        """Return the RecordError for the line read last: its place, the damage, and the loss."""
         lines = self._path.read_bytes().splitlines()
         after = len(lines) - self.line
         return RecordError(
@@ -109,7 +112,7 @@ class JournalFile(JournalFileBackend):
         return entry
 
     def _require_values(self, kind: int, entry: dict[str, Any]) -> None:
-        """ValueError unless what is noted and reported has its type."""
+        """Raise ValueError unless the notes, facts and metric values of an entry are well typed."""
         if kind == _VALUE:
             _require_report(entry["step"], entry["intermediate_value"])
         if kind == _CREATE_TRIAL:
@@ -137,7 +140,7 @@ def _require_report(epoch: object, value: object) -> None:
 
 
 def _short(error: Exception) -> str:
-    """An error in one line, with its kind where it says too little."""
+    """Return an error as one line, with its type if the message alone says too little."""
     text = (str(error).splitlines() or [""])[0][:200]
     kinds = {KeyError: f"no {text} in it", json.JSONDecodeError: f"not JSON: {text}"}
     return kinds.get(type(error), text or type(error).__name__)

@@ -1,4 +1,4 @@
-"""Whether a kept file of arrays is the one that the journal recorded, by its SHA-256."""
+"""Checks that a trial's array file is the one that the journal recorded, by its SHA-256."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,10 @@ from tlsearch.config.catalog import DIGEST_DIGITS
 
 
 def require_recorded(path: Path, trial: int, recorded: str | None) -> None:
-    """Raise RecordError unless a trial's file, which is there, is the one that was recorded.
+    """Raise RecordError if a trial's file is a link or its SHA-256 is not `recorded`.
 
-    Nothing is known where `recorded` is None, as in a study of an earlier version.
+    The file must exist. `recorded` is None in studies of earlier versions; the SHA-256 is then not
+    checked.
     """
     refuse_link(path)
     if recorded is None or (found := sha256(path)) == recorded:
@@ -27,7 +28,7 @@ def require_recorded(path: Path, trial: int, recorded: str | None) -> None:
 
 
 def epoch_of(path: Path) -> int | None:
-    """The epoch of a checkpoint; None where that cannot be read."""
+    """Return the epoch of a checkpoint; None if it cannot be read."""
     refuse_link(path)
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -1,6 +1,6 @@
-"""What a journal may say of a trial and of the study as a whole: names and types.
+"""The names and types of a journal's notes on trials and of its facts about the whole study.
 
-A name that is not here is another version's, and taken as it is.
+A name that is not listed here comes from another version and is accepted unchecked.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ class _Test(_Weights):
 
 
 class _Run(_OfTrial):
-    model_config = ConfigDict(strict=True, extra="forbid")  # as `rank.confirmation.Run`
+    model_config = ConfigDict(strict=True, extra="forbid")  # like `rank.confirmation.Run`
 
     seed: int
     value: FiniteFloat | None
@@ -105,16 +105,17 @@ _FACTS: Mapping[str, object] = {
 
 
 def require_note(name: str, value: object) -> None:
-    """ValueError unless a trial's note has the type of its name."""
-    if name == "config":  # a damaged key looks like one of another version
+    """Raise ValueError unless a trial's note has the type expected for its name."""
+    if name == "config":  # a damaged key would otherwise pass as a key of another version
         _require_config(value)
     elif name in _NOTES:
         _require(name, value, _NOTES[name])
 
 
 def require_fact(name: str, value: object, trials: int) -> None:
-    """ValueError unless a fact of the study has the type of its name, and is about one of so many
-    trials.
+    """Raise ValueError unless a fact has the type expected for its name and names a known trial.
+
+    `trials` is the number of trials that the journal has created so far.
     """
     if name not in _FACTS:
         return

@@ -1,4 +1,4 @@
-"""What a trial's best epoch called each validation image, kept beside its weights."""
+"""The predicted class of each validation image at a trial's best epoch, saved with its weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,9 @@ from tlsearch.results.record.kept_files import require_recorded
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The class that each validation image shows and the one that it was called, (images,) each,
-    by the place of the class in the data's order; after `epoch`.
+    """The true (`shown`) and predicted (`called`) class of each validation image after `epoch`.
+
+    Both have shape (images,) and hold indices into the data's list of classes.
     """
 
     epoch: int
@@ -22,7 +23,7 @@ class Predictions:
     called: Classes
 
     def save(self, path: Path) -> None:
-        """Write whole, or not at all, in the narrowest type that holds the classes."""
+        """Write the file atomically, in the narrowest integer type that holds the classes."""
         with whole_file(path) as file:
             np.savez(
                 file,
@@ -33,8 +34,9 @@ class Predictions:
 
 
 def load_predictions(path: Path, trial: int = 0, recorded: str | None = None) -> Predictions | None:
-    """Read what a trial predicted, None where it was not kept; RecordError where it is damaged, or
-    its SHA-256 is not the one `recorded`.
+    """Read a trial's predictions; None if the file does not exist.
+
+    Raises RecordError if the file is a link or damaged, or if its SHA-256 is not `recorded`.
     """
     try:
         require_recorded(path, trial, recorded)

@@ -1,7 +1,7 @@
-"""The digest of a journal at the end of its driver, kept beside it: what was changed since shows.
+"""A digest of the journal, written beside it when a driver ends, which reveals later changes.
 
-A journal only grows, so the digest is that of its first bytes; it holds while a later driver goes
-on, which writes a new one at its end.
+A journal only grows, so the digest covers its first bytes. It stays valid while a later driver
+appends lines; that driver writes a new digest when it ends.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from tlsearch.results.record.file_names import SEAL
 
 
 class Seal(BaseModel):
-    """The SHA-256 of the first so many bytes of a journal."""
+    """The SHA-256 of the first `bytes` bytes of a journal."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -24,14 +24,14 @@ class Seal(BaseModel):
 
 
 def seal(journal: Path) -> None:
-    """Note the digest of a journal as it is; its driver alone calls it, after its last line."""
+    """Write the digest of a journal; only its driver calls this, after the last line."""
     content = journal.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     write_json(journal.with_name(SEAL), {"bytes": len(content), "sha256": digest})
 
 
 def at_its_end(journal: Path) -> bool:
-    """Whether no driver has written to a journal since one sealed it."""
+    """Whether nothing was appended to a journal since it was last sealed, judged by its size."""
     try:
         known = Seal.model_validate_json(journal.with_name(SEAL).read_bytes())
     except (OSError, ValidationError):
@@ -40,9 +40,9 @@ def at_its_end(journal: Path) -> bool:
 
 
 def require_sealed(journal: Path) -> None:
-    """Raise RecordError where a journal is not what it was at the end of its last driver.
+    """Raise RecordError if the bytes that a journal's digest covers have changed, or it is damaged.
 
-    A study without a digest, of an earlier version or killed, is taken as it is.
+    A study without a digest is accepted: an earlier version wrote it, or its driver was killed.
     """
     path = journal.with_name(SEAL)
     if not path.is_file():

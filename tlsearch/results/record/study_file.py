@@ -1,4 +1,4 @@
-"""study.yaml, read and checked: what is damaged in it is told with its line."""
+"""Reads and checks study.yaml; errors name the damaged line."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ Keys = tuple[str | int, ...]
 
 
 class _Known(BaseModel):
-    """The part of a mapping that is read; what another version added is let be."""
+    """The keys of a mapping that are checked; keys that another version added are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -61,8 +61,9 @@ class _About(_Known):
 
 
 def read_study_file(path: Path) -> dict[str, object]:
-    """The content of study.yaml; RecordError, with the line where there is one, where it is
-    damaged.
+    """Return the content of study.yaml.
+
+    Raises RecordError if it is damaged, with the line number if it is known.
     """
     try:
         refuse_link(path)
@@ -84,7 +85,7 @@ def read_study_file(path: Path) -> dict[str, object]:
 
 
 def damaged_config(path: Path, error: ConfigError) -> RecordError:
-    """The problems of a recorded configuration, each with its line in study.yaml."""
+    """Return a RecordError of a recorded configuration's problems, each with its line."""
     told = [re.sub(rf"^{re.escape(str(path))}:\d+: ", "", problem) for problem in error.problems]
     found = [f"{path}:{_line_of(path, ('config', *_keys(one)))}: {one}" for one in told]
     last = f"damaged, or written by another version; {_RESTORE}"
@@ -96,13 +97,13 @@ def _is_config(found: object) -> bool:
 
 
 def _keys(problem: str) -> Keys:
-    """The keys that a problem begins with: `space.dropout[1]: ...`."""
+    """Return the keys that a problem begins with, as in `space.dropout[1]: ...`."""
     dotted = problem.partition(":")[0]
     return tuple(int(i) if i else name for name, i in re.findall(r"([^.\[\]]+)|\[(\d+)\]", dotted))
 
 
 def _line_of(path: Path, keys: Keys) -> int:
-    """Where a value, or the nearest thing around it, is written."""
+    """Return the line of a value, or of the innermost key around it that exists."""
     _, node = composed(read_text(path))
     line = 1
     for key in keys:
