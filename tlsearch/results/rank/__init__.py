@@ -1,3 +1,3 @@
-"""From the record to an order: who leads, the ranked table, how far a score can be trusted, who
-was confirmed, what mattered. Values only; how they are shown is `report`'s.
+"""Ranks a recorded study: the leader, the leaderboard, confidence intervals and paired tests, the
+confirmed winner, parameter importance. It computes values only; `report` formats them.
 """

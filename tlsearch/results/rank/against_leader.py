@@ -1,4 +1,4 @@
-"""The best trials of a study compared with its leader, image by image."""
+"""Compares the best trials of a study with its leader, image by image."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,12 @@ log = logging.getLogger(__name__)
 def p_values(
     study: Path, metric: str, order: Sequence[TrialRecord], direction: Direction
 ) -> dict[int, float]:
-    """Trial -> p-value for its difference from the first of `order`, ranked trials; without those
-    whose predictions were not kept or do not fit, and empty for a metric that they do not say.
+    """Return trial number -> p-value of the difference between the trial and the leader.
 
-    A damaged file, or one that is missing where other trials have theirs, is warned of once.
+    `order` holds the ranked trials, the leader first. Trials are left out if their predictions were
+    not kept or do not match the leader's. The result is empty if the metric cannot be computed from
+    predicted classes. A damaged file, or one that is missing although other trials have theirs,
+    causes one warning per process.
     """
     kept = {trial.number: _predictions(study, trial, direction) for trial in _with_weights(order)}
     there = {number: one for number, one in kept.items() if one is not None}
@@ -42,16 +44,16 @@ def p_values(
 
 
 def _with_weights(order: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Those whose weights and predictions are kept: the best that ended, and all at work."""
+    """Return the trials whose weights and predictions are kept: the best ended, all unfinished."""
     ended = [trial for trial in order if trial.state != "unfinished"][:KEPT_TRIALS]
     return [*ended, *(trial for trial in order if trial.state == "unfinished")]
 
 
 def _predictions(study: Path, trial: TrialRecord, direction: Direction) -> Predictions | None:
-    """What a trial's best epoch predicted, if the file is there, sound, and of that epoch."""
+    """Return a trial's predictions if the file exists, is sound and is of the best epoch."""
     path = StudyDirectory(study).trial(trial.number) / PREDICTIONS
     try:
-        # those of a trial at work may be ahead of the journal
+        # the file of an unfinished trial may be ahead of the journal
         recorded = None if trial.state == "unfinished" else trial.kept.get(PREDICTIONS)
         found = load_predictions(path, trial.number, recorded)
     except RecordError as error:
@@ -60,7 +62,7 @@ def _predictions(study: Path, trial: TrialRecord, direction: Direction) -> Predi
     best = trial.best(direction)
     if found is None or best is None or found.epoch == best[0]:
         return found
-    if trial.state != "unfinished":  # else the journal has not heard of it yet
+    if trial.state != "unfinished":  # else the journal does not hold that epoch yet
         _warn(f"{path}: of epoch {found.epoch}, expected epoch {best[0]}, the best; left out")
     return None
 
@@ -68,7 +70,7 @@ def _predictions(study: Path, trial: TrialRecord, direction: Direction) -> Predi
 def _tell_missing(
     study: Path, kept: Mapping[int, Predictions | None], order: Sequence[TrialRecord]
 ) -> None:
-    """Warn of trials without a file where others have theirs; a study of before has none."""
+    """Warn of missing prediction files if others exist; studies of earlier versions have none."""
     home = StudyDirectory(study)
     files = {number: (home.trial(number) / PREDICTIONS).exists() for number in kept}
     ended = {trial.number for trial in order if trial.state != "unfinished"}
@@ -82,7 +84,7 @@ def _tell_missing(
 
 
 def _alike(study: Path, number: int, leader: Predictions, other: Predictions) -> bool:
-    """Whether both trials saw the same images, in the same order, as far as their classes say."""
+    """Whether both trials have the same true classes in the same order, as for the same images."""
     if np.array_equal(leader.shown, other.shown):
         return True
     _warn(f"{study}: trial {number} and the leader were scored on different images; not paired")
@@ -91,5 +93,5 @@ def _alike(study: Path, number: int, leader: Predictions, other: Predictions) ->
 
 @cache
 def _warn(text: str) -> None:
-    """Once in a process: a report is made in several forms, and drawn again while it is watched."""
+    """Warn once per process, although a report has several formats and is redrawn while watched."""
     log.warning("%s", text)

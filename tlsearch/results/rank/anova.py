@@ -1,4 +1,4 @@
-"""How much of a score's variance each factor explains: functional ANOVA on a forest of trees."""
+"""Functional ANOVA on a forest of trees: the share of a score's variance per factor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ROUNDS = 50  # bootstraps of the trials, a tree each
-LEAST_LEAF = 3  # trials in a leaf
-MOST_LEAVES = 50  # of a tree, which bounds the time for a thousand trials
+ROUNDS = 50  # bootstrap samples of the trials, one tree each
+LEAST_LEAF = 3  # trials in a leaf, at least
+MOST_LEAVES = 50  # leaves per tree, at most: bounds the time for a thousand trials
 INTERVAL = (5.0, 95.0)  # percentiles of the rounds
-ROUNDS_ABOVE_CHANCE = 0.9  # share of the rounds in which a factor explains more than random numbers
-UNUSED = -1.0  # where a trial does not use a factor
+ROUNDS_ABOVE_CHANCE = 0.9  # share of the rounds in which a factor must beat random numbers
+UNUSED = -1.0  # the coordinate of a factor that a trial does not use
 
 Array = NDArray[np.floating]
 
@@ -21,9 +21,10 @@ Array = NDArray[np.floating]
 class Design:
     """Trials as points of a search space in which every factor is uniform on 0 to 1.
 
-    `points`: (trials, factors); a choice of K lies in the middle of its Kth of the axis. The factor
-    `switch` decides which others a trial uses: those that `sides` maps to 0 only below `border`,
-    those that it maps to 1 only above; a trial has `UNUSED` where it does not use a factor.
+    `points` has shape (trials, factors). Each of K choices lies in the middle of its own Kth of the
+    axis. The factor `switch` decides which other factors a trial uses: factors that `sides` maps to
+    0 are used only below `border`, factors that it maps to 1 only above. A factor that a trial does
+    not use has the coordinate `UNUSED`.
     """
 
     points: Array
@@ -34,11 +35,12 @@ class Design:
 
 @dataclass(frozen=True)
 class Explained:
-    """What a forest found, factor by factor, (factors,) each: the share of the variance that the
-    factor alone explains, the ends of its 90 % interval, and whether it explains more than chance.
+    """The variance that a forest explains, per factor; arrays have shape (factors,).
 
-    `out_of_bag` is the share of the variance of trials that a tree was not fitted to which the
-    forest predicts; it is 0 or less where the forest has learned nothing.
+    `shares` are the shares of the variance that a factor alone explains, `low` and `high` the ends
+    of their 90 % intervals, `above_chance` whether a factor explains more than chance. `out_of_bag`
+    is the share of the variance (R²) that trees predict on trials to which they were not fitted; it
+    is 0 or less if the forest has learned nothing.
     """
 
     shares: Array
@@ -49,14 +51,15 @@ class Explained:
 
 
 def explain_variance(design: Design, scores: Array) -> Explained:
-    """The variance that each factor explains, by the functional ANOVA of Hutter, Hoos and
-    Leyton-Brown (2014, ICML, "An Efficient Approach for Assessing Hyperparameter Importance").
+    """Return the variance that each factor explains, by functional ANOVA.
 
-    The marginal of a tree over its leaves' boxes is exact. Its variance is divided by the variance
-    of the score: of the leaves' values and within the leaves. Each round is fitted to a bootstrap
-    of the trials and to one more factor, random numbers: a factor explains more than chance where
-    it explains more than they do in nine of ten rounds (Kursa and Rudnicki 2010, Journal of
-    Statistical Software 36(11), compare features with shadows in this way).
+    The method is that of Hutter, Hoos and Leyton-Brown (2014, ICML, "An Efficient Approach for
+    Assessing Hyperparameter Importance"). A tree's marginals are computed exactly from the boxes of
+    its leaves. The variance of a marginal is divided by the variance of the score, between leaves
+    plus within leaves. Each round fits a tree to a bootstrap sample of the trials, with one more
+    factor of random numbers. A factor explains more than chance if it explains more than the random
+    numbers in nine of ten rounds (Kursa and Rudnicki 2010, Journal of Statistical Software 36(11),
+    compare features with such shadows).
     """
     rng, count = np.random.default_rng(0), len(scores)
     told, seen = np.zeros(count), np.zeros(count)
@@ -78,7 +81,7 @@ def explain_variance(design: Design, scores: Array) -> Explained:
 
 
 def _grown(points: Array, scores: Array, rng: np.random.Generator) -> Any:
-    """A scikit-learn tree fitted to `points`, float32; of equally good splits it takes any."""
+    """Fit a scikit-learn tree to float32 `points`; ties between splits are broken at random."""
     from sklearn.tree import DecisionTreeRegressor
 
     tree = DecisionTreeRegressor(
@@ -90,7 +93,7 @@ def _grown(points: Array, scores: Array, rng: np.random.Generator) -> Any:
 
 
 def _predicted(scores: Array, told: Array, seen: Array) -> float:
-    """The share of the variance that out-of-bag predictions get right: `told` is their sum."""
+    """Return R² of out-of-bag predictions: `told` is their sum per trial, `seen` their number."""
     some = seen > 0
     known, spread = scores[some], ((scores[some] - scores[some].mean()) ** 2).sum()
     if spread == 0:
@@ -99,8 +102,10 @@ def _predicted(scores: Array, told: Array, seen: Array) -> float:
 
 
 class _Side(NamedTuple):
-    """One side of the switch: its probability, the switch's range there, and the share of each
-    factor's distribution there that lies in each leaf, (leaves, factors).
+    """One side of the switch.
+
+    `weight` is its probability, `least` to `most` the switch's range there. `mass` is the share of
+    each factor's distribution on this side that lies in each leaf, (leaves, factors).
     """
 
     weight: float
@@ -111,8 +116,10 @@ class _Side(NamedTuple):
 
 @dataclass(frozen=True)
 class _Boxes:
-    """The leaves of a tree: a box (low, high] each, (leaves, factors); the mean of its trials'
-    scores and their variance, (leaves,).
+    """The leaves of a tree as boxes.
+
+    `low` and `high` bound the boxes (low, high], (leaves, factors). `value` is the mean score of a
+    leaf's trials and `within` the variance of their scores, (leaves,).
     """
 
     low: Array
@@ -122,7 +129,7 @@ class _Boxes:
 
     @classmethod
     def of(cls, tree: Any) -> "_Boxes":
-        """The boxes of a scikit-learn tree, from its root down: children come after parents."""
+        """Return the boxes of a scikit-learn tree, in which parents come before their children."""
         shape = tree.node_count, tree.n_features
         low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
         for node in np.flatnonzero(tree.children_left >= 0):
@@ -134,13 +141,14 @@ class _Boxes:
         return cls(low[leaf], high[leaf], tree.value[leaf, 0, 0], tree.impurity[leaf])
 
     def shares(self, design: Design) -> Array:
-        """The share of the variance that each factor explains alone, (factors,).
+        """Return the share of the variance that each factor explains alone, (factors,).
 
-        The space is a mixture of its two sides of the switch. The switch and what all trials use
-        have their main effect over the whole space. What one side alone uses counts with its
-        variance there, times the probability of the side: that is its main effect together with its
-        interaction with the switch, which cannot be told apart since it does nothing elsewhere. So
-        all shares are shares of one variance and can be compared, and none counts twice.
+        The space is a mixture of the two sides of the switch. The switch and the factors that all
+        trials use count with their main effect over the whole space. A factor that only one side
+        uses counts with its variance on that side, times the probability of the side. This is its
+        main effect plus its interaction with the switch; the two cannot be separated, because the
+        factor has no effect on the other side. All shares are therefore shares of the same
+        variance: they can be compared, and no variance counts twice.
         """
         sides = self._sides(design)
         whole = [side.mass.prod(axis=1) for side in sides]
@@ -162,7 +170,7 @@ class _Boxes:
         return shares
 
     def _sides(self, design: Design) -> list[_Side]:
-        """The two sides of the switch, or the whole space where there is none."""
+        """Return the two sides of the switch, or the whole space if there is no switch."""
         width = np.clip(self.high, 0, 1) - np.clip(self.low, 0, 1)
         if design.switch is None:
             return [_Side(1.0, 0.0, 1.0, width)]
@@ -178,8 +186,9 @@ class _Boxes:
         return found
 
     def _marginal(self, factor: int, sides: Sequence[_Side], switch: bool) -> float:
-        """The mean square of the tree averaged over all factors but one; of the `switch` each side
-        has values of its own.
+        """Return the mean square of the tree's marginal over one factor, others averaged out.
+
+        If the factor is the `switch`, each of its values belongs to one side only.
         """
         borders = np.array([0.0, 1.0, *(side.most for side in sides)])
         inner = np.concatenate([self.low[:, factor], self.high[:, factor], borders])

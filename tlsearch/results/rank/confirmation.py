@@ -1,4 +1,4 @@
-"""The best trials trained again on fresh seeds: who wins, and how sure that is."""
+"""The confirmation: the best trials, trained again on fresh seeds, and the winner among them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +12,16 @@ from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import EXPORTED, StudyRecord
 
 RUNS = "confirmation"  # the fact that holds the runs
-NOT_REFINED = "not_refined"  # the fact that says why the winner was not refined
-SHARE = 0.3  # of the search's own time, for what comes after the first fresh seed
-FRESH_SHARE = 2 / 3  # of that, for more seeds; the rest refines the winner
+NOT_REFINED = "not_refined"  # the fact that holds why the winner was not refined
+SHARE = 0.3  # of the search's own time, for everything after the first fresh seed
+FRESH_SHARE = 2 / 3  # of that time, for more seeds; the rest is for refining the winner
 
 
 def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
-    """When the search itself must end, in seconds of the study, for confirming to fit behind it."""
+    """Return when the trials must end so that the confirmation fits into the study's time budget.
+
+    The result is in seconds of the study; None if the budget is unlimited.
+    """
     if budget_s is None or not confirms:
         return budget_s
     return spent_s + max(0.0, budget_s - spent_s) / (1 + SHARE)
@@ -26,11 +29,11 @@ def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> flo
 
 @dataclass(frozen=True)
 class Run:
-    """One configuration trained again with a seed of its own; `value` is its best epoch's, None
-    where it diverged.
+    """One configuration trained again with a fresh seed.
 
-    `refined`: trained on with an online augmented view an epoch, from the weights of that run.
-    `sha256` is that of its weights, None where an earlier version noted none.
+    `value` is the metric at the best epoch, `epoch`; None if the run diverged. A `refined` run
+    continues from the weights of the run with the same seed, with one online augmented view per
+    epoch. `sha256` is the digest of its weights; None if an earlier version recorded none.
     """
 
     trial: int
@@ -43,11 +46,11 @@ class Run:
 
     @property
     def weights(self) -> str:
-        """The file of its best weights, in the trial's folder."""
+        """The name of the file of its best weights in the trial's folder."""
         return f"{'refined' if self.refined else 'confirmed'}-{self.seed}.npz"
 
     def to_json(self) -> dict[str, object]:
-        """Plain values, as the journal holds them; `Run(**it)` reads them."""
+        """Return the plain values that the journal holds; `Run(**values)` reads them."""
         return asdict(self)
 
 
@@ -55,8 +58,8 @@ class Run:
 class Confirmed:
     """A trial's score on the seeds that all candidates share: mean and standard error.
 
-    `values` maps each shared seed to the value there, None where the run diverged. `error` is None
-    where fewer than two seeds have a value.
+    `values` maps each shared seed to the run's value, or to None if the run diverged. `error` is
+    None if fewer than two seeds have a value.
     """
 
     trial: int
@@ -66,19 +69,20 @@ class Confirmed:
 
     @property
     def diverged(self) -> int:
-        """On how many shared seeds training diverged."""
+        """The number of shared seeds on which training diverged."""
         return sum(value is None for value in self.values.values())
 
 
 def runs_of(facts: Mapping[str, Any]) -> tuple[Run, ...]:
-    """The runs that a journal holds."""
+    """Return the confirmation runs among a journal's facts."""
     return tuple(Run(**run) for run in facts.get(RUNS, ()))
 
 
 def confirmed(runs: Iterable[Run], direction: Direction) -> list[Confirmed]:
-    """The candidates, best first: by the mean over the seeds that all of them were trained on.
+    """Return the candidates, best first, by the mean over the seeds that all of them share.
 
-    A candidate that diverged on a shared seed comes after those that did not.
+    A candidate that diverged on a shared seed ranks after those that did not; one that diverged on
+    all of them is left out.
     """
     fresh: dict[int, dict[int, float | None]] = {}
     for run in runs:
@@ -91,13 +95,13 @@ def confirmed(runs: Iterable[Run], direction: Direction) -> list[Confirmed]:
 
 
 def _shared(candidates: Iterable[Mapping[int, float | None]]) -> list[int]:
-    """The seeds on which every candidate was trained, ascending."""
+    """Return the seeds on which every candidate was trained, ascending."""
     kept = [set(own) for own in candidates]
     return sorted(set.intersection(*kept)) if kept else []
 
 
 def _confirmed(trial: int, values: Mapping[int, float | None]) -> Confirmed | None:
-    """None where no shared seed gave a value."""
+    """Return a candidate's score; None if no shared seed has a value."""
     sound = [value for value in values.values() if value is not None]
     if not sound:
         return None
@@ -106,7 +110,7 @@ def _confirmed(trial: int, values: Mapping[int, float | None]) -> Confirmed | No
 
 
 def chosen(runs: Sequence[Run], direction: Direction) -> Run | None:
-    """The run to export: the best of the winning trial, or its refinement where that is better."""
+    """Return the run to export: the winning trial's best one, refined only if that is better."""
     order = confirmed(runs, direction)
     if not order:
         return None
@@ -115,11 +119,13 @@ def chosen(runs: Sequence[Run], direction: Direction) -> Run | None:
 
 
 def certainty(order: Sequence[Confirmed], images: int | None) -> float | None:
-    """The probability that the first of `order` is better than the second; None where unknown.
+    """Return the probability that the first of `order` is better than the second.
 
-    By a normal approximation. The variance of their difference is what the seeds show (pooled over
-    the candidates) and, for a share of `images` validation images, the binomial one. The latter
-    takes the two as measured on separate images, so the probability is a cautious one.
+    It is None if it is unknown: with one candidate, if the second one diverged on a seed, or if no
+    variance is known. The computation is a normal approximation. The variance of the difference is
+    that between seeds, pooled over the candidates, plus the binomial variance if the metric is a
+    share of `images` validation images. The latter treats the two scores as measured on separate
+    images, so the probability is conservative.
     """
     if len(order) < 2 or order[1].diverged:
         return None
@@ -137,7 +143,7 @@ def certainty(order: Sequence[Confirmed], images: int | None) -> float | None:
 
 
 def _variance_of_seeds(order: Sequence[Confirmed]) -> float | None:
-    """How much a value varies with the seed, pooled over the candidates; None for single seeds."""
+    """Return the variance between seeds, averaged over the candidates; None for single seeds."""
     values = [[v for v in one.values.values() if v is not None] for one in order]
     known = [variance(own) for own in values if len(own) > 1]
     return mean(known) if known else None
@@ -145,18 +151,18 @@ def _variance_of_seeds(order: Sequence[Confirmed]) -> float | None:
 
 @dataclass(frozen=True)
 class Winner:
-    """What a study exports: a trial, and the file of its weights in the trial's folder."""
+    """The model that a study exports: a trial, and a file of weights in the trial's folder."""
 
     trial: int
     weights: str = BEST
 
     def to_json(self) -> dict[str, object]:
-        """Plain values, as the journal holds them."""
+        """Return the plain values that the journal holds."""
         return asdict(self)
 
 
 def winner(record: StudyRecord) -> Winner | None:
-    """The confirmed winner; where nothing was confirmed the best trial, None before the first."""
+    """Return the confirmed winner, else the best ranked trial; None if no trial is ranked."""
     run = chosen(runs_of(record.facts), record.direction)
     if run is not None:
         return Winner(run.trial, run.weights)
@@ -165,19 +171,21 @@ def winner(record: StudyRecord) -> Winner | None:
 
 
 def decided(record: StudyRecord) -> Winner | None:
-    """The winner of a search that has come so far: confirmed, tested or exported; else None."""
+    """Return the winner once it was confirmed, tested or exported; None before that."""
     return winner(record) if {RUNS, EXPORTED, "test"} & {*record.facts} else None
 
 
 def run_of(record: StudyRecord, won: Winner) -> Run | None:
-    """The run that trained kept weights; None where they are those of the search itself."""
+    """Return the run that trained the winner's weights; None if the search itself trained them."""
     runs = (r for r in runs_of(record.facts) if (r.trial, r.weights) == (won.trial, won.weights))
     return next(runs, None)
 
 
 def recorded_values(record: StudyRecord, won: Winner) -> Mapping[int, float]:
-    """Epoch -> the metric that the journal holds for kept weights: of a trial, or of the run that
-    trained it again.
+    """Return epoch -> recorded metric for the winner's weights.
+
+    If a confirmation run trained them, it holds that run's best epoch only; otherwise all epochs of
+    the trial.
     """
     run = run_of(record, won)
     if run is None:
@@ -186,15 +194,15 @@ def recorded_values(record: StudyRecord, won: Winner) -> Mapping[int, float]:
 
 
 def recorded_digest(record: StudyRecord, won: Winner) -> str | None:
-    """The SHA-256 that the journal holds for kept weights, None where it holds none."""
+    """Return the recorded SHA-256 of the winner's weights; None if there is no record."""
     run = run_of(record, won)
     return record.trials[won.trial].kept.get(won.weights) if run is None else run.sha256
 
 
 def lines(record: StudyRecord, images: int | None = None) -> list[str]:
-    """What a report says of the confirmation, a sentence per trial, and how sure the choice is.
+    """Return the report's sentences on the confirmation: candidates, choice and refinement.
 
-    `images` counts the validation images where the metric is a share of them.
+    `images` is the number of validation images if the metric is a share of them.
     """
     order = confirmed(runs_of(record.facts), record.direction)
     searched = {trial.number: trial.best(record.direction) for trial in record.trials}
@@ -213,7 +221,7 @@ def _line(one: Confirmed, searched: tuple[int, float] | None) -> str:
 
 
 def _choice(order: Sequence[Confirmed], images: int | None) -> list[str]:
-    """By how much the winner leads, and how sure that is."""
+    """Return the sentence on the winner's lead and its probability of being the better one."""
     if len(order) < 2:
         return []
     first, second = order[:2]

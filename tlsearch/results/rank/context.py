@@ -1,4 +1,4 @@
-"""What a ranking needs besides the journal: the validation split's size, the exported files."""
+"""The inputs of a ranking besides the journal: validation split size, exported files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 @dataclass(frozen=True)
 class RankingContext:
-    """`counted`: the images whose share the metric is, None where it is no share of images.
+    """The inputs of a ranking that the journal does not hold.
 
-    `exported` is the trial whose model was measured; its latency is that of one image.
-    `study` is the directory that holds what the best trials predicted, in `metric`'s study.
+    `counted` is the number of validation images if the metric is a share of them; None otherwise.
+    `exported` is the trial whose model was exported and measured: `latency_ms` is its latency for
+    one image, `bytes` the size of its first file. `metric` is the study's metric and `study` its
+    directory, which holds the predictions of the best trials.
     """
 
     counted: int | None = None
@@ -30,19 +32,21 @@ class RankingContext:
     study: Path | None = None
 
     def p_values(self, order: Sequence[TrialRecord], direction: Direction) -> dict[int, float]:
-        """Trial -> p-value against the leader of ranked trials, of those that can be paired."""
+        """Return trial -> p-value against the leader, for the trials that can be paired with it."""
         return {} if self.study is None else p_values(self.study, self.metric, order, direction)
 
     def interval(self, value: float) -> tuple[float, float] | None:
-        """The 95 % interval of a metric's value, where the metric has one."""
+        """Return the 95 % interval of a metric's value; None if the metric has none."""
         return None if not self.counted or not 0 <= value <= 1 else wilson(value, self.counted)
 
 
 def ranking_context(
     record: StudyRecord, about: Mapping[str, Any], best: Path | None = None
 ) -> RankingContext:
-    """Gather it from study.yaml's content, the bundle of the exported trial, `best`, and the study
-    directory around that.
+    """Gather the context from the record, study.yaml and the exported bundle.
+
+    `about` is the content of study.yaml, `best` the bundle's folder in the study directory. Without
+    `best` the context holds the number of counted images only.
     """
     counted, metric = None, about["config"]["metric"]
     if metric == "accuracy":
@@ -55,15 +59,15 @@ def ranking_context(
 
 
 def _measured(manifest: Path) -> tuple[float | None, int | None]:
-    """Latency of one image and size of a bundle's first file; None, None without a manifest."""
+    """Return one-image latency and size of a bundle's first file; None, None if not measured."""
     try:
         first = parse_json(read_plain(manifest))["artifacts"][0]
         return _single(first.get("latency_ms", {})), int(first["bytes"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None, None  # not exported yet, or by another version: nothing was measured
+        return None, None  # not exported yet, or exported by another version without these values
 
 
 def _single(latency_ms: Mapping[str, float]) -> float | None:
-    """The latency of a batch of one, on one thread where that was measured."""
+    """Return the latency of a batch of one, on one thread if that was measured."""
     batches = {name: value for name, value in latency_ms.items() if name.startswith("batch 1,")}
     return batches.get("batch 1, 1 thread", next(iter(batches.values()), None))

@@ -1,4 +1,4 @@
-"""What mattered: how much of the differences between trials each parameter of a search explains."""
+"""Parameter importance: how much of the differences between trials each parameter explains."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,18 @@ from tlsearch.results.rank.leaderboard import configured
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
-LEAST_TRIALS = 10  # below, a tree with 3 trials in a leaf compares no more than two or three means
-WIDE = 0.5  # an interval wider than this says nothing
-LITTLE = 0.05  # a share whose interval ends below this hardly matters
+LEAST_TRIALS = 10  # with fewer, a tree with 3 trials per leaf compares two or three means at most
+WIDE = 0.5  # an interval wider than this is inconclusive
+LITTLE = 0.05  # a parameter whose interval ends below this hardly matters
 
 Word = Literal["matters", "hardly matters", "too few trials to tell"]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The share of the variance that a parameter explains alone, its 90 % interval, and in words
-    what that allows to say.
+    """The share of the variance that a parameter explains alone, with its 90 % interval.
+
+    `word` is the conclusion that the interval allows.
     """
 
     name: str
@@ -35,9 +36,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class Importance:
-    """The effects of all that a search varied, greatest first; `trials` went into them.
+    """The effects of all parameters that a search varied, largest first.
 
-    `stopped` of them were stopped early, `diverged` diverged, `left_out` others did not count.
+    `trials` trials count: `stopped` of them were stopped early and `diverged` of them diverged.
+    `left_out` more trials failed or have not ended, and do not count.
     """
 
     effects: tuple[Effect, ...] = ()
@@ -53,24 +55,26 @@ class Importance:
 
 
 def parameters(record: StudyRecord) -> dict[str, list[Any]]:
-    """What the search varied: name -> its value in every ranked trial, best trial first; None in
-    a trial that does not use it.
+    """Return the varied parameters: name -> value in every ranked trial, best trial first.
+
+    The value is None in a trial that does not use the parameter.
     """
     return _varied([trial.config for trial in ranked(record)])
 
 
 def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
-    """How much each parameter explains over `space`, as study.yaml holds it; a range that it does
-    not give is the range of the values tried.
+    """Return how much each parameter explains over `space`, the search space from study.yaml.
 
-    A stopped trial counts with the value that it is ranked by, the best that it reached: what it
-    would have reached is unknown. So a parameter may matter because trials with it were stopped
-    sooner. A diverged trial counts as the worst value of all, since to leave it out would hide that
-    its configuration diverges. Failed trials, whose machine or memory failed, and trials that have
-    not ended are left out: their values say nothing about their configurations.
+    A range that `space` does not give is taken from the values tried.
 
-    A parameter that not all trials use (a learning rate of one phase, batch norm in what trains)
-    counts where it is used, weighted by how much of the space that is; see `anova`.
+    A stopped trial counts with its ranked value, the best that it reached, because its final value
+    is unknown. A parameter may therefore matter because its trials were stopped sooner. A diverged
+    trial counts with the worst value of all, because leaving it out would hide that its
+    configuration diverges. Trials that failed, by a fault of the machine or lack of memory, and
+    trials that have not ended are left out: their values say nothing about their configurations.
+
+    A parameter that only some trials use (the two learning rates, or batch norm in unfrozen layers)
+    counts in the part of the space that uses it, weighted by the size of that part; see `anova`.
     """
     counted, scores = _scored(record)
     about = Importance(
@@ -101,7 +105,7 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
 
 
 def sentences(found: Importance, metric: str) -> list[str]:
-    """What mattered, in words, and which value each trial counts with."""
+    """Return the sentences on what mattered and on how unfinished trials count."""
     if found.told:
         parts = [
             f"{effect.name.replace('_', ' ')} explains {100 * effect.share:.0f} % "
@@ -136,18 +140,18 @@ def _counting(found: Importance) -> list[str]:
 
 
 def is_range(values: Sequence[Any]) -> bool:
-    """Whether values came from a range rather than a list of choices: many, and all numbers."""
+    """Whether values seem to come from a range, not from choices: more than six, all numbers."""
     distinct = set(values) - {None}
     return len(distinct) > 6 and all(_is_number(value) for value in distinct)
 
 
 def in_order(values: Sequence[Any]) -> list[Any]:
-    """The distinct values that trials use: numbers by size, then texts by name."""
+    """Return the distinct values that trials use: numbers by size, then others as text."""
     return sorted(set(values) - {None}, key=_choice_order)
 
 
 def _scored(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
-    """The trials that count, and the value of each."""
+    """Return the trials that count, and the value of each."""
     sound = [trial for trial in ranked(record) if trial.state in ("finished", "stopped")]
     values = [best[1] for trial in sound if (best := trial.best(record.direction))]
     if not values:
@@ -157,7 +161,7 @@ def _scored(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
 
 
 def _varied(configs: Sequence[Mapping[str, object]]) -> dict[str, list[Any]]:
-    """The columns of configurations that differ where they are used."""
+    """Return the parameters that have more than one value among the trials that use them."""
     blocks = all(Depth.of(config).blocks is not None for config in configs)
     rows = [_used(config, blocks) for config in configs]
     columns = {name: [_tidy(row[name]) for row in rows] for name in (rows[0] if rows else ())}
@@ -165,7 +169,7 @@ def _varied(configs: Sequence[Mapping[str, object]]) -> dict[str, list[Any]]:
 
 
 def _used(config: Mapping[str, object], blocks: bool) -> dict[str, object]:
-    """What a trial uses of its configuration, None for the rest; its depth in blocks or layers."""
+    """Return a configuration with None for unused values, its depth in blocks or in layers."""
     depth = Depth.of(config)
     unused = {*RATES, *DEPTHS} - {depth.rate, DEPTHS[blocks]}
     if depth.frozen:
@@ -175,7 +179,7 @@ def _used(config: Mapping[str, object], blocks: bool) -> dict[str, object]:
 
 
 def _design(columns: Mapping[str, Sequence[Any]], space: Mapping[str, object]) -> Design:
-    """The trials in the cube that stands for the space."""
+    """Return the trials as points of the unit cube that represents the search space."""
     names = list(columns)
     points = np.column_stack([_places(name, columns[name], space.get(name)) for name in names])
     switch = next((name for name in DEPTHS if 0 in columns.get(name, ())), None)
@@ -189,8 +193,10 @@ def _design(columns: Mapping[str, Sequence[Any]], space: Mapping[str, object]) -
 
 
 def _places(name: str, values: Sequence[Any], dimension: Any) -> list[float]:
-    """Where on its axis each value lies, 0 to 1: by magnitude where the range is logarithmic, and
-    of K choices or whole numbers the Kth in the middle of its Kth; `UNUSED` for None.
+    """Return the position of each value on its axis, 0 to 1; `UNUSED` for None.
+
+    A logarithmic range has a logarithmic axis. Each of K choices or whole numbers lies in the
+    middle of its own Kth of the axis.
     """
     used = [value for value in values if value is not None]
     if not all(map(_is_number, used)) or not _ranges(dimension, values):
@@ -209,19 +215,19 @@ def _places(name: str, values: Sequence[Any], dimension: Any) -> list[float]:
 
 
 def _ranges(dimension: Any, values: Sequence[Any]) -> bool:
-    """Whether a dimension of the space is a range; by its values where the space is not known."""
+    """Whether a dimension of the space is a range, judged by its values if the space is unknown."""
     return is_range(values) if dimension is None else isinstance(dimension, Mapping)
 
 
 def _word(low: float, high: float, above_chance: bool, learned: bool) -> Word:
-    """What an interval allows to say, where the forest has `learned` anything."""
+    """Return the conclusion from an interval; `learned` is whether the forest learned anything."""
     if learned and above_chance and high - low <= WIDE:
         return "matters"
     return "hardly matters" if learned and high < LITTLE else "too few trials to tell"
 
 
 def _tidy(value: Any) -> Any:
-    """Without the last digits that steps of a range leave: 0.30000000000000004 is 0.3."""
+    """Round off the floating-point error of a range's steps: 0.30000000000000004 becomes 0.3."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

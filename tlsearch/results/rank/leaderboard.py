@@ -1,4 +1,4 @@
-"""The record of a study -> its trials, ranked."""
+"""The leaderboard of a study: one row per trial, ranked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTHING = RankingContext()
-SIGNIFICANT = 0.05  # a smaller p-value tells two trials apart
+SIGNIFICANT = 0.05  # two trials differ if the p-value is smaller
 
-# What a trial's row shows of its configuration: every dimension of a space.
+# The configuration columns of a row: every dimension of a search space.
 CONFIG_COLUMNS = tuple(Space.model_fields)
 # Every column of a leaderboard and what it means; `report --columns help` prints it.
 COLUMN_HELP: dict[str, str] = {
@@ -59,7 +59,10 @@ COLUMNS = tuple(COLUMN_HELP)
 
 
 def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[str, object]]:
-    """One plain row a trial, ranked ones first, then the rest by number, rank None."""
+    """Return one row per trial: ranked trials first, then the others by number with rank None.
+
+    Trials that are still waiting have no row.
+    """
     order = ranked(record)
     ranks = {trial.number: place for place, trial in enumerate(order, start=1)}
     rest = [t for t in record.trials if t.number not in ranks and t.state != "waiting"]
@@ -74,10 +77,10 @@ def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[st
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """A study as its reports show it, its trials ranked once.
+    """A ranked study, computed once for all formats of its report.
 
-    `about` is the content of study.yaml, `context` what the ranking needed besides the journal,
-    `rows` what `rows` gives for them.
+    `about` is the content of study.yaml, `context` the inputs of the ranking besides the journal,
+    `rows` the result of the function `rows`.
     """
 
     record: StudyRecord
@@ -93,7 +96,7 @@ class Leaderboard:
 
     @property
     def leader(self) -> Mapping[str, object] | None:
-        """The winner's row; before there is a winner the first row; None without a ranked trial."""
+        """The winner's row, else the row of rank 1; None if there is neither."""
         won = [row for row in self.rows if row["winner"]]
         return next(iter(won or [row for row in self.rows if row["rank"] == 1]), None)
 
@@ -101,19 +104,19 @@ class Leaderboard:
 def leaderboard(
     record: StudyRecord, about: Mapping[str, Any], best: Path | None = None
 ) -> Leaderboard:
-    """The leaderboard of a study; `best` is the bundle of its exported trial."""
+    """Return the leaderboard of a study; `best` is the folder of the exported bundle."""
     context = ranking_context(record, about, best)
     return Leaderboard(record, about, context, rows(record, context))
 
 
 def leaderboard_of(home: StudyDirectory) -> Leaderboard:
-    """The leaderboard of a study directory; RecordError where it is damaged."""
+    """Return the leaderboard of a study directory; raises RecordError if it is damaged."""
     about = home.read_about()
     return leaderboard(home.journal.record(), about, home.best)
 
 
 def table(some: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
-    """Rows as a pandas table with the columns of `COLUMNS`."""
+    """Return rows as a pandas DataFrame with the columns `COLUMNS`."""
     import pandas as pd
 
     frame = pd.DataFrame([dict(row) for row in some], columns=list(COLUMNS))
@@ -160,7 +163,7 @@ def _row(
 
 
 def _reason(trial: TrialRecord, direction: Direction) -> str:
-    """Why the trial ended, and whether it only became worse than its warm-up."""
+    """Return why a trial ended, with a note if its warm-up beat every epoch that counts."""
     before = trial.better_warm_up(direction)
     if before is None:
         return trial.reason
@@ -168,7 +171,7 @@ def _reason(trial: TrialRecord, direction: Direction) -> str:
 
 
 def configured(config: Mapping[str, Any]) -> dict[str, object]:
-    """What was asked for; layers that only follow from blocks were not."""
+    """Return the requested values; layers are None if they only follow from requested blocks."""
     asked = without_folders({name: spell(config.get(name)) for name in CONFIG_COLUMNS})
     return asked if asked[BLOCKS] is None else {**asked, LAYERS: None}
 
@@ -180,7 +183,7 @@ def _tied(
     top: float | None,
     p_value: float | None,
 ) -> bool | None:
-    """Whether the leader's value `top` cannot be told from this one."""
+    """Whether a trial's value cannot be distinguished from the leader's value `top`."""
     if p_value is not None:
         return p_value >= SIGNIFICANT
     if low is None or high is None or top is None:

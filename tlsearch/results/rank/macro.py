@@ -1,21 +1,21 @@
-"""Scores that count every class alike, from how often each class was shown, called, and right."""
+"""Macro-averaged scores from the number of true, predicted and correct images per class."""
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-Counts = NDArray[np.integer]  # (classes,), images of each class
+Counts = NDArray[np.integer]  # (classes,), number of images per class
 
 
 def balanced_accuracy(shown: Counts, called: Counts, right: Counts) -> float:
-    """Mean recall over the classes that some image shows."""
+    """Return the mean recall over the classes that occur among the true classes."""
     there = shown > 0
     return float((right[there] / shown[there]).mean())
 
 
 def macro_f1(shown: Counts, called: Counts, right: Counts) -> float:
-    """Mean F1 over the classes that some image shows or is called."""
+    """Return the mean F1 over the classes that occur among the true or predicted classes."""
     there = shown + called > 0
     return float((2 * right[there] / (shown + called)[there]).mean())
 

@@ -1,4 +1,4 @@
-"""Whether two classifiers differ, by what they called the same images: p-values of paired tests."""
+"""Paired tests of two classifiers: p-values from their predictions on the same images."""
 
 from math import exp, fsum, lgamma, log
 
@@ -10,33 +10,38 @@ from tlsearch.results.rank.macro import MACRO
 
 ROUNDS = 1000
 LEAST_ROUNDS = 200
-DRAWN = 2 * 10**6  # numbers that a test draws at most, unless the least rounds need more
+DRAWN = 2 * 10**6  # random numbers per test, at most, unless LEAST_ROUNDS need more
 
 
 def mcnemar(first_alone: int, second_alone: int) -> float:
-    """The exact two-sided p-value of McNemar's test (1947): `first_alone` images that only the
-    first classifier got right, `second_alone` only the second.
+    """Return the exact two-sided p-value of McNemar's test (1947).
+
+    Only the first classifier is right on `first_alone` images, only the second on `second_alone`.
     """
     return min(1.0, 2 * _at_most(min(first_alone, second_alone), first_alone + second_alone))
 
 
 def mcnemar_worse(worse: int, better: int) -> float:
-    """The exact one-sided p-value of McNemar's test: how probable at least so many images `worse`
-    are, were a change for the better as likely.
+    """Return the exact one-sided p-value of McNemar's test.
+
+    It is the probability that at least `worse` of all changed images change for the worse, if a
+    change for the better is equally likely.
     """
     return _at_most(better, worse + better)
 
 
 def _at_most(most: int, count: int) -> float:
-    """The probability of at most so many heads in `count` throws of a fair coin."""
+    """Return the probability of at most `most` heads in `count` tosses of a fair coin."""
     whole = lgamma(count + 1) - count * log(2)
     every = (exp(whole - lgamma(k + 1) - lgamma(count - k + 1)) for k in range(most + 1))
     return min(1.0, fsum(every))
 
 
 def paired_p(metric: str, shown: Classes, first: Classes, second: Classes) -> float | None:
-    """The p-value for the difference of two classifiers in a metric; None where predicted classes
-    do not say: AUC and loss.
+    """Return the p-value for the difference of two classifiers in a metric.
+
+    It is None for AUC and loss, which cannot be computed from predicted classes. `shown` holds the
+    true classes, `first` and `second` the predicted ones, (images,) each.
     """
     if metric == "accuracy":
         right, also = first == shown, second == shown
@@ -45,8 +50,10 @@ def paired_p(metric: str, shown: Classes, first: Classes, second: Classes) -> fl
 
 
 def _swapped(metric: str, shown: Classes, first: Classes, second: Classes) -> float:
-    """The approximate randomisation test (Yeh 2000, arXiv:cs/0008005): how often the difference is
-    as great where each image's two predictions change places at random, by a fixed seed.
+    """Return the p-value of the approximate randomisation test (Yeh 2000, arXiv:cs/0008005).
+
+    It is the share of rounds in which the difference is at least as large after each image's two
+    predictions were swapped at random. The seed is fixed.
     """
     apart, classes = first != second, int(max(map(np.max, (shown, first, second)))) + 1
     rounds = max(LEAST_ROUNDS, min(ROUNDS, DRAWN // max(1, int(apart.sum()))))
@@ -60,13 +67,13 @@ def _swapped(metric: str, shown: Classes, first: Classes, second: Classes) -> fl
         values = (MACRO[metric](every, *(alike + part)) for part in (drawn, both - drawn))
         return abs(next(values) - next(values))
 
-    found = difference(one) - 1e-12  # of equal ones some differ in the last bit
+    found = difference(one) - 1e-12  # equal differences may not agree in the last bit
     swaps = (rng.random(len(one)) < 0.5 for _ in range(rounds))
     hits = sum(difference(np.where(swap, one, other)) >= found for swap in swaps)
     return (hits + 1) / (rounds + 1)
 
 
 def _called_and_right(called: Classes, shown: Classes, classes: int) -> NDArray[np.int64]:
-    """How often each class was called, and rightly so, (2, classes)."""
+    """Return how often each class was predicted, and predicted correctly, (2, classes)."""
     rows = called, called[called == shown]
     return np.stack([np.bincount(row, minlength=classes) for row in rows])

@@ -1,4 +1,4 @@
-"""Whether more trials would help: how the best score rose, and what further trials can add."""
+"""The outlook of a search: how its best score rose, and how much more trials can add."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,16 @@ from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.interval import wilson
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
-MORE = 10  # trials that the outlook asks about; half of those at hand where there are fewer than 20
-LEAST = 6  # trials, below which nothing is said
+MORE = 10  # further trials in the outlook; half the number of ended trials if those are below 20
+LEAST = 6  # ended trials that an outlook needs
 
 
 @dataclass(frozen=True)
 class Step:
-    """The end of a trial: `seconds` is the time until then in which some trial was at work,
-    `value` the trial's best, None where it has none; `best` the study's best so far.
+    """The end of a trial.
+
+    `seconds` is the time until then during which at least one trial ran. `value` is the trial's
+    best value, None if it has none; `best` is the study's best value so far.
     """
 
     trial: int
@@ -25,7 +27,7 @@ class Step:
 
 
 def steps(record: StudyRecord) -> list[Step]:
-    """The trials that ended, in the order in which they did."""
+    """Return the ended trials, in the order of their ends if the journal holds all their times."""
     ended = [trial for trial in record.trials if trial.state not in ("waiting", "unfinished")]
     found: list[Step] = []
     for trial, seconds in _clocked(ended):
@@ -39,14 +41,15 @@ def steps(record: StudyRecord) -> list[Step]:
 
 
 def gain(values: Sequence[float | None], more: int, direction: Direction) -> float:
-    """By how much the last `more` of these trials raise the best score, on average over all orders.
+    """Return by how much the last `more` trials improve the best score, averaged over all orders.
 
-    So many further trials of the same kind can be expected to raise it by no more: the expected
+    This bounds the expected gain from `more` further trials of the same kind, because the expected
     best of m independent draws is concave in m. None stands for a trial without a value.
     """
     known = sorted((value for value in values if value is not None), key=direction.key)
     known += [known[-1]] * (len(values) - len(known)) if known else []
-    expected, all_last = 0.0, 1.0  # the probability that the best so many are all among the last
+    # all_last: the probability that the best `place` trials are all among the last `more`
+    expected, all_last = 0.0, 1.0
     for place, value in enumerate(known[: more + 1]):
         first_left = (len(known) - more) / (len(known) - place)
         expected += all_last * first_left * direction.gain(known[0], value)
@@ -55,8 +58,9 @@ def gain(values: Sequence[float | None], more: int, direction: Direction) -> flo
 
 
 def outlook(record: StudyRecord, counted: int | None) -> list[str]:
-    """Whether more trials would help, in sentences; `counted` are the validation images where the
-    metric is a share of them.
+    """Return sentences on whether more trials would help.
+
+    `counted` is the number of validation images if the metric is a share of them.
     """
     found = steps(record)
     best = found[-1].best if found else None
@@ -87,10 +91,10 @@ def _last_rise(found: Sequence[Step], best: float) -> str:
 
 
 def _answer(more: int, most: float, how: str, best: float, counted: int | None) -> str:
-    """Whether `more` trials help that can add `most`, known from `how`.
+    """Return the sentence on whether `more` trials help that can add at most `most`.
 
-    A search that learns may go on to gain as it did last, so that `most` is the larger of what the
-    last trials added and what they would add in a random order.
+    A sampler that learns may continue to gain as it did recently. `most` is therefore the larger of
+    the gain of the last trials and their expected gain in a random order; `how` names which.
     """
     said = f"at most about {most:.4f} can be expected, {how}"
     if counted and 0 <= best <= 1:
@@ -107,8 +111,10 @@ def _answer(more: int, most: float, how: str, best: float, counted: int | None) 
 
 
 def _clocked(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
-    """Trials by their ends, each with the time until then in which some trial was at work; where a
-    journal does not say when, the sum of their seconds so far.
+    """Return the trials by their ends, each with the seconds until then in which any trial ran.
+
+    If a trial has no recorded start or end, the trials keep their order, and the seconds are the
+    running sum of the trials' own seconds.
     """
     spans = [(t.started, t.ended, t) for t in ended if t.started and t.ended]
     if len(spans) < len(ended):
@@ -123,7 +129,7 @@ def _clocked(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
 
 
 def _merged(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-    """The times in which any of the spans was under way, in order."""
+    """Return the union of some time spans as disjoint spans, in order."""
     found: list[tuple[datetime, datetime]] = []
     for start, end in sorted(spans):
         if found and start <= found[-1][1]:
@@ -134,5 +140,5 @@ def _merged(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, 
 
 
 def _until(now: datetime, busy: Sequence[tuple[datetime, datetime]]) -> float:
-    """The seconds of `busy` times before `now`."""
+    """Return the seconds of the `busy` spans that lie before `now`."""
     return sum((min(end, now) - start).total_seconds() for start, end in busy if start < now)

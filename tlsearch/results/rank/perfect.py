@@ -1,4 +1,4 @@
-"""The end of a search whose metric cannot get any better."""
+"""The early end of a search once a trial has the best possible value of the metric."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,19 +7,21 @@ from typing import Any
 from tlsearch.config.catalog import PERFECT, Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
-NEVER = datetime.max  # local, as Optuna's times are
-ASK_FOR_MORE = ("trials", "time_budget", "space")  # keys of an extension that ask for more trials
+NEVER = datetime.max  # naive local time, like Optuna's times
+ASK_FOR_MORE = ("trials", "time_budget", "space")  # extension keys that request trials
 
 
 def is_perfect(trial: TrialRecord, metric: str) -> bool:
-    """Whether a trial has ended with the best value that its metric can have."""
+    """Whether a trial has ended with the best possible value of its metric."""
     best = trial.best(Direction.MAX) if trial.state in ("finished", "stopped") else None
     return metric in PERFECT and best is not None and best[1] >= PERFECT[metric]
 
 
 def perfect_trial(record: StudyRecord, about: Mapping[str, Any]) -> int | None:
-    """The first perfect trial, after which no further one is due; None where there is none, or the
-    study was asked for more trials after it. `about` is what study.yaml holds.
+    """Return the number of the first perfect trial, at which the search ends.
+
+    It is None if there is no such trial, or if an extension requested more trials after it. `about`
+    is the content of study.yaml.
     """
     ended = [one for one in record.trials if one.state not in ("waiting", "unfinished")]
     order = sorted(ended, key=lambda one: (one.ended or NEVER, one.number))
@@ -32,13 +34,13 @@ def perfect_trial(record: StudyRecord, about: Mapping[str, Any]) -> int | None:
 
 
 def asked_on(record: StudyRecord, about: Mapping[str, Any]) -> bool:
-    """Whether the study was asked for more trials although one was perfect: it trains them all."""
+    """Whether more trials were requested although one was perfect; the search trains them all."""
     some = any(is_perfect(trial, about["config"]["metric"]) for trial in record.trials)
     return some and perfect_trial(record, about) is None
 
 
 def reason(trial: int, metric: str) -> str:
-    """Why the search ended with this trial."""
+    """Return the message that the search ended because of this perfect trial."""
     return (
         f"trial {trial} reached a validation {metric.replace('_', ' ')} of {PERFECT[metric]:.4f}, "
         "which no trial can exceed; `tlsearch resume DIR --trials +N` trains more all the same"
@@ -46,7 +48,7 @@ def reason(trial: int, metric: str) -> str:
 
 
 def _asked_after(extensions: Sequence[Mapping[str, Any]]) -> list[int]:
-    """After how many ended trials the study was asked for more of them."""
+    """Return the number of ended trials at each extension that requested more trials."""
     return [
         one["after_trials"]
         for one in extensions

@@ -1,4 +1,4 @@
-"""The order of a study's trials: of a whole record, and kept up to date from trial to trial."""
+"""The ranking of a study's trials, from a whole record or updated from trial to trial."""
 
 import bisect
 from collections.abc import Sequence
@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
-KEPT_TRIALS = 5  # the best that ended, whose weights are worth their disk
+KEPT_TRIALS = 5  # the best ended trials, whose weights are kept on disk
 
-Place = tuple[float, int]  # the smaller the better: the direction's key of the value; number
+Place = tuple[float, int]  # `Direction.key` of the value, trial number; smaller is better
 
 
 def ranked(record: StudyRecord) -> list[TrialRecord]:
-    """Trials with a sound value, best first; the value is that of the best epoch that counts.
+    """Return the trials ranked by the value of their best epoch that counts, best first.
 
-    Equal values rank by trial number. Diverged and failed trials are not ranked.
+    Equal values rank by trial number. Diverged and failed trials, and trials without a value, are
+    left out.
     """
     places = [
         (record.direction.key(best[1]), trial.number, trial)
@@ -26,9 +27,9 @@ def ranked(record: StudyRecord) -> list[TrialRecord]:
 
 
 def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
-    """The numbers of the trials whose weights are worth their disk: the best `count` that ended.
+    """Return the numbers of the trials whose weights are kept: the best `count` that ended.
 
-    One that still runs may yet diverge, and must not push another out before.
+    A running trial is left out: it may still diverge, and must not displace another trial before.
     """
     ended = [trial for trial in ranked(record) if trial.state != "unfinished"]
     return [trial.number for trial in ended[:count]]
@@ -36,22 +37,22 @@ def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
 
 @dataclass
 class Standings:
-    """What `ranked` and `keep_for_export` would say of the study as it stands.
+    """The results of `ranked` and `keep_for_export` for a running study, updated incrementally.
 
-    `ended` counts the trials that came to an end; `dropped` is the one that the last end put out of
-    the best `keep`, or kept from coming in, None where all of them still are the best.
+    `ended` is the number of ended trials. `dropped` is the trial that the last end removed from the
+    best `keep`, or the ended trial itself if it is not among them; None if no trial was dropped.
     """
 
     direction: Direction
     keep: int = KEPT_TRIALS
     ended: int = 0
     dropped: int | None = None
-    _best: list[Place] = field(default_factory=list)  # of those that ended
-    _open: dict[int, Place] = field(default_factory=dict)  # of those at work
+    _best: list[Place] = field(default_factory=list)  # of ended trials
+    _open: dict[int, Place] = field(default_factory=dict)  # of running trials
 
     @classmethod
     def of(cls, record: StudyRecord, keep: int = KEPT_TRIALS) -> "Standings":
-        """The standings of a record."""
+        """Return the standings of a record."""
         found = cls(record.direction, keep)
         for trial in record.trials:
             if trial.state not in ("waiting", "unfinished"):
@@ -61,12 +62,12 @@ class Standings:
         return found
 
     def report(self, number: int, value: float) -> None:
-        """A trial at work reported a value that counts for it."""
+        """Add a value that a running trial reported at an epoch that counts."""
         place = (self.direction.key(value), number)
         self._open[number] = min(place, self._open.get(number, place))
 
     def end(self, trial: TrialRecord) -> None:
-        """A trial came to its end."""
+        """Add the end of a trial."""
         self.ended += 1
         self._open.pop(trial.number, None)
         best = trial.best(self.direction)
@@ -78,7 +79,7 @@ class Standings:
 
     @property
     def leader(self) -> tuple[int, float] | None:
-        """The best trial so far, at work or ended, and its value; None before the first value."""
+        """The best running or ended trial so far, and its value; None before the first value."""
         places = [*self._best[:1], *self._open.values()]
         if not places:
             return None
