@@ -1,4 +1,4 @@
-"""A folder of whole files in S3, in Google Cloud Storage or on a shared disk, through pyarrow."""
+"""Whole files under a URL in S3, Google Cloud Storage or a shared folder, through pyarrow."""
 
 import os
 import time
@@ -19,11 +19,11 @@ from tlsearch.results.remote.differences import Stamp
 
 T = TypeVar("T")
 
-WAITS_S = (0.2, 0.5, 1.0)  # between the tries of one request
+WAITS_S = (0.2, 0.5, 1.0)  # between attempts at one request
 CONNECT_S, REQUEST_S = 5.0, 60.0
-RETRY_S = 20  # what Google's client tries by itself; its own default is a quarter of an hour
+RETRY_S = 20  # for retries by Google's client itself, whose default is 15 minutes
 
-# What no second try can mend, as the SDK spells it.
+# Errors that no retry can fix, as the SDK spells them.
 _REFUSALS = (
     "NO_SUCH_BUCKET",
     "ACCESS_DENIED",
@@ -42,11 +42,11 @@ _CHECKS = {
 
 
 class Bucket:
-    """The files under one URL; every request is tried a few times.
+    """The files under one URL; every request is retried a few times.
 
-    In a shared folder no link is followed: RecordError.
-    Raises ConfigError for a URL of another kind, StorageError where the storage cannot be reached
-    or refuses, with what to check; FileNotFoundError where it answers that there is no such file.
+    Raises ConfigError for any other kind of URL, FileNotFoundError if the storage answers that a
+    file does not exist, and StorageError with hints on what to check if the storage cannot be
+    reached or refuses a request. Links in a shared folder are not followed: they raise RecordError.
     """
 
     def __init__(self, url: str, waits_s: tuple[float, ...] = WAITS_S) -> None:
@@ -60,7 +60,7 @@ class Bucket:
         self._system = self._tried(lambda: _SYSTEMS[self.scheme](parts.netloc, 1 + len(waits_s)))
 
     def stamps(self) -> dict[str, Stamp]:
-        """Every file under the URL, by its name from there."""
+        """Return the stamp of every file under the URL, by its name relative to the URL."""
         chosen = fs.FileSelector(self.root, recursive=True, allow_not_found=True)
         found = self._tried(lambda: self._system.get_file_info(chosen))
         return {
@@ -70,30 +70,30 @@ class Bucket:
         }
 
     def stamp(self, name: str) -> Stamp:
-        """One file's bytes and time, the time by the storage's own clock."""
+        """Return one file's size in bytes and its modification time by the storage's own clock."""
         info = self._tried(lambda: self._system.get_file_info(self._path(name)))
         if info.type != fs.FileType.File:
             raise FileNotFoundError(f"{self.url}/{name}")
         return _stamp(info)
 
     def read(self, name: str) -> bytes:
-        """A whole file."""
+        """Return the content of a file."""
         return self._tried(lambda: self._read(name))
 
     def write(self, name: str, data: bytes) -> Stamp:
-        """Put a whole file in its place: readers see the old one or this one."""
+        """Write a file atomically, so that readers see the old or the new one; return its stamp."""
         self._tried(lambda: self._write(name, data))
         return self.stamp(name)
 
     def remove(self, name: str) -> None:
-        """Take a file away, if it is there."""
+        """Delete a file if it exists."""
         try:
             self._tried(lambda: self._system.delete_file(self._path(name)))
         except FileNotFoundError:
             return
 
     def require(self) -> None:
-        """Raise StorageError where the bucket itself does not exist."""
+        """Raise StorageError if the bucket itself does not exist."""
         if self.scheme != "file":
             name = self.root.split("/")[0]
             if self._tried(lambda: self._system.get_file_info(name)).type == fs.FileType.NotFound:
@@ -109,7 +109,7 @@ class Bucket:
         return data
 
     def _write(self, name: str, data: bytes) -> None:
-        """In one piece: a stream that broke between two would be closed as if it were whole."""
+        """Write in one call: a stream that fails between two calls is closed as if complete."""
         if self.scheme == "file":
             *folders, last = name.split("/")
             with whole_file(inside(Path(self.root), *folders) / last) as target:
@@ -152,10 +152,10 @@ def _s3(bucket: str, tries: int) -> Any:
         region=region,
         scheme=scheme or "https",
         endpoint_override=host or None,
-        allow_delayed_open=True,  # a small file is one request
+        allow_delayed_open=True,  # so that a small file takes one request
         connect_timeout=CONNECT_S,
         request_timeout=REQUEST_S,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=tries),  # of each part
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=tries),  # per part
     )
 
 

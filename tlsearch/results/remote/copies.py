@@ -1,4 +1,4 @@
-"""Local copies of studies in a bucket: one to work in, one to read from."""
+"""Local copies of studies in a bucket: one for the driver, one for readers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +19,12 @@ COPIES = Path("~/.cache/tlsearch/studies")
 
 
 def work_copy(url: str) -> Path:
-    """Where the driver of a study in a bucket works, on its own machine."""
+    """Return the local folder in which the driver of a study in a bucket works."""
     return _copy("work", url)
 
 
 def read_copy(url: str) -> Path:
-    """Where what was read of a study in a bucket is kept; a driver may work beside it."""
+    """Return the local folder of files read from a study in a bucket, beside a driver's copy."""
     return _copy("read", url)
 
 
@@ -37,10 +37,10 @@ def _copy(kind: str, url: str) -> Path:
 
 
 def fetched(place: Place, wanted: Names = of_table) -> StudyDirectory:
-    """A study directory to read, at a path or at a URL; of the latter what is `wanted` is fetched.
+    """Return a study directory to read; for a URL, the `wanted` files are fetched first.
 
-    Raises RecordError where there is no study at the URL, or a damaged one; StorageError where
-    it cannot be reached.
+    Raises RecordError if there is no study at the URL or if it is damaged, and StorageError if the
+    storage cannot be reached.
     """
     if not is_url(place):
         return StudyDirectory(Path(place))
@@ -62,13 +62,16 @@ def fetched(place: Place, wanted: Names = of_table) -> StudyDirectory:
 
 
 def more(home: StudyDirectory, name: str) -> None:
-    """Fetch one more file of a study that is read from a URL; nothing where it is no such study."""
+    """Fetch one more file of a study that is read from a URL; do nothing for other studies."""
     if home.url is not None and home.root == read_copy(home.url):
         fetched(home.url, lambda one: of_table(one) or one == name)
 
 
 def _require_sound(home: StudyDirectory, mirror: "Mirror", came: list[str]) -> None:
-    """Raise RecordError, with the URL, where what came is damaged; next time it comes again."""
+    """Raise RecordError with the URL if the fetched study file or journal is damaged.
+
+    Both are then deleted, so that the next read fetches them again.
+    """
     try:
         if ABOUT in came:
             home.read_about()

@@ -1,4 +1,4 @@
-"""What differs between a study's local copy and the one in a bucket, and so has to travel."""
+"""The differences between a study's local copy and its bucket, which decide what to transfer."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,45 +17,46 @@ from tlsearch.results.record.file_names import (
     SEAL,
 )
 
-Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
+Stamp = tuple[int, int]  # size in bytes, modification time in nanoseconds
 Names = Callable[[str], bool]
 
-NEVER: Stamp = (-1, -1)  # of no file
+NEVER: Stamp = (-1, -1)  # equals no file's stamp
 
 
 @dataclass(frozen=True)
 class Known:
-    """A file as both sides had it when it last travelled."""
+    """The stamps of a file on both sides at its last transfer."""
 
     local: Stamp
     there: Stamp
 
 
 def travels(name: str) -> bool:
-    """Whether a file belongs into the bucket: no lock, no partial file, nothing of Ray; and no name
-    that leads out of a folder.
+    """Whether a file is mirrored to the bucket.
+
+    Locks, partial files, Ray's files and names that lead out of the folder are not.
     """
     parts = name.split("/")
     return parts[0] != RAY and not any(not part or part[0] == "." for part in parts)
 
 
 def of_table(name: str) -> bool:
-    """Whether the ranked table is made from it."""
+    """Whether the leaderboard needs this file."""
     return name in (ABOUT, JOURNAL, SEAL, f"{BUNDLE}/{MANIFEST}") or name.endswith(
         f"/{PREDICTIONS}"
     )
 
 
 def of_page(name: str) -> bool:
-    """Whether the HTML page is made from it."""
+    """Whether the HTML page needs this file."""
     return of_table(name) or name.startswith(f"{ARTIFACTS}/") or name.endswith(f"/{CURVE}")
 
 
 def to_send(local: Mapping[str, Stamp], known: Mapping[str, Known]) -> list[str]:
-    """What changed here, but for the journal, which follows when all that it tells of is there, and
-    its digest, which follows it.
+    """Return the files that changed locally, except the journal and its digest.
 
-    Resume states go first: one that is younger than the journal is of no use.
+    The journal is sent after all files that it mentions, and its digest after the journal. Resume
+    states come first, because a resume state that is newer than the journal is useless.
     """
     changed = [n for n, stamp in local.items() if n not in known or known[n].local != stamp]
     return sorted(
@@ -66,20 +67,24 @@ def to_send(local: Mapping[str, Stamp], known: Mapping[str, Known]) -> list[str]
 def to_drop(
     before: Iterable[str], after: Iterable[str], known: Mapping[str, Known]
 ) -> tuple[str, ...]:
-    """What was sent and was gone here `before` the journal was read, so that the journal knows."""
+    """Return the mirrored files that no longer exist locally.
+
+    `before` and `after` are the local files before and after the journal was read. A file in
+    neither was deleted before, so the journal does not refer to it.
+    """
     return tuple(sorted({*known} - {*before} - {*after}))
 
 
 def to_fetch(
     there: Mapping[str, Stamp], local: Mapping[str, Stamp], known: Mapping[str, Known]
 ) -> list[str]:
-    """What is other there than here; the journal last, so that a broken fetch shows."""
+    """Return the files that differ in the bucket; the journal last, to reveal an aborted fetch."""
     same = {n for n in there if n in known and known[n] == Known(local.get(n, NEVER), there[n])}
     return sorted({*there} - same, key=lambda name: (name == JOURNAL, name))
 
 
 def still_known(known: Mapping[str, Known], there: Mapping[str, Stamp]) -> dict[str, Known]:
-    """What is known, but for what was changed there meanwhile: that is to be sent again."""
+    """Return `known`, with files that changed in the bucket meanwhile marked to be sent again."""
     return {
         name: one if there.get(name) == one.there else Known(NEVER, one.there)
         for name, one in known.items()
@@ -87,12 +92,12 @@ def still_known(known: Mapping[str, Known], there: Mapping[str, Stamp]) -> dict[
 
 
 def whole_lines(journal: bytes) -> bytes:
-    """A journal without the line that is being written."""
+    """Return a journal without its incomplete last line."""
     return journal[: journal.rfind(b"\n") + 1]
 
 
 def ahead(here: bytes, there: bytes) -> Literal["neither", "here", "there", "apart"]:
-    """Which of two journals goes on where the other ends; `apart` where they tell other things."""
+    """Return which of two journals continues the other; `apart` if their contents diverge."""
     here, there = whole_lines(here), whole_lines(there)
     if here == there:
         return "neither"

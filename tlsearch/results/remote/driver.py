@@ -1,4 +1,4 @@
-"""The study that a driver works in: a local directory, mirrored where the study is in a bucket."""
+"""The study that a driver works on: a local directory, mirrored if the study is in a bucket."""
 
 import contextlib
 import logging
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 30.0  # between signs of life; a lease is stale after several
-END_S = 60.0  # how long the end of a search waits for a storage that is away
+BEAT_S = 30.0  # between heartbeats; a lease is stale after several missed ones
+END_S = 60.0  # for which the end of a search waits for an unreachable storage
 PAUSE_S = 2.0
 
 
 class LocalStudy:
-    """A study directory that this process alone works in; `unsent` is why its mirror is behind."""
+    """A local study, which only this process works on; it has no mirror, so `unsent` stays None."""
 
     def __init__(self, home: StudyDirectory) -> None:
         self.home = home
@@ -35,15 +35,18 @@ class LocalStudy:
 
     @contextlib.contextmanager
     def mirrored(self, every_s: float) -> Iterator[None]:
-        """Nothing to do for the block: the directory is the study."""
+        """Do nothing: the directory itself is the study."""
         yield
 
     def when_lost(self, tell: Callable[[TlsearchError], object]) -> None:
-        """Whom to tell that another driver took the study over."""
+        """Do nothing: no other driver can take over a locked directory."""
 
 
 class MirroredStudy:
-    """The local copy of a study in a bucket, brought in step with it for a block."""
+    """The local copy of a study in a bucket, mirrored to it while a block runs.
+
+    `unsent` is the error if the bucket does not have everything at the end; None otherwise.
+    """
 
     def __init__(
         self, home: StudyDirectory, mirror: "Mirror", lease: "Lease", end_s: float = END_S
@@ -57,12 +60,16 @@ class MirroredStudy:
         self._tell: Callable[[TlsearchError], object] = lambda error: None
 
     def when_lost(self, tell: Callable[[TlsearchError], object]) -> None:
-        """Whom to tell that another driver took the study over."""
+        """Call `tell` with the error if another driver takes over the study."""
         self._tell = tell
 
     @contextlib.contextmanager
     def mirrored(self, every_s: float) -> Iterator[None]:
-        """Send what changed every so many seconds while the block runs, and at its end."""
+        """Send changes every `every_s` seconds while the block runs, and once more at its end.
+
+        The last push is retried for `end_s` seconds, unless the block ends with an exception that
+        is no `Exception`, such as KeyboardInterrupt.
+        """
         thread = threading.Thread(target=self._run, args=(every_s,), daemon=True)
         thread.start()
         end_s = 0.0
@@ -89,7 +96,7 @@ class MirroredStudy:
         return min(every_s, PAUSE_S if self._away else BEAT_S)
 
     def _round(self, push: bool = True) -> Exception | None:
-        """One sign of life and, where it is time, what changed; why that failed, if it did."""
+        """Renew the lease and, with `push`, send the changes; return the error if that failed."""
         try:
             self.lease.beat()
             if push:
@@ -109,7 +116,10 @@ class MirroredStudy:
         return None
 
     def _last_push(self, within_s: float) -> None:
-        """Send the rest; for a while where the storage is away, and then say what to do."""
+        """Send the remaining changes, with retries for `within_s` seconds.
+
+        If that fails, log a warning that says what to do.
+        """
         deadline = time.monotonic() + within_s
         error = self._lost or self._round()
         while error is not None and self._lost is None and time.monotonic() < deadline:
@@ -140,10 +150,10 @@ def _unsent(work: MirroredStudy, error: Exception) -> TlsearchError:
 
 @contextlib.contextmanager
 def working(place: Place, new: bool, end_s: float = END_S) -> Iterator[DriversStudy]:
-    """Work alone in a `new` study, or in one that is there, for the block.
+    """Hold a `new` or an existing study for the block, as its only driver.
 
-    Raises ConfigError where a new one would lie upon another; RecordError where there is none, or
-    another driver is at work; StorageError where a bucket cannot be reached.
+    Raises ConfigError if a new study would overwrite another one, RecordError if there is no study
+    or another driver is running it, and StorageError if a bucket cannot be reached.
     """
     if is_url(place):
         with _in_a_bucket(str(place), new, end_s) as work:
@@ -206,7 +216,7 @@ def _refuse_existing(home: StudyDirectory, there: dict[str, tuple[int, int]]) ->
 
 
 def bring_here(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[int, int]]) -> None:
-    """Make the local copy the newest one: fetch the study, unless what is here goes on from it."""
+    """Update the local copy: fetch the study unless the copy is level with or ahead of it."""
     if ABOUT not in there and not home.study_file.exists():
         mirror.bucket.require()
         raise RecordError(f"{home.url}: no study there (no {ABOUT} in it)")
@@ -215,14 +225,14 @@ def bring_here(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[in
         mirror.fetch(there=there)
     else:
         mirror.adopt(there)
-    if further == "neither":  # what somebody removed from the copy is no reason to drop it there
+    if further == "neither":  # a file missing here must not be deleted from the bucket
         missing = {*there} - {*mirror.local()}
         mirror.fetch(missing.__contains__, there)
     home.read_about()
 
 
 def _further(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[int, int]]) -> str:
-    """Which journal goes on where the other ends; RecordError where they tell other things."""
+    """Return which journal continues the other; raises RecordError if their contents diverge."""
     remote = mirror.bucket.read(JOURNAL) if JOURNAL in there else b""
     further = ahead(mirror.journal(), remote)
     if further == "apart":
@@ -235,9 +245,10 @@ def _further(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[int,
 
 
 def upload(folder: Path, url: str) -> None:
-    """Send a local study to a URL, where there is none yet, or one that it goes on from.
+    """Send a local study to a URL that holds no study yet, or an earlier state of this one.
 
-    Raises RecordError where the study there is another or further, or is being driven.
+    Raises RecordError if the URL holds a different study or a later state, or if a driver is
+    running the study.
     """
     from tlsearch.results.remote.bucket import Bucket
     from tlsearch.results.remote.lease import Lease

@@ -1,4 +1,4 @@
-"""Who drives a study in a bucket: an object with the owner's name, written again and again."""
+"""The lease on a study in a bucket: an object that names the driver, which keeps rewriting it."""
 
 import contextlib
 import json
@@ -14,23 +14,23 @@ from tlsearch.base.files import parse_json
 from tlsearch.results.remote.bucket import Bucket
 
 LEASE = ".lease.json"
-_LIVING: set[str] = set()  # the names of this process's owners that are at work
+_LIVING: set[str] = set()  # the names of the owners in this process that hold a lease
 
-STALE_S = 120.0  # without a beat an owner counts as dead
+STALE_S = 120.0  # without a heartbeat, after which an owner counts as dead
 
 
 @dataclass(frozen=True)
 class Owner:
-    """One driver: where it runs, and a name that no other has."""
+    """One driver: the place where it runs, and its unique name."""
 
     host: str
-    processes: str  # which processes its `pid` is one of: containers have their own
+    processes: str  # the PID namespace of `pid`: containers have their own
     pid: int
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def dead(self) -> bool:
-        """Whether it is known to have ended, as only its own machine can know."""
+        """Whether the driver is known to have ended, which only its own machine can tell."""
         if (self.host, self.processes) != (_here().host, _here().processes):
             return False
         if self.pid == os.getpid():
@@ -45,10 +45,10 @@ class Owner:
 
 
 class Lease:
-    """The right to drive the study in a bucket, as far as a bucket can grant one.
+    """The right to drive a study in a bucket, as far as a bucket can guarantee it.
 
-    Buckets know no lock: of two drivers that begin in the same moment both may find it free. The
-    one that wrote first then finds the other's name at its next beat, and ends.
+    Buckets have no locks: two drivers that start at the same moment may both find the lease free.
+    The driver that wrote first then finds the other's name at its next heartbeat, and ends.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Lease:
         self.bucket, self.owner, self.stale_s = bucket, owner or _here(), stale_s
 
     def take(self) -> None:
-        """Become the owner; RecordError where another one is alive."""
+        """Take the lease; raises RecordError if another owner is alive."""
         found = self.holder()
         if found is not None and found != self.owner and not found.dead:
             silent_s = self._silent_s()
@@ -72,22 +72,25 @@ class Lease:
         _LIVING.add(self.owner.name)
 
     def beat(self) -> None:
-        """Show that the owner lives; RecordError where another one took over meanwhile.
+        """Send a heartbeat; raises RecordError if another driver has taken over.
 
-        StorageError where there is no lease any more, and so perhaps not the same storage.
+        Raises StorageError if the lease is gone, because it may not be the same storage.
         """
         self._require()
         self._write()
 
     def release(self) -> None:
-        """Let another driver begin at once."""
+        """Give up the lease, so that another driver can start at once."""
         _LIVING.discard(self.owner.name)
         with contextlib.suppress(StorageError):
             if self.holder() == self.owner:
                 self.bucket.remove(LEASE)
 
     def alive(self) -> bool:
-        """Whether somebody drives the study, by this machine's clock: who reads may not write."""
+        """Whether a driver is running the study, judged by this machine's clock.
+
+        The storage's clock can be read only by writing a file, which a reader may not be allowed.
+        """
         found = self.holder()
         if found is None or found.dead:
             return False
@@ -97,7 +100,7 @@ class Lease:
             return False
 
     def holder(self) -> Owner | None:
-        """The owner that the bucket names; None where none is, or nobody can read it."""
+        """Return the owner that the bucket names; None if there is no lease or it is unreadable."""
         try:
             return Owner(**parse_json(self.bucket.read(LEASE)))
         except (FileNotFoundError, ValueError, TypeError):
@@ -117,7 +120,7 @@ class Lease:
         self.bucket.write(LEASE, json.dumps(asdict(self.owner)).encode())
 
     def _silent_s(self) -> float:
-        """Seconds since the last beat, by the storage's own clock."""
+        """Return the seconds since the last heartbeat, by the storage's own clock."""
         probe = f".clock-{self.owner.name}"
         now = self.bucket.write(probe, b"now")[1]
         self.bucket.remove(probe)
@@ -128,7 +131,7 @@ class Lease:
 
 
 def _here() -> Owner:
-    """This process, under a new name."""
+    """Return this process as an owner with a new name."""
     spaces = Path("/proc/self/ns/pid")
     return Owner(
         host=socket.gethostname(),

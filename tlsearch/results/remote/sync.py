@@ -1,4 +1,4 @@
-"""A local copy of a study and the study in a bucket, brought in step; what changed travels."""
+"""Synchronises a study's local copy with its bucket; only changed files are transferred."""
 
 import logging
 import os
@@ -31,9 +31,10 @@ THREADS = 4
 
 
 class Mirror:
-    """What of a study lies where; one process at a time, which sees to the locks.
+    """A study's local copy, its bucket, and the stamps of the files that both sides hold.
 
-    Raises what `Bucket` raises; what had travelled by then does not travel again.
+    Only one process may use it at a time; the caller holds the locks. Methods raise what `Bucket`
+    raises. After an error this object does not transfer again what it had already transferred.
     """
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
@@ -41,11 +42,10 @@ class Mirror:
         self.known = _read_state(folder / MIRROR, bucket.url)
 
     def push(self) -> None:
-        """Bring the bucket up to date: files first, then the journal and its digest, then what is
-        gone here.
+        """Update the bucket: send files, then the journal and its digest, then delete files.
 
-        So the journal in the bucket never tells of anything that is not there, nothing goes that it
-        still tells of, and its digest is never ahead of it.
+        With this order the journal in the bucket never refers to a file that was not sent, no file
+        is deleted that it still refers to, and its digest is never ahead of it.
         """
         before = local_stamps(self.folder)
         journal = self.journal()
@@ -60,9 +60,10 @@ class Mirror:
         self._keep_state()
 
     def fetch(self, wanted: Names = travels, there: dict[str, Stamp] | None = None) -> list[str]:
-        """Bring what is `wanted` of the local copy up to date; the names that came.
+        """Update the `wanted` files of the local copy; return the names of those fetched.
 
-        What is no longer in the bucket goes.
+        Local files that are no longer in the bucket are deleted. `there` holds the bucket's stamps
+        if the caller has them already.
         """
         found = self.bucket.stamps() if there is None else there
         mine = {name: stamp for name, stamp in found.items() if travels(name) and wanted(name)}
@@ -76,20 +77,20 @@ class Mirror:
         return came
 
     def adopt(self, there: dict[str, Stamp]) -> None:
-        """Hold on to the local copy: what was changed there meanwhile is sent again."""
+        """Keep the local copy: the next push sends again what changed in the bucket meanwhile."""
         self.known = still_known(self.known, there)
 
     def local(self) -> dict[str, Stamp]:
-        """The files of the local copy."""
+        """Return the stamps of the files in the local copy."""
         return local_stamps(self.folder)
 
     def journal(self) -> bytes:
-        """The local journal's whole lines."""
+        """Return the complete lines of the local journal."""
         path = self.folder / JOURNAL
         return whole_lines(read_plain(path)) if path.is_file() else b""
 
     def _sent(self, name: str) -> Stamp:
-        """A file as it was here when it last travelled."""
+        """Return a file's local stamp at its last transfer."""
         return self.known[name].local if name in self.known else NEVER
 
     def _send(self, name: str) -> None:
@@ -97,7 +98,7 @@ class Mirror:
         try:
             stamp = _local_stamp(name, path.lstat())
             data = read_plain(path)
-        except FileNotFoundError:  # dropped meanwhile
+        except FileNotFoundError:  # deleted meanwhile
             return
         self.known[name] = Known(stamp, self.bucket.write(name, data))
 
@@ -109,7 +110,7 @@ class Mirror:
         path = _place(self.folder, name)
         try:
             data = self.bucket.read(name)
-        except FileNotFoundError:  # dropped meanwhile
+        except FileNotFoundError:  # deleted meanwhile
             self._forget(name)
             return
         with whole_file(path) as file:
@@ -121,7 +122,7 @@ class Mirror:
         self.known.pop(name, None)
 
     def _each(self, call: Callable[[str], None], names: Iterable[str]) -> None:
-        """Call it for all names, some at a time; none is begun once one has failed."""
+        """Call `call` for all names in parallel; after a failure no further call is started."""
         with ThreadPoolExecutor(THREADS) as pool:
             futures = [pool.submit(call, name) for name in names]
             try:
@@ -137,7 +138,7 @@ class Mirror:
 
 
 def local_stamps(folder: Path) -> dict[str, Stamp]:
-    """The files of a study that travel, by their names from its folder."""
+    """Return the stamps of a study's mirrored files, by their names relative to its folder."""
     found = {}
     for path in _files(folder, ""):
         name = path.relative_to(folder).as_posix()
@@ -166,24 +167,24 @@ def _files(folder: Path, above: str) -> Iterator[Path]:
 
 
 def _place(folder: Path, name: str) -> Path:
-    """A file's place in the local copy; RecordError where a link leads out of that."""
+    """Return a file's path in the local copy; raises RecordError if a folder in it is a link."""
     *folders, last = name.split("/")
     return inside(folder, *folders) / last
 
 
 @cache
 def _warn(text: str) -> None:
-    """Once in a process: files are listed before and after each push."""
+    """Warn once per process, because files are listed before and after each push."""
     log.warning("%s", text)
 
 
 def _local_stamp(name: str, stat: os.stat_result) -> Stamp:
-    """A journal only grows, so its size says all."""
+    """Return a file's stamp; for a journal, which only grows, the size suffices."""
     return stat.st_size, 0 if name == JOURNAL else stat.st_mtime_ns
 
 
 def _read_state(path: Path, url: str) -> dict[str, Known]:
-    """What had travelled to this URL or from it; nothing where that is not known."""
+    """Return the files last transferred to or from this URL; empty if that is not known."""
     try:
         state: dict[str, Any] = parse_json(read_plain(path))
         if state["url"] != url:
