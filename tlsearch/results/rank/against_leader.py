@@ -44,7 +44,7 @@ def p_values(
 
 
 def _with_weights(order: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the trials whose weights and predictions are kept: the best ended, all unfinished."""
+    """Return the trials whose predictions are kept: the best that ended, and all unfinished."""
     ended = [trial for trial in order if trial.state != "unfinished"][:KEPT_TRIALS]
     return [*ended, *(trial for trial in order if trial.state == "unfinished")]
 
@@ -84,7 +84,7 @@ def _tell_missing(
 
 
 def _alike(study: Path, number: int, leader: Predictions, other: Predictions) -> bool:
-    """Whether both trials have the same true classes in the same order, as for the same images."""
+    """Whether both trials list the same true classes in the same order; warn if they do not."""
     if np.array_equal(leader.shown, other.shown):
         return True
     _warn(f"{study}: trial {number} and the leader were scored on different images; not paired")

@@ -105,7 +105,7 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
 
 
 def sentences(found: Importance, metric: str) -> list[str]:
-    """Return the sentences on what mattered and on how unfinished trials count."""
+    """Return the sentences on what mattered and on how trials count that did not finish."""
     if found.told:
         parts = [
             f"{effect.name.replace('_', ' ')} explains {100 * effect.share:.0f} % "

@@ -52,8 +52,9 @@ def paired_p(metric: str, shown: Classes, first: Classes, second: Classes) -> fl
 def _swapped(metric: str, shown: Classes, first: Classes, second: Classes) -> float:
     """Return the p-value of the approximate randomisation test (Yeh 2000, arXiv:cs/0008005).
 
-    It is the share of rounds in which the difference is at least as large after each image's two
-    predictions were swapped at random. The seed is fixed.
+    It is the share of rounds in which the difference is at least as large after the two predictions
+    of each image were swapped at random; the observed difference counts as one more round. The seed
+    is fixed.
     """
     apart, classes = first != second, int(max(map(np.max, (shown, first, second)))) + 1
     rounds = max(LEAST_ROUNDS, min(ROUNDS, DRAWN // max(1, int(apart.sum()))))

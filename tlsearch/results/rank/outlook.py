@@ -8,7 +8,7 @@ from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.interval import wilson
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
-MORE = 10  # further trials in the outlook; half the number of ended trials if those are below 20
+MORE = 10  # further trials in the outlook; with fewer than 20 ended trials, half of their number
 LEAST = 6  # ended trials that an outlook needs
 
 
@@ -111,7 +111,7 @@ def _answer(more: int, most: float, how: str, best: float, counted: int | None) 
 
 
 def _clocked(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
-    """Return the trials by their ends, each with the seconds until then in which any trial ran.
+    """Return the trials by their ends, each with the seconds until then in which some trial ran.
 
     If a trial has no recorded start or end, the trials keep their order, and the seconds are the
     running sum of the trials' own seconds.

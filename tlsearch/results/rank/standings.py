@@ -29,7 +29,7 @@ def ranked(record: StudyRecord) -> list[TrialRecord]:
 def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
     """Return the numbers of the trials whose weights are kept: the best `count` that ended.
 
-    A running trial is left out: it may still diverge, and must not displace another trial before.
+    A running trial is left out: it may still diverge, so it must not displace another one yet.
     """
     ended = [trial for trial in ranked(record) if trial.state != "unfinished"]
     return [trial.number for trial in ended[:count]]

@@ -24,9 +24,9 @@ from tlsearch.results.record.seal import require_sealed
 
 log = logging.getLogger(__name__)
 
-# The first Optuna study; each change of the search space begins tlsearch-2, tlsearch-3, ...
+# The first Optuna study; tlsearch-2, tlsearch-3, ... follow when the search space changes.
 STUDY_NAME = "tlsearch"
-# User attributes of an Optuna study are facts, those of a trial are notes.
+# Facts are user attributes of the Optuna study, notes are user attributes of a trial.
 SPACE = "space"  # fact: the search space; written last, it marks a copied study as complete
 NETWORK = "network"  # note: the digest of a trial's pretrained network
 KEPT = "kept"  # note: the SHA-256 of each array file that a trial keeps

@@ -31,7 +31,7 @@ def seal(journal: Path) -> None:
 
 
 def at_its_end(journal: Path) -> bool:
-    """Whether nothing was appended to a journal since it was last sealed, judged by its size."""
+    """Whether a journal is sealed and nothing was appended since, judged by its size."""
     try:
         known = Seal.model_validate_json(journal.with_name(SEAL).read_bytes())
     except (OSError, ValidationError):
@@ -40,7 +40,7 @@ def at_its_end(journal: Path) -> bool:
 
 
 def require_sealed(journal: Path) -> None:
-    """Raise RecordError if the bytes that a journal's digest covers have changed, or it is damaged.
+    """Raise RecordError if a journal's sealed bytes have changed or its digest file is damaged.
 
     A study without a digest is accepted: an earlier version wrote it, or its driver was killed.
     """

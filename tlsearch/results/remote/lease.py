@@ -100,7 +100,7 @@ class Lease:
             return False
 
     def holder(self) -> Owner | None:
-        """Return the owner that the bucket names; None if there is no lease or it is unreadable."""
+        """Return the owner that the bucket names; None if the lease is missing or malformed."""
         try:
             return Owner(**parse_json(self.bucket.read(LEASE)))
         except (FileNotFoundError, ValueError, TypeError):
