@@ -1,1 +1,1 @@
-"""A search while it runs: its events, how far it is, and the listeners that write them down."""
+"""A running search: its events, its progress, and the listeners that record the events."""

@@ -1,4 +1,4 @@
-"""What happens during a search, an event each; `str(event)` is its line for people."""
+"""The events of a search; `str(event)` is the line that people read."""
 
 import dataclasses
 import logging
@@ -14,7 +14,7 @@ from tlsearch.results.record.journal import State
 
 log = logging.getLogger(__name__)
 
-APART = 1.5  # the upper end of a forecast's range over its lower end
+APART = 1.5  # ratio of the upper end of a forecast's range to the lower end
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class DataReading:
 
 @dataclass(frozen=True)
 class DataRead:
-    """The images are read: how many classes, and images a split."""
+    """The images were read: the number of classes, and the number of images per split."""
 
     classes: int
     images: Mapping[str, int]
@@ -41,7 +41,7 @@ class DataRead:
 
 @dataclass(frozen=True)
 class StudyBegan:
-    """The trials begin; `ended` of them had ended before, where a study goes on."""
+    """The trials begin; in a resumed study, `ended` of them have already ended."""
 
     directory: str
     name: str
@@ -59,14 +59,16 @@ class StudyBegan:
 
 @dataclass(frozen=True)
 class Span:
-    """A time that is not known well, in seconds: the upper end is at most 1.5 times the lower."""
+    """A range of an uncertain duration, in seconds."""
 
     low: float
     high: float
 
     @classmethod
     def around(cls, seconds: float) -> "Span":
-        """As far below these seconds as above them, as a ratio."""
+        """Return the range around a duration: its upper end is `APART` times its lower end, and the
+        duration is their geometric mean.
+        """
         return cls(seconds / APART**0.5, seconds * APART**0.5)
 
     def __str__(self) -> str:
@@ -79,8 +81,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a search is expected to take: seconds to the last trial's end, epochs, bytes on disk;
-    then seconds to confirm the winner, and to export, test and report it.
+    """The expected cost of a search.
+
+    `seconds`, `epochs` and `bytes` (on disk) are those of the trials. `confirm_s` is the time to
+    confirm the winner, `export_s` the time to export, test and report it.
     """
 
     seconds: float
@@ -91,7 +95,7 @@ class Forecast:
 
     @property
     def whole(self) -> Span:
-        """To the end of the search."""
+        """The expected duration of the whole search."""
         return Span.around(self.seconds + self.confirm_s + self.export_s)
 
     def __str__(self) -> str:
@@ -103,7 +107,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Unforeseen:
-    """Nothing is remembered that a forecast could be made from."""
+    """There are no earlier measurements to make a forecast from."""
 
     def __str__(self) -> str:
         return "no forecast: `tlsearch plan` makes one, and later searches of the kind show it"
@@ -122,7 +126,10 @@ class TrialBegan:
 
 @dataclass(frozen=True)
 class EpochReported:
-    """A trial trained an epoch (0: its head's warm-up); `rung`: trials are compared at it."""
+    """A trial trained an epoch (0 is the warm-up of its head).
+
+    `rung` says whether trials are compared at this epoch.
+    """
 
     trial: int
     epoch: int
@@ -135,7 +142,10 @@ class EpochReported:
 
 @dataclass(frozen=True)
 class FeaturesWidened:
-    """A backbone's activations do not fit into the type that its features were to be kept in."""
+    """A backbone's activations exceed the dtype requested for its features.
+
+    Its features are stored in the wider dtype `kept` instead of `asked`.
+    """
 
     backbone: str
     asked: str
@@ -150,9 +160,10 @@ class FeaturesWidened:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """The process of a trial ended without a word; `left` where its node left the cluster.
+    """The worker process of a trial died without reporting an error.
 
-    The trial goes on from its saved state where it is `retried`.
+    `left` says whether its node left the cluster. A trial that is `retried` continues from its
+    saved state.
     """
 
     trial: int
@@ -168,9 +179,9 @@ class WorkerLost:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial ended: its state and the reason in words, its best epoch, and who leads now.
+    """A trial ended: its state and the reason in words, its best epoch, and the current leader.
 
-    `ended` of `trials` have ended; `leader` is the best trial so far, None before the first value.
+    `ended` of `trials` have ended. `leader` is the best trial so far, None before the first value.
     """
 
     trial: int
@@ -202,7 +213,7 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class Confirming:
-    """The best trials are trained again, `runs` times in all, each with a fresh seed."""
+    """The best trials are about to be trained again: `runs` runs in all, each on a fresh seed."""
 
     trials: int
     runs: int
@@ -215,7 +226,7 @@ class Confirming:
 
 @dataclass(frozen=True)
 class ConfirmedOnce:
-    """A run of the confirmation ended; `refined`: it trained the winner on."""
+    """A confirming run ended; `refined` says whether it trained the winner further."""
 
     trial: int
     seed: int
@@ -230,7 +241,7 @@ class ConfirmedOnce:
 
 @dataclass(frozen=True)
 class Exporting:
-    """The best trial is exported and evaluated on the test split."""
+    """The best trial is about to be exported and evaluated on the test split."""
 
     def __str__(self) -> str:
         return "exporting the best trial, and evaluating it on the test split"
@@ -238,7 +249,7 @@ class Exporting:
 
 @dataclass(frozen=True)
 class Stopping:
-    """The user asked for an end."""
+    """The user asked the search to stop."""
 
     def __str__(self) -> str:
         return "stopping, what is done will be ranked; once more ends at once"
@@ -246,7 +257,7 @@ class Stopping:
 
 @dataclass(frozen=True)
 class BudgetSpent:
-    """The study's time was used up before this driver began: no trial is trained any more."""
+    """Earlier drivers used up the study's time budget: no further trial is trained."""
 
     budget_s: float
     spent_s: float
@@ -260,8 +271,10 @@ class BudgetSpent:
 
 @dataclass(frozen=True)
 class StudyEnded:
-    """The search is over; `why`: finished, out of time, interrupted, or failed. `reason` says why
-    one that finished did so before its last trial, "" where it did not.
+    """The search is over.
+
+    `why` is finished, out of time, interrupted, or failed. `reason` says why a search finished
+    before its last trial; it is "" otherwise.
     """
 
     why: str
@@ -297,29 +310,29 @@ Listen = Callable[[Event], object]
 
 
 def what(config: Mapping[str, Any]) -> str:
-    """A configuration in a few words."""
+    """Describe a configuration in a few words: its backbone and how much of it is unfrozen."""
     return f"{file_name(config.get('backbone'))} unfrozen {Depth.of(config).label}"
 
 
 def plain(event: Event) -> dict[str, Any]:
-    """An event as plain values, `event` its name: study_began, trial_ended, ..."""
+    """Return an event as plain values; `event` is its name: study_began, trial_ended, ..."""
     name = type(event).__name__
     words = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).strip("_")
     return {"event": words, **dataclasses.asdict(event)}
 
 
 class Listeners:
-    """All listeners as one that never raises: one that fails is warned of once and left out."""
+    """All listeners as one that never raises: a listener that fails is removed, with a warning."""
 
     def __init__(self, *listeners: Listen) -> None:
         self._all = list(listeners)
 
     def add(self, listen: Listen) -> None:
-        """Have one more listener hear of later events."""
+        """Add a listener for later events."""
         self._all.append(listen)
 
     def __call__(self, event: Event) -> None:
-        """Tell every listener of an event."""
+        """Pass an event to every listener."""
         for listen in tuple(self._all):
             try:
                 listen(event)

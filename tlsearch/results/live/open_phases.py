@@ -1,26 +1,27 @@
-"""The phases that have begun and not ended, from the events that tell of them."""
+"""The phases that have begun but not ended, tracked from their events."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from tlsearch.base.phases import Phase
 
-IDLE = "working"  # what is told between phases; it neither begins nor ends
+IDLE = "working"  # the name reported between phases; it neither begins nor ends
 
 
 class OpenPhases:
-    """Follows phases of the command itself and of its workers; `clock` gives seconds."""
+    """The open phases of the command itself and of its workers; `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._open: dict[tuple[str, str], tuple[Phase, float]] = {}  # with the time of its begin
+        self._open: dict[tuple[str, str], tuple[Phase, float]] = {}  # and its start time
 
     def follow(self, phase: Phase) -> Phase:
-        """Take up an event; the event with the larger of the counts of the process that waits and
-        the process that works.
+        """Apply a phase event, and return it with the largest count seen so far.
 
-        The end of a phase of the command ends those of its workers too: one that was lost ends
-        none. A count of the command that comes after its phase has ended opens no phase.
+        The process that waits for a phase and the process that does the work may both count it.
+        When a phase of the command ends, all phases of its workers end too, because a lost worker
+        ends none of its own. A count of the command that arrives after its phase has ended does not
+        open the phase again.
         """
         known = None if phase.state == "began" else self._open.get(phase.key)
         before, began = known or (phase, self._clock() - phase.seconds)
@@ -35,14 +36,14 @@ class OpenPhases:
         return told
 
     def forget(self, which: Callable[[str], bool] = lambda subject: True) -> None:
-        """Take the phases of some subjects, by default all, as ended."""
+        """Treat the phases of some subjects, by default all, as ended."""
         self._open = {key: one for key, one in self._open.items() if not which(key[1])}
 
     def now(self) -> list[Phase]:
-        """The open phases as of now: those of the command itself, the innermost last, then those of
-        its workers.
+        """Return the open phases with their current durations: those of the command itself, with
+        the innermost last, then those of its workers.
         """
-        found = [*self._open.values()]  # another thread may go on
+        found = [*self._open.values()]  # a copy: another thread may change the phases
         found.sort(key=lambda one: bool(one[0].subject))
         return [
             replace(phase, state="going", seconds=round(self._clock() - began, 3))

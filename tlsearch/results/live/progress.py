@@ -1,4 +1,4 @@
-"""How far a search is, from its events: phases, best so far, running trials, last decision."""
+"""The progress of a search, from its events: phases, best so far, running trials, last decision."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -26,11 +26,11 @@ from tlsearch.results.live.time_left import TimeLeft
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import TrialRecord
 
-SILENT_S = 1.1  # with `pulse.BEAT_S` it makes less than 2 s between two lines
+SILENT_S = 1.1  # together with `pulse.BEAT_S`, less than 2 s between two lines
 
 
 def trial_ended(trial: TrialRecord, standings: Standings, trials: int) -> TrialEnded:
-    """The event of a trial's end in a study that stands as `standings` says."""
+    """Return the event of a trial's end; `standings` are those of its study after it."""
     epoch, value = trial.best(standings.direction) or (None, None)
     leader, leader_value = standings.leader or (None, None)
     return TrialEnded(
@@ -50,15 +50,15 @@ def trial_ended(trial: TrialRecord, standings: Standings, trials: int) -> TrialE
 
 
 def ended(trials: Iterable[TrialRecord]) -> int:
-    """How many of the trials came to an end."""
+    """Count the trials that have ended."""
     return sum(trial.state not in ("waiting", "unfinished") for trial in trials)
 
 
 @dataclass
 class Running:
-    """A trial at work: `epoch` None until its first report; `rung` the last rung it reached.
+    """A running trial; `rung` is the last rung that it reached.
 
-    Epochs before `first` do not count for it.
+    `epoch` is None until its first report. Epochs before `first` do not count for its ranking.
     """
 
     what: str
@@ -70,7 +70,7 @@ class Running:
 
 @dataclass
 class Progress:
-    """The state of a search, as its events have told so far; `clock` gives seconds."""
+    """The state of a search, computed from its events so far; `clock` returns seconds."""
 
     clock: Callable[[], float]
     study: StudyBegan | None = None
@@ -90,7 +90,7 @@ class Progress:
         self.time, self._open = TimeLeft(self.clock), OpenPhases(self.clock)
 
     def hear(self, event: Event) -> None:
-        """Take up one event."""
+        """Update the state from one event."""
         self.time.hear(event)
         match event:
             case Phase():
@@ -121,7 +121,7 @@ class Progress:
 
     @property
     def at_work(self) -> list[str]:
-        """A line for each open phase, those of the command itself first; seconds as of now."""
+        """One line per open phase with its current duration, those of the command itself first."""
         return [str(phase) for phase in self._open.now()]
 
     def _note(self, event: EpochReported) -> None:
@@ -142,12 +142,14 @@ class Progress:
             self.best = (event.leader, event.leader_value, self._names.get(event.leader, ""))
 
     def _forget(self, trial: int) -> None:
-        """A trial is no longer at work."""
+        """Remove a trial that no longer runs, and its phases."""
         self.running.pop(trial, None)
         self._open.forget(lambda subject: subject == of_trial(trial))
 
     def _ahead(self, event: TrialEnded) -> bool:
-        """The record's leader counts unless a trial still at work is better."""
+        """Whether the leader of the ended trials replaces the best so far: it does unless a running
+        trial is better.
+        """
         if self.best is None or self.best[0] not in self.running:
             return True
         return self._better(event.leader_value or 0.0, self.best[1])
@@ -158,14 +160,14 @@ class Progress:
 
     @property
     def counts(self) -> str:
-        """How many trials ended how, of how many."""
+        """The number of trials that ended, out of all, with a count per state."""
         total = self.study.trials if self.study else 0
         named = ", ".join(f"{count} {state}" for state, count in list(self.states.items()))
         return f"{self.ended} of {total} trials ended" + (f" ({named})" if named else "")
 
     @property
     def pace(self) -> float | None:
-        """Trials a minute since the search began, None before the first end."""
+        """Ended trials per minute since the search began, None before the first one ended."""
         mine = sum(self.states.values())
         if self.began is None or mine == 0:
             return None
@@ -173,16 +175,19 @@ class Progress:
 
     @property
     def line(self) -> str:
-        """What is at work, in one line: the phase, each trial or run of it, and the time left."""
+        """The current work in one line: open phases, the epoch of each running trial, and the time
+        left.
+        """
         busy = [f"{of_trial(n)} epoch {t.epoch}" for n, t in self.running.items() if t.epoch]
         return "; ".join(filter(None, [*self.at_work, *busy, str(self.time)])) or self.phase
 
 
 def lines(write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Listen:
-    """A listener that writes one line an event, without epochs and proposals.
+    """Return a listener that writes one line per event.
 
-    Counts of phases, and phases of single trials, make a line only after `SILENT_S` without one.
-    With `pulse.beating` no two lines are 2 s apart or more.
+    For frequent events (epochs, proposals, counts of phases, phases of single trials) it writes
+    `Progress.line` instead, and only if it has written nothing for `SILENT_S`. Together with
+    `pulse.beating`, consecutive lines are less than 2 s apart.
     """
     progress, wrote = Progress(clock), clock()
 
@@ -204,12 +209,12 @@ def lines(write: Callable[[str], object], clock: Callable[[], float] = time.mono
 
 
 def of_trial(number: int) -> str:
-    """What phases of a trial belong to."""
+    """Return the `subject` of the phases of a trial."""
     return f"trial {number}"
 
 
 def span(seconds: float) -> str:
-    """A time as people say it: 45 s, 3 min, 2 h 5 min."""
+    """Format a duration for people: 45 s, 3 min, 2 h 5 min."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""A heartbeat: a search is heard of at least every two seconds, whatever it does."""
+"""The heartbeat of a search: it reports at least every two seconds, whatever it does."""
 
 import threading
 import time
@@ -9,25 +9,25 @@ from tlsearch.base.phases import Phase, heard_by
 from tlsearch.results.live.events import Event, Listen
 from tlsearch.results.live.open_phases import IDLE, OpenPhases
 
-BEAT_S = 0.6  # between two events of a phase at most, but for `LOOK_S`
-LOOK_S = 0.2
+BEAT_S = 0.6  # the longest time without a phase event, give or take `LOOK_S`
+LOOK_S = 0.2  # between two checks
 
 
 class Pulse:
-    """Passes events on, one at a time, and tells of the open phase again where it is silent.
+    """Passes events to a listener, and repeats the open phase when it is silent.
 
-    The listener hears one event at a time, from whichever thread. A phase whose process that
-    waits and process that works both tell of it ends with the larger count.
+    The listener receives one event at a time, from any thread. If both the process that waits for a
+    phase and the process that does the work report it, the phase ends with the larger count.
     """
 
     def __init__(self, listen: Listen, clock: Callable[[], float] = time.monotonic) -> None:
         self._listen, self._clock = listen, clock
-        self._lock = threading.RLock()  # a signal's handler tells of it, too
+        self._lock = threading.RLock()  # reentrant: a signal handler may send an event, too
         self._open = OpenPhases(clock)
         self._idle_since = self._told = clock()
 
     def hear(self, event: Event) -> None:
-        """Pass an event on."""
+        """Pass an event to the listener."""
         with self._lock:
             if isinstance(event, Phase):
                 event = self._open.follow(event)
@@ -36,7 +36,7 @@ class Pulse:
             self._listen(event)
 
     def beat(self) -> None:
-        """Tell of the phase that the command itself is in, if no phase was told of lately."""
+        """Report the current phase of the command if no phase was reported for `BEAT_S`."""
         with self._lock:
             now = self._clock()
             if now - self._told >= BEAT_S:
@@ -44,14 +44,17 @@ class Pulse:
                 self._listen(self._current(now))
 
     def _current(self, now: float) -> Phase:
-        """The innermost open phase of the command itself."""
+        """The innermost open phase of the command itself, or the idle phase if none is open."""
         own = [one for one in self._open.now() if not one.subject]
         return own[-1] if own else Phase(IDLE, "going", seconds=round(now - self._idle_since, 3))
 
 
 @contextmanager
 def beating(listen: Listen) -> Iterator[Listen]:
-    """Have the listener hear of all phases of the block, at least every `BEAT_S`."""
+    """Report all phases of the block to a listener, with a heartbeat about every `BEAT_S`.
+
+    Yields the function that the block passes its own events to.
+    """
     pulse, over = Pulse(listen), threading.Event()
 
     def beat() -> None:

@@ -1,4 +1,4 @@
-"""The learning curves as TensorBoard event files, for those who look there."""
+"""The learning curves as TensorBoard event files."""
 
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +9,10 @@ from tlsearch.results.record.file_names import trial_name
 
 
 class TensorBoard:
-    """A listener that writes `folder/<trial>/events.*`; imports tensorboardX, which Ray brings."""
+    """A listener that writes `folder/<trial>/events.*`.
+
+    Imports tensorboardX, which is installed with Ray.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -18,7 +21,7 @@ class TensorBoard:
         self._new_writer = import_module("tensorboardX").SummaryWriter
 
     def __call__(self, event: Event) -> None:
-        """Write an epoch's value; close the file when its trial ends."""
+        """Write the value of an epoch; close the file of a trial when it ends."""
         match event:
             case StudyBegan():
                 self._metric = event.metric
@@ -39,6 +42,6 @@ class TensorBoard:
 
 
 def _listing(event: TrialEnded) -> str:
-    """The configuration and the end of a trial as a Markdown list, as TensorBoard shows text."""
+    """Return the configuration and the end of a trial as Markdown, which TensorBoard renders."""
     lines = [f"- {name}: `{value}`" for name, value in event.config.items()]
     return "\n".join([*lines, f"- {event.state}: {event.reason}"])

@@ -1,4 +1,4 @@
-"""How long a search still takes: its forecast, corrected by the trials that have ended."""
+"""The remaining time of a search: its forecast, corrected by the trials that have ended."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,14 +18,16 @@ from tlsearch.results.live.events import (
 )
 
 TRIALS = "trials"  # the phase in which trials train
-FORECAST_COUNTS = 1  # the weight of the forecast; that of the trials that ended is their number
-SCALED = 4.0  # at most, what follows the trials where these take longer than forecast
+FORECAST_COUNTS = 1  # weight of the forecast; the ended trials weigh as much as their number
+SCALED = 4.0  # the largest factor by which slow trials scale the forecast of the confirmation
 
 
 def next_trial_s(ended: Sequence[tuple[str, float]]) -> float:
-    """Seconds that the next trials are expected to take each, from (kind, seconds) of those that
-    ended, in order: the mean of each kind, by how often the kind came in the later half. A sampler
-    turns to some kinds as it learns.
+    """Return the expected seconds of each of the next trials.
+
+    `ended` holds (kind, seconds) of the ended trials, in order. The result is the mean of the mean
+    seconds of each kind, weighted by how often the kind occurs in the later half: a sampler prefers
+    some kinds as it learns.
     """
     taken: dict[str, list[float]] = defaultdict(list)
     for kind, seconds in ended:
@@ -35,22 +37,22 @@ def next_trial_s(ended: Sequence[tuple[str, float]]) -> float:
 
 @dataclass
 class TimeLeft:
-    """What events tell of the time that a search still takes; `clock` gives seconds."""
+    """The remaining time of a search, estimated from its events; `clock` returns seconds."""
 
     clock: Callable[[], float]
     study: StudyBegan | None = None
     forecast: Forecast | None = None
-    owed: int = 0  # trials, when this run began
-    left: int = 0  # of them, those that have not ended
+    owed: int = 0  # trials that had not ended when this run began
+    left: int = 0  # trials that have not ended yet
     _ended: list[tuple[str, float]] = field(default_factory=list)
-    _shares: dict[int, float] = field(default_factory=dict)  # of running trials, what is trained
-    _since: float = 0.0  # when the first trial began to train, as far as that is known
+    _shares: dict[int, float] = field(default_factory=dict)  # trained part of running trials
+    _since: float = 0.0  # when the first epoch was reported; before that, when the study began
     _trains: bool = False
     _trials_over: float | None = None
     _after_s: float = 0.0
 
     def hear(self, event: Event) -> None:
-        """Take up one event."""
+        """Update the estimate from one event."""
         match event:
             case StudyBegan():
                 self.study = event
@@ -73,8 +75,8 @@ class TimeLeft:
 
     @property
     def span(self) -> Span | None:
-        """From now to the end of the search, or to that of the trials where there is no forecast;
-        None where nothing tells it.
+        """The time from now to the end of the search, or to the end of the trials if there is no
+        forecast; None if nothing is known or no time is left.
         """
         if self._trials_over is not None:
             left_s = self._after_s - (self.clock() - self._trials_over)
@@ -88,8 +90,8 @@ class TimeLeft:
         return "" if span is None else f"about {span}{of} left"
 
     def _trials_s(self) -> float | None:
-        """Of the trials that have not ended: what the forecast says, and what the work so far took,
-        each by the trials that it counts for.
+        """Expected seconds for the trials that have not ended: the weighted mean of the forecast
+        and of an estimate from the ended trials; None if there is neither.
         """
         undone = self.left - sum(self._shares.values())
         counted = []
@@ -104,8 +106,9 @@ class TimeLeft:
         return sum(count * seconds for count, seconds in counted) / weight if weight else None
 
     def _following_s(self, trials_s: float) -> float:
-        """Of what follows the trials: confirming takes longer where the trials did; 0 where nothing
-        tells it.
+        """Expected seconds of the steps after the trials, 0 without a forecast.
+
+        If the trials take longer or shorter than forecast, so does confirming.
         """
         if self.forecast is None:
             return 0.0
