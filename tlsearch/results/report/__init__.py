@@ -1,3 +1,3 @@
-"""What people read of a study: the table, the page, the comparison, each from the record and the
-small files beside it. A report never needs the images or the network.
+"""Reports of a study: the table, the HTML page, the comparison. They are made from the record and
+the small files beside it, and need neither the images nor TensorFlow.
 """

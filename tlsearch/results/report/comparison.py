@@ -1,4 +1,4 @@
-"""Several studies side by side, a row each."""
+"""Several studies side by side, one row per study."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,19 +17,19 @@ COLUMNS = ("study", "metric", "trials", "best", "95 %", "test", "seconds", "what
 
 
 def compare(directories: Sequence[Place]) -> "pd.DataFrame":
-    """Studies side by side, as a pandas table; `seconds` is the sum over a study's trials."""
+    """Compare studies in a pandas table; `seconds` is the sum over a study's trials."""
     import pandas as pd
 
     return pd.DataFrame(study_rows(directories))
 
 
 def compared(directories: Sequence[Place]) -> Grid:
-    """The same as text; `trials` reads ended/planned."""
+    """Compare studies in a text table; `trials` reads ended/planned."""
     return Grid(list(COLUMNS), [_cells(row) for row in study_rows(directories)])
 
 
 def notes(directories: Sequence[Place]) -> list[str]:
-    """Why studies may not be comparable: another metric, other images."""
+    """List the reasons why the studies are not comparable: different metrics, different images."""
     abouts = [fetched(directory).read_about() for directory in directories]
     found = []
     if len({about["config"]["metric"] for about in abouts}) > 1:
@@ -40,7 +40,7 @@ def notes(directories: Sequence[Place]) -> list[str]:
 
 
 def study_rows(directories: Sequence[Place]) -> list[dict[str, object]]:
-    """One plain row a study, in the order given."""
+    """Return one row of plain values per study, in the given order."""
     return [_row(fetched(directory)) for directory in directories]
 
 
@@ -49,7 +49,7 @@ def _row(home: StudyDirectory) -> dict[str, object]:
     about, table, leader = board.about, board.rows, board.leader or {}
     test = last_test(board.record, about)
     if test is not None and test["trial"] != leader.get("trial"):
-        test = None  # of an earlier winner
+        test = None  # it belongs to an earlier winner
     return {
         "study": about["config"]["name"],
         "metric": board.metric,

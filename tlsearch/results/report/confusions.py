@@ -1,13 +1,16 @@
-"""Which classes the winner takes for which, as the page tells it."""
+"""The winner's confusions between classes, as the page shows them."""
 
 from tlsearch.results.report.page_files import WinnerOnSplit
 
-TABLE_CLASSES = 25  # a larger table is read as a list of its most frequent confusions
+TABLE_CLASSES = 25  # with more classes, the page lists the most frequent confusions instead
 LISTED = 30
 
 
 def table(winner: WinnerOnSplit) -> list[tuple[str, list[tuple[int, int]]]] | None:
-    """Class -> (pictures, share in hundredths) a cell; None where the table would be too large."""
+    """Return the confusion table: for each class its row of (pictures, percent of the row).
+
+    Returns None if there are more than `TABLE_CLASSES` classes.
+    """
     classes, counts = winner.evaluation.classes, winner.evaluation.confusion
     if len(classes) > TABLE_CLASSES:
         return None
@@ -18,7 +21,7 @@ def table(winner: WinnerOnSplit) -> list[tuple[str, list[tuple[int, int]]]] | No
 
 
 def most_frequent(winner: WinnerOnSplit) -> list[tuple[str, str, int]]:
-    """Shown class, called class, pictures: the most frequent mistakes first."""
+    """Return at most `LISTED` (shown class, predicted class, pictures), the most frequent first."""
     labels = [row.label for row in winner.evaluation.classes]
     pairs = [
         (shown, called, count)
@@ -30,7 +33,7 @@ def most_frequent(winner: WinnerOnSplit) -> list[tuple[str, str, int]]:
 
 
 def worst(winner: WinnerOnSplit | None) -> str | None:
-    """The most frequent mistake in a sentence; None where none was made or nothing is known."""
+    """Describe the most frequent mistake in a sentence; None if there is none or none is known."""
     found = [] if winner is None else most_frequent(winner)
     if winner is None or not found:
         return None

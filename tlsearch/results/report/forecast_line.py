@@ -1,19 +1,19 @@
-"""What a search was expected to cost, beside what it did."""
+"""The forecast cost of a search beside its actual cost."""
 
 from collections.abc import Mapping
 
 from tlsearch.results.record.journal import StudyRecord
 
-FORECAST = "forecast"  # the fact: expected and actual seconds, epochs, bytes; trials
+FORECAST = "forecast"  # the journal's fact: expected and actual seconds, epochs, bytes; trials
 
 
 def forecast_line(record: StudyRecord) -> str | None:
-    """Forecast against actual in a sentence, None where no forecast was made."""
+    """Compare forecast and actual cost in a sentence; None if there was no forecast."""
     fact = record.facts.get(FORECAST)
     if not isinstance(fact, Mapping):
         return None
     expected, actual, trials = fact["expected"], fact["actual"], len(record.trials)
-    owed = fact.get("trials", trials)  # an earlier journal does not tell it
+    owed = fact.get("trials", trials)  # older journals lack it
     last = f" of the last run, for {owed} of {trials} trials" if owed < trials else ""
     return (
         f"forecast against actual{last}: {_seconds(expected)} s, {_seconds(actual)} s; "
@@ -23,7 +23,7 @@ def forecast_line(record: StudyRecord) -> str | None:
 
 
 def size(count: float) -> str:
-    """Bytes as people read them: 900 kB, 12.3 MB, 4.0 GB."""
+    """Format a number of bytes for people: 900 kB, 12.3 MB, 4.0 GB."""
     if count < 1e6:
         return f"{count / 1e3:.0f} kB"
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

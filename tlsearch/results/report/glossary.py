@@ -1,4 +1,4 @@
-"""What every number of a report means, a sentence each."""
+"""The definitions of all numbers and terms in a report, about one sentence each."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ METRICS: Mapping[str, str] = {
     "loss": "Mean negative log probability of the right class, in nats; less is better.",
 }
 
-# What the winner is measured by beside the metrics that a study can follow.
+# The winner's scores: the metrics that a study can rank by, and others.
 SCORES: Mapping[str, str] = {
     **METRICS,
     "top_2_accuracy": "Share of pictures whose class is among the two most probable ones.",
@@ -24,7 +24,7 @@ SCORES: Mapping[str, str] = {
     "that probability, a bin counting as often as it holds pictures. 0 is best.",
 }
 
-# What a learning curve and a trial's details hold beside the columns of the leaderboard.
+# The fields of a learning curve and of a trial's details that are not columns of the leaderboard.
 CURVE: Mapping[str, str] = {
     "learning_rate": "the rate of the trial's own phase: head_lr with a frozen backbone, else "
     "fine_tune_lr",
@@ -87,7 +87,7 @@ TERMS: Mapping[str, str] = {
 }
 
 
-# Words of a trial's reason that are not everyday speech.
+# Technical terms in the reasons why trials ended.
 REASONS: Mapping[str, str] = {
     "rung": TERMS["rung"],
     "warm-up": TERMS["warm-up"],
@@ -98,6 +98,6 @@ REASONS: Mapping[str, str] = {
 
 
 def of_column(name: str, metric: str) -> str:
-    """The definition of a column; the metric's own is added to that of its column."""
+    """Return the definition of a column; that of `metric` includes the definition of the metric."""
     meaning = {**COLUMN_HELP, **CURVE}.get(name, "")
     return f"{meaning}. {METRICS.get(metric, '')}" if name == "metric" else meaning

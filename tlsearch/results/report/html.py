@@ -1,4 +1,4 @@
-"""A study as one page that opens offline: tables, plots and pictures, nothing fetched."""
+"""The report of a study as one HTML page that works offline: tables, plots and pictures."""
 
 import base64
 import hashlib
@@ -33,14 +33,14 @@ Table = Sequence[Mapping[str, Any]]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-UNREADABLE = 200  # pictures that the page names
+UNREADABLE = 200  # unreadable pictures that the page lists by name, at most
 
 
 def render_html(board: Leaderboard, home: StudyDirectory) -> str:
-    """The page of a study.
+    """Render the page of a study.
 
-    Reads only small files of its directory, where they are: curves, artifacts/, the best model's
-    manifest. Neither the data nor TensorFlow is needed.
+    Reads only small files of its directory, if they exist: curves, artifacts/, the best model's
+    manifest. Needs neither the data nor TensorFlow.
     """
     board, artifacts = replace(board, record=_named(board.record)), Artifacts(home)
     template = _environment().get_template("report.html.j2")
@@ -60,7 +60,7 @@ def render_html(board: Leaderboard, home: StudyDirectory) -> str:
 
 
 def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, object]:
-    """What the trials came to: verdict, headline, table, plots, and each trial's details."""
+    """The template variables of the results: verdict, headline, table, plots, trial details."""
     record, metric, config = board.record, board.metric, board.about["config"]
     mattered, slices = importance(record, config.get("space", {})), plots.slices(record, metric)
     page = {
@@ -82,7 +82,7 @@ def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, object]:
 
 
 def _study(about: Mapping[str, Any]) -> dict[str, object]:
-    """What the study was, and the words for it."""
+    """The template variables of the study's configuration, and the definitions of terms."""
     config = about["config"]
     columns = {**COLUMN_HELP, **glossary.CURVE}
     return {
@@ -101,13 +101,13 @@ def _study(about: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _named(record: StudyRecord) -> StudyRecord:
-    """The record with networks and weights that are files by their names."""
+    """The record with file names instead of paths for networks and weights that are files."""
     trials = (replace(one, config=without_folders(one.config)) for one in record.trials)
     return replace(record, trials=tuple(trials))
 
 
 def _elsewhere(config: Mapping[str, Any]) -> dict[str, object]:
-    """A configuration as others may read it: files by their names, no folder of this machine."""
+    """A configuration for other readers: file names instead of paths, no folder of this machine."""
     kept = {key: value for key, value in config.items() if key != "cache"}
     if file_name(config.get("storage")) != config.get("storage"):
         del kept["storage"]
@@ -122,7 +122,7 @@ def _elsewhere(config: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _machinery() -> dict[str, str]:
-    """The page's style and scripts, and the hashes by which its policy lets them run."""
+    """The page's style and scripts, and the hashes that its content security policy allows."""
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     plotly = _plotly()
     return {
@@ -157,23 +157,23 @@ def _environment() -> "Environment":
 
 
 def _plotly() -> str:
-    """Plotly's script as its Python package brings it."""
+    """The plotly.js script that is installed with the Python package plotly."""
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
     script: str = get_plotlyjs()
     assert "</script" not in script.lower(), "plotly's script cannot end the element it is in"
-    # HTML reads every line end as \n; the hash is of what the browser reads.
+    # HTML parsers turn every line end into \n, and the browser hashes the parsed text.
     return script.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _hash(script: str) -> str:
-    """A script as the page's content security policy names it."""
+    """The hash of a script, as the page's content security policy expects it."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def _json(value: Any) -> str:
-    """JSON that holds no character that HTML reads, and no number that JSON lacks."""
+    """JSON that is safe inside HTML: <, > and & are escaped, NaN and infinities become null."""
     text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -217,7 +217,7 @@ def _fixed(name: str, table: Table) -> bool:
 
 
 def _board(table: Table, metric: str) -> dict[str, object]:
-    """The leaderboard's columns, without what never varies, and a row of cells a trial."""
+    """The leaderboard: its columns, without settings that never vary, and one row per trial."""
     names = [name for name in (table[0] if table else ()) if _worth_a_column(name, table)]
     columns = [
         {
@@ -243,7 +243,7 @@ def _worth_a_column(name: str, table: Table) -> bool:
 
 
 def _cell(name: str, value: Any) -> str:
-    """A value of the leaderboard as people read it."""
+    """Format a value of the leaderboard for people."""
     if name in ("metric", "low", "high") and value is not None:
         return f"{value:.4f}"
     if isinstance(value, float):
@@ -254,7 +254,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _figures(board: Leaderboard, mattered: Importance) -> dict[str, plots.Figure]:
-    """Plot's name -> figure, for every plot of the whole study that has something to show."""
+    """Plot name -> figure, for every plot of the whole study that is not empty."""
     record, metric, figures = board.record, board.metric, {"timeline": timeline(board.record)}
     if ranked(record):
         scheduler = board.about["config"].get("scheduler", {})
@@ -268,7 +268,7 @@ def _figures(board: Leaderboard, mattered: Importance) -> dict[str, plots.Figure
 
 
 def _trials(record: StudyRecord, table: Table, artifacts: Artifacts) -> dict[int, dict[str, Any]]:
-    """What the page says of a trial when its row is opened."""
+    """Trial number -> the details that the page shows when the trial's row is opened."""
     known = {row["trial"]: row for row in table}
     return {
         trial.number: {
@@ -295,7 +295,7 @@ def _journal_curve(trial: TrialRecord) -> list[dict[str, object]]:
 
 
 def _command(about: Mapping[str, Any]) -> str:
-    """What to type to run this study again, the YAML below saved beside it."""
+    """The shell commands that run this study again from the YAML that the page shows."""
     versions, name = about.get("versions", {}), about["config"]["name"]
     pins = [f"{package}=={version}" for package, version in versions.items() if package != "python"]
     install = shlex.join(["pip", "install", *pins])
@@ -310,7 +310,7 @@ def _pictures(
 
 
 def _counts(data: DataAudit) -> list[tuple[str, list[int]]]:
-    """Class -> pictures in each split, in the order of `images`."""
+    """For each class, its pictures in each split, in the order of `images`."""
     return [
         (name, [counts.get(name, 0) for counts in data.images.values()]) for name in data.classes
     ]

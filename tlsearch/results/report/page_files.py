@@ -1,4 +1,4 @@
-"""What a search leaves beside its journal for the page to show: curves, counts, pictures, sizes."""
+"""The files of a study that its page shows: curves, counts, pictures, scores, export sizes."""
 
 import base64
 import logging
@@ -14,7 +14,7 @@ from tlsearch.results.record.file_names import CURVE, DATA, MANIFEST, TEST, WINN
 
 log = logging.getLogger(__name__)
 
-# The pictures that a page may hold, and what they are called in a data URI.
+# The picture formats that a page may embed -> their media types in a data URI.
 PICTURE_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -26,14 +26,17 @@ PICTURE_BYTES = 1 << 20
 
 
 class _Read(BaseModel):
-    """A part of a file that another floor writes; keys that this one does not show are let be."""
+    """A part of a JSON file that another module writes; keys that the page does not show are
+    ignored.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class DataAudit(_Read):
-    """artifacts/data.json: how many pictures each split holds of each class, and some of them;
-    sentences on what was found, and the unreadable pictures that were left out.
+    """artifacts/data.json: pictures per split and class, and some of them as samples.
+
+    Also findings about the data as sentences, and the unreadable pictures that were left out.
     """
 
     classes: tuple[str, ...]
@@ -45,7 +48,7 @@ class DataAudit(_Read):
 
 
 class ClassRow(_Read):
-    """How the winner recognises one class; `images` is how many show it."""
+    """The winner's scores for one class; `images` counts the pictures that show it."""
 
     label: str
     precision: float
@@ -55,7 +58,10 @@ class ClassRow(_Read):
 
 
 class WinnerScores(_Read):
-    """The winner measured on a split; `confusion[i][j]` shows class i and was called j."""
+    """The winner's scores on a split.
+
+    `confusion[i][j]` counts pictures of class i that were classified as class j.
+    """
 
     images: int
     scores: dict[str, float]
@@ -64,7 +70,7 @@ class WinnerScores(_Read):
 
 
 class ShownPrediction(_Read):
-    """A picture, the class that it shows, and the class that the winner called it."""
+    """A picture, its true class `shown`, and the class `called` that the winner predicted."""
 
     picture: str
     shown: str
@@ -73,8 +79,8 @@ class ShownPrediction(_Read):
 
 
 class WinnerOnSplit(_Read):
-    """artifacts/winner.json, test.json: how the best trial's network does on a split, and on some
-    pictures of it.
+    """artifacts/winner.json or test.json: the scores of the best trial's network on a split, and
+    its predictions for some of the pictures.
     """
 
     trial: int
@@ -85,7 +91,7 @@ class WinnerOnSplit(_Read):
 
 
 class ExportedFile(_Read):
-    """A model file in best/; `latency_ms` maps batch size and threads to a median."""
+    """A model file in best/; `latency_ms` maps batch size and threads to the median latency."""
 
     format: str
     bytes: int
@@ -95,7 +101,7 @@ class ExportedFile(_Read):
 
 
 class Exports(_Read):
-    """best/manifest.json, as far as the page shows it."""
+    """The part of best/manifest.json that the page shows."""
 
     artifacts: tuple[ExportedFile, ...] = ()
     left_out: dict[str, str] = {}
@@ -105,35 +111,39 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 class Artifacts:
-    """The small files of one study directory; what is absent or damaged reads as None, and a link
-    is a RecordError.
+    """The small files of one study directory.
+
+    Absent and damaged files read as None. Symbolic links and special files raise RecordError.
     """
 
     def __init__(self, home: StudyDirectory) -> None:
         self.home, self.root = home, home.artifacts
 
     def data(self) -> DataAudit | None:
-        """The counts and sample pictures of the data."""
+        """Return the counts and sample pictures of the data."""
         return _read(self.root / DATA, DataAudit)
 
     def winner(self) -> WinnerOnSplit | None:
-        """The best trial's scores and pictures."""
+        """Return the best trial's scores and pictures."""
         return _read(self.root / WINNER, WinnerOnSplit)
 
     def test(self) -> WinnerOnSplit | None:
-        """The best trial's scores on the test split."""
+        """Return the best trial's scores on the test split."""
         return _read(self.root / TEST, WinnerOnSplit)
 
     def exports(self) -> Exports | None:
-        """The exported model's files."""
+        """Return the exported model's files."""
         return _read(self.home.best / MANIFEST, Exports)
 
     def curves(self, number: int) -> list[dict[str, Any]]:
-        """A trial's learning curve, an epoch a row, without damaged lines."""
+        """Return a trial's learning curve, one row per epoch; damaged lines are skipped."""
         return read_curve(self.home.trial(number) / CURVE)
 
     def picture(self, relative: str) -> str | None:
-        """A picture under artifacts/ as a data URI; None, with a warning, for anything else."""
+        """Return a picture under artifacts/ as a data URI.
+
+        Returns None, with a warning, for anything else and for more than `PICTURE_BYTES`.
+        """
         path = (self.root / relative).resolve()
         if not path.is_relative_to(self.root.resolve()):
             log.warning("%s: refused, it leaves artifacts/", relative)

@@ -1,4 +1,4 @@
-"""The plots of a study, as plain plotly figures; colours of the page are put in by its script."""
+"""The plots of a study as plain plotly figures; the page's script adds the colours of its theme."""
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,8 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 Figure = dict[str, Any]
 
-NAMED_CURVES = 8  # the best trials' curves have a line and a name each; the others share one
-MANY = 150  # trials, whose lines are drawn so that those below show through
+NAMED_CURVES = 8  # of the best trials, drawn as separate traces; the others share one per state
+MANY = 150  # with more trials than this, lines are drawn nearly transparent
 STATE_COLOURS = {
     "finished": "#3b82c4",
     "stopped": "#c98a1b",
@@ -28,12 +28,14 @@ FIFTHS = ("#2f9e62", "#3b82c4", "#8a8f98", "#c98a1b", "#c0504d")
 
 
 def plain(text: object) -> str:
-    """Text as plotly shows it unchanged: plotly reads tags and entities in its labels."""
+    """Escape text so that plotly shows it unchanged: plotly reads tags and entities in labels."""
     return html.escape(str(text), quote=False)
 
 
 def learning_curves(record: StudyRecord, metric: str, scheduler: Mapping[str, Any]) -> Figure:
-    """The metric by epoch: the best trials named, the others together, rungs as dashed lines."""
+    """Plot the metric by epoch: the best trials by name, the others together, rungs as dashed
+    lines.
+    """
     best = ranked(record)[:NAMED_CURVES]
     named = {trial.number for trial in best}
     others = [t for t in record.trials if t.values and t.number not in named]
@@ -51,7 +53,10 @@ def learning_curves(record: StudyRecord, metric: str, scheduler: Mapping[str, An
 
 
 def importance_bars(effects: Sequence[Effect]) -> Figure:
-    """A bar a parameter with its interval, the most important on top; grey where it is unclear."""
+    """Plot a bar with its interval per parameter, the most important on top.
+
+    Parameters that do not clearly matter are grey.
+    """
     some = effects[::-1]
     bar = {
         "type": "bar",
@@ -79,7 +84,7 @@ def importance_bars(effects: Sequence[Effect]) -> Figure:
 
 
 def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
-    """One line a trial through what was varied; coloured by fifths of the ranking."""
+    """Plot one line per trial through the varied parameters, coloured by fifths of the ranking."""
     order = ranked(record)
     axes = {_spaced(name): values for name, values in parameters(record).items()}
     axes[metric] = [_best_value(trial, record) for trial in order]
@@ -95,7 +100,7 @@ def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
         "type": "category",
         "tickangle": 30,
         "showgrid": True,
-        "categoryorder": "array",  # else in the order of the first line, which may skip some
+        "categoryorder": "array",  # the default is the order of the first line, which may skip some
         "categoryarray": [plain(name) for name in axes],
     }
     layout["annotations"] = [
@@ -107,7 +112,7 @@ def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
 
 
 def slices(record: StudyRecord, metric: str) -> dict[str, Figure]:
-    """Parameter -> a plot of its value against the trial's best metric."""
+    """Plot the best metric of each trial against its value of one parameter; parameter -> plot."""
     order, found = ranked(record), {}
     scores = [_best_value(trial, record) for trial in order]
     for name, every in parameters(record).items():
@@ -130,7 +135,7 @@ def slices(record: StudyRecord, metric: str) -> dict[str, Figure]:
 
 
 def against_seconds(record: StudyRecord, metric: str) -> Figure:
-    """Best metric against training seconds, with the front that no other trial beats in both."""
+    """Plot the best metric against training seconds, with the Pareto front of the two."""
     order = [trial for trial in ranked(record) if trial.seconds > 0]
     front = pareto(order, record)
     best = {trial.number: _best_value(trial, record) for trial in order}
@@ -155,7 +160,7 @@ def against_seconds(record: StudyRecord, metric: str) -> Figure:
 
 
 def pareto(order: Iterable[TrialRecord], record: StudyRecord) -> list[TrialRecord]:
-    """Trials, fastest first, that are better than every faster one."""
+    """Return the trials that are better than every faster one, fastest first."""
     key = record.direction.key
     front: list[TrialRecord] = []
     for trial in sorted(order, key=lambda t: (key(_best_value(t, record)), t.seconds)):
@@ -177,7 +182,7 @@ def _curve(trial: TrialRecord, place: int) -> dict[str, Any]:
 
 
 def _bundle(trials: Iterable[TrialRecord], state: str) -> dict[str, Any]:
-    """All curves of one state as a single line with gaps, which a thousand trials need."""
+    """All curves of one state as a single trace with gaps, so that a thousand trials stay fast."""
     xs: list[int | None] = []
     ys: list[float | None] = []
     numbers: list[int | None] = []
@@ -243,8 +248,10 @@ def _points(
 
 
 def _heights(values: Sequence[Any]) -> list[float]:
-    """Where on its axis each value lies, 0 to 1: numbers by size, choices evenly spread; 0 for
-    None, which is not drawn.
+    """The position of each value on its axis, 0 to 1; 0 for None, which is not drawn.
+
+    Numbers from a range lie in proportion to their size. Choices, and positive numbers that differ
+    by a factor of more than 100, are evenly spread in order.
     """
     order = in_order(values)
     least, most = order[0], order[-1]
@@ -288,7 +295,7 @@ def _spaced(name: str) -> str:
 
 
 def layout_of(x_title: str, y_title: str) -> dict[str, Any]:
-    """The layout that all plots begin with: titles of the axes, and a height."""
+    """Return the layout that all plots start from: axis titles and a height."""
     return {
         "xaxis": {"title": {"text": plain(x_title)}},
         "yaxis": {"title": {"text": plain(_spaced(y_title))}},

@@ -1,4 +1,4 @@
-"""A leaderboard for people: short cells, and only the columns that tell trials apart."""
+"""A leaderboard for people: short cells, and only the settings that differ between trials."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from tlsearch.config.trial_config import SHOWN
 from tlsearch.results.rank.leaderboard import COLUMNS
 from tlsearch.results.report.selection import Row, Selection
 
-# Shown where a search varies it: what the column is called, and where its value comes from.
+# Columns that are shown if the search varies them: title -> the settings that give the value.
 _VARIED = {
     one.label: tuple(name for name, other in SHOWN.items() if other.label == one.label)
     for one in SHOWN.values()
     if one.label is not None
 }
-# The priorities of the columns that do not show a configuration; see `Shown`.
+# Priorities of all columns, low ones first to go; `Shown` sets those of the configuration.
 _PRIORITIES = {
     "bytes": 5,
     "latency ms": 10,
@@ -26,25 +26,26 @@ _PRIORITIES = {
     "state": 90,
     "tie": 100,
 } | {one.label: one.priority for one in SHOWN.values() if one.label and one.priority is not None}
-# Where a terminal is too narrow for all: the first to go, then the next.
+# The order in which columns are dropped if the terminal is too narrow for all of them.
 LEAST_FIRST = tuple(sorted(_PRIORITIES, key=_PRIORITIES.__getitem__))
-WINNER = "*"  # behind the winner's rank
+WINNER = "*"  # follows the winner's rank
 _OPTIONAL = ("95 %", "tie", "trained", "share", "latency ms", "bytes")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of text: its columns' names, and a cell a column in every row."""
+    """A table of text: its column names, and rows with one cell per column."""
 
     columns: list[str]
     body: list[list[str]]
 
 
 def readable(everything: Sequence[Row], metric: str, view: Selection | None = None) -> Grid:
-    """The rows of a leaderboard as text, without the columns that never vary or hold nothing.
+    """Return the rows of a leaderboard as text, without settings that never vary and without empty
+    optional columns.
 
-    `epoch` reads best/last; `lr` is the rate of the trial's own phase; `tie` marks trials that the
-    validation split cannot tell from the leader.
+    `epoch` reads best/last. `lr` is the learning rate of the trial's own phase (head or
+    fine-tuning). `tie` marks trials that the validation split cannot tell from the leader.
     """
     view = view or Selection()
     table = view.of(everything)
@@ -58,7 +59,7 @@ def readable(everything: Sequence[Row], metric: str, view: Selection | None = No
 
 
 def _any(table: Sequence[Mapping[str, str]], name: str) -> bool:
-    """Whether a column says something; a leader tied with nobody does not."""
+    """Whether a column has content; `tie` needs two marks, since the leader always has one."""
     said = [row[name] for row in table if row[name] not in ("", "-")]
     return len(said) > 1 if name == "tie" else bool(said)
 
@@ -83,7 +84,9 @@ def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
 
 
 def _tie(row: Row) -> str:
-    """`~` where a tie follows from intervals alone, as if the images were different ones."""
+    """The mark of a tie: `=`, or `~` if only the confidence intervals show it, which treats the
+    trials as if they were measured on different images; "" without a tie.
+    """
     if not row["tied"]:
         return ""
     guessed = row["rank"] != 1 and row["p_value"] is None and row["low"] is not None
@@ -103,12 +106,12 @@ def _first(row: Row, keys: Sequence[str]) -> Any:
 
 
 def _short(value: Any) -> str:
-    """Three digits are enough to tell two trials apart."""
+    """Format a value with three digits, which are enough to tell two trials apart."""
     return f"{value:.3g}" if isinstance(value, float) else cell(value)
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it: four digits, '-' for what does not exist."""
+    """Format a value for a table: numbers with four digits, '-' for None."""
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The report folder that a search leaves in its study: the leaderboard as text, and the page."""
+"""The report folder of a study: the leaderboard as CSV, JSON and Markdown, and the page."""
 
 from tlsearch.base.files import write_text
 from tlsearch.results.rank.leaderboard import Leaderboard
@@ -11,7 +11,7 @@ MADE_BY_SEARCH: tuple[TextFormat, ...] = ("csv", "json", "md")
 
 
 def write_report(home: StudyDirectory, board: Leaderboard) -> None:
-    """Write leaderboard.csv, .json and .md and index.html into the report folder, each whole."""
+    """Write leaderboard.csv, .json, .md and index.html to the report folder, each atomically."""
     for form in MADE_BY_SEARCH:
         write_text(home.report / f"leaderboard.{form}", render(board, form))
     write_text(home.report / PAGE, render_html(board, home))

@@ -1,4 +1,4 @@
-"""What a reader asked to see of a leaderboard: which columns, which trials, how many."""
+"""The part of a leaderboard that a reader requests: which columns, which trials, how many."""
 
 import ast
 import operator
@@ -30,24 +30,28 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Selection:
-    """`columns` empty: those that the format shows by itself; `top` counts what passed `keep`."""
+    """A selection of columns and rows.
+
+    Empty `columns` stand for the default columns of the format. `top` limits the number of rows
+    that pass `keep`.
+    """
 
     columns: tuple[str, ...] = ()
     keep: Keep | None = None
     top: int | None = None
 
     def of(self, table: Iterable[Row]) -> list[Row]:
-        """The rows asked for, whole."""
+        """Return the selected rows, with all their columns."""
         kept = [row for row in table if self.keep is None or self.keep(row)]
         return kept[: self.top]
 
     def cut(self, row: Row) -> dict[str, object]:
-        """A row's columns as asked for, all by default."""
+        """Return the selected columns of a row, all by default."""
         return {name: row[name] for name in self.columns or COLUMNS}
 
 
 def parse_columns(text: str) -> tuple[str, ...]:
-    """Read `a,b,c`; ConfigError names what is no column, with the nearest that is."""
+    """Parse `a,b,c`; raises ConfigError for unknown columns, with the most similar known one."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in COLUMN_HELP]
     if unknown or not names:
@@ -56,11 +60,11 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 
 def parse_filter(text: str) -> Keep:
-    """Read a condition on a row, `backbone == 'strokes' and metric > 0.9`.
+    """Parse a condition on a row, such as `backbone == 'strokes' and metric > 0.9`.
 
     Columns stand on the left, values on the right: numbers, quoted text, true, false, none, and
-    lists after `in`. Nothing is evaluated as code. A value that a column's cannot be ordered with
-    (`all` and a number, or none) is neither less nor more.
+    lists after `in`. Nothing is evaluated as code. Values without an order (`all` and a number, or
+    none) are neither less nor greater. Raises ConfigError for anything else.
     """
     if len(text) > LONGEST_FILTER:
         raise ConfigError([f"--filter: {len(text)} characters, expected {LONGEST_FILTER} at most"])
@@ -94,7 +98,7 @@ def _comparison(node: ast.Compare) -> Keep:
     def holds(row: Row) -> bool:
         try:
             return bool(compare(row[column], wanted))
-        except TypeError:  # text and numbers have no order
+        except TypeError:  # for example, text and numbers have no order
             return False
 
     return holds

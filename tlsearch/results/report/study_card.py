@@ -1,4 +1,4 @@
-"""A study as a notebook shows it: the verdict and the first trials, as a small piece of HTML."""
+"""The HTML summary of a study in a notebook: its verdict and its best trials."""
 
 from collections.abc import Sequence
 from html import escape
@@ -13,8 +13,9 @@ SHOWN = 10  # trials
 
 
 def study_html(place: str, board: Leaderboard, note: object = None) -> str:
-    """The name, the verdict and the first trials of a study, `note` before them. Names are escaped,
-    and nothing in it runs or loads anything.
+    """Render the name, the verdict and the best trials of a study, with `note` below the name.
+
+    All text is escaped. The HTML runs no script and loads nothing.
     """
     grid = readable(board.rows, board.metric, Selection(top=SHOWN))
     said = "".join(f"<li>{_text(line)}</li>" for line in verdict(board).text())

@@ -1,4 +1,4 @@
-"""A leaderboard as text: CSV, JSON, Markdown; as a Parquet file; and the sentences below it."""
+"""A leaderboard as CSV, JSON, Markdown or Parquet, and the sentences below it."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ from tlsearch.results.report.verdict import baseline_rows, last_test, named_test
 
 TextFormat = Literal["csv", "json", "md"]
 
-NOTES = {  # what columns mean whose names do not say it
+NOTES = {  # the meaning of columns whose names do not explain it
     "epoch": "epoch: the best one/the last one; 0 is the head after the warm-up, which trains the "
     "head alone before the epochs begin",
     "lr": "lr: learning rate, of the head where nothing is unfrozen, else of all that trains",
@@ -39,7 +39,7 @@ TIES = {
 
 
 def render(board: Leaderboard, form: TextFormat, view: Selection | None = None) -> str:
-    """The leaderboard as text."""
+    """Render the leaderboard as CSV, JSON or Markdown."""
     view = view or Selection()
     if form == "md":
         return _markdown(board, view)
@@ -51,7 +51,7 @@ def render(board: Leaderboard, form: TextFormat, view: Selection | None = None) 
 
 
 def write_parquet(path: Path, board: Leaderboard, view: Selection) -> None:
-    """Write the leaderboard as a Parquet file, whole; what has no single type becomes text."""
+    """Write the leaderboard atomically as a Parquet file; settings of mixed types become text."""
     import pandas as pd
 
     frame = table(view.of(board.rows))[list(view.columns or COLUMNS)]
@@ -63,7 +63,9 @@ def write_parquet(path: Path, board: Leaderboard, view: Selection) -> None:
 
 
 def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
-    """What a reader wants to know beside the table, a sentence a line."""
+    """List the facts that complement the table, one sentence per line: baselines, other test
+    scores, device, pictures and formats left out, computing done, forecast.
+    """
     metric = about["config"]["metric"]
     lines = [f"{name}: {value:.4f} validation {metric}" for name, value in baseline_rows(record)]
     lines += _warm_up_lines(record)
@@ -77,7 +79,7 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
 
 
 def _warm_up_lines(record: StudyRecord) -> list[str]:
-    """That a warm-up alone was better than the best trial, where it was."""
+    """A sentence if the warm-up of a trial alone was better than the best trial."""
     order = ranked(record)
     leader = order[0].best(record.direction) if order else None
     found = [(value, trial) for trial in order if (value := trial.better_warm_up(record.direction))]
@@ -95,7 +97,7 @@ def _warm_up_lines(record: StudyRecord) -> list[str]:
 
 
 def _left_out(about: Mapping[str, Any]) -> list[str]:
-    """The unreadable pictures that the study left out: how many, and the first of them."""
+    """A sentence on the unreadable pictures that were left out: their number, the first names."""
     lost = about.get("data", {}).get("unreadable")
     if not lost:
         return []
@@ -105,14 +107,14 @@ def _left_out(about: Mapping[str, Any]) -> list[str]:
 
 
 def device_line(about: Mapping[str, Any]) -> str | None:
-    """What the trials computed on, and in which precision; None where study.yaml does not say."""
+    """Name the device and the precision of the trials; None if study.yaml does not hold them."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
         return f"computed on: {DeviceProfile.of(about['device'])}"
     return None
 
 
 def _other_scores(test: Mapping[str, Any]) -> list[str]:
-    """What else was measured in the same look at the test split."""
+    """The other scores from the same evaluation on the test split."""
     told = [
         f"{name.replace('_', ' ')} {value:.4f}"
         for name, value in test.get("scores", {}).items()
@@ -160,7 +162,7 @@ def _markdown(board: Leaderboard, view: Selection) -> str:
 
 
 def explain(grid: Grid) -> list[str]:
-    """What the marks of a table mean, where it has any."""
+    """Explain the columns and marks of a table that need it."""
     found = [text for name, text in NOTES.items() if name in grid.columns]
     if "95 %" in grid.columns:
         found.append("95 %: the interval that the number of validation images allows (Wilson)")
@@ -173,10 +175,11 @@ def explain(grid: Grid) -> list[str]:
 
 
 def work_ratio(trials: Iterable[TrialRecord]) -> float | None:
-    """Multiply-adds done, over the least possible; None where no trial says.
+    """Return the ratio of multiply-adds done to the minimum; None if no trial recorded its work.
 
-    The least: one pass of each frozen prefix for every image and view, and what trials train
-    beyond it. Below 1 where an earlier study's features were found in the cache.
+    The minimum is one pass of each frozen prefix over every image and view, plus the layers that
+    the trials train on top of it. The ratio is below 1 if features of an earlier study were in the
+    cache.
     """
     works = [trial.work for trial in trials if trial.work]
     passes: dict[str, float] = {}
@@ -188,7 +191,7 @@ def work_ratio(trials: Iterable[TrialRecord]) -> float | None:
 
 
 def work_line(record: StudyRecord) -> str | None:
-    """The ratio in words, with the reason where it is below 1; None where no trial says."""
+    """Describe `work_ratio` in a sentence, with the reason if it is below 1; None if it is None."""
     ratio = work_ratio(record.trials)
     if ratio is None:
         return None

@@ -1,4 +1,4 @@
-"""What happened when, as plain plotly figures: which slot trained what, how the best score rose."""
+"""Plots over time as plain plotly figures: the trials of each slot, and the best score so far."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,7 +8,7 @@ from tlsearch.results.report.plots import FRONT, PALETTE, STATE_COLOURS, Figure,
 
 
 def best_over_time(record: StudyRecord, metric: str) -> Figure:
-    """The best score so far as a line over the search's seconds, and a point for each trial."""
+    """Plot the best score so far over the seconds of the search, and a point for each trial."""
     found = steps(record)
     scored = [step for step in found if step.value is not None]
     known = [step for step in found if step.best is not None]
@@ -35,7 +35,7 @@ def best_over_time(record: StudyRecord, metric: str) -> Figure:
 
 
 def timeline(record: StudyRecord) -> Figure:
-    """What each slot trained when, in minutes since the first trial began."""
+    """Plot the trials of each slot as bars, in minutes since the first trial began."""
     bars = _bars(record.trials)
     traces = []
     for state in sorted({trial.state for trial, *_ in bars}):
@@ -69,9 +69,9 @@ def timeline(record: StudyRecord) -> Figure:
 
 
 def _bars(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, str, float, float]]:
-    """Trial, slot, start and end in minutes; a trial begins when its slot is free.
+    """(trial, slot, start, end) in minutes; no trial begins before its slot is free.
 
-    Where no worker is noted, trials take the first slot that is free.
+    A trial without a recorded worker takes the first free slot.
     """
     timed = [
         (trial, trial.started.timestamp() / 60, trial.ended.timestamp() / 60)

@@ -1,4 +1,4 @@
-"""What a report opens with: who won, whether it is real, whether the test score can be trusted."""
+"""The verdict that opens a report: who won, whether the lead is real, whether to trust the test."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ FRESH = (
     "a fresh seed trains a configuration again from other random numbers; ± is the standard error "
     "of the mean over them"
 )
-WIDE = 0.1  # an interval of a test score that a larger test split should narrow
+WIDE = 0.1  # a wider interval of the test score calls for a larger test split
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Sentences without their full stop: what was found, what to be careful about, and whether more
-    trials would help.
+    """The sentences of a verdict, without full stops: `lines` are the findings, `warnings` are
+    cautions, and `more` says whether more trials would help.
     """
 
     lines: tuple[str, ...] = ()
@@ -36,12 +36,12 @@ class Verdict:
     more: tuple[str, ...] = ()
 
     def text(self) -> list[str]:
-        """All sentences, a line each."""
+        """Return all sentences, one per line."""
         return [*self.lines, *(f"warning: {line}" for line in self.warnings), *self.more]
 
 
 def verdict(board: Leaderboard) -> Verdict:
-    """The verdict of a study; it is empty before the first trial has a value."""
+    """Return the verdict of a study; it is empty before the first trial has a value."""
     record, about, context, row = board.record, board.about, board.context, board.leader
     if row is None:
         return Verdict()
@@ -62,20 +62,22 @@ def verdict(board: Leaderboard) -> Verdict:
 
 
 def baseline_rows(record: StudyRecord) -> list[tuple[str, float]]:
-    """Scores on the validation split that a search must beat: name, value."""
+    """Return the (name, value) of the baselines: validation scores that a search must beat."""
     return sorted(record.facts.get("baselines", {}).items(), key=lambda item: str(item[0]))
 
 
 def last_test(record: StudyRecord, about: Mapping[str, Any]) -> dict[str, object] | None:
-    """The newest test score, its metric by name and, where its images allow, its interval; None
-    before there is one.
+    """Return the newest test score with its metric and, if known, its interval; None if there is
+    no test score yet.
     """
     test = record.facts.get("test")
     return None if test is None else named_test(test, about)
 
 
 def named_test(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, object]:
-    """A test score with its metric and interval: an earlier journal names neither."""
+    """Add the metric and, for accuracy, Wilson's interval to a test score that lacks them, as in
+    older journals.
+    """
     found = {"metric": about["config"]["metric"], **test}
     if "low" in found or found["metric"] != "accuracy" or not found.get("images"):
         return found
@@ -84,7 +86,7 @@ def named_test(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, o
 
 
 def described(row: Row, between: str = " ") -> str:
-    """A trial's configuration in short, as far as it is known."""
+    """Describe a trial's configuration in short, without unknown values."""
     depth = Depth.of(row)
     rate = row[depth.rate]
     shown = f"{rate:.3g}" if isinstance(rate, float) else rate
@@ -94,7 +96,7 @@ def described(row: Row, between: str = " ") -> str:
 
 
 def _first(row: Row, board: Leaderboard) -> str:
-    """Who won or leads, with which value of the search, and its place there."""
+    """The winner or leader, its value in the search, and its place there."""
     word = "wins" if row["winner"] else "leads so far"
     between = "" if row["low"] is None else f" (95 %: {row['low']:.4f} to {row['high']:.4f})"
     counted = board.context.counted
@@ -112,13 +114,13 @@ def _first(row: Row, board: Leaderboard) -> str:
 
 
 def _lead(row: Row, other: Row) -> str:
-    """How far a trial is from the first of the others."""
+    """The distance of a trial from the best of the others."""
     side = "ahead of" if row["rank"] == 1 else "behind"
     return f"{abs(row['metric'] - other['metric']):.4f} {side} trial {other['trial']}"
 
 
 def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[str]:
-    """What fresh seeds and the refinement say, or that there were none."""
+    """The results on fresh seeds and of the refinement, or a note that there were none."""
     lines = confirmation.lines(record, context.counted)
     if lines:
         return [*lines, FRESH]
@@ -131,7 +133,7 @@ def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[s
 
 
 def _tied(row: Row, board: Leaderboard) -> list[str]:
-    """Which trials the validation split cannot tell from the leader of the search."""
+    """The trials that the validation split cannot tell from the leader of the search."""
     table, counted = board.rows, board.context.counted
     others = [one["trial"] for one in table if one["rank"] not in (None, 1) and one["tied"]]
     known = any(one["low"] is not None or one["p_value"] is not None for one in table)
@@ -150,7 +152,7 @@ def _tied(row: Row, board: Leaderboard) -> list[str]:
 
 
 def _prior(record: StudyRecord) -> list[str]:
-    """How many trials the prior proposed, and the best of them beside the best of the others."""
+    """The number of trials by the prior, and the best of them beside the best of the others."""
     count = sum(trial.by_prior for trial in record.trials)
     if not count:
         return []
@@ -164,7 +166,7 @@ def _prior(record: StudyRecord) -> list[str]:
 
 
 def _tested(test: Row) -> str:
-    """The newest test score, its interval and how that came about."""
+    """The newest test score, its interval and the method of the interval."""
     between = ""
     if "low" in test:
         rounds = f" of {test['rounds']} rounds" if "rounds" in test else ""
@@ -179,14 +181,15 @@ def _tested(test: Row) -> str:
 def _against_validation(
     record: StudyRecord, about: Mapping[str, Any], test: Row
 ) -> tuple[str, bool] | None:
-    """How far the test score is from validation, and whether it is worse than chance allows; None
-    where a journal does not say.
+    """Compare the test score with the validation score: a sentence, and whether the test score is
+    worse than chance allows; None if the journal lacks one of them, its images or its interval.
 
-    Validation is the mean of the confirming runs, which did not choose the trial, where there are
-    any. Its interval is Wilson's for accuracy; of other metrics that of the test score, as wide as
-    the number of its images makes it.
+    The validation score is the mean of the confirming runs, if there are any, since they did not
+    select the trial. For accuracy its interval is Wilson's. For other metrics it is the interval of
+    the test score, scaled by the square root of the ratio of the numbers of images.
     """
-    # Two intervals make one of the difference (Newcombe 1998, Stat. in Medicine 17:873, no. 10).
+    # The two intervals combine into one of the difference (Newcombe 1998, Stat. in Medicine 17:873,
+    # method 10).
     images = about.get("data", {}).get("images", {}).get("validation")
     value = _validation_value(record, test["trial"])
     said = test["metric"] == about["config"]["metric"] and "low" in test and test.get("images")
@@ -213,7 +216,7 @@ def _against_validation(
 
 
 def _validation_value(record: StudyRecord, trial: int) -> float | None:
-    """A trial's mean over fresh seeds; its best value in the search where there are none."""
+    """A trial's mean over fresh seeds, or its best value in the search if there are none."""
     order = confirmation.confirmed(confirmation.runs_of(record.facts), record.direction)
     found = next((one.mean for one in order if one.trial == trial), None)
     best = next((t.best(record.direction) for t in record.trials if t.number == trial), None)
@@ -221,7 +224,7 @@ def _validation_value(record: StudyRecord, trial: int) -> float | None:
 
 
 def _careful(record: StudyRecord, test: Row) -> list[str]:
-    """Why the test score says less than it seems to."""
+    """Reasons to be careful with the test score: a wide interval, several tested winners."""
     found = []
     if "low" in test and test["high"] - test["low"] > WIDE and test["metric"] != "loss":
         found.append(
@@ -237,7 +240,7 @@ def _careful(record: StudyRecord, test: Row) -> list[str]:
 
 
 def _perfect(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
-    """Why the search ended before its last trial, where a perfect score ended it."""
+    """A sentence if a perfect score ended the search before its last trial."""
     trial, asked = perfect_trial(record, about), about["config"].get("trials", 0)
     ended = sum(one.state not in ("waiting", "unfinished") for one in record.trials)
     if trial is None or ended >= asked:
@@ -247,8 +250,8 @@ def _perfect(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
 
 
 def _against_baselines(record: StudyRecord, row: Row) -> tuple[str, bool] | None:
-    """How a trial compares with the best score that a search must beat, and whether it is worse;
-    None without baselines.
+    """Compare a trial with the best baseline: a sentence, and whether the trial is no better; None
+    if there are no baselines.
     """
     found = baseline_rows(record)
     if not found:
