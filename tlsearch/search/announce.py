@@ -1,4 +1,6 @@
-"""What a search tells its listeners: that it began, how it ended."""
+"""The events that a search sends to its listeners when it begins, at each trial's end, and at its
+own end.
+"""
 
 import logging
 import sys
@@ -20,8 +22,8 @@ log = logging.getLogger(__name__)
 
 
 def default_listener() -> Listen:
-    """Who hears a search that names no listener: a notebook or a Python prompt, a line an event;
-    elsewhere the log.
+    """Return the listener of a search that has none: in a notebook or at a Python prompt it prints
+    one line per event; elsewhere it logs them.
     """
     if "ipykernel" not in sys.modules and not hasattr(sys, "ps1"):
         return log.info
@@ -34,7 +36,7 @@ def default_listener() -> Listen:
 
 
 def follow_in_tensorboard(config: SearchConfig, home: StudyDirectory, heard: Listeners) -> None:
-    """Have TensorBoard's files hear of the search too, where its configuration requests them."""
+    """Add a listener that writes TensorBoard files, if the configuration requests them."""
     if config.tensorboard:
         from tlsearch.results.live.tensorboard import TensorBoard
 
@@ -42,7 +44,7 @@ def follow_in_tensorboard(config: SearchConfig, home: StudyDirectory, heard: Lis
 
 
 def began(search: Search) -> StudyBegan:
-    """That the search began, or goes on."""
+    """Return the event that the search began or was resumed."""
     config = search.config
     return StudyBegan(
         directory=search.home.place,
@@ -57,17 +59,18 @@ def began(search: Search) -> StudyBegan:
 
 
 def ended_event(search: Search) -> StudyEnded:
-    """That the search is over, and why."""
+    """Return the event that the search is over, and why."""
     ending = search.ending
     return StudyEnded(ending.why, search.ended, search.config.trials, ending.enough or "")
 
 
 @dataclass(frozen=True)
 class EachEnd:
-    """What follows the end of each trial of a search: files that are no longer needed are deleted,
-    the event is told and counted, and a perfect trial ends the search unless it `goes_on`.
+    """The actions at the end of each trial of a search.
 
-    `begin` is called once a worker has no trial left, and after each later end.
+    Deletes files that are no longer needed, sends the event, counts the trial, and ends the search
+    after a perfect trial unless it `goes_on`. Calls `begin` once a worker has no trial left, and
+    after each later end.
     """
 
     search: Search
@@ -76,7 +79,7 @@ class EachEnd:
     begin: Callable[[], None]
 
     def __call__(self, trial: TrialRecord, standings: Standings) -> None:
-        """A trial has ended; `standings` are those after it."""
+        """Handle the end of a trial; `standings` are those after it."""
         search, config = self.search, self.search.config
         search.home.drop_resume_state(trial.number)
         if standings.dropped is not None:
@@ -90,7 +93,7 @@ class EachEnd:
 
 
 def so_far(home: StudyDirectory) -> tuple[int, float]:
-    """How many trials of a study ended, and the seconds that it took."""
+    """Return how many trials of a study have ended, and the seconds that it has taken."""
     if not home.journal.begun:
         return 0, 0.0
     record = home.journal.record()

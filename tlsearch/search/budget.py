@@ -1,4 +1,4 @@
-"""The time that a study may take, over all its drivers, and the time that it has taken."""
+"""The time budget of a study over all its drivers, and the time spent so far."""
 
 import time
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from tlsearch.results.record.journal import SPENT
 
 
 class Budget:
-    """The clock of a study: `whole_s` seconds for all of it, None where it has no limit.
+    """The time budget of a study: `whole_s` seconds in all, None for no limit.
 
-    Earlier drivers spent `spent_before_s` of them. While trials run, the limit leaves time for
-    confirming the winner, if the study `confirms` it.
+    Earlier drivers spent `spent_before_s` of them. While trials run, the limit leaves time to
+    confirm the winner, if the study `confirms` it.
     """
 
     def __init__(
@@ -28,20 +28,20 @@ class Budget:
 
     @property
     def spent_s(self) -> float:
-        """Seconds that the study has taken so far, those of earlier drivers included."""
+        """Seconds that the study has taken so far, including those of earlier drivers."""
         return self._before_s + self._clock() - self._began
 
     @property
     def facts(self) -> dict[str, float]:
-        """The seconds spent, as the journal notes them."""
+        """The seconds spent, as a fact for the journal."""
         return {SPENT: round(self.spent_s, 1)}
 
     @property
     def used_up(self) -> bool:
-        """Whether the time for what is going on now, trials or what follows them, is over."""
+        """Whether the time for the current stage (the trials, or the steps after them) is over."""
         limit_s = self._whole_s if self.trials_over else self._trials_s
         return limit_s is not None and self.spent_s >= limit_s
 
     def end_trials(self) -> None:
-        """The trials have ended: what follows may take all the time that is left."""
+        """Note that the trials have ended: the steps after them may take all the remaining time."""
         self.trials_over = True

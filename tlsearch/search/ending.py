@@ -20,10 +20,11 @@ SAME_FAILURES = 3
 
 
 class Ending:
-    """Why a search ends, as soon as there is a reason: `interrupted`, `error`, `enough` (no trial
-    can be better) or `out_of_time`; of several errors the first is kept.
+    """The reason why a search ends, once there is one: `interrupted`, `error`, `enough` (no trial
+    can be better) or `out_of_time`.
 
-    `place` is the study's directory, as a command names it.
+    Of several errors, the first is kept. `place` is the study's directory as a shell command names
+    it. `on_interrupt` is called when the user interrupts the search.
     """
 
     def __init__(
@@ -42,12 +43,12 @@ class Ending:
 
     @property
     def over(self) -> bool:
-        """Whether no further trial is to be trained, whatever time is left."""
+        """Whether no further trial should be trained, even if time is left."""
         return self.cut_short or self.enough is not None
 
     @property
     def why(self) -> str:
-        """The end in a few words."""
+        """The reason in a few words."""
         if self.error is not None:
             return "failed"
         if self.interrupted is not None:
@@ -55,22 +56,24 @@ class Ending:
         return "out of time" if self.out_of_time else "finished"
 
     def interrupt(self, number: int = signal.SIGINT) -> None:
-        """The user ends the search, by a signal; the trials so far will be ranked."""
+        """Interrupt the search because the user sent a signal; the trials so far are ranked."""
         kind = HungUpError if number == signal.SIGHUP else SearchInterruptedError
         self.interrupted = kind(f"interrupted; `tlsearch resume {self._place}` goes on")
         self._on_interrupt()
 
     def suffice(self, reason: str) -> None:
-        """No further trial can be better; the best is confirmed and exported."""
+        """End the search because no trial can be better; the best is confirmed and exported."""
         self.enough = self.enough or reason
 
     def fail(self, error: TlsearchError) -> None:
-        """The search cannot go on."""
+        """End the search because of an error."""
         self.error = self.error or error
 
     @contextlib.contextmanager
     def on_full_disk(self) -> Iterator[None]:
-        """Have a full disk end the block and the search, whose trials so far will be ranked."""
+        """End the block and the search if the disk is full or read-only; the trials so far are
+        ranked.
+        """
         try:
             yield
         except OSError as error:
@@ -81,10 +84,10 @@ class Ending:
 
 
 class Failures:
-    """The failures of a search's trials: which of them end the search.
+    """The failed trials of a search, and whether they end it.
 
-    A fatal one does, since no other trial would fare better; so do the first three trials if all of
-    them fail at the same place.
+    A fatal failure does, since every other trial would fail as well. So do the failures of the
+    first three trials if all of them are at the same place.
     """
 
     def __init__(self) -> None:
@@ -92,7 +95,7 @@ class Failures:
         self._sound = False
 
     def take(self, result: Mapping[str, Any]) -> TlsearchError | None:
-        """Take a trial's result; the error that ends the search, if it does."""
+        """Take a trial's result; return the error that ends the search, or None if it goes on."""
         where, text = result.get("failure_at"), result.get("failure")
         if text is None:
             self._sound = True
@@ -106,7 +109,10 @@ class Failures:
 
 
 def _as_error(name: str, text: str) -> TlsearchError:
-    """What a worker raised, by the name of its class, with its own exit code."""
+    """The error that a worker raised, rebuilt from the name of its class, which sets the exit code.
+
+    An unknown name gives a StudyError.
+    """
     kind = getattr(errors, name, StudyError)
     error: TlsearchError = kind([text]) if kind is errors.ConfigError else kind(text)
     return error
@@ -114,9 +120,9 @@ def _as_error(name: str, text: str) -> TlsearchError:
 
 @contextlib.contextmanager
 def signals(ending: Ending) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end the search cleanly; a second one ends it at once.
+    """Make Ctrl-C, SIGTERM and SIGHUP end the search cleanly; a second signal ends it at once.
 
-    SIGHUP stays ignored where it is, as under `nohup`.
+    SIGHUP stays ignored if it already is, as under `nohup`.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -128,7 +134,7 @@ def signals(ending: Ending) -> Iterator[None]:
 
     try:
         before = {number: signal.signal(number, handle) for number in ending_signals()}
-    except ValueError:  # not in the main thread: signals are somebody else's business
+    except ValueError:  # outside the main thread Python cannot set signal handlers
         yield
         return
     try:
@@ -139,6 +145,6 @@ def signals(ending: Ending) -> Iterator[None]:
 
 
 def ending_signals() -> list[signal.Signals]:
-    """The signals that end a search; without SIGHUP where it is ignored."""
+    """Return the signals that end a search; SIGHUP is not among them if it is ignored."""
     hung_up = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGINT, signal.SIGTERM, *hung_up]

@@ -1,4 +1,4 @@
-"""A study asked for more: more trials, more time, another space; and what must stay as it was."""
+"""The extension of a study by more trials, more time or another space, and what must not change."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tlsearch.config.load import dump, parse
 from tlsearch.config.schema import SearchConfig, outside
 from tlsearch.results.record.directory import versions
 
-# What may differ between trials that are ranked together, or concerns no trial at all.
+# Settings that may differ between trials ranked together, or that do not affect trials.
 MAY_CHANGE = (
     "space",
     "trials",
@@ -27,7 +27,7 @@ MAY_CHANGE = (
     "tensorboard",
     "sync_s",
 )
-# Why the rest may not.
+# Reasons why the other settings may not change.
 STAYS = {
     "data": "trials on other images or splits cannot be ranked together",
     "metric": "trials are ranked by one metric",
@@ -42,7 +42,9 @@ _ELSE = "it was the same for all trials so far"
 
 @dataclass(frozen=True)
 class Extension:
-    """What `resume` was asked to change: `trials` 40 or +20, `time` 30m or +10m, `KEY=VALUE`s."""
+    """The changes requested of `resume`: `trials` as 40 or +20, `time` as 30m or +10m, and
+    `settings` as `KEY=VALUE`.
+    """
 
     trials: str | None = None
     time: str | None = None
@@ -55,10 +57,12 @@ NOTHING = Extension()
 def extended(
     config: SearchConfig, wish: Extension, ended: int = 0, spent_s: float = 0.0
 ) -> SearchConfig:
-    """The configuration of a study that goes on, `ended` trials and `spent_s` seconds from its
-    start; ConfigError where old and new trials could not be ranked together.
+    """Return the configuration of a study that is extended after `ended` trials and `spent_s`
+    seconds.
 
-    More time counts from the end of the budget, or from now where that is past.
+    Additional time counts from the end of the budget, or from now if the budget is used up. Raises
+    ConfigError for a change after which old and new trials could not be ranked together, and for
+    fewer trials than have ended.
     """
     if wish == NOTHING:
         return config
@@ -75,7 +79,7 @@ def extended(
 
 
 def changes(config: SearchConfig, changed: SearchConfig) -> dict[str, dict[str, Any]]:
-    """Dotted key -> what it was (`from`) and what it is (`to`), where the two differ."""
+    """Return the settings that differ: dotted key -> old value (`from`) and new value (`to`)."""
     before, after = _flat(plain(config)), _flat(plain(changed))
     keys = [*before, *(key for key in after if key not in before)]
     return {
@@ -86,7 +90,9 @@ def changes(config: SearchConfig, changed: SearchConfig) -> dict[str, dict[str, 
 
 
 def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, object]:
-    """What study.yaml tells of an extension: when, after how many trials, which changes."""
+    """Return the entry of an extension in study.yaml: time, number of ended trials, changes,
+    versions.
+    """
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "after_trials": ended,
@@ -96,9 +102,9 @@ def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, 
 
 
 def _set(config: SearchConfig, settings: list[str]) -> SearchConfig:
-    """The configuration with some keys set, and with the baselines that its space still holds."""
+    """Set some keys of a configuration, and keep only the baselines that its space still holds."""
     bare = config.model_copy(update={"baselines": ()})
-    recorded = any(config.space.untrained())  # as an older version began it
+    recorded = any(config.space.untrained())  # only older versions accepted such a space
     changed = parse(dump(bare), "study.yaml", settings, recorded=recorded)
     if changed.baselines:
         return changed
@@ -120,7 +126,7 @@ def _shown(value: object) -> str:
 
 
 def _dropped(config: SearchConfig, changed: SearchConfig, key: str) -> bool:
-    """Whether baselines only became fewer, with the space that held them."""
+    """Whether a change only removes baselines, which the new space no longer holds."""
     return key == "baselines" and all(b in config.baselines for b in changed.baselines)
 
 
@@ -137,7 +143,7 @@ def _trials(text: str, before: int) -> int:
 
 
 def _time(config: SearchConfig, text: str, spent_s: float) -> float:
-    """The whole budget in seconds."""
+    """The new total budget in seconds."""
     try:
         setting = f"time_budget={text.removeprefix('+')}"
         given = parse(dump(config), "study.yaml", [setting], recorded=True)
@@ -153,13 +159,13 @@ def _time(config: SearchConfig, text: str, spent_s: float) -> float:
 
 
 def plain(config: SearchConfig) -> dict[str, object]:
-    """A configuration as the plain values that study.yaml holds."""
+    """Return a configuration as the plain values that study.yaml holds."""
     values: dict[str, Any] = yaml_text.plain(dump(config))
     return values
 
 
 def _flat(values: Mapping[str, object], above: str = "") -> dict[str, object]:
-    """Nested keys as dotted ones; a dimension of the space stays whole."""
+    """Flatten nested keys to dotted ones; a dimension of the space stays one value."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and above != "space.":

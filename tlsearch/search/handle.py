@@ -1,4 +1,4 @@
-"""A study on disk, in one's hand: its ranking, its weights, its models."""
+"""The Python handle of a study: its ranking, its weights, its models."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tlsearch.search.cost.plan import Plan
 
 
-# What a study does by the modules above this one, which are imported when it is asked to.
+# Functions of modules that import this one, so they are imported when they are called.
 _ABOVE = {
     "resume": "tlsearch.search.study:resume",
     "replay": "tlsearch.search.replay:replay",
@@ -48,30 +48,30 @@ _ABOVE = {
 
 
 class Study:
-    """A study on disk or in a bucket: what was asked, what happened, what came of it."""
+    """A study on disk or in a bucket: its configuration, its trials, its results."""
 
     def __init__(
         self, directory: Place | StudyDirectory, ended_by: TlsearchError | None = None
     ) -> None:
         self.home = directory if isinstance(directory, StudyDirectory) else fetched(directory)
         self.about = self.home.read_about()
-        self.ended_by = ended_by  # why the run that made this object is not whole, if it is not
+        self.ended_by = ended_by  # why the run that made this object is incomplete, if it is
 
     def __repr__(self) -> str:
         return f"Study({self.home.place!r})"
 
     def _repr_html_(self) -> str:
-        """The study as a notebook shows it."""
+        """The HTML that a notebook shows for the study."""
         best, note = self.home.best, self.ended_by
         return study_html(self.home.place, leaderboard(self.record(), self.about, best), note)
 
     @property
     def config(self) -> SearchConfig:
-        """The search as it ran, its pictures split and scaled by the rules that it began with;
-        RecordError where study.yaml does not hold one.
+        """The configuration of the search, with the version of the rules for splitting and scaling
+        images that the study began with; raises RecordError if study.yaml holds none.
         """
         values: dict[str, Any] = self.about["config"]
-        # a study that names no version of the rules had the first
+        # a study that names no version of the rules uses the first one
         data = values.get("data", {})
         data = {"rules": FIRST_RULES, **data} if isinstance(data, dict) else data
         file = self.home.study_file
@@ -81,25 +81,24 @@ class Study:
             raise damaged_config(file, error) from error
 
     def record(self) -> StudyRecord:
-        """Everything that the journal holds."""
+        """Read the whole record of the study from its journal."""
         return self.home.journal.record()
 
     def leaderboard(self) -> "pd.DataFrame":
-        """The trials, ranked, as a pandas table."""
+        """Return the ranked trials as a pandas table."""
         return table(leaderboard(self.record(), self.about, self.home.best).rows)
 
     def winner(self) -> TrialRecord | None:
-        """The trial that is exported and tested: the confirmed one; until then the best so far.
-
-        None before the first value.
+        """Return the trial that is exported and tested: the confirmed one, or the best so far if
+        none was confirmed; None before the first value.
         """
         record = self.record()
         won = winner(record)
         return None if won is None else record.trials[won.trial]
 
     def curves(self, trial: int | None = None) -> "pd.DataFrame":
-        """The learning curve of a trial, the winner's by default: a row per epoch, as a pandas
-        table with the columns epoch, value, train_loss, validation_loss, seconds, ...
+        """Return the learning curve of a trial, by default the winner's, as a pandas table: one row
+        per epoch, with the columns epoch, value, train_loss, validation_loss, seconds, ...
         """
         import pandas as pd
 
@@ -108,10 +107,11 @@ class Study:
         return pd.DataFrame(Artifacts(self.home).curves(number))
 
     def best_model(self) -> Any:
-        """The winner as a `keras.Model` that takes RGB, (n, height, width, 3) from 0 to 255, of any
-        size, and gives probabilities, (n, classes). Imports TensorFlow.
+        """Return the winner as a `keras.Model`. Imports TensorFlow.
 
-        Where the study holds no `.keras` file of it, one is exported, from the study's images.
+        The model takes RGB images of any size, (n, height, width, 3) from 0 to 255, and returns
+        probabilities, (n, classes). If the study holds no `.keras` file of the winner, it is
+        exported first, which reads the study's images.
         """
         if self.model() is not None:
             manifest = read_manifest(self.home.best)
@@ -128,25 +128,27 @@ class Study:
         formats: Sequence[str] = ("keras",),
         timed: bool = False,
     ) -> "Manifest":
-        """Write a trial's model, the winner's by default, as `tlsearch.export` does."""
+        """Write a trial's model, by default the winner's, as `tlsearch.export` does."""
         return export(self, out, trial, formats, timed)
 
     def replay(self, trial: int | None = None) -> Any:
-        """Train a trial again, the winner by default, and compare it with its record, as
-        `tlsearch.replay` does. Raises ConfigError where TensorFlow runs in this process with other
-        threads than the trial had.
+        """Train a trial again, by default the winner, and compare it with its record, as
+        `tlsearch.replay` does. Raises ConfigError if TensorFlow already runs in this process with
+        another number of threads than the trial had.
         """
         return _above("replay")(self, self._number(trial))
 
     def resume(self, *, listen: Listen | None = None, **wishes: Any) -> "Study":
-        """Go on with the study, or extend it by `trials`, `time` and `settings`, as
+        """Continue the study, or extend it by `trials`, `time` and `settings`, as
         `tlsearch.resume` does.
         """
         study: Study = _above("resume")(self, listen, **wishes)
         return study
 
     def _number(self, trial: int | None) -> int:
-        """A trial's number, the winner's by default; RecordError where there is none such."""
+        """The number of a trial, by default the winner; raises RecordError if there is no such
+        trial.
+        """
         known = {one.number for one in self.record().trials}
         first = self.winner() if trial is None else None
         number = first.number if first is not None else trial
@@ -157,7 +159,7 @@ class Study:
         return number
 
     def model(self) -> Path | None:
-        """The winner's first exported file; None where the winner was not exported."""
+        """Return the winner's first exported file; None if the winner was not exported."""
         record = self.record()
         won = winner(record)
         exported = won is not None and record.facts.get(EXPORTED) == won.to_json()
@@ -166,12 +168,13 @@ class Study:
         return self.home.best / read_manifest(self.home.best).artifacts[0].path
 
     def left_out(self) -> dict[str, str]:
-        """The formats that the exported model lacks, each with the reason."""
+        """Return the formats that the exported model lacks, each with the reason."""
         return dict(self.record().facts.get(LEFT_OUT, {}))
 
     def weights(self, trial: int | None = None) -> Path:
-        """The kept weights of a trial, the winner's by default; RecordError where none are, or
-        they are not those that the journal recorded.
+        """Return the file of the kept weights of a trial, by default the winner's.
+
+        Raises RecordError if none were kept, or if they are not those that the journal recorded.
         """
         from tlsearch.search.winner.finish import require_kept
 
@@ -180,7 +183,9 @@ class Study:
         return self.home.trial(kept.trial) / kept.weights
 
     def kept(self, trial: int | None = None) -> Winner:
-        """Which weights of a trial are kept, the winner's by default; else RecordError."""
+        """Return which weights of a trial were kept, by default the winner's; raises RecordError if
+        there are none.
+        """
         record = self.record()
         won = winner(record)
         if won is None:
@@ -198,7 +203,7 @@ class Study:
 
 
 def require_same_images(study: Study, data: ImageData) -> None:
-    """Raise RecordError where pictures, classes or splits are not those the study began with."""
+    """Raise RecordError if the images, classes or splits are not those the study began with."""
     if data.fingerprint != study.about.get("data", {}).get("fingerprint"):
         raise RecordError(
             f"{study.home.root}: the images, their classes or splits are not those that the study "
@@ -213,28 +218,30 @@ def _above(name: str) -> Callable[..., Any]:
 
 
 def opened(study: Study | Place) -> Study:
-    """A study itself, or the one at a path or a URL."""
+    """Return the study itself, or open the one at a path or a URL."""
     return study if isinstance(study, Study) else Study(as_place(study))
 
 
 def place_of(study: Study | Place) -> Place:
-    """Where a study lies: a path, or a URL."""
+    """Return the path or URL of a study."""
     return (study.home.url or study.home.root) if isinstance(study, Study) else as_place(study)
 
 
 def report(study: Study | Place) -> "pd.DataFrame":
-    """The ranked trials of a study, as a pandas table; also while its search runs."""
+    """Return the ranked trials of a study as a pandas table; its search may still be running."""
     return opened(study).leaderboard()
 
 
 def compare(studies: Sequence[Study | Place]) -> "pd.DataFrame":
-    """Studies side by side, a row each, as a pandas table; `seconds` is the sum over the trials."""
+    """Compare studies in a pandas table, one row each; `seconds` is the sum over its trials."""
     return compare_places([place_of(study) for study in studies])
 
 
 def plan(space: Space, settings: Sequence[str] = ()) -> "Plan":
-    """What a search will cost: time, disk, memory, and what the cache keeps. Measures the backbones
-    for some seconds on this machine. Raises what `run` would raise before its first trial.
+    """Forecast the cost of a search: time, disk, memory, and what the cache keeps.
+
+    Measures the backbones for some seconds on this machine. Raises what `run` would raise before
+    its first trial.
     """
     from tlsearch.search.cost.forecast import forecast
 
@@ -248,11 +255,12 @@ def export(
     formats: Sequence[str] = ("keras",),
     timed: bool = False,
 ) -> "Manifest":
-    """Write a trial's model (the best by default) as a bundle, or as one file where `out` ends in
-    `.keras`; every file was compared with the trained network.
+    """Write a trial's model, by default the winner's, as a bundle, or as one file if `out` ends in
+    `.keras`. Every file is compared with the trained network.
 
     Imports TensorFlow. Reads the study's images, to compare on the validation split. A format that
-    fails is left out, and the manifest says why. ConfigError where `formats` names an unknown one.
+    fails is left out, and the manifest says why. Raises ConfigError if `formats` names an unknown
+    format.
     """
     study, out, chosen = opened(study), Path(out), known_formats(formats)
     require_formats(chosen)

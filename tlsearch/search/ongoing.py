@@ -1,4 +1,4 @@
-"""One search while it runs: the value that every step of a study takes."""
+"""A running search: the value that is passed to every step of a study."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from tlsearch.search.ending import Ending
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched, where it is recorded, on which images, when it ends, and who hears of it.
+    """A running search: its configuration, study directory, images, ending and listener.
 
-    `slots` is how many trials run at a time when it begins, `device` how all of them compute,
-    `budget` the time that they may take.
+    `slots` is the number of parallel trials when it begins, `device` the device profile of all
+    trials, `budget` the study's time budget.
     """
 
     config: SearchConfig
@@ -32,7 +32,7 @@ class Search:
     budget: Budget = field(default_factory=Budget)
 
     def record(self) -> StudyRecord:
-        """What the journal holds; no trial before the first one."""
+        """Read the record from the journal; it has no trials before the journal is begun."""
         journal = self.home.journal
         return journal.record() if journal.begun else StudyRecord(self.config.direction, ())
 
@@ -42,5 +42,5 @@ class Search:
 
     @property
     def ended(self) -> int:
-        """How many trials have come to an end, over all drivers of the study."""
+        """The number of trials that have ended, over all drivers of the study."""
         return ended(self.record().trials)

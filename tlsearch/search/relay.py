@@ -1,6 +1,6 @@
-"""Phases of workers, told to the driver through the key-value store of Ray's head.
+"""The relay of phase events from workers to the driver, through the key-value store of Ray's head.
 
-Every node reaches it, and it needs no process and no shared folder.
+Every node can reach the store, and it needs no process of its own and no shared folder.
 """
 
 import functools
@@ -27,7 +27,7 @@ _COLLECTING = threading.Lock()
 
 
 def relayed(function: Callable[P, T], subject: str = "") -> Callable[P, T]:
-    """The function, for a worker: its phases are told to the driver."""
+    """Wrap a function for a worker so that its phases are sent to the driver."""
 
     @functools.wraps(function)
     def told(*arguments: P.args, **named: P.kwargs) -> T:
@@ -38,18 +38,18 @@ def relayed(function: Callable[P, T], subject: str = "") -> Callable[P, T]:
 
 
 def send(phase: Phase) -> None:
-    """Leave a phase for the driver; a store that does not answer costs the news, no work."""
+    """Store a phase event for the driver; if the store fails, only the event is lost."""
     if not _at_hand():
         return
     try:
         _store()._internal_kv_put(_new_key(), json.dumps(asdict(phase)).encode())
-    except Exception as error:  # of Ray's many kinds
+    except Exception as error:  # Ray raises many types
         log.info("a phase was not told: %s", error)
 
 
 @contextmanager
 def collecting(hear: Hear) -> Iterator[None]:
-    """Tell `hear` of what workers have sent, as long as the block lasts, and what is left then."""
+    """Pass the phase events of workers to `hear` while the block runs, and the rest at its end."""
     over = threading.Event()
 
     def collect_all() -> None:
@@ -67,29 +67,29 @@ def collecting(hear: Hear) -> Iterator[None]:
 
 
 def collect(hear: Hear) -> None:
-    """Tell `hear` of what workers have sent so far, in its order, and forget it."""
+    """Pass the phase events that workers have sent so far to `hear`, in order, and delete them."""
     if not _at_hand():
         return
-    with _COLLECTING:  # else two threads would take the same news
+    with _COLLECTING:  # otherwise two threads would take the same events
         try:
             store = _store()
             for key in sorted(store._internal_kv_list(_box())):
                 phase = Phase(**json.loads(store._internal_kv_get(key)))
                 store._internal_kv_del(key)
                 hear(phase)
-        except Exception as error:  # of Ray's many kinds
+        except Exception as error:  # Ray raises many types
             log.info("phases of workers were not collected: %s", error)
 
 
 def _at_hand() -> bool:
-    """Whether this process is in a Ray session; asked for its store without one, Ray starts one."""
+    """Whether this process is in a Ray session; without one, using the store would start one."""
     import ray
 
     return bool(ray.is_initialized())
 
 
 def _store() -> Any:
-    from ray.experimental import internal_kv  # of what Ray has, the one way without a process
+    from ray.experimental import internal_kv  # Ray's only store that needs no process
 
     return internal_kv
 

@@ -1,4 +1,4 @@
-"""One row of a study trained again, in this process and without Ray, beside its record."""
+"""Replay: one trial of a study trained again in this process, without Ray, beside its record."""
 
 import contextlib
 import math
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 LOSSES = ("train_loss", "validation_loss")
 
-Numbers = Mapping[str, float | None]  # what is no number is None
-Change = tuple[str | None, str | None]  # what it was, what it is; None where nobody says
+Numbers = Mapping[str, float | None]  # None stands for NaN and infinities
+Change = tuple[str | None, str | None]  # value then, value now; None if unknown
 
 
 @dataclass(frozen=True)
 class EpochPair:
-    """An epoch as recorded and as trained again: the metric `value`, and losses where kept."""
+    """An epoch as recorded and as replayed: the metric `value`, and the losses if recorded."""
 
     epoch: int
     recorded: Numbers
@@ -44,11 +44,13 @@ class EpochPair:
 
     @property
     def difference(self) -> float:
-        """The largest difference of any of its numbers; 0 where all bits are equal."""
+        """The largest difference of any of its numbers; 0 if all bits are equal."""
         return max(self._apart(name) for name in self.recorded)
 
     def within(self, tolerance: float) -> bool:
-        """Whether the metric is as recorded, but for a share of it, or of 1 where that is more."""
+        """Whether the metric differs from the record by at most `tolerance`, times the recorded
+        value if that is above 1.
+        """
         return self._apart("value") <= tolerance * max(1.0, abs(self.recorded["value"] or 0.0))
 
     def _apart(self, name: str) -> float:
@@ -60,11 +62,12 @@ class EpochPair:
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of a replay.
+    """The result of a replay.
 
-    `ended` is how the trial ended before its last epoch, recorded and now, "" where it did not;
-    `failure` is the traceback of what it raised now. `differs` names the versions and the machine
-    that are others. `exact` is whether every bit must be equal.
+    `ended` says how the trial ended before its last epoch, as recorded and now; each is "" if it
+    did not. `failure` is the traceback of the error that it raised now. `differs` holds the package
+    versions and the machine that differ from the record. `exact` says whether every bit must be
+    equal; otherwise the metric may differ by `tolerance`.
     """
 
     trial: int
@@ -80,12 +83,12 @@ class Replay:
 
     @property
     def equal(self) -> bool:
-        """Whether everything is as recorded, to the last bit."""
+        """Whether everything equals the record, to the last bit."""
         return self.ended[0] == self.ended[1] and not self.difference
 
     @property
     def matched(self) -> bool:
-        """Whether it is as recorded, as far as can be expected."""
+        """Whether the replay agrees with the record as closely as can be expected."""
         near = all(pair.within(self.tolerance) for pair in self.epochs)
         return self.equal if self.exact else near and self.ended[0] == self.ended[1]
 
@@ -98,12 +101,12 @@ class Replay:
 def replay(
     study: Study | Place, number: int, heard: Callable[[EpochPair], object] = lambda pair: None
 ) -> Replay:
-    """Train a trial again from its configuration, as far as its record goes.
+    """Train a trial again from its configuration, up to the last epoch of its record.
 
-    Imports TensorFlow, which must not have begun with other threads; writes nothing but features
-    into the cache. `heard` is told each epoch. Raises ConfigError where there is no such trial or
-    it reported nothing, RecordError where the record is damaged or the images are others,
-    WeightsError where the pretrained weights are others.
+    Imports TensorFlow, which must not already run with another number of threads. Writes only
+    features, into the cache. Calls `heard` after each epoch. Raises ConfigError if there is no such
+    trial or it has reported nothing, RecordError if the record is damaged or the images have
+    changed, WeightsError if the pretrained weights have changed.
     """
     study = opened(study)
     row = _row(study, number)
@@ -132,9 +135,12 @@ def replay(
 
 
 def comparison(precision: str, bits: str, alike: bool, pictures: int) -> tuple[bool, float]:
-    """Whether every bit must be as recorded, and else by how much the metric may differ, for a
-    trial of a precision and of `DeviceProfile.bits`; `alike` says that it was trained again on CPUs
-    like those before. A GPU adds up in another order each time, and XLA in one of its own.
+    """Return whether every bit of a replay must equal the record, and the tolerance of the metric
+    if not.
+
+    `precision` and `bits` (`DeviceProfile.bits`) are those of the trial. `alike` says that versions
+    and machine are those of the record and no GPU is present. GPUs sum in a different order on each
+    run, and XLA in an order of its own. `pictures` is the size of the validation split.
     """
     return alike and not bits, max(rounding_share(precision), PICTURES / pictures)
 
@@ -149,7 +155,7 @@ def _again(
     halves: Mapping[int, EpochPair],
     heard: Callable[[EpochPair], object],
 ) -> tuple[list[EpochPair], str, str]:
-    """What the epochs gave beside their recorded halves; how they ended early; a traceback."""
+    """The replayed epochs beside their recorded halves; how the trial ended early; a traceback."""
     pairs: list[EpochPair] = []
     try:
         for report in epochs:
@@ -184,11 +190,11 @@ def _configuration(study: Study, row: TrialRecord) -> TrialConfig:
 
 
 def _place(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
-    """The study's workplace, with the threads that the trial had."""
+    """The study's workplace, with the number of threads that the trial had."""
     from tlsearch.training.runtime import limit_threads
 
     threads = row.threads or config.resources.cpus_per_trial
-    try:  # before TensorFlow Datasets begins, where it reads the images
+    try:  # before TensorFlow Datasets, which may read the images, initialises TensorFlow
         limit_threads(threads, config.resources.gpus_per_trial)
     except RuntimeError as error:
         told = f"TensorFlow runs in this process with other threads than the {threads} of trial"
@@ -217,7 +223,7 @@ def _pair(half: EpochPair, report: "EpochReport") -> EpochPair:
 
 
 def _last(row: TrialRecord) -> int:
-    """The epoch to end with; where the trial broke, the one that it broke in."""
+    """The last epoch to train; for a diverged or failed trial, the epoch in which it broke."""
     broke = row.state in ("diverged", "failed")
     return max(row.values, default=-1) + (1 if broke else 0)
 
@@ -250,7 +256,7 @@ def _says_nothing_of_the_trial(error: Exception) -> bool:
 
 
 def _differences(study: Study, row: TrialRecord) -> tuple[dict[str, Change], tuple[str, ...]]:
-    """The versions and the machine that are not those of the record; and this one's GPUs."""
+    """The versions and the machine that differ from the record, and the GPUs of this machine."""
     from tlsearch.training.runtime import gpu_names
 
     gpus = gpu_names()
@@ -262,7 +268,9 @@ def _differences(study: Study, row: TrialRecord) -> tuple[dict[str, Change], tup
 
 
 def _versions(about: Mapping[str, Any], number: int) -> dict[str, str]:
-    """The versions that a trial began with: the study's, or those of its last extension before."""
+    """The versions that a trial began with: those of the last extension before it, or else those of
+    the study.
+    """
     found: dict[str, str] = about.get("versions", {})
     for told in about.get("extended", []):
         if number >= told["after_trials"]:

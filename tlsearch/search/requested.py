@@ -1,4 +1,4 @@
-"""What a caller in Python asks to search -> a checked configuration; images given as arrays."""
+"""The request of a caller in Python as a checked configuration, with images given as arrays."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ from tlsearch.data.image_size import proposed_px
 from tlsearch.data.kinds.npz import require_images, require_labels
 from tlsearch.search.extend import plain
 
-# A checked configuration, plain values as in YAML, a file, or the name of a shipped space.
+# A checked configuration, plain values as in YAML, a YAML file, or the name of a shipped space.
 Space = SearchConfig | Mapping[str, Any] | str | Path
 Arrays = tuple[ArrayLike, ArrayLike]  # images, labels
 
-FOLDER = "arrays"  # of the cache
+FOLDER = "arrays"  # inside the cache
 _NOT_OF_ARRAYS = ("kind", "path", "name", "root")
 
 
 def requested(
     space: Space, settings: Sequence[str] = (), data: Arrays | None = None
 ) -> SearchConfig:
-    """The configuration that a search space stands for; ConfigError says what is wrong with it.
+    """Return the checked configuration of a search space; raises ConfigError if it is invalid.
 
-    `data` takes the place of the data that it names: images and labels as arrays, which are kept
-    in the cache, so that the study can go on in another process.
+    `data` replaces the data of the space: images and labels as arrays. They are written to the
+    cache, so that another process can resume the study.
     """
     if data is None and isinstance(space, SearchConfig) and not settings:
         return space
@@ -46,8 +46,10 @@ def requested(
 
 
 def validate(space: Space, settings: Sequence[str] = ()) -> SearchConfig:
-    """The checked configuration; ConfigError also where this machine, which would export the
-    winner, lacks a package for it, or the memory for one of its networks.
+    """Return the checked configuration of a search space, as far as this machine can run it.
+
+    Raises ConfigError if it is invalid, or if this machine, which would export the winner, lacks a
+    required package or the memory for one of the networks.
     """
     config = requested(space, settings)
     require_packages(config)
@@ -64,7 +66,7 @@ def _values(space: Space) -> dict[str, object]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as YAML knows it: paths are text, tuples are lists, NumPy's numbers are numbers."""
+    """Convert a value to YAML types: paths to text, tuples to lists, NumPy scalars to numbers."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -75,10 +77,12 @@ def _plain(value: Any) -> Any:
 
 
 def _data(values: Mapping[str, Any], images: ArrayLike, labels: ArrayLike) -> dict[str, object]:
-    """The section `data` for arrays: kept in a file, and in squares that suit their size."""
+    """The section `data` for arrays: the file that holds them, and by default a suitable
+    `image_px`.
+    """
     given = values.get("data") or {}
     pixels, names = _array("images", images), _array("labels", labels)
-    names = names[:, 0] if names.shape == (len(pixels), 1) else names  # as keras.datasets has them
+    names = names[:, 0] if names.shape == (len(pixels), 1) else names  # the shape in keras.datasets
     require_images("data", pixels.shape, pixels.dtype)
     require_labels("data", names.shape, names.dtype, len(pixels))
     cache = absolute(Path(values.get("cache", SearchConfig.model_fields["cache"].default)))
@@ -97,7 +101,7 @@ def _array(name: str, values: ArrayLike) -> AnyArray:
 
 
 def _kept(cache: Path, images: AnyArray, labels: AnyArray) -> Path:
-    """The file that holds the arrays, named by what they hold."""
+    """The file that holds the arrays, named by the digest of their content; written if absent."""
     digest = hashlib.blake2b(digest_size=16)
     for array in (images, labels):
         digest.update(f"{array.shape} {array.dtype}".encode())

@@ -1,4 +1,4 @@
-"""The Ray Tune side of a search: trainable, resources, searcher, scheduler, Tuner."""
+"""A search as a Ray Tune run: trainable, resources, searcher, scheduler, Tuner."""
 
 import contextlib
 import logging
@@ -43,10 +43,11 @@ log = logging.getLogger(__name__)
 
 
 def run_trials(search: Search, announce: Announce, then: Stages | None = None) -> bool:
-    """Run the trials that the study still owes, as many at a time as fit, until the search's ending
-    says stop; `then` what follows, in the same workers. Whether all that follows was done.
+    """Run the remaining trials of the study, then the stages of `then` in the same workers.
 
-    Everything worth keeping is in the journal and under `trials/` when this returns.
+    As many trials as fit run in parallel, until none is left or the search's ending stops them.
+    Returns whether all stages were completed. Everything worth keeping is in the journal and under
+    `trials/` when this returns.
     """
     config, home, ending = search.config, search.home, search.ending
     watch = Watch(config.resources)
@@ -55,7 +56,7 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
         config, home.journal_file, announce, search.listen, watch.excused, sizes
     )
     forget_unrecorded(home, searcher.record().trials)
-    drop_weights(home, searcher.record())  # what a driver killed between two files left behind
+    drop_weights(home, searcher.record())  # leftovers of a driver that was killed while deleting
     stopper = SearchStopper(ending, search.budget, searcher.note)
     limited = ElasticLimiter(searcher, watch.room, ending)
     followed = FollowedSearch(limited, then or _nothing, watch.room, ending)
@@ -63,7 +64,7 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
         tune_config = TuneConfig(
             search_alg=followed,
             scheduler=RungScheduler(limited.take),
-            num_samples=-1,  # a retried or promoted trial is one more to Ray; the searcher ends
+            num_samples=-1,  # Ray counts a retried or promoted trial again; the searcher ends it
             reuse_actors=True,
             trial_dirname_creator=_folder_name,
         )
@@ -78,14 +79,16 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
 
 
 def _nothing(room: int) -> Generator[Stage, None, None]:
-    """No run follows the trials."""
+    """No stage: no run follows the trials."""
     yield from ()
 
 
 @contextlib.contextmanager
 def workers_kept() -> Iterator[None]:
-    """Have Ray Tune keep the workers that wait for a trial as long as a search lasts. It keeps one,
-    and a run that follows the trials would import TensorFlow anew.
+    """Make Ray Tune keep all idle workers as long as a search lasts.
+
+    Ray Tune itself keeps only one, and a run after the trials would have to import TensorFlow
+    again.
     """
 
     class Kept(tune_controller._ObjectCache):
@@ -106,13 +109,13 @@ def workers_kept() -> Iterator[None]:
 
 
 class ElasticLimiter(ConcurrencyLimiter):
-    """Ray's limit on trials at a time, which follows the cluster as it grows and shrinks.
+    """A limit on parallel trials that follows the cluster as it grows and shrinks.
 
-    As many trials at a time as there is room for when the next one is asked for.
-
-    Stock Ray's limit is the one that a search began with: a node that joins later gets no trial.
-    At least one is let through, or else a search whose nodes are all gone would ask for nothing.
-    A journal that cannot be written ends the search: Ray would hide why in a traceback.
+    The limit is the room in the cluster at the time when Ray requests the next trial. Ray's own
+    limit is fixed at the start of a search, so a node that joins later would get no trial. The
+    limit is at least one, because otherwise a search that lost all its nodes would request nothing.
+    A journal that cannot be written ends the search with that error, which Ray would hide in a
+    traceback.
     """
 
     def __init__(self, trials: TruthfulSearch, room: Callable[[], int], ending: Ending) -> None:
@@ -122,14 +125,14 @@ class ElasticLimiter(ConcurrencyLimiter):
         self._ending = ending
 
     def suggest(self, trial_id: str) -> Any:
-        """The searcher's next configuration, None while there is no room for another."""
+        """Return the searcher's next configuration, None while there is no room for another."""
         self.max_concurrent = max(1, self._room())
         with self._ending.on_full_disk():
             return super().suggest(trial_id)
         return None
 
     def take(self, trial_id: str, result: Mapping[str, object]) -> bool:
-        """The result of an epoch, for the searcher; whether the trial goes on."""
+        """Pass the result of an epoch to the searcher; return whether the trial goes on."""
         with self._ending.on_full_disk():
             return self._trials.take(trial_id, result)
         return True
@@ -137,25 +140,27 @@ class ElasticLimiter(ConcurrencyLimiter):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The end of a trial, for the searcher."""
+        """Pass the end of a trial to the searcher."""
         with self._ending.on_full_disk():
             super().on_trial_complete(trial_id, result, error)
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing for Ray to pickle: the journal is the record."""
+        """Give Ray nothing to pickle: the journal is the record."""
         return {}
 
 
 class _NoReporter(ProgressReporter):
-    """In a notebook Ray's own clears what the cell has printed, whatever its verbosity."""
+    """A reporter without output: in a notebook, Ray's own clears the output of the cell, whatever
+    its verbosity.
+    """
 
     def should_report(self, trials: Any, done: bool = False) -> bool:
-        """Never: the listeners of the search are told."""
+        """Return False: the listeners of the search report its progress."""
         return False
 
 
 def _run_config(home: StudyDirectory, stopper: SearchStopper) -> RunConfig:
-    """Quiet, without checkpoints of Ray's own, and without its retries: the searcher has better."""
+    """A quiet run without Ray's checkpoints and retries, since the searcher retries lost trials."""
     return RunConfig(
         name="trials",
         storage_path=str(home.ray),
@@ -168,11 +173,11 @@ def _run_config(home: StudyDirectory, stopper: SearchStopper) -> RunConfig:
 
 
 def forget_unrecorded(home: StudyDirectory, trials: Iterable[TrialRecord]) -> None:
-    """Drop resume states that the journal does not bear out, so that their trials start over.
+    """Delete resume states that do not agree with the journal, so that their trials start over.
 
-    Those of epochs that it does not know, as where its tail was lost: the epochs in between would
-    be missing from the record for ever. And those beside other weights than it recorded: these
-    would be kept as the trial's best.
+    These are states of epochs that the journal does not hold, as when its last lines were lost:
+    otherwise the epochs in between would never be recorded. They are also states beside best
+    weights that differ from the recorded ones, which would be kept as the trial's best.
     """
     for trial in trials:
         folder = home.trial(trial.number)
@@ -180,7 +185,7 @@ def forget_unrecorded(home: StudyDirectory, trials: Iterable[TrialRecord]) -> No
         refuse_link(saved)
         if not saved.is_file():
             continue
-        epoch = epoch_of(saved)  # None: damaged, which its actor sees to
+        epoch = epoch_of(saved)  # None if damaged, which the trial's actor handles
         if epoch is not None and epoch > max(trial.values, default=-1):
             saved.unlink()
         elif (problem := _other_weights(folder / BEST, trial)) is not None:
@@ -189,8 +194,8 @@ def forget_unrecorded(home: StudyDirectory, trials: Iterable[TrialRecord]) -> No
 
 
 def _other_weights(best: Path, trial: TrialRecord) -> str | None:
-    """What is wrong with a trial's best weights; those of an epoch that the journal has not heard
-    of are written once more when the trial comes to it.
+    """The problem with a trial's best weights, if any. Weights of an epoch that the journal does
+    not hold are no problem: they are written again when the trial reaches that epoch.
     """
     try:
         require_recorded(best, trial.number, trial.kept.get(BEST))
@@ -202,7 +207,7 @@ def _other_weights(best: Path, trial: TrialRecord) -> str | None:
 
 
 def _too_late(search: Search, stopper: SearchStopper) -> bool:
-    """Whether the search is over before it begins, its budget used up by the drivers before."""
+    """Whether the search is over before it begins, as when earlier drivers used up its budget."""
     over, budget_s = stopper.stop_all(), search.config.time_budget
     if budget_s is not None and search.ending.out_of_time:
         search.listen(BudgetSpent(budget_s, search.budget.spent_s))
@@ -219,5 +224,7 @@ def _trainable(search: Search) -> type[tune.Trainable]:
 
 
 def _folder_name(trial: Any) -> str:
-    """Ray's folder of a trial, by its number: parameters make names that some systems refuse."""
+    """The name of Ray's folder for a trial, from its number: names made from parameters are invalid
+    on some file systems.
+    """
     return f"{trial_name(trial.config['number'])}-{trial.trial_id}"

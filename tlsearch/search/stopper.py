@@ -1,4 +1,4 @@
-"""Ray's stopper: it ends the whole search, never a single trial."""
+"""The Ray stopper of a search: it ends the whole search, never a single trial."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from ray.tune import Stopper
 from tlsearch.search.budget import Budget
 from tlsearch.search.ending import Ending, Failures
 
-NOTE_EVERY_S = 10.0  # what a killed driver forgets of the time that it spent, at most
+NOTE_EVERY_S = 10.0  # at most so much of the time spent is lost if the driver is killed
 
 
 class SearchStopper(Stopper):
-    """Asked by Ray after every event whether the search is over.
+    """Tells Ray after every event whether the search is over.
 
-    Trials that it cuts short are not told to the sampler; `resume` takes them up again. `note`
-    takes the seconds spent, as a fact for the journal, now and then while the search lasts.
+    The sampler does not learn from trials that it cuts short; `resume` continues them. `note`
+    receives the seconds spent as a fact for the journal, about every `NOTE_EVERY_S`.
     """
 
     def __init__(
@@ -29,18 +29,18 @@ class SearchStopper(Stopper):
         self._noted_s = budget.spent_s
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Stop no single trial; end the search where its trials fail all alike."""
+        """Stop no single trial; end the search if a failure of its trials is fatal to it."""
         error = self._failures.take(result)
         if error is not None:
             self._ending.fail(error)
         return False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing for Ray to pickle: it would take the user's listener along."""
+        """Give Ray nothing to pickle: the state would include the user's listener."""
         return {}
 
     def stop_all(self) -> bool:
-        """Whether to end the search now."""
+        """Return whether to end the search now."""
         late = self._budget.used_up
         if late and not self._budget.trials_over:
             self._ending.out_of_time = True
@@ -49,6 +49,6 @@ class SearchStopper(Stopper):
         return late or self._ending.over
 
     def note_spent(self) -> None:
-        """Note the seconds spent so far."""
+        """Write the seconds spent so far to the journal."""
         self._noted_s = self._budget.spent_s
         self._note(self._budget.facts)

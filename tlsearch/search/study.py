@@ -1,4 +1,4 @@
-"""The story of one search: data -> trials -> winner -> export -> report."""
+"""The course of one search: data -> trials -> winner -> export -> report."""
 
 import contextlib
 import shlex
@@ -55,15 +55,18 @@ def run(
 ) -> Study:
     """Run a search to its end in a new study directory, at a path or a URL.
 
-    `space` is a checked configuration, plain values as in YAML, a file, or a shipped name; `data`
-    are images (n, height, width[, 3]) uint8 and labels (n,), whole numbers or names, in its place.
-    Raises ConfigError where a study is already there, DataError or StorageError before the first
-    trial, StudyError where no trial succeeds. A search that the user or an error cuts short is
-    ranked and returned, with `ended_by` set; so is one that could not be sent to its bucket, and
-    one whose exported model lacks a format.
-    `listen` hears each event of `results.live.events`, whose text is its line; what it raises is
-    warned of and goes no further. By default a notebook or a Python prompt shows the lines, and
-    elsewhere they are logged.
+    `space` is a checked configuration, plain values as in YAML, a file, or the name of a shipped
+    space. `data` replaces its data by images (n, height, width[, 3]) uint8 and labels (n,), which
+    are integers or names.
+
+    Raises ConfigError if there already is a study, DataError or StorageError before the first
+    trial, StudyError if no trial succeeds. A search that the user or an error cuts short is ranked
+    and returned, with `ended_by` set. So is one that could not be uploaded to its bucket, and one
+    whose exported model lacks a format.
+
+    `listen` is called with each event of `results.live.events`; `str(event)` is its line for
+    people. A listener that raises is removed, with a warning. By default a notebook or a Python
+    prompt prints the lines; elsewhere they are logged.
     """
     config = requested(space, data=data).anchored()
     require_packages(config)
@@ -89,12 +92,12 @@ def resume(
     time: float | str | None = None,
     settings: Sequence[str] = (),
 ) -> Study:
-    """Go on with a study: finished trials stay, unfinished ones continue, the rest is run.
+    """Continue a study: finished trials stay, unfinished ones continue, the remaining ones are run.
 
     `trials` (40, or "+20" more), `time` ("30m", "+10m", or seconds) and `settings` ("KEY=VALUE")
-    extend it, finished or not. Raises ConfigError for what would set old and new trials
-    apart, RecordError where another driver is at work or the images are others, WeightsError where
-    the pretrained weights are others.
+    extend it, finished or not. Raises ConfigError for changes after which old and new trials could
+    not be compared, RecordError if another driver is running the study or the images have changed,
+    WeightsError if the pretrained weights have changed.
     """
     wish = Extension(_text(trials), _text(time), tuple(settings))
     heard = Listeners(listen or default_listener())
@@ -128,8 +131,8 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
     budget = Budget(config.time_budget, so_far(home)[1], config.confirm > 0)
     ending = Ending(shlex.quote(home.place), on_interrupt=lambda: listen(Stopping()))
     work.when_lost(ending.fail)
-    # No thread computes while Ray starts: it forks, and NumPy's threads do not outlive a fork. Ray
-    # takes SIGTERM as it starts; the signals are ours after that.
+    # No thread may compute while Ray starts: Ray forks, and NumPy's threads do not survive a fork.
+    # Ray sets its own SIGTERM handler when it starts, so ours are set after that.
     with used(data.images_path), connect(config.resources) as slots, signals(ending):
         with phase("starting", 2, "steps") as counter:
             require_ready(config, home)
@@ -174,14 +177,14 @@ def _trials_and_winner(search: Search) -> None:
 
 
 def _sealed(search: Search) -> None:
-    """Note the time that the study took as the journal's last line, and seal it."""
+    """Write the time that the study took as the journal's last line, and seal the journal."""
     with search.ending.on_full_disk():
         search.note(search.budget.facts)
         seal(search.home.journal_file)
 
 
 def _told(search: Search) -> Study:
-    """The study of a search that is over, its report written where the disk has room for it."""
+    """The study of a search that is over; its report is written if the disk has room for it."""
     home, ending = search.home, search.ending
     search.listen(ended_event(search))
     study = Study(home)
@@ -197,8 +200,8 @@ def _told(search: Search) -> Study:
 def _begin(
     config: SearchConfig, home: StudyDirectory, data: ImageData, device: DeviceProfile
 ) -> None:
-    """Write what the study is, once nothing stands against its first trial; where it was extended,
-    with what it was before.
+    """Write study.yaml, once nothing prevents the first trial; for an extended study, with the
+    history of its extensions.
     """
     if not home.study_file.exists():
         write_data(home.artifacts, data)
@@ -218,7 +221,7 @@ def _begin(
 
 
 def _note_networks(search: Search) -> None:
-    """Tell in study.yaml, too, which pretrained networks the trials found."""
+    """Also write to study.yaml the digests of the pretrained networks that the trials used."""
     home, found = search.home, networks(search.record().trials)
     about = home.read_about()
     told = {" ".join(name): digest for name, digest in found.items()}
@@ -229,9 +232,9 @@ def _note_networks(search: Search) -> None:
 
 
 def _run(search: Search, begin: Callable[[], None]) -> bool:
-    """Run the trials and, unless they are cut short, confirm the winner in the workers that trained
-    them; whether all of that was done. `begin` starts the work that can be done meanwhile, as soon
-    as a worker has no trial left.
+    """Run the trials and, unless they are cut short, confirm the winner in the same workers; return
+    whether the confirmation was completed. `begin` is called as soon as a worker has no trial left,
+    to start the work that can be done meanwhile.
     """
     from tlsearch.search.cost.forecast import forecasted
     from tlsearch.search.runner import run_trials
@@ -255,8 +258,8 @@ def _run(search: Search, begin: Callable[[], None]) -> bool:
 
 
 def _end_where_perfect(search: Search) -> bool:
-    """End a search that has a perfect trial, unless more trials were requested after it; whether
-    they were.
+    """End a search that has a perfect trial, unless more trials were requested after it; return
+    whether they were.
     """
     record, about = search.record(), search.home.read_about()
     found = perfect_trial(record, about)
@@ -266,8 +269,8 @@ def _end_where_perfect(search: Search) -> bool:
 
 
 def _finish(search: Search, exporter: "ExportWorker", confirmed: bool) -> None:
-    """Confirm the winner, where that is not done, and export it; where that fails the trials are
-    reported all the same.
+    """Confirm the winner, if that is not done yet, and export it. If that fails, the trials are
+    still reported.
     """
     from tlsearch.search.cluster.nodes import Watch
     from tlsearch.search.trial.connected_workplace import connected_workplace
@@ -277,7 +280,7 @@ def _finish(search: Search, exporter: "ExportWorker", confirmed: bool) -> None:
     config, ending = search.config, search.ending
     try:
         if config.confirm and not confirmed:
-            room = Watch(config.resources).room()  # not what there was at the beginning
+            room = Watch(config.resources).room()  # now, not when the search began
             confirm(search, connected_workplace(search), room)
         if not ending.cut_short:
             search.listen(Exporting())

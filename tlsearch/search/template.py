@@ -1,4 +1,4 @@
-"""A first search space for a user's own pictures, from a look at the folder."""
+"""A first search space for a user's own image folder, as a YAML template."""
 
 import json
 import logging
@@ -16,8 +16,8 @@ from tlsearch.results.rank.interval import wilson
 
 log = logging.getLogger(__name__)
 
-FEW = 100  # pictures of validation or test
-GOOD = 0.9  # the accuracy of which an interval is told
+FEW = 100  # a validation or test split with fewer pictures is warned of
+GOOD = 0.9  # the accuracy whose interval the warning gives
 
 _TEMPLATE = """\
 # A search space for {images} images of {classes} classes{splits}.
@@ -44,11 +44,12 @@ trials: 20
 
 
 def template(folder: str | Path) -> str:
-    """A search space as YAML text; raises DataError where the folder holds no classes.
+    """Return a search space for an image folder as YAML text.
 
-    Splits that are there keep their roles. Where they seem to name a class differently it maps
-    those names to one. The size of the squares follows a sample of the pictures. A validation or
-    test split of fewer than 100 pictures is warned of.
+    Splits of the folder keep their roles. If they seem to name a class differently, the space maps
+    those names to one. `image_px` follows from a sample of the pictures. Logs a warning for a
+    validation or test split of fewer than 100 pictures. Raises DataError if the folder holds no
+    classes.
     """
     found = list_raw_folder(Path(folder))
     names = suggested(found)
@@ -71,8 +72,8 @@ def template(folder: str | Path) -> str:
 
 
 def small_splits(counts: Mapping[str, int]) -> list[str]:
-    """A warning for each of validation and test that holds so few pictures that its score says
-    little; split -> pictures.
+    """Return a warning for each of the validation and test splits that is too small for a precise
+    score; `counts` maps split -> pictures.
     """
     return [
         f"the {split} split has {counts[split]} pictures: the 95 % interval (Wilson) of an "
@@ -89,7 +90,7 @@ def _width(count: int) -> float:
 
 
 def _small(listing: Listing) -> list[str]:
-    """The warnings of the splits as they will be; what forbids them is one, too."""
+    """The warnings about the splits as they will be; an error that prevents them is one, too."""
     try:
         rows = assign(listing.examples, Splits(), listing.classes)
     except DataError as error:
@@ -98,7 +99,7 @@ def _small(listing: Listing) -> list[str]:
 
 
 def _given(listing: Listing) -> list[str]:
-    """The splits that the folder names, in their order."""
+    """The splits that the folder has, in the order of `SPLITS`."""
     named = {example.split for example in listing.examples}
     return [split for split in SPLITS if split in named]
 
@@ -111,7 +112,7 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
 
 
 def _split_lines(given: Sequence[str]) -> str:
-    """The splits that are not there, as shares; nothing where all are."""
+    """The YAML line with the shares of the missing splits; "" if none is missing."""
     defaults = Splits()
     missing = [split for split in ("validation", "test") if split not in given]
     if not missing:
