@@ -1,1 +1,1 @@
-"""When a trial ends: the stopping rules, each saying why, and their adapter to Ray Tune."""
+"""Early stopping: the rules, whose decisions give their reasons, and their Ray Tune scheduler."""

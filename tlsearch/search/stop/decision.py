@@ -1,4 +1,4 @@
-"""What a stopping rule decided of a trial, and on what grounds."""
+"""The decision of a stopping rule on a trial, with its reason."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,11 @@ from tlsearch.config.catalog import Direction
 
 @dataclass(frozen=True)
 class Decision:
-    """To stop a trial or to let it go on, on comparing its value with others' at an epoch.
+    """The decision to stop a trial or let it go on, from comparing its value at an epoch with
+    others.
 
-    `cutoff` is None where there was nothing to compare with; `seen` counts the trials compared,
-    `place` says in words where this one stands among them.
+    `cutoff` is None if there was nothing to compare with. `seen` counts the trials compared.
+    `place` describes the trial's place among them in words.
     """
 
     trial: int
@@ -31,7 +32,7 @@ class Decision:
 
     @property
     def _sign(self) -> str:
-        if self.stopped and self.value == self.cutoff:  # of equals the earlier trial is promoted
+        if self.stopped and self.value == self.cutoff:  # a tie: the earlier trial was promoted
             return "="
         worse, otherwise = ("<", ">=") if self.direction is Direction.MAX else (">", "<=")
         return worse if self.stopped else otherwise

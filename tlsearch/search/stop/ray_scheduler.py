@@ -1,4 +1,4 @@
-"""Ray's scheduler of a search: it hands each result on and answers what the searcher says."""
+"""The Ray scheduler of a search: it passes each result to the searcher and returns its decision."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 
 class RungScheduler(FIFOScheduler):
-    """The one way of a trial's results into the study.
+    """Passes every result of a running trial to `take`, the only way by which they are recorded.
 
-    Ray shows a result to its scheduler first, and to its searcher only where the trial goes on.
-    Here `take` (Ray's id of the trial, result) records it and says whether the trial goes on. The
-    last result of a trial that ended itself Ray shows to the searcher alone.
+    Ray shows a result to the scheduler first, and to the searcher only if the trial goes on. So
+    `take` (Ray's trial id, result) is called here; it records the result and returns whether the
+    trial goes on. Ray shows the last result of a trial that ended itself only to the searcher.
     """
 
     def __init__(self, take: Callable[[str, Mapping[str, Any]], bool]) -> None:
@@ -19,6 +19,6 @@ class RungScheduler(FIFOScheduler):
         self._take = take
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Continue, or stop the trial."""
+        """Return whether Ray should continue or stop the trial."""
         goes_on = self._take(trial.trial_id, result)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)

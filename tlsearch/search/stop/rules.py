@@ -1,4 +1,4 @@
-"""The stopping rules: what a trial's place at a rung means for it, as functions of plain values."""
+"""The stopping rules, as functions of plain values: which trials go on from a rung."""
 
 import bisect
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from tlsearch.config.scheduler import Hyperband, Median, Promotion, Unstopped, r
 from tlsearch.config.schema import SearchConfig
 from tlsearch.search.stop.decision import Decision
 
-Place = tuple[float, int]  # at a rung: the direction's key of a value, and the trial's number
+Place = tuple[float, int]  # at a rung: `Direction.key` of the value (less is better), trial number
 Rung = tuple[int, int]  # bracket, epoch
 Curve = Mapping[int, float]  # epoch -> value of one trial
 
@@ -22,47 +22,48 @@ class Rule(Protocol):
 
     @property
     def direction(self) -> Direction:
-        """Which values are better."""
+        """Whether greater or smaller values are better."""
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
-        """The rung that a trial reaches at an epoch, None where it is not compared."""
+        """Return the rung that a trial reaches at an epoch, None if it is not compared there."""
 
     def entry(self, curve: Curve, epoch: int) -> float:
-        """The value that a trial with this curve leaves at the rung of an epoch."""
+        """Return the value by which a trial with this curve is compared at the rung of an epoch."""
 
     def decide(
         self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]
     ) -> Decision | None:
-        """What to do with a trial that has come to a rung; None where too few can be compared.
+        """Decide on a trial that has reached a rung; None if there are too few trials to compare.
 
-        `order` holds the places of all trials that reached the rung, this one included, best first.
+        `order` holds the places of all trials that reached the rung, including this one, best
+        first.
         """
 
 
 @dataclass(frozen=True)
 class TrainAll:
-    """Every trial trains to its last epoch: none is compared."""
+    """The rule that stops no trial: every trial trains to its last epoch."""
 
     direction: Direction
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
-        """None at every epoch."""
+        """Return None: there are no rungs."""
 
     def entry(self, curve: Curve, epoch: int) -> float:
-        """The value, which no rung takes up."""
+        """Return the value at the epoch, which is compared at no rung."""
         return curve[epoch]
 
     def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> None:
-        """Nothing."""
+        """Return None: there is no decision."""
 
 
 @dataclass(frozen=True)
 class Halving:
-    """Asynchronous successive halving: a trial below a percentile of those before it is stopped.
+    """Asynchronous successive halving (ASHA): stop a trial below a percentile of earlier trials.
 
     Decides as Ray's AsyncHyperBandScheduler: the first trial at a rung goes on. With several
-    brackets it is asynchronous Hyperband; a trial's bracket is a function of (seed, trial number),
-    where Ray draws it from NumPy's global state.
+    brackets it is asynchronous Hyperband. A trial's bracket is a function of (seed, trial number),
+    whereas Ray draws it from NumPy's global random state.
     """
 
     direction: Direction
@@ -72,7 +73,11 @@ class Halving:
     seed: int = 0
 
     def bracket(self, trial: int) -> int:
-        """The bracket of a trial: each begins a rung later; more rungs make it more likely."""
+        """Return the bracket of a trial.
+
+        Each bracket begins one rung later than the one before. A bracket with more rungs is more
+        likely.
+        """
         if self.brackets == 1:
             return 0
         likely = np.exp([float(len(self.marks) - skipped) for skipped in range(self.brackets)])
@@ -80,18 +85,18 @@ class Halving:
         return int(draw.choice(self.brackets, p=likely / likely.sum()))
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
-        """The rung of an epoch at which the trial's bracket compares."""
+        """Return the rung of an epoch, None if the trial's bracket does not compare there."""
         if epoch not in self.marks:
             return None
         bracket = self.bracket(trial)
         return (bracket, epoch) if epoch in self.marks[bracket:] else None
 
     def entry(self, curve: Curve, epoch: int) -> float:
-        """The value at the rung's epoch."""
+        """Return the value at the rung's epoch."""
         return curve[epoch]
 
     def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> Decision:
-        """Stop a trial that is worse than the cutoff of those that came before it."""
+        """Stop a trial that is worse than the cutoff of those that reached the rung before it."""
         bracket, epoch = rung
         key = self.direction.key(curve[epoch])
         before = [-one for one, other in order if other != trial]
@@ -113,7 +118,7 @@ class Halving:
 
 @dataclass(frozen=True)
 class Promoting:
-    """ASHA that parks a trial at a rung until it is among the top 1/reduction there.
+    """ASHA that parks (pauses) a trial at a rung until it is among the top 1/reduction there.
 
     Li et al., "A System for Massively Parallel Hyperparameter Tuning", algorithm 2.
     """
@@ -121,26 +126,31 @@ class Promoting:
     direction: Direction
     marks: tuple[int, ...]  # the rungs' epochs, ascending; none is the last epoch
     reduction: int
-    trials: int  # of the whole study
+    trials: int  # planned for the whole study
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
-        """The rung of an epoch; all trials share one bracket."""
+        """Return the rung of an epoch, None if there is none; all trials share one bracket."""
         return (0, epoch) if epoch in self.marks else None
 
     def entry(self, curve: Curve, epoch: int) -> float:
-        """The value at the rung's epoch."""
+        """Return the value at the rung's epoch."""
         return curve[epoch]
 
     def last(self, order: Sequence[Place], at_least: int = 0) -> Place | None:
-        """The last place that leaves a rung, None where none does; of equals the earlier trial is
-        ahead. `at_least` as many leave it, however few reached it.
+        """Return the worst place that is promoted from a rung, None if none is.
+
+        Of equal values, the earlier trial is ahead. At least `at_least` trials are promoted (or all
+        that reached the rung), however few reached it.
         """
         leave = min(max(len(order) // self.reduction, at_least), len(order))
         return order[leave - 1] if leave else None
 
     def hopeless(self, rung: Rung, order: Sequence[Place]) -> Place | None:
-        """The first place that never leaves a rung, whatever comes there yet; None before that many
-        are there. A place only falls, and the top of all trials of the study leave it in the end.
+        """Return the best place that can never be promoted from a rung, whatever trials are still
+        to come; None if there is none yet.
+
+        A trial's place at a rung only falls, and at most the top share of all planned trials is
+        ever promoted.
         """
         most = self.trials
         for _ in range(self.marks.index(rung[1]) + 1):
@@ -148,7 +158,9 @@ class Promoting:
         return order[most] if most < len(order) else None
 
     def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> Decision:
-        """Stop a trial that is not among the top; the cutoff is the last one that would leave."""
+        """Stop a trial that is not among the top 1/reduction; the cutoff is the value of the worst
+        one among them, or the best value if there is none.
+        """
         epoch, own = rung[1], (self.direction.key(curve[rung[1]]), trial)
         last, cutoff = self.last(order), self.last(order, at_least=1)
         assert cutoff is not None, "the trial itself reached the rung"
@@ -168,8 +180,8 @@ class Promoting:
 class BelowMedian:
     """Stop a trial whose best value is worse than the median of the others' means up to its epoch.
 
-    Decides as Ray's MedianStoppingRule, but lets a trial go on where too few others can be
-    compared: Ray would pause it, and a paused trial loses the epochs since its last checkpoint.
+    Decides as Ray's MedianStoppingRule, except that a trial goes on if there are too few others to
+    compare with: Ray would pause it, and a paused trial loses the epochs since its last checkpoint.
     """
 
     direction: Direction
@@ -177,17 +189,17 @@ class BelowMedian:
     min_trials: int
 
     def rung(self, trial: int, epoch: int) -> Rung | None:
-        """Every epoch from the grace epoch on."""
+        """Return a rung at every epoch from the grace epoch on, None before it."""
         return (0, epoch) if epoch >= self.grace else None
 
     def entry(self, curve: Curve, epoch: int) -> float:
-        """The mean from the grace epoch to this one."""
+        """Return the mean of the values from the grace epoch to this one."""
         return float(np.mean([curve[at] for at in curve if self.grace <= at <= epoch]))
 
     def decide(
         self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]
     ) -> Decision | None:
-        """Compare the trial's best value, the warm-up's apart, with the others' means."""
+        """Compare the trial's best value after the warm-up with the median of the others' means."""
         means = [key for key, other in order if other != trial]
         if len(means) < self.min_trials:
             return None
@@ -206,7 +218,7 @@ class BelowMedian:
 
 
 def rule_of(config: SearchConfig) -> Rule:
-    """The rule that a configuration asks for."""
+    """Return the stopping rule that a configuration requests."""
     asked, way = config.scheduler, config.direction
     if isinstance(asked, Unstopped):
         return TrainAll(way)

@@ -1,4 +1,4 @@
-"""What the trials of a study hold at their rungs, and what its rule decides of each."""
+"""The values of a study's trials at the rungs, and the rule's decision on each trial."""
 
 import bisect
 import math
@@ -13,8 +13,9 @@ from tlsearch.search.stop.rules import Curve, Place, Promoting, Rule, Rung
 class Rungs:
     """The rungs of a study under one rule, rebuilt from its journal.
 
-    Here alone is known what a rule need not care for: epochs that a resumed trial repeats, values
-    that are no number, the last value of a trial that ended itself, and which trials are parked.
+    This class handles what the stateless rules need not know: epochs that a resumed trial repeats,
+    values that are NaN or infinite, the last value of a trial that ended itself, and which trials
+    are parked.
     """
 
     def __init__(self, rule: Rule, history: Iterable[TrialRecord] = ()) -> None:
@@ -27,7 +28,9 @@ class Rungs:
             self._rebuild(trial)
 
     def _rebuild(self, trial: TrialRecord) -> None:
-        """Take up what the journal knows; an unfinished trial whose last epoch is a rung waits."""
+        """Enter a trial from the journal; if its last epoch is a rung and it is unfinished, it is
+        parked there (with a promoting rule).
+        """
         curve = {epoch: value for epoch, value in trial.values.items() if math.isfinite(value)}
         last = None
         for epoch in sorted(curve):
@@ -38,9 +41,10 @@ class Rungs:
     def take(
         self, trial: int, epoch: int, value: float, before: Curve, over: bool = False
     ) -> Decision | None:
-        """Take up the value of an epoch; the decision on the trial, None where there is none.
+        """Enter the value of an epoch; return the decision on the trial, None if there is none.
 
-        `before` are the trial's values so far. A trial that is `over` only leaves its value.
+        `before` holds the trial's earlier values. For a trial that is `over`, the value is entered
+        but nothing is decided, unless the value is not finite.
         """
         if epoch in before:
             return None
@@ -57,9 +61,10 @@ class Rungs:
         return decision
 
     def promote(self, at_least: int = 0) -> int | None:
-        """The parked trial to go on with, of the last rung that has one; None where none is due.
+        """Return the parked trial to continue, from the highest rung that has one due; None if no
+        trial is due.
 
-        `at_least` as many leave each rung, however few reached it.
+        At least `at_least` trials of each rung are promoted, however few reached it.
         """
         if self._promoting is None:
             return None
@@ -72,8 +77,8 @@ class Rungs:
         return None
 
     def dismiss(self, whole: bool = False) -> list[Decision]:
-        """Why parked trials never go on: those that no promotion can reach any more, or the `whole`
-        of them. They wait no longer.
+        """Remove parked trials that can no longer be promoted, or all of them if `whole`; return
+        the decisions that stop them.
         """
         if self._promoting is None:
             return []
@@ -90,14 +95,16 @@ class Rungs:
         return found
 
     def _enter(self, trial: int, epoch: int, curve: Curve) -> Rung | None:
-        """Put what a trial holds at an epoch into its rung: in order, so that nobody sorts them."""
+        """Insert a trial's value at an epoch into its rung, in order, so that no sort is needed;
+        return the rung, None if the epoch has none.
+        """
         rung = self._rule.rung(trial, epoch)
         if rung is not None:
             bisect.insort(self.orders[rung], self._place(trial, self._rule.entry(curve, epoch)))
         return rung
 
     def _park(self, trial: int, rung: Rung, value: float) -> None:
-        """A trial waits at its rung."""
+        """Park a trial at its rung."""
         self.parked[trial] = rung
         bisect.insort(self._waiting[rung], self._place(trial, value))
 
