@@ -1,4 +1,3 @@
-"""Which configuration comes next: the search space as Optuna sees it, the searcher that asks and
-tells, what TPE reads of a study, what the prior proposes, and how an old study is opened again.
-Optuna is imported here.
+"""Proposals of the next configuration with Optuna: the search space as Optuna distributions, the
+searcher that asks and tells, the trials that TPE reads, the prior, and the reopening of a study.
 """

@@ -1,4 +1,4 @@
-"""The configurations that a study trains, found again at once however many they are."""
+"""The configurations that a study trains, with a fast lookup of duplicates."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -7,21 +7,21 @@ from tlsearch.config.trial_config import TrialConfig
 
 
 class Tried:
-    """Which trial trains which configuration, and which trials train the same.
+    """The configuration of each trial, and the trials that share a configuration.
 
-    Configurations are looked up by digest, so that a proposal costs as much in a study of ten
+    Configurations are looked up by digest, so that a proposal takes as long in a study of ten
     thousand trials as in one of ten.
     """
 
     def __init__(self, trials: Iterable[tuple[int, TrialConfig]] = ()) -> None:
         self._configs: dict[int, TrialConfig] = {}
         self._digests: set[str] = set()
-        self._alike: dict[str, list[int]] = defaultdict(list)  # but for the seed
+        self._alike: dict[str, list[int]] = defaultdict(list)  # by digest without the seed
         for number, trial in trials:
             self.add(number, trial)
 
     def add(self, number: int, trial: TrialConfig) -> None:
-        """A trial has its configuration."""
+        """Record the configuration of a trial."""
         self._configs[number] = trial
         self._digests.add(trial.digest)
         self._alike[_seedless(trial)].append(number)
@@ -33,11 +33,11 @@ class Tried:
         return self._configs[number]
 
     def trains(self, trial: TrialConfig) -> bool:
-        """Whether a trial of the study trains the same, with the same seed."""
+        """Return whether a trial of the study has this configuration with the same seed."""
         return trial.digest in self._digests
 
     def alike(self, trial: TrialConfig) -> list[int]:
-        """The trials that train the same with whatever seed."""
+        """Return the trials that have this configuration with any seed."""
         return self._alike.get(_seedless(trial), [])
 
 

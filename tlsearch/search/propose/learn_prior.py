@@ -1,11 +1,11 @@
 """Learn the shipped prior: `python -m tlsearch.search.propose.learn_prior TABLES`.
 
-TABLES holds one `*.json.gz` for each data set, as `tests/benchmarks/recorded.py` reads them. The
+TABLES is a folder with a `*.json.gz` per data set, as `tests/benchmarks/recorded.py` reads it. The
 shipped file was learned from the "extended" tables of Quick-Tune,
 https://github.com/rapanti/quicktune (BSD-3-Clause; Arango, Ferreira, Kadra, Hutter, Grabocka,
 "Quick-Tune", ICLR 2024): runs of 24 timm networks on 20 data sets of Meta-Album. Runs that only
 train the head before an ordinary phase ("linear probing") are left out: they end after one epoch.
-Accuracies and multiply-adds of the networks are those of `results/results-imagenet.csv` and
+The accuracies and multiply-adds of the networks are from `results/results-imagenet.csv` and
 `results/benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv` in
 https://github.com/huggingface/pytorch-image-models (Apache-2.0).
 """
@@ -21,7 +21,7 @@ import numpy as np
 
 from tlsearch.search.propose.prior import FILE, Floats, Smooth, described, matern
 
-# Network of the tables -> top-1 accuracy on ImageNet in per cent, 10^9 multiply-adds.
+# Network in the tables -> top-1 accuracy on ImageNet in percent, 10^9 multiply-adds.
 NETWORKS = {
     "beit_base_patch16_384": (86.800, 55.54),
     "beit_large_patch16_512": (88.596, 362.24),
@@ -53,12 +53,12 @@ REACH, EVENNESS, NOISE = (
     0.3,
     0.5,
     0.1,
-)  # chosen by rank correlation, one data set left out each time
+)  # chosen by rank correlation in leave-one-data-set-out cross-validation
 CENTRES = 500
 
 
 def as_trial(config: Mapping[str, Any], images: int, classes: int) -> list[float]:
-    """The features of a recorded configuration."""
+    """Return the features of a recorded configuration."""
     accuracy, giga = NETWORKS.get(config["model"], (None, None))
     return described(
         lr=config["lr"],
@@ -78,17 +78,18 @@ def as_trial(config: Mapping[str, Any], images: int, classes: int) -> list[float
 
 
 def ranks(values: Floats) -> Floats:
-    """For each value the share of the others that it beats, half of its equals among them. (n,)"""
+    """Return for each value the share of all values that it beats; equal values count half. (n,)"""
     below = np.searchsorted(np.sort(values), values, side="left")
     upto = np.searchsorted(np.sort(values), values, side="right")
     return np.asarray((below + upto) / 2 / len(values))
 
 
 def fit(rows: Floats, targets: Floats, centres: int | None = None) -> Smooth:
-    """A smooth function that predicts targets, (n,), from rows, (n, features), NaN where absent.
+    """Fit a smooth function that predicts targets, (n,), from rows, (n, features), NaN if absent.
 
-    It is the mean of a Gaussian process. With `centres`, that many points stand for all rows; each
-    takes every feature from another row, so that none is a recorded configuration.
+    It is the mean of a Gaussian process. With `centres`, that many inducing points represent all
+    rows. Each point takes every feature from a randomly chosen row, so that no point is a recorded
+    configuration.
     """
     low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
     rows = np.where(np.isnan(rows), low, rows)
@@ -108,7 +109,7 @@ def fit(rows: Floats, targets: Floats, centres: int | None = None) -> Smooth:
 
 
 def relevance(rows: Floats, targets: Floats) -> Floats:
-    """How much boosted trees use each feature, 1 for the one they use most. (features,)"""
+    """Return the importance of each feature in boosted trees, the largest being 1. (features,)"""
     from sklearn.ensemble import GradientBoostingRegressor
 
     trees = GradientBoostingRegressor(
@@ -119,7 +120,7 @@ def relevance(rows: Floats, targets: Floats) -> Floats:
 
 
 def learned(folder: Path) -> Smooth:
-    """The prior that a folder of tables teaches."""
+    """Learn the prior from a folder of tables."""
     rows: list[list[float]] = []
     targets: list[Floats] = []
     for path in sorted(folder.glob("*.json.gz")):
@@ -133,7 +134,7 @@ def learned(folder: Path) -> Smooth:
 
 
 def save(found: Smooth, file: Path) -> None:
-    """Write a function as arrays without a pickle, with what it was learned from."""
+    """Write a function to an .npz file without pickled objects, with its source and licence."""
     about = {
         "source": "Quick-Tune, extended tables, https://github.com/rapanti/quicktune",
         "licence": "BSD-3-Clause",

@@ -1,4 +1,4 @@
-"""The search space as Optuna sees it, and the next point of it that was not trained before."""
+"""The search space as Optuna distributions, and its next point that no trial has trained."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,21 +24,21 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
 
 _FIELDS = TrialConfig.model_fields
-# The dimensions whose ranges hold whole numbers.
+# The dimensions whose ranges hold integers.
 WHOLE = {*DEPTHS} | {name for name in Space.model_fields if _FIELDS[name].annotation is int}
 
-LEARNED_DRAWS = 10  # TPE may insist on a point; then draws that know nothing have their turn
-UNIFORM_DRAWS = 100
+LEARNED_DRAWS = 10  # by TPE, which may draw the same point each time
+UNIFORM_DRAWS = 100  # after those, uniform ones
 
 Ask = Callable[[str, BaseDistribution], Any]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A place in the space: what Optuna was asked for, and the configuration that it makes.
+    """A point of the search space: Optuna's parameters, and the configuration that they give.
 
-    `replica_of` is the trial that trained the same before, with another seed; `by_prior` says that
-    the prior proposed it and not the sampler.
+    `replica_of` is the earlier trial with the same configuration and another seed. `by_prior` says
+    that the point was proposed by the prior and not by the sampler.
     """
 
     parameters: Mapping[str, object]
@@ -48,8 +48,8 @@ class Point:
 
 
 def distribution(name: str, dimension: Choices[Any] | Range | None) -> BaseDistribution | None:
-    """A dimension as Optuna names it; None for a constant, which Optuna is not asked for, and for
-    one that the space does not give.
+    """Return the Optuna distribution of a dimension; None for a constant, which Optuna does not
+    see, and for a dimension that the space does not give.
     """
     if dimension is None:
         return None
@@ -63,22 +63,22 @@ def distribution(name: str, dimension: Choices[Any] | Range | None) -> BaseDistr
 
 
 def holds(found: BaseDistribution, value: Any) -> bool:
-    """Whether a value is one that the distribution can give."""
+    """Return whether a distribution contains a value."""
     try:
         return bool(found._contains(found.to_internal_repr(value)))
-    except (ValueError, TypeError):  # a choice that is not among them
+    except (ValueError, TypeError):  # not one of the choices
         return False
 
 
 def used(space: Space, depth: Depth) -> Iterator[tuple[str, Choices[Any] | Range]]:
-    """The dimensions of a trial, by name: of the two rates only the one that it trains with."""
+    """Yield the dimensions that a trial uses, by name: only one of the two learning rates."""
     for name, dimension in space.given.items():
         if name not in RATES or name == depth.rate:
             yield name, dimension
 
 
 def place(config: SearchConfig, ask: Ask) -> Point:
-    """The point of the space that `ask` leads to, dimension by dimension."""
+    """Return the point of the space that results from asking for each dimension in turn."""
     asked: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
 
@@ -97,13 +97,15 @@ def place(config: SearchConfig, ask: Ask) -> Point:
             choose(name)
     trained = config.space.trained(chosen)
     chosen.update(trained)
-    asked.update(trained)  # so that Optuna learns of the depth that trains
+    asked.update(trained)  # so that Optuna learns the depth that is actually trained
     choose(Depth.of(chosen).rate)
     return Point(asked, trial_config(config, chosen))
 
 
 def trial_config(config: SearchConfig, chosen: Mapping[str, object]) -> TrialConfig:
-    """A point of the space with all that the study fixes: the whole truth of a trial."""
+    """Return the complete configuration of a trial: a point of the space and the study's fixed
+    settings.
+    """
     trial = TrialConfig(
         **chosen,
         image_px=config.data.image_px,
@@ -123,7 +125,7 @@ def trial_config(config: SearchConfig, chosen: Mapping[str, object]) -> TrialCon
 
 
 def as_parameters(baseline: Mapping[str, object], config: SearchConfig) -> dict[str, object]:
-    """A baseline as Optuna parameters: choices by their spelling, constants left out."""
+    """Convert a baseline to Optuna parameters: choices by their spelling, without constants."""
     parameters = {}
     for name, value in baseline.items():
         dimension = getattr(config.space, name)
@@ -135,7 +137,7 @@ def as_parameters(baseline: Mapping[str, object], config: SearchConfig) -> dict[
 
 
 def parameters_of(trial: TrialConfig, space: Space) -> dict[str, object] | None:
-    """A configuration as parameters of a space; None where the space does not hold it."""
+    """Convert a configuration to Optuna parameters of a space; None if it lies outside of it."""
     parameters = {}
     for name, dimension in used(space, trial.depth):
         value = getattr(trial, name)
@@ -147,10 +149,10 @@ def parameters_of(trial: TrialConfig, space: Space) -> dict[str, object] | None:
 
 
 def novel(config: SearchConfig, draws: Iterable[Point], tried: Tried) -> Point:
-    """The first of some draws that no trial trained before; else the first draw, as a replica.
+    """Return the first of some draws that no trial has; if all are taken, a replica of the first.
 
-    A replica is the same configuration with a seed of its own: where a small space is exhausted,
-    that says how far a value is luck.
+    A replica is the same configuration with a new seed. If a small space is exhausted, replicas
+    show how much of a value is luck.
     """
     first: Point | None = None
     for point in draws:
@@ -162,14 +164,17 @@ def novel(config: SearchConfig, draws: Iterable[Point], tried: Tried) -> Point:
 
 
 def replica(config: SearchConfig, point: Point, tried: Tried) -> Point:
-    """The same point with the next seed that no trial of this configuration has."""
+    """Return the same point with the next seed that no trial of this configuration has."""
     alike = tried.alike(point.trial)
     trial = point.trial.model_copy(update={"seed": replica_seed(config.seed, len(alike))})
     return replace(point, trial=trial, replica_of=min(alike))
 
 
 def replica_seed(seed: int, number: int) -> int:
-    """The seed of a configuration's trial `number`, counted from 0: the study's own at first."""
+    """Return the seed of the n-th trial of a configuration, with `number` counted from 0.
+
+    The first trial has the seed of the study.
+    """
     if number == 0:
         return seed
     digest = hashlib.blake2b(f"{seed} {number}".encode(), digest_size=4).digest()
@@ -179,12 +184,12 @@ def replica_seed(seed: int, number: int) -> int:
 def drawn(
     config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial
 ) -> Iterator[Point]:
-    """Points for an Optuna trial: the sampler's own at first, then others from all of the space.
+    """Yield points for an Optuna trial: first from the study's sampler, then uniform ones.
 
-    None is written into the trial: a parameter once suggested cannot be taken back, and a duplicate
-    has no truthful end. Told PRUNED it would fill TPE's memory with what never ran; told FAIL it
-    would take a number, and with it a row and a folder. So one trial is drawn for again and again,
-    and `write` gives it the point that was chosen.
+    No point is written to the trial, because a suggested parameter cannot be taken back, and Optuna
+    has no true state for a duplicate: as PRUNED it would make TPE learn from a trial that never
+    ran, and as FAIL it would use up a trial number with its row and folder. So points are drawn
+    repeatedly for one trial, and `write` gives it the chosen point.
     """
     uniform = optuna.samplers.RandomSampler(seed=config.seed + trial.number)
     for sampler in chain(repeat(study.sampler, LEARNED_DRAWS), repeat(uniform, UNIFORM_DRAWS)):
@@ -194,7 +199,7 @@ def drawn(
 def _asking(
     sampler: optuna.samplers.BaseSampler, study: optuna.Study, trial: optuna.trial.FrozenTrial
 ) -> Ask:
-    """What `Trial.suggest_*` does, without its writing: the values set, else the sampler's."""
+    """The same as `Trial.suggest_*` without writing: returns fixed values, or the sampler's."""
     fixed = trial.system_attrs.get("fixed_params", {})
     relative: Mapping[str, object] | None = None
 
@@ -214,7 +219,7 @@ def _asking(
 
 
 def write(storage: BaseStorage, trial_id: int, point: Point, space: Space) -> None:
-    """Give an Optuna trial the parameters of a point."""
+    """Write the parameters of a point to an Optuna trial."""
     known = storage.get_trial_params(trial_id)
     for name, value in point.parameters.items():
         found = distribution(name, getattr(space, name))

@@ -1,4 +1,4 @@
-"""What became of a trial, judged from its last result: the words that the record uses."""
+"""The outcome of a trial, judged from its last result, in the words of the record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from tlsearch.results.record.journal import State
 from tlsearch.search.stop.decision import Decision
 
-RETRIES = 3  # times that a trial is taken up again after its worker or node was lost
+RETRIES = 3  # how often a trial is resumed after its worker was lost on a node that stayed up
 LOST = (
     f"worker lost {RETRIES} times more when it was retried from its last saved epoch: its process "
     "or node died; the kernel's out-of-memory killer looks like this (`dmesg` tells)"
@@ -16,7 +16,7 @@ LOST = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial's end; an infeasible one is told to the sampler as a place to keep away from."""
+    """The outcome of a trial; the sampler keeps away from trials that are not `feasible`."""
 
     state: State
     reason: str
@@ -26,7 +26,9 @@ class Outcome:
 def judge(
     result: Mapping[str, Any] | None, error: bool, epochs: int, stopped: Decision | None
 ) -> Outcome:
-    """The outcome of a trial with its last result; `stopped` is the rule's decision, if any."""
+    """Return the outcome of a trial from its last result; `stopped` is the stopping rule's decision
+    to stop it, if any.
+    """
     if error or result is None:
         return Outcome("failed", LOST, feasible=False)
     if result.get("failure") is not None:

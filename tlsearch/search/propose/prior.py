@@ -5,14 +5,14 @@ of a trial: the share of a data set's runs that it beats. The cost of a trial fo
 multiply-adds. Of `POOL` points drawn uniformly from the space, the one with the
 largest gain / cost^`COST_POWER` is proposed first.
 
-The function sees a trial as these features:
+The function describes a trial by these features:
 
-- backbone: published ImageNet accuracy and multiply-adds. Where no accuracy is published (your own
-  weights or those of this project) it counts as the lowest one among the recorded networks.
+- backbone: published ImageNet accuracy and multiply-adds. If no accuracy is published (your own
+  weights or those of this project), the lowest one among the recorded networks is used.
 - `unfrozen_layers`, `unfrozen_blocks`: the share of layers that train.
 - `head_lr`, `fine_tune_lr`: the one that the trial uses, as the learning rate.
-- `batch_size`, `dropout`, `weight_decay`, `label_smoothing`; `optimizer` and `schedule` where the
-  runs have them: SGD or not, cosine, reduced on a plateau.
+- `batch_size`, `dropout`, `weight_decay`, `label_smoothing`; of `optimizer` and `schedule` what the
+  recorded runs distinguish: SGD or not, cosine, reduced on a plateau.
 - the numbers of training images and of classes.
 
 Other hyper-parameters (pooling, head widths, augmentation ...) have no counterpart in the recorded
@@ -39,19 +39,20 @@ from tlsearch.search.propose.optuna_space import Point, place
 FILE = Path(__file__).with_name("prior.npz")
 
 POOL = 256
-FIRST = 10  # trials that the prior proposes alone
-COST_POWER = 0.2  # what most folds of the recorded runs choose, see `tests/benchmarks/replay.py`
+FIRST = 10  # trials at the beginning that the prior alone proposes
+COST_POWER = 0.2  # the choice of most folds of the recorded runs, see `tests/benchmarks/replay.py`
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Smooth:
-    """A sum of Matern 3/2 kernels: `base`, and `weights`, (m,), at `centres`, (m, features).
+    """A weighted sum of Matern 3/2 kernels.
 
-    Features are kept within `low` and `high`, (features,) each: the function says nothing of values
-    beyond what was recorded. One that is absent (NaN) counts as the lowest. `scale`, (features,),
-    makes distances comparable: the larger, the more a feature matters.
+    The kernels are at `centres`, (m, features), with `weights`, (m,); `base` is added to the sum.
+    Features are clipped to `low` and `high`, (features,) each, so that the function does not
+    extrapolate beyond the recorded values. An absent feature (NaN) counts as the lowest. `scale`,
+    (features,), makes distances comparable: the larger it is, the more a feature matters.
     """
 
     base: float
@@ -62,14 +63,16 @@ class Smooth:
     weights: Floats
 
     def predict(self, rows: Floats) -> Floats:
-        """One number per row; `rows`: (n, features). (n,)"""
+        """Return one prediction per row, (n,), for `rows` of shape (n, features)."""
         known = np.clip(np.where(np.isnan(rows), self.low, rows), self.low, self.high)
         near = matern(known * self.scale, self.centres * self.scale)
         return np.asarray(self.base + near @ self.weights)
 
 
 def matern(rows: Floats, others: Floats) -> Floats:
-    """How near rows are to others, 1 where they are equal. (n, m)"""
+    """Return the Matern 3/2 kernel between rows, (n, features), and others, (m, features): (n, m),
+    1 for equal rows.
+    """
     squares = (rows**2).sum(1)[:, None] + (others**2).sum(1) - 2 * rows @ others.T
     away = np.sqrt(3 * np.maximum(squares, 0))
     return np.asarray((1 + away) * np.exp(-away))
@@ -99,8 +102,8 @@ def described(
     images: float,
     classes: float,
 ) -> list[float]:
-    """The features of a trial: magnitudes by their logarithm, shares and flags as they are, NaN for
-    what is absent.
+    """Return the features of a trial: magnitudes as log10, shares and flags unchanged, NaN for
+    absent values.
     """
     log = math.log10
     return [
@@ -113,7 +116,7 @@ def described(
 
 
 def features(trial: TrialConfig, sizes: Sizes) -> list[float]:
-    """The features of a trial of tlsearch."""
+    """Return the features of a trial of tlsearch."""
     row = row_of(trial.backbone)
     known = trial.weights == "imagenet" or (trial.weights, row.shipped) == ("default", None)
     return described(
@@ -134,33 +137,37 @@ def features(trial: TrialConfig, sizes: Sizes) -> list[float]:
 
 
 def multiply_adds(trial: TrialConfig) -> float:
-    """Of one pass of an image through the backbone, at the size of the study's images."""
+    """Return the multiply-adds of one forward pass of an image through the backbone, at the size of
+    the study's images.
+    """
     row = row_of(trial.backbone)
     return max(1.0, row.multiply_adds * (trial.image_px / row.image_px) ** 2)
 
 
 def trained_share(trial: TrialConfig) -> float:
-    """The share of the backbone's layers that trains, from 0 to 1."""
+    """Return the share of the backbone's layers that train, from 0 to 1."""
     layers = row_of(trial.backbone).layers
     return (layers - trial.depth.first_layer(layers)) / layers
 
 
 def log_cost(trial: TrialConfig) -> float:
-    """The logarithm of a trial's multiply-adds per image, if nothing stops it: one pass through
-    the frozen part, and in each epoch one forwards and backwards through what trains.
+    """Return the logarithm of a trial's multiply-adds per image if it trains all its epochs.
+
+    These are one pass through the frozen layers, and in each epoch a forward and a backward pass,
+    which together count as three passes, through the layers that train.
     """
     share = trained_share(trial)
     return math.log(multiply_adds(trial) * (1 - share + 3 * share * trial.epochs))
 
 
 def merit(gain: Floats, log_costs: Floats, power: float = COST_POWER) -> Floats:
-    """The logarithm of gain / cost^power. (n,)"""
+    """Return the logarithm of gain / cost^power. (n,)"""
     return np.asarray(np.log(np.maximum(gain, 0.01)) - power * log_costs)
 
 
 @cache
 def shipped() -> Smooth:
-    """The function that comes with this package."""
+    """Load the learned function that is shipped with this package."""
     with np.load(FILE, allow_pickle=False) as file:
         about = json.loads(str(file["about"]))
         names = ("low", "high", "scale", "centres", "weights")
@@ -168,9 +175,10 @@ def shipped() -> Smooth:
 
 
 class Prior:
-    """What the prior proposes in a study: in its turns, the points that it thinks most of.
+    """The proposals of the prior in a study: in its turns, the points that it rates highest.
 
-    The pool follows from the study's seed, so that a resumed study goes on with the same points.
+    The pool of points depends only on the study's seed and space, so that a resumed study continues
+    with the same points.
     """
 
     def __init__(self, config: SearchConfig, sizes: Sizes) -> None:
@@ -181,7 +189,7 @@ class Prior:
     def points(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial, tried: Tried
     ) -> Iterator[Point]:
-        """The points that no trial has, the best first; none where it is not the prior's turn, or
+        """Yield the points that no trial has, best first; none if it is not the prior's turn, or if
         the trial is a baseline.
         """
         if "fixed_params" in trial.system_attrs or not has_turn(trial.number):
@@ -192,7 +200,7 @@ class Prior:
 
 
 def best_first(points: Sequence[Point], sizes: Sizes) -> list[Point]:
-    """Points of a space, those with the largest gain over cost first; of equals the earlier."""
+    """Sort points of a space by `merit`, the largest first; equal ones keep their order."""
     rows = np.array([features(point.trial, sizes) for point in points])
     costs = np.array([log_cost(point.trial) for point in points])
     order = np.argsort(-merit(shipped().predict(rows), costs), kind="stable")
@@ -200,19 +208,20 @@ def best_first(points: Sequence[Point], sizes: Sizes) -> list[Point]:
 
 
 def pool(config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> list[Point]:
-    """Points drawn uniformly from a space: the same for every driver of a study."""
+    """Draw points uniformly from a space: the same ones for every driver of a study."""
     uniform = optuna.samplers.RandomSampler(seed=config.seed)
     ask = partial(uniform.sample_independent, study, trial)
     return [place(config, ask) for _ in range(POOL)]
 
 
 def has_turn(number: int) -> bool:
-    """Whether the prior proposes the trial `number`, counted from 0, and not the sampler.
+    """Return whether the prior, and not the sampler, proposes trial `number`, counted from 0.
 
-    The first `FIRST` trials, then a share of `FIRST` / 2 / number: the more trials show of these
-    images, the more they count. The prior's share goes to 0, so that a search which the prior
-    misleads ends as one without it. Until 2 * `FIRST` trials have ended the sampler draws
-    uniformly: from the prior's trials alone TPE would only learn where the prior has been.
+    The prior proposes the first `FIRST` trials, then a share of `FIRST` / 2 / number of them: the
+    more trials there are on these images, the more they count. The prior's share tends to 0, so
+    that a search which the prior misleads converges to one without it. Until 2 * `FIRST` trials
+    have ended, the sampler draws uniformly: from the prior's trials alone, TPE would only learn
+    where the prior has been.
     """
     if number < FIRST:
         return True

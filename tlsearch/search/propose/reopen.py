@@ -1,4 +1,4 @@
-"""The Optuna study of a search; a new one with the old trials where the space was changed."""
+"""The Optuna study of a search; if the space was changed, a new one with the old trials."""
 
 import math
 from typing import Any
@@ -15,14 +15,14 @@ from tlsearch.results.record.journal import SPACE, newest_name, next_name, read_
 from tlsearch.search.propose.optuna_space import as_parameters, distribution, holds, parameters_of
 
 _FIXED = "fixed_params"  # where Optuna keeps the parameters of an enqueued trial
-_DRAWN = "tpe:"  # what TPE noted while it drew for a trial
+_DRAWN = "tpe:"  # prefix of the attributes that TPE writes while it draws for a trial
 
 
 def opened(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
-    """The newest Optuna study of a journal, begun where there is none, reopened where its space
-    is not that of the configuration.
+    """Return the newest Optuna study of a journal.
 
-    The space is noted last, so that a driver killed in between leaves the study before as it was.
+    It is created if there is none, and reopened if its space is not that of the configuration. The
+    space is written last, so that a driver that is killed before leaves the old study in place.
     """
     space = config.space.model_dump(mode="json", exclude_none=True)
     name = newest_name(storage)
@@ -47,10 +47,10 @@ def _begun(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
 
 
 def _reopened(old: optuna.Study, config: SearchConfig, storage: BaseStorage) -> optuna.Study:
-    """A study beside the old one, with its facts and its trials under their numbers.
+    """Create a study beside the old one, with its facts and its trials under the same numbers.
 
-    Optuna refuses other choices for a parameter that a study has seen, and cannot change the
-    distributions of a trial; both hold within one study only.
+    Within one study, Optuna refuses other choices for a known parameter, and cannot change the
+    distributions of a trial. So a changed space needs a new study.
     """
     study = _begun(config, storage)
     for name, value in old.user_attrs.items():
@@ -62,10 +62,10 @@ def _reopened(old: optuna.Study, config: SearchConfig, storage: BaseStorage) -> 
 
 
 def moved(trial: FrozenTrial, space: Space, direction: Direction) -> FrozenTrial:
-    """A trial as another space sees it; one that lies outside of it is kept from the sampler.
+    """Convert a trial to another space; a trial outside of that space is hidden from the sampler.
 
-    TPE reads the parameters of COMPLETE and PRUNED trials alone: outside trials that ended are
-    FAIL to it, and to everybody else what their notes say.
+    Of ended trials, TPE reads only COMPLETE and PRUNED ones. So an ended trial outside of the space
+    gets the state FAIL in Optuna; its user attributes still hold its true outcome.
     """
     record = read_trial(trial)
     known = "config" in trial.user_attrs
@@ -104,7 +104,9 @@ def _copy(
 
 
 def _attributes(trial: FrozenTrial, space: Space) -> dict[str, object]:
-    """Optuna's own notes: constraints stay, and what the space still holds of a waiting trial."""
+    """Optuna's system attributes of a trial, without those of TPE's draws and without the enqueued
+    parameters that the space no longer holds.
+    """
     kept = {k: v for k, v in trial.system_attrs.items() if not k.startswith(_DRAWN)}
     if _FIXED in kept:
         kinds = {name: distribution(name, getattr(space, name)) for name in kept[_FIXED]}
@@ -117,7 +119,7 @@ def _attributes(trial: FrozenTrial, space: Space) -> dict[str, object]:
 
 
 def _last(trial: FrozenTrial) -> float | None:
-    """What Optuna takes as the value of a pruned trial: its last report, if it is a number."""
+    """The value that Optuna gives a pruned trial: its last report, if it is finite."""
     if trial.last_step is None:
         return None
     value = trial.intermediate_values[trial.last_step]
@@ -125,6 +127,6 @@ def _last(trial: FrozenTrial) -> float | None:
 
 
 def enqueue_baselines(study: optuna.Study, config: SearchConfig) -> None:
-    """Have the baselines tried first."""
+    """Enqueue the baselines, so that they are tried first."""
     for baseline in config.baselines:
         study.enqueue_trial(as_parameters(baseline, config))

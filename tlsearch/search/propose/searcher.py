@@ -1,4 +1,4 @@
-"""Optuna's proposals, and truthful tells of what became of each trial."""
+"""The Ray searcher that asks Optuna for proposals and tells it the true outcome of each trial."""
 
 import json
 import time
@@ -47,13 +47,13 @@ from tlsearch.search.stop.decision import Decision
 from tlsearch.search.stop.rules import rule_of
 from tlsearch.search.stop.rungs import Rungs
 
-# What every result of a trial carries; Tune aborts a search on a result without its metric.
+# Keys of every result of a trial; Ray Tune aborts a search on a result without its metric.
 METRIC = "value"
 TIME_ATTR = "epoch"
 
-START = 10  # trials that have ended before TPE learns from them, as by Optuna's default
+START = 10  # trials that must have ended before TPE learns from them, Optuna's default
 
-_NODES: dict[str, int] = {}  # host -> its number, in the order in which they report
+_NODES: dict[str, int] = {}  # host -> its number, in the order of first reports
 _NOTED = (
     *("seconds", "trained_parameters", "trained_share", "work", "machine", "threads"),
     FEATURE_DTYPE,
@@ -63,23 +63,23 @@ Announce = Callable[[TrialRecord, Standings], None]
 
 
 def unheard(event: object) -> None:
-    """Listen to nothing."""
+    """Ignore an event: the default listener."""
 
 
 class TruthfulSearch(Searcher):
-    """Optuna's study of a search as Ray's searcher, told by epoch, by outcome, and from a journal.
+    """The Optuna study of a search as a Ray searcher; it records epochs and outcomes in a journal.
 
-    Ray's own OptunaSearch tells a stopped trial as complete and never records its last report; here
-    it is pruned with that report, a diverged or failed one is pruned and infeasible, and one that
-    the search's own end cut short is not told at all: `resume` takes it up again. Neither is one
-    that is parked at a rung, as long as it may be promoted; then it is told as stopped. Once every
-    trial of the study has begun, none runs and none is due, the best of each rung goes on, so that
-    the best is trained to its last epoch.
-    `excused` says of the time (`time.monotonic`) at which a worker was lost whether its node was:
-    such a loss is not held against the trial. `announce` hears of every trial that has come to its
-    end, with the standings then; `listen` of proposals and epochs. Without `sizes`, those of the
-    images, the prior proposes nothing. No event costs more in a study
-    of many trials, but for the lists of them that Optuna makes and Ray's own.
+    Ray's own OptunaSearch tells Optuna that a stopped trial is complete, and never records its last
+    report. Here a stopped trial is pruned with that report, and a diverged or failed one is pruned
+    and infeasible. A trial that is cut short by the end of the search is not told at all: `resume`
+    continues it. A trial that is parked at a rung is not told while it may still be promoted; after
+    that it is told as stopped. When every trial of the study has begun, none runs and none is due,
+    the best trial of each rung is promoted, so that the best one is trained to its last epoch.
+    `excused` returns whether a worker lost at a given time (`time.monotonic`) went down with its
+    node: such a loss does not count against the trial. `announce` is called when a trial has ended,
+    with the standings after it. `listen` receives the events of proposals, epochs, lost workers and
+    widened features. Without `sizes` (of the data) the prior proposes nothing. The cost of an event
+    does not grow with the number of trials, except for the trial lists of Optuna and Ray.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class TruthfulSearch(Searcher):
         )
         self._config, self._announce, self._listen = config, announce, listen
         known = self.study.get_trials(deepcopy=False)
-        # a sampler begun anew would propose once more what it proposed at first
+        # with the same seed the sampler of a resumed study would repeat its first proposals
         self._prior = Prior(config, sizes) if sizes and config.prior == "auto" else None
         self.study.sampler = _sampler(config.seed + len(known), 2 * FIRST if self._prior else START)
         record = self.record()
@@ -125,17 +125,17 @@ class TruthfulSearch(Searcher):
             enqueue_baselines(self.study, config)
 
     def record(self) -> StudyRecord:
-        """The study as it stands, without reading the journal again."""
+        """Return the record of the study as it stands, without reading the journal again."""
         trials = tuple(read_trial(trial) for trial in self.study.get_trials(deepcopy=False))
         return StudyRecord(self._config.direction, trials)
 
     def remaining(self) -> int:
-        """How many trials the study still owes: unfinished ones and new ones."""
+        """Return the number of trials left to train: unfinished ones and new ones."""
         return self._config.trials - self._standings.ended
 
     def suggest(self, trial_id: str) -> Any:
-        """The next configuration: promoted trials first, then those cut short or lost, then what
-        was not tried yet; None while only a running trial can change what is due; then FINISHED.
+        """Return the next configuration: first of promoted trials, then of trials cut short or
+        lost, then new ones; None while none is due but trials still run; FINISHED after that.
         """
         number = self._rungs.promote()
         if number is None and not self._unfinished and self._began >= self._config.trials:
@@ -155,7 +155,7 @@ class TruthfulSearch(Searcher):
         return {"number": trial.number, "trial": proposal, **known}
 
     def _next(self, promoted: int | None) -> Trial:
-        """The promoted trial, else one that was cut short or lost, else a new one."""
+        """The promoted trial, or else one that was cut short or lost, or else a new one."""
         if promoted is None and not self._unfinished:
             self._began += 1
             return self.study.ask()
@@ -176,7 +176,7 @@ class TruthfulSearch(Searcher):
         return point.trial
 
     def take(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Record the value of an epoch; whether the trial goes on."""
+        """Record the value of an epoch; return whether the trial goes on."""
         trial = self._running.get(trial_id)
         if trial is not None:
             self._take(trial, result, over=False)
@@ -185,8 +185,8 @@ class TruthfulSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell Optuna what became of the trial, unless it is parked, or its worker was lost and it
-        is retried.
+        """Tell Optuna the outcome of a trial, unless the trial is parked, was lost and is retried,
+        or failed for a reason that ends the search.
         """
         trial = self._running.pop(trial_id, None)
         if trial is None:
@@ -195,7 +195,7 @@ class TruthfulSearch(Searcher):
         if error and self._retried(trial):
             return
         if result is not None and result.get("fatal"):
-            return  # it says nothing of the configuration: `resume` takes the trial up again
+            return  # not the fault of the configuration: `resume` continues the trial
         if result is not None:
             self._take(trial, result, over=True)
         if result is not None and trial.number in self._rungs.parked:
@@ -205,16 +205,17 @@ class TruthfulSearch(Searcher):
         self._dismiss()
 
     def _dismiss(self, whole: bool = False) -> None:
-        """Tell of trials that wait at a rung and cannot leave it that they were stopped there."""
+        """Tell Optuna that parked trials which can no longer be promoted were stopped."""
         for decision in self._rungs.dismiss(whole):
             trial = Trial(self.study, self._id(decision.trial))
             worker = trial.user_attrs.get("worker", "")
             self._tell(trial, Outcome("stopped", str(decision)), {"worker": worker})
 
     def _retried(self, trial: Trial) -> bool:
-        """Put a trial whose worker was lost first in line, unless too many were on nodes that live.
+        """Queue a trial whose worker was lost to run next, and return whether it is retried.
 
-        Ray would retry it too, but not where its worker dies while it takes the trial up.
+        It is not if more than `RETRIES` of its workers were lost on nodes that stayed up. Ray's own
+        retries do not cover a worker that dies while it restores the trial.
         """
         self._losses[trial.number].append(time.monotonic())
         excused = [self._excused(at) for at in self._losses[trial.number]]
@@ -231,19 +232,18 @@ class TruthfulSearch(Searcher):
             self.study.set_user_attr(name, value)
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing for Ray to pickle either, whatever a listener holds on to."""
+        """Give Ray nothing to pickle, since a listener may hold anything."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the record."""
+        """Do nothing: the journal is the record."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the record."""
+        """Do nothing: the journal is the record."""
 
     def _take(self, trial: Trial, result: Mapping[str, Any], over: bool) -> None:
-        """Have the rule decide on a sound epoch, and record it, unless a resumed trial repeats it.
-
-        A trial that is `over` is not decided on any more.
+        """Apply the stopping rule to a sound epoch, and record it, unless a resumed trial repeats
+        it. If the trial is `over`, the value is recorded without a decision.
         """
         if result.get("failure") is not None or result.get("diverged"):
             return
@@ -266,7 +266,7 @@ class TruthfulSearch(Searcher):
         self._tell_widened(trial, result.get(FEATURE_DTYPE))
 
     def _tell_widened(self, trial: Trial, found: str | None) -> None:
-        """Note and tell, once, of a backbone whose activations do not fit into the study's type."""
+        """Record and report, once per backbone, that its features needed a wider dtype."""
         asked = self._tried[trial.number]
         if found in (None, asked.feature_dtype) or asked.backbone in self._widened:
             return
@@ -275,14 +275,14 @@ class TruthfulSearch(Searcher):
         self._listen(FeaturesWidened(asked.backbone, asked.feature_dtype, str(found)))
 
     def _note_network(self, trial: Trial, network: str | None) -> None:
-        """Note which pretrained network a trial has; later trials of its backbone must have it."""
+        """Record the pretrained network of a trial; later trials of its backbone must use it."""
         if network is not None:
             trial.set_user_attr(NETWORK, network)
             self._networks.setdefault(network_name(self._tried[trial.number].to_json()), network)
 
     def _note_kept(self, trial: Trial, kept: Mapping[str, str]) -> None:
-        """Note which files a trial keeps, before the epoch that they are of: a driver killed in
-        between leaves no epoch whose files the journal does not know.
+        """Record the digests of the files that a trial keeps, before the epoch that wrote them: if
+        the driver is killed in between, the journal holds no epoch without its files.
         """
         if kept and kept != trial.user_attrs.get(KEPT):
             trial.set_user_attr(KEPT, kept)
@@ -292,7 +292,7 @@ class TruthfulSearch(Searcher):
         if not outcome.feasible:
             trial.set_constraint("sound", 1.0)
         if parameters_of(self._tried[trial.number], self._config.space) is None:
-            self.study.tell(trial, state=TrialState.FAIL)  # TPE knows no such place any more
+            self.study.tell(trial, state=TrialState.FAIL)  # outside the space of TPE
         elif outcome.state == "finished":
             best = read_trial(self._frozen(trial)).best(self._config.direction)
             assert best is not None, "a finished trial has reported"
@@ -314,19 +314,19 @@ def _note(trial: Trial, notes: Mapping[str, Any]) -> None:
 
 
 def _recorded(trial: FrozenTrial) -> TrialConfig | None:
-    """The configuration of a trial, None where its driver died before it had one."""
+    """The configuration of a trial, None if the driver died before the trial had one."""
     noted = trial.user_attrs.get("config")
     return None if noted is None else TrialConfig(**json.loads(noted))
 
 
 def noted(result: Mapping[str, Any]) -> dict[str, object]:
-    """What of a trial's last result the journal keeps."""
+    """Return the parts of a trial's last result that the journal keeps."""
     worker = result.get("worker") or _worker(result)
     return {name: result[name] for name in _NOTED if name in result} | {"worker": worker}
 
 
 def _worker(result: Mapping[str, Any]) -> str:
-    """The node by its number in this driver, and the process; a record holds no host's name."""
+    """The node, by its number in this driver, and the process: the record holds no host names."""
     if "hostname" not in result:
         return ""
     number = _NODES.setdefault(result["hostname"], len(_NODES) + 1)
@@ -334,8 +334,8 @@ def _worker(result: Mapping[str, Any]) -> str:
 
 
 def _sampler(seed: int, start: int = START) -> optuna.samplers.BaseSampler:
-    """TPE over groups of parameters that occur together, since rates are conditional; uniform draws
-    until `start` trials have ended.
+    """TPE over groups of parameters that occur together, because the learning rates are
+    conditional. It draws uniformly until `start` trials have ended.
     """
     import warnings
 

@@ -1,4 +1,4 @@
-"""What TPE reads of a study: all of a small one, the best and the newest of a large one."""
+"""The trials that TPE reads: all those of a small study, the best and newest of a large one."""
 
 import bisect
 import copy
@@ -9,18 +9,18 @@ import optuna
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
-BEST = 25  # TPE never takes more for its good ones, however many there are
-NEWEST = 500  # of those that ended, and of those that run
+BEST = 25  # TPE never counts more trials as good, however many there are
+NEWEST = 500  # ended trials, and as many running ones
 LEARNED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Window(optuna.Study):
-    """A study as its sampler sees it, so that a proposal's cost is bounded.
+    """The part of a study that its sampler sees, so that the cost of a proposal is bounded.
 
-    Up to `newest` ended trials, and as many at work, it is the study itself. Beyond that the model
-    of the good trials is the same, since TPE makes it from the best 25 of all; the model of the
-    others is made from the newest alone. Which trials those are follows from what ended, not from
-    when: a resumed search sees the same.
+    Up to `newest` ended trials, and as many running ones, it is the whole study. Beyond that, TPE's
+    model of the good trials is unchanged, because it uses at most the best 25 of all. Its model of
+    the other trials uses only the newest. The selection depends on which trials ended, not on when,
+    so that a resumed search sees the same.
     """
 
     def __init__(self, study: optuna.Study, newest: int = NEWEST) -> None:
@@ -33,8 +33,8 @@ class Window(optuna.Study):
             self.take(trial)
 
     def take(self, trial: FrozenTrial) -> None:
-        """A trial ended, or reached a rung (`at_rung`), which its end replaces; one that TPE does
-        not learn from is left out.
+        """Add a trial that ended, or that is parked at a rung (`at_rung`) until its end replaces
+        it. A trial that TPE does not learn from is left out.
         """
         for known in (self._best, self._ended):
             place = bisect.bisect_left(known, trial.number, key=_number)
@@ -48,7 +48,7 @@ class Window(optuna.Study):
         del self._ended[: -self._newest]
 
     def now(self) -> "Window":
-        """The same window with the trials that are at work at this moment."""
+        """Update the running trials, and return this window."""
         running = self._storage.get_all_trials(self._study_id, False, (TrialState.RUNNING,))
         chosen = {t.number: t for t in (*running[-self._newest :], *self._best, *self._ended)}
         self._seen = sorted(chosen.values(), key=_number)
@@ -60,12 +60,16 @@ class Window(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        """What `now` found; Optuna's samplers ask here, and its Hyperband filters here too."""
+        """The trials that `now` selected; Optuna's samplers read a study by this method, and its
+        Hyperband pruner filters in it, too.
+        """
         return [trial for trial in self._seen if states is None or trial.state in states]
 
 
 def at_rung(trial: FrozenTrial) -> FrozenTrial:
-    """A trial at work as one that was pruned at its last epoch: TPE takes one without for bad."""
+    """Return a copy of a running trial as pruned at its last epoch: TPE rates running trials as
+    bad.
+    """
     found = copy.copy(trial)
     found.state = TrialState.PRUNED
     return found
