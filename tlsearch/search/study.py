@@ -59,7 +59,7 @@ def run(
     space. `data` replaces its data by images (n, height, width[, 3]) uint8 and labels (n,), which
     are integers or names.
 
-    Raises ConfigError if there already is a study, DataError or StorageError before the first
+    Raises ConfigError if a study already exists there, DataError or StorageError before the first
     trial, StudyError if no trial succeeds. A search that the user or an error cuts short is ranked
     and returned, with `ended_by` set. So is one that could not be uploaded to its bucket, and one
     whose exported model lacks a format.

@@ -9,7 +9,7 @@ from tlsearch.base.phases import Phase, heard_by
 from tlsearch.results.live.events import Event, Listen
 from tlsearch.results.live.open_phases import IDLE, OpenPhases
 
-BEAT_S = 0.6  # the longest time without a phase event, give or take `LOOK_S`
+BEAT_S = 0.6  # the longest time without a phase event, plus up to `LOOK_S`
 LOOK_S = 0.2  # between two checks
 
 

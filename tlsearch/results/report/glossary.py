@@ -1,4 +1,4 @@
-"""The definitions of all numbers and terms in a report, about one sentence each."""
+"""The definitions of the numbers and terms in a report."""
 
 from collections.abc import Mapping
 

@@ -15,7 +15,7 @@ _VARIED = {
     for one in SHOWN.values()
     if one.label is not None
 }
-# Priorities of all columns, low ones first to go; `Shown` sets those of the configuration.
+# Priorities of the columns that may be dropped, lowest first; `Shown` holds those of settings.
 _PRIORITIES = {
     "bytes": 5,
     "latency ms": 10,

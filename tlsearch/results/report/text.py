@@ -63,8 +63,9 @@ def write_parquet(path: Path, board: Leaderboard, view: Selection) -> None:
 
 
 def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
-    """List the facts that complement the table, one sentence per line: baselines, other test
-    scores, device, pictures and formats left out, computing done, forecast.
+    """List the facts that complement the table, one sentence per line: baselines, a warm-up better
+    than all trials, other test scores, pictures left out, device, formats left out, computing done,
+    forecast.
     """
     metric = about["config"]["metric"]
     lines = [f"{name}: {value:.4f} validation {metric}" for name, value in baseline_rows(record)]

@@ -17,7 +17,7 @@ from tlsearch.results.record.journal import StudyRecord, tested
 
 Row = Mapping[str, Any]
 
-NAMED = 8  # tied trials that are named; the others are counted
+NAMED = 8  # tied trials listed by number; further ones are only counted
 FRESH = (
     "a fresh seed trains a configuration again from other random numbers; ± is the standard error "
     "of the mean over them"

@@ -18,7 +18,7 @@ Curve = Mapping[int, float]  # epoch -> value of one trial
 
 
 class Rule(Protocol):
-    """A stopping rule without state: a decision depends on its arguments alone."""
+    """A stateless stopping rule: its decisions depend only on its arguments."""
 
     @property
     def direction(self) -> Direction:

@@ -64,7 +64,7 @@ class Rungs:
         """Return the parked trial to continue, from the highest rung that has one due; None if no
         trial is due.
 
-        At least `at_least` trials of each rung are promoted, however few reached it.
+        At least `at_least` places of each rung count as promoted, however few trials reached it.
         """
         if self._promoting is None:
             return None
