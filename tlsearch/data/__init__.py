@@ -1,3 +1,3 @@
-"""Which images, labels and splits a search is on, and what is wrong with them. `kinds` reads each
-kind of source; everything else works on the listing that a source gives. No network enters.
+"""The images, labels and splits of a search, and the problems found in them. `kinds` reads each
+kind of source; everything else works on its listing of examples. No neural network is used here.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with splits and labels: the same picture, or nearly, on both sides of a line."""
+"""Problems of splits and labels: the same or a similar picture twice, where it should not be."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Audit:
-    """What there is to say of the data, a sentence a finding, and what train keeps for it."""
+    """The findings on a data set, one sentence each, and the indices that stay in train."""
 
     findings: tuple[str, ...]
     train: Indices
@@ -27,9 +27,9 @@ class Audit:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """How many images stand again in a later split, and what of train to drop for it.
+    """The numbers of images that are also in a later split, and the train indices to drop for that.
 
-    `example`: two equal pictures of different splits.
+    `example`: the rows of two equal pictures in different splits.
     """
 
     train_in_validation: int
@@ -40,7 +40,7 @@ class Duplicates:
 
     @property
     def any(self) -> bool:
-        """Whether a picture stands in two splits."""
+        """Whether a picture is in two splits."""
         return bool(self.train_in_validation or self.train_in_test or self.validation_in_test)
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Duplicates:
 
 
 def find_duplicates(hashes: Hashes, splits: dict[Split, Indices]) -> Duplicates:
-    """Count pictures of equal pixels across splits; `train_again` are the train indices of them."""
+    """Count pictures with equal pixels across splits; `train_again` are those of train."""
     train, validation, test = (hashes[splits[name]] for name in ("train", "validation", "test"))
     in_validation, in_test = np.isin(train, validation), np.isin(train, test)
     return Duplicates(
@@ -73,7 +73,7 @@ def _first_pair(hashes: Hashes, splits: dict[Split, Indices]) -> tuple[int, int]
 
 
 def find_contradictions(hashes: Hashes, labels: NDArray[np.int32]) -> list[tuple[int, int]]:
-    """Pictures of equal pixels and different labels: two rows for each label too many."""
+    """Pairs of rows with equal pixels and different labels: one pair per label after the first."""
     order = np.lexsort((labels, hashes))
     before, after = order[:-1], order[1:]
     wrong = (hashes[before] == hashes[after]) & (labels[before] != labels[after])
@@ -88,10 +88,11 @@ def audit(
     near_copies: Callable[[dict[Split, Indices]], NearCopies],
     readable: NDArray[np.bool_] | None = None,
 ) -> Audit:
-    """Look for equal and nearly equal pictures; DataError where `duplicates` says so.
+    """Look for equal and nearly equal pictures; raises DataError if `duplicates` is "error".
 
-    Equal pictures leave train with "drop"; near ones, which `near_copies` finds in the splits that
-    remain, are counted and always kept. Images that are not `readable` are in no split.
+    With "drop", train loses the pictures that are in another split too. Near copies, which
+    `near_copies` finds in the splits that remain, are counted and always kept; they are no error.
+    Images that are not `readable` are in no split.
     """
     same = find_duplicates(hashes, splits)
     if same.any and duplicates == "error":
@@ -121,7 +122,7 @@ def _done(same: Duplicates, drop: bool) -> str:
 
 
 def _named(listing: Listing, pair: tuple[int, int] | None) -> str:
-    """Two pictures by name, for a look at them."""
+    """The names of two pictures, so that the user can look at them."""
     if pair is None:
         return ""
     one, other = (storable(listing.examples[row].key) for row in pair)

@@ -1,4 +1,4 @@
-"""Which class each example is of, under the names that the user gives to what was found."""
+"""The class of each example, renamed and merged as the user asks."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ from tlsearch.data.mistakes import all_wrong
 
 
 def renamed(listing: Listing, names: Mapping[str, str], strict: bool = False) -> Listing:
-    """The listing under new class names; classes of one name become one.
+    """The listing under new class names; classes that get the same name are merged.
 
-    `names` maps classes as found, by name or shell-style pattern; a name goes before patterns.
-    Raises DataError naming all at once: what maps nothing, a class that two patterns claim, and,
-    where `strict`, each class that nothing maps.
+    `names` maps the classes found, by name or shell-style pattern; a name takes precedence over
+    patterns. Raises one DataError for all problems: a key that matches no class, a class that two
+    patterns match and, if `strict`, a class that nothing matches.
     """
     claims = {found: _claims(found, names) for found in listing.classes}
     mistakes = [*_idle(names, listing.classes), *_unclear(claims, strict)]
@@ -36,16 +36,16 @@ def renamed(listing: Listing, names: Mapping[str, str], strict: bool = False) ->
 
 
 def renamed_again(listing: Listing, names: Mapping[str, str]) -> Listing:
-    """Another listing under the names that a first one was given; what of them it lacks is let be.
+    """A further listing under the class names given to a first one; idle keys are ignored.
 
-    What `names` does not speak of stays as it is, so that classes may have their new names already.
+    Classes that `names` does not match stay as they are, so they may have their new names already.
     """
     spoken = {key: name for key, name in names.items() if _matches(key, listing.classes)}
     return renamed(listing, spoken)
 
 
 def suggested(listing: Listing) -> dict[str, str]:
-    """A map of names for a listing whose splits seem to name a class differently; else nothing."""
+    """The `names` for a listing whose splits seem to name a class differently; {} if none do."""
     return _same_class(_by_split(listing))
 
 
@@ -72,10 +72,10 @@ def _unclear(claims: Mapping[str, Sequence[str]], strict: bool) -> Iterable[str]
 
 
 def require_classes(listing: Listing, pooled: bool) -> None:
-    """Raise DataError where there are fewer than two classes, or other ones in another split.
+    """Raise DataError for fewer than two classes, or for splits that have different classes.
 
-    The latter says which map of names would mend it. Where the splits are `pooled` a class may be
-    in one of them alone, but not under two names.
+    For the latter the message says how to fix it, if possible by a mapping of names. If the splits
+    are `pooled`, a class may be in only one of them, but not in several under different names.
     """
     if len(listing.classes) < 2:
         raise DataError(
@@ -102,7 +102,7 @@ def _by_split(listing: Listing) -> dict[Split, set[str]]:
 
 
 def _same_class(named: Mapping[Split, set[str]]) -> dict[str, str]:
-    """Classes that only some splits have -> the one elsewhere that is their short form, if any."""
+    """Class that only some splits have -> the short form of it in other splits, if there is one."""
     everywhere = set.intersection(*named.values()) if named else set()
     odd = sorted(set().union(*named.values()) - everywhere, key=lambda name: (len(name), name))
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A contact sheet: some pictures of each class in one image, a row a class, with its name."""
+"""A contact sheet: an image with one row per class, its name and some of its pictures."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -9,11 +9,11 @@ from tlsearch.data.sources import ImageData
 PICTURE_PX = 96
 NAME_PX = 20
 GAP_PX = 4
-MOST_CLASSES = 200  # so that the sheet stays one that can be looked at
+MOST_CLASSES = 200  # more would make the sheet too long to look at
 
 
 def contact_sheet(data: ImageData, split: Split = "train", per_class: int = 8) -> Image.Image:
-    """Pictures of a split as training sees them, evenly chosen of each of the first 200 classes."""
+    """Draw pictures of a split as training sees them, evenly chosen, of the first 200 classes."""
     classes = data.classes[:MOST_CLASSES]
     step_px, row_px = PICTURE_PX + GAP_PX, NAME_PX + PICTURE_PX + GAP_PX
     sheet = Image.new("RGB", (GAP_PX + per_class * step_px, row_px * len(classes)), "white")

@@ -1,4 +1,4 @@
-"""Pictures -> equal squares of pixels, decoded once a data set and kept as one mapped array."""
+"""Pictures -> squares of one size, decoded once per data set and kept as a memory-mapped array."""
 
 import hashlib
 import itertools
@@ -30,17 +30,18 @@ from tlsearch.data.picture_file import (
 from tlsearch.store.arrays import ArrayStore
 from tlsearch.store.caches import make_room
 
-BLOCK_BYTES = 2**24  # of decoded images that are written together
-HASHED_BYTES = 2**24  # of pixels that a thread hashes together
+BLOCK_BYTES = 2**24  # of decoded images that are written at a time
+HASHED_BYTES = 2**24  # of pixels that a thread hashes at a time
 
-# Told the images of a listing that failed, by their rows, once all were tried.
+# Called with the errors of a listing's unreadable images, by row, once all images were tried.
 Failed = Callable[[dict[int, PictureError]], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """All images of a listing under their key, (n, px, px, 3) uint8, and which of them could be
-    read, (n,) bool; the others are black.
+    """The decoded images of a listing, (n, px, px, 3) uint8, and the key of their array.
+
+    `readable`, (n,) bool, marks the images that could be read; the others are black.
     """
 
     key: str
@@ -55,12 +56,11 @@ def decode(
     bits: Bits | None = ALONE,
     threads: int | None = None,
 ) -> Pixels:
-    """All images, (n, image_px, image_px, 3) uint8, in the order of the listing.
+    """Decode all images, (n, image_px, image_px, 3) uint8, in the order of the listing.
 
-    Decoded in so many threads, by default one for each granted core.
-
-    Resized without keeping proportions, bilinear and antialiased, as the exported model does.
-    Raises DataError naming every picture that cannot be read (of very many the first).
+    They are decoded in `threads` threads, by default one for each granted core, and resized without
+    keeping the aspect ratio, bilinear and antialiased, as in the exported model. Raises DataError
+    that names the pictures that cannot be read, the first twenty if there are more.
     """
     key = decoded_key(listing, image_px, bits)
     return _opened(listing, image_px, store, bits, key, _refuse, threads or granted_cores())
@@ -74,7 +74,7 @@ def decode_readable(
     bits: Bits | None,
     threads: int,
 ) -> Decoded:
-    """All images that can be read; which these are is kept in `masks`."""
+    """Decode all images that can be read; `masks` keeps which they are."""
     rows, whole = len(listing.examples), decoded_key(listing, image_px, bits)
     if store.path(whole).is_file():
         return Decoded(whole, decode(listing, image_px, store, bits, threads), np.ones(rows, bool))
@@ -113,15 +113,16 @@ def _opened(
 
 
 def decoded_key(listing: Listing, image_px: int, bits: Bits | None) -> str:
-    """The name of the decoded array: `listing_key`, and how pictures of 16 bits were read where
-    that is not as it always was.
+    """The key of the decoded array: `listing_key`, and the depths of 16-bit pictures.
+
+    The depths are left out if earlier versions would have read the pictures in the same way.
     """
     key = listing_key(listing, image_px)
     return key if bits is None or all_full(bits) else _digest(f"{key} {sorted(bits.items())}")
 
 
 def partial_key(key: str) -> str:
-    """The name of a decoded array that may lack pictures, from that of the whole one."""
+    """The key of a decoded array that may lack pictures, from the key of the complete one."""
     most = most_pixels()
     above = "" if most == MOST_PIXELS else f" of {most} pixels"
     return _digest(f"{key} without what cannot be read{above}")
@@ -132,7 +133,7 @@ def _digest(text: str) -> str:
 
 
 def listing_key(listing: Listing, image_px: int) -> str:
-    """The name of the decoded array: changes when a file is added, changed, renamed or resized."""
+    """The key of a listing and `image_px`: changes if a file is added, changed or renamed."""
     digest = hashlib.blake2b(f"{listing.source}\0{image_px}".encode(), digest_size=16)
     for example in listing.examples:
         name = f"\0{example.key}\0{example.version}"
@@ -141,24 +142,25 @@ def listing_key(listing: Listing, image_px: int) -> str:
 
 
 def read_pixels(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> Pixels:
-    """One picture as (height, width, 3) uint8, turned as its EXIF says; else PictureError.
+    """One picture as (height, width, 3) uint8, rotated by its EXIF orientation.
 
-    `bits` says at which depth a picture of 16 bits is read.
+    `bits` gives the depth at which a 16-bit picture is read. Raises PictureError.
     """
     with pixels_of(picture, bits) as pixels:
         return pixels
 
 
 def read_square(picture: Picture, bits: Bits | None, image_px: int) -> Pixels:
-    """One picture as (image_px, image_px, 3) uint8; else PictureError."""
+    """One picture as (image_px, image_px, 3) uint8; raises PictureError if it cannot be read."""
     with pixels_of(picture, bits) as pixels:
         return resize(pixels, image_px)
 
 
 @contextmanager
 def pixels_of(picture: Picture | BinaryIO, bits: Bits | None = ALONE) -> Iterator[Pixels]:
-    """The same as `read_pixels`, for a block that goes on to use the picture's memory: other
-    pictures are decoded meanwhile only as far as the budget of the process allows.
+    """`read_pixels` as a context manager, for a block that still uses the picture's memory.
+
+    Until the block ends, that memory counts against the decoding budget of the process.
     """
     with ExitStack() as held:
         yield _pixels(picture, bits, held)
@@ -182,7 +184,7 @@ def _pixels(picture: Picture | BinaryIO, bits: Bits | None, held: ExitStack) -> 
 
 
 def _upper_byte(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits as 8: Pillow's own conversion clips all above 255 to white."""
+    """16-bit grey as 8 bits: Pillow's own conversion clips all values above 255 to white."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
@@ -191,7 +193,7 @@ def _upper_byte(image: Image.Image) -> Image.Image:
 
 
 def resize(pixels: Pixels, image_px: int) -> Pixels:
-    """A square of `image_px`; Pillow's bilinear filter, which antialiases when it shrinks."""
+    """Resize to a square of `image_px`, by Pillow's bilinear filter, which antialiases."""
     if pixels.shape[:2] == (image_px, image_px):
         return pixels
     square = Image.fromarray(pixels).resize((image_px, image_px), Image.Resampling.BILINEAR)
@@ -201,7 +203,7 @@ def resize(pixels: Pixels, image_px: int) -> Pixels:
 def content_hashes(
     images: Pixels, threads: int = 1, counter: Counter | None = None
 ) -> NDArray[np.uint64]:
-    """A 64-bit hash of each image's pixels, (n,), by which duplicates are found."""
+    """A 64-bit hash of each image's pixels, (n,) uint64, for finding duplicates."""
     step = max(1, HASHED_BYTES // max(1, images[:1].nbytes))
     blocks = (images[at : at + step] for at in range(0, len(images), step))
     found = []
@@ -224,7 +226,7 @@ def _blocks(
     failed: Failed,
     threads: int,
 ) -> Iterator[Pixels]:
-    """The images in blocks, a black one for each that fails; `failed` is told of those."""
+    """Yield the images in blocks, black if decoding fails, then call `failed` with the errors."""
     black = np.zeros((image_px, image_px, 3), np.uint8)
     failures: dict[int, PictureError] = {}
 
@@ -255,7 +257,7 @@ def _refuse(failed: dict[int, PictureError]) -> None:
 
 
 def _try_all(listing: Listing, bits: Bits | None, threads: int) -> NDArray[np.bool_]:
-    """Which pictures can be read, found out anew where the cache has lost it."""
+    """Which pictures can be read, tried again because the cache has lost the mask."""
 
     def can_be_read(picture: Picture) -> bool:
         return not isinstance(
@@ -266,7 +268,7 @@ def _try_all(listing: Listing, bits: Bits | None, threads: int) -> NDArray[np.bo
 
 
 def reasons(listing: Listing, readable: NDArray[np.bool_], bits: Bits | None) -> Sequence[str]:
-    """What is wrong with each picture that cannot be read, under its key."""
+    """For each picture that cannot be read, its key and the reason."""
     if readable.all():
         return ()
     found = []

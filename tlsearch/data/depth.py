@@ -1,4 +1,4 @@
-"""Pictures of 16 bits: the depth that each states, and the depth at which a data set is read."""
+"""16-bit pictures: the bit depth that each one states, and the depth at which it is read."""
 
 import itertools
 import logging
@@ -27,8 +27,9 @@ from tlsearch.data.picture_file import (
     upright,
 )
 
-# The depth that a picture of 16 bits states (0: none) -> the depth at which it is read. A picture
-# whose statement is not here is judged alone. None keeps the upper byte whatever a picture states.
+# Stated depth of a 16-bit picture (0: none) -> the depth at which it is read. A picture whose
+# stated depth is missing here is judged by itself. None instead of a mapping keeps the upper byte
+# of every picture, whatever depth it states.
 Bits = Mapping[int, int]
 Values = NDArray[np.uint16]
 
@@ -36,19 +37,19 @@ ALONE: Bits = MappingProxyType({})
 UNSTATED = 0
 FULL = 16
 FULL_WHITE = 65535
-SHALLOW = 255  # in place of a stated depth: a picture of 8 bits or fewer, or one that nobody reads
+SHALLOW = 255  # in place of a stated depth: a picture of 8 bits or fewer, or an unreadable one
 
-_FILES = 128  # that a thread looks at together, for most need only their first bytes
-_COLOUR_MAP = 320  # of TIFF
+_FILES = 128  # in one task of a thread, since most need only their first bytes
+_COLOUR_MAP = 320  # tag of TIFF
 _BITS_PER_SAMPLE, _MAX_SAMPLE, _SAMPLE_MAX = 258, 281, 341  # tags of TIFF
 _PNG, _TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_SCALED = ("PPM", "JPEG2000")  # Pillow spreads their values over all 16 bits
+_SCALED = ("PPM", "JPEG2000")  # Pillow scales their values to all 16 bits
 
 log = logging.getLogger(__name__)
 
 
 def depths(listing: Listing, threads: int | None = None) -> Values:
-    """What each picture states and its largest value, (n, 2): what `bits_of` decides by."""
+    """The stated depth and the largest value of each picture, (n, 2), as `bits_of` needs them."""
     pictures = listing.pictures()
     first = list(itertools.islice(pictures, 1))
     if first and isinstance(first[0], np.ndarray) and first[0].dtype == np.uint8:
@@ -74,7 +75,7 @@ def _depth_of(picture: Picture) -> tuple[int, int]:
         )
     try:
         found = _deep_file(picture)
-    except (OSError, PictureError):  # decoding tells of it
+    except (OSError, PictureError):  # decoding reports it
         found = None
     return (SHALLOW, 0) if found is None else (found[0], int(found[1].max(initial=0)))
 
@@ -87,18 +88,18 @@ def _deep_file(path: Path) -> tuple[int, Values] | None:
 
 
 def _may_be_deep(path: Path) -> bool:
-    """Whether it has a depth to find out, told by its first bytes: PNG of 16 bits, any TIFF."""
+    """Whether a file may be a 16-bit picture, by its first bytes: a 16-bit PNG or any TIFF."""
     with regular_file(path) as file:
         head = file.read(25)
     return head[:4] in _TIFFS or (head[:8] == _PNG and head[24:] == bytes([FULL]))
 
 
 def bits_of(found: Values) -> dict[int, int]:
-    """Stated depth -> depth at which the pictures of a data set are read; {} without deep ones.
+    """Stated depth -> depth at which the pictures of a data set are read; {} without 16-bit ones.
 
-    Those that state none: the least depth that holds the largest value of them all. Those that
-    state 12 bits, say: 12, unless one has a larger value; then they are spread over all 16 bits, as
-    PNG wants it.
+    Pictures that state no depth are read at the smallest depth that holds the largest value of them
+    all. Pictures that state 12 bits, for example, are read at 12 bits, unless one of them has a
+    larger value: then their values are scaled to all 16 bits, as the PNG specification requires.
     """
     stated = sorted({*found[:, 0].tolist()} - {SHALLOW})
     return {bits: _read_at(bits, int(found[found[:, 0] == bits, 1].max())) for bits in stated}
@@ -111,12 +112,12 @@ def _read_at(stated: int, largest: int) -> int:
 
 
 def all_full(bits: Bits | None) -> bool:
-    """Whether pictures are read as they were when 16 bits were the only depth."""
+    """Whether pictures are read as by earlier versions, which took every depth as 16 bits."""
     return bits is None or set(bits.values()) <= {FULL}
 
 
 def depth_note(found: Values, bits: Bits) -> str | None:
-    """A sentence on the pictures that are read at another depth than 16 bits, None without any."""
+    """A sentence on the 16-bit pictures that are read at a lower depth; None if there are none."""
     parts = []
     for stated in (stated for stated in bits if bits[stated] != FULL):
         rows = found[:, 0] == stated
@@ -128,8 +129,10 @@ def depth_note(found: Values, bits: Bits) -> str | None:
 
 
 def deep_values(image: Image.Image, file: BinaryIO) -> tuple[int, Values] | None:
-    """The depth that a picture of 16 bits states, and its values, (height, width) or (height,
-    width, 3), turned as its EXIF says; None for any other picture. `image` is `file` opened.
+    """The stated depth and the values of a 16-bit picture; None for any other picture.
+
+    The values are (height, width) or (height, width, 3), rotated by the EXIF orientation. `image`
+    is `file` opened.
     """
     kind = _kind(image)
     if kind is None:
@@ -154,8 +157,10 @@ def _sixteen(upper: Values, lower: Values) -> Values:
 
 
 def _kind(image: Image.Image) -> str | None:
-    """`grey`; `palette` whose 16-bit colours hold 8 bits; the raw mode of colours whose lower bytes
-    Pillow drops; None for what Pillow reads whole.
+    """The kind of a 16-bit picture; None for a picture that Pillow reads without loss.
+
+    `grey`; `palette` if its 16-bit colours hold 8-bit values; or the raw mode of a colour picture
+    whose lower bytes Pillow drops.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in (*_SCALED, "PNG")):
         return "grey"
@@ -174,13 +179,13 @@ def _raw_mode(args: Any) -> str:
 
 
 def _lower_bytes(mode: str) -> str:
-    """The raw mode of the other byte order: its upper bytes are the lower ones of this."""
+    """The raw mode of the opposite byte order, whose upper bytes are the lower bytes of `mode`."""
     little = mode[-1] == "L" or (mode[-1] == "N" and sys.byteorder == "little")
     return mode[:-1] + ("B" if little else "L")
 
 
 def _unpacked_as(image: Any, mode: str) -> Values:
-    """The pixels as another raw mode reads them."""
+    """The pixels, decoded with another raw mode."""
     image.tile = [
         tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
         for tile in image.tile
@@ -189,7 +194,7 @@ def _unpacked_as(image: Any, mode: str) -> Values:
 
 
 def _stated(image: Any) -> int:
-    """The depth that a file of 16 bits states, UNSTATED where it states none."""
+    """The depth that a 16-bit file states, UNSTATED if it states none."""
     if image.format in _SCALED:
         return FULL
     if image.format == "PNG":
@@ -200,13 +205,13 @@ def _stated(image: Any) -> int:
     for tag in (_MAX_SAMPLE, _SAMPLE_MAX):
         said = tags.get(tag, ())
         largest = int(max(said if isinstance(said, tuple) else (said,), default=0))
-        if largest > 1 and (largest + 1).bit_count() == 1:  # else what one picture happens to hold
+        if largest > 1 and (largest + 1).bit_count() == 1:  # else just this picture's largest value
             return min(largest.bit_length(), FULL)
     return UNSTATED
 
 
 def _significant_bits(file: BinaryIO) -> int:
-    """What PNG's chunk sBIT says, without an alpha's; the file stays where it is."""
+    """The depth in the sBIT chunk of a PNG, without alpha's; the file position is restored."""
     place, found = file.tell(), UNSTATED
     file.seek(len(_PNG))
     while len(head := file.read(8)) == 8:
@@ -222,7 +227,7 @@ def _significant_bits(file: BinaryIO) -> int:
 
 
 def eight_bits(stated: int, values: Values, bits: Bits, name: object = "") -> NDArray[np.uint8]:
-    """The values as 0 ... 255; what is above the depth at which they are read is white."""
+    """The values scaled to 0 ... 255; those above the depth at which they are read become white."""
     largest = int(values.max(initial=0))
     depth = bits.get(stated)
     if depth is None:
@@ -238,7 +243,7 @@ _told: list[object] = []
 
 
 def _tell_of_dark(name: object, largest: int) -> None:
-    """Warn once a process of a lone picture whose depth nobody knows."""
+    """Warn, once per process, of a single picture whose depth is unknown."""
     if not _told:
         _told.append(name)
         log.warning(

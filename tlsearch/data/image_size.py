@@ -1,4 +1,4 @@
-"""How large the pictures of a data set are, from a sample, and the square that suits them."""
+"""The size of the pictures of a data set, from a sample, and the `image_px` proposed for them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,16 +8,17 @@ from tlsearch.base.errors import PictureError
 from tlsearch.data.picture_file import opened
 
 SAMPLE = 200
-# Squares that are proposed. Backbones halve a picture five times: of fewer than 64 pixels hardly
-# a place is left; of more than 224 most were not pretrained.
+# Sides of the squares that are proposed. Backbones halve a picture five times: below 64 pixels
+# hardly a place is left in the last feature map; above 224 most of them were not pretrained.
 SQUARES_PX = (64, 96, 128, 160, 192, 224)
 
 Size = tuple[int, int]  # width, height
 
 
 def sampled_sizes(files: Sequence[Path]) -> list[Size]:
-    """The sizes of up to 200 of the files, evenly spread, by their headers; one that cannot be
-    read is left out.
+    """The sizes of up to 200 evenly spread files, read from their headers.
+
+    Files that cannot be read are left out.
     """
     step = max(1, len(files) // SAMPLE)
     return [size for file in files[::step][:SAMPLE] for size in _size(file)]
@@ -37,6 +38,9 @@ def median_size(sizes: Sequence[Size]) -> Size:
 
 
 def proposed_px(sizes: Sequence[Size]) -> int:
-    """The least of the usual squares that loses no detail of the median picture's longer side."""
+    """The smallest usual side that is at least the median longer side of the pictures.
+
+    The largest usual side if the pictures are larger, or if there are none.
+    """
     longer = median(max(size) for size in sizes) if sizes else SQUARES_PX[-1]
     return next((px for px in SQUARES_PX if px >= longer), SQUARES_PX[-1])

@@ -1,4 +1,4 @@
-"""Which images there are: a listing of examples, each with its class and perhaps its split."""
+"""The images of a data set: a listing of examples, each with its class and possibly its split."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +18,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Example:
-    """One image by a name that never changes (a relative path, an index), with its label.
+    """One image with its label, under a key that never changes (a relative path or an index).
 
-    `split` is what the data itself says, None where it says nothing. `version` changes when the
-    image may have changed (size and time of a file).
+    `split` is the split that the data itself names, None if it names none. `version` changes when
+    the image may have changed (size and modification time of a file).
     """
 
     key: str
@@ -30,15 +30,15 @@ class Example:
     version: str = ""
 
 
-# A picture as a source has it: a file, or (height, width, 3) pixels of 8 or 16 bits.
+# A picture as its source holds it: a file, or (height, width, 3) pixels of 8 or 16 bits.
 Picture = Path | Pixels | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All examples of a data set, in the order of their keys.
+    """All examples of a data set, in a fixed order.
 
-    `pictures()` yields one picture an example, in the same order, lazily.
+    `pictures()` lazily yields one picture per example, in the same order.
     """
 
     source: str
@@ -48,7 +48,10 @@ class Listing:
 
 
 def only(listing: Listing, splits: Sequence[Split]) -> Listing:
-    """The examples of some of the splits that the data names, and the classes that they show."""
+    """The listing of these splits alone, with only the classes that occur in them.
+
+    Raises DataError for a split that the data does not name.
+    """
     named = {example.split for example in listing.examples} - {None}
     lacking = [split for split in splits if split not in named]
     if lacking:
@@ -67,12 +70,12 @@ def only(listing: Listing, splits: Sequence[Split]) -> Listing:
 
 
 def pooled(listing: Listing) -> Listing:
-    """All examples thrown together, as if the data named no splits."""
+    """The listing without splits, as if the data named none."""
     return replace(listing, examples=[replace(e, split=None) for e in listing.examples])
 
 
 def _without_unseen(listing: Listing) -> Listing:
-    """A class that no example shows is none."""
+    """The listing without the classes that have no example."""
     seen = sorted({example.label for example in listing.examples})
     places = {label: place for place, label in enumerate(seen)}
     return replace(

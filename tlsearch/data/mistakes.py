@@ -1,4 +1,4 @@
-"""What is wrong with a data set, all of it in one message."""
+"""The mistakes of a data set in one error message."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ MOST_SHOWN = 20
 
 
 def all_wrong(mistakes: Sequence[object]) -> DataError:
-    """One error that names every mistake, a line each; of very many the first twenty."""
+    """One error with a line per mistake: the first twenty, and the number of further ones."""
     shown = [str(mistake) for mistake in mistakes[:MOST_SHOWN]]
     rest = len(mistakes) - len(shown)
     return DataError("\n".join(shown + ([f"... and {rest} more"] if rest else [])))

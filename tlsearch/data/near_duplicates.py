@@ -1,4 +1,4 @@
-"""Pictures that are nearly another: a neighbouring video frame, another compression or size."""
+"""Near copies of pictures: neighbouring video frames, other compressions, other sizes."""
 
 import functools
 import hashlib
@@ -15,24 +15,24 @@ from tlsearch.data.listing import SPLITS, Split
 from tlsearch.data.splits import Indices
 from tlsearch.store.arrays import ArrayStore
 
-SIDE = 10  # points a side by which pictures are compared
-ALIKE = 0.998  # correlation; at 0.99 some of scikit-learn's digits are like others, here none
-MOST_ROWS = 5_000  # of a split, evenly apart, that are looked for
-MOST_OTHERS = 50_000  # of a later split among which they are looked for
-VERSION = 1  # of what is kept: another one is looked for anew
-BLOCK_BYTES = 2**22  # of pixels that a thread looks at together
+SIDE = 10  # points per side at which pictures are compared
+ALIKE = 0.998  # correlation; at 0.99 some of scikit-learn's digits match others, here none do
+MOST_ROWS = 5_000  # of a split, evenly spaced, whose near copies are searched for
+MOST_OTHERS = 50_000  # of a later split that are searched
+VERSION = 1  # of the kept results: a new version searches again
+BLOCK_BYTES = 2**22  # of pixels that a thread reads at a time
 _PAIRS = tuple(combinations(SPLITS, 2))
-_BLOCK = 1024  # rows that are compared with all others together
+_BLOCK = 1024  # rows that are compared with all others at a time
 
 Signatures = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class NearCopies:
-    """How many pictures of a split have a near, not an equal, copy in a later one.
+    """The numbers of pictures of a split that have a near, not an equal, copy in a later split.
 
-    `counts`: (split, later split) -> how many of the `looked` rows of the former. `example`: two
-    such pictures.
+    `counts`: (split, later split) -> how many of the `looked` rows of the former have one.
+    `example`: the rows of two such pictures.
     """
 
     counts: dict[tuple[Split, Split], int]
@@ -41,7 +41,7 @@ class NearCopies:
 
     @property
     def any(self) -> bool:
-        """Whether there is one."""
+        """Whether there is a near copy."""
         return self.example is not None
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class NearCopies:
 
 
 def signatures(images: Pixels, rows: Indices, threads: int) -> Signatures:
-    """What some of `images`, (n, px, px, 3), look like from afar: (rows, 300), mean 0, length 1.
+    """Thumbnails of some of `images`, (n, px, px, 3), as vectors: (rows, 300), mean 0, length 1.
 
     A thread holds BLOCK_BYTES of pixels at a time, or one picture.
     """
@@ -63,7 +63,7 @@ def signatures(images: Pixels, rows: Indices, threads: int) -> Signatures:
     flat = np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
-    plain = length <= 1  # a plain picture is like none
+    plain = length <= 1  # a uniform picture matches no other
     return np.asarray(np.where(plain, 0, flat / np.where(plain, 1, length)), np.float32)
 
 
@@ -81,7 +81,7 @@ def _coarse(images: Pixels) -> Signatures:
 def near_copies(
     hashes: NDArray[np.uint64], splits: dict[Split, Indices], nearest: Indices
 ) -> NearCopies:
-    """Count the near copies that `nearest_rows` found; equal pictures are apart."""
+    """Count the near copies that `nearest_rows` found, without equal pictures."""
     counts: dict[tuple[Split, Split], int] = {}
     example: tuple[int, int] | None = None
     asked = {split: _asked(splits[split]) for split in SPLITS}
@@ -102,7 +102,7 @@ def kept_nearest(
     key: str,
     threads: int,
 ) -> Indices:
-    """`nearest_rows` of the images of this key, looked for once and kept in `store`."""
+    """`nearest_rows` of the images with this key, computed once and kept in `store`."""
     rules = f"{VERSION} {SIDE} {ALIKE} {MOST_ROWS} {MOST_OTHERS}"
     digest = hashlib.blake2b(f"{key} {rules}".encode(), digest_size=16)
     for split in SPLITS:
@@ -114,11 +114,10 @@ def kept_nearest(
 
 
 def nearest_rows(images: Pixels, splits: dict[Split, Indices], threads: int) -> Indices:
-    """Compare each two splits of `images`, (n, px, px, 3), from afar.
+    """Compare thumbnails of `images`, (n, px, px, 3), between every two splits.
 
-    For train and validation, train and test, validation and test in turn: for each row that is
-    looked at of the former, the row of the latter that is a near copy; where there is none, the row
-    itself.
+    For train and validation, train and test, validation and test in turn: for each examined row of
+    the former, the row of the latter that is a near copy, or the row itself if there is none.
     """
     return np.concatenate(list(_nearest_of_pairs(images, splits, threads)))
 
@@ -137,7 +136,7 @@ def _nearest_of_pairs(
 
 
 def _asked(rows: Indices) -> Indices:
-    """Those of a split that are looked at."""
+    """The rows of a split whose near copies are searched for."""
     return _evenly(_evenly(rows, MOST_OTHERS), MOST_ROWS)
 
 
@@ -148,7 +147,7 @@ def _evenly(rows: Indices, most: int) -> Indices:
 
 
 def _nearest(looks: Signatures, others: Signatures) -> tuple[NDArray[np.bool_], Indices]:
-    """Which of `looks` have a near copy among `others`, and the place of the nearest there."""
+    """Which of `looks` have a near copy among `others`, and the index of the nearest one there."""
     near, place = np.zeros(len(looks), dtype=bool), np.zeros(len(looks), dtype=np.int64)
     for at in range(0, len(looks) if len(others) else 0, _BLOCK):
         alike = looks[at : at + _BLOCK] @ others.T

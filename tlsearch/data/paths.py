@@ -1,4 +1,4 @@
-"""Where data lies: a folder or a file that is there, else what was found and what to do."""
+"""The path of a data set, checked: an error says what was found there and what to do."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tlsearch.base.shown_text import storable
 
 _UNTAR = 'mkdir -p "{folder}" && tar -xf "{path}" -C "{folder}"'
 
-# The ending of a packed archive -> the command that unpacks it; the longest ending counts.
+# Suffix of a packed archive -> the command that unpacks it; the longest matching suffix counts.
 _UNPACK = {
     ".zip": 'unzip "{path}" -d "{folder}"',
     ".7z": '7z x "{path}" -o"{folder}"',
@@ -25,7 +25,7 @@ _UNPACK = {
 
 
 def folder_at(path: Path, holds: str) -> Path:
-    """The folder, as an absolute path; DataError where it is none."""
+    """The folder as an absolute path; raises DataError if the path is not a folder."""
     path = _named(path)
     if path.is_file():
         raise DataError(f"{path}: {_not_a_folder(path, holds)}")
@@ -35,7 +35,7 @@ def folder_at(path: Path, holds: str) -> Path:
 
 
 def file_at(path: Path, holds: str) -> Path:
-    """The file, as an absolute path; DataError where it is none."""
+    """The file as an absolute path; raises DataError if it is not a file or is a packed archive."""
     path = _named(path)
     if path.is_dir():
         raise DataError(f"{path}: a folder; expected a file that holds {holds}")
@@ -48,14 +48,15 @@ def file_at(path: Path, holds: str) -> Path:
 
 def _named(path: Path) -> Path:
     path = absolute(path)
-    if storable(path) != str(path):  # the record of a study names its data
+    if storable(path) != str(path):  # the record of a study contains the path
         raise DataError(f"{storable(path)}: the path is not UTF-8; rename it")
     return path
 
 
 def file_version(file: Path) -> str:
-    """What changes when a file does: its size and time; "" for one that is not there, a link to
-    nowhere, of which decoding tells.
+    """The size and modification time of a file, which change when the file does.
+
+    "" for a missing file, such as the target of a broken link; decoding reports it.
     """
     try:
         stat = file.stat()
@@ -80,6 +81,6 @@ def _packed(path: Path) -> str:
 
 
 def _ending(path: Path) -> str:
-    """The archive ending of a name, "" where it has none."""
+    """The archive suffix of a name, "" if it has none."""
     name = path.name.lower()
     return max((ending for ending in _UNPACK if name.endswith(ending)), key=len, default="")

@@ -1,4 +1,4 @@
-"""A picture opened but not decoded: its format, its size, and the memory it will take are known."""
+"""Pictures that are opened but not decoded: their format, size and memory needs are known."""
 
 import functools
 import os
@@ -23,27 +23,27 @@ from tlsearch.base.errors import (
 from tlsearch.base.machine import memory_bytes
 from tlsearch.base.shown_text import storable
 
-# The formats that are tried, whatever the file is called; another, EPS, starts Ghostscript.
+# The formats that are tried, whatever the file's suffix. EPS is not: it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 2**26  # more than a camera of 64 megapixels writes
 LIMIT = "TLSEARCH_MAX_PIXELS"  # the environment variable that sets another limit
 
-_STORED_BYTES = 8  # a pixel's in a file: four samples of 16 bits
-_OTHER_BYTES = 2**26  # of a file beside the pixels: profiles, previews, further frames
-# The memory that a pixel takes while it is decoded, turned and resized; measured, the largest of
-# each kind. Some decoders keep the whole picture in a form of their own.
+_STORED_BYTES = 8  # per pixel in a file: four samples of 16 bits
+_OTHER_BYTES = 2**26  # in a file besides the pixels: profiles, previews, further frames
+# Memory per pixel while a picture is decoded, rotated and resized: the largest measured for each
+# kind. Some decoders keep the whole picture in a form of their own.
 _BYTES, _WHOLE_BYTES, _DEEP_BYTES = 16, 24, 32
 _AVIF_BYTES = 2**29  # whatever its header says: libavif decodes up to 16384 x 16384
 _LEAST_BUDGET = 2**30
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF
 _MOST_SCANS = 200  # of a JPEG; 10 are usual, and each takes a pass over all pixels
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of a JPEG, that ends a scan's data
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # of a JPEG, such as ends a scan's data
 _SCAN, _END = 0xDA, 0xD9
 
 _ADVICE = f"the environment variable {LIMIT} sets another limit"
 
-# What a path may lead to that is no file -> what it is called.
+# Type of a path that is not a regular file -> its name in messages.
 _OTHERS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -54,16 +54,16 @@ _OTHERS = {
 
 # Pillow only warns above its own limit; above ours a picture is refused.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# The C library gives blocks above 32 MiB back to the system; smaller ones each thread keeps.
+# The C library returns blocks above 32 MiB to the system; each thread keeps smaller ones.
 Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 
 
 @contextmanager
 def opened(picture: Path | BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """A picture with its header read, and the bytes behind it; the block decodes them.
+    """Open a picture and read its header; yields the image and its file, for the block to decode.
 
-    Raises PictureError for what is damaged, of no known format, too large, or no regular file (a
-    pipe is never waited for); the same for whatever Pillow raises inside the block.
+    Raises PictureError if the picture is damaged, in an unknown format, too large or not a regular
+    file (it never waits for a pipe), and for any error that the block raises, as Pillow does.
     """
     name, most = storable(picture) if isinstance(picture, Path) else "the picture", most_pixels()
     try:
@@ -73,38 +73,41 @@ def opened(picture: Path | BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
         raise PictureSizeError(name, str(error)) from error
     except UnidentifiedImageError as error:
         raise PictureFormatError(name, "cannot be read (not an image)") from error
-    except Exception as error:  # Pillow raises many kinds of damaged pictures and odd EXIF
+    except Exception as error:  # Pillow raises many kinds for damaged pictures and odd EXIF
         raise PictureError(name, f"cannot be read ({_reason(error)})") from error
 
 
 def reopened(file: BinaryIO) -> Image.Image:
-    """The picture of an open file once more, from its first byte."""
+    """Open the picture of an open file again, from its first byte."""
     file.seek(0)
     return Image.open(file, formats=_formats())
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The same picture, decoded and turned in place as its EXIF says."""
+    """Decode the picture and rotate it in place by its EXIF orientation."""
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)
-    except Exception as error:  # it writes the rest of the block anew, whatever that holds
+    except Exception as error:  # it rewrites the rest of the EXIF block, whatever that holds
         raise ValueError(f"its EXIF block is damaged: {_reason(error)}") from error
     return image
 
 
 def regular_file(path: Path) -> BinaryIO:
-    """A file opened to be read; OSError for a folder, a pipe, a socket or a device."""
+    """Open a file for reading; raises OSError for a folder, a pipe, a socket or a device."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        os.scandir(path).close()  # says why, where even that is forbidden
+        os.scandir(path).close()  # raises the right error if access is denied
     if not stat.S_ISREG(mode):
         raise OSError(f"{_OTHERS.get(stat.S_IFMT(mode), 'a special file')}, expected a file")
     return open(path, "rb", opener=_at_once)
 
 
 def most_pixels() -> int:
-    """How many pixels a picture may have; ConfigError where the environment says no number."""
+    """The number of pixels that a picture may have.
+
+    Raises ConfigError if the environment variable holds no positive number.
+    """
     said = os.environ.get(LIMIT, str(MOST_PIXELS))
     if not (said.isascii() and said.isdigit() and len(said) <= 15 and int(said) > 0):
         raise ConfigError([f"{LIMIT}: found {said[:40]!r}, expected a number of pixels"])
@@ -112,7 +115,7 @@ def most_pixels() -> int:
 
 
 def bytes_to_decode(image: Image.Image) -> int:
-    """The memory, in bytes, that an opened picture takes until it is decoded and resized."""
+    """The memory, in bytes, for decoding and resizing an opened picture."""
     raw_modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
     if image.mode[0] in "IF" or any(";16" in mode for mode in raw_modes):
         return _pixels(image) * _DEEP_BYTES
@@ -122,7 +125,7 @@ def bytes_to_decode(image: Image.Image) -> int:
 
 
 class DecodingBudget:
-    """The bytes that pictures take while they are decoded; who asks for more waits for others.
+    """A limit on the memory of pictures that are decoded at the same time; threads wait for it.
 
     First come, first served. A picture larger than the whole budget is decoded alone.
     """
@@ -135,7 +138,7 @@ class DecodingBudget:
 
     @contextmanager
     def held(self, count: int) -> Iterator[None]:
-        """Count these bytes as taken until the block ends."""
+        """Wait for this many bytes and hold them until the block ends."""
         with self._turn, self._changed:
             self._changed.wait_for(lambda: not self._held or self._held + count <= self.most_bytes)
             self._held += count
@@ -156,7 +159,7 @@ def decoding_budget() -> DecodingBudget:
 
 
 class _TooLargeError(Exception):
-    """More pixels, or bytes, than are taken."""
+    """The picture has more pixels, or bytes, than are allowed."""
 
 
 @contextmanager
@@ -166,14 +169,14 @@ def _bytes_of(picture: Path | BinaryIO, most: int) -> Iterator[BinaryIO]:
         return
     with regular_file(picture) as file:
         size, taken = os.fstat(file.fileno()).st_size, most * _STORED_BYTES + _OTHER_BYTES
-        if size > taken:  # some formats are read whole before their header is
+        if size > taken:  # Pillow reads some formats whole before it looks at the header
             raise _TooLargeError(f"refused, too many bytes ({size}, at most {taken}; {_ADVICE})")
         yield file
 
 
 @contextmanager
 def _image_of(file: BinaryIO, most: int) -> Iterator[Image.Image]:
-    """The picture of an open file, where its header says no more pixels than `most`."""
+    """Open the picture of a file; raises _TooLargeError if it has more than `most` pixels."""
     if most > MOST_PIXELS and most > (Image.MAX_IMAGE_PIXELS or most):
         Image.MAX_IMAGE_PIXELS = most
     try:
@@ -190,14 +193,14 @@ def _image_of(file: BinaryIO, most: int) -> Iterator[Image.Image]:
 
 
 def _pixels(image: Image.Image) -> int:
-    """How many are decoded: those of a TIFF's tile, where that is larger than the picture."""
+    """The number of pixels to decode: those of a TIFF's tile if it is larger than the picture."""
     tags = getattr(image, "tag_v2", {})
     tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
     return max(image.width * image.height, tile)
 
 
 def _require_few_scans(file: BinaryIO, most_bytes: int) -> None:
-    """ValueError for a JPEG of so many scans that it would keep a processor busy for hours."""
+    """Raise ValueError for a JPEG with so many scans that decoding would take hours."""
     place = file.tell()
     file.seek(0)
     data = file.read(most_bytes)
@@ -211,18 +214,18 @@ def _require_few_scans(file: BinaryIO, most_bytes: int) -> None:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open without waiting for a writer, should the path have become a pipe."""
+    """Open without waiting for a writer, in case the path has become a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Those of FORMATS that this Pillow knows."""
+    """The formats of FORMATS that this Pillow supports."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, in a line."""
+    """The message of an error in one line, at most 200 characters."""
     said = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return storable(" ".join(said.split()))[:200]

@@ -1,4 +1,4 @@
-"""What there is to say of pictures that were left out, or moved to another split."""
+"""Remarks on pictures that were left out or moved to another split."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from tlsearch.data.splits import LEAST, Indices
 def require_readable(
     listing: Listing, readable: NDArray[np.bool_], unreadable: Sequence[str]
 ) -> None:
-    """Raise DataError where too little is left: no picture of a class, or less than half of all."""
+    """Raise DataError if too few pictures are readable: none of a class, or less than half."""
     left = {e.label for e, can in zip(listing.examples, readable, strict=True) if can}
     gone = [name for label, name in enumerate(listing.classes) if label not in left]
     if not gone and 2 * len(unreadable) <= len(readable):
@@ -31,7 +31,7 @@ def require_readable(
 
 
 def counted(listing: Listing, moved: Mapping[Split, Indices]) -> dict[Split, dict[str, int]]:
-    """Split -> class -> how many of its pictures these are."""
+    """Split -> class -> number of the moved pictures."""
     found: dict[Split, dict[str, int]] = {}
     for split, rows in moved.items():
         names = Counter(listing.classes[listing.examples[row].label] for row in rows.tolist())
@@ -41,7 +41,7 @@ def counted(listing: Listing, moved: Mapping[Split, Indices]) -> dict[Split, dic
 
 
 def filled_note(moved: Mapping[Split, Mapping[str, int]]) -> str | None:
-    """A sentence on the pictures that fill small classes, None without any."""
+    """A sentence on the pictures that were moved to fill small classes; None if there are none."""
     parts = [
         f"{sum(of.values())} to {split} ({_listed([f'{name} {n}' for name, n in of.items()])})"
         for split, of in moved.items()
@@ -52,7 +52,7 @@ def filled_note(moved: Mapping[Split, Mapping[str, int]]) -> str | None:
 
 
 def left_out_note(unreadable: Sequence[str], listing: Listing) -> str | None:
-    """A sentence on the pictures that are left out, None without any."""
+    """A sentence on the pictures that are left out; None if there are none."""
     if not unreadable:
         return None
     count = f"{len(unreadable)} of {len(listing.examples)} pictures"

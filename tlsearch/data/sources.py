@@ -1,4 +1,4 @@
-"""From what the user said of the data to images ready for trials."""
+"""The images of a search, prepared for its trials as the `data` section describes them."""
 
 import hashlib
 import importlib
@@ -42,19 +42,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some rows of an array on disk, in a given order, read only when they are asked for."""
+    """Some rows of an array on disk, in a given order, read only on access."""
 
     array: Pixels
     rows: Indices
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of an array that holds these rows alone."""
+        """The shape of an array that holds only these rows."""
         return (len(self.rows), *self.array.shape[1:])
 
     @property
     def dtype(self) -> np.dtype[np.uint8]:
-        """As of the array."""
+        """The dtype of the array."""
         return self.array.dtype
 
     def __len__(self) -> int:
@@ -66,13 +66,13 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Decoded images on disk with labels and splits; small to send, opened where it is used.
+    """Decoded images on disk, with labels and splits; small to send, opened where it is used.
 
-    `labels`: (n,) int32. `hashes`: (n,) uint64, of the pixels. `fingerprint` names the pictures and
-    their split, whatever the machine. `duplicates` says what the audit found, "" where nothing.
-    `unreadable` are the pictures left out, each with its reason; they are in no split. `moved` is
-    split -> class -> how many pictures fill it up there, `notes` what else there is to say, and
-    `bits` how pictures of 16 bits were read.
+    `labels`: (n,) int32. `hashes`: (n,) uint64, of the pixels. `fingerprint` identifies the
+    pictures and their splits on every machine. `duplicates` holds the findings of the audit, "" if
+    there are none. `unreadable` lists the pictures that are left out, each with its reason; they
+    are in no split. `moved` is split -> class -> number of pictures moved there to fill the class
+    up. `notes` are remarks on all this, and `bits` the depths at which 16-bit pictures were read.
     """
 
     images_path: Path
@@ -88,7 +88,7 @@ class ImageData:
     bits: Bits | None = None
 
     def images(self, split: Split) -> Rows:
-        """The images of a split, (n, image_px, image_px, 3) uint8, left on disk until asked for."""
+        """The images of a split, (n, image_px, image_px, 3) uint8, read from disk on access."""
         mapped: Pixels = np.load(self.images_path, mmap_mode="r", allow_pickle=False)
         return Rows(mapped, self.splits[split])
 
@@ -98,7 +98,10 @@ class ImageData:
 
 
 def list_source(data: Data) -> Listing:
-    """The listing of a data source, as the user wants it; raises DataError where there is none."""
+    """List a data source and apply the user's choice of splits and class names.
+
+    Raises DataError if the source cannot be listed or its classes do not fit.
+    """
     row = SOURCES[data.kind]
     module, _, function = row.lists.partition(":")
     lists = getattr(importlib.import_module(module), function)
@@ -108,7 +111,7 @@ def list_source(data: Data) -> Listing:
     if data.classes is not None:
         listing = renamed(listing, data.classes, data.strict_classes)
     if data.pool:
-        if data.classes is None:  # else the user has seen the names
+        if data.classes is None:  # with data.classes the user has checked the names
             require_classes(listing, pooled=True)
         listing = pooled(listing)
     require_classes(listing, pooled=False)
@@ -120,7 +123,7 @@ def original_pictures(
 ) -> list[Path]:
     """The files of some examples as they were before decoding, in the order of the listing.
 
-    A source that has no files gets lossless ones written under `scratch`.
+    If the source has no files, lossless ones are written under `scratch`.
     """
     wanted = set(rows.tolist())
     paths = []
@@ -137,12 +140,12 @@ def original_pictures(
 def prepare(
     data: Data, cache: Path, threads: int | None = None, budget_bytes: int | None = None
 ) -> ImageData:
-    """List, decode, split and audit; all data errors come here.
+    """List, decode, split and audit the data; all data errors are raised here.
 
-    What takes long is done once a data set, in `threads` (by default one for each granted core),
-    and kept under `cache`. Where the decoded images there would exceed `budget_bytes`, those that
-    nobody uses go, least recently used first. Whoever reads these images says so with
-    `store.users.used`.
+    Slow steps run once per data set, in `threads` threads (by default one for each granted core),
+    and their results are kept under `cache`. If the decoded images there would exceed
+    `budget_bytes`, those that no process uses are evicted, least recently used first. A process
+    that reads these images marks them as used with `store.users.used`.
     """
     threads, images = threads or granted_cores(), ArrayStore(cache / "images", budget_bytes)
     with phase("reading", unit="pictures") as reading:
@@ -187,8 +190,9 @@ def prepare(
 
 
 def known_splits(data: Data, cache: Path) -> tuple[Listing, dict[Split, Indices], bool]:
-    """The listing, its splits as far as they are known without decoding, and whether it is decoded
-    already: which pictures cannot be read, decoding tells.
+    """The listing, its splits as far as they are known without decoding, and whether it is decoded.
+
+    Before decoding, pictures that cannot be read are still in the splits.
     """
     listing = list_source(data)
     readable = _known_readable(listing, data, cache)
@@ -197,7 +201,7 @@ def known_splits(data: Data, cache: Path) -> tuple[Listing, dict[Split, Indices]
 
 
 def _known_readable(listing: Listing, data: Data, cache: Path) -> NDArray[np.bool_] | None:
-    """Which pictures can be read, None where they are not decoded yet."""
+    """Which pictures can be read; None if they are not decoded yet."""
     kept, bits = ArrayStore(cache / "depths").path(listing_key(listing, 0)), ALONE
     if data.rules > FIRST_RULES and kept.is_file():
         bits = bits_of(np.load(kept, allow_pickle=False))
@@ -215,7 +219,7 @@ def _known_readable(listing: Listing, data: Data, cache: Path) -> NDArray[np.boo
 def _bits(
     listing: Listing, data: Data, cache: Path, threads: int
 ) -> tuple[Bits | None, str | None]:
-    """How pictures of 16 bits are read, decided once a data set; and what there is to say of it."""
+    """The depths at which 16-bit pictures are read, found once per data set, and a note on them."""
     if data.rules == FIRST_RULES:
         return None, None
     store = ArrayStore(cache / "depths")
@@ -246,7 +250,7 @@ def _decoded(
 
 
 def _divided(listing: Listing, data: Data, readable: NDArray[np.bool_]) -> Division:
-    """The splits of the pictures that can be read, by their rows in the listing."""
+    """The splits of the pictures that can be read, as rows of the listing."""
     rows = np.flatnonzero(readable)
     examples = [listing.examples[row] for row in rows.tolist()]
     found = divide(examples, data.splits, listing.classes, data.rules)
@@ -279,7 +283,7 @@ def _fingerprint(
     labels: NDArray[np.int32],
     splits: dict[Split, Indices],
 ) -> str:
-    """A hash of the pictures, their labels and their split, independent of names and order."""
+    """A hash of the classes, pictures, labels and splits, independent of file names and order."""
     digest = hashlib.blake2b("\0".join(classes).encode(), digest_size=16)
     for split, rows in splits.items():
         order = np.lexsort((labels[rows], hashes[rows]))

@@ -1,4 +1,4 @@
-"""Train, validation and test: a function of each example's key, so listing order is nothing."""
+"""Train, validation and test split, drawn by each example's key: listing order does not matter."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import FIRST_RULES, LATEST_RULES, Part, Splits
 from tlsearch.data.listing import SPLITS, Example, Split
 
-LEAST = 5  # pictures of a class that a share is filled up to
-KEPT = 2  # times as many of the class stay with the split that lends them
+LEAST = 5  # pictures per class that a share is filled up to
+KEPT = 2  # times as many pictures of the class stay in train
 
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Division:
-    """Split name -> sorted indices of its examples, and those of them that fill a small class."""
+    """Split -> sorted indices of its examples, and of those moved there to fill small classes."""
 
     rows: dict[Split, Indices]
     moved: dict[Split, Indices]
@@ -29,22 +29,22 @@ class Division:
 def assign(
     examples: Sequence[Example], splits: Splits, classes: Sequence[str], rules: int = LATEST_RULES
 ) -> dict[Split, Indices]:
-    """Split name -> sorted indices of its examples; `divide` has the rules."""
+    """Split -> sorted indices of its examples, by the rules of `divide`."""
     return divide(examples, splits, classes, rules).rows
 
 
 def divide(
     examples: Sequence[Example], splits: Splits, classes: Sequence[str], rules: int = LATEST_RULES
 ) -> Division:
-    """Deal the examples out to the splits, each to one at most.
+    """Assign each example to at most one split.
 
-    A share takes the examples whose hash falls into its part of [0, 1): an old example never moves
-    when new ones come. Where validation or test would hold fewer than 5 pictures of a class, train
-    lends it the nearest by hash, as long as train keeps twice as many of the class as that split
-    has; a class so small that a split still has none lends it one. The first rules know only the
-    latter. A count is spread over the classes in proportion and takes the smallest hashes. Splits
-    that the data names itself are kept; what it does not name is cut from train. Raises DataError
-    where a split would lack a class or a count is too large.
+    A share takes the examples whose hash falls into its part of [0, 1), so new examples do not move
+    old ones. If validation or test would then hold fewer than 5 pictures of a class, train gives it
+    the nearest by hash, as long as train keeps twice as many of the class as that split has. A
+    split that still has none of a class gets one from the split with the most. The first version of
+    the rules only has this last step for small classes. A count is spread over the classes in
+    proportion and takes the smallest hashes. Splits that the data itself names are kept; the others
+    are cut from train. Raises DataError if a split would lack a class or a count is too large.
     """
     given = _given(examples)
     if given and "train" not in given:
@@ -58,7 +58,7 @@ def divide(
 
 
 def position(key: str) -> float:
-    """The place of an example in [0, 1): evenly spread, the same on every machine for ever."""
+    """The hash of an example's key in [0, 1): uniform, and always the same on every machine."""
     return (
         int.from_bytes(
             hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=7).digest(), "big"
@@ -83,8 +83,9 @@ def _all_parts(splits: Splits) -> dict[Split, Part]:
 def _draw(
     examples: Sequence[Example], pool: Indices, parts: dict[Split, Part], rules: int
 ) -> tuple[dict[Split, Indices], dict[Split, Indices]]:
-    """Deal the pool out: shares first, then counts in the order test, validation, train. Also what
-    of it fills small classes.
+    """Assign the pool to the splits: shares first, then counts, each test, validation, train.
+
+    Also returns the examples that were moved to fill small classes.
     """
     places = np.array([position(examples[i].key) for i in pool])
     labels = np.array([examples[i].label for i in pool], dtype=np.int64)
@@ -120,7 +121,7 @@ def _draw(
 
 
 def _by_class(labels: NDArray[np.int64]) -> dict[int, Indices]:
-    """Label -> the places of its examples, ascending: no class needs a look at all the others."""
+    """Label -> the indices of its examples, ascending; one sort instead of a scan per class."""
     order = np.argsort(labels, kind="stable")
     found, starts = np.unique(labels[order], return_index=True)
     return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))
@@ -129,7 +130,7 @@ def _by_class(labels: NDArray[np.int64]) -> dict[int, Indices]:
 def _fill(
     taken: dict[Split, Mask], of_class: Indices, distances: dict[Split, NDArray[np.float64]]
 ) -> None:
-    """Validation, then test: a class of which it has few gets the nearest ones of train."""
+    """Move the nearest train examples of a class to validation, then to test, if they have few."""
     lent = taken.get("train")
     for split in ("validation", "test"):
         if lent is None or split not in taken:
@@ -145,7 +146,7 @@ def _fill(
 def _give_each_one(
     taken: dict[Split, Mask], of_class: Indices, places: NDArray[np.float64]
 ) -> None:
-    """A class so small that a split drew none of it: its largest split gives that one its first."""
+    """Give each split that has none of a class the first example of the split with the most."""
     for mask in taken.values():
         largest = max(taken.values(), key=lambda other: int(other[of_class].sum()))
         donors = of_class[largest[of_class]]
@@ -165,7 +166,7 @@ def _smallest(
     count: int,
     split: Split,
 ) -> NDArray[np.bool_]:
-    """Mark `count` free examples, spread over the classes, those of the smallest places."""
+    """Mark `count` free examples, spread over the classes: those with the smallest hashes."""
     if count > free.sum():
         raise DataError(
             f"data.splits.{split}: found {count}, but only {free.sum()} images are left"
@@ -179,7 +180,7 @@ def _smallest(
 
 
 def _spread(count: int, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Divide `count` in proportion to `sizes`, whole numbers, the largest remainders rounded up."""
+    """Divide `count` into whole numbers in proportion to `sizes`; large remainders round up."""
     exact = count * sizes / sizes.sum()
     quota: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     quota[np.argsort(quota - exact, kind="stable")[: count - quota.sum()]] += 1

@@ -1,3 +1,3 @@
-"""One module for each kind of source: it turns a folder, a table or a data set into a listing of
-examples. The rows that name them stand in `config.dataset`.
+"""One module for each kind of data source, which turns a folder, a table or a data set into a
+listing of examples. `config.dataset.SOURCES` has a row for each kind.
 """

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 as their authors publish them: pickled batches of 32 x 32 images.
 
-After https://www.cs.toronto.edu/~kriz/cifar.html: `data` is (n, 3072) uint8, a row the red plane,
-then green, then blue.
+Follows https://www.cs.toronto.edu/~kriz/cifar.html: `data` is (n, 3072) uint8; each row holds the
+red plane, then the green one, then the blue one.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SIDE_PX = 32
 
 @dataclass(frozen=True)
 class Edition:
-    """How one of the two sets is laid out; `labels` is the key of its classes in every batch."""
+    """The file layout of CIFAR-10 or CIFAR-100; `labels` is the key of the labels in each batch."""
 
     meta: str
     names: str
@@ -43,7 +43,7 @@ EDITIONS = (
 
 
 def list_cifar(root: Path) -> Listing:
-    """List the batches of a folder; an example's key is its batch and its place there."""
+    """List the images in the batches of a folder; an example's key is its batch and its row."""
     root = folder_at(root, "CIFAR's pickled batches")
     edition = _edition(root)
     classes = _class_names(root / edition.meta, edition)

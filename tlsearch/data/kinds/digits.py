@@ -8,7 +8,7 @@ DIGITS = tuple(str(digit) for digit in range(10))
 
 
 def list_digits() -> Listing:
-    """List the digits; an image is 8 x 8 x 3, its sixteen greys spread over 0 ... 255."""
+    """List the digits as 8 x 8 x 3 images, their grey values 0 ... 16 scaled to 0 ... 255."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -16,14 +16,14 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".
 
 
 def list_folder(root: Path) -> Listing:
-    """List an image folder; raises DataError where it cannot be one, naming the place."""
+    """List an image folder; raises DataError that names the place if it is not a valid one."""
     listing = list_raw_folder(root)
     require_classes(listing, pooled=False)
     return listing
 
 
 def list_raw_folder(root: Path) -> Listing:
-    """List an image folder as it is, also where its splits name their classes differently."""
+    """List an image folder as it is, even if its splits name their classes differently."""
     root = folder_at(root, "a folder a class")
     groups = _class_folders(root)
     classes = _classes(root, groups)
@@ -54,7 +54,7 @@ def _unlisted(error: OSError) -> DataError:
 
 
 def _class_folders(root: Path) -> dict[Split | None, list[Path]]:
-    """Split -> its class folders; the split is None where the root holds the classes itself."""
+    """Split -> its class folders; the split is None if the root itself holds the class folders."""
     found = _subfolders(root)
     splits = [folder for folder in found if folder.name.lower() in SPLIT_NAMES]
     if not splits:
@@ -81,14 +81,17 @@ def _classes(root: Path, groups: dict[Split | None, list[Path]]) -> tuple[str, .
 
 
 def _require_text(folders: Iterable[Path]) -> None:
-    """Class names go into files of UTF-8, as names of pictures need not."""
+    """Raise DataError for a class name that is not UTF-8.
+
+    Class names are written to UTF-8 files; the names of pictures need not be.
+    """
     for folder in folders:
         if storable(folder.name) != folder.name:
             raise DataError(f"{storable(folder)}: the class's name is not UTF-8; rename the folder")
 
 
 def _hint(root: Path) -> str:
-    """What a folder without classes may be instead."""
+    """A guess at what a folder without classes is, as the end of a message; "" without a guess."""
     if any((root / name).is_file() for name in ("batches.meta", "meta")):
         return "; these look like CIFAR's batches, which kind: cifar reads"
     below = _subfolders(root)
@@ -99,9 +102,9 @@ def _hint(root: Path) -> str:
 
 
 def image_files(folder: Path, unlisted: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Every image file below a folder, by its name's ending, but nothing hidden.
+    """All image files below a folder, recognised by suffix; hidden files and folders are skipped.
 
-    A folder that cannot be listed is a DataError, unless `unlisted` takes the error.
+    Raises DataError for a folder that cannot be listed, unless `unlisted` handles the OSError.
     """
     found = []
     for where, below, names in os.walk(folder, onerror=unlisted or _refuse):

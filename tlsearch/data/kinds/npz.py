@@ -1,8 +1,8 @@
-"""Images and labels as NumPy arrays in one `.npz` file, read without pickles and a row at a time.
+"""Images and labels as NumPy arrays in one `.npz` file, read row by row and without unpickling.
 
 `images`: (n, height, width) or (n, height, width, 1 or 3) uint8. `labels`: (n,), whole numbers or
-names. `classes`, which may be left out: (k,) names, by which labels that are numbers count from 0.
-After https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.
+names. `classes`, which is optional: (k,) names; labels that are numbers are indices into it.
+Follows https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.
 """
 
 import math
@@ -25,14 +25,14 @@ from tlsearch.data.paths import file_at, file_version
 from tlsearch.data.picture_file import most_pixels
 
 MOST_IMAGES = 10_000_000
-NAME_BYTES = 4 * 1000  # of a class's name, in UTF-32
+NAME_BYTES = 4 * 1000  # of a class name, in UTF-32
 HOLDS = "the arrays images and labels"
 
 Shape = tuple[int, ...]
 
 
 def list_npz(path: Path) -> Listing:
-    """List the images of a file; an example's key is its place. DataError says what is wrong."""
+    """List the images of a file; an example's key is its row. Raises DataError for a bad file."""
     path = file_at(path, HOLDS)
     with _member(path, "images") as (_, shape, kind):
         require_images(str(path), shape, kind)
@@ -47,7 +47,7 @@ def list_npz(path: Path) -> Listing:
 
 
 def require_images(name: str, shape: Shape, kind: np.dtype[np.generic]) -> None:
-    """Raise DataError unless an array holds images that can be used."""
+    """Raise DataError unless an array of this shape and dtype holds usable images."""
     grey, colour = len(shape) == 3, len(shape) == 4 and shape[3] in (1, 3)
     expected = "expected (n, height, width), or (n, height, width, 1 or 3), of uint8 from 0 to 255"
     if not (grey or colour) or kind != np.uint8:
@@ -59,7 +59,7 @@ def require_images(name: str, shape: Shape, kind: np.dtype[np.generic]) -> None:
 
 
 def require_labels(name: str, shape: Shape, kind: np.dtype[np.generic], images: int) -> None:
-    """Raise DataError unless an array holds a label for each of so many images."""
+    """Raise DataError unless an array of this shape and dtype holds one label for each image."""
     if shape != (images,) or kind.kind not in "iuU" or kind.itemsize > NAME_BYTES:
         raise DataError(
             f"{name}: labels: found {shape} of {kind}, expected ({images},) of whole numbers or "
@@ -68,7 +68,7 @@ def require_labels(name: str, shape: Shape, kind: np.dtype[np.generic], images: 
 
 
 def _classes(path: Path, labels: AnyArray) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The names of the classes, and the place of each label among them."""
+    """The names of the classes that occur, and the class index of each label."""
     found, places = np.unique(labels, return_inverse=True)
     names = _names(path)
     if names is None or labels.dtype.kind == "U":
@@ -92,7 +92,7 @@ def _names(path: Path) -> list[str] | None:
 
 
 def _small(path: Path, name: str) -> AnyArray:
-    """A whole array of labels or names."""
+    """Read a whole array of labels or names."""
     with _member(path, name) as (file, shape, kind):
         if len(shape) != 1 or shape[0] > MOST_IMAGES or kind.kind not in "iuU":
             raise DataError(f"{path}: {name}: found {shape} of {kind}, expected numbers or names")
@@ -102,7 +102,7 @@ def _small(path: Path, name: str) -> AnyArray:
 
 
 def _images(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Each image, (height, width, 3)."""
+    """Yield each image, (height, width, 3)."""
     with _member(path, "images") as (file, shape, _):
         for _ in range(shape[0]):
             raw = np.frombuffer(_exactly(file, math.prod(shape[1:])), np.uint8)
@@ -119,7 +119,7 @@ def _exactly(file: IO[bytes], count: int) -> bytes:
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The open archive; DataError for what is none, or is damaged."""
+    """Open the archive; raises DataError if the file is not one or is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -131,8 +131,10 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], Shape, np.dtype[np.generic]]]:
-    """An array of the file, open behind its header: its shape and type. An array of Python objects,
-    a pickle, is refused, and so is one whose rows do not lie one after another.
+    """Open an array of the archive: the file, positioned after its header, its shape and its dtype.
+
+    Raises DataError for a missing array, for an array of Python objects, which would be a pickle,
+    and for an array in column-major order.
     """
     with _archive(path) as archive:
         if f"{name}.npy" not in archive.namelist():

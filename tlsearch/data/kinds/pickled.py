@@ -1,4 +1,4 @@
-"""Pickles of plain values and arrays of numbers, read without running anything that is in them."""
+"""Pickles of plain values and numeric arrays, read without running any code that they name."""
 
 import pickle
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tlsearch.base.errors import DataError
 
 
 class Kind:
-    """The element type of a pickled array; of whole and real numbers only."""
+    """The element type of a pickled array: booleans, integers or real numbers only."""
 
     def __init__(self, name: Any, *_: Any) -> None:
         self.dtype = np.dtype(_text(name))
@@ -24,7 +24,7 @@ class Kind:
 
 
 class PickledArray:
-    """A pickled array, rebuilt from its bytes by us rather than by what the pickle asks for."""
+    """A pickled array, rebuilt from its bytes without the functions that the pickle names."""
 
     def __init__(self, *_: Any) -> None:
         self.values: np.ndarray[Any, Any] = np.zeros(0)
@@ -37,26 +37,26 @@ class PickledArray:
 
 
 def _from_buffer(raw: bytes, kind: Kind, shape: tuple[int, ...], order: Any) -> PickledArray:
-    """The array of a pickle of protocol 5."""
+    """Rebuild the array of a pickle of protocol 5."""
     array = PickledArray()
     array.__setstate__((1, shape, kind, _text(order) == "F", raw))
     return array
 
 
 def _latin1(text: str, encoding: Any) -> bytes:
-    """The bytes that Python 3 writes as text into a pickle that Python 2 can read."""
+    """Restore bytes, which Python 3 writes as Latin-1 text into pickles that Python 2 can read."""
     if _text(encoding) not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"text encoded as {encoding}")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """What stands for no bytes at all in a pickle that Python 2 can read."""
+    """Restore empty bytes, which pickles that Python 2 can read hold as a call of `bytes`."""
     return b""
 
 
 def _nothing() -> None:
-    """Stands for the array class, which a pickle names and we do not need."""
+    """A placeholder for `numpy.ndarray`, which pickles name but `PickledArray` does not need."""
 
 
 _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
@@ -72,17 +72,17 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class _Restricted(pickle.Unpickler):
-    """Knows a few names of numpy's, which mean our own; any other ends the reading."""
+    """An unpickler that maps a few names to this module's functions and refuses all others."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        """What a pickle may name; a new function each time, as a pickle can set its attributes."""
+        """The substitute for a name; a new function per call, as a pickle can set attributes."""
         if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which data never needs")
         return lambda *arguments: _KNOWN[module, name](*arguments)
 
 
 def read_pickle(path: Path) -> dict[str, object]:
-    """The mapping that a pickle holds, keys as text; DataError where it is anything else."""
+    """The mapping in a pickle, with its keys as text; raises DataError for any other content."""
     try:
         with path.open("rb") as file:
             found = _Restricted(file, encoding="bytes").load()

@@ -1,4 +1,4 @@
-"""Images named by a CSV table: a row a picture, `path,label` or `path,label,split`."""
+"""Images listed in a CSV table, one row per picture: `path,label` or `path,label,split`."""
 
 import csv
 import os
@@ -16,7 +16,7 @@ from tlsearch.data.paths import file_at, file_version, folder_at
 
 @dataclass(frozen=True)
 class _Row:
-    """One picture as the table has it; `line` is where the row ends, `wrong` why it is none."""
+    """One row of the table; `line` is its last line, `wrong` its problem, "" if it has none."""
 
     line: int
     path: str = ""
@@ -26,14 +26,14 @@ class _Row:
 
     @property
     def means(self) -> tuple[str, Split | None]:
-        """What the row says of its picture."""
+        """The label and the split of the picture."""
         return self.label, SPLIT_NAMES.get(self.split.lower())
 
 
 def list_csv(path: Path, root: Path | None = None) -> Listing:
-    """List the pictures of a table; their paths start from `root`, else from the table's folder.
+    """List the pictures of a table; their paths are relative to `root`, else to the table's folder.
 
-    Raises DataError with every mistake of the table by its line. A row written twice counts once.
+    Raises DataError that lists the mistakes of the table by line. A repeated row counts once.
     """
     path = file_at(path, "a table of path,label")
     below = path.parent if root is None else path.parent / root.expanduser()
@@ -54,7 +54,7 @@ def list_csv(path: Path, root: Path | None = None) -> Listing:
 
 def _rows(path: Path) -> list[_Row]:
     try:
-        # The signature is Excel's; quoted fields may hold line ends, which are kept as they are.
+        # Excel writes a byte order mark. Quoted fields may hold line breaks, which stay unchanged.
         with path.open(encoding="utf-8-sig", newline="") as file:
             return list(_read(path, file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -71,7 +71,7 @@ def _read(path: Path, lines: Iterator[str]) -> Iterator[_Row]:
     if twice := next((name for name in names if name and names.count(name) > 1), ""):
         raise DataError(f"{path}:1: the column {twice} stands there twice")
     reader = csv.reader(lines, delimiter=separator)
-    for fields in filter(None, reader):  # an empty line is none
+    for fields in filter(None, reader):  # skips empty lines
         line = reader.line_num + 1
         if len(fields) == len(names):
             yield _row(line, dict(zip(names, fields, strict=True)))
@@ -80,7 +80,7 @@ def _read(path: Path, lines: Iterator[str]) -> Iterator[_Row]:
 
 
 def _from(below: Path, path: str) -> str:
-    """A path under `below` from there, so that its split is the same on every machine."""
+    """The path relative to `below` if inside, so that its split is the same on every machine."""
     if not os.path.isabs(path):
         return path
     start = os.path.normpath(below)

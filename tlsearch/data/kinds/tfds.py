@@ -1,4 +1,4 @@
-"""A TensorFlow Datasets set by name, once `tfds build` has put it on disk."""
+"""A TensorFlow Datasets (TFDS) data set by name, which `tfds build` has put on disk."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,9 +12,10 @@ from tlsearch.data.listing import Example, Listing
 
 
 def list_tfds(name: str) -> Listing:
-    """List a TFDS image classification set; raises DataError with the command that fetches it.
+    """List a TFDS image classification data set.
 
-    Imports TensorFlow: the driver of a search calls it in a worker.
+    Raises DataError, with the command that fetches the data set if it is not on this machine.
+    Imports TensorFlow, so the driver of a search calls it in a worker.
     """
     builder = _ready(name)
     features = builder.info.features
@@ -38,12 +39,12 @@ def list_tfds(name: str) -> Listing:
 
 
 def _ready(name: str) -> Any:
-    """The builder of a set that is on disk; fetching gigabytes is a step of its own."""
+    """The builder of a data set that is on disk; downloading gigabytes is left to the user."""
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name)
-    except Exception as error:  # of many kinds: unknown name, unreadable metadata
+    except Exception as error:  # TFDS raises many kinds: unknown name, unreadable metadata
         raise DataError(f"tfds {name}: {first_line(error)}") from error
     if not builder.data_path.exists():
         raise DataError(
@@ -54,7 +55,7 @@ def _ready(name: str) -> Any:
 
 
 def _rows(builder: Any, part: str, pixels: bool = True) -> Iterator[Any]:
-    """The rows of one part, in a fixed order; without `pixels` images stay encoded."""
+    """The rows of one part, in a fixed order; images stay encoded if `pixels` is false."""
     import tensorflow_datasets as tfds
 
     skip = None if pixels else {"image": tfds.decode.SkipDecoding()}
@@ -63,7 +64,7 @@ def _rows(builder: Any, part: str, pixels: bool = True) -> Iterator[Any]:
 
 
 def _split(part: str, parts: list[str]) -> Any:
-    """What a part says of its split; a set of one part leaves the splitting to us."""
+    """The split that the name of a part means; None if the data set has no other part."""
     return SPLIT_NAMES.get(part.lower()) if len(parts) > 1 else None
 
 
