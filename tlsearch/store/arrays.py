@@ -34,21 +34,22 @@ log = logging.getLogger(__name__)
 Number = TypeVar("Number", bound=np.generic)
 Blocks = Iterable[NDArray[Number]]
 Prepare = Callable[[tuple[int, ...]], Block]
-Spared = Callable[[Entry], bool]  # whether an entry stays though another one needs room
-# What NumPy raises of a file that is no array, or a part of one.
+Spared = Callable[[Entry], bool]  # whether an entry is exempt from eviction
+# What NumPy raises for a file that is not an array, or is truncated.
 DAMAGED = (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError)
 POLL_S = 0.05
 
 
 class NoRoomError(Exception):
-    """The arrays asked for are larger than the budget of the store."""
+    """The budget of the store cannot hold the requested arrays."""
 
 
 class ArrayStore:
     """A folder of `.npy` files named by key; an array is there whole or not at all.
 
-    Many processes may ask for one key: `open` lets the first compute it while the others wait,
-    `open_together` shares the work between them. `budget_bytes` bounds what `open_together` keeps.
+    Many processes may ask for the same key: with `open` the first one computes the array while the
+    others wait; with `open_together` they share the work. `budget_bytes` limits the size of the
+    store when `open_together` adds arrays; `open` does not enforce it.
     """
 
     def __init__(self, root: Path, budget_bytes: int | None = None) -> None:
@@ -56,7 +57,7 @@ class ArrayStore:
         self.budget_bytes = budget_bytes
 
     def path(self, key: str) -> Path:
-        """Where the array of this key is, or would be."""
+        """The path of the array with this key, whether it exists or not."""
         return self.root / f"{key}.npy"
 
     def open(
@@ -66,10 +67,10 @@ class ArrayStore:
         make: Callable[[], Blocks[Number]],
         what: Mapping[str, object] | None = None,
     ) -> NDArray[Number]:
-        """The array of this key, memory-mapped and read-only, computed by `make` if need be.
+        """The array of this key, memory-mapped and read-only; `make` computes it if it is missing.
 
         `make` yields blocks whose lengths add up to `rows`. A damaged file is computed again,
-        with one warning. `what` is noted beside it.
+        with one warning. `what` describes the array in its sidecar.
         """
         found: NDArray[Number] | None = self._map(key, rows, logging.DEBUG)
         if found is not None:
@@ -97,13 +98,14 @@ class ArrayStore:
         spared: Spared = lambda entry: False,
         writers: int = 0,
     ) -> list[NDArray[Any]]:
-        """Arrays of equal length, memory-mapped; those that are missing are made in one pass.
+        """Arrays of equal length, memory-mapped; the missing ones are computed in one pass.
 
-        `prepare` is told the places of the missing ones, once and only where there is work, and
-        gives a function of (start, stop) whose answer is one block of these rows for each of them.
-        Processes that ask for the same at one time share the shards of the pass. With one of
-        `writers` a thread writes a shard while the next is computed. Raises NoRoomError where the
-        budget cannot hold them beside what is `spared`, OSError where the disk cannot.
+        `prepare` gets the places of the missing arrays in `specs`, once and only if this process
+        has work to do. It returns a function of (start, stop) that computes one block of these rows
+        for each missing array. Processes that ask for the same arrays at the same time share the
+        shards of the pass. With `writers=1` a thread writes a shard while the next one is computed.
+        Raises NoRoomError if the budget cannot hold the arrays beside the entries that are
+        `spared`, OSError if the disk cannot.
         """
         while True:
             found = [self._found(spec) for spec in specs]
@@ -117,7 +119,7 @@ class ArrayStore:
                 self._share(work, stays, _once(functools.partial(prepare, missing)), writers)
 
     def _share(self, work: Pass, stays: Spared, block: Block, writers: int) -> None:
-        """Work at a pass with whoever else does, until its arrays are there."""
+        """Work on a pass together with other processes until its arrays are there."""
 
         def over() -> bool:
             return self._all_there(work) or bool(work.lacking())
@@ -147,7 +149,7 @@ class ArrayStore:
                 work.allocate()
 
     def _make_room(self, wanted_bytes: int, stays: Spared) -> None:
-        """Evict what was not used for longest, but nothing that stays or is being made."""
+        """Evict entries, least recently used first, except those that stay or are in the making."""
         if self.budget_bytes is None:
             return
         held = entries(self.root)
@@ -165,7 +167,7 @@ class ArrayStore:
                 remove(entry.path)
 
     def _settle(self, work: Pass) -> None:
-        """Give the arrays of a complete pass their names; what is there by then stays."""
+        """Give the arrays of a complete pass their final names; arrays that exist by then stay."""
         with work.lock:
             if self._all_there(work) or work.lacking() or not work.intact():
                 return
@@ -177,7 +179,7 @@ class ArrayStore:
                         touch(self.path(spec.key))
 
     def _found(self, spec: ArraySpec) -> NDArray[Any] | None:
-        """An array that is there; one that is damaged is taken away, with one warning."""
+        """The array of this spec, None if it is missing; removes a damaged one with one warning."""
         found = self._map(spec.key, spec, logging.DEBUG)
         if found is None and self.path(spec.key).exists():
             with self._locked(spec.key):
@@ -207,7 +209,7 @@ class ArrayStore:
 
 
 def _unlike(array: AnyArray, expected: int | ArraySpec) -> str | None:
-    """What is wrong with an array that was found; None where nothing is."""
+    """The difference between an array and the expected one; None if there is none."""
     if isinstance(expected, int):
         if len(array) == expected:
             return None
@@ -219,12 +221,12 @@ def _unlike(array: AnyArray, expected: int | ArraySpec) -> str | None:
 
 
 def _stays(asked: Collection[str], spared: Spared) -> Spared:
-    """What stays while room is made: what is asked for, too."""
+    """`spared`, extended to the entries that are asked for."""
     return lambda entry: entry.key in asked or spared(entry)
 
 
 def _once(prepare: Callable[[], Block]) -> Block:
-    """The block function that `prepare` gives, had at its first use."""
+    """The block function that `prepare` returns; `prepare` is called at its first use."""
     prepared: list[Block] = []
 
     def block(start: int, stop: int) -> Sequence[AnyArray]:
@@ -236,7 +238,7 @@ def _once(prepare: Callable[[], Block]) -> Block:
 
 
 def write_blocks(path: Path, rows: int, blocks: Blocks[Number]) -> str:
-    """Write blocks, one after another, as one `.npy` array of `rows` rows; the digest of them."""
+    """Write blocks, one after another, as one `.npy` array of `rows` rows; return their digest."""
     written, running = 0, hashlib.blake2b(digest_size=16)
     with whole_file(path) as file:
         for block in _contiguous(blocks):

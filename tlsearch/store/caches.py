@@ -1,4 +1,4 @@
-"""A cache folder as a whole: what it holds, whether that is sound, what may go."""
+"""A cache folder as a whole: its entries, checks of their contents, and eviction."""
 
 import re
 import shutil
@@ -17,19 +17,19 @@ from tlsearch.store.users import is_used
 # The folders of a cache.
 KINDS = ("features", "images", "hashes", "depths", "readable", "audits")
 JUST_OPENED_S = 60
-_KEY = re.compile(r"[0-9a-f]{32}")  # a name that is no key is not ours to delete
+_KEY = re.compile(r"[0-9a-f]{32}")  # files with other names are not ours to delete
 
 
 @dataclass(frozen=True)
 class Held:
-    """One entry of a cache, and which of its folders it lies in."""
+    """One entry of a cache, and the folder of the cache that it is in."""
 
     kind: str
     entry: Entry
 
     @property
     def said(self) -> str:
-        """What it is, in words; its key where nothing says it."""
+        """A description of the entry; its key if its sidecar has none."""
         about = self.entry.about
         if about is None:
             return self.entry.key
@@ -44,7 +44,7 @@ class Held:
 
 
 def held(cache: Path) -> list[Held]:
-    """All that a cache holds, least recently used first."""
+    """All entries of a cache, least recently used first."""
     found = [
         Held(kind, entry)
         for kind in KINDS
@@ -55,7 +55,7 @@ def held(cache: Path) -> list[Held]:
 
 
 def fault(entry: Entry) -> str | None:
-    """What is wrong with an entry, read from beginning to end; None where nothing is."""
+    """The problem of an entry, which is read from beginning to end; None if it has none."""
     try:
         array = np.load(entry.path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -72,14 +72,14 @@ def fault(entry: Entry) -> str | None:
 
 
 def remove_faulty(entry: Entry) -> None:
-    """Take a damaged entry away, unless another process has mended it meanwhile."""
+    """Remove a damaged entry, unless another process has repaired it in the meantime."""
     with FileLock(entry.path.with_suffix(".lock")):
         if any(now.path == entry.path and fault(now) for now in entries(entry.path.parent)):
             remove(entry.path)
 
 
 def evict(entry: Entry) -> bool:
-    """Take an entry away; False where it is being written, or was opened since it was listed."""
+    """Remove an entry; returns False if it is being written or was opened since it was listed."""
     lock = entry.path.with_suffix(".lock")
     try:
         with FileLock(lock, timeout=0):
@@ -94,11 +94,11 @@ def evict(entry: Entry) -> bool:
 
 
 def make_room(store: ArrayStore, wanted_bytes: int) -> list[Entry]:
-    """Evict what was not used for longest until `wanted_bytes` more fit into the store's budget.
+    """Evict entries, least recently used first, until `wanted_bytes` more fit into the budget.
 
-    What a process uses stays, and what was opened within the last minute: whoever opened it may be
-    about to use it. So does a file that is no entry of ours. There may be too little room even so.
-    Returns what went.
+    Entries that a process uses stay, and so do those opened within the last minute, because the
+    process that opened them may be about to use them. Files that are not entries of a cache stay
+    too. There may still be too little room afterwards. Returns the evicted entries.
     """
     if store.budget_bytes is None or not store.root.is_dir():
         return []
@@ -115,9 +115,10 @@ def make_room(store: ArrayStore, wanted_bytes: int) -> list[Entry]:
 def to_prune(
     every: Sequence[Held], to_bytes: int | None, older_s: float | None, in_use: Collection[Path]
 ) -> list[Held]:
-    """What goes so that no more than `to_bytes` stay, or nothing unused for `older_s`; else all.
+    """The entries to remove: those unused for more than `older_s` seconds if it is given.
 
-    What a process has open stays.
+    Else those to remove, least recently used first, so that at most `to_bytes` stay, or all entries
+    if neither limit is given. Entries that a process uses are never among them.
     """
     free = [one for one in every if one.entry.path.resolve() not in in_use]
     if older_s is not None:
@@ -130,25 +131,25 @@ def to_prune(
 
 
 def in_use(paths: Iterable[Path]) -> set[Path]:
-    """Those of these arrays that a process has mapped or says that it uses, links resolved."""
+    """The arrays among `paths` that a process has mapped or marked as used, links resolved."""
     mapped = mapped_files()
     return {path.resolve() for path in paths if path.resolve() in mapped or is_used(path)}
 
 
 def mapped_files() -> set[Path]:
-    """The arrays that processes of this machine have mapped, as far as they may be asked."""
+    """The arrays that processes of this machine have mapped, as far as /proc may be read."""
     found = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:
             lines = maps.read_text(errors="surrogateescape").splitlines()
-        except OSError:  # it has ended, or is another user's
+        except OSError:  # the process has ended or belongs to another user
             continue
         found |= {Path(line.split(maxsplit=5)[5]) for line in lines if line.endswith(".npy")}
     return found
 
 
 def leftovers(cache: Path) -> Iterator[Path]:
-    """Take away what dead processes left: partial files, locks, sidecars of nothing; each path."""
+    """Remove what dead processes left, yielding each path: partial files, locks, lone sidecars."""
     for root in (cache / kind for kind in KINDS):
         for folder in abandoned(root):
             shutil.rmtree(folder, ignore_errors=True)
@@ -158,7 +159,7 @@ def leftovers(cache: Path) -> Iterator[Path]:
 
 
 def _forgotten(path: Path) -> bool:
-    """Take away a file that belongs to no array and to no process; False where it stays."""
+    """Remove a file that belongs to no array and no process; returns False if it stays."""
     key = path.name.lstrip(".").split(".")[0]
     if not _KEY.fullmatch(key):
         return False
@@ -175,6 +176,6 @@ def _forgotten(path: Path) -> bool:
 
 
 def _belongs(path: Path) -> bool:
-    if path.suffix == ".user":  # its process has ended, else its lock were not free
+    if path.suffix == ".user":  # its process has ended, since its lock is free
         return False
     return path.with_suffix(".npy" if path.suffix != ".passlock" else ".pass").exists()

@@ -1,4 +1,4 @@
-"""What lies in a folder of arrays: entries with what is said of them, and which of them must go."""
+"""The entries of a folder of arrays, their sidecars, and the choice of entries to evict."""
 
 import contextlib
 import hashlib
@@ -16,10 +16,10 @@ CHUNK_BYTES = 2**24
 
 @dataclass(frozen=True)
 class About:
-    """What an entry's sidecar says: what it holds, how long it took, and its checksum.
+    """The sidecar of an entry: its contents, the seconds it took to compute, and its checksum.
 
-    `checksum` is over the digests of its shards of `shard_rows` rows, so that processes which made
-    a shard each need not read the whole again.
+    `checksum` is taken over the digests of its shards of `shard_rows` rows, so that processes that
+    computed different shards need not read the whole array again.
     """
 
     shape: tuple[int, ...]
@@ -32,7 +32,7 @@ class About:
 
 @dataclass(frozen=True)
 class Entry:
-    """One array on disk: its bytes, when it was last opened (seconds since 1970), what it is."""
+    """One array on disk: its size, when it was last opened (seconds since 1970), its sidecar."""
 
     path: Path
     bytes: int
@@ -41,12 +41,12 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The name under which it is asked for."""
+        """The key of the array."""
         return self.path.stem
 
 
 def entries(root: Path) -> list[Entry]:
-    """All whole entries of a folder, least recently used first; none where there is no folder."""
+    """All complete entries of a folder, least recently used first; [] if there is no folder."""
     found = [entry for path in root.glob("*.npy") if (entry := _entry(path)) is not None]
     return sorted(found, key=lambda entry: (entry.last_used, entry.key))
 
@@ -62,9 +62,9 @@ def _entry(path: Path) -> Entry | None:
 def to_evict(
     held: Sequence[Entry], wanted_bytes: int, budget_bytes: int
 ) -> tuple[Entry, ...] | None:
-    """Which entries make room for `wanted_bytes`, least recently used first; None: it cannot fit.
+    """The entries to evict for `wanted_bytes`, least recently used first; None if it cannot fit.
 
-    No more than needed: none where there is room already.
+    No more entries than needed, so none if there is room already.
     """
     if wanted_bytes > budget_bytes:
         return None
@@ -79,19 +79,19 @@ def to_evict(
 
 
 def touch(path: Path) -> None:
-    """Note that an entry was opened; mounts without access times keep this one."""
-    with contextlib.suppress(OSError):  # a cache that may only be read serves as well
+    """Record that an entry was opened, by its modification time: mounts may lack access times."""
+    with contextlib.suppress(OSError):  # a read-only cache works too
         os.utime(path)
 
 
 def remove(path: Path) -> None:
-    """Take an entry and its sidecar away; who has it mapped reads on."""
+    """Remove an entry and its sidecar; processes that have it mapped can still read it."""
     path.unlink(missing_ok=True)
     sidecar(path).unlink(missing_ok=True)
 
 
 def sidecar(path: Path) -> Path:
-    """Where it is said what an entry is."""
+    """The path of an entry's sidecar."""
     return path.with_suffix(".json")
 
 
@@ -101,7 +101,7 @@ def write_about(path: Path, about: About) -> None:
 
 
 def read_about(path: Path) -> About | None:
-    """What the sidecar says; None where there is none that can be read."""
+    """Read an entry's sidecar; None if it is missing or cannot be read."""
     try:
         raw = parse_json(sidecar(path).read_text(encoding="utf-8"))
         return About(**raw | {"shape": tuple(raw["shape"])})
@@ -110,7 +110,7 @@ def read_about(path: Path) -> About | None:
 
 
 def digest(blocks: Iterable[AnyArray]) -> str:
-    """A digest of contiguous blocks, one after another."""
+    """The digest of contiguous blocks, one after another."""
     running = hashlib.blake2b(digest_size=16)
     for block in blocks:
         running.update(block.data)
@@ -123,7 +123,7 @@ def checksum(shard_digests: Sequence[str]) -> str:
 
 
 def array_checksum(array: AnyArray, shard_rows: int) -> str:
-    """The checksum of a whole array, read once from its beginning to its end."""
+    """The checksum of a whole array, which is read once from beginning to end."""
     starts = range(0, len(array), shard_rows)
     return checksum([digest(_chunks(array[start : start + shard_rows])) for start in starts])
 

@@ -1,4 +1,4 @@
-"""One pass over rows that makes several arrays, its shards of rows shared between processes."""
+"""One pass over rows that computes several arrays; processes share its shards of rows."""
 
 import contextlib
 import hashlib
@@ -21,12 +21,12 @@ from tlsearch.store.entries import About, checksum, digest
 from tlsearch.store.users import free
 
 Block = Callable[[int, int], Sequence[AnyArray]]
-_FORMAT = "1"  # a part of a pass's name: other versions' partial files are never taken up
+_FORMAT = "1"  # part of a pass's name, so that partial files of other versions are never used
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """An array that is asked for: its key, shape (rows first), dtype, and what to say of it."""
+    """A requested array: its key, shape (rows first), dtype, and description for the sidecar."""
 
     key: str
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ class ArraySpec:
 
     @property
     def header(self) -> bytes:
-        """The beginning of its `.npy` file."""
+        """The header of its `.npy` file."""
         text = io.BytesIO()
         descr = np.lib.format.dtype_to_descr(np.dtype(self.dtype))
         header = {"descr": descr, "fortran_order": False, "shape": self.shape}
@@ -55,15 +55,15 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class _Shard:
-    """What the marker of a done shard says."""
+    """The contents of the marker of a finished shard."""
 
-    digests: list[str]  # of its rows, one an array
+    digests: list[str]  # of its rows, one per array
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class _Computed:
-    """The rows of a shard, one block an array, that are to be written; `held` gives it free."""
+    """The computed rows of a shard, one block per array; closing `held` releases its lock."""
 
     shard: int
     blocks: Sequence[AnyArray]
@@ -74,8 +74,8 @@ class _Computed:
 class Pass:
     """The partial files, locks and markers of one set of arrays of equal length, in one folder.
 
-    A shard is done when its marker is there, and the marker comes after its data is on the disk.
-    Locks are the operating system's, so a killed process leaves its shard to the others.
+    A shard is done when its marker exists, and the marker is written after its data is on the disk.
+    Locks are those of the operating system, so other processes can take the shard of a killed one.
     """
 
     def __init__(self, root: Path, specs: Sequence[ArraySpec], shard_rows: int) -> None:
@@ -87,19 +87,19 @@ class Pass:
         self._shards: dict[int, _Shard] = {}
 
     def partial(self, place: int) -> Path:
-        """The file that becomes the array of this place."""
+        """The file that becomes the array at this place in `specs`."""
         return self.folder / f"{place}.npy"
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:
-        """While it is open, others can tell that somebody works at this pass."""
+        """Show other processes, until the block ends, that this one works on the pass."""
         worker = self._worker()
         try:
             yield
         finally:
             Path(worker.lock_file).unlink(missing_ok=True)
             worker.release()
-            with contextlib.suppress(OSError, Timeout):  # others' files are in it
+            with contextlib.suppress(OSError, Timeout):  # the folder holds other workers' files
                 self.folder.rmdir()
                 with self.lock.acquire(timeout=0):
                     Path(self.lock.lock_file).unlink()
@@ -108,12 +108,12 @@ class Pass:
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / f"{uuid.uuid4().hex}.worker")
-            with contextlib.suppress(FileNotFoundError):  # the last one just tidied up
+            with contextlib.suppress(FileNotFoundError):  # the last worker just removed the folder
                 lock.acquire()
                 return lock
 
     def lacking(self) -> list[int]:
-        """The places whose partial file is not there, or not as it must be."""
+        """The places whose partial file is missing or has the wrong header or size."""
         return [place for place, spec in enumerate(self.specs) if not self._sound(place, spec)]
 
     def _sound(self, place: int, spec: ArraySpec) -> bool:
@@ -125,7 +125,10 @@ class Pass:
             return False
 
     def allocate(self) -> None:
-        """Reserve the disk that partial files need, or OSError; only under the pass's lock."""
+        """Reserve the disk space of missing partial files; raises OSError if the disk is full.
+
+        Hold the pass's lock.
+        """
         lacking = self.lacking()
         try:
             for place in lacking:
@@ -145,28 +148,28 @@ class Pass:
                 file.truncate(spec.file_bytes)
 
     def work(self, block: Block, over: Callable[[], bool], writers: int = 0) -> bool:
-        """Make shards that nobody is at until none is left, or the pass is `over`; False where
-        others are at all that remain.
+        """Compute shards that no other process holds until none is left or the pass is `over`.
 
-        With one of `writers` a thread writes a shard while the next is computed: two are in memory.
-        What was computed is written also where the computation of the next one fails.
+        Returns whether this process made any shard. With `writers=1` a thread writes a shard while
+        the next one is computed, so two are in memory. A computed shard is written even if the
+        computation of the next one fails.
         """
         made = self._computed_shards(block, over)
         with contextlib.closing(in_order(self._keep, made, writers, 2, finish=True)) as kept:
             return len(list(kept)) > 0
 
     def _computed_shards(self, block: Block, over: Callable[[], bool]) -> Iterator[_Computed]:
-        """Shards in turn, each under its lock, which whoever writes it releases."""
+        """Yield computed shards in turn, each under its lock, which its writer releases."""
         for shard in range(self._shard_count):
             if self._done(shard):
                 continue
             if over():
                 return
-            # Held by this thread, and released by the writer's.
+            # This thread acquires it, and the writer's thread releases it.
             lock = FileLock(self.folder / f"{shard}.shardlock", thread_local=False)
             try:
                 lock.acquire(timeout=0)
-            except (Timeout, FileNotFoundError):  # another has it, or the pass is over
+            except (Timeout, FileNotFoundError):  # another process holds it, or the pass is over
                 continue
             with contextlib.ExitStack() as held:
                 held.callback(lock.release)
@@ -178,9 +181,10 @@ class Pass:
         return all(self._done(shard) for shard in range(self._shard_count))
 
     def intact(self) -> bool:
-        """Whether a complete pass's rows are those that were written; only under its lock.
+        """Whether the rows of a complete pass are those that were written.
 
-        Shards of which they are not, as in partial files that were damaged, are to do again.
+        Shards with other rows, as in a damaged partial file, lose their marker and are done again.
+        Hold the pass's lock.
         """
         arrays = [np.load(self.partial(p), mmap_mode="r") for p in range(len(self.specs))]
         spoilt = [shard for shard in self._shards if not self._intact(shard, arrays)]
@@ -195,7 +199,7 @@ class Pass:
         return [digest([array[rows]]) for array in arrays] == self._shards[shard].digests
 
     def about(self, place: int) -> About:
-        """What to say of the array of this place once the pass is complete."""
+        """The sidecar of the array at this place once the pass is complete."""
         spec, shards = self.specs[place], [self._shards[s] for s in range(self._shard_count)]
         return About(
             shape=spec.shape,
@@ -207,7 +211,7 @@ class Pass:
         )
 
     def clear(self) -> None:
-        """Take away partial files, markers and locks. Only under the pass's lock."""
+        """Remove partial files, markers and locks. Hold the pass's lock."""
         shutil.rmtree(self.folder, ignore_errors=True)
         Path(self.lock.lock_file).unlink(missing_ok=True)
 
@@ -244,8 +248,8 @@ class Pass:
         return _Computed(shard, blocks, seconds, held.pop_all())
 
     def _keep(self, made: _Computed) -> int:
-        """Write a shard, its marker last, and give it free; its number."""
-        with made.held, contextlib.suppress(FileNotFoundError):  # other passes have made it all
+        """Write a shard, its marker last, and release its lock; return its number."""
+        with made.held, contextlib.suppress(FileNotFoundError):  # another process finished the pass
             digests = [digest([array]) for array in made.blocks]
             for place, array in enumerate(made.blocks):
                 self._write(place, made.shard * self.shard_rows, array)
@@ -253,7 +257,7 @@ class Pass:
         return made.shard
 
     def _write(self, place: int, start: int, array: AnyArray) -> None:
-        """Put rows into their place; they are on the disk when this ends."""
+        """Write rows at their place in the partial file; they are on the disk on return."""
         spec = self.specs[place]
         with self.partial(place).open("r+b") as file:
             file.seek(len(spec.header) + start * spec.row_bytes)
@@ -263,17 +267,17 @@ class Pass:
 
 
 def abandoned(root: Path) -> Iterator[Path]:
-    """Folders of passes that nobody works at any more."""
+    """Folders of passes that no process works on any more."""
     for folder in sorted(root.glob("*.pass")):
         if all(free(worker) for worker in folder.glob("*.worker")):
             yield folder
 
 
 def partial_bytes(root: Path) -> int:
-    """What all partial files of a folder take, whole as they will be."""
+    """The size of all partial files of a folder; each has its final size from the start."""
     total = 0
     for path in root.glob("*.pass/*.npy"):
-        with contextlib.suppress(FileNotFoundError):  # it has its name meanwhile
+        with contextlib.suppress(FileNotFoundError):  # it has been given its final name
             total += path.stat().st_size
     return total
 

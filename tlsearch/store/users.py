@@ -1,4 +1,4 @@
-"""Who uses an array at this moment: told by lock files beside it, which end with their process."""
+"""Which arrays are in use: a process that uses one holds a lock file beside it while it runs."""
 
 import contextlib
 import uuid
@@ -10,15 +10,16 @@ from filelock import FileLock, Timeout
 
 @contextlib.contextmanager
 def used(path: Path) -> Iterator[None]:
-    """While the block runs, no process evicts the array at `path`, which need not be there yet, to
-    make room for another.
+    """Mark the array at `path` as used: no process evicts it to make room until the block ends.
+
+    The array need not exist yet.
     """
     name = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.user")
     lock = FileLock(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except OSError:  # nobody evicts from a cache that may only be read
+    except OSError:  # nobody evicts from a read-only cache
         yield
         return
     try:
@@ -29,7 +30,7 @@ def used(path: Path) -> Iterator[None]:
 
 
 def is_used(path: Path) -> bool:
-    """Whether a process uses the array; what dead ones left is taken away."""
+    """Whether a process uses the array; marks of dead processes are removed."""
     found = False
     for name in path.parent.glob(f"{path.stem}.*.user"):
         if free(name):
