@@ -28,11 +28,11 @@ from tlsearch.store.entries import Entry
 from tlsearch.store.shards import ArraySpec, Block
 
 DISK_SAMPLE = 4 * 2**20
-CLOCKS_APART_S = 0.05  # at most, between this process's clock and that of the file system
-WIDE = "float32"  # what holds every activation
+CLOCKS_APART_S = 0.05  # largest difference between the clocks of a process and the file system
+WIDE = "float32"  # the dtype that holds every activation
 FOLDER = "features"  # of a cache
 
-# (names of arrays, how to compute their rows) -> their rows, from wherever they are had sooner
+# (names of arrays, how to compute their rows) -> their rows, from the faster source
 Fetch = Callable[[Sequence[str], Callable[[], Block]], Block]
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """All that an activation depends on; equal keys mean equal arrays.
+    """Everything that an activation depends on; equal keys mean equal arrays.
 
     `weights` and `images` are digests of contents; `cut` names the tensor; `view` says how the
-    images were augmented, "" for the clean ones. `device` is what `DeviceProfile.bits` says.
+    images were augmented, "" for the clean ones. `device` is the text of `DeviceProfile.bits`.
     """
 
     weights: str
@@ -57,7 +57,7 @@ class FeatureKey:
 
     @property
     def name(self) -> str:
-        """The key as a file name; a plain device is no part of it, as of earlier versions."""
+        """The key as a file name; without an empty `device`, as in earlier versions."""
         *parts, device = astuple(self)
         text = "\0".join(str(part) for part in (*parts, *filter(None, [device])))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -70,7 +70,7 @@ def weights_key(build: str, digest: str | None) -> str:
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation that is asked for: its key, and the shape of one row."""
+    """A requested activation: its key, and the shape of one row."""
 
     key: FeatureKey
     shape: tuple[int, ...]
@@ -78,8 +78,9 @@ class Activation:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a trial does with arrays that it asks for: it reads them `reads` times. `own` are the
-    names of all arrays that it takes in turn.
+    """How a trial uses the arrays that it requests: it reads them `reads` times.
+
+    `own` holds the names of all arrays that the trial takes in turn.
     """
 
     reads: int = 2
@@ -90,22 +91,22 @@ OFTEN = Demand()
 
 
 class TooLargeError(Exception):
-    """Activations have numbers that do not fit into the type that they are kept in."""
+    """Activations have values that do not fit into the dtype in which they are stored."""
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Seconds for a byte of features: to write it once, to read it in an epoch."""
+    """Seconds per byte of features: to write it once, and to read it in an epoch."""
 
     write_s: float
     read_s: float
 
 
 def worth_keeping(seconds: float, size: int, epochs: int, disk: Disk) -> bool:
-    """Whether features that take `seconds` and `size` bytes an image are kept, or recomputed.
+    """Whether to keep features, which take `seconds` and `size` bytes per image, or recompute them.
 
-    For a trial of `epochs` epochs: computed once, written, read every epoch; or computed anew in
-    every epoch.
+    For a trial of `epochs` epochs, this compares computing and writing them once and reading them
+    in every epoch with computing them in every epoch.
     """
     kept = seconds + size * (disk.write_s + epochs * disk.read_s)
     return kept <= seconds * epochs
@@ -114,14 +115,15 @@ def worth_keeping(seconds: float, size: int, epochs: int, disk: Disk) -> bool:
 class FeatureStore:
     """Arrays of activations under one folder, (n, ...) in the order of a split's indices.
 
-    `budget_bytes` bounds what the folder holds; None is no bound, and 0 switches the store off: it
-    keeps nothing and finds nothing. `fetch` is asked for what is missing before it is computed.
+    `budget_bytes` limits the size of the folder; None is no limit, and 0 switches the store off: it
+    keeps nothing and finds nothing. Missing arrays go through `fetch`, if it is given, which may
+    have a faster source than computing them.
 
-    Where there is no room for all, the least recently used goes first, but never so that trials
-    that go through the same arrays again and again would find none of them. What a trial takes in
-    turn stays while it takes the rest. An array that the trial reads once replaces only what nobody
-    used since this process began, or since it asked for that array in vain. What is not kept is
-    computed at each read.
+    If there is no room for all arrays, the least recently used ones are evicted first. Two rules
+    keep trials that cycle through the same arrays from evicting each one before its next use. The
+    arrays that a trial takes in turn stay while it takes the rest. An array that the trial reads
+    once replaces only arrays that were not used since this process began, or since it last
+    requested that array in vain. Arrays that are not kept are computed at each read.
     """
 
     def __init__(
@@ -135,27 +137,29 @@ class FeatureStore:
         self._arrays = ArrayStore(cache / FOLDER, budget_bytes)
         self._fetch = fetch
         self._began = time.time()
-        self._refused: dict[str, float] = {}  # when it was asked for an array in vain
+        self._refused: dict[str, float] = {}  # when an array was requested in vain
         self._wide: set[str] = set()
         self._settled = False
 
     def settled(self, dtype: str) -> "FeatureStore":
-        """The same store for a trial whose features are of this type, whatever others need."""
+        """The same store for a trial whose features have this dtype, whatever other trials need."""
         other = copy.copy(self)
         other.dtype, other._settled = dtype, True
         return other
 
     def suited(self, backbone: FeatureKey) -> "FeatureStore":
-        """The same store for a backbone, which its key names without a cut: of a wider type where
-        its activations were found not to fit.
+        """The same store for a backbone, given by a key without a cut.
+
+        Its dtype is float32 if the activations of the backbone were found not to fit into `dtype`.
         """
         if self._settled or not self._is_wide(backbone):
             return self
         return self.settled(WIDE)
 
     def widened(self, backbone: FeatureKey) -> "FeatureStore":
-        """The same store for a trial of a backbone whose activations do not fit; for all its later
-        trials too, also those of other processes.
+        """The same store in float32, for a backbone whose activations do not fit into `dtype`.
+
+        From now on `suited` returns it for all trials of this backbone, in other processes too.
         """
         self._wide.add(backbone.name)
         if self._arrays.budget_bytes != 0:
@@ -170,7 +174,7 @@ class FeatureStore:
         return self._arrays.root / f"{backbone.name}.{WIDE}"
 
     def holds(self, key: FeatureKey) -> bool:
-        """Whether these activations are there already."""
+        """Whether these activations are stored already."""
         return self._arrays.budget_bytes != 0 and self._arrays.path(key.name).is_file()
 
     def open_together(
@@ -182,13 +186,13 @@ class FeatureStore:
         demand: Demand = OFTEN,
         writers: int = 0,
     ) -> list[Floats] | None:
-        """Activations of the same pictures, memory-mapped; None where they are not kept, since the
-        budget cannot hold them beside what is used more. TooLargeError where they do not fit into
-        the store's type.
+        """Activations of the same pictures, memory-mapped; None if they are not kept.
 
-        Those that are missing are made in one pass over `rows` rows, shared with every process that
-        asks for the same meanwhile: `prepare(places)` is told which they are and gives a function
-        of (start, stop) that answers one block for each of them, in that order.
+        They are not kept if the budget cannot hold them beside arrays that are used more, or if the
+        store is off. Missing ones are computed in one pass over `rows` rows, shared with every
+        process that requests the same ones in the meantime: `prepare(places)` gets their places in
+        `asked` and returns a function of (start, stop) that computes one block for each of them, in
+        that order. Raises TooLargeError if they do not fit into the store's dtype.
         """
         if self._arrays.budget_bytes == 0:
             return None
@@ -204,7 +208,7 @@ class FeatureStore:
             return None
 
     def _spared(self, lacking: Sequence[str], demand: Demand) -> Spared:
-        """Which entries stay though these arrays need room."""
+        """The test for entries that are not evicted to make room for these arrays."""
         asked_before = (self._refused.get(name, self._began) for name in lacking)
         since = min(asked_before, default=self._began) - CLOCKS_APART_S
 
@@ -215,7 +219,7 @@ class FeatureStore:
         return spared
 
     def measure_disk(self) -> Disk:
-        """What a byte takes on the store's disk, from a small file that is gone afterwards."""
+        """Measure the seconds per byte of the store's disk with a small temporary file."""
         self._arrays.root.mkdir(parents=True, exist_ok=True)
         block = np.random.default_rng(0).bytes(DISK_SAMPLE)
         with tempfile.TemporaryFile(dir=self._arrays.root) as file:
@@ -254,12 +258,12 @@ class FeatureStore:
 def shared_store(
     cache: Path, dtype: str, budget_bytes: int | None, fetch: Fetch | None
 ) -> FeatureStore:
-    """The one of this process, for the study that it works at: it knows what was asked for."""
+    """The feature store of this process for its study; only one, as it remembers vain requests."""
     return FeatureStore(cache, dtype, budget_bytes, fetch)
 
 
 def rounded(block: AnyArray, dtype: str | np.dtype[np.floating]) -> Floats:
-    """Activations in a store's type; TooLargeError where their numbers do not fit into it."""
+    """Cast activations to a store's dtype; raises TooLargeError if they do not fit into it."""
     with np.errstate(over="ignore"):
         found = block.astype(dtype)
     if np.isinf(found).any() and np.isfinite(block).all():
@@ -268,7 +272,7 @@ def rounded(block: AnyArray, dtype: str | np.dtype[np.floating]) -> Floats:
 
 
 def stored(cache: Path, name: str) -> Floats | None:
-    """The array of this name in a cache, memory-mapped; None where it is not there, or damaged."""
+    """The array of this name in a cache, memory-mapped; None if it is missing or damaged."""
     try:
         array: Floats = np.load(
             ArrayStore(cache / FOLDER).path(name), mmap_mode="r", allow_pickle=False

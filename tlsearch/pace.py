@@ -1,4 +1,4 @@
-"""What a backbone costs on one machine: measured where TensorFlow is, read where it is not."""
+"""The cost of a backbone on one machine, as plain values that can be read without TensorFlow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from typing import Any
 
 from tlsearch.config.networks.unfreezing import Depth
 
-POOLED = "pool"  # the cut at the pooled vector, behind the whole backbone
+POOLED = "pool"  # the cut at the pooled vector, after the whole backbone
 
 
 @dataclass(frozen=True)
 class Suffix:
-    """What comes after one cut of a backbone, head included, and what an image takes there.
+    """The layers after one cut of a backbone, including the head, and their cost.
 
-    `numbers` are those of one row at the cut (of one image where nothing is frozen), `share` the
-    part of a whole pass that the prefix is, `cost` the multiply-adds of training on one image,
-    `trained` the numbers that train. `train_s` and `predict_s` are seconds an image, `trace_s`
-    those that a process needs before its first epoch.
+    `numbers` counts the values of one row at the cut (of one image if nothing is frozen), `share`
+    is the prefix's share of a whole pass, `cost` the multiply-adds of training on one image, and
+    `trained` counts the parameters that train. `train_s` and `predict_s` are seconds per image,
+    `trace_s` are the seconds that a process needs before its first epoch.
     """
 
     depth: Depth
@@ -33,8 +33,10 @@ class Suffix:
 
 @dataclass(frozen=True)
 class Pace:
-    """One backbone at one image size and number of threads: `pass_s` is a whole frozen pass of one
-    image, `trace_s` what a process needs before its first, `suffixes` one for each cut.
+    """The cost of one backbone at one image size and number of threads.
+
+    `pass_s` are the seconds of a whole frozen pass of one image, `trace_s` those that a process
+    needs before its first pass. `suffixes` has an entry for each cut.
     """
 
     multiply_adds: int
@@ -43,12 +45,12 @@ class Pace:
     suffixes: tuple[Suffix, ...]
 
     def suffix(self, depth: Depth) -> Suffix:
-        """The one behind the cut of this depth."""
+        """The suffix after the cut of this depth."""
         return next(suffix for suffix in self.suffixes if suffix.depth == depth)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Pace":
-        """As `dataclasses.asdict` wrote it; TypeError, KeyError where it is none."""
+        """Read what `dataclasses.asdict` wrote; raises TypeError or KeyError for anything else."""
         suffixes = tuple(
             Suffix(**{**suffix, "depth": Depth(**suffix["depth"])}) for suffix in plain["suffixes"]
         )
