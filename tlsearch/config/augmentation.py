@@ -1,4 +1,4 @@
-"""Random changes of training images: each row is a range; every image gets a value from it."""
+"""Random changes of training images: a setting is a range from which every image gets a value."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from tlsearch.config.dimension import Frozen
 from tlsearch.config.spelling import one_of
 
-# Preset -> rows of `Augment`.
+# Preset -> settings of `Augment`.
 AUGMENTATIONS: dict[str, dict[str, float | str]] = {
     "none": {},
     "light": {"flip": "horizontal", "translate": 0.05, "zoom": 0.1},
@@ -34,7 +34,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augment(Frozen):
-    """Random changes of a training image; 0 leaves a row out.
+    """Random changes of a training image; 0 switches a change off.
 
     `rotate`: up to this share of a full turn, either way. `zoom`, `shear`, `translate`: up to this
     share of the side, either way. `contrast`: around the image's mean, up to this factor more or
@@ -56,7 +56,7 @@ class Augment(Frozen):
 
 
 def _preset(raw: object) -> object:
-    """A preset by its name, or rows of one's own."""
+    """Look up a preset by its name; other values are left to pydantic."""
     if raw is None:
         return {}
     if isinstance(raw, str):

@@ -1,4 +1,4 @@
-"""Tables of what can be named in a search space: backbones, optimizers, metrics. No TensorFlow."""
+"""Tables of the names in a search space: backbones, optimizers, metrics. No TensorFlow."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tlsearch.config.networks.row import Backbone, Preprocess, preset_row
 
 
 class Direction(StrEnum):
-    """Whether more of a metric is better, or less."""
+    """Whether higher or lower values of a metric are better."""
 
     MAX = "max"
     MIN = "min"
@@ -21,15 +21,15 @@ class Direction(StrEnum):
         return self.key(value) < self.key(than)
 
     def key(self, value: float) -> float:
-        """What sorts values best first; applied twice it gives the value back."""
+        """A sort key that puts the best value first; applied twice, it returns the value."""
         return -value if self is Direction.MAX else value
 
     def gain(self, value: float, over: float) -> float:
-        """By how much a value is better than another; negative where it is worse."""
+        """How much better a value is than another; negative if it is worse."""
         return self.key(over) - self.key(value)
 
     def best(self, values: Iterable[float]) -> float:
-        """The best of some values; ValueError where there are none."""
+        """The best of some values; raises ValueError if there are none."""
         return min(values, key=self.key)
 
 
@@ -43,10 +43,10 @@ def _family(
     family: str | None = None,
     norm_after_pool: bool = False,
 ) -> Callable[..., Backbone]:
-    """Rows of one module of Keras' applications, which holds their preprocessing function.
+    """A function that makes the rows of one module of `keras.applications`.
 
-    `home` is the module of the functions that build them, where it is another one; the family is
-    called like the module where it has no other name.
+    The module holds the preprocessing function of the networks. `home` is the module of the
+    functions that build them, if it is another one. `family` defaults to the name of the module.
     """
     place = f"keras.applications.{module}"
 
@@ -91,7 +91,7 @@ _efficientnet_v2 = _family("efficientnet_v2", "none")
 _resnet = _family("resnet", "caffe", "MIT")
 _resnet_v2 = _family("resnet_v2", "tf", "BSD")
 _densenet = _family("densenet", "torch", "BSD-3-Clause")
-# Keras' own has a layer less where two are one; see `training/network/plain_layers.py`.
+# Keras' own networks count some pairs of layers as one; see `training/network/plain_layers.py`.
 _convnext = _family("convnext", "none", "MIT", single_px=63, norm_after_pool=True)
 _inception_v3 = _family("inception_v3", "tf", min_px=75, single_px=106)
 _inception_resnet_v2 = _family("inception_resnet_v2", "tf", min_px=75, single_px=106)
@@ -189,7 +189,7 @@ def backbones() -> tuple[Backbone, ...]:
 
 
 def plainest(row: Backbone, weights: str) -> tuple[str, str]:
-    """The names of a backbone and its weights that stand for all that are the same network."""
+    """The names of a backbone and its weights, the same for all names of the same network."""
     weights = row.default_weights if weights == "default" else weights
     if weights == "shipped":
         return row.name, weights
@@ -207,15 +207,15 @@ CIFAR10_CLASSES = frozenset(
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A kind of model file: what it is called in a bundle, and how far it may be off.
+    """A kind of model file: its name in a bundle, and how far its predictions may be off.
 
-    `any_size`: takes pictures of any size and resizes inside; else squares of `image_px`.
-    `tolerance`: the largest difference of a probability from the trained network's, None where
-    rounding of weights is the point. `accuracy_loss`: how much accuracy the file may lose, as a
-    share, None where `tolerance` says all; one image is always allowed, two where it resizes.
-    `extra`: what to install for it beyond tlsearch itself, a row of `config.extras`. `program`:
-    what loads it runs the code in it, which may read and write files. `dtype`: the type of the
-    pixels that it takes, from 0 to 255 whatever the type.
+    `any_size`: it takes pictures of any size and resizes them; other files take squares of
+    `image_px`. `tolerance`: the largest difference between a probability and the trained network's,
+    None if the format rounds weights on purpose. `accuracy_loss`: the share of accuracy that the
+    file may lose, None if only `tolerance` counts; one image is always allowed, two if the file
+    resizes. `extra`: the packages it needs beyond tlsearch itself, a row of `config.extras`.
+    `program`: loading the file runs code in it, which may read and write files. `dtype`: the dtype
+    of the pixels that it takes, which are from 0 to 255 in either dtype.
     """
 
     name: str
@@ -244,31 +244,32 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
 WEIGHTS = ("default", "imagenet", "shipped", "preset", "none")
 
 DIGEST_DIGITS = 12  # of a digest, as messages show it
-# What to do where a study finds other weights than it was trained with.
+# What to do if a study finds other weights than it was trained with.
 PUT_BACK = (
     "put the original weights back (of shipped ones: install the version that study.yaml names), "
     "or start another study with these"
 )
 
 # How a feature map or tokens become a vector: the mean over places, mean and maximum, every value,
-# the class token, or that and the mean. "default" is what suits the network.
+# the class token, or that and the mean. "default" is the one that suits the network.
 POOLINGS = ("default", "gap", "mean", "gap_max", "flatten", "cls", "cls_mean")
 CLASS_TOKEN_POOLINGS = ("cls", "cls_mean")
 
-# How the learning rate goes on: as it is, down to 0 along a cosine, or a fifth of it whenever the
+# How the learning rate changes: not at all, down to 0 along a cosine, or to a fifth whenever the
 # validation loss has not fallen for two epochs.
 SCHEDULES = ("constant", "cosine", "reduce_on_plateau")
 # The first epoch whose rate a schedule can change: a shorter trial trains as with "constant".
 SCHEDULE_ACTS = {"constant": 1, "cosine": 2, "reduce_on_plateau": 4}
 
-# How much an image counts in training: all alike, or as much more as its class is rarer.
+# The weight of an image in training: equal for all, or higher the rarer its class is.
 CLASS_WEIGHTS = ("none", "balanced")
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 # Two names of one optimizer: weight decay is decoupled in all of them.
 SAME_OPTIMIZER = {"adam": "adamw"}
 
-# Metric name -> which way is better. Computed on the validation split after every epoch.
+# Metric name -> whether higher or lower is better. Computed on the validation split after every
+# epoch.
 METRICS: dict[str, Direction] = {
     "accuracy": Direction.MAX,
     "balanced_accuracy": Direction.MAX,
@@ -276,5 +277,5 @@ METRICS: dict[str, Direction] = {
     "auc": Direction.MAX,
     "loss": Direction.MIN,
 }
-# Metric name -> its best value, which a trial can reach; loss only comes near to 0.
+# Metric name -> its best value, which a trial can reach; loss only approaches 0.
 PERFECT: dict[str, float] = {name: 1.0 for name, way in METRICS.items() if way is Direction.MAX}

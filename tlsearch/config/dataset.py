@@ -13,9 +13,9 @@ from tlsearch.config.spelling import one_of
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data: its listing function is called with the values of `takes`, keys of `data`.
+    """A kind of data source; its listing function gets the values of `takes`, keys of `data`.
 
-    The first of `takes` must be given; `needs` says what it is.
+    The first of `takes` must be given; `needs` describes it.
     """
 
     kind: str
@@ -73,8 +73,8 @@ Part = Annotated[float | int | Literal["rest"], BeforeValidator(_part)]
 class Splits(Frozen):
     """The size of each split: a share, a number of images, or the rest.
 
-    Folders that name their splits (`train`, `valid`, `test`) keep them; then only a missing
-    validation or test split is cut from train, as these values say.
+    Data that names its splits, such as folders `train`, `valid` and `test`, keeps them; then only a
+    missing validation or test split is cut from train, at these sizes.
     """
 
     train: Part = "rest"
@@ -91,7 +91,7 @@ class Splits(Frozen):
         return self
 
 
-# What the splits of a data set are called, in any case; the last word is ours.
+# Name of a split in a data set, in lower case -> its name here. Upper case is accepted too.
 SPLIT_NAMES: dict[str, Literal["train", "validation", "test"]] = {
     "train": "train",
     "training": "train",
@@ -120,12 +120,12 @@ LATEST_RULES: Final = 2
 class Data(Frozen):
     """The images of a search, their class names and their splits.
 
-    `kind` is a row of SOURCES. `root` is what the paths of a CSV start from, itself from the CSV's
-    folder. `classes` maps names or shell-style patterns of classes as found to class names; with
-    `strict_classes` it must name them all. `use` are the splits to take of those that the data
-    names; `pool` throws what is taken together and splits it anew. `unreadable` pictures are an
-    error, or left out before splitting. `rules` is the version of the rules by which pictures are
-    split and scaled; a study keeps the version that it began with.
+    `kind` is a row of SOURCES. The paths of a CSV are relative to `root`, which is itself relative
+    to the CSV's folder. `classes` maps the classes found, by name or shell-style pattern, to class
+    names; with `strict_classes` it must map them all. `use` selects splits among those that the
+    data names; `pool` merges the selected splits and splits their examples again. `unreadable`
+    pictures are an error, or are left out before splitting. `rules` is the version of the rules by
+    which pictures are split and scaled; a study keeps the version that it began with.
     """
 
     kind: Annotated[str, BeforeValidator(one_of(SOURCES, "kind of data"))] = "folder"

@@ -1,7 +1,7 @@
 """The differences between devices: one value says how a study computes on its workers' devices.
 
-Nothing else in this package asks whether there is a GPU, but `training/runtime.py`, which applies
-the value.
+Nothing else in this package asks whether there is a GPU, except `training/runtime.py`, which
+applies the value.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,32 +12,32 @@ from pydantic import TypeAdapter, ValidationError
 
 from tlsearch.base.gpus import Gpu, limit_mib
 
-# `tf32` is float32 whose products an NVIDIA GPU may round to 10 bits of mantissa; `float32` never
-# is. Under the mixed precisions layers of the backbone compute in 16 bits, and variables, the
-# pooled vector, the head and the loss stay in float32.
+# In `tf32` an NVIDIA GPU may round the factors of float32 products to 10 bits of mantissa; in
+# `float32` it may not. With the mixed precisions, layers of the backbone compute in 16 bits, while
+# variables, the pooled vector, the head and the loss stay in float32.
 Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 EXACT: Precision = "float32"
 
-# Bytes of input to one step of evaluation: 16 images of 224 pixels, about what a cache likes.
+# Bytes of input to one step of evaluation: 16 images of 224 pixels, which suits a CPU's cache.
 EVAL_BYTES = 16 * 224 * 224 * 3
 LEAST_ROWS = 16
 RESIDENT_BYTES = 2 * 2**30
 SHARD_ROWS = 128
 BLOCK_BYTES = 256 * 2**20
 
-FAST_BFLOAT16 = 8.0  # from this capability on NVIDIA's tensor cores multiply it (A100 and later)
-RESIDENT_SHARE = 0.4  # of a GPU's memory that a trial was granted; the rest is for its training
-EVAL_PART = 512  # of that memory, one part may be input to a step of evaluation
+FAST_BFLOAT16 = 8.0  # compute capability from which tensor cores multiply it (A100 and later)
+RESIDENT_SHARE = 0.4  # of the GPU memory granted to a trial; the rest is for its training
+EVAL_PART = 512  # one part in so many of that memory may be input to a step of evaluation
 MOST_EVAL = 16 * EVAL_BYTES
 GPU_SHARD_ROWS = 512
 
 SHARE = 0.01  # of a metric, by which rounding may change it
-MIXED_SHARE = 0.02  # the same where the layers of the backbone computed in 16 bits
-PICTURES = 2  # so many validation pictures may change class by it, where that is more
+MIXED_SHARE = 0.02  # the same if the layers of the backbone computed in 16 bits
+PICTURES = 2  # validation pictures that may change class by rounding, if that is more
 
-FIRST_ROWS, MOST_ROWS = 16, 1024  # of a frozen pass at a time, where that is measured
-GAIN = 1.05  # images a second over those before, below which more is not worth its memory
+FIRST_ROWS, MOST_ROWS = 16, 1024  # images in a step of a frozen pass, if it is measured
+GAIN = 1.05  # a smaller gain in images per second is not worth the extra memory
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class DeviceProfile:
     """How the trials of a study compute; the default is any CPU, in float32 and without XLA.
 
     `names` are the models of the GPUs that workers were granted. XLA compiles the graphs of the
-    backbones in `jit`. `pass_rows` are the images that a frozen pass of a backbone takes at a time,
-    where that was measured; `eval_bytes` bound the input of a step of evaluation. `resident_bytes`
-    bound the rows that a process keeps in the memory of its device, `block_bytes` those that an
-    epoch reads from the disk at a time. The rows of a shared pass are written in shards of
-    `shard_rows`.
+    backbones in `jit`. `pass_rows` gives the number of images in a step of a backbone's frozen
+    pass, if it was measured; `eval_bytes` limits the input of a step of evaluation.
+    `resident_bytes` limits the rows that a process keeps in the memory of its device, `block_bytes`
+    those that an epoch reads from the disk at a time. The rows of a shared pass are written in
+    shards of `shard_rows`.
 
-    With an `overlap` of 1 a thread reads the next block of an epoch, or writes the last shard of a
-    pass, while the device computes; with a `step_overlap` of 1 threads also read the next step of a
-    pass or a prediction and fetch the results of the last. A step on a CPU is too short for that:
-    it takes 4 % more CPU seconds and saves no time.
+    If `overlap` is 1, a thread reads the next block of an epoch, or writes the last shard of a
+    pass, while the device computes. If `step_overlap` is 1, threads also read the next step of a
+    pass or a prediction and fetch the results of the last one. A step on a CPU is too short for
+    that: it takes 4 % more CPU seconds and saves no time.
     """
 
     kind: Literal["cpu", "gpu"] = "cpu"
@@ -76,7 +76,7 @@ class DeviceProfile:
 
     @property
     def has_memory(self) -> bool:
-        """Whether rows are copied into a memory of the device's own."""
+        """Whether the device has its own memory, into which rows are copied."""
         return self.kind == "gpu"
 
     def compiles(self, backbone: str) -> bool:
@@ -92,16 +92,19 @@ class DeviceProfile:
         return dict(self.pass_rows).get(backbone) or self.rows_at_once(row_bytes)
 
     def rows_of_shard(self, backbone: str, row_bytes: int) -> int:
-        """The rows of a shard of a backbone's pass, whose activations take so many bytes a row:
-        whole steps of the pass, no more than an epoch reads at a time.
+        """The number of rows in a shard of a backbone's pass, whose activations have this row size.
+
+        It is a multiple of the step of the pass. It is at most what an epoch reads at a time, but
+        at least one step.
         """
         step = dict(self.pass_rows).get(backbone, LEAST_ROWS)
         return max(1, min(self.shard_rows, self.block_bytes // row_bytes) // step) * step
 
     def bits(self, backbone: str, precision: str) -> str:
-        """Everything in the profile that changes the bits of a backbone's activations, in words:
-        the kind of device, precision, XLA, and the images in a step of the pass; "" for float32
-        without XLA in the steps of a CPU.
+        """Everything in the profile that changes the bits of a backbone's activations, as text.
+
+        This is the kind of device, the precision, XLA, and the images in a step of the pass; "" for
+        float32 without XLA in the steps of a CPU.
         """
         rows = dict(self.pass_rows).get(backbone)
         by_bytes = "" if self.eval_bytes == EVAL_BYTES else f"{self.eval_bytes} bytes"
@@ -129,7 +132,7 @@ class DeviceProfile:
 
     @classmethod
     def of(cls, plain: Mapping[str, object]) -> "DeviceProfile":
-        """Read a profile from plain values; ValueError where they are not one."""
+        """Read a profile from plain values; raises ValueError if they are not one."""
         try:
             return TypeAdapter(cls).validate_python({**plain})
         except ValidationError as error:
@@ -148,12 +151,12 @@ def chosen(
     gpus: Sequence[Gpu] | None,
     share: float = 1.0,
 ) -> DeviceProfile:
-    """The profile of a study without the values that need a measurement: for trials on CPUs, where
-    `gpus` is None, or for each on a `share` of one of these. `precision` and `jit` are what the
-    user asks for; no GPU is one that nobody could describe.
+    """The profile of a study, without the values that need a measurement.
 
-    Unlike GPUs have the profile of the smallest, and float32 unless another precision is named.
-    ClusterError where the share is too small to train in.
+    If `gpus` is None, trials run on CPUs, else each on a `share` of one of these GPUs; an empty
+    `gpus` means a GPU that could not be described. `precision` and `jit` are the user's settings.
+    Different GPUs get the profile of the smallest one, and float32 unless another precision is
+    named. Raises ClusterError if the share is too small to train in.
     """
     compiled = tuple(backbones) if jit == "on" else ()
     if gpus is None:
@@ -179,8 +182,9 @@ def _named(precision: str, otherwise: Precision) -> Precision:
 
 
 def doubled(speed: Callable[[int], float | None]) -> int:
-    """The number of rows to take at a time: doubled until it is hardly faster or memory runs out.
-    `speed(rows)` is in rows a second, None where there is no memory for so many.
+    """The number of rows to take at a time, doubled until it is hardly faster or memory runs out.
+
+    `speed(rows)` is in rows per second, None if there is not enough memory for them.
     """
     rows, best = FIRST_ROWS, speed(FIRST_ROWS)
     if best is None:
@@ -194,7 +198,7 @@ def doubled(speed: Callable[[int], float | None]) -> int:
 
 
 def _halved(speed: Callable[[int], float | None]) -> int:
-    """The number of rows, halved until there is memory for them."""
+    """The number of rows to take at a time, halved until there is memory for them."""
     rows = FIRST_ROWS // 2
     while rows > 1 and speed(rows) is None:
         rows //= 2
@@ -202,14 +206,12 @@ def _halved(speed: Callable[[int], float | None]) -> int:
 
 
 def xla_pays(plain_s: float, xla_s: float) -> bool:
-    """Whether the graphs that XLA compiled are enough faster than the others."""
+    """Whether graphs compiled by XLA are faster than the others by enough to use them."""
     return xla_s * GAIN <= plain_s
 
 
 def rounding_share(precision: str) -> float:
-    """The share by which a metric may be off where only rounding differs from the training of a
-    trial of this precision.
-    """
+    """The share by which a metric may differ from that of a trial of this precision by rounding."""
     return MIXED_SHARE if is_mixed(precision) else SHARE
 
 

@@ -21,28 +21,28 @@ T = TypeVar("T")
 
 MOST_STEPS = 10**6  # of one range
 
-# In pydantic's context: the configuration is that of a study which ran before.
+# A key of pydantic's context: the configuration is that of a study that ran before.
 RECORDED = "recorded"
 
 
 class Frozen(BaseModel):
-    """A checked value that does not change; unknown keys are mistakes."""
+    """A checked value that does not change; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def is_recorded(info: ValidationInfo) -> bool:
-    """Whether the configuration being checked is that of a study which ran before."""
+    """Whether the configuration being checked is that of a study that ran before."""
     return bool((info.context or {}).get(RECORDED))
 
 
 @dataclass(frozen=True)
 class Shown:
-    """How a report shows a field of a trial's configuration: `help` says what it means.
+    """How a report shows a field of a trial's configuration; `help` says what it means.
 
-    Where a search varies it, its column is called `label`; fields of one label share a column. In
-    a narrow terminal the column of the lowest `priority` is left out first, and one without a
-    priority never.
+    If a search varies the field, its column is called `label`; fields with the same label share a
+    column. In a narrow terminal the column with the lowest `priority` is left out first; a column
+    without a priority always stays.
     """
 
     help: str
@@ -130,7 +130,7 @@ def _to_shape(raw: object) -> object:
 
 
 def _to_list(raw: object) -> object:
-    """Convert a dimension of names, which has no range."""
+    """Convert a dimension of names to the shape of `Choices`; raises ValueError for a range."""
     if isinstance(raw, dict) and "values" not in raw:
         raise ValueError(f"found {raw!r}, expected a value or a list of values")
     return _to_shape(raw)

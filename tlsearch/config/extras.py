@@ -8,7 +8,7 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.config.spelling import did_you_mean
 
-# Extra of pyproject.toml -> module -> requirement that brings it.
+# Extra of pyproject.toml -> module -> requirement that provides it.
 EXTRAS: dict[str, dict[str, str]] = {
     "onnx": {
         "onnx": "onnx>=1.23",
@@ -23,14 +23,14 @@ EXTRAS: dict[str, dict[str, str]] = {
     "hub": {"keras_hub": "keras-hub>=0.32,<0.33"},
     "cluster": {"aiohttp": "ray[default]>=2.60,<2.61"},
 }
-# The modules of an extra that opening an exported file takes; writing one takes all.
+# The modules of an extra that opening an exported file needs; writing one needs all of them.
 OPENING = {"onnx": ("onnx", "onnxruntime")}
 
 
 def needed(what: str, extra: str, modules: Iterable[str]) -> str:
     """The message that a feature needs packages, with the command that installs them.
 
-    The packages are named and not tlsearch's extra: that works however tlsearch was installed.
+    It names the packages rather than tlsearch's extra, which works however tlsearch was installed.
     """
     known = EXTRAS[extra]
     wanted = list(dict.fromkeys(known.get(module, module) for module in modules))
@@ -45,14 +45,14 @@ def lacking(extra: str, modules: Sequence[str] | None = None) -> list[str]:
 
 
 def require_extra(what: str, extra: str | None, modules: Sequence[str] | None = None) -> None:
-    """Raise ConfigError where a package that something needs is not installed."""
+    """Raise ConfigError if a package that a feature needs is not installed."""
     missing = [] if extra is None else lacking(extra, modules)
     if extra is not None and missing:
         raise ConfigError([needed(what, extra, missing)])
 
 
 def known_formats(formats: Sequence[str], where: str = "formats") -> tuple[str, ...]:
-    """Names of formats, each once, in the given order; ConfigError names any that is unknown."""
+    """Names of formats, each once, in the given order; raises ConfigError for unknown ones."""
     asked = (formats,) if isinstance(formats, str) else formats
     unknown = [name for name in asked if name not in EXPORT_FORMATS]
     problems = [f"{where}: unknown {n}, {did_you_mean(n, EXPORT_FORMATS)}" for n in unknown]
@@ -62,9 +62,9 @@ def known_formats(formats: Sequence[str], where: str = "formats") -> tuple[str, 
 
 
 def require_formats(formats: Iterable[str]) -> None:
-    """Raise ConfigError where this machine lacks a package that writing a model file needs.
+    """Raise ConfigError if this machine lacks a package that writing a model file needs.
 
-    The machine that starts a search writes them, on a cluster too: the driver's node.
+    The machine that starts a search writes the model files, on a cluster too: the driver's node.
     """
     problems = []
     for name in formats:

@@ -21,9 +21,9 @@ from tlsearch.config.spelling import did_you_mean
 
 Key = tuple[str | int, ...]
 MERGE = "tag:yaml.org,2002:merge"
-MOST_EXPLAINED = 1000  # wrong values of one file
+MOST_EXPLAINED = 1000  # wrong values per file
 
-# Which keys each mapping of the file has, for did-you-mean.
+# The keys of each mapping of the file, for did-you-mean.
 _SECTIONS: dict[str, Iterable[str]] = {
     "": SearchConfig.model_fields,
     "data": Data.model_fields,
@@ -48,7 +48,7 @@ for _reads_1e3 in (_Loader, _Dumper):
         list("-+0123456789"),
     )
 
-# What pydantic found wrong, in words for people; the rest keeps its own.
+# Error type of pydantic -> the expected value, in plain words; other types keep pydantic's words.
 _EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
@@ -79,16 +79,16 @@ class Document:
         self.source = source
         self.where: dict[Key, str] = {}
         self.problems: list[str] = []
-        self._odd: set[Key] = set()  # values that do not fit their own tags, told already
+        self._odd: set[Key] = set()  # values that do not fit their tags, already reported
 
     def read(self, text: str) -> Any:
-        """The document as plain values, None if empty; ConfigError where the text is not YAML."""
+        """The document as plain values, None if empty; raises ConfigError if it is not YAML."""
         try:
             loader, node = composed(text, _Loader)
             return None if node is None else self._plain(loader, node, ())
         except NotYamlError as error:
             line, why = error.line, error.why
-        except yaml.MarkedYAMLError as error:  # a tag that nothing constructs
+        except yaml.MarkedYAMLError as error:  # a tag without a constructor
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             why = str(error.problem)
         raise ConfigError([f"{self.source}:{line}: not YAML: {why}"])
@@ -104,7 +104,7 @@ class Document:
     def _scalar(self, loader: _Loader, node: yaml.Node, at: Key) -> Any:
         try:
             return loader.construct_object(node)
-        except ValueError as error:  # its text does not fit its tag, or is no such date
+        except ValueError as error:  # its text does not fit its tag, or is an invalid date
             self._odd.add(at)
             found = f"found {node.value or repr('')}: {error}"
             self.problems.append(f"{self._line(node)}: {_told(at)}{found}")
@@ -186,7 +186,7 @@ class Document:
         self.where[path] = origin
 
     def told(self, at: Key) -> bool:
-        """Whether a value at this key, or one around it, is a problem by itself."""
+        """Whether a problem with a value at this key, or around it, is already reported."""
         return any(at[:depth] in self._odd for depth in range(len(at) + 1))
 
     def locate(self, at: Key) -> str:
@@ -199,7 +199,7 @@ class Document:
 def load(space: str | Path, settings: Sequence[str] = ()) -> SearchConfig:
     """Read a search space from a file, or by the name of one that ships with the package.
 
-    Raises ConfigError with one line a problem: where, which key, what was found, what is expected.
+    Raises ConfigError with one line per problem: the place, the key, what was found and expected.
     """
     path = find_space(space)
     try:
@@ -216,9 +216,9 @@ def parse(
     name: str = "study",
     recorded: bool = False,
 ) -> SearchConfig:
-    """Check a search space given as YAML text; `name` is the study's where the text has none.
+    """Check a search space given as YAML text; `name` is the study's name if the text has none.
 
-    `recorded` also takes what only older versions took, so that their studies can be opened.
+    `recorded` also accepts what only older versions accepted, so that their studies can be opened.
     """
     document = Document(source)
     plain = document.read(text)
@@ -244,7 +244,7 @@ def from_mapping(
 ) -> SearchConfig:
     """Check a search space given as plain Python values; `recorded` as for `parse`.
 
-    ConfigError where they are not plain.
+    Raises ConfigError if they are not plain.
     """
     try:
         text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
@@ -260,7 +260,10 @@ def dump(config: SearchConfig) -> str:
 
 
 def find_space(space: str | Path) -> Path:
-    """The file of a search space: a path as given, else a shipped one by its name."""
+    """The file of a search space: a path as given, else a shipped one by its name.
+
+    Raises ConfigError if there is neither.
+    """
     if Path(space).is_file():
         return Path(space)
     shipped = shipped_spaces()
@@ -271,7 +274,7 @@ def find_space(space: str | Path) -> Path:
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """Name -> file of the search spaces that travel with the package."""
+    """Name -> file of the search spaces that ship with the package."""
     folders = (PACKAGE / "search_spaces", PACKAGE.parent / "search_spaces")
     files = [file for folder in folders if folder.is_dir() for file in folder.glob("*.yaml")]
     return {file.stem: file for file in sorted(files)}
@@ -281,7 +284,7 @@ def _explain(error: ValidationError, document: Document, plain: Any) -> list[str
     lines = []
     for detail in islice(error.errors(include_url=False), MOST_EXPLAINED):
         if detail["type"] == "too_short" and detail["input"]:
-            continue  # what was wrong with its values is told already
+            continue  # the errors of its values are already reported
         at = _as_written(detail, plain)
         if not document.told(at):
             lines.append(f"{document.locate(at)}: {_told(at)}{_reason(detail, at)}")

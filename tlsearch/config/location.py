@@ -19,8 +19,8 @@ SCHEMES = {
     "gs": "Google Cloud Storage",
     "file": "a shared folder",
 }
-# Scheme of a URL -> the variables that say how its bucket is reached, wherever a process runs; one
-# that names a file of this machine, as AWS_PROFILE does, is not among them.
+# Scheme of a URL -> the environment variables for access to its bucket from any machine. Variables
+# that refer to a file of this machine, such as AWS_PROFILE, are not among them.
 VARIABLES = {
     "s3": (
         "AWS_ENDPOINT_URL",
@@ -53,13 +53,13 @@ def within(folder: Place, name: str) -> Place:
 
 
 def problem(url: str) -> str | None:
-    """The reason why a URL cannot hold a study; None where it can."""
+    """The reason why a URL cannot hold a study; None if it can."""
     found = f"found {masked(url)}"
     if has_user(url):
         return f"{found}, with credentials in it: {ELSEWHERE}"
     try:
         parts = urlsplit(url)
-    except ValueError:  # a bracket that opens no address
+    except ValueError:  # a bracket that does not enclose an IPv6 address
         return f"{found}, expected {EXPECTED}"
     if parts.scheme not in SCHEMES or ":" in parts.netloc:
         return f"{found}, expected {EXPECTED}"
@@ -76,7 +76,7 @@ def has_user(url: str) -> bool:
 
 
 def local(path: Path) -> Path:
-    """The path itself; ValueError for a URL, and where `~NAME` names no user."""
+    """The path itself; raises ValueError for a URL, or if `~NAME` names no user."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise ValueError(f"found {masked(str(path))}, expected a path of this machine, not a URL")
     try:
@@ -92,7 +92,7 @@ LocalPath = Annotated[Path, AfterValidator(local)]
 def variables(place: Place) -> dict[str, str]:
     """The environment variables that are set for access to a URL's bucket; none for a path.
 
-    ConfigError for credentials in the endpoint.
+    Raises ConfigError for credentials in the endpoint.
     """
     endpoint()
     names = VARIABLES.get(str(place).partition("://")[0], ()) if is_url(place) else ()
@@ -100,7 +100,7 @@ def variables(place: Place) -> dict[str, str]:
 
 
 def endpoint() -> tuple[str, str]:
-    """Scheme and host of AWS_ENDPOINT_URL, "" where there is none; ConfigError with credentials."""
+    """Scheme and host of AWS_ENDPOINT_URL, "" if unset; raises ConfigError for credentials."""
     url = os.environ.get("AWS_ENDPOINT_URL", "")
     if has_user(url):
         raise ConfigError([f"AWS_ENDPOINT_URL: found {url}, with credentials in it: {ELSEWHERE}"])

@@ -1,4 +1,4 @@
-"""What a search needs of this machine's packages, and what licences ask of its user."""
+"""The packages that a search needs on this machine, and the licence conditions of its weights."""
 
 import logging
 
@@ -11,7 +11,7 @@ from tlsearch.config.spelling import file_name
 
 log = logging.getLogger(__name__)
 
-# Licence of weights -> what those who use them, or a model that was trained from them, should know.
+# Licence of weights -> what users of the weights, or of a model trained from them, should know.
 CONDITIONS = {
     DINOV3_LICENCE: (
         "which has conditions, also for models that are trained from them: read it before you "
@@ -22,7 +22,7 @@ CONDITIONS = {
 
 
 def require_packages(config: SearchConfig) -> None:
-    """Raise ConfigError where this machine, which also exports the winner, lacks a package."""
+    """Raise ConfigError if this machine, which also exports the winner, lacks a package."""
     require_formats(config.export)
     for row in _pretrained(config):
         if row.default_weights == "preset":
@@ -38,7 +38,7 @@ def warn_of_conditions(config: SearchConfig) -> None:
 
 
 def _pretrained(config: SearchConfig) -> list[Backbone]:
-    """The backbones of which some trial may take the weights that are published for them."""
+    """The backbones whose published weights some trial may use."""
     if {"default", "preset"}.isdisjoint(config.space.weights.values):
         return []
     return [row_of(name) for name in config.space.backbone.values]

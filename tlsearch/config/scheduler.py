@@ -26,7 +26,7 @@ class Hyperband(Frozen):
     kind: Literal["hyperband"] = "hyperband"
     first_rung: FirstRung = 2
     reduction: Reduction = 3
-    brackets: Annotated[int, Field(ge=2, le=5)] = 3  # as many as there are rungs, at most
+    brackets: Annotated[int, Field(ge=2, le=5)] = 3  # at most as many as there are rungs
 
 
 class Median(Frozen):
@@ -38,7 +38,7 @@ class Median(Frozen):
 
 
 class Promotion(Frozen):
-    """ASHA that parks a trial at a rung until it is among the top 1/reduction there."""
+    """ASHA that pauses a trial at a rung until it is among the top 1/reduction there."""
 
     kind: Literal["promotion"] = "promotion"
     first_rung: FirstRung = 2
@@ -94,13 +94,13 @@ def rungs(first: int, reduction: int, epochs: int) -> tuple[int, ...]:
 
 
 def rungs_of(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
-    """The rungs of all brackets of a scheduler; none where it compares trials at every epoch."""
+    """The rungs of all brackets of a scheduler; () if it has no rungs."""
     if isinstance(scheduler, Asha | Hyperband | Promotion):
         return rungs(scheduler.first_rung, scheduler.reduction, epochs)
     return ()
 
 
 def waiting_rungs(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
-    """The rungs at which trials wait until they go on; none where a stopped trial has ended."""
+    """The rungs at which trials wait until they go on; () if a stopped trial has ended for good."""
     found = rungs_of(scheduler, epochs) if isinstance(scheduler, Promotion) else ()
     return tuple(epoch for epoch in found if epoch < epochs)

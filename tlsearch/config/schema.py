@@ -38,7 +38,7 @@ MetricName = Annotated[str, BeforeValidator(one_of(METRICS, "metric"))]
 
 
 def _one_at_most(gpus: float, info: ValidationInfo) -> float:
-    if gpus > 1 and not is_recorded(info):  # an older version took several
+    if gpus > 1 and not is_recorded(info):  # older versions accepted several
         raise ValueError(
             f"found {gpus:g}, expected a share of a GPU, or 1: a trial uses one GPU at most, and "
             "the others would idle"
@@ -65,7 +65,7 @@ def _seconds(raw: object) -> object:
 
 
 def _switch(raw: object) -> object:
-    """Turn the true and false that YAML reads back into the words on and off."""
+    """Turn true and false, as YAML reads the words on and off, back into these words."""
     return {True: "on", False: "off"}.get(raw, raw) if isinstance(raw, bool) else raw
 
 
@@ -88,7 +88,7 @@ def _file_name(name: str) -> str:
 
 
 def _plain_baseline(raw: object) -> object:
-    """Normalise a baseline, so that it compares with the space's choices."""
+    """Normalise a baseline, so that it can be compared with the space's choices."""
     if not isinstance(raw, dict):
         return raw
     plain = {**raw}
@@ -96,7 +96,7 @@ def _plain_baseline(raw: object) -> object:
         units = head_units(raw["head_units"])
         plain["head_units"] = tuple(units) if isinstance(units, list) else units
     if isinstance(raw.get("backbone"), str) and is_elsewhere(raw["backbone"]):
-        with contextlib.suppress(ConfigError):  # the space does not have it either, and says so
+        with contextlib.suppress(ConfigError):  # not in the space either, which is reported later
             plain["backbone"] = full_name(raw["backbone"])
     return plain
 
@@ -106,7 +106,7 @@ Baseline = Annotated[dict[str, Any], BeforeValidator(_plain_baseline)]
 
 
 class SearchConfig(Frozen):
-    """One search: the data, the space, the budget, and the place of the record."""
+    """One search: the data, the space, the budget, and where its record is stored."""
 
     name: Annotated[str, AfterValidator(_file_name)] = "study"
     data: Data
@@ -116,7 +116,7 @@ class SearchConfig(Frozen):
     epochs: PositiveInt = 10
     early_stopping: PositiveInt | None = None  # epochs without a better value that end a trial
     warm_up_epochs: Annotated[int, Field(ge=0)] = 5
-    warm_up_lr: Rate = 1e-3  # 1e-2 leaves a head too sure of itself to fine-tune from
+    warm_up_lr: Rate = 1e-3  # 1e-2 gives a head too confident to fine-tune from
     scheduler: Scheduler = Asha()
     # Whether recorded runs on other data sets propose the first trials.
     prior: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "off"
@@ -130,18 +130,18 @@ class SearchConfig(Frozen):
     augment: Augmentation = Augment()
     views: Annotated[int | Literal["online"], whole_or("online", 1)] = 8
     feature_dtype: Literal["float16", "float32"] = "float16"
-    precision: PrecisionName = "auto"  # what layers of the backbone compute in
+    precision: PrecisionName = "auto"  # of the backbone's layers
     jit: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"  # XLA
     cache: LocalPath = Path("~/.cache/tlsearch")
-    # Of features, and of decoded images as much again; 0 recomputes features in every epoch.
+    # For features, and as much again for decoded images; 0 recomputes features in every epoch.
     cache_gb: Annotated[float, Field(ge=0, le=1e9)] = 20
-    history: Literal["epoch", "batch"] = "epoch"  # what a learning curve has a point of
+    history: Literal["epoch", "batch"] = "epoch"  # a learning curve has a point for each
     tensorboard: bool = False  # write learning curves as TensorBoard event files too
     export: Annotated[tuple[FormatName, ...], Field(min_length=1)] = ("keras",)
 
     @property
     def direction(self) -> Direction:
-        """Whether more of the metric is better, or less."""
+        """Whether higher or lower values of the metric are better."""
         return METRICS[self.metric]
 
     @property
@@ -155,7 +155,7 @@ class SearchConfig(Frozen):
         return absolute(self.cache)
 
     def anchored(self) -> "SearchConfig":
-        """The same search with absolute paths, so that it means the same from anywhere."""
+        """The same search with absolute paths of data, weights and cache."""
         path = self.data.path and absolute(self.data.path)
         weights = tuple(_anchor_weights(name) for name in self.space.weights.values)
         return self.model_copy(
@@ -171,7 +171,7 @@ class SearchConfig(Frozen):
         if any(known_row(name) is None for name in self.space.backbone.values):
             return self  # recorded, and a network's file is gone
         misfits = [*self.space.misfits()]
-        if not is_recorded(info):  # an older version took what trains nothing
+        if not is_recorded(info):  # older versions accepted depths that train nothing
             misfits += self.space.untrained()
         problems = _odd_sizes(self)
         problems += [_mistake(("space", *at), why) for at, why in misfits]
@@ -197,8 +197,9 @@ def _odd_sizes(config: SearchConfig) -> list[InitErrorDetails]:
 
 
 def outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
-    """The values of a baseline that the space does not contain, with reasons; Optuna would drop
-    them silently.
+    """The keys of a baseline whose values the space does not contain, with the reasons.
+
+    Optuna would drop these values silently.
     """
     problems = {}
     for key, value in baseline.items():

@@ -42,8 +42,9 @@ from tlsearch.config.spelling import file_name, one_of
 
 
 def backbone_name(name: str, info: ValidationInfo) -> str:
-    """A pydantic validator: the full name of a backbone; ValueError where there is no such one. A
-    recorded study may name a network whose file is gone: only its trials need that.
+    """A pydantic validator: the full name of a backbone; raises ValueError if there is none.
+
+    A recorded study may name a network whose file is gone: only its trials need the file.
     """
     try:
         return full_name(name)
@@ -62,7 +63,7 @@ WeightsName = Annotated[str, BeforeValidator(one_of(CLASS_WEIGHTS, "weighting"))
 Weights = Annotated[str, AfterValidator(lambda name: local(Path(name)) and name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-# A dimension of numbers is a list of choices or a range, told apart by how it is written.
+# A dimension of numbers is a list of choices or a range, distinguished by how it is written.
 Rates = Annotated[
     Annotated[Choices[Rate], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 10)
 ]
@@ -79,7 +80,7 @@ BatchSizes = Annotated[
     within(1, 4096, True),
 ]
 
-Where = tuple[str | int, ...]  # within a space
+Where = tuple[str | int, ...]  # keys within a space
 Written = tuple[Where, int]
 Problem = tuple[Where, str]
 
@@ -89,8 +90,8 @@ CUTS_OF_A_RANGE = 6
 class Space(Frozen):
     """The dimensions of the search; each a constant, a list of choices, or a range.
 
-    How deep trials unfreeze is given in layers or in blocks, and the other is None; where neither
-    is given, nothing is unfrozen.
+    The depth to which trials unfreeze is given in layers or in blocks, and the other dimension is
+    None. If neither is given, nothing is unfrozen.
     """
 
     backbone: Annotated[Choices[Name], LISTED] = Choices(values=("mobilenet_v2",))
@@ -125,15 +126,13 @@ class Space(Frozen):
 
     @property
     def depths(self) -> Choices[Unfrozen] | Range:
-        """How deep trials unfreeze, in layers or in blocks."""
+        """The dimension of the depth to which trials unfreeze, in layers or in blocks."""
         given = self.unfrozen_blocks or self.unfrozen_layers
         assert given is not None, "one of them is given"
         return given
 
     def depth(self, backbone: str, count: Unfrozen) -> Depth:
-        """The depth of so many unfrozen layers of a backbone, or of blocks where the space counts
-        those.
-        """
+        """The depth of `count` unfrozen layers, or blocks, whichever the space counts."""
         return (
             Depth(count) if self.unfrozen_blocks is None else row_of(backbone).anatomy.depth(count)
         )
@@ -141,8 +140,8 @@ class Space(Frozen):
     def prefix_depths(self, backbone: str) -> tuple[Depth, ...]:
         """The depths whose frozen prefixes the trials of a backbone share, the least first.
 
-        All choices; of a range `CUTS_OF_A_RANGE` values, both ends among them: a trial between two
-        is cut at the larger one and trains no more layers for it.
+        These are all choices, or up to `CUTS_OF_A_RANGE` values of a range, including both ends. A
+        trial between two of them is cut at the larger one, but trains no more layers for that.
         """
         return tuple(self.depth(backbone, count) for count in _spread(self.depths))
 
@@ -154,9 +153,10 @@ class Space(Frozen):
         return next((one for one in shared if not one < depth), depth)
 
     def trained(self, chosen: Mapping[str, Any]) -> dict[str, int]:
-        """The changes to a proposal that would train none of the layers that it unfreezes: a range
-        gives the next value at which a layer trains, since the last layers of a network hold no
-        weights.
+        """The changes to a proposal that would train none of the layers that it unfreezes.
+
+        The last layers of a network may hold no weights: the proposal then gets the next value of
+        the range at which a layer trains.
         """
         layers, proposed = self.unfrozen_layers, chosen.get(LAYERS, 0)
         if proposed == 0 or not isinstance(layers, Range):
@@ -166,9 +166,7 @@ class Space(Frozen):
         return {LAYERS: next((n for n in further if n >= least), proposed)}
 
     def misfits(self) -> Iterator[Problem]:
-        """Where the space asks for what a backbone does not have, or for layers and blocks, and
-        why.
-        """
+        """Yield where and why the space does not fit a backbone or has both layers and blocks."""
         yield from self._unfit_tokens()
         yield from self._unfit_weights()
         if self.unfrozen_blocks is None:
@@ -188,7 +186,7 @@ class Space(Frozen):
                 yield (BLOCKS, *at), why
 
     def _unfit_tokens(self) -> Iterator[Problem]:
-        """Where the space takes a transformer for a network of feature maps, or the other way."""
+        """Yield where the space treats a transformer as a convolutional network, or vice versa."""
         rows = [row_of(name) for name in self.backbone.values]
         if counted := _named(row for row in rows if row.tokens is not None):
             layers = self.unfrozen_layers
@@ -201,7 +199,7 @@ class Space(Frozen):
                     yield ("pooling", place), why
 
     def _unfit_weights(self) -> Iterator[Problem]:
-        """Where the space names weights by a source that a backbone does not have."""
+        """Yield where the space names a source of weights that a backbone does not have."""
         rows = [row_of(name) for name in self.backbone.values]
         tokens, maps = (_named(r for r in rows if (r.tokens is None) == no) for no in (False, True))
         for place, name in enumerate(self.weights.values):
@@ -209,7 +207,7 @@ class Space(Frozen):
                 yield ("weights", place), f"found {name}, but {amiss} has none: expected default"
 
     def untrained(self) -> Iterator[Problem]:
-        """Where the space asks for so few layers that a backbone trains none of them, and why."""
+        """Yield where and why the space unfreezes so few layers that none of them can train."""
         least = {file_name(name): self._least(name) for name in self.backbone.values}
         for at, found in self._needed():
             frozen = [name for name in least if 0 < found < least[name]]
@@ -220,8 +218,9 @@ class Space(Frozen):
                 yield (LAYERS, *at), f"found {found}, but {why}: {hint}"
 
     def _needed(self) -> Iterator[Written]:
-        """The numbers of layers of which at least one must train, and where they are written: for a
-        range from 0 its last value, since `trained` raises the others.
+        """The numbers of layers of which at least one must train, and where they are written.
+
+        For a range from 0 this is its last value, since `trained` raises the others.
         """
         layers = self.unfrozen_layers
         if isinstance(layers, Range) and layers.low == 0:
@@ -249,7 +248,7 @@ def _spread(depth: Choices[Unfrozen] | Range) -> tuple[Unfrozen, ...]:
 
 
 def _numbers(depth: Choices[Unfrozen] | Range) -> Iterator[Written]:
-    """The numbers of a dimension, and the place of each within it."""
+    """The numbers of a dimension, each with its place in the dimension."""
     if isinstance(depth, Range):
         yield ("low",), int(depth.low)
         yield ("high",), int(depth.high)

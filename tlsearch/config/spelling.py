@@ -24,7 +24,7 @@ class one_of:  # noqa: N801 - reads as a function where it is used
     noun: str
 
     def __call__(self, raw: Value) -> Value:
-        """The value itself; ValueError where it is an unknown name."""
+        """The value itself; raises ValueError if it is an unknown name."""
         if isinstance(raw, str) and raw not in self.known:
             raise ValueError(self.why(raw))
         return raw
@@ -46,7 +46,7 @@ MAYBE_FILES = ("backbone", "weights")
 
 
 def without_folders(configuration: Mapping[str, object]) -> dict[str, object]:
-    """A trial's configuration with files by their names."""
+    """A trial's configuration with only the file names of paths."""
     named = {key: file_name(configuration[key]) for key in MAYBE_FILES if key in configuration}
     return {**configuration, **named}
 

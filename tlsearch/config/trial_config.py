@@ -16,15 +16,15 @@ from tlsearch.config.networks.unfreezing import RATES, Depth, Unfrozen
 
 
 class TrialConfig(Frozen):
-    """One configuration to train; hashable; two trials train the same where `effective` is equal.
+    """One configuration to train; hashable; two trials train the same if `effective` is equal.
 
     `views` is the number of augmented views of the training images that the epochs take in turn; 0
     makes a new one for every epoch. Views follow from `view_seed`, the study's, so that trials with
     other seeds share them. Without augmentation there is one view, the images themselves.
-    `early_stopping` ends a trial after so many epochs without a better value.
-    `unfrozen_blocks` is the request where it was made in blocks; `unfrozen_layers`, the layers that
-    train, follows from it where it is not given. `depth` holds both.
-    `cut_layers`, where given, is at least `unfrozen_layers`: the frozen prefix ends as if so many
+    `early_stopping` ends a trial after this many epochs without a better value.
+    `unfrozen_blocks` is the requested depth if it was given in blocks; `unfrozen_layers`, the
+    number of layers that train, follows from it if it is not given. `depth` holds both.
+    `cut_layers`, if given, is at least `unfrozen_layers`: the frozen prefix ends as if that many
     layers were unfrozen, at a cut that other trials share; see `prefix_depth`.
     """
 
@@ -161,7 +161,7 @@ class TrialConfig(Frozen):
 
     @property
     def depth(self) -> Depth:
-        """How deep the trial unfreezes its backbone."""
+        """The depth to which the trial unfreezes its backbone."""
         return Depth(self.unfrozen_layers, self.unfrozen_blocks)
 
     @property
@@ -191,7 +191,7 @@ class TrialConfig(Frozen):
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the trial's own phase: the head's where nothing is unfrozen."""
+        """The learning rate after warm-up: `fine_tune_lr`, or `head_lr` if nothing is unfrozen."""
         rate = getattr(self, self.depth.rate)
         if rate is None:
             raise ValueError(f"a trial with unfrozen_layers={self.unfrozen_layers} has no rate")
@@ -199,11 +199,12 @@ class TrialConfig(Frozen):
 
     @property
     def effective(self) -> "TrialConfig":
-        """The same training, with unused fields at their defaults and one spelling where there are
-        several: two trials with the same result train identically, to the last bit.
+        """The same training, with unused fields at their defaults and one spelling per value.
+
+        Two trials for which this is equal train identically, to the last bit.
         """
         unused = [name for name in RATES if name != self.depth.rate]
-        unused.append("unfrozen_blocks")  # `unfrozen_layers` says it
+        unused.append("unfrozen_blocks")  # `unfrozen_layers` holds it
         if self.frozen:
             unused.append("train_batch_norm")
         if self.warm_up_epochs == 0:
@@ -214,7 +215,7 @@ class TrialConfig(Frozen):
         return self.model_copy(update={**defaults, **self._respelled()})
 
     def _respelled(self) -> dict[str, object]:
-        """One value for each field that has several values which train the same."""
+        """One value for each field that has several values with the same training."""
         acts = SCHEDULE_ACTS.get(self.schedule, 1) <= self.epochs
         found: dict[str, Any] = {
             "optimizer": SAME_OPTIMIZER.get(self.optimizer, self.optimizer),
@@ -241,14 +242,14 @@ class TrialConfig(Frozen):
 
     @property
     def digest(self) -> str:
-        """A short name that two trials share exactly when they would train the same."""
+        """A short name that two trials share if and only if they would train the same."""
         plain = json.dumps(self.effective.to_json(), sort_keys=True)
         return hashlib.blake2b(plain.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, object]:
         """Plain values, as journal and checkpoints hold them; `TrialConfig(**it)` reads them.
 
-        The precision is left out where it is float32, as in what earlier versions wrote.
+        The precision is left out if it is float32, as in the records of earlier versions.
         """
         plain = self.model_dump(mode="json")
         if self.precision == EXACT:

@@ -14,12 +14,12 @@ WEIGHTS, BATCH_NORM, DROPOUT, OTHER = "w", "b", "d", "o"
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A network's layers as letters, and what its blocks are called.
+    """A network's layers as letters, and the name of its blocks.
 
-    One letter a layer: `w` holds weights that can train, `b` is a BatchNorm, `d` a dropout, `o`
-    any other. A capital letter marks a layer behind which the network can be cut: everything later
-    hangs on its output alone, or on a sum that it ends. The first word is the stem, each further
-    word a block with what follows it; `word*3` is three such blocks.
+    Each layer is one letter: `w` holds weights that can train, `b` is a BatchNorm, `d` a dropout,
+    `o` any other layer. A capital letter marks a layer after which the network can be cut:
+    everything later depends on its output alone, or on a sum that it ends. The first word is the
+    stem, each further word a block with what follows it; `word*3` means three such blocks.
     """
 
     block: str
@@ -49,11 +49,11 @@ class Anatomy:
         return len(self.block_layers) - 1
 
     def depth(self, blocks: Unfrozen) -> Depth:
-        """The depth at which so many last blocks train, with everything after them."""
+        """The depth at which this many last blocks train, with everything after them."""
         return Depth("all" if blocks == "all" else self.block_layers[blocks], blocks)
 
     def least(self, batch_norm: bool = False) -> int:
-        """The smallest number of last layers that include one which can train."""
+        """The smallest number of last layers that include one that can train."""
         return self.layers - max(map(self.letters.lower().rfind, _trainable(batch_norm)))
 
     def has_batch_norm(self, depth: Depth) -> bool:
@@ -63,11 +63,11 @@ class Anatomy:
     def simplest(
         self, depth: Depth, prefix: Depth, batch_norm: bool = False
     ) -> tuple[Depth, Depth]:
-        """One depth, and one depth of the prefix, for all that train the same: the same layers
-        train, the same dropouts are active, the cut is the same.
+        """One depth, and one depth of the prefix, for all pairs of them with the same training.
 
-        One layer less than all does not count as all: Keras adds a layer behind the input to some
-        networks with ImageNet weights.
+        The training is the same if the same layers train, the same dropouts are active, and the cut
+        is the same. All layers but one are not the same as all: Keras adds a layer after the input
+        to some networks with ImageNet weights.
         """
         active = _trainable(batch_norm) + DROPOUT
         last = self._last(depth)
@@ -109,7 +109,7 @@ _CONVOLUTION = "convolution block"
 
 
 def _efficientnet(*further: int) -> Anatomy:
-    """EfficientNet B1 to B7, by how many blocks follow the first one of each stage."""
+    """EfficientNet B1 to B7, by the number of blocks after the first one of each stage."""
     padded, plain = "WBOOWBOoowwOWB", "WBOWBOoowwOWB"
     firsts = ("WBOoowwOWB", padded, padded, padded, plain, padded, plain)
     agains = ("wbooowwowbdO", *["wbowbooowwowbdO"] * 6)
@@ -121,15 +121,17 @@ def _efficientnet(*further: int) -> Anatomy:
 
 
 def _efficientnet_v2(first: str, fused: int, *further: int) -> Anatomy:
-    """EfficientNetV2 by its stem with the first stage, and by how many blocks follow the first one
-    of each later stage: two fused ones alike, then others.
+    """EfficientNetV2 by its stem with the first stage, and the later stages' numbers of blocks.
+
+    Each number counts the blocks after the first one of its stage: `fused` those of each of the two
+    fused stages, `further` those of the stages after them.
     """
     stages = "".join(" WBOWBOoowwOWB" + " wbowbooowwowbdO" * more for more in further)
     return Anatomy(_INVERTED, f"{first}{f' WBOWB wbowbdO*{fused}' * 2}{stages}WBO")
 
 
 def _convnext(third: int) -> Anatomy:
-    """ConvNeXt by how many blocks its third stage has; a block ends with what downsamples."""
+    """ConvNeXt by the number of blocks in its third stage; a block ends with its downsampling."""
     block = "wwwowwO"
     stage = f"{block}*2 {block}WW"
     return Anatomy(
@@ -139,7 +141,7 @@ def _convnext(third: int) -> Anatomy:
 
 
 def _resnet(third: int, fourth: int) -> Anatomy:
-    """ResNet by how many blocks its two middle stages repeat."""
+    """ResNet by the numbers of repeated blocks in its two middle stages."""
     return Anatomy(
         _RESIDUAL,
         f"OOWBOOO wbowbowwbbOO wbowbowbOO*2 wbowbowwbbOO wbowbowbOO*{third} wbowbowwbbOO "
@@ -148,7 +150,7 @@ def _resnet(third: int, fourth: int) -> Anatomy:
 
 
 def _resnet_v2(third: int, fourth: int) -> Anatomy:
-    """ResNetV2 by how many blocks its two middle stages repeat."""
+    """ResNetV2 by the numbers of repeated blocks in its two middle stages."""
     return Anatomy(
         _RESIDUAL,
         "OOWOO BOwboowbowwO bowboowbowO bowboowboowO BOwboowbowwO "
@@ -158,7 +160,7 @@ def _resnet_v2(third: int, fourth: int) -> Anatomy:
 
 
 def _densenet(third: int, fourth: int) -> Anatomy:
-    """DenseNet by how many layers of its last two dense blocks are like the one before."""
+    """DenseNet by the numbers of repeated layers in its last two dense blocks."""
     one, transition = "bowbowO", "bowbowOBOWO"
     return Anatomy(
         _DENSE,

@@ -1,4 +1,4 @@
-"""Presets of KerasHub by other names than the catalogue's: `hub:NAME`, the address of a hub, and a
+"""Presets of KerasHub by other names than the catalogue's: `hub:NAME`, an address on a hub, or a
 folder.
 """
 
@@ -26,11 +26,11 @@ _CONFIG = "config.json"
 _ADDRESS = re.compile(r"hf://[\w.-]+/[\w.-]+|kaggle://[\w.-]+/[\w.-]+/keras/[\w.-]+(/\d+)?")
 _EXPECTED = "hf://USER/REPOSITORY or kaggle://USER/MODEL/keras/VARIANT"
 _FAMILIES = {preset.family.keras_hub: preset.family for preset in PRESETS}
-# What the packages of the hubs say where a hub asks who wants a file.
+# Parts of the hub packages' errors for files that need a login.
 _GATED = ("not accessible", "gated", "403", "401")
-# What a description that others wrote may raise.
+# Errors that a description written by others may raise.
 _ODD = (OSError, ValueError, KeyError, TypeError, AttributeError)
-# Pixels from 0 to 1 are taken less these means and divided by these deviations.
+# These means are subtracted from pixels in 0 ... 1, which are then divided by these deviations.
 _SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -38,14 +38,14 @@ _SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 def is_preset(name: str) -> bool:
-    """Whether a name has the form of a preset's."""
+    """Whether a name has the form of a preset's name."""
     return name.startswith((ALIAS, "hf:", "kaggle:")) or (absolute(Path(name)) / _CONFIG).is_file()
 
 
 def preset_name(name: str) -> str:
-    """The name that a preset has in every process; ConfigError says what is wrong with it.
+    """The name that a preset has in every process; raises ConfigError if it cannot be used.
 
-    The description of a network on a hub is fetched where it was not before.
+    The description of a network on a hub is downloaded if it was not before.
     """
     if name.startswith(ALIAS):
         return _published(name.removeprefix(ALIAS))
@@ -63,7 +63,7 @@ def preset_name(name: str) -> str:
 
 
 def known_preset(name: str) -> Backbone | None:
-    """The row of a preset by its full name; None where its description is not on this machine."""
+    """The row of a preset by its full name; None if its description is not on this machine."""
     path = _kept(name) if _ADDRESS.fullmatch(name) else Path(name) / _CONFIG
     if not path.is_absolute():
         return None
@@ -74,7 +74,7 @@ def known_preset(name: str) -> Backbone | None:
 
 
 def unavailable(name: str, error: Exception) -> str:
-    """Why a file of a hub could not be had, and what to do, in a line."""
+    """The reason why a file of a hub could not be loaded, and what to do, in one line."""
     told = f"{name}: could not be loaded from its hub ({first_line(error)})"
     if any(sign in str(error) for sign in _GATED):
         return (
@@ -92,7 +92,7 @@ def _told(error: Exception) -> str:
 
 
 def _published(handle: str) -> str:
-    """The catalogue's name of what KerasHub publishes under another."""
+    """The catalogue's name of a preset that KerasHub publishes as `handle`."""
     known = {preset.handle: preset.name for preset in PRESETS}
     if handle not in known:
         raise ConfigError([f"{ALIAS}{handle}: no such preset, {did_you_mean(handle, known)}"])
@@ -100,12 +100,12 @@ def _published(handle: str) -> str:
 
 
 def _kept(handle: str) -> Path:
-    """Where the description of a network on a hub is kept."""
+    """The file that keeps the description of a network on a hub."""
     return networks_folder() / re.sub(r"\W+", ".", handle) / _CONFIG
 
 
 def _fetched(handle: str) -> Path:
-    """The description of a network on a hub, through the cache of the hub's own package."""
+    """Download the description of a network on a hub to the cache of the hub's own package."""
     require_extra(f"space.backbone: {handle}", EXTRA)
     scheme, _, place = handle.partition("://")
     try:
@@ -114,7 +114,7 @@ def _fetched(handle: str) -> Path:
             return Path(hub.hf_hub_download(repo_id=place, filename=_CONFIG))
         hub = importlib.import_module("kagglehub")
         return Path(hub.model_download(place, _CONFIG))
-    except Exception as error:  # each hub has its own kinds
+    except Exception as error:  # each hub's package raises its own kinds
         raise ConfigError([unavailable(handle, error)]) from error
 
 
@@ -140,7 +140,7 @@ def _read(name: str, path: Path, *_version: int) -> Backbone:
 
 
 def _family(name: str, keras_hub: str, folder: Path) -> Family:
-    """As the catalogue's of that class, but for what others may have done to their weights."""
+    """The catalogue's family of that class, except for facts that differ for others' weights."""
     known = _FAMILIES[keras_hub.replace("SigLIPVisionEncoder", "SigLIPBackbone")]
     licence = known.licence if known.licence.startswith("DINOv3") else f"that of {name}"
     scale = _scale(folder) or known.normalises
@@ -148,8 +148,9 @@ def _family(name: str, keras_hub: str, folder: Path) -> Family:
 
 
 def _scale(folder: Path) -> Scaling | None:
-    """How a folder says that pixels are scaled; None where it does not say it. ValueError where no
-    preprocessing here does the same.
+    """The scaling of pixels that a folder states; None if it states none.
+
+    Raises ValueError if no preprocessing here does the same.
     """
     for name, read in (
         ("image_converter.json", _of_keras_hub),

@@ -11,7 +11,7 @@ from tlsearch.config.spelling import one_of
 
 
 def row_of(name: str) -> Backbone:
-    """The row of a backbone; ConfigError, with the nearest name, where there is none."""
+    """The row of a backbone; raises ConfigError, with the nearest name, if there is none."""
     row = known_row(name)
     if row is not None:
         return row
@@ -26,13 +26,15 @@ def row_of(name: str) -> Backbone:
 
 
 def known_row(name: str) -> Backbone | None:
-    """The row of a backbone, None where there is none: a record may name one of another version."""
+    """The row of a backbone, None if there is none: a record may name one of another version."""
     return BACKBONES.get(name) or own_row(name) or known_preset(name)
 
 
 def full_name(name: str) -> str:
-    """The name that a backbone has in every process: of a network of one's own the path of the file
-    that it is taken into, which takes seconds. ConfigError where there is no such backbone.
+    """The name that a backbone has in every process; raises ConfigError if there is none.
+
+    For a network of the user's own, this is the path of the file that it is taken into, which takes
+    seconds.
     """
     if name in BACKBONES:
         return name
@@ -42,5 +44,5 @@ def full_name(name: str) -> str:
 
 
 def is_elsewhere(name: str) -> bool:
-    """Whether a name is that of a file or of an address, and not of the catalogue."""
+    """Whether a name is that of a file, function or address, and not one of the catalogue."""
     return name not in BACKBONES and (is_own(name) or is_preset(name) or Path(name).is_absolute())

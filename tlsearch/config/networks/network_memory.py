@@ -1,4 +1,4 @@
-"""The memory that training a network takes at least, by its row alone."""
+"""The least memory that training a network takes, estimated from its row alone."""
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.machine import memory_bytes
@@ -9,17 +9,18 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.config.spelling import file_name
 
 NUMBER_BYTES = 4
-# Of each weight: as it is, as it was loaded, and its gradient with a moment of the optimizer, or as
-# a constant of the frozen pass.
+# Copies of each weight: the weight, its value as loaded, and its gradient with a moment of the
+# optimizer, or a constant of the frozen pass.
 COPIES = 4
-# Of an image in a step of training: from 1 number per 1,000 multiply-adds (VGG, ViT) to 20.
+# Numbers kept for an image in a training step: from 1 per 1,000 multiply-adds (VGG, ViT) to 20.
 KEPT_PER_MULTIPLY_ADD = 1 / 1000
-IMAGES = 32  # in a step, where nobody says
+IMAGES = 32  # in a step by default
 
 
 def needed_bytes(row: Backbone, image_px: int, images: int = IMAGES) -> int:
-    """What a process needs at least to train the whole network on so many images at a time; with 0
-    images, to keep it frozen.
+    """The least memory for training the whole network on `images` images at a time.
+
+    With 0 images, the least memory for using it frozen.
     """
     scale = (image_px / row.image_px) ** 2
     kept = images * row.multiply_adds * scale * KEPT_PER_MULTIPLY_ADD
@@ -27,11 +28,11 @@ def needed_bytes(row: Backbone, image_px: int, images: int = IMAGES) -> int:
 
 
 def require_memory(config: SearchConfig, held: int | None = None) -> None:
-    """Raise ConfigError where this machine's memory, `held` bytes, cannot hold a network."""
+    """Raise ConfigError if this machine's memory, `held` bytes, cannot hold a network."""
     held = memory_bytes() if held is None else held
     batches, px = config.space.batch_size, config.data.image_px
     least = int(batches.low) if isinstance(batches, Range) else min(batches.values)
-    whole = config.space.depths.admits("all")  # what fewer layers keep is not known
+    whole = config.space.depths.admits("all")  # the need of fewer layers is not known
     images = least if whole else 0
     problems = [
         f"space.backbone: {file_name(name)} needs at least {needed / 1e9:.0f} GB of memory at "

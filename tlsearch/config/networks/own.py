@@ -1,4 +1,4 @@
-"""Networks of one's own: a `.keras` file or a function, taken into a file that describes itself.
+"""The user's own networks: a `.keras` file or a function, taken into a file that describes itself.
 
 A clean process loads or builds the network, checks it and writes the file, which holds the
 description that the driver reads without TensorFlow.
@@ -27,15 +27,16 @@ from tlsearch.config.networks.row import OWN, Backbone, Preprocess
 DESCRIPTION = "network.json"  # a member of the file
 FILE = ".keras"
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-RULES = 1  # of what is made of a file; another number makes it again
+RULES = 1  # version of the conversion; with a new number, files are taken in again
 _TAKES_IN = "tlsearch.training.network.own_network"
 ANY_PX = 10**9  # more than any picture has
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What is taken in: an absolute path or "module:function", how its pictures are preprocessed,
-    and the folder that the file goes to, with its name where that is known before.
+    """A network to take in: an absolute path or "module:function", and its preprocessing.
+
+    `folder` is the folder of the file to write, `name` its name if that is known beforehand.
     """
 
     source: str
@@ -46,10 +47,10 @@ class Intake:
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of its network: where it came from, its layers as the letters of an
-    `Anatomy`, its size `image_px`, the only one where it is `fixed`, and what it costs there.
+    """A file's description of its network: its source, and its layers as letters of an `Anatomy`.
 
-    `vector`: it gives a pooled vector, not feature maps.
+    `image_px` is its image size, the only possible one if `fixed`, at which it takes
+    `multiply_adds`. `vector`: its output is a pooled vector, not a feature map.
     """
 
     source: str
@@ -63,16 +64,16 @@ class Description:
 
 
 def is_own(name: str) -> bool:
-    """Whether a name has the form of a file or a function."""
+    """Whether a name has the form of a `.keras` file or a function."""
     source = _declared(name)[0]
     return source.endswith(FILE) or FUNCTION.fullmatch(source) is not None
 
 
 def taken_in(name: str) -> str:
-    """The path of the file that a network of one's own is taken into; ConfigError says what is
-    wrong with it.
+    """The path of the file that the user's own network is taken into.
 
-    A function is called each time, a file is loaded only where it was not taken in before.
+    A function is called each time; a file is loaded only if it was not taken in before. Raises
+    ConfigError if the network cannot be used.
     """
     source, preprocess = _declared(name)
     if FUNCTION.fullmatch(source):
@@ -90,7 +91,7 @@ def taken_in(name: str) -> str:
 
 
 def own_row(name: str) -> Backbone | None:
-    """The row of a network that was taken in; None where its file is gone, or is no such file."""
+    """The row of a network that was taken in; None if its file is gone or is no such file."""
     about = _description(Path(name)) if name.endswith(FILE) else None
     return None if about is None else _row(name, about)
 
@@ -118,8 +119,9 @@ def _row(name: str, about: Description) -> Backbone:
 
 
 def _anatomy(letters: str) -> Anatomy:
-    """With the blocks of the catalogue's network that has the same layers, but for preprocessing
-    before them; else without blocks.
+    """The anatomy of these layers, with blocks if a network of the catalogue has the same layers.
+
+    Preprocessing layers before them may differ.
     """
     body = letters.lstrip("O")
     for known in ANATOMIES.values():
@@ -130,7 +132,7 @@ def _anatomy(letters: str) -> Anatomy:
 
 
 def _declared(name: str) -> tuple[str, Preprocess]:
-    """A name without the preprocessing that may stand behind its #, and that preprocessing."""
+    """A name without the preprocessing that may follow its #, and that preprocessing."""
     source, _, declared = name.rpartition("#")
     for kind in get_args(Preprocess):
         if source and declared == kind:
@@ -139,12 +141,12 @@ def _declared(name: str) -> tuple[str, Preprocess]:
 
 
 def networks_folder() -> Path:
-    """Where networks are taken to, whatever cache a study has: a name means the same in all."""
+    """The folder of networks that were taken in; one for all studies, so that names agree."""
     return absolute(Path("~/.cache/tlsearch/networks"))
 
 
 def _description(path: Path) -> Description | None:
-    """What a file that was taken in says of its network; None for any other."""
+    """The description in a file that was taken in; None for any other file."""
     try:
         known = path.stat()
     except OSError:
@@ -162,7 +164,7 @@ def _read(path: Path, *_version: int) -> Description | None:
 
 
 def _made(asked: Intake) -> str:
-    """The answer of the process that takes a network in."""
+    """Take a network in, in a process of its own; return the path of its file."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     with phase("taking in", subject=asked.source):
         done = subprocess.run(

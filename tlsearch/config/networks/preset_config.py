@@ -1,5 +1,5 @@
-"""The network that a preset's `config.json` describes, as KerasHub writes it or as transformers
-does; read without TensorFlow.
+"""The network that a preset's `config.json` describes, in the format of KerasHub or transformers;
+read without TensorFlow.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from tlsearch.config.networks.transformers import SwinTransformer, VisionTransfo
 Spec = VisionTransformer | SwinTransformer
 Config = Mapping[str, Any]
 
-# What transformers calls a setting of KerasHub's.
+# Name of a setting in transformers -> its name in KerasHub.
 _RENAMED = {
     "hidden_size": "hidden_dim",
     "num_hidden_layers": "num_layers",
@@ -29,9 +29,9 @@ _CLASSES = {
 
 
 def described(config: Config) -> tuple[str, Spec, int]:
-    """The class of KerasHub that a configuration names, its network, and its size of images.
+    """The class of KerasHub that a configuration names, its network, and its image size.
 
-    ValueError where it is a network that cannot be built here, with what is in the way.
+    Raises ValueError, with the reason, if the network cannot be built here.
     """
     if "model_type" in config:
         kind = str(config["model_type"])
@@ -167,7 +167,7 @@ def _patch(settings: Config) -> int:
 
 
 def _require(settings: Config, **expected: object) -> None:
-    """Settings that may have one value only, which is what a configuration means without them."""
+    """Raise ValueError unless these settings have these values, which are also their defaults."""
     for name, value in expected.items():
         if settings.get(name, value) != value:
             raise ValueError(f"its {name} is {settings[name]!r}, only {value!r} can be built")

@@ -20,8 +20,10 @@ DINOV3_LICENCE = "DINOv3 License"
 
 @dataclass(frozen=True)
 class Family:
-    """What presets have in common: `keras_hub` is the class of KerasHub that holds their weights,
-    `normalises` says how pixels are scaled.
+    """The facts that several presets share.
+
+    `keras_hub` is the class of KerasHub that holds their weights; `normalises` says how pixels are
+    scaled.
     """
 
     name: str

@@ -54,7 +54,7 @@ _TABLES: dict[str, dict[str, float]] = {
     _MOBILENET_PAPER: {"mobilenet_025": 50.6, "mobilenet_050": 63.7},
 }  # fmt: skip
 
-# By the name of the backbone; what nobody published for ImageNet has no row.
+# By the name of the backbone; backbones without a published accuracy on ImageNet have no row.
 PUBLISHED: dict[str, Published] = {
     name: Published(top1, source)
     for source, table in _TABLES.items()

@@ -1,4 +1,4 @@
-"""What is known of one backbone without building it: a row of the catalogue."""
+"""A row of the catalogue: the facts about one backbone that do not need building it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +20,14 @@ _BUILDS_PRESETS = "tlsearch.training.network.tokens.preset_network:preset_networ
 class Backbone:
     """A pretrained network without its top, named by the function that builds it.
 
-    `build` and `reference` are "module:attribute"; `reference` is Keras' own preprocessing
-    function for this network, which ours must equal, where it has one. `image_px` is the size it
-    was made for, at which it takes `multiply_adds`, `min_px` and `max_px` the least and the most it
-    can be built for, each a multiple of `patch_px`; `parameters` counts all, BatchNorm's statistics
-    too. Up to `single_px` its last feature map has one place only. `norm_after_pool`: its last
-    layer is a normalisation that was trained on the pooled vector. `licence` is that of the
-    pretrained weights. `tokens` are the measures of a transformer, whose output is tokens and not
-    a map.
+    `build` and `reference` are "module:attribute"; `reference` is Keras' own preprocessing function
+    for this network, if it has one, which ours must equal. `image_px` is the size it was made for,
+    at which it takes `multiply_adds`. `min_px` and `max_px` are the smallest and the largest size
+    it can be built for; sizes are multiples of `patch_px`. `parameters` counts all weights,
+    including BatchNorm's statistics. Up to `single_px` its last feature map has only one place.
+    `norm_after_pool`: its last layer is a normalisation that was trained on the pooled vector.
+    `licence` is that of the pretrained weights. `tokens` are the dimensions of a transformer, whose
+    output is tokens and not a feature map.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Backbone:
 
     @property
     def local_path(self) -> Path | None:
-        """The file or folder of this machine that it is read from, where the user named one."""
+        """The file or folder of this machine that it is read from, if the user named one."""
         return Path(self.name) if Path(self.name).is_absolute() else None
 
     @property
     def shipped_path(self) -> Path | None:
-        """The weight file that travels with the package, for the offline backbones."""
+        """The weight file that ships with the package, for the offline backbones."""
         return None if self.shipped is None else weights_folder() / self.shipped
 
     def refuses(self, px: int) -> str | None:
-        """Why it cannot be built for pictures of this size; None where it can."""
+        """The reason why it cannot be built for pictures of this size; None if it can."""
         if self.min_px == self.max_px != px:
             return f"takes {self.min_px} alone"
         if px < self.min_px:
@@ -76,26 +76,24 @@ class Backbone:
 
     @property
     def published(self) -> Published | None:
-        """How well its ImageNet weights classify; None where nobody says."""
+        """The published accuracy of its ImageNet weights; None if there is none."""
         return PUBLISHED.get(self.name)
 
     @property
     def default_weights(self) -> str:
-        """What `weights: default` means: the shipped file, the preset, else ImageNet."""
+        """The meaning of `weights: default`: the shipped file, the preset, else ImageNet."""
         if self.shipped is not None:
             return "shipped"
         return "imagenet" if self.tokens is None else "preset"
 
     def pooled_by(self, pooling: str) -> str:
-        """The pooling of the catalogue that a name means for this network: one spelling for each
-        vector.
-        """
+        """The pooling that a name means for this network; names with the same vector become one."""
         own = "gap" if self.tokens is None else self.tokens.pooling
         return {"default": own, "mean": "gap"}.get(pooling, pooling)
 
     @property
     def has_class_token(self) -> bool:
-        """Whether one of its tokens stands for the whole picture."""
+        """Whether it has a class token, which represents the whole picture."""
         return self.tokens is not None and self.tokens.class_tokens > 0
 
 
@@ -105,7 +103,7 @@ def weights_folder() -> Path:
 
 
 def preset_row(preset: Preset) -> Backbone:
-    """The row of weights that KerasHub publishes, or that are kept as KerasHub keeps its own."""
+    """The row of a preset, which KerasHub publishes or which has the form of KerasHub's presets."""
     spec, family = preset.spec, preset.family
     return Backbone(
         name=preset.name,

@@ -1,4 +1,4 @@
-"""Vision transformers by their measures: what each one is built from, without TensorFlow."""
+"""Vision transformers by the dimensions that each one is built from, without TensorFlow."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +13,12 @@ BLOCK = "transformer block"
 class VisionTransformer:
     """A ViT, DeiT, DINOv2, DINOv3 or the image tower of a SigLIP.
 
-    An image becomes (px / `patch`)^2 patch tokens of `width` numbers. In front of them stand
-    `class_tokens`, the first of which is the class token, then `registers`. Positions are a learned
+    An image becomes (px / `patch`)^2 patch tokens of `width` numbers. They follow `class_tokens`
+    tokens, the first of which is the class token, and `registers` tokens. Positions are a learned
     table, which was trained for `grid` x `grid` patches and is interpolated for other sizes (with
-    antialiasing where `antialias`), or where `grid` is None rotations of queries and keys.
-    `layer_scale` multiplies what a block adds by learned factors. `gelu` says which formula the
-    activation has. `pooling` is how its tokens become a vector where nobody asks for another way.
+    antialiasing if `antialias`). If `grid` is None, they are rotations of queries and keys.
+    `layer_scale` multiplies the output that a block adds by learned factors. `gelu` is the formula
+    of the activation. `pooling` is the default way to turn its tokens into a vector.
     """
 
     width: int
@@ -38,12 +38,12 @@ class VisionTransformer:
 
     @property
     def front(self) -> int:
-        """How many tokens stand in front of the patches."""
+        """The number of tokens in front of the patch tokens."""
         return self.class_tokens + self.registers
 
     @property
     def multiple(self) -> int:
-        """What the size of images is a multiple of."""
+        """The number that image sizes must be a multiple of."""
         return self.patch
 
     @property
@@ -52,17 +52,18 @@ class VisionTransformer:
         return 2 * self.patch
 
     def side(self, image_px: int) -> int:
-        """How many patches an edge of an image has."""
+        """The number of patches along an edge of an image."""
         return image_px // self.patch
 
     def tokens(self, image_px: int) -> int:
-        """How many tokens an image is."""
+        """The number of tokens of an image."""
         return self.front + self.side(image_px) ** 2
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """Norm, query, key, value, output and norm, dense, dense, each half with its layer scale;
-        each half ends in a sum.
+        """The layers; a block is norm, query, key, value, output, then norm, dense, dense.
+
+        Each half of a block has its layer scale, if there is one, and ends in a sum.
         """
         half = "wW" if self.layer_scale else "W"
         block = f"wwww{half}ww{half}"
@@ -70,7 +71,7 @@ class VisionTransformer:
         return Anatomy(BLOCK, f"{stem} {block}*{self.depth - 1} {block}W")
 
     def parameters(self, image_px: int) -> int:
-        """How many numbers its weights are at this size of images."""
+        """The number of its parameters at this image size."""
         width, hidden = self.width, self.hidden
         attention = 4 * width * width + (4 if self.key_bias else 3) * width
         dense = 2 * width * hidden + hidden + width
@@ -92,9 +93,9 @@ class SwinTransformer:
     """A Swin transformer (arXiv 2103.14030): attention within windows, which every other block
     shifts by half.
 
-    Patches of `patch` pixels become `width` numbers; behind every stage but the last, four places
-    become one with twice the numbers. `depths` and `heads` have an entry for each stage. Blocks of
-    a map that windows do not divide pad it.
+    Patches of `patch` x `patch` pixels become `width` numbers; after every stage but the last, four
+    places become one with twice as many numbers. `depths` and `heads` have an entry for each stage.
+    A block pads a map that windows do not divide evenly.
     """
 
     width: int
@@ -109,18 +110,20 @@ class SwinTransformer:
 
     @property
     def multiple(self) -> int:
-        """What the size of images is a multiple of."""
+        """The number that image sizes must be a multiple of."""
         return self.patch << (len(self.depths) - 1)
 
     @property
     def least_px(self) -> int:
-        """The size at which one window covers the last stage; a smaller one would cut it."""
+        """The size at which one window covers the last stage; a smaller size would cut it."""
         return self.multiple * self.window
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """Norm, table of positions, query, key, value and output, then norm, dense, dense; both
-        halves end in a sum. What makes a map smaller belongs to the block before it.
+        """The layers; a block is attention, then norm, dense, dense.
+
+        Attention is norm, table of positions, query, key, value, output. Both halves of a block end
+        in a sum. Downsampling belongs to the block before it.
         """
         block, last = "wwwwwWwwW", len(self.depths) - 1
         ends = ["W" if stage == last else "WW" for stage in range(last + 1)]
@@ -129,7 +132,7 @@ class SwinTransformer:
         return Anatomy(BLOCK, f"OWW {' '.join(words)}")
 
     def parameters(self, image_px: int) -> int:
-        """How many numbers its weights are, whatever the size of images."""
+        """The number of its parameters, which does not depend on the image size."""
         del image_px
         places = (2 * self.window - 1) ** 2
         found = 3 * self.patch**2 * self.width + 3 * self.width
@@ -154,7 +157,7 @@ class SwinTransformer:
 
 
 def vit(width: int, depth: int, heads: int, patch: int, grid: int) -> VisionTransformer:
-    """A ViT of the first paper (arXiv 2010.11929)."""
+    """A ViT of the original paper (arXiv 2010.11929)."""
     return VisionTransformer(width, depth, heads, 4 * width, patch, grid)
 
 

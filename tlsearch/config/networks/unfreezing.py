@@ -18,9 +18,9 @@ Unfrozen = Annotated[int | Literal["all"], whole_or("all", 0)]
 class Depth:
     """How many of a backbone's last layers a trial trains; with 0 it trains the head alone.
 
-    `blocks` is the request where it was made in blocks; `layers` follows from it, and is None only
-    where a record does not tell it. Two depths are equal where the same layers train; a depth is
-    less than another where fewer layers train.
+    `blocks` is the requested depth if it was given in blocks; `layers` follows from it, and is None
+    only if a record lacks it. Two depths are equal if the same layers train; a depth is less than
+    another if fewer layers train.
     """
 
     layers: Unfrozen | None
@@ -45,7 +45,7 @@ class Depth:
 
     @property
     def rate(self) -> str:
-        """The name of the learning rate that a trial uses: the head's where nothing is unfrozen."""
+        """The name of the learning rate that a trial uses: the head's if nothing is unfrozen."""
         return HEAD_LR if self.frozen else FINE_TUNE_LR
 
     @property
@@ -59,13 +59,13 @@ class Depth:
 
     @property
     def label(self) -> str | None:
-        """The request in words: "15", "3 blocks", "all"; None where a record does not tell it."""
+        """The requested depth in words: "15", "3 blocks", "all"; None if a record lacks it."""
         if self.blocks is None:
             return None if self.layers is None else str(self.layers)
         return "all" if self.blocks == "all" else f"{self.blocks} block{'s'[: self.blocks != 1]}"
 
     def first_layer(self, total: int) -> int:
-        """The index of the first of `total` layers that trains; `total` where none does."""
+        """The index of the first of `total` layers that trains; `total` if none does."""
         return int(max(0, total - self._number))
 
     @property
