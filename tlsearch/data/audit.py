@@ -1,4 +1,4 @@
-"""Problems of splits and labels: the same or a similar picture twice, where it should not be."""
+"""The audit of a data set: equal pictures in two splits or classes, near copies in two splits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -36,9 +36,10 @@ def renamed(listing: Listing, names: Mapping[str, str], strict: bool = False) ->
 
 
 def renamed_again(listing: Listing, names: Mapping[str, str]) -> Listing:
-    """A further listing under the class names given to a first one; idle keys are ignored.
+    """A further listing under the class names given to a first one.
 
-    Classes that `names` does not match stay as they are, so they may have their new names already.
+    Keys that match none of its classes are ignored. Classes that no key matches stay as they are,
+    so they may have their new names already.
     """
     spoken = {key: name for key, name in names.items() if _matches(key, listing.classes)}
     return renamed(listing, spoken)

@@ -143,7 +143,7 @@ def deep_values(image: Image.Image, file: BinaryIO) -> tuple[int, Values] | None
     if kind == "palette":
         colours = np.array(image.tag_v2[_COLOUR_MAP], np.uint16)  # type: ignore[attr-defined]
         return 8, colours.reshape(3, -1).T[np.asarray(upright(image))]
-    if kind == "LA;16B":  # four bytes a pixel: grey, then alpha
+    if kind == "LA;16B":  # four bytes per pixel: grey, then alpha
         raw = _unpacked_as(image, "RGBA")
         return stated, _sixteen(raw[..., 0], raw[..., 1])
     upper = np.asarray(upright(image)).astype(np.uint16)

@@ -9,7 +9,7 @@ from tlsearch.data.picture_file import opened
 
 SAMPLE = 200
 # Sides of the squares that are proposed. Backbones halve a picture five times: below 64 pixels
-# hardly a place is left in the last feature map; above 224 most of them were not pretrained.
+# the last feature map has hardly any places left; above 224 most of them were not pretrained.
 SQUARES_PX = (64, 96, 128, 160, 192, 224)
 
 Size = tuple[int, int]  # width, height

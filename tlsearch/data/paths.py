@@ -1,4 +1,4 @@
-"""The path of a data set, checked: an error says what was found there and what to do."""
+"""Checks of a data set's path; errors say what was found there and what to do."""
 
 from pathlib import Path
 

@@ -38,9 +38,9 @@ def divide(
 ) -> Division:
     """Assign each example to at most one split.
 
-    A share takes the examples whose hash falls into its part of [0, 1), so new examples do not move
-    old ones. If validation or test would then hold fewer than 5 pictures of a class, train gives it
-    the nearest by hash, as long as train keeps twice as many of the class as that split has. A
+    A share takes the examples whose hash falls into its part of [0, 1), whatever other examples
+    there are. If validation or test would then hold fewer than 5 pictures of a class, train gives
+    it the nearest by hash, as long as train keeps twice as many of the class as that split has. A
     split that still has none of a class gets one from the split with the most. The first version of
     the rules only has this last step for small classes. A count is spread over the classes in
     proportion and takes the smallest hashes. Splits that the data itself names are kept; the others

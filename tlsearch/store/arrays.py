@@ -149,7 +149,7 @@ class ArrayStore:
                 work.allocate()
 
     def _make_room(self, wanted_bytes: int, stays: Spared) -> None:
-        """Evict entries, least recently used first, except those that stay or are in the making."""
+        """Evict entries, least recently used first; none that stay, and no partial files in use."""
         if self.budget_bytes is None:
             return
         held = entries(self.root)
@@ -221,7 +221,7 @@ def _unlike(array: AnyArray, expected: int | ArraySpec) -> str | None:
 
 
 def _stays(asked: Collection[str], spared: Spared) -> Spared:
-    """`spared`, extended to the entries that are asked for."""
+    """The test `spared`, extended to the requested entries."""
     return lambda entry: entry.key in asked or spared(entry)
 
 

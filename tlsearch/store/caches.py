@@ -59,7 +59,7 @@ def fault(entry: Entry) -> str | None:
     try:
         array = np.load(entry.path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        return None  # evicted meanwhile
+        return None  # evicted in the meantime
     except DAMAGED as error:
         return f"cannot be read ({error})"
     about = entry.about

@@ -64,7 +64,7 @@ def _rows(builder: Any, part: str, pixels: bool = True) -> Iterator[Any]:
 
 
 def _split(part: str, parts: list[str]) -> Any:
-    """The split that the name of a part means; None if the data set has no other part."""
+    """The split that the name of a part means, if any; None for the only part of a data set."""
     return SPLIT_NAMES.get(part.lower()) if len(parts) > 1 else None
 
 
