@@ -43,7 +43,7 @@ class Pictures:
 def pictures(
     folder: Path, image_px: int, cache: Path, classes: Mapping[str, str] | None = None
 ) -> Pictures:
-    """Read a folder of pictures, a folder a class, with folders of splits around them or without.
+    """Read pictures in one folder per class, with or without folders of splits around them.
 
     What it keeps for validation is trained on like the rest. `classes` is as in a search space.
     """

@@ -9,7 +9,7 @@ of its own, timed from its start, imports included, to the end of its last trial
 JSON are trials a minute once every slot has ended its first. With --gpus, a slot's share of a GPU,
 the table shows how busy it was. ASHA's decisions depend on timing, so epochs are counted and
 seconds an epoch are compared too. tlsearch's warm-up of the head is in its seconds, not in its
-epochs. DATA is a folder of pictures, a folder a class, that TensorFlow can decode; without --val a
+epochs. DATA holds pictures that TensorFlow can decode, in one folder per class; without --val a
 fifth validates.
 """
 
@@ -70,7 +70,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--val", type=Path, help="validation pictures, a folder a class")
+    parser.add_argument("--val", type=Path, help="validation pictures, one folder per class")
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--seed", type=int, default=0)

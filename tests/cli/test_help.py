@@ -261,7 +261,7 @@ def test_validate_takes_settings(say: Callable[..., Said]) -> None:
         (
             ["init", "gone"],
             3,
-            "{here}/gone: no such folder; expected a folder that holds a folder a class",
+            "{here}/gone: no such folder; expected a folder that holds one folder per class",
         ),
         (["report", "gone"], 4, "{here}/gone: not a study directory (no study.yaml in it)"),
     ],

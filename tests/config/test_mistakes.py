@@ -149,7 +149,7 @@ def test_a_key_that_sounds_right_is_named_as_it_was_written(key: str) -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ("{}", "data: kind: folder needs path (the folder that holds a folder a class)"),
+        ("{}", "data: kind: folder needs path (the folder that holds one folder per class)"),
         ("{kind: tfds}", "data: kind: tfds needs name (for example tf_flowers)"),
         (
             "{kind: csv}",

@@ -12,7 +12,7 @@ from tlsearch.data.paths import file_at, folder_at
 
 def why(path: Path) -> str:
     with pytest.raises(DataError) as refused:
-        folder_at(path, "a folder a class")
+        folder_at(path, "one folder per class")
     return str(refused.value)
 
 
@@ -56,7 +56,7 @@ def test_the_command_unpacks(tmp_path: Path) -> None:
 def test_what_is_no_folder_says_what_it_is(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "pets.csv").write_bytes(b"")
     (tmp_path / "pets.txt").write_bytes(b"")
-    assert why(tmp_path / name) == f"{tmp_path}/{name}: {reason} a folder a class"
+    assert why(tmp_path / name) == f"{tmp_path}/{name}: {reason} one folder per class"
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class SmallStudy:
 
 
 def write_pictures(folder: Path) -> None:
-    """Digits as PNG files, a folder a class."""
+    """Digits as PNG files, one folder per class."""
     digits = load_digits()
     for place in range(PICTURES):
         label = folder / str(digits.target[place])

@@ -31,7 +31,7 @@ SOURCES = {
             "folder",
             "tlsearch.data.kinds.folder:list_raw_folder",
             ("path",),
-            "the folder that holds a folder a class",
+            "the folder that holds one folder per class",
         ),
         Source(
             "csv",

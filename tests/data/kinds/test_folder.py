@@ -99,7 +99,7 @@ def test_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         list_folder(tmp_path / "pets")
     assert str(refused.value) == (
-        f"{tmp_path}/pets: no such folder; expected a folder that holds a folder a class"
+        f"{tmp_path}/pets: no such folder; expected a folder that holds one folder per class"
     )
 
 

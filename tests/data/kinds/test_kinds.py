@@ -38,7 +38,7 @@ class Kind:
 
 
 class Folder(Kind):
-    """A folder a class."""
+    """One folder per class."""
 
     @property
     def root(self) -> Path:

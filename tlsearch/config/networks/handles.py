@@ -28,8 +28,6 @@ _EXPECTED = "hf://USER/REPOSITORY or kaggle://USER/MODEL/keras/VARIANT"
 _FAMILIES = {preset.family.keras_hub: preset.family for preset in PRESETS}
 # Parts of the hub packages' errors for files that need a login.
 _GATED = ("not accessible", "gated", "403", "401")
-# Errors that a description written by others may raise.
-_ODD = (OSError, ValueError, KeyError, TypeError, AttributeError)
 # These means are subtracted from pixels in 0 ... 1, which are then divided by these deviations.
 _SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),

@@ -24,7 +24,7 @@ def list_folder(root: Path) -> Listing:
 
 def list_raw_folder(root: Path) -> Listing:
     """List an image folder as it is, even if its splits name their classes differently."""
-    root = folder_at(root, "a folder a class")
+    root = folder_at(root, "one folder per class")
     groups = _class_folders(root)
     classes = _classes(root, groups)
     _require_text(folder for folders in groups.values() for folder in folders)
