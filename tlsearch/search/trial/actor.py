@@ -31,6 +31,7 @@ from tlsearch.search.cluster.node_checks import require_here
 from tlsearch.search.cluster.nodes import LOOK_EVERY_S, here_is_leaving
 from tlsearch.search.cluster.trial_transfer import TrialFolder, trial_folder
 from tlsearch.search.relay import send
+from tlsearch.search.trial.curve_point import curve_point
 from tlsearch.search.trial.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class TrialActor(tune.Trainable):
         self._started = time.monotonic()
         curve = self.home / CURVE
         with naming(curve), append_only(curve) as file:
-            line = json.dumps(_point(report, self.workplace.every_batch)) + "\n"
+            line = json.dumps(curve_point(report, self.workplace.every_batch)) + "\n"
             file.write(line.encode())
         if report.diverged:
             return
@@ -332,29 +333,6 @@ class TrialActor(tune.Trainable):
         self._last = None
         with contextlib.suppress(AttributeError):
             self._epochs.close()  # type: ignore[attr-defined]
-
-
-def _point(report: "EpochReport", every_batch: bool) -> dict[str, object]:
-    """Return a line of the learning curve; numbers that are not finite are null."""
-    numbers = {
-        "value": report.value,
-        "train_loss": report.train_loss,
-        "train_value": report.train_value,
-        "train_accuracy": report.train_accuracy,
-        "validation_loss": report.validation_loss,
-        "validation_accuracy": report.validation_accuracy,
-        "seconds": round(report.seconds, 4),
-    }
-    finite = {name: _finite(x) for name, x in numbers.items()}
-    point: dict[str, Any] = {"epoch": report.epoch, **finite}
-    if every_batch:
-        point["batch_losses"] = [_finite(round(x, 5)) for x in report.batches.losses]
-        point["batch_accuracies"] = [_finite(round(x, 5)) for x in report.batches.accuracies]
-    return point
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def _log_to(path: Path) -> None:
