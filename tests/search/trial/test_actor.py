@@ -183,7 +183,7 @@ def test_a_disk_that_takes_no_more_ends_the_study_and_blames_no_configuration(be
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_point", full)
+    monkeypatch.setattr(module, "curve_point", full)
     result = actor.step()
     assert result["fatal"]
     assert result["failure_at"] == "DiskError"
