@@ -139,7 +139,7 @@ def _require_known_classes(path: Path, config: Any) -> None:
 
     The optimizer and the loss are skipped, since tlsearch never loads them.
     """
-    for named in _class_configs({**config, "compile_config": None}):
+    for named in class_configs({**config, "compile_config": None}):
         name, module = named["class_name"], named.get("module")
         if not _is_known(name, module) or named.get("registered_name") not in (None, name):
             raise RecordError(
@@ -155,7 +155,7 @@ def _is_known(name: object, module: object) -> bool:
     return module in _ANY_CLASS or name in _CLASSES.get(module, ())
 
 
-def _class_configs(config: Any) -> Iterator[dict[str, object]]:
+def class_configs(config: Any) -> Iterator[dict[str, Any]]:
     """Yield every part of a configuration that names a class, at any depth."""
     if isinstance(config, dict):
         if "class_name" in config:
@@ -163,7 +163,7 @@ def _class_configs(config: Any) -> Iterator[dict[str, object]]:
         config = [*config.values()]
     if isinstance(config, list):
         for part in config:
-            yield from _class_configs(part)
+            yield from class_configs(part)
 
 
 def _require_own_weights(path: Path, weights: Any) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ended_trials import CONFIG, record, trial
 from processes import children
 
 from tlsearch.base.phases import Phase, heard_by
@@ -27,7 +28,7 @@ from tlsearch.results.rank.confirmation import (
     runs_of,
     winner,
 )
-from tlsearch.results.record.journal import StudyRecord, TrialRecord, read
+from tlsearch.results.record.journal import read
 from tlsearch.search.ending import Ending
 from tlsearch.search.ongoing import Search
 from tlsearch.search.trial.workplace import workplace
@@ -41,20 +42,6 @@ from tlsearch.search.winner.rounds import (
     online_epoch_s,
 )
 from tlsearch.store.entries import About, write_about
-
-CONFIG = parse("data: {kind: digits}\nspace: {backbone: strokes}\nepochs: 9\nconfirm: 2")
-
-
-def trial(number, value, epochs=9, seconds=10.0, **changes):
-    plain = {"backbone": "strokes", "head_lr": 1e-3 * (number + 1), **changes}
-    values = dict.fromkeys(range(epochs + 1), value)
-    config = TrialConfig(**plain).to_json()
-    return TrialRecord(number, "finished", config, values, seconds=seconds)
-
-
-def record(*trials, runs=()):
-    return StudyRecord(Direction.MAX, trials, {"confirmation": [run.to_json() for run in runs]})
-
 
 FIRST, _ = fresh_seeds(CONFIG.seed)
 

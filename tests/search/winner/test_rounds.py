@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from ended_trials import CONFIG, record, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.config.catalog import Direction
-from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.confirmation import Run, search_budget
-from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.search.propose.optuna_space import replica_seed
 from tlsearch.search.winner.rounds import (
     PlannedRun,
@@ -21,19 +19,6 @@ from tlsearch.search.winner.rounds import (
     rounds,
     within,
 )
-
-CONFIG = parse("data: {kind: digits}\nspace: {backbone: strokes}\nepochs: 9\nconfirm: 2")
-
-
-def trial(number, value, epochs=9, seconds=10.0, **changes):
-    plain = {"backbone": "strokes", "head_lr": 1e-3 * (number + 1), **changes}
-    values = dict.fromkeys(range(epochs + 1), value)
-    config = TrialConfig(**plain).to_json()
-    return TrialRecord(number, "finished", config, values, seconds=seconds)
-
-
-def record(*trials, runs=()):
-    return StudyRecord(Direction.MAX, trials, {"confirmation": [run.to_json() for run in runs]})
 
 
 def test_a_round_is_one_fresh_seed_for_each_of_the_best():

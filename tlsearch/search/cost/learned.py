@@ -1,11 +1,11 @@
 """The time of past searches on this machine relative to their plans, used to correct new plans."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tlsearch.base.cores import granted_cores
 from tlsearch.base.machine import cpu_name
 from tlsearch.config.schema import SearchConfig
 from tlsearch.search.cost.calibration import digest_of, recall, remember
@@ -79,4 +79,4 @@ def kind_of(config: SearchConfig) -> str:
 
 
 def _machine(slots: int) -> str:
-    return digest_of([cpu_name(), os.cpu_count(), slots])
+    return digest_of([cpu_name(), granted_cores(), slots])

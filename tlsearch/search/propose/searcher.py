@@ -101,8 +101,8 @@ class TruthfulSearch(Searcher):
         )
         self._config, self._announce, self._listen = config, announce, listen
         known = self.study.get_trials(deepcopy=False)
-        # with the same seed the sampler of a resumed study would repeat its first proposals
         self._prior = Prior(config, sizes) if sizes and config.prior == "auto" else None
+        # with the same seed the sampler of a resumed study would repeat its first proposals
         self.study.sampler = _sampler(config.seed + len(known), 2 * FIRST if self._prior else START)
         record = self.record()
         self._rungs = Rungs(rule_of(config), record.trials)

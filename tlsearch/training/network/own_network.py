@@ -9,17 +9,15 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import keras
 from keras.src.models.functional import Functional
 
 from tlsearch.base.errors import ConfigError, RecordError, first_line
 from tlsearch.base.files import whole_file
-from tlsearch.bundle.self_contained import require_self_contained
+from tlsearch.bundle.self_contained import class_configs, require_self_contained
 from tlsearch.config.catalog import DIGEST_DIGITS, EXPORT_FORMATS
 from tlsearch.config.networks.anatomy import BATCH_NORM, DROPOUT, OTHER, WEIGHTS
 from tlsearch.config.networks.own import DESCRIPTION, FILE, Description, Intake
@@ -50,21 +48,12 @@ def own_network(
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
     config.pop("compile_config", None)
-    for part in _parts(config):
-        if part.get("class_name") == "DTypePolicy":
+    for part in class_configs(config):
+        if part["class_name"] == "DTypePolicy":
             part["config"]["name"] = keras.config.dtype_policy().name
-        elif part.get("class_name") == "InputLayer":
+        elif part["class_name"] == "InputLayer":
             part["config"]["batch_shape"] = [None, *input_shape]
     return keras.saving.deserialize_keras_object(config, safe_mode=True)
-
-
-def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every mapping within a configuration."""
-    if isinstance(config, dict):
-        yield config
-        config = [*config.values()]
-    for part in config if isinstance(config, list) else ():
-        yield from _parts(part)
 
 
 def take_in(asked: Intake) -> Path:
