@@ -11,8 +11,8 @@ from tlsearch.base.errors import RecordError
 from tlsearch.base.files import write_text
 from tlsearch.base.links import read_plain, refuse_link
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
+from tlsearch.results.record.file_names import MANIFEST
 
-MANIFEST = "manifest.json"
 LABELS = "labels.json"
 CARD = "model_card.md"
 # The names of all files that a bundle may contain.

@@ -15,12 +15,13 @@ from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import parse_json
 from tlsearch.bundle import runtimes
-from tlsearch.bundle.manifest import LABELS, MANIFEST, locate, read_manifest
+from tlsearch.bundle.manifest import LABELS, locate, read_manifest
 from tlsearch.bundle.runtimes import Predict
 from tlsearch.bundle.self_contained import require_self_contained
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.data.decode import pixels_of, resize
 from tlsearch.data.depth import Bits
+from tlsearch.results.record.file_names import MANIFEST
 
 log = logging.getLogger(__name__)
 
