@@ -20,6 +20,7 @@ from tlsearch.results.record.journal import TrialRecord, newest_name, open_stora
 from tlsearch.results.report.text import render
 from tlsearch.search.handle import Study
 from tlsearch.search.propose.outcome import LOST
+from tlsearch.search.trial.curve_point import curve_point
 
 Points = list[dict[str, Any]]
 EXACT = ("epoch", "value", "train_loss", "validation_loss", "validation_accuracy")
@@ -44,11 +45,11 @@ class Reference:
         from tlsearch.training.runtime import limit_threads
 
         limit_threads(1)
-        from tlsearch.search.trial.actor import _point
         from tlsearch.training.trial import train
 
         store = FeatureStore(self._cache, trial.feature_dtype, 10**9)
-        return [_exact(_point(report, every_batch=False)) for report in train(trial, data, store)]
+        reports = train(trial, data, store)
+        return [_exact(curve_point(report, every_batch=False)) for report in reports]
 
 
 def round_of(

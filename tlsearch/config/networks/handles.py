@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlsearch.base.errors import ConfigError, first_line
-from tlsearch.base.files import absolute, parse_json, write_text
+from tlsearch.base.files import Stamp, absolute, parse_json, stamp, write_text
 from tlsearch.config.extras import require_extra
 from tlsearch.config.networks.own import networks_folder
 from tlsearch.config.networks.preset_config import described
@@ -118,20 +118,13 @@ def _fetched(handle: str) -> Path:
 
 def _row(name: str, path: Path) -> Backbone:
     try:
-        known = path.stat()
-        return _read(name, path, known.st_mtime_ns, known.st_size)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
+        return _read(name, path, stamp(path))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError([f"{name}: {path.name}: {_told(error)}"]) from error
 
 
 @functools.lru_cache(maxsize=64)
-def _read(name: str, path: Path, *_version: int) -> Backbone:
+def _read(name: str, path: Path, _version: Stamp) -> Backbone:
     keras_hub, spec, px = described(parse_json(path.read_text(encoding="utf-8")))
     family = _family(name, keras_hub, path.parent)
     return preset_row(Preset(name, name, spec, px, family))

@@ -18,7 +18,7 @@ from typing import get_args
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import ConfigError, last_line
-from tlsearch.base.files import absolute, parse_json
+from tlsearch.base.files import Stamp, absolute, parse_json, stamp
 from tlsearch.base.phases import phase
 from tlsearch.config.catalog import DIGEST_DIGITS
 from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
@@ -148,14 +148,13 @@ def networks_folder() -> Path:
 def _description(path: Path) -> Description | None:
     """The description in a file that was taken in; None for any other file."""
     try:
-        known = path.stat()
+        return _read(path, stamp(path))
     except OSError:
         return None
-    return _read(path, known.st_mtime_ns, known.st_size)
 
 
 @functools.lru_cache(maxsize=64)
-def _read(path: Path, *_version: int) -> Description | None:
+def _read(path: Path, _version: Stamp) -> Description | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return Description(**parse_json(archive.read(DESCRIPTION)))

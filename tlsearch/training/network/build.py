@@ -45,17 +45,22 @@ def built(row: Backbone, weights: str, image_px: int) -> keras.Model:
 
 
 def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.Model:
-    """Build the network with its ImageNet weights, one process per machine at a time: Keras
-    downloads straight to the final path without a lock.
-    """
+    """Build the network with its ImageNet weights, downloaded if they are not on this machine."""
     try:
-        with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
+        with one_at_a_time():
             return build(weights="imagenet")
     except Exception as error:  # urllib, ssl, h5py: the download can fail in many ways
         raise WeightsError(
             f"{row.name}: its ImageNet weights are not under {downloads()} and could not be "
             f"downloaded ({error}); copy them there, set KERAS_HOME, or use a shipped backbone"
         ) from error
+
+
+def one_at_a_time() -> FileLock:
+    """Return a lock for loading weights: one process per machine at a time, because Keras and the
+    hubs download straight to the final path.
+    """
+    return FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock")
 
 
 def downloads() -> Path:

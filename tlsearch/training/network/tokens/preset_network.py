@@ -1,13 +1,9 @@
 """Build the network of a KerasHub preset from plain layers and load the preset's weights."""
 
 import importlib
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import keras
-from filelock import FileLock
 
 from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import BACKBONES
@@ -17,6 +13,7 @@ from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.preset_config import Spec, described
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.transformers import SwinTransformer
+from tlsearch.training.network.build import one_at_a_time
 from tlsearch.training.network.tokens.preset_weights import copy_weights
 from tlsearch.training.network.tokens.swin import swin_transformer
 from tlsearch.training.network.tokens.transformer import vision_transformer
@@ -68,7 +65,7 @@ def _original(row: Backbone) -> Any:
     hub = importlib.import_module("keras_hub")
     handle = str(row.options["preset"])
     try:
-        with FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock"):
+        with one_at_a_time():
             whole = hub.models.Backbone.from_preset(handle, dtype="float32")
     except Exception as error:  # each hub raises its own types
         raise WeightsError(unavailable(row.name, error)) from error
