@@ -60,7 +60,7 @@ def bound(job: dict[str, Any], price: Priced) -> float:
         plain += behind + trial["epochs"] * cost.prefix * (train + validation)
         least += behind
         prefixes[trial["backbone"]] = max(prefixes.get(trial["backbone"], 0.0), cost.prefix)
-    return plain / (least + sum(prefixes.values()) * (train + validation))
+    return float(plain / (least + sum(prefixes.values()) * (train + validation)))
 
 
 def _counted(backbone: str, unfrozen: int, units: int, *, classes: int, image_px: int) -> Price:

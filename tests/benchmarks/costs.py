@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tlsearch.config.networks.unfreezing import Depth
+from tlsearch.config.networks.unfreezing import Depth, Unfrozen
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.cut import choose_cut, trainable_layers
 from tlsearch.training.network.multiply_adds import forward
@@ -27,7 +27,7 @@ class Costs:
         return self.prefix + self.suffix
 
 
-def costs(backbone: str, unfrozen: int | str, units: int, classes: int, image_px: int) -> Costs:
+def costs(backbone: str, unfrozen: Unfrozen, units: int, classes: int, image_px: int) -> Costs:
     """What a network of the catalogue costs, its last layers unfrozen; weights do not matter."""
     loaded = load_backbone(backbone, "none", image_px)
     model, width = loaded.model, int(loaded.pooled.shape[-1])

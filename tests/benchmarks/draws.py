@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tlsearch.config.dataset import Data
+from tlsearch.data.listing import Split
 from tlsearch.data.sources import ImageData, list_source, prepare
 from tlsearch.data.splits import Indices
 
@@ -32,7 +33,7 @@ class Pictures:
             raise SystemExit(f"{self.name}: {len(free)} pictures, not {train + validation}")
         own = np.intersect1d(once, self.fixed_test)
         _, firsts = np.unique(self.data.labels, return_index=True)
-        splits = {
+        splits: dict[Split, Indices] = {
             "train": np.sort(free[:train]),
             "validation": np.sort(free[train : train + validation]) if validation else firsts,
             "test": own if len(own) else np.sort(free[train + validation :]),

@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 from costs import costs
 from machine import about
+from measured import layers
 from pictures import linked
 
 from tlsearch.config.dataset import Data, Splits
+from tlsearch.config.networks.unfreezing import Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
@@ -54,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     backbones = ["mobilenet_v2_035", "mobilenet_v2"]
     parser.add_argument("--backbones", type=lambda text: text.split(","), default=backbones)
-    parser.add_argument("--unfrozen", type=_layers, default=[0, 15, 40])
+    parser.add_argument("--unfrozen", type=layers, default=[0, 15, 40])
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--px", type=int, default=224)
     parser.add_argument("--epochs", type=int, default=4)
@@ -64,10 +66,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--weights", default="default", help="none where there are none at hand")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
-
-
-def _layers(text: str) -> list[int | str]:
-    return [word if word == "all" else int(word) for word in text.split(",")]
 
 
 def _images(arguments: argparse.Namespace, scratch: Path) -> ImageData:
@@ -81,7 +79,7 @@ def _images(arguments: argparse.Namespace, scratch: Path) -> ImageData:
 
 def _row(
     backbone: str,
-    unfrozen: int | str,
+    unfrozen: Unfrozen,
     data: ImageData,
     arguments: argparse.Namespace,
     scratch: Path,

@@ -19,7 +19,7 @@ from machine import about
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training" / "export"))
 
-from test_formats import FAMILIES, written
+from random_networks import FAMILIES, written
 
 from tlsearch.base.errors import TlsearchError
 from tlsearch.config.catalog import EXPORT_FORMATS

@@ -11,6 +11,7 @@ Every search is remembered in one cache, so the later ones learn from those befo
 """
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
@@ -46,9 +47,8 @@ def main() -> None:
         for pictures in arguments.folders:
             space = _space(Path(folder), pictures, arguments.set)
             for seed in range(arguments.searches):
-                measured.take(
-                    f"{pictures.name} {seed}", lambda s=space, n=seed: _searched(Path(folder), s, n)
-                )
+                searched = functools.partial(_searched, Path(folder), space, seed)
+                measured.take(f"{pictures.name} {seed}", searched)
     _show(measured)
 
 

@@ -12,6 +12,7 @@ log is beside it. Without a GPU all is smaller, and no target is judged.
 """
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -129,7 +130,11 @@ def _paces(
             for work, program in (pace for pace in PACES if pace[0] in arguments.work):
                 said = {"backbone": backbone, "precision": precision, "jit": jit}
                 said |= {"work": work, "program": program}
-                take(" ".join(said.values()), lambda said=said: said | child.ask(said))
+                take(" ".join(said.values()), functools.partial(_pace, child, said))
+
+
+def _pace(child: Child, said: dict[str, str]) -> Row:
+    return said | child.ask(said)
 
 
 # Searches
@@ -155,7 +160,7 @@ def _searches(
         trials = (24 if depth == 0 else 12) if found else 4
         asked = ["--only", "a", "--unfrozen", depth, "--backbones", SEARCHED]
         asked += ["--trials", trials, "--epochs", 9 if found else 3]
-        take(f"{kind} {slots}", lambda kind=kind, n=slots, asked=asked: search.row(kind, n, asked))
+        take(f"{kind} {slots}", functools.partial(search.row, kind, slots, asked))
 
 
 class _Search:

@@ -248,6 +248,7 @@ def _model(work: str, setup: Setup, data: ImageData) -> tuple[keras.Model, Any]:
         maps = keras.Model(cut, base.output)(inputs, training=False)
     else:
         rows, inputs = np.load(data.images_path), keras.Input(shape)
+        assert row.reference
         maps = base(_attribute(row.reference)(inputs), training=False)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(maps)
     if work != "pass":

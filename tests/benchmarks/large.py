@@ -89,7 +89,7 @@ def _fits(name: str, size: int, folder: Path, arguments: argparse.Namespace) -> 
     free = shutil.disk_usage(folder).free
     if needed > free:
         print(f"{name} {size}: left out, needs {needed / 1e9:.0f} GB of disk", file=sys.stderr)
-    return needed <= free
+    return bool(needed <= free)
 
 
 class _Measurement:
@@ -241,12 +241,13 @@ def phases(began: float, ended: float, events: Sequence[dict[str, Any]]) -> dict
 def speeds(every: Sequence[Held], events: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Images a second: of what the cache says how long it took, and of the trials' epochs."""
     found = {}
-    whole = max((one.entry.about.shape[0] for one in every if one.entry.about), default=0)
+    known = [(one.kind, about) for one in every if (about := one.entry.about)]
+    whole = max((about.shape[0] for _, about in known), default=0)
+    rows = max((about.shape[0] for kind, about in known if kind == "images"), default=whole)
     for kind, name in (("images", "decoding"), ("hashes", "hashing"), ("audits", "audit")):
-        seconds = sum(o.entry.about.seconds for o in every if o.kind == kind and o.entry.about)
-        rows = max((o.entry.about.shape[0] for o in every if o.kind == "images"), default=whole)
+        seconds = sum(about.seconds for its, about in known if its == kind)
         found[name] = rows / max(seconds, 1e-3)
-    passes = [o.entry.about for o in every if o.kind == "features" and o.entry.about]
+    passes = [about for kind, about in known if kind == "features"]
     if passes:
         largest = max(passes, key=lambda about: about.shape[0] / max(about.seconds, 1e-3))
         found["pass"] = largest.shape[0] / max(largest.seconds, 1e-3)
@@ -301,7 +302,7 @@ def _print(rows: Sequence[Row]) -> None:
             told = ", ".join(f"{name} {value:.3f}" for name, value in slopes(one, other).items())
             print(f"{_named(other)}a thousand more than {one['images']} add: {told}")
         for gigabytes in MACHINES_GB if len(ordered) > 1 else ():
-            most = ceiling(*ordered[-2:], gigabytes)
+            most = ceiling(ordered[-2], ordered[-1], gigabytes)
             said = "memory did not grow" if most is None else f"about {most:,.0f} pictures"
             print(f"{ordered[-1]['set']}: {gigabytes} GB: {said}")
 

@@ -3,11 +3,12 @@
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 from tlsearch.results.record.directory import versions
 
 
-def about() -> dict[str, object]:
+def about() -> dict[str, Any]:
     """What a benchmark's figures are worth nothing without."""
     return {"machine": {"processor": _processor(), "cores": os.cpu_count()}, "versions": versions()}
 

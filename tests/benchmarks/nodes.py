@@ -60,8 +60,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _known(path: Path | None) -> list[dict[str, Any]]:
-    there = path is not None and path.is_file()
-    return json.loads(path.read_text())["rounds"] if there else []
+    rounds: list[dict[str, Any]] = []
+    if path is not None and path.is_file():
+        rounds = json.loads(path.read_text())["rounds"]
+    return rounds
 
 
 def _round(

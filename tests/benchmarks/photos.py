@@ -9,6 +9,7 @@ one, and seconds.
 """
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -31,10 +32,8 @@ def main() -> None:
     measured = Measured(arguments.json, {"photos": arguments.photos, "px": arguments.px})
     for megapixels in arguments.megapixels:
         with tempfile.TemporaryDirectory(prefix="photos-") as folder:
-            measured.take(
-                f"{megapixels} MP",
-                lambda m=megapixels, at=Path(folder): _row(at, m, arguments),
-            )
+            measure = functools.partial(_row, Path(folder), megapixels, arguments)
+            measured.take(f"{megapixels} MP", measure)
     print(
         f"{'photos':<12}" + "".join(f"{name + ' MB':>14}{'largest':>9}{'s':>7}" for name in COLUMNS)
     )

@@ -11,6 +11,7 @@ import json
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.device import EXACT
@@ -47,7 +48,7 @@ def main() -> None:
         asked.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def _row(unfrozen: int, seeds: int, epochs: int, cache: Path) -> dict[str, object]:
+def _row(unfrozen: int, seeds: int, epochs: int, cache: Path) -> dict[str, Any]:
     """The last accuracy of each precision and seed, at one depth."""
     from tlsearch.training.epoch.executor import Executor
     from tlsearch.training.trial import train

@@ -13,6 +13,7 @@ the prior over those of the method. With --json the runs may be measured in piec
 """
 
 import argparse
+import functools
 import json
 import tempfile
 import time
@@ -93,10 +94,8 @@ def main() -> None:
     for source in arguments.data:
         for seed in range(arguments.seeds):
             for method in arguments.only:
-                measured.take(
-                    f"{source.name} {seed} {method}",
-                    lambda s=source, n=seed, m=method: search(s, n, m, arguments),
-                )
+                searched = functools.partial(search, source, seed, method, arguments)
+                measured.take(f"{source.name} {seed} {method}", searched)
     _print([row for row in measured.rows if not names or row["data"] in names])
 
 

@@ -69,7 +69,7 @@ class Table:
             own = _unit(self.space[name], [config[name]])[0]
             named = isinstance(self.space[name], CategoricalDistribution)
             parts.append(known != own if named else abs(known - own))
-        return np.mean(np.array(parts, dtype=float), axis=0)
+        return np.asarray(np.mean(np.array(parts, dtype=float), axis=0))
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution | None:

@@ -19,10 +19,11 @@ import os
 import random
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback alone; tlsearch.search would ask for a token
 
@@ -50,6 +51,8 @@ from tlsearch.search.propose.tpe_window import NEWEST
 
 ROWS = (100, 500, 1000, 2000, 5000, 10_000)
 EPOCHS, EPOCH_S = 9, 0.02
+NO_DATA: Any = None  # stand-ins see no pictures
+NO_TRIAL: Any = None  # a random sampler does not look at it
 FAR, SLOTS, PROPOSALS = 10_000, 1000, 20
 ALONE = ((100, 16), (500, 16), (1000, 16), (2000, 16), (FAR, SLOTS))  # trials before, at work
 SPACE = {
@@ -110,7 +113,7 @@ def _value(trial: dict[str, Any], epoch: int) -> float:
 class Timed(TruthfulSearch):
     """The searcher of a search, and the seconds that each of its answers took."""
 
-    spent: ClassVar[Counter[str]] = Counter()
+    spent: ClassVar[defaultdict[str, float]] = defaultdict(float)
 
     def suggest(self, trial_id: str) -> Any:
         """A proposal, or that there is none now."""
@@ -183,11 +186,11 @@ def nodes(count: int, cpus: int) -> Iterator[None]:
 
 def search(config: SearchConfig, home: StudyDirectory) -> tuple[int, Watch]:
     """All trials of a study, as `tlsearch run` has them run; the slots, and what was seen."""
-    runner.TruthfulSearch = Timed  # type: ignore[misc]
-    runner._trainable = lambda *_: tune.with_resources(StandIn, {"cpu": 1})
-    with home.locked(), connect(config.resources) as slots:
+    stand_in = tune.with_resources(StandIn, {"cpu": 1})
+    replaced = patch.multiple(runner, TruthfulSearch=Timed, _trainable=lambda search: stand_in)
+    with replaced, home.locked(), connect(config.resources) as slots:
         watch = Watch(home, config.trials)
-        study._run(Search(config, home, None, Ending(), watch, slots), lambda: None)
+        study._run(Search(config, home, NO_DATA, Ending(), watch, slots), lambda: None)
     return slots, watch
 
 
@@ -217,7 +220,7 @@ def _fill(config: SearchConfig, journal: Path, trials: int) -> None:
 
         def ask(name: str, kind: Any, kinds: dict[str, Any] = kinds) -> Any:
             kinds[name] = kind
-            return uniform.sample_independent(history, None, name, kind)
+            return uniform.sample_independent(history, NO_TRIAL, name, kind)
 
         point, last = place(config, ask), chance.choice((EPOCHS, 2, 2))
         history.add_trial(_told(point, kinds, last, state))

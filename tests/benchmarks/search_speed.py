@@ -224,7 +224,12 @@ def _baseline(trial: dict[str, Any]) -> dict[str, Any]:
 def _run(program: str, job: Job, own: Path) -> tuple[float, dict[str, Any]]:
     """A program in a process of its own: the moment it began, and its result."""
     (own / "job.json").write_text(json.dumps(job))
-    command = [sys.executable, HERE / program, own / "job.json", own / "result.json"]
+    command: list[str | Path] = [
+        sys.executable,
+        HERE / program,
+        own / "job.json",
+        own / "result.json",
+    ]
     with (own / "log").open("w") as log:
         began = time.monotonic()
         code = _wait(subprocess.Popen(command, stdout=log, stderr=log, env=_environment()))

@@ -17,7 +17,7 @@ import transformers
 
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.networks.row import Backbone
-from tlsearch.config.networks.transformers import SwinTransformer
+from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.tokens.positions import interpolated
 
@@ -40,18 +40,29 @@ class Original:
     asked: bool = False
 
 
+def _tokens(row: Backbone) -> VisionTransformer | SwinTransformer:
+    assert row.tokens
+    return row.tokens
+
+
+def _vision(row: Backbone) -> VisionTransformer:
+    assert isinstance(row.tokens, VisionTransformer)
+    return row.tokens
+
+
 def _hidden(row: Backbone) -> dict[str, Any]:
-    return {"intermediate_size": row.tokens.hidden, "layer_norm_eps": row.tokens.epsilon}
+    return {"intermediate_size": _vision(row).hidden, "layer_norm_eps": _vision(row).epsilon}
 
 
 def _stages(row: Backbone) -> dict[str, Any]:
     spec = row.tokens
+    assert isinstance(spec, SwinTransformer)
     return {"embed_dim": spec.width, "depths": list(spec.depths), "window_size": spec.window,
             "num_heads": list(spec.heads)}  # fmt: skip
 
 
 def _registers(row: Backbone) -> dict[str, Any]:
-    return {"num_register_tokens": row.tokens.registers}
+    return {"num_register_tokens": _vision(row).registers}
 
 
 ORIGINALS = {
@@ -97,7 +108,7 @@ def compared(name: str) -> dict[str, Any]:
 
 
 def _random(original: Original, row: Backbone) -> Any:
-    spec, settings = row.tokens, original.more(row)
+    spec, settings = _tokens(row), original.more(row)
     if not isinstance(spec, SwinTransformer):
         settings |= {"hidden_size": spec.width, "num_hidden_layers": spec.depth,
                      "num_attention_heads": spec.heads}  # fmt: skip
@@ -158,15 +169,15 @@ def _theirs(original: Original, whole: Any, pixels: Any) -> tuple[list[Any], Any
 
 
 def _pooled(last: Any, row: Backbone) -> Any:
-    mean = last[:, row.tokens.front :].mean(axis=1)
-    if row.tokens.pooling == "gap":
+    mean = last[:, _tokens(row).front :].mean(axis=1)
+    if _tokens(row).pooling == "gap":
         return mean
-    return last[:, 0] if row.tokens.pooling == "cls" else np.hstack([last[:, 0], mean])
+    return last[:, 0] if _tokens(row).pooling == "cls" else np.hstack([last[:, 0], mean])
 
 
 def _ends(row: Backbone) -> list[str]:
     """What is added last in each block."""
-    spec = row.tokens
+    spec = _tokens(row)
     if isinstance(spec, SwinTransformer):
         places = [(s, b) for s, depth in enumerate(spec.depths) for b in range(depth)]
         return [f"stage_{stage}_block_{block}_dense_2" for stage, block in places]
@@ -199,12 +210,12 @@ def _siglip(whole: Any, ours: LoadedBackbone) -> Weights:
     kernel, bias = of(f"{inner}.patch_embedding")
     yield "patches", [kernel.transpose(2, 3, 1, 0), bias]
     table = whole.get_submodule(f"{inner}.position_embedding").weight.detach().numpy()
-    side = ours.model.input_shape[1] // ours.row.tokens.patch
+    side = ours.model.input_shape[1] // _tokens(ours.row).patch
     yield "positions", [interpolated(table, side, antialias=False)]
     names = {"norm_1": "layer_norm1", "norm_2": "layer_norm2", "query": "self_attn.q_proj",
              "key": "self_attn.k_proj", "value": "self_attn.v_proj", "output": "self_attn.out_proj",
              "dense_1": "mlp.fc1", "dense_2": "mlp.fc2"}  # fmt: skip
-    for block in range(ours.row.tokens.depth):
+    for block in range(_vision(ours.row).depth):
         for mine, theirs in names.items():
             yield f"block_{block}_{mine}", of(f"{before}encoder.layers.{block}.{theirs}")
     yield "norm", of(f"{before}post_layernorm")

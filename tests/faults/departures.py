@@ -93,9 +93,12 @@ def _victim(
         return [(node, trial) for node, trial in pairs if suits(trial)]
 
     found: list[tuple[str, int]] = []
-    if small.wait_until(lambda: found.extend(suiting()) or found, JOINS_S) is None:
-        return None
-    return chance.choice(found)
+
+    def is_there() -> bool:
+        found.extend(suiting())
+        return bool(found)
+
+    return None if small.wait_until(is_there, JOINS_S) is None else chance.choice(found)
 
 
 def _expect_taken_up(small: ClusterStudy, trial: int) -> None:

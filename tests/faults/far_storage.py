@@ -26,11 +26,11 @@ class FarStorage:
         self.harmed = 0
         self._random = random.Random(seed)
         self._lock = threading.Lock()
-        self.address = ("", 0)
+        self.port = 0
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def written(self) -> list[str]:
         """The names of the files that were put, from the bucket on, in order."""
@@ -123,7 +123,7 @@ def far_storage(seed: int = 0) -> Iterator[FarStorage]:
     far = FarStorage(*server.get_host_and_port(), seed)
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(far))
     proxy.daemon_threads = True
-    far.address = proxy.server_address
+    far.port = proxy.server_port
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
         _begin_anew(*far.server)

@@ -126,11 +126,13 @@ def _exact(point: dict[str, Any]) -> dict[str, Any]:
 def _of_winner(study: Study) -> Iterator[str]:
     record = study.record()
     winner, test = ranked(record)[0], record.facts.get("test", {})
+    best = winner.best(record.direction)
+    assert best
     if test.get("trial") != winner.number:
         yield f"trial {winner.number} leads, the test split saw {test}"
     manifest = read_manifest(study.home.best)
-    if manifest.trained_accuracy != winner.best(record.direction)[1]:
-        yield f"exported at {manifest.trained_accuracy}, recorded {winner.best(record.direction)}"
+    if manifest.trained_accuracy != best[1]:
+        yield f"exported at {manifest.trained_accuracy}, recorded {best}"
     for artifact in manifest.artifacts:
         if artifact.agreement != 1.0:
             yield f"{artifact.format} agrees on {artifact.agreement} of the pictures"

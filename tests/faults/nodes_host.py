@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 import ray
 from processes import children
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
@@ -35,15 +36,15 @@ class Host:
         assert "RAY_TMPDIR" in os.environ
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": NOTICE}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
-        self.nodes = {}
+        self.nodes: dict[str, Any] = {}
 
-    def add(self, amounts):
+    def add(self, amounts: dict[str, Any]) -> list[Any]:
         """A new node, by its id and the process of its raylet."""
         node = self.cluster.add_node(**amounts)
         self.nodes[node.node_id] = node
         return [node.node_id, raylet(node)]
 
-    def kill(self, node_id):
+    def kill(self, node_id: str) -> float:
         """SIGKILL of all that a node runs at once, as where its machine loses power; seconds until
         the cluster noticed.
         """
@@ -58,7 +59,7 @@ class Host:
         self.cluster.remove_node(node, allow_graceful=False)
         return noticed_s
 
-    def drain(self, node_id, seconds):
+    def drain(self, node_id: str, seconds: float) -> list[Any]:
         """The notice that a spot instance gets."""
         preempted = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
         deadline_ms = int((time.time() + seconds) * 1000)
@@ -67,8 +68,8 @@ class Host:
         return [bool(accepted), str(why)]
 
 
-def raylet(node) -> int:
-    return node.all_processes["raylet"][0].process.pid
+def raylet(node: Any) -> int:
+    return int(node.all_processes["raylet"][0].process.pid)
 
 
 def main() -> None:

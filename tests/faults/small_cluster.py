@@ -46,6 +46,9 @@ class Nodes:
             stderr=log.open("wb"),
             text=True,
         )
+        assert self._host.stdin
+        assert self._host.stdout
+        self._requests, self._answers = self._host.stdin, self._host.stdout
         self._log = log
         try:
             self.env["RAY_ADDRESS"] = self._answer()
@@ -60,6 +63,7 @@ class Nodes:
 
     def add(self, **amounts: Any) -> str:
         """A new node, by its id."""
+        node: str
         node, self.raylets[node] = self._asked("add", {"num_cpus": 1, **amounts})
         return node
 
@@ -81,7 +85,7 @@ class Nodes:
     def close(self) -> None:
         """End every node."""
         with contextlib.suppress(BrokenPipeError):
-            self._host.stdin.close()
+            self._requests.close()
         try:
             self._host.wait(ENDS_S)
         except subprocess.TimeoutExpired:
@@ -90,12 +94,12 @@ class Nodes:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _asked(self, *request: Any) -> Any:
-        self._host.stdin.write(json.dumps(request) + "\n")
-        self._host.stdin.flush()
+        self._requests.write(json.dumps(request) + "\n")
+        self._requests.flush()
         return self._answer()
 
     def _answer(self) -> Any:
-        while line := self._host.stdout.readline():
+        while line := self._answers.readline():
             with contextlib.suppress(ValueError):  # Ray prints now and then
                 return json.loads(line)
         raise RuntimeError(f"the nodes' process ended: {self._log.read_text()[-2000:]}")
@@ -115,7 +119,7 @@ class ClusterStudy(SmallStudy):
         changed = changed.replace("unfrozen_layers: [0, 15]", "unfrozen_layers: [40, all]")
         space.write_text(changed.replace("epochs: 4", f"epochs: {EPOCHS}\nscheduler: none"))
 
-    def start(self, extend: bool = True, **env: str) -> subprocess.Popen:
+    def start(self, extend: bool = True, /, **env: str) -> subprocess.Popen[bytes]:
         """Begin the study, or go on with it, on the cluster."""
         return super().start(extend, **{**self.nodes.env, **env})
 

@@ -48,7 +48,7 @@ class SmallStudy:
         root: Path,
         disk: Path | None = None,
         seen: Path | None = None,
-        prefix: Sequence = (),
+        prefix: Sequence[str] = (),
         trials: int = TRIALS,
     ) -> None:
         self.root = root
@@ -58,7 +58,7 @@ class SmallStudy:
         self.pictures = root / "pictures"
         self.sacrificed: set[int] = set()  # trials whose every worker was killed
         self.complaints: list[str] = []  # what its drivers did that they should not have done
-        self.driver: subprocess.Popen | None = None
+        self._driver: subprocess.Popen[bytes] | None = None
         self.seen.mkdir(parents=True, exist_ok=True)
         if not self.pictures.exists():
             write_pictures(self.pictures)
@@ -70,10 +70,16 @@ class SmallStudy:
         """The study directory, from here."""
         return self.seen / "study"
 
-    def start(self, extend: bool = True, **env: str) -> subprocess.Popen:
+    @property
+    def driver(self) -> subprocess.Popen[bytes]:
+        """The driver that was started last."""
+        assert self._driver, "no driver was started"
+        return self._driver
+
+    def start(self, extend: bool = True, /, **env: str) -> subprocess.Popen[bytes]:
         """Begin the study, go on with it, or, so that there is work, extend one at its end."""
         with (self.root / "driver.log").open("wb") as log:
-            self.driver = subprocess.Popen(
+            self._driver = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", "tlsearch.cli.main", *self._verb(extend)],
                 cwd=self.root,
                 env={**os.environ, "HOME": str(self.root), **env},
@@ -101,7 +107,7 @@ class SmallStudy:
 
     def finish(self) -> None:
         """Go on until the study is at its end."""
-        self.start(extend=False)
+        self.start(False)
         self.expect(0)
 
     def expect(self, code: int, said: str = "") -> None:
@@ -129,7 +135,7 @@ class SmallStudy:
 
     def alive(self) -> bool:
         """Whether there is a driver at work."""
-        return self.driver is not None and self.driver.poll() is None
+        return self._driver is not None and self._driver.poll() is None
 
     def workers(self) -> dict[int, int]:
         """The processes whose output goes to the log of one of this study's trials: pid, trial."""
@@ -198,6 +204,8 @@ def study_on_small_disk(
         stderr=subprocess.DEVNULL,
         text=True,
     ) as holder:
+        assert holder.stdin
+        assert holder.stdout
         if holder.stdout.readline() != "mounted\n":
             raise PermissionError("no file system can be mounted here")
         enter = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", f"--wd={root}"]

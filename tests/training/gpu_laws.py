@@ -101,7 +101,8 @@ def _curve(
 
 def _memory_taken(limit_mib: int) -> int:
     """MiB that TensorFlow gives this process in equal parts before it refuses one."""
-    part, taken = limit_mib // PARTS, []
+    part = limit_mib // PARTS
+    taken: list[tf.Tensor] = []
     with contextlib.suppress(tf.errors.ResourceExhaustedError):
         while len(taken) < 2 * PARTS:
             taken.append(tf.zeros((part, 2**18), tf.float32))
