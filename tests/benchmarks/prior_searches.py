@@ -1,20 +1,22 @@
-"""Real searches with and without the prior: time until the best accuracy of a search without it.
+"""Real searches: how long a method takes to find what today's search ends with.
 
     KERAS_HOME=... python tests/benchmarks/prior_searches.py DATA... [--seeds 3] [--trials 20]
         [--only NAME ...] [--json OUT]
 
-DATA are folders with one folder of images per class. For every data set and seed the search without
-the prior sets the validation accuracy to reach. Every method searches the same space with the same
-seed, in a new cache and a new study. `seconds` count from the proposal of the first trial, so that
-neither Ray's start nor the reading of images counts; `epochs` is how many epochs all trials had
-reported by then, which other load on the machine does not change. A search that never reaches the
-accuracy counts as its whole length, `never`. `gain` is the summed seconds of the searches without
-the prior over those of the method. With --json the runs may be measured in pieces.
+DATA are folders with one folder of images per class. For every data set and seed, a search with
+`asha` and no prior sets the validation accuracy to reach. Every other method searches the same
+space with the same seed, in a new cache and a new study, and is interrupted once it has reached
+this accuracy. `seconds` count from the proposal of the first trial, so neither Ray's start nor the
+reading of images counts; `epochs` is the number of epochs that all trials had reported by then,
+which other load on the machine does not change. A search that never reaches the accuracy counts
+with its whole length, `never`. `gain` is the summed seconds of the searches with `asha` over those
+of the method. With --json every search is kept as soon as it ends, and is not repeated.
 """
 
 import argparse
 import functools
 import json
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -24,13 +26,13 @@ from measured import Measured, Row, in_pieces
 
 import tlsearch
 from tlsearch.config.load import from_mapping
-from tlsearch.results.live.events import EpochReported, Event, TrialBegan
+from tlsearch.results.live.events import EpochReported, Event, Exporting, TrialBegan
 
-BASE = "default"
+BASE = "asha"
 METHODS: dict[str, dict[str, str]] = {
-    BASE: {"prior": "off"},
-    "prior": {"prior": "auto"},
+    BASE: {"scheduler": "asha", "prior": "off"},
     "promotion": {"scheduler": "promotion", "prior": "off"},
+    "prior + asha": {"scheduler": "asha", "prior": "auto"},
     "prior + promotion": {"scheduler": "promotion", "prior": "auto"},
 }
 SPACE = {
@@ -44,27 +46,41 @@ SPACE = {
 
 
 class Progress:
-    """When each new best validation accuracy of a search was reported."""
+    """When a search reported each new best validation accuracy.
 
-    def __init__(self) -> None:
+    It is interrupted once it has reached `goal`, and instead of exporting a model.
+    """
+
+    def __init__(self, goal: float | None) -> None:
+        self.goal = goal
         self.began: float | None = None
         self.epochs = 0
         self.seconds = 0.0
         self.steps: list[tuple[float, int, float]] = []  # seconds, epochs, accuracy
+        self._ended = False
 
     def hear(self, event: Event) -> None:
         if isinstance(event, TrialBegan) and self.began is None:
             self.began = time.monotonic()
-        if isinstance(event, EpochReported) and self.began is not None:
+        if isinstance(event, EpochReported) and self.began is not None and not self._ended:
             self.epochs += 1
             self.seconds = time.monotonic() - self.began
             if event.epoch > 0 and (not self.steps or event.value > self.steps[-1][2]):
                 self.steps.append((self.seconds, self.epochs, event.value))
+        if not self._ended and (isinstance(event, Exporting) or self._reached):
+            self._ended = True
+            signal.raise_signal(signal.SIGINT)
+
+    @property
+    def _reached(self) -> bool:
+        return bool(self.goal and self.steps) and self.steps[-1][2] >= self.goal
 
 
-def search(source: Path, seed: int, method: str, arguments: argparse.Namespace) -> Row:
-    """One search, whole: its steps upwards."""
-    progress = Progress()
+def search(
+    source: Path, seed: int, method: str, goal: float | None, arguments: argparse.Namespace
+) -> Row:
+    """Run one search; return its best accuracies in the order of time."""
+    began, progress = time.monotonic(), Progress(goal)
     data = {"kind": "folder", "path": str(source), "image_px": arguments.px}
     with tempfile.TemporaryDirectory(prefix="prior-") as folder:
         config = from_mapping(
@@ -83,6 +99,7 @@ def search(source: Path, seed: int, method: str, arguments: argparse.Namespace) 
     return {"data": source.name, "seed": seed, "method": method} | {
         "steps": progress.steps,
         "whole": (progress.seconds, progress.epochs),
+        "took": time.monotonic() - began,
     }
 
 
@@ -91,12 +108,23 @@ def main() -> None:
     names = [source.name for source in arguments.data]
     settings = {"trials": arguments.trials, "px": arguments.px, "space": json.dumps(SPACE)}
     measured = Measured(arguments.json, settings)
-    for source in arguments.data:
-        for seed in range(arguments.seeds):
-            for method in arguments.only:
-                searched = functools.partial(search, source, seed, method, arguments)
+    for seed in range(arguments.seeds):
+        for source in arguments.data:
+            for method in dict.fromkeys([BASE, *arguments.only]):
+                goal = None if method == BASE else _goal(measured, source.name, seed)
+                searched = functools.partial(search, source, seed, method, goal, arguments)
                 measured.take(f"{source.name} {seed} {method}", searched)
     _print([row for row in measured.rows if not names or row["data"] in names])
+
+
+def _goal(measured: Measured, name: str, seed: int) -> float:
+    """The accuracy that the search with `asha` ended with."""
+    [row] = [
+        row
+        for row in measured.rows
+        if (row["data"], row["seed"], row["method"]) == (name, seed, BASE)
+    ]
+    return float(row["steps"][-1][2])
 
 
 def reached(row: Row, accuracy: float) -> tuple[float, int, bool]:

@@ -42,8 +42,7 @@ from recorded import Table, read
 from tlsearch.config.load import parse
 from tlsearch.search.propose.optuna_space import _asking
 from tlsearch.search.propose.prior import has_turn
-from tlsearch.search.propose.searcher import _sampler
-from tlsearch.search.propose.tpe_window import Window, at_rung
+from tlsearch.search.propose.tpe_window import Window, at_rung, tpe
 from tlsearch.search.stop.rules import rule_of
 from tlsearch.search.stop.rungs import Rungs
 
@@ -99,7 +98,7 @@ class Sampled:
     distances: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.study = optuna.create_study(direction="maximize", sampler=_sampler(self.seed))
+        self.study = optuna.create_study(direction="maximize", sampler=tpe(self.seed))
         self._window = Window(self.study)
         self._trials: dict[int, optuna.Trial] = {}
         self._values: dict[int, list[float]] = {}

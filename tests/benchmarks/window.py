@@ -23,8 +23,7 @@ from tlsearch.config.load import from_mapping
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.optuna_space import drawn, write
-from tlsearch.search.propose.searcher import _sampler
-from tlsearch.search.propose.tpe_window import NEWEST, Window
+from tlsearch.search.propose.tpe_window import NEWEST, Window, tpe
 
 SPACE = {
     "backbone": ["strokes", "photos", "mobilenet_v2"],
@@ -52,7 +51,7 @@ def quality(trial: TrialConfig) -> float:
 
 def search(config: SearchConfig, newest: int, seed: int) -> tuple[list[float], list[float]]:
     """The values without noise of all trials in order, and the seconds of their proposals."""
-    study = optuna.create_study(direction="maximize", sampler=_sampler(seed))
+    study = optuna.create_study(direction="maximize", sampler=tpe(seed))
     window, chance = Window(study, newest), np.random.default_rng(seed)
     rung: list[float] = []
     found, seconds = [], []

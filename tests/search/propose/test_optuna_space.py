@@ -24,7 +24,8 @@ from tlsearch.search.propose.optuna_space import (
     place,
     replica_seed,
 )
-from tlsearch.search.propose.searcher import TruthfulSearch, _sampler
+from tlsearch.search.propose.searcher import TruthfulSearch
+from tlsearch.search.propose.tpe_window import tpe
 
 SMALL = """
 data: {kind: digits}
@@ -131,7 +132,7 @@ backbone: photos}]"
 def test_where_nothing_comes_twice_the_proposals_are_optunas_own(tmp_path: Path) -> None:
     config = parse(WIDE)
     search = searcher(tmp_path, WIDE)
-    stock = optuna.create_study(direction="maximize", sampler=_sampler(config.seed))
+    stock = optuna.create_study(direction="maximize", sampler=tpe(config.seed))
     for number in range(30):
         ours = search.suggest(str(number))["trial"]
         trial = stock.ask()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.record.journal import read
 from tlsearch.search.propose import prior
 from tlsearch.search.propose.learn_prior import NETWORKS, as_trial, fit, ranks, save
-from tlsearch.search.propose.prior import FIRST, Sizes, features, has_turn, shipped
+from tlsearch.search.propose.prior import FIRST, Sizes, features, has_turn, shipped, varied
 from tlsearch.search.propose.searcher import TruthfulSearch
 
 SPACE = """
@@ -95,6 +96,29 @@ def test_baselines_come_before_the_prior(search):
     (first, _) = run(begun, 2)
     assert {name: first[name] for name in baseline} == baseline
     assert by_prior(begun) == [1]
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.integers(0, 3)), min_size=1, max_size=40))
+def test_the_nth_best_of_a_kind_counts_with_an_nth_of_its_gain(points):
+    merits, kinds = np.array([merit for merit, _ in points]), [kind for _, kind in points]
+    order = [points[number] for number in varied(merits, kinds)]
+    assert sorted(order) == sorted(points)
+    seen, left = Counter(), []
+    for merit, kind in order:
+        seen[kind] += 1
+        left.append(merit - math.log(seen[kind]))
+    assert left == sorted(left, reverse=True)
+    for kind in seen:
+        own = [merit for merit, other in order if other == kind]
+        assert own == sorted(own, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_trials_of_the_prior_are_of_every_kind(search, seed):
+    proposed = run(search(**{"space.backbone": "[mobilenet_v2, photos]", "seed": seed}), FIRST)
+    kinds = Counter((trial["backbone"], trial["unfrozen_layers"]) for trial in proposed)
+    assert len(kinds) == 6
+    assert max(kinds.values()) <= FIRST / 2
 
 
 def test_an_exhausted_space_is_left_to_the_sampler(search):

@@ -11,7 +11,6 @@ from ray.tune.search import Searcher
 
 from tlsearch.config.catalog import Direction
 from tlsearch.config.load import parse
-from tlsearch.results.live.events import FeaturesWidened, WorkerLost
 from tlsearch.results.rank.standings import ranked
 from tlsearch.results.record.journal import read
 from tlsearch.search.budget import Budget
@@ -89,60 +88,6 @@ def test_a_finished_trial_is_complete_with_its_best_epoch(search, heard):
     (trial,) = [t for t in searcher.study.trials if t.state.is_finished()]
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.9)
     assert (heard[0].state, heard[0].reason) == ("finished", "trained to the last epoch")
-
-
-def kept(*digests):
-    return json.dumps(dict(zip(("best.npz", "predictions.npz"), digests, strict=False)))
-
-
-def test_the_digests_of_kept_files_follow_the_trial(search, record, tmp_path):
-    searcher = search()
-    searcher.suggest("a")
-    for epoch, digests in [(1, ("one",)), (2, ("two", "three")), (3, ("two", "three"))]:
-        searcher.take("a", result(epoch, kept=kept(*digests)))
-        assert record().trials[0].kept == json.loads(kept(*digests))
-    lines = (tmp_path / "journal.log").read_text().splitlines()
-    noted = [line for line in lines if '"kept"' in line]
-    assert len(noted) == 2  # where they changed, and not in each epoch
-    again = search()  # a driver that goes on: another actor begins without a best epoch, ...
-    number = again.suggest("b")["number"]
-    again.take("b", result(2, kept="{}"))
-    assert record().trials[number].kept == json.loads(kept("two", "three"))
-    again.take("b", result(3, kept=kept("four")))  # ... and repeats one that was noted
-    again.on_trial_complete("b", result(6, 0.9, kept=kept("five")))
-    assert record().trials[number].kept == json.loads(kept("five"))
-
-
-def test_an_epoch_that_went_wrong_keeps_what_was_recorded(search, record):
-    searcher = search()
-    searcher.suggest("a")
-    searcher.take("a", result(1, kept=kept("one")))
-    lost = result(2, math.nan, diverged=True, kept=kept("two"))
-    searcher.on_trial_complete("a", lost)
-    assert record().trials[0].kept == json.loads(kept("one"))
-
-
-def test_a_wider_type_of_features_is_told_once_per_backbone_and_recorded(tmp_path, record):
-    told = []
-
-    def begun():
-        config = parse(SPACE)
-        return TruthfulSearch(config, tmp_path / "journal.log", lambda *ended: None, told.append)
-
-    searcher = begun()
-    for name in ("a", "b", "c"):  # photos, strokes, another
-        searcher.suggest(name)
-    for name, dtype in (("a", "float32"), ("b", "float16")):
-        searcher.take(name, result(1, feature_dtype=dtype))
-    searcher.on_trial_complete("b", result(6, feature_dtype="float16"))
-    again = begun()  # by another driver, which takes up the trial that was cut short
-    again.suggest("a")
-    again.take("a", result(2, feature_dtype="float32"))
-    again.on_trial_complete("a", result(6, feature_dtype="float32"))
-    widened = [event for event in told if isinstance(event, FeaturesWidened)]
-    assert widened == [FeaturesWidened("photos", "float16", "float32")]
-    assert [trial.feature_dtype for trial in record().trials][:2] == ["float32", "float16"]
-    assert [trial.widened for trial in record().trials] == [True, False, False]
 
 
 def test_a_stopped_trial_is_pruned_with_its_last_report(search, heard):
@@ -327,49 +272,3 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(tmp_path, monkeypatch):
         records.append([dataclasses.replace(t, started=None, ended=None) for t in found.trials])
         assert 0 <= found.facts["spent_s"] < 60
     assert records[0] == records[1]
-
-
-def test_later_trials_of_a_backbone_must_have_the_network_that_the_first_one_found(search, record):
-    """Both baselines have the default weights, of `photos` and of `strokes`."""
-    first = search()
-    assert "network" not in first.suggest("a")
-    first.take("a", result(1, network="p" * 32))
-    assert "network" not in first.suggest("b")
-    first.take("b", result(1, network="s" * 32))
-    networks = {"photos": "p" * 32, "strokes": "s" * 32}
-    later = first.suggest("c")
-    assert later["network"] == networks[later["trial"]["backbone"]]
-    assert [trial.network for trial in record().trials] == ["p" * 32, "s" * 32, None]
-    again = search()
-    proposed = [again.suggest(name) for name in "abcd"]
-    assert all(one["network"] == networks[one["trial"]["backbone"]] for one in proposed)
-
-
-def test_a_trial_that_reported_before_networks_were_noted_is_not_given_one(search, record):
-    searcher = search()
-    searcher.suggest("a")
-    searcher.take("a", result(1))
-    searcher.take("a", result(2, network="p" * 32))
-    assert record().trials[0].network is None
-
-
-def test_a_lost_worker_is_told_with_the_epoch_that_it_had_and_what_comes(tmp_path, heard):
-    told, nodes_die = [], [True]
-    searcher = TruthfulSearch(
-        parse(SPACE),
-        tmp_path / "journal.log",
-        lambda trial, record: heard.append(trial),
-        told.append,
-        lambda lost_at: nodes_die[0],
-    )
-    searcher.suggest("0")
-    searcher.take("0", result(2, 0.5))
-    searcher.on_trial_complete("0", None, error=True)
-    nodes_die[0] = False
-    for number in range(RETRIES):
-        searcher.suggest(str(number + 1))
-        searcher.on_trial_complete(str(number + 1), None, error=True)
-    lost = [event for event in told if isinstance(event, WorkerLost)]
-    assert lost[0] == WorkerLost(0, 2, left=True, retried=True)
-    assert lost[-1] == WorkerLost(0, 2, left=False, retried=False)
-    assert heard[0].state == "failed"

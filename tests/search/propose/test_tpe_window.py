@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState, create_trial
 
-from tlsearch.search.propose.searcher import _sampler
-from tlsearch.search.propose.tpe_window import BEST, Window, at_rung
+from tlsearch.search.propose.tpe_window import BEST, Window, at_rung, tpe
 
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL)
 SEEN = STATES[:3]
@@ -16,7 +15,7 @@ RATE = optuna.distributions.FloatDistribution(0.0, 1.0)
 
 
 def study_of(trials) -> optuna.Study:
-    study = optuna.create_study(direction="maximize", sampler=_sampler(0))
+    study = optuna.create_study(direction="maximize", sampler=tpe(0))
     for state, value in trials:
         told = value if state == TrialState.COMPLETE else None
         study.add_trial(
@@ -92,7 +91,7 @@ def test_a_seed_proposes_the_same_below_the_bound_and_learns_above_it() -> None:
     study = study_of(trials)
 
     def proposals(seen):
-        sampler, trial = _sampler(3), study.trials[0]
+        sampler, trial = tpe(3), study.trials[0]
         return [sampler.sample_independent(seen, trial, "rate", RATE) for _ in range(20)]
 
     assert proposals(Window(study, 40).now()) == proposals(study)

@@ -1,16 +1,22 @@
-"""The outcome of a trial, judged from its last result, in the words of the record."""
+"""The outcome of a trial, judged from its last result, and what the journal keeps of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tlsearch.results.record.journal import State
+from tlsearch.results.record.journal import FEATURE_DTYPE, State
 from tlsearch.search.stop.decision import Decision
 
 RETRIES = 3  # how often a trial is resumed after its worker was lost on a node that stayed up
 LOST = (
     f"worker lost {RETRIES} times more when it was retried from its last saved epoch: its process "
     "or node died; the kernel's out-of-memory killer looks like this (`dmesg` tells)"
+)
+
+_NODES: dict[str, int] = {}  # host -> its number, in the order of first reports
+_NOTED = (
+    *("seconds", "trained_parameters", "trained_share", "work", "machine", "threads"),
+    FEATURE_DTYPE,
 )
 
 
@@ -42,3 +48,17 @@ def judge(
         reason = f"ended itself at epoch {result['epoch']}: no better value for its patience"
         return Outcome("finished", reason)
     return Outcome("stopped", str(stopped or f"stopped at epoch {result['epoch']}"))
+
+
+def noted(result: Mapping[str, Any]) -> dict[str, object]:
+    """Return the parts of a trial's last result that the journal keeps."""
+    worker = result.get("worker") or _worker(result)
+    return {name: result[name] for name in _NOTED if name in result} | {"worker": worker}
+
+
+def _worker(result: Mapping[str, Any]) -> str:
+    """The node, by its number in this driver, and the process: the record holds no host names."""
+    if "hostname" not in result:
+        return ""
+    number = _NODES.setdefault(result["hostname"], len(_NODES) + 1)
+    return f"node {number}, process {result.get('pid', '')}"

@@ -2,8 +2,10 @@
 
 `learn_prior.py` fits a smooth function to those runs, shipped as `prior.npz`. It predicts the gain
 of a trial: the share of a data set's runs that it beats. The cost of a trial follows from its
-multiply-adds. Of `POOL` points drawn uniformly from the space, the one with the
-largest gain / cost^`COST_POWER` is proposed first.
+multiply-adds. Of `POOL` points drawn uniformly from the space, the one with the largest gain /
+cost^`COST_POWER` is proposed first. Of points that are alike (the same backbone, trained to a
+similar depth) the n-th best counts with 1 / n of its gain, so that the first trials are not all
+alike.
 
 The function describes a trial by these features:
 
@@ -21,7 +23,8 @@ runs and do not change a prediction.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -200,11 +203,31 @@ class Prior:
 
 
 def best_first(points: Sequence[Point], sizes: Sizes) -> list[Point]:
-    """Sort points of a space by `merit`, the largest first; equal ones keep their order."""
+    """Sort points of a space by `varied` merit, the largest first."""
     rows = np.array([features(point.trial, sizes) for point in points])
     costs = np.array([log_cost(point.trial) for point in points])
-    order = np.argsort(-merit(shipped().predict(rows), costs), kind="stable")
-    return [replace(points[place], by_prior=True) for place in order]
+    rated = merit(shipped().predict(rows), costs)
+    kinds = [(point.trial.backbone, depth_step(trained_share(point.trial))) for point in points]
+    return [replace(points[number], by_prior=True) for number in varied(rated, kinds)]
+
+
+def depth_step(share: float) -> int:
+    """Return 0 for a frozen backbone, otherwise which quarter its share of trained layers is in."""
+    return math.ceil(4 * share - 1e-9)
+
+
+def varied(merits: Floats, kinds: Sequence[Hashable]) -> list[int]:
+    """Sort points by merit, (n,), the largest first, where the n-th best of a kind loses log n:
+    return their places. Equal ones keep their order.
+
+    Of n trials that are equally good in advance, the last one is the best with probability 1/n.
+    """
+    seen: Counter[Hashable] = Counter()
+    left = np.empty(len(merits))
+    for number in np.argsort(-merits, kind="stable"):
+        seen[kinds[number]] += 1
+        left[number] = merits[number] - math.log(seen[kinds[number]])
+    return [int(number) for number in np.argsort(-left, kind="stable")]
 
 
 def pool(config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> list[Point]:

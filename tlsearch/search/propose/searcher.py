@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
@@ -39,10 +38,10 @@ from tlsearch.results.record.journal import (
 )
 from tlsearch.search.propose.duplicates import Tried
 from tlsearch.search.propose.optuna_space import drawn, novel, parameters_of, write
-from tlsearch.search.propose.outcome import RETRIES, Outcome, judge
+from tlsearch.search.propose.outcome import RETRIES, Outcome, judge, noted
 from tlsearch.search.propose.prior import FIRST, Prior, Sizes
 from tlsearch.search.propose.reopen import enqueue_baselines, opened
-from tlsearch.search.propose.tpe_window import Window, at_rung
+from tlsearch.search.propose.tpe_window import START, Window, at_rung, tpe
 from tlsearch.search.stop.decision import Decision
 from tlsearch.search.stop.rules import rule_of
 from tlsearch.search.stop.rungs import Rungs
@@ -50,14 +49,6 @@ from tlsearch.search.stop.rungs import Rungs
 # Keys of every result of a trial; Ray Tune aborts a search on a result without its metric.
 METRIC = "value"
 TIME_ATTR = "epoch"
-
-START = 10  # trials that must have ended before TPE learns from them, Optuna's default
-
-_NODES: dict[str, int] = {}  # host -> its number, in the order of first reports
-_NOTED = (
-    *("seconds", "trained_parameters", "trained_share", "work", "machine", "threads"),
-    FEATURE_DTYPE,
-)
 
 Announce = Callable[[TrialRecord, Standings], None]
 
@@ -103,7 +94,7 @@ class TruthfulSearch(Searcher):
         known = self.study.get_trials(deepcopy=False)
         self._prior = Prior(config, sizes) if sizes and config.prior == "auto" else None
         # with the same seed the sampler of a resumed study would repeat its first proposals
-        self.study.sampler = _sampler(config.seed + len(known), 2 * FIRST if self._prior else START)
+        self.study.sampler = tpe(config.seed + len(known), 2 * FIRST if self._prior else START)
         record = self.record()
         self._rungs = Rungs(rule_of(config), record.trials)
         self._marks = rungs_of(config.scheduler, config.epochs)
@@ -317,34 +308,3 @@ def _recorded(trial: FrozenTrial) -> TrialConfig | None:
     """The configuration of a trial, None if the driver died before the trial had one."""
     noted = trial.user_attrs.get("config")
     return None if noted is None else TrialConfig(**json.loads(noted))
-
-
-def noted(result: Mapping[str, Any]) -> dict[str, object]:
-    """Return the parts of a trial's last result that the journal keeps."""
-    worker = result.get("worker") or _worker(result)
-    return {name: result[name] for name in _NOTED if name in result} | {"worker": worker}
-
-
-def _worker(result: Mapping[str, Any]) -> str:
-    """The node, by its number in this driver, and the process: the record holds no host names."""
-    if "hostname" not in result:
-        return ""
-    number = _NODES.setdefault(result["hostname"], len(_NODES) + 1)
-    return f"node {number}, process {result.get('pid', '')}"
-
-
-def _sampler(seed: int, start: int = START) -> optuna.samplers.BaseSampler:
-    """TPE over groups of parameters that occur together, because the learning rates are
-    conditional. It draws uniformly until `start` trials have ended.
-    """
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=start,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-        )

@@ -1,7 +1,8 @@
-"""The trials that TPE reads: all those of a small study, the best and newest of a large one."""
+"""TPE, and the trials that it reads: all of a small study, the best and newest of a large one."""
 
 import bisect
 import copy
+import warnings
 from collections.abc import Container
 from typing import Any
 
@@ -9,9 +10,25 @@ import optuna
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
+START = 10  # trials that must have ended before TPE learns from them, Optuna's default
 BEST = 25  # TPE never counts more trials as good, however many there are
 NEWEST = 500  # ended trials, and as many running ones
 LEARNED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def tpe(seed: int, start: int = START) -> optuna.samplers.BaseSampler:
+    """Return TPE over groups of parameters that occur together, because the learning rates are
+    conditional. It draws uniformly until `start` trials have ended.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=start,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
 
 
 class Window(optuna.Study):
