@@ -13,7 +13,7 @@ import numpy as np
 from recorded import Run, Table
 
 from tlsearch.search.propose.learn_prior import CENTRES, NETWORKS, as_trial, fit, ranks
-from tlsearch.search.propose.prior import Floats, Smooth, merit
+from tlsearch.search.propose.prior import Floats, Smooth, depth_step, merit, varied
 
 POWERS = (0.05, 0.1, 0.15, 0.2, 0.3)
 FOLDS = 3
@@ -110,9 +110,12 @@ def predicted(
     return found[0], found[1]
 
 
-def order(gain: Floats, cost: Floats, power: float) -> list[int]:
-    """Runs by predicted gain over cost, the best first."""
-    return [int(number) for number in np.argsort(-merit(gain, cost, power), kind="stable")]
+def order(table: Table, gain: Floats, cost: Floats, power: float) -> list[int]:
+    """A table's runs in the prior's order, by predicted gain over cost."""
+    kinds = [
+        (run.config["model"], depth_step(1 - run.config["pct_to_freeze"])) for run in table.runs
+    ]
+    return varied(merit(gain, cost, power), kinds)
 
 
 def best_power(tables: Sequence[Table], judge: Judge) -> float:
@@ -126,7 +129,7 @@ def best_power(tables: Sequence[Table], judge: Judge) -> float:
         for table in judged:
             predictions = teacher.gain_and_cost(table)
             for power in POWERS:
-                found[power] += judge(table, order(*predictions, power))
+                found[power] += judge(table, order(table, *predictions, power))
     return min(POWERS, key=lambda power: found[power])
 
 
@@ -147,7 +150,7 @@ class Teacher:
             others = [other for other in self._tables if other.name != table.name]
             found = predicted(others, table, told, new_networks=how in NEW_NETWORKS)
             power = self._power(table.name, others)
-            self._orders[table.name, how] = order(*found, power)
+            self._orders[table.name, how] = order(table, *found, power)
         return self._orders[table.name, how]
 
     def _power(self, name: str, others: Sequence[Table]) -> float:
