@@ -73,7 +73,7 @@ class Progress:
 
     @property
     def _reached(self) -> bool:
-        return bool(self.goal and self.steps) and self.steps[-1][2] >= self.goal
+        return self.goal is not None and bool(self.steps) and self.steps[-1][2] >= self.goal
 
 
 def search(
