@@ -118,17 +118,17 @@ class _Measurement:
         ended = time.time()
         if process.returncode:
             raise SystemExit(f"{self.name} {self.size}: {said[-2000:]}")
-        events = list(_events(said))
+        told = list(events(said))
         again_s = self._again(space)
         every = held(self.folder / "cache")
         return {
             "set": self.name,
             "images": self.size,
             "classes": classes,
-            "seconds": phases(began, ended, events),
+            "seconds": phases(began, ended, told),
             "wall_s": ended - began,
             "again_s": again_s,
-            "per_s": speeds(every, events),
+            "per_s": speeds(every, told),
             "memory_mb": _memory(sampler.peaks),
             "bytes": self._bytes(every) | {"pictures": bytes_of_pictures},
         }
@@ -213,7 +213,8 @@ def _pattern(name: tuple[str, int]) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(float)
 
 
-def _events(said: str) -> Iterator[dict[str, Any]]:
+def events(said: str) -> Iterator[dict[str, Any]]:
+    """The events that `--json` wrote, each with its time in seconds as `at`."""
     for line in said.splitlines():
         if line.startswith("{"):
             event = json.loads(line)
