@@ -18,10 +18,10 @@ from tlsearch.cli.main import main
 from tlsearch.results.rank.leaderboard import leaderboard
 from tlsearch.results.record.curve import read_curve
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.results.record.predictions import Predictions, load_predictions
-from tlsearch.results.report.comparison import compared
-from tlsearch.results.report.readable_table import readable
+from tlsearch.results.report.comparison import comparison_text
+from tlsearch.results.report.readable_table import readable_rows
 from tlsearch.results.report.text import explain, render, summary
 from tlsearch.search.handle import Study
 from tlsearch.search.propose.searcher import TruthfulSearch
@@ -90,17 +90,17 @@ def home(request, tmp_path):
 
 def shown(home):
     """All of a study that `report` and `compare` print."""
-    about, record = home.read_about(), read(home.journal_file)
+    about, record = home.read_about(), read_journal(home.journal_file)
     board = leaderboard(record, about, home.best)
     render(board, "json")
-    explain(readable(board.rows, board.metric))
+    explain(readable_rows(board.rows, board.metric))
     summary(record, about)
-    compared([home.root])
+    comparison_text([home.root])
 
 
 def searched(home, config):
     """A study's search, opened as `resume` opens it."""
-    forget_unrecorded(home, read(home.journal_file).trials)
+    forget_unrecorded(home, read_journal(home.journal_file).trials)
     TruthfulSearch(config, home.journal_file, lambda *_: None).remaining()
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_learning_curve_is_shown_as_far_as_it_is_whole(home):
 def test_a_damaged_resume_state_does_not_keep_a_study_from_going_on(tmp_path):
     shutil.copytree(STUDIES / "interrupted", tmp_path / "study")
     home = StudyDirectory(tmp_path / "study")
-    path, trials = home.trial(1) / "resume.npz", read(home.journal_file).trials
+    path, trials = home.trial(1) / "resume.npz", read_journal(home.journal_file).trials
     whole = path.read_bytes()
     for seed in range(100):
         path.write_bytes(whole)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tlsearch.bundle.manifest import read_manifest
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.handle import Study
 
 STUDIES = Path(__file__).parent / "earlier_studies"
@@ -71,11 +71,11 @@ def test_the_winner_is_the_confirmed_one(earlier):
 @pytest.mark.training
 def test_an_interrupted_study_goes_on_from_its_resume_state(earlier, tlsearch, caplog):
     home = earlier("interrupted")
-    before = {trial.number: trial for trial in read(home / "journal.log").trials}
+    before = {trial.number: trial for trial in read_journal(home / "journal.log").trials}
     code, _, said = tlsearch.here("resume", home)
     assert code == 0, said
     assert caplog.text.count(UNKNOWN) == 1
-    after = read(home / "journal.log").trials
+    after = read_journal(home / "journal.log").trials
     assert [trial.number for trial in after if trial.state == "finished"] == [0, 1, 2]
     assert after[0] == before[0]
     reported = before[1].values
@@ -87,11 +87,11 @@ def test_an_interrupted_study_goes_on_from_its_resume_state(earlier, tlsearch, c
 @pytest.mark.training
 def test_a_finished_study_trains_nothing_and_its_winner_is_exported(earlier, tlsearch, caplog):
     home = earlier("finished")
-    before = read(home / "journal.log").trials
+    before = read_journal(home / "journal.log").trials
     code, _, said = tlsearch.here("resume", home)
     assert code == 0, said
     assert UNKNOWN in caplog.text
-    assert read(home / "journal.log").trials == before
+    assert read_journal(home / "journal.log").trials == before
     confirmed = 0.4667  # by this seed's run in the search; one picture of 60 may change class
     found = read_manifest(home / "best").artifacts[0].accuracy
     assert found == pytest.approx(confirmed, abs=0.02)

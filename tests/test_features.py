@@ -22,7 +22,7 @@ from tlsearch.features import (
     FeatureStore,
     TooLargeError,
     split_digest,
-    stored,
+    stored_array,
 )
 from tlsearch.store.entries import entries
 from tlsearch.store.shards import Block
@@ -231,5 +231,5 @@ def test_what_is_missing_is_asked_for_elsewhere_before_it_is_computed(tmp_path: 
         (found,) = store.open_together([POOLED], 10, never) or []
         np.testing.assert_array_equal(found, np.full((10, *POOLED.shape), 7, "float16"))
     assert asked == [[POOLED.key.name]]
-    np.testing.assert_array_equal(stored(tmp_path, POOLED.key.name), found)
-    assert stored(tmp_path, "another") is None
+    np.testing.assert_array_equal(stored_array(tmp_path, POOLED.key.name), found)
+    assert stored_array(tmp_path, "another") is None

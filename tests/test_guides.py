@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from tlsearch.cli.main import app
-from tlsearch.cli.read.guides import GUIDES, guide
+from tlsearch.cli.read.guides import GUIDES, guide_path
 from tlsearch.config.dataset import Data
 from tlsearch.config.schema import Resources, SearchConfig
 from tlsearch.config.space import Space
@@ -52,7 +52,7 @@ def test_the_readme_is_short_and_names_every_guide() -> None:
     readme = (ROOT / "README.md").read_text()
     assert len(readme.splitlines()) <= 250
     linked = {(ROOT / path).resolve() for path, _ in LINK.findall(readme) if "://" not in path}
-    assert {guide(topic).resolve() for topic in GUIDES} <= linked
+    assert {guide_path(topic).resolve() for topic in GUIDES} <= linked
 
 
 def commands(page: Path) -> Iterator[list[str]]:
@@ -125,7 +125,7 @@ def test_the_keys_of_the_readme_exist() -> None:
 
 @pytest.mark.parametrize("topic", GUIDES)
 def test_a_guide_is_printed_as_it_is(topic: str, say: Callable[..., Said]) -> None:
-    assert say("help", topic) == (0, guide(topic).read_text(), "")
+    assert say("help", topic) == (0, guide_path(topic).read_text(), "")
 
 
 def test_help_lists_the_guides_and_corrects_a_name(say: Callable[..., Said]) -> None:

@@ -249,7 +249,9 @@ class FeatureStore:
     def _rounding(self, prepare: Prepare) -> Prepare:
         def prepared(missing: tuple[int, ...]) -> Block:
             block = prepare(missing)
-            return lambda start, stop: [rounded(array, self.dtype) for array in block(start, stop)]
+            return lambda start, stop: [
+                cast_activations(array, self.dtype) for array in block(start, stop)
+            ]
 
         return prepared
 
@@ -262,7 +264,7 @@ def shared_store(
     return FeatureStore(cache, dtype, budget_bytes, fetch)
 
 
-def rounded(block: AnyArray, dtype: str | np.dtype[np.floating]) -> Floats:
+def cast_activations(block: AnyArray, dtype: str | np.dtype[np.floating]) -> Floats:
     """Cast activations to a store's dtype; raises TooLargeError if they do not fit into it."""
     with np.errstate(over="ignore"):
         found = block.astype(dtype)
@@ -271,7 +273,7 @@ def rounded(block: AnyArray, dtype: str | np.dtype[np.floating]) -> Floats:
     return found
 
 
-def stored(cache: Path, name: str) -> Floats | None:
+def stored_array(cache: Path, name: str) -> Floats | None:
     """The array of this name in a cache, memory-mapped; None if it is missing or damaged."""
     try:
         array: Floats = np.load(

@@ -11,7 +11,7 @@ from tlsearch.base.gpus import (
     CONTEXT_MIB,
     LEAST_MIB,
     Gpu,
-    described,
+    describe_gpus,
     granted_mib,
     limit_mib,
     memory_mib,
@@ -46,7 +46,7 @@ def test_only_granted_ones_are_asked_for(driver, monkeypatch):
 
 def test_each_gpu_is_described(driver):
     driver("echo NVIDIA H200, 143771, 9.0; echo Quadro, old, 24564, 7.5")
-    assert described() == (Gpu("NVIDIA H200", 143771, 9.0), Gpu("Quadro, old", 24564, 7.5))
+    assert describe_gpus() == (Gpu("NVIDIA H200", 143771, 9.0), Gpu("Quadro, old", 24564, 7.5))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_each_gpu_is_described(driver):
 def test_a_driver_that_does_not_answer_has_no_gpu(driver, script):
     driver(script)
     assert memory_mib() == ()
-    assert described() == ()
+    assert describe_gpus() == ()
 
 
 def test_where_there_is_no_driver_there_is_no_gpu(monkeypatch, tmp_path):

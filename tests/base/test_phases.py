@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlsearch.base.phases import TELL_EVERY_S, Phase, counting, counting_each, heard_by, phase
+from tlsearch.base.phases import TELL_EVERY_S, Phase, counting_each, heard_by, phase, phase_counter
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_what_is_inside_belongs_to_what_is_around():
 def test_a_count_of_a_phase_elsewhere_neither_begins_nor_ends_it(now):
     heard = []
     with heard_by(heard.append):
-        counting("exporting", 2, "formats", lambda: now[0]).reach(2)
+        phase_counter("exporting", 2, "formats", lambda: now[0]).reach(2)
     assert [(one.state, one.done) for one in heard] == [("going", 2)]
 
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from tlsearch.base.errors import ConfigError, StorageError
-from tlsearch.base.shown_text import masked, printable, shortened
+from tlsearch.base.shown_text import escape_controls, mask_urls, shorten
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,16 @@ from tlsearch.base.shown_text import masked, printable, shortened
     ],
 )
 def test_what_a_terminal_would_obey_is_written_out(name: str, shown: str) -> None:
-    assert printable(name) == shown
+    assert escape_controls(name) == shown
 
 
 @pytest.mark.parametrize("name", ["Köln", "猫", "ab\u200cc", "👩\u200d🔬", "a b\u00a0c", r"\x1b"])
 def test_names_of_people_stay_as_they_are(name: str) -> None:
-    assert printable(name) == name
+    assert escape_controls(name) == name
 
 
 def test_line_breaks_stay_where_they_are_meant() -> None:
-    assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+    assert escape_controls("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_line_breaks_stay_where_they_are_meant() -> None:
     ],
 )
 def test_a_secret_of_a_url_does_not_show(text: str, shown: str) -> None:
-    assert masked(text) == shown
+    assert mask_urls(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_secret_of_a_url_does_not_show(text: str, shown: str) -> None:
     ["s3://bucket/a@b", "http://127.0.0.1:8265", "is it file:///x? mail me@home: x", "a:b@c"],
 )
 def test_what_holds_no_secret_stays(text: str) -> None:
-    assert masked(text) == text
+    assert mask_urls(text) == text
 
 
 def test_no_error_holds_a_secret() -> None:
@@ -63,8 +63,8 @@ def test_no_error_holds_a_secret() -> None:
 
 
 def test_a_long_text_keeps_its_beginning_and_its_end() -> None:
-    short = shortened("a" * 5000 + "end")
+    short = shorten("a" * 5000 + "end")
     assert len(short) < 700
     assert short.startswith("aaa")
     assert short.endswith("end")
-    assert shortened("x" * 600) == "x" * 600
+    assert shorten("x" * 600) == "x" * 600

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tlsearch.base import yaml_text
-from tlsearch.base.yaml_text import NotYamlError, Parser, composed, plain, read_text
+from tlsearch.base.yaml_text import NotYamlError, Parser, compose, plain_values, read_text
 
 PARSERS = {Parser.__name__: Parser, "SafeLoader": yaml.SafeLoader}
 
@@ -33,7 +33,7 @@ def test_a_text_beyond_the_limits_is_refused_at_its_line(
 ) -> None:
     monkeypatch.setattr(yaml_text, "VALUES", 30)
     with pytest.raises(NotYamlError, match=why) as refused:
-        composed(text, PARSERS[parser])
+        compose(text, PARSERS[parser])
     assert refused.value.line == line
 
 
@@ -46,13 +46,13 @@ def test_a_text_beyond_the_limits_is_refused_at_its_line(
 )
 def test_what_cannot_be_read_raises_one_kind_of_error(text: str) -> None:
     with pytest.raises(NotYamlError):
-        plain(text)
+        plain_values(text)
 
 
 def test_plain_values_are_those_of_safe_yaml() -> None:
     text = "a: &a {b: [1, 2.5, true, null, 0x1F, 2001-01-01]}\nc: {<<: *a, d: e}"
-    assert plain(text) == yaml.safe_load(text)
-    assert plain("") is None
+    assert plain_values(text) == yaml.safe_load(text)
+    assert plain_values("") is None
 
 
 def test_only_a_file_of_bounded_size_is_read(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tlsearch.config.networks.unfreezing import Depth, Unfrozen
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.cut import choose_cut, trainable_layers
-from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.multiply_adds import forward_multiply_adds
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ def costs(backbone: str, unfrozen: Unfrozen, units: int, classes: int, image_px:
     loaded = load_backbone(backbone, "none", image_px)
     model, width = loaded.model, int(loaded.pooled.shape[-1])
     head = width * units + units * classes if units else width * classes
-    total = forward(model.layers)
+    total = forward_multiply_adds(model.layers)
     if unfrozen == 0:
         return Costs("pool", (width,), total, head, head)
     depth = Depth(unfrozen)
     cut = choose_cut(model, depth)
-    prefix = 0 if cut.whole else forward(model.layers[: cut.index + 1])
-    trained = forward(trainable_layers(model, depth)) + head
+    prefix = 0 if cut.whole else forward_multiply_adds(model.layers[: cut.index + 1])
+    trained = forward_multiply_adds(trainable_layers(model, depth)) + head
     shape = tuple(int(side) for side in cut.tensor.shape[1:])
     return Costs(cut.name, shape, prefix, total - prefix + head, trained)

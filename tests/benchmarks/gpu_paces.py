@@ -37,9 +37,9 @@ import tensorflow as tf
 import vit
 from gpu_meter import Meter, first_gpu
 
-from tlsearch.base.gpus import described
+from tlsearch.base.gpus import describe_gpus
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.config.device import DeviceProfile, chosen, keras_policy
+from tlsearch.config.device import DeviceProfile, chosen_profile, keras_policy
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore, TooLargeError
@@ -48,7 +48,7 @@ from tlsearch.training.frozen.prefix import Features
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.cut import choose_cut
 from tlsearch.training.probe import pass_rows
-from tlsearch.training.runtime import apply, limit_threads
+from tlsearch.training.runtime import apply_profile, limit_threads
 from tlsearch.training.session import Session
 
 CLASSES = 10
@@ -149,7 +149,7 @@ def _each(once: Callable[[], object]) -> Rounds:
 
 def _by_tlsearch(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rounds:
     device = profile(setup)
-    apply(device)
+    apply_profile(device)
     executor = Executor((), device)
     if work in ("pass", "kept"):
         return _passes(_trial(setup, unfrozen_blocks=0), data, scratch, executor, work)
@@ -162,8 +162,8 @@ def _by_tlsearch(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rou
 def profile(setup: Setup) -> DeviceProfile:
     """As a study of this precision, with XLA or without, has it on this device."""
     backbone, precision = setup["backbone"], setup["precision"]
-    gpus = described(first_gpu()) if setup["gpus"] else None
-    device = chosen(precision, "on" if setup["jit"] else "off", [backbone], gpus)
+    gpus = describe_gpus(first_gpu()) if setup["gpus"] else None
+    device = chosen_profile(precision, "on" if setup["jit"] else "off", [backbone], gpus)
     if gpus is None:
         return device
     rows = _pass_rows(backbone, setup["px"], precision)

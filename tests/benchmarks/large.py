@@ -37,7 +37,7 @@ from pictures import linked
 from PIL import Image
 from process_tree import Peaks, Sampler
 
-from tlsearch.store.caches import Held, held
+from tlsearch.store.caches import Held, held_entries
 
 PER_CLASS, MOST_CLASSES, DRAWN_PX = 10, 1000, 128
 MACHINES_GB = (24, 128)
@@ -120,7 +120,7 @@ class _Measurement:
             raise SystemExit(f"{self.name} {self.size}: {said[-2000:]}")
         told = list(events(said))
         again_s = self._again(space)
-        every = held(self.folder / "cache")
+        every = held_entries(self.folder / "cache")
         return {
             "set": self.name,
             "images": self.size,

@@ -5,12 +5,15 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from tlsearch.results.record.directory import versions
+from tlsearch.results.record.directory import package_versions
 
 
 def about() -> dict[str, Any]:
     """What a benchmark's figures are worth nothing without."""
-    return {"machine": {"processor": _processor(), "cores": os.cpu_count()}, "versions": versions()}
+    return {
+        "machine": {"processor": _processor(), "cores": os.cpu_count()},
+        "versions": package_versions(),
+    }
 
 
 def _processor() -> str:

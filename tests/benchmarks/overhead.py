@@ -27,7 +27,7 @@ import tlsearch
 from tlsearch.config.load import from_mapping
 from tlsearch.results.live.events import EpochReported, Event, StudyBegan, TrialEnded
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 
 SAMPLED = (1, 10, 50, 100, 200, 500, 1000)
 CLASSES, PER_CLASS, PX = 2, 12, 32
@@ -58,7 +58,7 @@ class Watch:
 
     def _sample(self, event: TrialEnded) -> None:
         assert self._home is not None, "trials end after the study began"
-        trials = {trial.number: trial for trial in read(self._home.journal_file).trials}
+        trials = {trial.number: trial for trial in read_journal(self._home.journal_file).trials}
         pid = int(trials[event.trial].worker.split()[-1])
         self.memory[event.ended] = {"pid": pid, "rss_mb": round(memory_mb(pid), 1)}
 

@@ -38,14 +38,14 @@ from ray.cluster_utils import Cluster
 from tlsearch.config.load import from_mapping
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.live.events import Event, TrialEnded
-from tlsearch.results.record.journal import open_storage, read
+from tlsearch.results.record.journal import open_storage, read_journal
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search import runner, study
 from tlsearch.search.cluster.ray_session import connect
 from tlsearch.search.ending import Ending
 from tlsearch.search.ongoing import Search
-from tlsearch.search.propose.optuna_space import Point, place
-from tlsearch.search.propose.reopen import opened
+from tlsearch.search.propose.optuna_space import Point, place_point
+from tlsearch.search.propose.reopen import newest_study
 from tlsearch.search.propose.searcher import TruthfulSearch
 from tlsearch.search.propose.tpe_window import NEWEST
 
@@ -212,7 +212,7 @@ def alone(config: SearchConfig, trials: int, at_work: int, folder: Path) -> dict
 
 def _fill(config: SearchConfig, journal: Path, trials: int) -> None:
     """Trials at random places, a third of them finished, the others stopped at epoch 2."""
-    history, chance = opened(config, open_storage(journal)), random.Random(0)
+    history, chance = newest_study(config, open_storage(journal)), random.Random(0)
     uniform = optuna.samplers.RandomSampler(seed=0)
     state = optuna.trial.TrialState
     for _ in range(trials):
@@ -222,7 +222,7 @@ def _fill(config: SearchConfig, journal: Path, trials: int) -> None:
             kinds[name] = kind
             return uniform.sample_independent(history, NO_TRIAL, name, kind)
 
-        point, last = place(config, ask), chance.choice((EPOCHS, 2, 2))
+        point, last = place_point(config, ask), chance.choice((EPOCHS, 2, 2))
         history.add_trial(_told(point, kinds, last, state))
 
 
@@ -270,7 +270,7 @@ def _searched(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "nodes": arguments.nodes,
         "slots": slots,
         "seconds": time.perf_counter() - began,
-        "epochs": sum(trial.epochs + 1 for trial in read(home.journal_file).trials),
+        "epochs": sum(trial.epochs + 1 for trial in read_journal(home.journal_file).trials),
         "journal_lines": home.journal_file.read_bytes().count(b"\n"),
         "rows": watch.rows,
     }

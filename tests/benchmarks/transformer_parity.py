@@ -19,7 +19,7 @@ from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
-from tlsearch.training.network.tokens.positions import interpolated
+from tlsearch.training.network.tokens.positions import interpolate_positions
 
 PICTURES = 2
 SPREAD = 0.1  # of random weights: more would make attention choose one token
@@ -211,7 +211,7 @@ def _siglip(whole: Any, ours: LoadedBackbone) -> Weights:
     yield "patches", [kernel.transpose(2, 3, 1, 0), bias]
     table = whole.get_submodule(f"{inner}.position_embedding").weight.detach().numpy()
     side = ours.model.input_shape[1] // _tokens(ours.row).patch
-    yield "positions", [interpolated(table, side, antialias=False)]
+    yield "positions", [interpolate_positions(table, side, antialias=False)]
     names = {"norm_1": "layer_norm1", "norm_2": "layer_norm2", "query": "self_attn.q_proj",
              "key": "self_attn.k_proj", "value": "self_attn.v_proj", "output": "self_attn.out_proj",
              "dense_1": "mlp.fc1", "dense_2": "mlp.fc2"}  # fmt: skip

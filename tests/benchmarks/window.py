@@ -22,7 +22,7 @@ import optuna
 from tlsearch.config.load import from_mapping
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.search.propose.optuna_space import drawn, write
+from tlsearch.search.propose.optuna_space import draw_points, write_parameters
 from tlsearch.search.propose.tpe_window import NEWEST, Window, tpe
 
 SPACE = {
@@ -58,9 +58,9 @@ def search(config: SearchConfig, newest: int, seed: int) -> tuple[list[float], l
     for _ in range(config.trials):
         began = time.perf_counter()
         trial = study.ask()
-        point = next(drawn(config, window.now(), study._storage.get_trial(trial._trial_id)))
+        point = next(draw_points(config, window.now(), study._storage.get_trial(trial._trial_id)))
         seconds.append(time.perf_counter() - began)
-        write(study._storage, trial._trial_id, point, config.space)
+        write_parameters(study._storage, trial._trial_id, point, config.space)
         found.append(quality(point.trial))
         _end(study, trial, found[-1] + NOISE * chance.standard_normal(), rung)
         window.take(study._storage.get_trial(trial._trial_id))

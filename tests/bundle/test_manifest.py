@@ -8,7 +8,7 @@ from tlsearch.base.errors import RecordError
 from tlsearch.bundle.manifest import (
     Artifact,
     Manifest,
-    incomplete,
+    incomplete_error,
     is_replaceable,
     locate,
     read_manifest,
@@ -75,8 +75,8 @@ def test_a_manifest_from_before_formats_were_left_out_is_read(tmp_path):
 
 
 def test_a_bundle_that_lacks_a_format_says_why():
-    assert incomplete({}) is None
-    error = incomplete({"onnx": "too new", "litert": "too old"})
+    assert incomplete_error({}) is None
+    error = incomplete_error({"onnx": "too new", "litert": "too old"})
     assert error.exit_code == 4
     assert str(error).splitlines() == [
         "left out of the bundle: onnx: too new",

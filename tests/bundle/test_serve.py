@@ -17,7 +17,7 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.bundle import connections, serve
 from tlsearch.bundle.connections import Hosts
 from tlsearch.bundle.open_bundle import OpenModel
-from tlsearch.bundle.serve import MAX_BYTES, build_app, label, server
+from tlsearch.bundle.serve import MAX_BYTES, build_app, label_image, server
 from tlsearch.config.catalog import EXPORT_FORMATS
 from tlsearch.data import decode
 from tlsearch.data.picture_file import LIMIT, DecodingBudget
@@ -228,7 +228,9 @@ def test_a_picture_counts_until_it_is_labelled(monkeypatch):
     monkeypatch.setattr(decode, "decoding_budget", lambda: budget)
     model = OpenModel(("dark", "light"), EXPORT_FORMATS["onnx"], 8, watched)
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda shade: label(model, encoded(shade), 1, lock), [0, 255] * 6))
+        found = list(
+            pool.map(lambda shade: label_image(model, encoded(shade), 1, lock), [0, 255] * 6)
+        )
     assert seen == [1] * 12
     assert [one[0]["label"] for one in found] == ["dark", "light"] * 6
 

@@ -22,7 +22,7 @@ from tlsearch.results.record.journal import (
     StudyRecord,
     TrialRecord,
 )
-from tlsearch.results.report.readable_table import LEAST_FIRST, readable
+from tlsearch.results.report.readable_table import LEAST_FIRST, readable_rows
 
 ImageFolder = Callable[[dict[str, int]], Path]
 Said = tuple[int, str, str]
@@ -197,7 +197,7 @@ def test_at_80_columns_the_leaderboard_keeps_epoch_and_head():
         return TrialRecord(number, "finished", config, {18: draw.random()}, seconds=1234.5)
 
     record = StudyRecord(Direction.MAX, tuple(trial(number) for number in range(12)))
-    grid = readable(rows(record, RankingContext(500)), "accuracy")
+    grid = readable_rows(rows(record, RankingContext(500)), "accuracy")
     dropped = too_wide(grid.columns, grid.body, 80, LEAST_FIRST)
     kept = [name for name in grid.columns if name not in dropped]
     assert {"rank", "trial", "accuracy", "epoch", "backbone", "unfrozen", "head"} <= {*kept}

@@ -11,7 +11,14 @@ import pytest
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.phases import Phase, phase
-from tlsearch.cli.live_display import AT_WORK, Board, listening, progressing, running, status
+from tlsearch.cli.live_display import (
+    AT_WORK,
+    Board,
+    live_listener,
+    running_rows,
+    show_phases,
+    status_lines,
+)
 from tlsearch.config.catalog import Direction
 from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan, TrialEnded
 from tlsearch.results.live.progress import Progress
@@ -36,7 +43,7 @@ EVENTS = (BEGAN, TrialBegan(0, CONFIG), EpochReported(0, 6, 0.874, True), ENDED)
 
 
 def say(quiet, as_json):
-    with listening(quiet, as_json) as listen:
+    with live_listener(quiet, as_json) as listen:
         for event in EVENTS:
             listen(event)
 
@@ -76,14 +83,14 @@ def test_json_is_every_event_with_its_time_on_stderr(capsys):
 def test_quiet_and_json_exclude_each_other():
     with (
         pytest.raises(ConfigError, match=r"^--quiet and --json: choose one$"),
-        listening(True, True),
+        live_listener(True, True),
     ):
         pass
 
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_command_that_is_no_search_shows_its_phases(capsys, as_json):
-    with progressing(as_json=as_json), phase("exporting", 2, "formats") as counter:
+    with show_phases(as_json=as_json), phase("exporting", 2, "formats") as counter:
         counter.advance(2)
     out, err = capsys.readouterr()
     first, *_, last = err.splitlines()
@@ -112,7 +119,7 @@ def test_the_board_shows_the_phase_and_no_more_time_left_once_all_trials_have_en
         progress.hear(event)
     progress.hear(Phase("trials", "ended", 20, 20, "trials"))
     progress.hear(Phase("confirming", "began", 1, 4, "runs", "", 12.0))
-    said = status(progress)
+    said = status_lines(progress)
     assert said[1] == "confirming: 1 of 4 runs, 12 s"
     assert not any("left" in line for line in said)
 
@@ -123,7 +130,7 @@ def test_many_workers_do_not_fill_the_board():
         progress.hear(event)
     for number in range(100):
         progress.hear(Phase("tracing", "began", 0, 2, "graphs", f"trial {number}"))
-    lines = [line for line in status(progress) if line.startswith(("trials:", "tracing"))]
+    lines = [line for line in status_lines(progress) if line.startswith(("trials:", "tracing"))]
     assert len(lines) == AT_WORK
     assert lines[0].startswith("trials: 0 of 20")
 
@@ -131,20 +138,20 @@ def test_many_workers_do_not_fill_the_board():
 def test_the_board_says_all_that_matters():
     clock = itertools.chain([0.0] * 2, itertools.repeat(30.0))
     progress = Progress(lambda: next(clock))
-    assert status(progress) == ["starting"]
+    assert status_lines(progress) == ["starting"]
     for event in EVENTS:
         progress.hear(event)
     progress.hear(TrialBegan(1, CONFIG))
     progress.hear(TrialBegan(2, CONFIG))
     progress.hear(EpochReported(2, 2, 0.5, True))
-    assert status(progress) == [
+    assert status_lines(progress) == [
         "pets: searching",
         "1 of 20 trials ended (1 stopped)",
         "2.0 trials a minute",
         "best so far: accuracy 0.8740, trial 0 strokes unfrozen 15",
         "last: trial 0 stopped at epoch 6: 0.874 < 0.881, place 5 of 12 at rung 6",
     ]
-    assert running(progress) == [
+    assert running_rows(progress) == [
         ["1", "-", "-", "-", "strokes unfrozen 15"],
         ["2", "2/6", "0.5000", "2", "strokes unfrozen 15"],
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from tlsearch.cli.cache_commands import MOST_GB
 from tlsearch.cli.main import _Stderr, main
-from tlsearch.cli.say import answer, say, tell
+from tlsearch.cli.say import print_answer, print_line, print_text
 from tlsearch.cli.tables import print_table
 from tlsearch.config import schema
 
@@ -41,8 +41,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_no_name_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    say(EVIL)
-    tell(EVIL, err=True)
+    print_line(EVIL)
+    print_text(EVIL, err=True)
     print_table(["class", EVIL], [[EVIL, "1"]])
     said = capsys.readouterr()
     assert not {"\x1b", "\x07", "\u202e"} & set(said.out + said.err)
@@ -52,10 +52,10 @@ def test_no_name_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> No
 def test_data_is_changed_for_a_terminal_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(EVIL)
+    print_answer(EVIL)
     assert capsys.readouterr().out == EVIL
     monkeypatch.setattr(sys, "stdout", Terminal())
-    answer(EVIL)
+    print_answer(EVIL)
     assert sys.stdout.getvalue() == r"\x1b]0;owned\x07\u202ecat" + "\n"  # type: ignore[attr-defined]
 
 

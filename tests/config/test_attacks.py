@@ -7,7 +7,7 @@ import pytest
 
 from tlsearch.base import yaml_text
 from tlsearch.base.errors import ConfigError
-from tlsearch.base.shown_text import printable
+from tlsearch.base.shown_text import escape_controls
 from tlsearch.cli.launch.search_commands import validate
 from tlsearch.config.load import load, parse, shipped_spaces
 
@@ -161,6 +161,6 @@ def test_hundreds_of_mutants_are_valid_or_refused_with_a_bounded_message(
         refused += message is not None
         assert message != "", text
         assert len(message or "") < BOUND, text
-        assert printable(message or "", keep="\n") == (message or ""), text
+        assert escape_controls(message or "", keep="\n") == (message or ""), text
     assert 0 < refused < 300
     assert capsys.readouterr().err == ""

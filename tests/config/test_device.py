@@ -15,8 +15,8 @@ from tlsearch.config.device import (
     MOST_ROWS,
     PRECISIONS,
     DeviceProfile,
-    chosen,
-    doubled,
+    chosen_profile,
+    doubling_search,
     xla_pays,
 )
 
@@ -44,7 +44,7 @@ profiles = st.builds(
 
 @pytest.mark.parametrize("jit", ["auto", "off"])
 def test_trials_on_cpus_compute_as_they_always_did(jit: str) -> None:
-    profile = chosen("auto", jit, SPACE, None)
+    profile = chosen_profile("auto", jit, SPACE, None)
     assert profile == CPU_PROFILE
     assert profile.bits("strokes", profile.precision) == ""
     assert profile.rows_at_once(224 * 224 * 3) == profile.rows_of_pass("strokes", 150528) == 16
@@ -66,14 +66,14 @@ def test_trials_on_cpus_compute_as_they_always_did(jit: str) -> None:
 def test_auto_is_bfloat16_where_every_worker_is_fast_at_it(
     found: tuple[Gpu, ...] | None, expected: str
 ) -> None:
-    assert chosen("auto", "auto", SPACE, found).precision == expected
+    assert chosen_profile("auto", "auto", SPACE, found).precision == expected
 
 
 @given(st.sampled_from(PRECISIONS), st.none() | st.lists(gpus, max_size=3))
 def test_a_precision_that_is_named_is_taken_wherever_trials_run(
     precision: str, found: list[Gpu] | None
 ) -> None:
-    profile = chosen(precision, "off", SPACE, found)
+    profile = chosen_profile(precision, "off", SPACE, found)
     assert profile.precision == precision
     assert profile.tf32 == (precision == "tf32")
 
@@ -82,7 +82,9 @@ def test_a_precision_that_is_named_is_taken_wherever_trials_run(
 def test_what_stays_in_memory_fits_beside_training_into_the_share_of_the_smallest_gpu(
     found: list[Gpu], share: float
 ) -> None:
-    profile, others = (chosen("auto", "auto", SPACE, some, share) for some in (found, found[1:]))
+    profile, others = (
+        chosen_profile("auto", "auto", SPACE, some, share) for some in (found, found[1:])
+    )
     held = min(limit_mib(share, gpu.mib) for gpu in found) * 2**20
     assert profile.resident_bytes <= held / 2
     assert profile.eval_bytes <= max(CPU_PROFILE.eval_bytes, held / 512)
@@ -91,13 +93,15 @@ def test_what_stays_in_memory_fits_beside_training_into_the_share_of_the_smalles
 
 def test_a_share_too_small_to_train_in_is_refused() -> None:
     with pytest.raises(ClusterError, match="ask for a larger share"):
-        chosen("auto", "auto", SPACE, (OLD,), 0.05)
+        chosen_profile("auto", "auto", SPACE, (OLD,), 0.05)
 
 
 def test_xla_is_for_all_backbones_where_it_is_asked_for() -> None:
-    assert chosen("auto", "on", SPACE, None).jit == SPACE
-    assert chosen("auto", "on", SPACE, (NEW,)).compiles("resnet50")
-    assert not chosen("auto", "auto", SPACE, (NEW,)).compiles("resnet50")  # not measured yet
+    assert chosen_profile("auto", "on", SPACE, None).jit == SPACE
+    assert chosen_profile("auto", "on", SPACE, (NEW,)).compiles("resnet50")
+    assert not chosen_profile("auto", "auto", SPACE, (NEW,)).compiles(
+        "resnet50"
+    )  # not measured yet
 
 
 @given(profiles)
@@ -136,7 +140,9 @@ def test_a_shard_is_whole_steps_of_the_pass(profile: DeviceProfile) -> None:
 def test_a_profile_is_told_in_a_line() -> None:
     assert str(CPU_PROFILE) == "CPU in float32"
     measured = replace(
-        chosen("auto", "off", SPACE, (NEW,)), jit=("resnet50",), pass_rows=(("resnet50", 256),)
+        chosen_profile("auto", "off", SPACE, (NEW,)),
+        jit=("resnet50",),
+        pass_rows=(("resnet50", 256),),
     )
     assert str(measured) == (
         "NVIDIA A100-SXM4-80GB in mixed_bfloat16, XLA for resnet50, resnet50's frozen pass by 256 "
@@ -154,7 +160,7 @@ def test_rows_are_doubled_until_they_are_hardly_faster_or_memory_ends(
         asked.append(rows)
         return None if rows > room else min(rows, enough)
 
-    rows = doubled(speed)
+    rows = doubling_search(speed)
     assert rows == 1 or rows <= room
     assert rows <= MOST_ROWS
     assert 2 * rows > min(enough, room, MOST_ROWS) / 1.05 or room < 1
@@ -163,7 +169,7 @@ def test_rows_are_doubled_until_they_are_hardly_faster_or_memory_ends(
 
 def test_where_there_is_no_room_for_the_first_rows_there_are_fewer() -> None:
     speeds = {1: 1.0, 2: 2.0, 4: 4.0, 8: None, FIRST_ROWS: None}
-    assert doubled(speeds.__getitem__) == 4
+    assert doubling_search(speeds.__getitem__) == 4
 
 
 def test_xla_pays_where_it_is_enough_faster() -> None:

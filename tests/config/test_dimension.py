@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tlsearch.config.dimension import Choices, Range, Units, within
+from tlsearch.config.dimension import Choices, Range, Units, range_within
 from tlsearch.config.networks.unfreezing import Unfrozen
 from tlsearch.config.space import Fractions, Space
 
@@ -84,7 +84,7 @@ def test_an_impossible_range_says_why(raw: dict[str, Any], message: str) -> None
 
 
 def test_ranges_stay_where_their_dimension_means_something() -> None:
-    whole = Annotated[Range, within(1, 4096, True)]
+    whole = Annotated[Range, range_within(1, 4096, True)]
     message = "Value error, found 0 to 8, expected a range within 1 and 4096"
     assert why(whole, {"low": 0, "high": 8}) == message
     for raw in ({"low": 1.5, "high": 8}, {"low": 1, "high": 8, "step": 0.5}):

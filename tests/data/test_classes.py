@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Data
 from tlsearch.config.load import dump, from_mapping, parse
-from tlsearch.data.classes import renamed, renamed_again, require_classes
+from tlsearch.data.classes import rename_classes, renamed_again, require_classes
 from tlsearch.data.listing import Example, Listing
 from tlsearch.data.sources import list_source
 
@@ -31,18 +31,22 @@ def shown(listing: Listing) -> list[str]:
 
 def refusal(names: dict[str, str], strict: bool = False) -> list[str]:
     with pytest.raises(DataError) as refused:
-        renamed(listing_of("cat", "dog", "dog [old]", "wolf"), names, strict)
+        rename_classes(listing_of("cat", "dog", "dog [old]", "wolf"), names, strict)
     return str(refused.value).splitlines()
 
 
 def test_names_and_patterns_rename_and_merge_and_the_rest_keeps_its_name() -> None:
-    found = renamed(listing_of("cat", "dog", "dog_old", "wolf"), {"dog*": "hound", "cat": "feline"})
+    found = rename_classes(
+        listing_of("cat", "dog", "dog_old", "wolf"), {"dog*": "hound", "cat": "feline"}
+    )
     assert found.classes == ("feline", "hound", "wolf")
     assert shown(found) == ["feline", "hound", "hound", "wolf"]
 
 
 def test_a_name_goes_before_a_pattern_and_may_hold_brackets() -> None:
-    found = renamed(listing_of("cat", "dog [old]", "wolf"), {"dog [old]": "dog", "*": "other"})
+    found = rename_classes(
+        listing_of("cat", "dog [old]", "wolf"), {"dog [old]": "dog", "*": "other"}
+    )
     assert shown(found) == ["other", "dog", "other"]
 
 
@@ -58,7 +62,7 @@ def test_every_example_shows_what_its_class_was_mapped_to(
 ) -> None:
     names = data.draw(st.dictionaries(st.sampled_from(classes), st.text("abx", min_size=1)))
     before = listing_of(*sorted(classes))
-    after = renamed(before, names)
+    after = rename_classes(before, names)
     assert shown(after) == [names.get(name, name) for name in shown(before)]
     assert set(after.classes) == set(shown(after))
 
@@ -76,7 +80,7 @@ def test_all_mistakes_of_a_map_are_told_at_once_with_what_was_found() -> None:
 
 def test_one_class_is_none() -> None:
     with pytest.raises(DataError) as refused:
-        require_classes(renamed(listing_of("cat", "dog"), {"*": "pet"}), pooled=False)
+        require_classes(rename_classes(listing_of("cat", "dog"), {"*": "pet"}), pooled=False)
     assert str(refused.value) == "pets: found 1 class (pet), expected at least 2"
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from tlsearch.base.cores import AHEAD
 from tlsearch.base.errors import DataError
 from tlsearch.data.decode import BLOCK_BYTES, content_hashes, decode, read_pixels, resize
-from tlsearch.data.depth import depths
+from tlsearch.data.depth import stated_depths
 from tlsearch.data.listing import Example, Listing, Picture
 from tlsearch.data.mistakes import MOST_SHOWN
 from tlsearch.store.arrays import ArrayStore
@@ -177,7 +177,7 @@ def test_decoding_uses_the_cores_that_were_granted(
     listing = listing_of([tmp_path / "0.png"])
     decode(listing, 8, ArrayStore(tmp_path / "a"))
     decode(listing, 8, ArrayStore(tmp_path / "b"), threads=2)
-    depths(listing)
+    stated_depths(listing)
     assert asked == [3, 2, 3]
 
 

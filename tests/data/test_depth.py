@@ -205,7 +205,7 @@ def test_the_key_is_as_it_was_where_pictures_are_read_as_they_were(tmp_path: Pat
     np.testing.assert_array_equal(np.load(old.images_path), np.load(new.images_path))
     assert not any("16 bits" in note for note in new.notes)
     listing = list_source(Data(kind="digits"))
-    assert bits_of(depth.depths(listing)) == {}
+    assert bits_of(depth.stated_depths(listing)) == {}
     assert decoded_key(listing, 48, {}) == listing_key(listing, 48)
 
 

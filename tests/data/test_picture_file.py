@@ -26,7 +26,7 @@ from tlsearch.data.picture_file import (
     MOST_PIXELS,
     DecodingBudget,
     bytes_to_decode,
-    opened,
+    open_picture,
 )
 from tlsearch.store.arrays import ArrayStore
 
@@ -108,7 +108,7 @@ def test_one_limit_for_every_format(
 
 @pytest.mark.parametrize("size", [(6000, 4000), (8192, 6144), (9280, 6944)])
 def test_the_limit_admits_what_cameras_write(size: tuple[int, int]) -> None:
-    with opened(io.BytesIO(png(*size, grey_rows(1, 1)))) as (image, _):
+    with open_picture(io.BytesIO(png(*size, grey_rows(1, 1)))) as (image, _):
         assert image.size == size
         assert bytes_to_decode(image) >= 10 * image.width * image.height
 
@@ -122,7 +122,7 @@ def test_a_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
 def test_a_limit_above_pillows_own_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     monkeypatch.setenv(LIMIT, str(10**9))
-    with opened(io.BytesIO(png(20_000, 20_000, grey_rows(1, 1)))) as (image, _):
+    with open_picture(io.BytesIO(png(20_000, 20_000, grey_rows(1, 1)))) as (image, _):
         assert image.size == (20_000, 20_000)
 
 
@@ -201,7 +201,7 @@ def test_memory_is_counted_by_depth_and_size() -> None:
     deep, shallow = io.BytesIO(), io.BytesIO()
     Image.fromarray(np.zeros((10, 12), np.uint16)).save(deep, "PNG")
     Image.fromarray(np.zeros((10, 12), np.uint8)).save(shallow, "PNG")
-    with opened(deep) as (one, _), opened(shallow) as (other, _):
+    with open_picture(deep) as (one, _), open_picture(shallow) as (other, _):
         assert bytes_to_decode(one) == 2 * bytes_to_decode(other) == 32 * 120
 
 

@@ -15,7 +15,7 @@ from tlsearch.base.errors import DataError
 from tlsearch.base.phases import Phase, heard_by
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import ImageData, list_source, prepare
-from tlsearch.store.users import used
+from tlsearch.store.users import mark_used
 
 ImageFolder = Callable[[dict[str, int]], Path]
 Picture = Callable[..., None]
@@ -254,7 +254,7 @@ def test_images_beyond_the_budget_go_but_for_those_that_are_used(
         kept.append(prepare(Data(path=root, image_px=px), cache, budget_bytes=2 * one).images_path)
         os.utime(kept[-1], (px, px))
     assert [path.exists() for path in kept] == [False, False, True]
-    with used(kept[2]):
+    with mark_used(kept[2]):
         last = prepare(Data(path=root, image_px=8), cache, budget_bytes=one).images_path
         assert last == kept[0]
         assert kept[2].exists()

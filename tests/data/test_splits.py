@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Splits
 from tlsearch.data.listing import SPLITS, Example, Split
-from tlsearch.data.splits import assign, divide, position
+from tlsearch.data.splits import assign, divide, hash_position
 
 CLASSES = ("cat", "dog")
 
@@ -86,11 +86,11 @@ def test_shares_are_met_class_by_class_as_closely_as_chance_allows() -> None:
 
 @given(st.text())
 def test_a_place_is_a_number_from_zero_to_one(key: str) -> None:
-    assert 0 <= position(key) < 1
+    assert 0 <= hash_position(key) < 1
 
 
 def test_a_place_is_the_same_on_every_machine() -> None:
-    assert position("cat/0.png") == 0.9341710646313734
+    assert hash_position("cat/0.png") == 0.9341710646313734
 
 
 def named(split: Split | None, count: int) -> list[Example]:
@@ -147,7 +147,7 @@ def test_a_class_of_three_images_has_one_in_every_split(each: int, salt: int) ->
 
 
 def test_a_name_that_is_no_text_has_its_place_too() -> None:
-    assert 0 <= position("cat/\udcff.png") < 1
+    assert 0 <= hash_position("cat/\udcff.png") < 1
 
 
 FEW = Splits()  # 15 % for validation and for test
@@ -187,7 +187,7 @@ def test_train_lends_only_while_it_keeps_twice_as_many(salt: int, each: int) -> 
 def test_only_pictures_of_train_move_and_the_nearest_first(salt: int, each: int) -> None:
     examples = few(salt, each, 2)
     found = divide(examples, Splits(validation=0.1, test=0.1), CLASSES)
-    places = np.array([position(example.key) for example in examples])
+    places = np.array([hash_position(example.key) for example in examples])
     labels = np.array([example.label for example in examples])
     for split, low, high in (("test", 0.0, 0.1), ("validation", 0.1, 0.2)):
         drawn = np.flatnonzero((places >= low) & (places < high))

@@ -15,7 +15,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
 from tlsearch.results.rank.leaderboard import leaderboard_of
-from tlsearch.results.rank.standings import ranked
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.journal import TrialRecord, newest_name, open_storage
 from tlsearch.results.report.text import render
 from tlsearch.search.handle import Study
@@ -125,7 +125,7 @@ def _exact(point: dict[str, Any]) -> dict[str, Any]:
 
 def _of_winner(study: Study) -> Iterator[str]:
     record = study.record()
-    winner, test = ranked(record)[0], record.facts.get("test", {})
+    winner, test = ranked_trials(record)[0], record.facts.get("test", {})
     best = winner.best(record.direction)
     assert best
     if test.get("trial") != winner.number:

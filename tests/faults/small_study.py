@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tlsearch.base.errors import RecordError
-from tlsearch.results.record.journal import TrialRecord, read
+from tlsearch.results.record.journal import TrialRecord, read_journal
 from tlsearch.search.handle import Study
 
 SPACE = """
@@ -101,7 +101,7 @@ class SmallStudy:
     def ended(self) -> dict[int, TrialRecord]:
         """The trials that came to an end, by number."""
         with contextlib.suppress(RecordError):
-            trials = read(self.study / "journal.log").trials
+            trials = read_journal(self.study / "journal.log").trials
             return {trial.number: trial for trial in trials if trial.state in ENDED}
         return {}
 

@@ -7,7 +7,7 @@ import pytest
 
 from tlsearch.base.errors import SearchInterruptedError, StudyError
 from tlsearch.search.budget import Budget
-from tlsearch.search.ending import Ending, Failures, signals
+from tlsearch.search.ending import Ending, Failures, end_on_signals
 from tlsearch.search.stopper import SearchStopper
 
 
@@ -123,7 +123,7 @@ def test_a_signal_ends_the_search_and_a_second_one_at_once(number, code):
     ending = Ending()
     before = signal.signal(number, signal.SIG_DFL)  # a shell may have it ignored
     try:
-        with signals(ending):
+        with end_on_signals(ending):
             os.kill(os.getpid(), number)
             assert ending.over
             assert isinstance(ending.interrupted, SearchInterruptedError)
@@ -138,7 +138,7 @@ def test_a_signal_ends_the_search_and_a_second_one_at_once(number, code):
 def test_a_hangup_that_is_ignored_stays_ignored():
     ending, before = Ending(), signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with signals(ending):
+        with end_on_signals(ending):
             os.kill(os.getpid(), signal.SIGHUP)
             assert not ending.over
     finally:

@@ -15,9 +15,9 @@ from tlsearch.search.extend import (
     NOTHING,
     Extension,
     changes,
-    entry,
-    extended,
-    plain,
+    extend_config,
+    extension_entry,
+    plain_config,
 )
 
 CONFIG = parse(
@@ -36,16 +36,16 @@ def settings(*values: str) -> Extension:
 
 
 def test_nothing_asked_changes_nothing() -> None:
-    assert extended(CONFIG, NOTHING, ended=20, spent_s=900) is CONFIG
-    assert extended(CONFIG, settings("seed=0", "epochs=10")) == CONFIG
+    assert extend_config(CONFIG, NOTHING, ended=20, spent_s=900) is CONFIG
+    assert extend_config(CONFIG, settings("seed=0", "epochs=10")) == CONFIG
 
 
 @hypothesis.settings(max_examples=20, deadline=None)  # each reads the whole configuration anew
 @given(st.integers(1, 500), st.integers(0, 10))
 def test_trials_are_a_number_or_so_many_more(count: int, ended: int) -> None:
-    assert extended(CONFIG, Extension(trials=f"+{count}"), ended).trials == 20 + count
+    assert extend_config(CONFIG, Extension(trials=f"+{count}"), ended).trials == 20 + count
     if count >= ended:
-        assert extended(CONFIG, Extension(trials=str(count)), ended).trials == count
+        assert extend_config(CONFIG, Extension(trials=str(count)), ended).trials == count
 
 
 @pytest.mark.parametrize(
@@ -62,24 +62,24 @@ def test_time_is_a_budget_in_all_or_so_much_more(
     budget: float | None, spent: float, asked: str, seconds: float
 ) -> None:
     config = CONFIG.model_copy(update={"time_budget": budget})
-    assert extended(config, Extension(time=asked), 0, spent).time_budget == seconds
+    assert extend_config(config, Extension(time=asked), 0, spent).time_budget == seconds
 
 
 @pytest.mark.parametrize("asked", ["", "soon", "+", "-5m", "+0", "null", "[1]"])
 def test_a_time_that_is_none_is_refused(asked: str) -> None:
     with pytest.raises(ConfigError, match=r"^--time: "):
-        extended(CONFIG, Extension(time=asked))
+        extend_config(CONFIG, Extension(time=asked))
 
 
 @pytest.mark.parametrize("asked", ["", "many", "+", "-5", "1.5"])
 def test_a_number_of_trials_that_is_none_is_refused(asked: str) -> None:
     with pytest.raises(ConfigError, match=r"^--trials: found .*, expected a number of trials"):
-        extended(CONFIG, Extension(trials=asked))
+        extend_config(CONFIG, Extension(trials=asked))
 
 
 def test_fewer_trials_than_ended_are_refused() -> None:
     with pytest.raises(ConfigError) as refused:
-        extended(CONFIG, Extension(trials="3"), ended=5)
+        extend_config(CONFIG, Extension(trials="3"), ended=5)
     assert str(refused.value) == "--trials: found 3, expected 5 or more: as many have ended"
 
 
@@ -97,12 +97,12 @@ def test_fewer_trials_than_ended_are_refused() -> None:
     ],
 )
 def test_what_does_not_set_trials_apart_may_change(setting: str) -> None:
-    found = extended(CONFIG, settings(setting))
+    found = extend_config(CONFIG, settings(setting))
     assert list(changes(CONFIG, found)) in (
         [setting.split("=")[0]],
         ["scheduler.kind", "scheduler.first_rung", "scheduler.reduction"],
     )
-    assert from_mapping(plain(found)) == found
+    assert from_mapping(plain_config(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_does_not_set_trials_apart_may_change(setting: str) -> None:
 )  # fmt: skip
 def test_what_would_set_trials_apart_is_refused_with_the_reason(setting: str, line: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        extended(CONFIG, settings(setting, "trials=30"))
+        extend_config(CONFIG, settings(setting, "trials=30"))
     assert str(refused.value) == line
     assert refused.value.exit_code == 2
 
@@ -138,36 +138,36 @@ def test_what_would_set_trials_apart_is_refused_with_the_reason(setting: str, li
 )
 def test_the_rest_is_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match=r"^--set .*as the study began"):
-        extended(CONFIG, settings(setting))
+        extend_config(CONFIG, settings(setting))
 
 
 def test_all_that_is_refused_is_said_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
-        extended(CONFIG, settings("seed=3", "epochs=20"))
+        extend_config(CONFIG, settings("seed=3", "epochs=20"))
     assert len(refused.value.problems) == 2
 
 
 def test_a_key_that_does_not_exist_is_named() -> None:
     with pytest.raises(ConfigError, match=r"--set space\.backbones: .*did you mean 'backbone'"):
-        extended(CONFIG, settings("space.backbones=strokes"))
+        extend_config(CONFIG, settings("space.backbones=strokes"))
 
 
 def test_baselines_that_a_narrower_space_lacks_are_dropped() -> None:
-    found = extended(CONFIG, settings("space.backbone=strokes"))
+    found = extend_config(CONFIG, settings("space.backbone=strokes"))
     assert found.baselines == ({"unfrozen_layers": 15},)
 
 
 def test_a_study_that_began_with_layers_that_train_nothing_goes_on() -> None:
     space = {"backbone": ["strokes"], "unfrozen_layers": [0, 2]}
     old = from_mapping({"data": {"kind": "digits"}, "space": space}, recorded=True)
-    assert extended(old, Extension(trials="+5", time="5m")).trials == old.trials + 5
+    assert extend_config(old, Extension(trials="+5", time="5m")).trials == old.trials + 5
     with pytest.raises(ConfigError, match="nothing trains in the last 2 layers of strokes"):
-        extended(CONFIG, settings("space.unfrozen_layers=[0, 2]"))
+        extend_config(CONFIG, settings("space.unfrozen_layers=[0, 2]"))
 
 
 def test_an_entry_of_the_history_says_when_and_what() -> None:
-    found = extended(CONFIG, Extension("+10", "+5m", ("space.backbone=strokes",)), 20, 700)
-    told = entry(CONFIG, found, 20)
+    found = extend_config(CONFIG, Extension("+10", "+5m", ("space.backbone=strokes",)), 20, 700)
+    told = extension_entry(CONFIG, found, 20)
     assert told["after_trials"] == 20
     assert told["at"].endswith("+00:00")
     assert "optuna" in told["versions"]
@@ -182,7 +182,7 @@ def test_an_entry_of_the_history_says_when_and_what() -> None:
 
 def test_a_name_that_reads_as_a_number_stays_a_name() -> None:
     config = CONFIG.model_copy(update={"name": "1e5"})
-    assert extended(config, Extension(trials="+1")).name == "1e5"
+    assert extend_config(config, Extension(trials="+1")).name == "1e5"
 
 
 @given(st.sampled_from(sorted(SearchConfig.model_fields)))

@@ -7,10 +7,10 @@ import pytest
 from far_storage import BUCKET, environment, far_storage
 
 from tlsearch.results.record.file_names import PREDICTIONS
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.results.remote.bucket import Bucket
-from tlsearch.results.remote.copies import fetched
-from tlsearch.results.remote.differences import travels
+from tlsearch.results.remote.copies import readable_copy
+from tlsearch.results.remote.differences import is_mirrored
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training]
 
@@ -78,7 +78,7 @@ def test_a_killed_search_goes_on_from_the_bucket_on_another_machine(
     far.one_in = 0
     names = {*Bucket(URL).stamps()}
     assert {"best/model.keras", "report/index.html", "artifacts/winner.json"} <= names
-    assert all(map(travels, names))
+    assert all(map(is_mirrored, names))
     assert not any(name.endswith("resume.npz") for name in names)
     third = command_line(tmp_path / "third")
     far.passed.clear()
@@ -93,4 +93,4 @@ def test_a_killed_search_goes_on_from_the_bucket_on_another_machine(
 def copied(tmp_path, monkeypatch, name):
     """The trials that the bucket tells of now."""
     monkeypatch.setenv("HOME", str(tmp_path / name))
-    return read(fetched(URL).journal_file).trials
+    return read_journal(readable_copy(URL).journal_file).trials

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tlsearch.base.gpus import described, limit_mib
+from tlsearch.base.gpus import describe_gpus, limit_mib
 from tlsearch.bundle.manifest import read_manifest
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 
 pytestmark = [pytest.mark.gpu, pytest.mark.cluster, pytest.mark.training]
 
@@ -27,9 +27,9 @@ def test_a_search_takes_of_a_gpu_what_its_trials_were_granted(
     (tmp_path / "space.yaml").write_text(SPACE)
     words = ("--study", "study", "--set", f"resources.gpus_per_trial={share}")
     process = command_line(tmp_path).start("run", "space.yaml", *words)
-    taken, (gpu, *_) = taken_mib(process), described()
+    taken, (gpu, *_) = taken_mib(process), describe_gpus()
     assert process.returncode == 0, process.stderr.read()
-    trials = read(tmp_path / "study" / "journal.log").trials
+    trials = read_journal(tmp_path / "study" / "journal.log").trials
     assert [gpu.name in trial.machine for trial in trials] == [share > 0] * 4
     if share:
         assert limit_mib(share, gpu.mib) <= taken <= 3 * share * gpu.mib

@@ -12,7 +12,7 @@ from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
 from tlsearch.results.record.file_names import SEAL
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.handle import Study
 from tlsearch.search.study import resume, run
 from tlsearch.training.network.backbone import load_backbone
@@ -84,11 +84,11 @@ def test_a_resumed_search_refuses_them_before_its_first_trial(study):
 
 def test_where_the_journal_alone_tells_it_the_next_trial_refuses_them(study):
     forgotten(study, checkpoints=False)
-    before = read(study / "journal.log").trials
+    before = read_journal(study / "journal.log").trials
     ended = resume(study, trials="+1")
     assert isinstance(ended.ended_by, WeightsError)
     assert "strokes: its pretrained network is not the one" in str(ended.ended_by)
-    after = read(study / "journal.log").trials[len(before) :]
+    after = read_journal(study / "journal.log").trials[len(before) :]
     assert not any(trial.values for trial in after)
     assert {trial.state for trial in after} == {"unfinished"}  # told to no sampler
 

@@ -44,10 +44,10 @@ def work(count):
 
 
 def test_what_a_worker_does_is_heard_by_the_driver_once_and_in_order(store):
-    assert relay.relayed(work, "onnx")(3) == 3
+    assert relay.relay_phases(work, "onnx")(3) == 3
     heard = []
-    relay.collect(heard.append)
-    relay.collect(heard.append)
+    relay.collect_now(heard.append)
+    relay.collect_now(heard.append)
     assert [(one.state, one.done, one.total, one.subject) for one in heard] == [
         ("began", 0, 3, "onnx"),
         ("going", 3, 3, "onnx"),
@@ -58,7 +58,7 @@ def test_what_a_worker_does_is_heard_by_the_driver_once_and_in_order(store):
 
 def test_the_last_news_are_collected_at_the_end(store):
     heard = []
-    with relay.collecting(heard.append):
+    with relay.collect_phases(heard.append):
         relay.send(Phase("tracing", "began"))
         until = time.monotonic() + 30
         while not heard and time.monotonic() < until:
@@ -73,8 +73,8 @@ def test_work_goes_on_where_the_store_does_not_answer(monkeypatch):
 
     monkeypatch.setattr(relay, "_store", gone)
     heard = []
-    assert relay.relayed(work)(2) == 2
-    relay.collect(heard.append)
+    assert relay.relay_phases(work)(2) == 2
+    relay.collect_now(heard.append)
     assert heard == []
 
 
@@ -90,7 +90,7 @@ def test_two_threads_that_collect_hear_each_news_once(store):
     for number in range(200):
         relay.send(Phase("verifying", "going", number))
     heard = []
-    threads = [threading.Thread(target=relay.collect, args=(heard.append,)) for _ in range(4)]
+    threads = [threading.Thread(target=relay.collect_now, args=(heard.append,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -103,6 +103,6 @@ def test_where_no_ray_runs_none_is_started():
     import ray
 
     assert not ray.is_initialized()
-    relay.relayed(work)(3)
-    relay.collect(lambda phase: None)
+    relay.relay_phases(work)(3)
+    relay.collect_now(lambda phase: None)
     assert not ray.is_initialized()

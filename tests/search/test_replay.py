@@ -20,9 +20,9 @@ from tlsearch.config.device import SHARE as TOLERANCE
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
-from tlsearch.results.record.directory import StudyDirectory, versions
+from tlsearch.results.record.directory import StudyDirectory, package_versions
 from tlsearch.results.record.journal import STUDY_NAME, open_storage
-from tlsearch.search.extend import plain
+from tlsearch.search.extend import plain_config
 from tlsearch.search.handle import Study
 from tlsearch.search.propose.outcome import LOST
 from tlsearch.search.replay import (
@@ -133,7 +133,7 @@ def home(tmp_path, cache, replayed_space):
     """A study directory on a few digits, without trials."""
     config = parse(replayed_space, settings=[f"cache={cache}"])
     found = StudyDirectory(tmp_path / "study")
-    found.write_about(plain(config), data=describe(prepare(config.data, cache)))
+    found.write_about(plain_config(config), data=describe(prepare(config.data, cache)))
     return found
 
 
@@ -223,7 +223,7 @@ def test_a_trial_replays_to_the_last_bit_and_its_record_stays(home, broken_after
 def true_values(tmp_path_factory, cache, replayed_space):
     config = parse(replayed_space, settings=[f"cache={cache}"])
     found = StudyDirectory(tmp_path_factory.mktemp("true"))
-    found.write_about(plain(config))
+    found.write_about(plain_config(config))
     return {report.epoch: report.value for report in epochs_of(found, HEAD)}
 
 
@@ -250,7 +250,7 @@ def test_other_versions_and_cpus_are_named_and_ask_for_no_equal_bits(home, true_
     near = {epoch: value + 1e-3 for epoch, value in true_values.items()}
     done = replay(write_row(home, HEAD, near, machine="another"), 0)
     assert done.differs == {
-        "numpy": ("1.0", versions()["numpy"]),
+        "numpy": ("1.0", package_versions()["numpy"]),
         "machine": ("another", machine()),
     }
     assert (done.exact, done.equal, done.matched) == (False, False, True)

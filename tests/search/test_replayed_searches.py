@@ -10,9 +10,9 @@ import optuna
 import pytest
 
 from tlsearch.base.machine import machine
-from tlsearch.results.rank.standings import ranked
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import STUDY_NAME, TrialRecord, open_storage, read
+from tlsearch.results.record.journal import STUDY_NAME, TrialRecord, open_storage, read_journal
 
 pytestmark = pytest.mark.cluster
 
@@ -77,7 +77,7 @@ def board(study: Path) -> list[tuple[object, ...]]:
     def row(trial: TrialRecord) -> tuple[object, ...]:
         return trial.number, trial.state, trial.values, trial.config
 
-    return [row(trial) for trial in ranked(read(study / "journal.log"))]
+    return [row(trial) for trial in ranked_trials(read_journal(study / "journal.log"))]
 
 
 def test_with_one_slot_a_seed_promises_the_leaderboard(searched):
@@ -103,7 +103,7 @@ def tampered(study: Path) -> Path:
 
 @pytest.mark.parametrize("study", ["one", "two"])
 def test_a_trial_tells_what_computed_it(searched, study):
-    trials = read(searched / study / "journal.log").trials
+    trials = read_journal(searched / study / "journal.log").trials
     assert {trial.threads for trial in trials} == {1}
     assert all(trial.machine.startswith(machine()) for trial in trials)  # GPUs would follow
 

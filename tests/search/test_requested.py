@@ -11,7 +11,7 @@ import tlsearch
 from tlsearch.base.errors import ConfigError, DataError
 from tlsearch.config.load import load
 from tlsearch.data.sources import prepare
-from tlsearch.search.requested import requested, validate
+from tlsearch.search.requested import checked_config, validate
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 6), dtype=np.uint8)
 LABELS = np.arange(40) % 2
@@ -19,14 +19,14 @@ LABELS = np.arange(40) % 2
 
 def test_a_name_a_file_and_a_configuration_are_one() -> None:
     config = load("quickstart", ["trials=3"])
-    assert requested("quickstart", ["trials=3"]) == config
-    assert requested(config) is config
-    assert requested(config, ["trials=4"]).trials == 4
+    assert checked_config("quickstart", ["trials=3"]) == config
+    assert checked_config(config) is config
+    assert checked_config(config, ["trials=4"]).trials == 4
 
 
 def test_plain_values_may_hold_what_python_code_has(tmp_path: Path) -> None:
     space = {"backbone": ("strokes", "photos"), "dropout": (0.0, np.float64(0.5))}
-    config = requested(
+    config = checked_config(
         {"data": {"kind": "digits"}, "space": space, "cache": tmp_path, "trials": np.int64(3)}
     )
     assert (config.trials, config.cache) == (3, tmp_path)
@@ -36,14 +36,14 @@ def test_plain_values_may_hold_what_python_code_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("odd", [object(), len])
 def test_a_value_that_is_none_of_yaml_is_refused(odd: Any) -> None:
     with pytest.raises(ConfigError, match="no value of YAML"):
-        requested({"data": {"kind": "digits"}, "trials": odd})
+        checked_config({"data": {"kind": "digits"}, "trials": odd})
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:, None], [str(one) for one in LABELS]])
 def test_arrays_are_kept_and_read_back(tmp_path: Path, labels: Any) -> None:
     asked = {"cache": str(tmp_path), "data": {"splits": {"validation": 8, "test": 8}}}
-    config = requested(asked, data=(IMAGES, labels))
-    assert config == requested(asked, data=(IMAGES, labels))
+    config = checked_config(asked, data=(IMAGES, labels))
+    assert config == checked_config(asked, data=(IMAGES, labels))
     assert len([*(tmp_path / "arrays").iterdir()]) == 1
     assert (config.data.kind, config.data.image_px) == ("npz", 64)
     data = prepare(config.data, config.cache_path)
@@ -57,7 +57,7 @@ def test_arrays_are_kept_and_read_back(tmp_path: Path, labels: Any) -> None:
 
 def test_the_squares_that_were_asked_for_stay(tmp_path: Path) -> None:
     asked = {"cache": tmp_path, "data": {"image_px": 32}}
-    assert requested(asked, data=(IMAGES, LABELS)).data.image_px == 32
+    assert checked_config(asked, data=(IMAGES, LABELS)).data.image_px == 32
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_arrays_that_are_no_images_are_refused(
     tmp_path: Path, images: Any, labels: Any, said: str
 ) -> None:
     with pytest.raises(DataError, match=said):
-        requested({"cache": tmp_path}, data=(images, labels))
+        checked_config({"cache": tmp_path}, data=(images, labels))
 
 
 def test_missing_packages_end_validate_run_and_export_before_anything_is_done(

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from tlsearch.bundle.manifest import read_manifest
 from tlsearch.config.catalog import Direction
 from tlsearch.config.device import CPU_PROFILE
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.handle import Study
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training]
@@ -173,7 +173,7 @@ def post(port, body, service):
 
 def ended(study):
     states = ("finished", "stopped")
-    return {t.number: t for t in read(study / "journal.log").trials if t.state in states}
+    return {t.number: t for t in read_journal(study / "journal.log").trials if t.state in states}
 
 
 def test_a_finished_study_is_extended_in_trials_space_and_time(finished, shell):

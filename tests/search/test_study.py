@@ -24,11 +24,11 @@ from tlsearch.results.record.journal_file import JournalFile
 from tlsearch.search import runner
 from tlsearch.search.announce import ended_event
 from tlsearch.search.ending import Ending
-from tlsearch.search.extend import Extension, extended, plain
+from tlsearch.search.extend import Extension, extend_config, plain_config
 from tlsearch.search.handle import Study, require_same_images
 from tlsearch.search.ongoing import Search
 from tlsearch.search.study import _begin, _end_where_perfect, _note_networks, _run, _sealed, _told
-from tlsearch.search.trial.prepared_images import describe, prepared
+from tlsearch.search.trial.prepared_images import describe, prepare_images
 
 SPACE = "data: {kind: digits, image_px: 32, splits: {train: 40, validation: 40, test: 40}}"
 
@@ -49,9 +49,9 @@ def test_a_study_keeps_its_beginning_and_every_change(
     home = StudyDirectory(tmp_path / "study")
     _begin(config, home, data, CPU_PROFILE)
     first = home.read_about()
-    more = extended(config, Extension(trials="+20"))
+    more = extend_config(config, Extension(trials="+20"))
     _begin(more, home, data, CPU_PROFILE)
-    most = extended(more, Extension(time="10m", settings=("space.dropout=[0, 0.2]",)))
+    most = extend_config(more, Extension(time="10m", settings=("space.dropout=[0, 0.2]",)))
     _begin(most, home, data, CPU_PROFILE)
     about = home.read_about()
     assert Study(home.root).config == most
@@ -82,15 +82,15 @@ def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_w
     tmp_path: Path,
 ) -> None:
     config = parse(SHARES, settings=[f"cache={tmp_path / 'cache'}"]).anchored()
-    home, values = StudyDirectory(tmp_path / "study"), plain(config)
+    home, values = StudyDirectory(tmp_path / "study"), plain_config(config)
     for key in ("rules", "unreadable"):
         del values["data"][key]
     home.write_about(values, data={"fingerprint": BY_SHARES})
     study = Study(home.root)
-    data = prepared(study.config)
+    data = prepare_images(study.config)
     require_same_images(study, data)
     assert not data.moved
-    again = extended(study.config, Extension(trials="+5"))
+    again = extend_config(study.config, Extension(trials="+5"))
     _begin(again, home, data, CPU_PROFILE)
     assert home.read_about()["config"]["data"]["rules"] == 1
     assert Study(home.root).config == again
@@ -98,11 +98,11 @@ def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_w
 
 def test_a_new_study_notes_the_version_of_its_rules(tmp_path: Path) -> None:
     config = parse(SHARES, settings=[f"cache={tmp_path / 'cache'}"]).anchored()
-    home, data = StudyDirectory(tmp_path / "study"), prepared(config)
+    home, data = StudyDirectory(tmp_path / "study"), prepare_images(config)
     _begin(config, home, data, CPU_PROFILE)
     assert home.read_about()["config"]["data"]["rules"] == 2
     assert data.fingerprint == describe(data)["fingerprint"] != BY_SHARES
-    require_same_images(Study(home.root), prepared(Study(home.root).config))
+    require_same_images(Study(home.root), prepare_images(Study(home.root).config))
 
 
 def test_a_report_that_does_not_fit_the_disk_leaves_the_ranked_table(
@@ -158,7 +158,7 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
 ) -> None:
     config = config.model_copy(update={"metric": metric})
     home, ending = StudyDirectory(tmp_path / "study"), Ending()
-    home.write_about(plain(config))
+    home.write_about(plain_config(config))
     search, heard = Search(config, home, data, ending, lambda event: None), []
 
     def trained(search: Search, announce: Any, *_: Any) -> None:
@@ -181,7 +181,7 @@ def test_a_study_with_a_perfect_trial_goes_on_only_where_more_are_asked_for(
 ) -> None:
     home, ending = StudyDirectory(tmp_path / "study"), Ending()
     extended = [{"after_trials": 1, "changes": {key: {}}} for key in more]
-    home.write_about(plain(config), extended=extended)
+    home.write_about(plain_config(config), extended=extended)
     study = optuna.create_study(
         storage=open_storage(home.journal_file), study_name=STUDY_NAME, direction="maximize"
     )

@@ -17,18 +17,18 @@ from tlsearch.features import Activation, FeatureKey, FeatureStore
 from tlsearch.store.arrays import ArrayStore
 from tlsearch.store.caches import (
     Held,
+    entry_problem,
     evict,
-    fault,
-    held,
+    held_entries,
     in_use,
-    leftovers,
     make_room,
     mapped_files,
     remove_faulty,
+    remove_leftovers,
     to_prune,
 )
 from tlsearch.store.entries import Entry, sidecar
-from tlsearch.store.users import is_used, used
+from tlsearch.store.users import is_used, mark_used
 
 ROWS = np.arange(400, dtype=np.float32).reshape(100, 4)
 KEYS = [
@@ -46,7 +46,7 @@ def fill(cache: Path) -> list[Held]:
     what = {"source": "/photos", "image_px": 8}
     images.open("0" * 32, 3, lambda: [np.ones((3, 8, 8, 3), np.uint8)], what)
     os.utime(images.path("0" * 32), (0, 0))
-    return held(cache)
+    return held_entries(cache)
 
 
 def test_a_cache_says_what_it_holds_least_recently_used_first(tmp_path: Path) -> None:
@@ -55,35 +55,35 @@ def test_a_cache_says_what_it_holds_least_recently_used_first(tmp_path: Path) ->
         ("features", "MobileNetV2 pool 48 px float16"),
         ("features", "MobileNetV2 block_14_add 48 px float16"),
     ]
-    assert held(tmp_path / "gone") == []
+    assert held_entries(tmp_path / "gone") == []
 
 
 def test_an_entry_that_nothing_describes_is_its_key(tmp_path: Path) -> None:
     (images, *_) = fill(tmp_path)
     sidecar(images.entry.path).unlink()
-    assert held(tmp_path)[0].said == "0" * 32
-    assert fault(held(tmp_path)[0].entry) is None
+    assert held_entries(tmp_path)[0].said == "0" * 32
+    assert entry_problem(held_entries(tmp_path)[0].entry) is None
 
 
 def test_an_array_that_is_not_of_the_cache_is_not_its_business(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     np.save(tmp_path / "images" / "mine.npy", ROWS)
     (tmp_path / "images" / "mine.json").write_text("{}")
-    assert held(tmp_path) == []
-    assert list(leftovers(tmp_path)) == []
+    assert held_entries(tmp_path) == []
+    assert list(remove_leftovers(tmp_path)) == []
 
 
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("where", [0, 30, 128, 200, -1])
 def test_a_wrong_byte_anywhere_is_found(tmp_path: Path, place: int, where: int) -> None:
     entry = fill(tmp_path)[place].entry
-    assert fault(entry) is None
+    assert entry_problem(entry) is None
     data = bytearray(entry.path.read_bytes())
     data[where] ^= 0xFF
     entry.path.write_bytes(data)
-    assert fault(entry)
+    assert entry_problem(entry)
     remove_faulty(entry)
-    assert len(held(tmp_path)) == 2
+    assert len(held_entries(tmp_path)) == 2
     assert not sidecar(entry.path).exists()
 
 
@@ -126,7 +126,7 @@ def test_what_was_opened_since_it_was_listed_is_not_evicted(tmp_path: Path) -> N
     entry = fill(tmp_path)[0].entry
     os.utime(entry.path)
     assert not evict(entry)
-    (now,) = [one.entry for one in held(tmp_path) if one.kind == "images"]
+    (now,) = [one.entry for one in held_entries(tmp_path) if one.kind == "images"]
     assert evict(now)
     assert not evict(now)
     assert list((tmp_path / "images").iterdir()) == []
@@ -175,13 +175,15 @@ def at_work(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 def test_what_is_being_written_stays(tmp_path: Path, at_work: "subprocess.Popen[str]") -> None:
     fill(tmp_path)
-    assert not [path for path in leftovers(tmp_path) if path.suffix == ".pass"]
+    assert not [path for path in remove_leftovers(tmp_path) if path.suffix == ".pass"]
     assert at_work.stdin is not None
     at_work.stdin.write("go\n")
     at_work.stdin.flush()
     assert at_work.wait(timeout=20) == 0
-    assert len(held(tmp_path)) == 4
-    assert not [fault(one.entry) for one in held(tmp_path) if fault(one.entry)]
+    assert len(held_entries(tmp_path)) == 4
+    assert not [
+        entry_problem(one.entry) for one in held_entries(tmp_path) if entry_problem(one.entry)
+    ]
 
 
 def test_what_a_killed_process_left_is_taken_away(
@@ -195,7 +197,7 @@ def test_what_a_killed_process_left_is_taken_away(
     left = {f".{name}.npy.x1", f".{name}.json.x1", f"{name}.json", f"{name}.lock"}
     for file in left:
         (features / file).touch()
-    found = {path.name for path in leftovers(tmp_path)}
+    found = {path.name for path in remove_leftovers(tmp_path)}
     assert left < found
     assert [
         path
@@ -203,8 +205,8 @@ def test_what_a_killed_process_left_is_taken_away(
         if path.suffix not in {".npy", ".json"}
         and path.name not in {f"{key.name}.lock" for key in KEYS} | {"budget.lock"}
     ] == []
-    assert len(held(tmp_path)) == 3
-    assert list(leftovers(tmp_path)) == []
+    assert len(held_entries(tmp_path)) == 3
+    assert list(remove_leftovers(tmp_path)) == []
 
 
 def test_locks_that_are_held_stay(tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_locks_that_are_held_stay(tmp_path: Path) -> None:
         (tmp_path / "features" / f".{name}.npy.x1").touch()
         (tmp_path / "features" / f"{name}.json").touch()
         began = time.monotonic()
-        assert list(leftovers(tmp_path)) == []
+        assert list(remove_leftovers(tmp_path)) == []
         assert time.monotonic() - began < 1
 
 
@@ -248,7 +250,7 @@ def test_images_make_room_least_recently_used_first(
 def test_images_that_are_mapped_used_or_just_opened_stay(images: ArrayStore) -> None:
     mapped = np.load(images.path(IMAGES[0]), mmap_mode="r")
     os.utime(images.path(IMAGES[2]))
-    with used(images.path(IMAGES[1])):
+    with mark_used(images.path(IMAGES[1])):
         assert [entry.key for entry in make_room(images, 10**9)] == [IMAGES[3]]
         assert not is_used(images.path(IMAGES[0]))
     del mapped
@@ -278,17 +280,17 @@ def test_an_array_is_used_until_its_process_ends(images: ArrayStore) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"used\n"
         assert in_use([path, images.path(IMAGES[1])]) == {path.resolve()}
-        assert list(leftovers(images.root.parent)) == []
+        assert list(remove_leftovers(images.root.parent)) == []
         process.kill()
         process.wait()
-    (left,) = leftovers(images.root.parent)
+    (left,) = remove_leftovers(images.root.parent)
     assert left.suffix == ".user"
     assert in_use([path]) == set()
 
 
 def test_an_array_that_is_still_to_come_can_be_used(tmp_path: Path) -> None:
     path = tmp_path / "node" / f"{IMAGES[0]}.npy"
-    with used(path):
+    with mark_used(path):
         assert is_used(path)
     assert not is_used(path)
 
@@ -300,5 +302,5 @@ def test_an_array_of_a_folder_that_may_only_be_read_can_be_used(
         raise PermissionError("read-only file system")
 
     monkeypatch.setattr("tlsearch.store.users.FileLock.acquire", refuse)
-    with used(images.path(IMAGES[0])):
+    with mark_used(images.path(IMAGES[0])):
         assert images.path(IMAGES[0]).exists()

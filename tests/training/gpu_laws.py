@@ -26,7 +26,7 @@ from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.epoch.executor import Executor
-from tlsearch.training.runtime import apply, limit_threads
+from tlsearch.training.runtime import apply_profile, limit_threads
 from tlsearch.training.trial import train
 
 DIGITS = Data(kind="digits", image_px=32, splits=Splits(train=60, validation=70, test=80))
@@ -90,7 +90,7 @@ def _curve(
     trial = TRIAL.model_copy(update={"precision": way.precision})
     jit = (trial.backbone,) if way.jit else ()
     device = DeviceProfile(kind=kind, precision=way.precision, jit=jit)
-    apply(device)
+    apply_profile(device)
     start = load_checkpoint(out / f"{way.after}-1.npz") if way.after else None
     curve = []
     for report in train(trial, data, store, start, Executor((), device)):

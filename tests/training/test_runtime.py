@@ -13,7 +13,7 @@ from tlsearch.training import runtime
 from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.epoch.executor import Executor, shared_executor
 from tlsearch.training.export.whole_model import restore
-from tlsearch.training.runtime import forget, resident_bytes
+from tlsearch.training.runtime import release_memory, resident_bytes
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
@@ -37,9 +37,9 @@ def test_tensorflow_keeps_to_the_threads_it_was_granted():
 
 def test_a_process_that_grew_forgets_and_trains_on(small_trial, digits, store):
     before = [r.validation_loss for r in train(small_trial(20), digits, store)]
-    assert not forget(2**50)
+    assert not release_memory(2**50)
     assert shared_executor.cache_info().currsize == 1
-    assert forget(0)
+    assert release_memory(0)
     assert shared_executor.cache_info().currsize == 0
     again = [r.validation_loss for r in train(small_trial(20), digits, store)]
     assert before == again
@@ -118,7 +118,7 @@ def test_a_granted_gpu_that_tensorflow_does_not_see_is_said(config, caplog):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_process_rounds_to_tf32_only_where_it_is_asked_to(precision):
-    runtime.apply(replace(CPU_PROFILE, precision=precision))
+    runtime.apply_profile(replace(CPU_PROFILE, precision=precision))
     assert tf.config.experimental.tensor_float_32_execution_enabled() == (precision == "tf32")
 
 

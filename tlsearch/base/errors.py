@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from tlsearch.base.shown_text import masked, printable, shortened
+from tlsearch.base.shown_text import escape_controls, mask_urls, shorten
 
 MOST_PROBLEMS = 50
 
@@ -30,7 +30,7 @@ class TlsearchError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(masked(str(message)))
+        super().__init__(mask_urls(str(message)))
 
 
 class ConfigError(TlsearchError):
@@ -39,7 +39,7 @@ class ConfigError(TlsearchError):
     exit_code = 2
 
     def __init__(self, problems: Sequence[str]) -> None:
-        told = [shortened(printable(masked(problem))) for problem in problems]
+        told = [shorten(escape_controls(mask_urls(problem))) for problem in problems]
         if len(told) > MOST_PROBLEMS + 1:
             told = [*told[:MOST_PROBLEMS], "... and more: correct these first"]
         super().__init__("\n".join(told))

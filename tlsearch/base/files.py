@@ -57,7 +57,7 @@ def whole_file(path: Path, follow: bool = False) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with naming(path), os.fdopen(handle, "w+b") as file:
+        with path_in_errors(path), os.fdopen(handle, "w+b") as file:
             hold(handle)
             yield file
             file.flush()
@@ -70,7 +70,7 @@ def whole_file(path: Path, follow: bool = False) -> Iterator[IO[bytes]]:
         raise
 
 
-def absolute(path: Path) -> Path:
+def absolute_path(path: Path) -> Path:
     """Return an absolute path, `~` expanded; raises ConfigError if `~` has no home directory."""
     try:
         return path.expanduser().absolute()
@@ -103,7 +103,7 @@ def _finite(number: str) -> float:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
+def path_in_errors(path: Path) -> Iterator[None]:
     """Add this path to an OSError of the block that names no file, such as that of a full disk."""
     try:
         yield

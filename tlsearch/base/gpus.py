@@ -37,7 +37,7 @@ def granted_mib() -> tuple[int, ...]:
     return memory_mib(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def described(visible: str | None = None) -> tuple[Gpu, ...]:
+def describe_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
     """Describe each GPU; `visible` is that of `memory_mib`.
 
     Empty if NVIDIA's driver does not answer or is too old to report the compute capability.

@@ -18,7 +18,7 @@ def refuse_link(path: Path) -> None:
         )
 
 
-def inside(root: Path, *names: str) -> Path:
+def path_inside(root: Path, *names: str) -> Path:
     """Return a path below `root`; raises RecordError if one of the names is a symbolic link.
 
     `root` itself may be reached through links.

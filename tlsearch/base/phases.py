@@ -67,7 +67,7 @@ def heard_by(hear: Hear, subject: str = "") -> Iterator[None]:
         _HEARD.reset(token)
 
 
-def listener() -> Hear:
+def current_listener() -> Hear:
     """Return the listener of this context, to pass on to a new thread, which would have none."""
     heard = _HEARD.get()
     return _unheard if heard is None else heard[0]
@@ -108,7 +108,7 @@ def phase(
 ) -> Iterator[Counter]:
     """Open a phase for the duration of the block; `subject` defaults to that of the context."""
     with _within(subject):
-        counter = counting(name, total, unit, clock)
+        counter = phase_counter(name, total, unit, clock)
         counter.tell("began")
         try:
             yield counter
@@ -116,7 +116,7 @@ def phase(
             counter.tell("ended")
 
 
-def counting(
+def phase_counter(
     name: str,
     total: int | None = None,
     unit: str = "",

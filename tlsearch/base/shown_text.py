@@ -17,24 +17,24 @@ _USER = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2})([^\s/@'\"]*:[^\s'\"]*|[^
 _QUERY = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s'\"?]*)\?[^\s'\"]*[^\s'\"?:,;.)]")
 
 
-def printable(text: str, keep: str = "") -> str:
+def escape_controls(text: str, keep: str = "") -> str:
     r"""Return the text with control characters escaped, ESC as \x1b, except those in `keep`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(one if one in keep or not _is_obeyed(one) else _written(one) for one in text)
 
 
-def storable(name: object) -> str:
+def to_storable(name: object) -> str:
     r"""Return a name as text that encodes as UTF-8: a byte that is not UTF-8 becomes `\udcff`."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def masked(text: str) -> str:
+def mask_urls(text: str) -> str:
     """Return the text with *** in place of user names, passwords and queries in its URLs."""
     return _QUERY.sub(r"\1?***", _USER.sub(r"\1***@", text))
 
 
-def shortened(text: str, most: int = LINE_CHARACTERS) -> str:
+def shorten(text: str, most: int = LINE_CHARACTERS) -> str:
     """Return the text, or its start and end if it is longer than `most` characters."""
     if len(text) <= most:
         return text

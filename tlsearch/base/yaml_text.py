@@ -67,7 +67,7 @@ def read_text(path: Path) -> str:
     return data.decode("utf-8")
 
 
-def composed(text: str, kind: Any = PlainLoader) -> tuple[Any, yaml.Node | None]:
+def compose(text: str, kind: Any = PlainLoader) -> tuple[Any, yaml.Node | None]:
     """Return the loader and the node tree of a one-document text; the tree is None if it is empty.
 
     Raises NotYamlError.
@@ -88,9 +88,9 @@ def composed(text: str, kind: Any = PlainLoader) -> tuple[Any, yaml.Node | None]
         raise NotYamlError(1, str(error)) from None  # such as an escape beyond Unicode
 
 
-def plain(text: str) -> Any:
+def plain_values(text: str) -> Any:
     """Return a one-document text as plain values, None if it is empty; raises NotYamlError."""
-    loader, node = composed(text)
+    loader, node = compose(text)
     try:
         return None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:

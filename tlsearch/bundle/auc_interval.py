@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.bundle.metrics import Labels, Probabilities, class_aucs, judged
+from tlsearch.bundle.metrics import Labels, Probabilities, class_aucs, judged_classes
 from tlsearch.results.rank.interval import Z_95
 
 HALVINGS = 60  # bisections of [0, 1]: down to floating-point precision
@@ -67,7 +67,7 @@ def auc_and_influence(
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the mean AUC of the classes, and the influence of each image on it, (n,)."""
     count, classes = probabilities.shape
-    influence, wanted = np.zeros(count), judged(classes)
+    influence, wanted = np.zeros(count), judged_classes(classes)
     aucs = class_aucs(labels, probabilities, wanted)
     for place, auc in zip(wanted, aucs, strict=True):
         inside, share = labels == place, counts[place] / count

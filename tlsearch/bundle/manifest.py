@@ -143,7 +143,7 @@ class Manifest(_Plain):
         raise RecordError(f"no {form} in this bundle, which holds: {held}")
 
 
-def incomplete(left_out: Mapping[str, str]) -> RecordError | None:
+def incomplete_error(left_out: Mapping[str, str]) -> RecordError | None:
     """Return the error that names the formats left out of a bundle; None if there are none."""
     lines = [f"left out of the bundle: {name}: {why}" for name, why in left_out.items()]
     return RecordError("\n".join(lines)) if lines else None

@@ -119,9 +119,9 @@ def _auc(labels: Labels, probabilities: Probabilities) -> float:
     classes = probabilities.shape[1]
     if classes < 2 or len(np.unique(labels)) < classes:
         return float("nan")
-    return float(class_aucs(labels, probabilities, judged(classes)).mean())
+    return float(class_aucs(labels, probabilities, judged_classes(classes)).mean())
 
 
-def judged(classes: int) -> Sequence[int]:
+def judged_classes(classes: int) -> Sequence[int]:
     """Return the indices of the classes whose AUCs are averaged; two classes have the same AUC."""
     return (1,) if classes == 2 else range(classes)

@@ -69,7 +69,7 @@ class OpenModel:
         Raises PictureError for the first file that cannot be read.
         """
         found = []
-        for batch in batched(read_ahead(self.read, files), _bytes):
+        for batch in iter_batches(read_ahead(self.read, files), _bytes):
             found.append(self(batch))
             done(len(batch))
         return np.concatenate(found) if found else np.empty((0, len(self.labels)), np.float32)
@@ -107,7 +107,7 @@ def read_ahead(read: Callable[[Path], Read], files: Iterable[Path]) -> Iterator[
     return in_order(read, files, min(AHEAD, granted_cores()), ahead=1)
 
 
-def batched(pictures: Iterable[Read], size: Callable[[Read], int]) -> Iterator[list[Read]]:
+def iter_batches(pictures: Iterable[Read], size: Callable[[Read], int]) -> Iterator[list[Read]]:
     """Yield batches of at most `BATCH` images and at most `BATCH_BYTES` bytes.
 
     An image that is larger than that is a batch of its own.

@@ -8,8 +8,8 @@ import numpy as np
 
 from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.errors import DataError
-from tlsearch.base.shown_text import storable
-from tlsearch.bundle.open_bundle import OpenModel, batched, open_model, read_ahead
+from tlsearch.base.shown_text import to_storable
+from tlsearch.bundle.open_bundle import OpenModel, iter_batches, open_model, read_ahead
 from tlsearch.data.kinds.folder import image_files as folder_files
 
 
@@ -39,7 +39,7 @@ def predict_files(
     files = list(image_files(map(Path, several)))
     model = open_model(Path(model_path), form, verify)
     read = read_ahead(lambda file: _Read.of(model, file), files)
-    for batch in batched(read, lambda one: one.pixels.nbytes):
+    for batch in iter_batches(read, lambda one: one.pixels.nbytes):
         yield from _predict_batch(model, batch, top)
 
 
@@ -54,13 +54,13 @@ def image_files(images: Iterable[Path]) -> Iterator[Path]:
             closed: list[OSError] = []
             found = folder_files(path, closed.append)
             if not found and not closed:
-                raise DataError(f"{storable(path)}: no image files in this folder")
+                raise DataError(f"{to_storable(path)}: no image files in this folder")
             yield from found
             yield from (Path(error.filename) for error in closed)  # reading them reports why
         elif path.exists() or path.is_symlink():
             yield path
         else:
-            raise DataError(f"{storable(path)}: no such file or folder")
+            raise DataError(f"{to_storable(path)}: no such file or folder")
 
 
 def ranking(row: Floats, labels: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:

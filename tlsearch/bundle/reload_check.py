@@ -28,7 +28,7 @@ from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError, last_line
 from tlsearch.base.files import write_json
 from tlsearch.bundle import runtimes
-from tlsearch.bundle.open_bundle import OpenModel, batched
+from tlsearch.bundle.open_bundle import OpenModel, iter_batches
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 
 RUNS = 50
@@ -153,7 +153,7 @@ class Checkers:
 def main(form_name: str, threads: str, folder: str) -> None:
     """Answer one request; does nothing if the input ends before there is one."""
     form, out = EXPORT_FORMATS[form_name], Path(folder)
-    runtimes.warm(form, int(threads))
+    runtimes.import_runtime(form, int(threads))
     request = json.loads(sys.stdin.buffer.readline() or "null")
     if request is None:
         return
@@ -166,7 +166,7 @@ def main(form_name: str, threads: str, folder: str) -> None:
 
 def _predicted(model: OpenModel, source: BinaryIO) -> Floats:
     """Return the probabilities, (n, classes), of the images, reading a batch ahead."""
-    batches = batched(_shown(source), lambda picture: picture.nbytes)
+    batches = iter_batches(_shown(source), lambda picture: picture.nbytes)
     found = list(in_order(model, batches, threads=1, ahead=2))
     return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 

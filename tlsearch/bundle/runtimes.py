@@ -14,7 +14,7 @@ from tlsearch.base.errors import ConfigError, RecordError, first_line
 from tlsearch.bundle.quiet_tensorflow import import_tensorflow
 from tlsearch.bundle.self_contained import require_self_contained
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
-from tlsearch.config.extras import OPENING, needed, require_extra
+from tlsearch.config.extras import OPENING, missing_packages_message, require_extra
 
 # RGB 0-255, (n, height, width, 3) -> probabilities, (n, classes) float32.
 Predict = Callable[[Pixels], Floats]
@@ -35,7 +35,9 @@ def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
         return _guarded(path, opener(path, threads or granted_cores()))
     except ImportError as error:
         extra = form.extra or ""
-        raise ConfigError([needed(form.name, extra, [error.name or extra])]) from error
+        raise ConfigError(
+            [missing_packages_message(form.name, extra, [error.name or extra])]
+        ) from error
     except (ConfigError, RecordError):
         raise
     except Exception as error:  # each runtime has its own exceptions for an unreadable file
@@ -44,7 +46,7 @@ def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
         ) from error
 
 
-def warm(form: ExportFormat, threads: int) -> None:
+def import_runtime(form: ExportFormat, threads: int) -> None:
     """Import the runtime of a format before a file exists; `load` reports a missing package."""
     with contextlib.suppress(ImportError):
         if form.name == "onnx":

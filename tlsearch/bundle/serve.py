@@ -112,7 +112,7 @@ def build_app(model: OpenModel, host: str = "127.0.0.1") -> "FastAPI":
         try:
             picture = await read_picture(request)
             classes = await to_thread.run_sync(
-                label, model, picture, top, one_at_a_time, abandon_on_cancel=True
+                label_image, model, picture, top, one_at_a_time, abandon_on_cancel=True
             )
         except asyncio.CancelledError as error:  # SHUTDOWN_S passed before the request ended
             raise RefusedError(503, "the service ends") from error
@@ -175,7 +175,9 @@ async def first_file(headers: Any, body: bytes) -> bytes:
         await form.close()
 
 
-def label(model: OpenModel, body: bytes, top: int, lock: threading.Lock) -> list[dict[str, object]]:
+def label_image(
+    model: OpenModel, body: bytes, top: int, lock: threading.Lock
+) -> list[dict[str, object]]:
     """Return the most probable classes of one encoded image; raises RefusedError if unreadable."""
     try:
         with model.reading(io.BytesIO(body)) as pixels, lock:

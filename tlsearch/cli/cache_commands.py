@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tlsearch.cli.options import on_this_machine
-from tlsearch.cli.say import answer, say
+from tlsearch.cli.say import print_answer, print_line
 
 if TYPE_CHECKING:
     from tlsearch.store.caches import Held
@@ -34,10 +34,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @app.command()
 def ls(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
     """List the arrays in the cache, least recently used first."""
-    from tlsearch.store.caches import held
+    from tlsearch.store.caches import held_entries
 
     cache = _folder(cache)
-    found = held(cache)
+    found = held_entries(cache)
     if format == "json":
         _print_json(cache=str(cache), entries=_rows(found), bytes=_total(found))
         return
@@ -47,8 +47,8 @@ def ls(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
         columns = ["kind", "what", "rows", "size", "made in", "last used"]
         print_table(columns, [_cells(one) for one in found], ["made in", "kind"])
     for kind, part in _by_kind(found).items():
-        say(f"{kind}: {_size(_total(part))} in {len(part)} {_arrays(part)}")
-    say(f"{cache}: {_size(_total(found))}")
+        print_line(f"{kind}: {_size(_total(part))} in {len(part)} {_arrays(part)}")
+    print_line(f"{cache}: {_size(_total(found))}")
 
 
 @app.command()
@@ -59,27 +59,27 @@ def verify(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
     when a search needs it.
     """
     from tlsearch.base.errors import RecordError
-    from tlsearch.store.caches import fault, held, leftovers, remove_faulty
+    from tlsearch.store.caches import entry_problem, held_entries, remove_faulty, remove_leftovers
 
     cache = _folder(cache)
-    found, damaged = held(cache), []
+    found, damaged = held_entries(cache), []
     for one in found:
-        wrong = fault(one.entry)
+        wrong = entry_problem(one.entry)
         if wrong:
             damaged.append({"path": str(one.entry.path), "what": one.said, "fault": wrong})
             remove_faulty(one.entry)
-    stale = [str(path) for path in leftovers(cache)]
+    stale = [str(path) for path in remove_leftovers(cache)]
     unknown = sum(one.entry.about is None for one in found)
     if format == "json":
         _print_json(checked=len(found), unknown=unknown, damaged=damaged, stale=stale)
     else:
         for record in damaged:
-            say(f"removed {record['path']} ({record['what']}): {record['fault']}")
-        say(f"{len(found)} {_arrays(found)} read, {len(damaged)} damaged and removed")
+            print_line(f"removed {record['path']} ({record['what']}): {record['fault']}")
+        print_line(f"{len(found)} {_arrays(found)} read, {len(damaged)} damaged and removed")
         if unknown:
-            say(f"{unknown} can be opened, but nothing says what their checksum is")
+            print_line(f"{unknown} can be opened, but nothing says what their checksum is")
         if stale:
-            say(f"{len(stale)} partial files and locks of dead processes removed")
+            print_line(f"{len(stale)} partial files and locks of dead processes removed")
     raise typer.Exit(RecordError.exit_code if damaged else 0)
 
 
@@ -99,22 +99,22 @@ def prune(
     format: Format = "table",
 ) -> None:
     """Remove the least recently used arrays; arrays that are being written or in use stay."""
-    from tlsearch.store.caches import evict, held, in_use, leftovers, to_prune
+    from tlsearch.store.caches import evict, held_entries, in_use, remove_leftovers, to_prune
 
     older_s = _limits(to, older, everything)
     cache = _folder(cache)
-    every = held(cache)
+    every = held_entries(cache)
     to_bytes = None if to is None else int(to * 1e9)
     going = to_prune(every, to_bytes, older_s, in_use(one.entry.path for one in every))
     freed = [one for one in going if evict(one.entry)]
-    stale = [str(path) for path in leftovers(cache)] if everything else []
+    stale = [str(path) for path in remove_leftovers(cache)] if everything else []
     kept = _total(every) - _total(freed)
     if format == "json":
         _print_json(freed=_rows(freed), freed_bytes=_total(freed), kept_bytes=kept, stale=stale)
         return
     for one in freed:
-        say(f"removed {one.kind}: {one.said} ({_size(one.entry.bytes)})")
-    say(f"freed {_size(_total(freed))}, kept {_size(kept)} in {cache}")
+        print_line(f"removed {one.kind}: {one.said} ({_size(one.entry.bytes)})")
+    print_line(f"freed {_size(_total(freed))}, kept {_size(kept)} in {cache}")
 
 
 def _limits(to: float | None, older: str | None, everything: bool) -> float | None:
@@ -136,9 +136,9 @@ def _limits(to: float | None, older: str | None, everything: bool) -> float | No
 def _folder(cache: Path) -> Path:
     """Return the absolute cache folder; raises DataError if it is missing and not the default."""
     from tlsearch.base.errors import DataError
-    from tlsearch.base.files import absolute
+    from tlsearch.base.files import absolute_path
 
-    path = absolute(cache)
+    path = absolute_path(cache)
     if str(cache) != DEFAULT and not path.is_dir():
         raise DataError(f"{path}: no such folder; expected a cache, as `cache` of a search names")
     return path
@@ -194,4 +194,4 @@ def _size(count: int) -> str:
 
 
 def _print_json(**values: object) -> None:
-    answer(json.dumps(values, indent=2) + "\n")
+    print_answer(json.dumps(values, indent=2) + "\n")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tlsearch.cli.options import Set, Space
-from tlsearch.cli.say import answer, say, tell
+from tlsearch.cli.say import print_answer, print_line, print_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,13 +77,15 @@ def submit(
 
     shipment = _shipment(space, study, resume, set_ or [])
     if names := ", ".join(shipment.env):
-        tell(f"with the job, readable to who may read the cluster's jobs: {names}\n", err=True)
+        print_text(
+            f"with the job, readable to who may read the cluster's jobs: {names}\n", err=True
+        )
     cluster = Cluster(address)
     job = cluster.submit(shipment)
     if no_follow:
-        say(job)
+        print_line(job)
     else:
-        tell(f"job {job}, study {shipment.place}\n{_ways_on(cluster, job)}\n", err=True)
+        print_text(f"job {job}, study {shipment.place}\n{_ways_on(cluster, job)}\n", err=True)
         _follow(cluster, job)
 
 
@@ -109,7 +111,7 @@ def status(
         _follow(cluster, job)
     else:
         _print_jobs([cluster.job(job)])
-        tell("".join(f"{line}\n" for line in cluster.log(job).splitlines()[-LAST_LINES:]))
+        print_text("".join(f"{line}\n" for line in cluster.log(job).splitlines()[-LAST_LINES:]))
 
 
 def stop(
@@ -132,7 +134,9 @@ def stop(
     ended = cluster.ended(job, wait)
     if not ended.over:
         raise ClusterError(f"{job} has not ended after {wait:g} s\n{_ways_on(cluster, job)}")
-    say(f"{job}: {ended.state.lower()}" if was_running else f"{job} had ended: {ended.state}")
+    print_line(
+        f"{job}: {ended.state.lower()}" if was_running else f"{job} had ended: {ended.state}"
+    )
 
 
 @app.command()
@@ -152,13 +156,13 @@ def check(
     """
     from tlsearch.config.load import load
     from tlsearch.config.schema import Resources
-    from tlsearch.search.cluster.launcher import checked
+    from tlsearch.search.cluster.launcher import check_launcher
 
     trial = load(space, set_ or []).resources if space is not None else Resources()
-    found = checked(file, trial)
-    say(f"{file}: no mistakes found")
+    found = check_launcher(file, trial)
+    print_line(f"{file}: no mistakes found")
     for line in found:
-        say(line)
+        print_line(line)
 
 
 @app.command()
@@ -185,7 +189,7 @@ def manifest(
     if not kuberay:
         raise ConfigError(["say which manifest: --kuberay is the one there is"])
     worker = Worker(at_most=workers, gpus=gpus, cpus=cpus, memory=memory)
-    answer(rayjob(load(space, set_ or []), study, image, worker))
+    print_answer(rayjob(load(space, set_ or []), study, image, worker))
 
 
 def _follow(cluster: "Cluster", job: str) -> None:
@@ -194,7 +198,7 @@ def _follow(cluster: "Cluster", job: str) -> None:
 
     try:
         for text in cluster.follow(job):
-            tell(text)
+            print_text(text)
         ended = cluster.job(job)
     except KeyboardInterrupt:
         raise SearchInterruptedError(

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.base.shown_text import printable
-from tlsearch.cli.say import say
-from tlsearch.results.live.events import Event, Listen, plain
-from tlsearch.results.live.progress import Progress, lines
-from tlsearch.results.live.pulse import beating
+from tlsearch.base.shown_text import escape_controls
+from tlsearch.cli.say import print_line
+from tlsearch.results.live.events import Event, Listen, event_values
+from tlsearch.results.live.progress import Progress, line_listener
+from tlsearch.results.live.pulse import heartbeat
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -23,7 +23,7 @@ AT_WORK = 6  # most phases that the board shows, those of the command itself fir
 
 
 @contextlib.contextmanager
-def listening(quiet: bool, as_json: bool) -> Iterator[Listen]:
+def live_listener(quiet: bool, as_json: bool) -> Iterator[Listen]:
     """Provide the event listener that suits the options and the terminal, during the block."""
     if quiet and as_json:
         raise ConfigError(["--quiet and --json: choose one"])
@@ -35,23 +35,23 @@ def listening(quiet: bool, as_json: bool) -> Iterator[Listen]:
         with _drawing() as listen:
             yield listen
     else:
-        yield lines(_say)
+        yield line_listener(_say)
 
 
 @contextlib.contextmanager
-def progressing(quiet: bool = False, as_json: bool = False) -> Iterator[None]:
+def show_phases(quiet: bool = False, as_json: bool = False) -> Iterator[None]:
     """Show the phases of the block, for a command that is not a search."""
-    with listening(quiet, as_json) as listen, beating(listen):
+    with live_listener(quiet, as_json) as listen, heartbeat(listen):
         yield
 
 
 def _say(line: str) -> None:
-    say(line, err=True)
+    print_line(line, err=True)
 
 
 def _say_json(event: Event) -> None:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    _say(json.dumps({"time": now, **plain(event)}, allow_nan=False, default=str))
+    _say(json.dumps({"time": now, **event_values(event)}, allow_nan=False, default=str))
 
 
 class Board:
@@ -69,10 +69,10 @@ class Board:
 
         width = self._console.width
         parts = [
-            Text(printable(line), overflow="ellipsis", no_wrap=True)
-            for line in status(self.progress)
+            Text(escape_controls(line), overflow="ellipsis", no_wrap=True)
+            for line in status_lines(self.progress)
         ]
-        body = running(self.progress)[: max(self._console.height - len(parts) - 4, 1)]
+        body = running_rows(self.progress)[: max(self._console.height - len(parts) - 4, 1)]
         if not body:
             return Group(*parts)
         dropped = too_wide(COLUMNS, body, width, ("what", "rung"))
@@ -91,7 +91,7 @@ def _drawing() -> Iterator[Listen]:
         yield board.progress.hear
 
 
-def status(progress: Progress) -> list[str]:
+def status_lines(progress: Progress) -> list[str]:
     """Return the lines above the table of running trials."""
     found = [f"{progress.study.name}: {progress.phase}" if progress.study else progress.phase]
     found += progress.at_work[:AT_WORK]
@@ -111,7 +111,7 @@ def status(progress: Progress) -> list[str]:
     return found
 
 
-def running(progress: Progress) -> list[list[str]]:
+def running_rows(progress: Progress) -> list[list[str]]:
     """Return a row of cells per running trial; a trial that waits for its slot has no epoch yet."""
     epochs = progress.study.epochs if progress.study else 0
     return [

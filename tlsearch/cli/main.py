@@ -25,7 +25,7 @@ from tlsearch.cli import cache_commands, cluster_commands
 from tlsearch.cli.launch import plan_command, search_commands
 from tlsearch.cli.models import model_commands
 from tlsearch.cli.read import guides, replay_command, study_commands
-from tlsearch.cli.say import answer, say, tell, told
+from tlsearch.cli.say import print_answer, print_line, print_text, printable_text
 
 app = typer.Typer(
     name="tlsearch",
@@ -55,10 +55,10 @@ _UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 class _Shown(logging.Formatter):
-    """A log formatter that cleans each line as `tell` does."""
+    """A log formatter that cleans each line as `print_text` does."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return told(super().format(record))
+        return printable_text(super().format(record))
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -75,7 +75,7 @@ def _show_version(asked: bool) -> None:
     from importlib.metadata import version
 
     if asked:
-        answer(f"tlsearch {version('tlsearch')}\n")
+        print_answer(f"tlsearch {version('tlsearch')}\n")
         raise typer.Exit
 
 
@@ -98,12 +98,12 @@ def main() -> int:
             code = app(standalone_mode=False)
             sys.stdout.flush()
     except TlsearchError as error:
-        tell(f"error: {error}\n", err=True)
+        print_text(f"error: {error}\n", err=True)
         return error.exit_code
     except _UsageError as error:
         shown = io.StringIO()
         error.show(file=shown)
-        tell(shown.getvalue(), err=True)
+        print_text(shown.getvalue(), err=True)
         return int(error.exit_code)
     except BrokenPipeError:  # the reader of stdout closed the pipe, as `| head` does
         _say_no_more()
@@ -113,10 +113,10 @@ def main() -> int:
         if not where and disk_error(error):  # only stdout is written to without a file name
             where = "standard output: "
             _say_no_more()
-        say(f"error: {where}{error.strerror or error}", err=True)
+        print_line(f"error: {where}{error.strerror or error}", err=True)
         return DiskError.exit_code
     if code == SearchInterruptedError.exit_code:  # typer returns it on Ctrl-C, without a message
-        say("error: interrupted", err=True)
+        print_line("error: interrupted", err=True)
         return HungUpError.exit_code if signal.SIGHUP in taken else SearchInterruptedError.exit_code
     return code if isinstance(code, int) else 0
 

@@ -16,10 +16,10 @@ def all_on_this_machine(paths: list[Path]) -> list[Path]:
 def on_this_machine(path: Path | None) -> Path | None:
     """Return the path of an option; raises ConfigError for a URL, which would become a folder."""
     from tlsearch.base.errors import ConfigError
-    from tlsearch.config.location import local
+    from tlsearch.config.location import local_path
 
     try:
-        return None if path is None else local(path)
+        return None if path is None else local_path(path)
     except ValueError as error:
         raise ConfigError([str(error)]) from None
 

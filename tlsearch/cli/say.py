@@ -2,33 +2,33 @@
 
 import sys
 
-from tlsearch.base.shown_text import masked, printable
+from tlsearch.base.shown_text import escape_controls, mask_urls
 
 
-def say(line: str = "", *, err: bool = False) -> None:
+def print_line(line: str = "", *, err: bool = False) -> None:
     """Print one line; control characters and line breaks in it are escaped."""
-    _print(printable(masked(line), keep="\t") + "\n", err)
+    _print(escape_controls(mask_urls(line), keep="\t") + "\n", err)
 
 
-def tell(text: str, *, err: bool = False) -> None:
+def print_text(text: str, *, err: bool = False) -> None:
     """Print text of several lines; control characters other than tabs and newlines are escaped."""
-    _print(told(text), err)
+    _print(printable_text(text), err)
 
 
-def told(text: str) -> str:
-    """Return text of several lines as `tell` prints it."""
-    return printable(masked(text), keep="\n\t")
+def printable_text(text: str) -> str:
+    """Return text of several lines as `print_text` prints it."""
+    return escape_controls(mask_urls(text), keep="\n\t")
 
 
-def answer(text: str) -> None:
-    """Print data on stdout: unchanged if stdout is piped, escaped as by `tell` on a terminal."""
+def print_answer(text: str) -> None:
+    """Print data on stdout: unchanged if piped, escaped as by `print_text` on a terminal."""
     if sys.stdout.isatty():
-        tell(text)
+        print_text(text)
         return
     try:
         _print(text, False)
     except UnicodeEncodeError:  # a file name that is not UTF-8
-        _print(printable(text, keep="\r\n\t"), False)
+        _print(escape_controls(text, keep="\r\n\t"), False)
 
 
 def _print(text: str, err: bool) -> None:

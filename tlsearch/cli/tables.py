@@ -4,8 +4,8 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from tlsearch.base.shown_text import printable
-from tlsearch.cli.say import say
+from tlsearch.base.shown_text import escape_controls
+from tlsearch.cli.say import print_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +30,7 @@ def print_table(
     text = "\n".join(line.rstrip() for line in captured.get().splitlines())
     sys.stdout.write(text.strip("\n") + "\n")
     if dropped:
-        say(f"too wide to show: {', '.join(dropped)}")
+        print_line(f"too wide to show: {', '.join(dropped)}")
 
 
 def rich_table(
@@ -46,10 +46,12 @@ def rich_table(
     for place in shown:
         numeric = all(_is_number(row[place]) for row in body)
         table.add_column(
-            Text(printable(columns[place])), justify="right" if numeric else "left", overflow="fold"
+            Text(escape_controls(columns[place])),
+            justify="right" if numeric else "left",
+            overflow="fold",
         )
     for row in body:
-        table.add_row(*(Text(printable(row[place])) for place in shown))
+        table.add_row(*(Text(escape_controls(row[place])) for place in shown))
     return table
 
 
@@ -63,7 +65,7 @@ def too_wide(
     from rich.cells import cell_len
 
     widths = {
-        name: max(cell_len(printable(text)) for text in (name, *(row[place] for row in body)))
+        name: max(cell_len(escape_controls(text)) for text in (name, *(row[place] for row in body)))
         for place, name in enumerate(columns)
     }
     dropped: list[str] = []

@@ -188,7 +188,7 @@ def backbones() -> tuple[Backbone, ...]:
     return tuple(BACKBONES.values())
 
 
-def plainest(row: Backbone, weights: str) -> tuple[str, str]:
+def canonical_names(row: Backbone, weights: str) -> tuple[str, str]:
     """The names of a backbone and its weights, the same for all names of the same network."""
     weights = row.default_weights if weights == "default" else weights
     if weights == "shipped":

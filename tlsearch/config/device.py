@@ -144,7 +144,7 @@ class DeviceProfile:
 CPU_PROFILE = DeviceProfile()
 
 
-def chosen(
+def chosen_profile(
     precision: str,
     jit: str,
     backbones: Sequence[str],
@@ -181,7 +181,7 @@ def _named(precision: str, otherwise: Precision) -> Precision:
     return found
 
 
-def doubled(speed: Callable[[int], float | None]) -> int:
+def doubling_search(speed: Callable[[int], float | None]) -> int:
     """The number of rows to take at a time, doubled until it is hardly faster or memory runs out.
 
     `speed(rows)` is in rows per second, None if there is not enough memory for them.

@@ -168,7 +168,7 @@ def whole_or(word: str, least: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def within(low: float, high: float, whole: bool = False) -> AfterValidator:
+def range_within(low: float, high: float, whole: bool = False) -> AfterValidator:
     """A pydantic validator: a range lies within `low` and `high`; `whole` wants whole numbers."""
 
     def check(dimension: Choices[Any] | Range) -> Choices[Any] | Range:

@@ -27,7 +27,7 @@ EXTRAS: dict[str, dict[str, str]] = {
 OPENING = {"onnx": ("onnx", "onnxruntime")}
 
 
-def needed(what: str, extra: str, modules: Iterable[str]) -> str:
+def missing_packages_message(what: str, extra: str, modules: Iterable[str]) -> str:
     """The message that a feature needs packages, with the command that installs them.
 
     It names the packages rather than tlsearch's extra, which works however tlsearch was installed.
@@ -38,7 +38,7 @@ def needed(what: str, extra: str, modules: Iterable[str]) -> str:
     return f"{what} needs {', '.join(modules)}: pip install {quoted}"
 
 
-def lacking(extra: str, modules: Sequence[str] | None = None) -> list[str]:
+def missing_modules(extra: str, modules: Sequence[str] | None = None) -> list[str]:
     """The modules of an extra that are not installed; nothing is imported."""
     asked = EXTRAS[extra] if modules is None else modules
     return [name for name in asked if importlib.util.find_spec(name) is None]
@@ -46,9 +46,9 @@ def lacking(extra: str, modules: Sequence[str] | None = None) -> list[str]:
 
 def require_extra(what: str, extra: str | None, modules: Sequence[str] | None = None) -> None:
     """Raise ConfigError if a package that a feature needs is not installed."""
-    missing = [] if extra is None else lacking(extra, modules)
+    missing = [] if extra is None else missing_modules(extra, modules)
     if extra is not None and missing:
-        raise ConfigError([needed(what, extra, missing)])
+        raise ConfigError([missing_packages_message(what, extra, missing)])
 
 
 def known_formats(formats: Sequence[str], where: str = "formats") -> tuple[str, ...]:
@@ -69,9 +69,9 @@ def require_formats(formats: Iterable[str]) -> None:
     problems = []
     for name in formats:
         extra = EXPORT_FORMATS[name].extra
-        missing = [] if extra is None else lacking(extra)
+        missing = [] if extra is None else missing_modules(extra)
         if extra is not None and missing:
-            told = needed(f"export: {name}", extra, missing)
+            told = missing_packages_message(f"export: {name}", extra, missing)
             place = f"on {platform.node()}, which writes the model files"
             problems.append(f"{told} {place}, or leave {name} out of the formats")
     if problems:

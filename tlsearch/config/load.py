@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.machine import PACKAGE
-from tlsearch.base.yaml_text import NotYamlError, PlainLoader, composed, read_text
+from tlsearch.base.yaml_text import NotYamlError, PlainLoader, compose, read_text
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.dimension import RECORDED, Range
 from tlsearch.config.scheduler import KINDS
@@ -84,7 +84,7 @@ class Document:
     def read(self, text: str) -> Any:
         """The document as plain values, None if empty; raises ConfigError if it is not YAML."""
         try:
-            loader, node = composed(text, _Loader)
+            loader, node = compose(text, _Loader)
             return None if node is None else self._plain(loader, node, ())
         except NotYamlError as error:
             line, why = error.line, error.why

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.base.shown_text import masked
+from tlsearch.base.shown_text import mask_urls
 
 Place = Path | str  # a URL is a str: as a Path it would lose a slash
 
@@ -47,14 +47,14 @@ def as_place(text: Place) -> Place:
     return str(text).rstrip("/") if is_url(text) else Path(text)
 
 
-def within(folder: Place, name: str) -> Place:
+def subfolder(folder: Place, name: str) -> Place:
     """A folder within a place."""
     return folder / name if isinstance(folder, Path) else f"{str(folder).rstrip('/')}/{name}"
 
 
-def problem(url: str) -> str | None:
+def url_problem(url: str) -> str | None:
     """The reason why a URL cannot hold a study; None if it can."""
-    found = f"found {masked(url)}"
+    found = f"found {mask_urls(url)}"
     if has_user(url):
         return f"{found}, with credentials in it: {ELSEWHERE}"
     try:
@@ -75,10 +75,12 @@ def has_user(url: str) -> bool:
     return bool(re.match(r"[^/]*://([^/@]*@|[^/@]*:[^@]*@)", url))
 
 
-def local(path: Path) -> Path:
+def local_path(path: Path) -> Path:
     """The path itself; raises ValueError for a URL, or if `~NAME` names no user."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        raise ValueError(f"found {masked(str(path))}, expected a path of this machine, not a URL")
+        raise ValueError(
+            f"found {mask_urls(str(path))}, expected a path of this machine, not a URL"
+        )
     try:
         path.expanduser()
     except RuntimeError:
@@ -86,20 +88,20 @@ def local(path: Path) -> Path:
     return path
 
 
-LocalPath = Annotated[Path, AfterValidator(local)]
+LocalPath = Annotated[Path, AfterValidator(local_path)]
 
 
-def variables(place: Place) -> dict[str, str]:
+def access_variables(place: Place) -> dict[str, str]:
     """The environment variables that are set for access to a URL's bucket; none for a path.
 
     Raises ConfigError for credentials in the endpoint.
     """
-    endpoint()
+    aws_endpoint()
     names = VARIABLES.get(str(place).partition("://")[0], ()) if is_url(place) else ()
     return {name: value for name in names if (value := os.environ.get(name))}
 
 
-def endpoint() -> tuple[str, str]:
+def aws_endpoint() -> tuple[str, str]:
     """Scheme and host of AWS_ENDPOINT_URL, "" if unset; raises ConfigError for credentials."""
     url = os.environ.get("AWS_ENDPOINT_URL", "")
     if has_user(url):

@@ -17,13 +17,13 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.base.files import absolute
+from tlsearch.base.files import absolute_path
 from tlsearch.config.augmentation import Augment, Augmentation
 from tlsearch.config.catalog import EXPORT_FORMATS, METRICS, WEIGHTS, Direction
 from tlsearch.config.dataset import Data
 from tlsearch.config.device import EXACT, PRECISIONS, Precision
 from tlsearch.config.dimension import Choices, Frozen, head_units, is_recorded, whole_or
-from tlsearch.config.location import LocalPath, Place, as_place, is_url, local, problem
+from tlsearch.config.location import LocalPath, Place, as_place, is_url, local_path, url_problem
 from tlsearch.config.networks.lookup import full_name, is_elsewhere, known_row, row_of
 from tlsearch.config.networks.unfreezing import DEPTHS
 from tlsearch.config.scheduler import Asha, Scheduler
@@ -73,10 +73,10 @@ def _place(raw: object) -> object:
     """Read a folder or a URL; pydantic checks values that are neither text nor a path."""
     if not isinstance(raw, str | Path):
         return raw
-    wrong = problem(raw) if isinstance(raw, str) and is_url(raw) else None
+    wrong = url_problem(raw) if isinstance(raw, str) and is_url(raw) else None
     if wrong is not None:
         raise ValueError(f"{wrong}, or a folder")
-    return as_place(raw) if is_url(raw) else local(Path(raw))
+    return as_place(raw) if is_url(raw) else local_path(Path(raw))
 
 
 def _file_name(name: str) -> str:
@@ -152,11 +152,11 @@ class SearchConfig(Frozen):
     @property
     def cache_path(self) -> Path:
         """The cache directory, with `~` expanded; shared by all studies."""
-        return absolute(self.cache)
+        return absolute_path(self.cache)
 
     def anchored(self) -> "SearchConfig":
         """The same search with absolute paths of data, weights and cache."""
-        path = self.data.path and absolute(self.data.path)
+        path = self.data.path and absolute_path(self.data.path)
         weights = tuple(_anchor_weights(name) for name in self.space.weights.values)
         return self.model_copy(
             update={
@@ -176,7 +176,7 @@ class SearchConfig(Frozen):
         problems = _odd_sizes(self)
         problems += [_mistake(("space", *at), why) for at, why in misfits]
         for index, baseline in enumerate(self.baselines):
-            for key, why in outside(baseline, self.space).items():
+            for key, why in values_outside(baseline, self.space).items():
                 problems.append(_mistake(("baselines", index, key), why))
         if problems:
             raise ValidationError.from_exception_data("SearchConfig", problems)
@@ -184,7 +184,7 @@ class SearchConfig(Frozen):
 
 
 def _anchor_weights(name: str) -> str:
-    return name if name in WEIGHTS else str(absolute(Path(name)))
+    return name if name in WEIGHTS else str(absolute_path(Path(name)))
 
 
 def _odd_sizes(config: SearchConfig) -> list[InitErrorDetails]:
@@ -196,7 +196,7 @@ def _odd_sizes(config: SearchConfig) -> list[InitErrorDetails]:
     ]
 
 
-def outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
+def values_outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
     """The keys of a baseline whose values the space does not contain, with the reasons.
 
     Optuna would drop these values silently.

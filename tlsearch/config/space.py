@@ -32,9 +32,9 @@ from tlsearch.config.dimension import (
     Range,
     Units,
     is_recorded,
-    within,
+    range_within,
 )
-from tlsearch.config.location import local
+from tlsearch.config.location import local_path
 from tlsearch.config.networks.lookup import full_name, is_elsewhere, row_of
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.unfreezing import BLOCKS, DEPTHS, LAYERS, Depth, Unfrozen
@@ -60,24 +60,27 @@ OptimizerName = Annotated[str, BeforeValidator(one_of(OPTIMIZERS, "optimizer"))]
 PoolingName = Annotated[str, BeforeValidator(one_of(POOLINGS, "pooling"))]
 ScheduleName = Annotated[str, BeforeValidator(one_of(SCHEDULES, "schedule"))]
 WeightsName = Annotated[str, BeforeValidator(one_of(CLASS_WEIGHTS, "weighting"))]
-Weights = Annotated[str, AfterValidator(lambda name: local(Path(name)) and name)]
+Weights = Annotated[str, AfterValidator(lambda name: local_path(Path(name)) and name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 # A dimension of numbers is a list of choices or a range, distinguished by how it is written.
 Rates = Annotated[
-    Annotated[Choices[Rate], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 10)
+    Annotated[Choices[Rate], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, range_within(0, 10)
 ]
 Fractions = Annotated[
-    Annotated[Choices[Fraction], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 0.99)
+    Annotated[Choices[Fraction], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, range_within(0, 0.99)
 ]
 Depths = Annotated[
-    Annotated[Choices[Unfrozen], Tag("choices")] | AsRange, BY_SHAPE, SHAPED, within(0, 9999, True)
+    Annotated[Choices[Unfrozen], Tag("choices")] | AsRange,
+    BY_SHAPE,
+    SHAPED,
+    range_within(0, 9999, True),
 ]
 BatchSizes = Annotated[
     Annotated[Choices[PositiveInt], Tag("choices")] | AsRange,
     BY_SHAPE,
     SHAPED,
-    within(1, 4096, True),
+    range_within(1, 4096, True),
 ]
 
 Where = tuple[str | int, ...]  # keys within a space

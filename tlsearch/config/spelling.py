@@ -51,7 +51,7 @@ def without_folders(configuration: Mapping[str, object]) -> dict[str, object]:
     return {**configuration, **named}
 
 
-def spell(value: Value) -> Value | str:
+def spell_widths(value: Value) -> Value | str:
     """Dense widths as records and tables hold them, 256-128 or none; other values unchanged."""
     if isinstance(value, list | tuple):
         return "-".join(str(width) for width in value) or "none"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from tlsearch.config.augmentation import Augment
-from tlsearch.config.catalog import SAME_OPTIMIZER, SCHEDULE_ACTS, plainest
+from tlsearch.config.catalog import SAME_OPTIMIZER, SCHEDULE_ACTS, canonical_names
 from tlsearch.config.device import EXACT, Precision
 from tlsearch.config.dimension import Frozen, Shown, Units
 from tlsearch.config.networks.anatomy import Anatomy
@@ -224,7 +224,7 @@ class TrialConfig(Frozen):
         row = known_row(self.backbone)
         if row is None:  # of another version's catalogue
             return found
-        found["backbone"], found["weights"] = plainest(row, self.weights)
+        found["backbone"], found["weights"] = canonical_names(row, self.weights)
         found["pooling"] = row.pooled_by(self.pooling)
         if self.pooling == "flatten" and self.image_px <= row.single_px:
             found["pooling"] = "gap"

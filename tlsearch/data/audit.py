@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import DataError
-from tlsearch.base.shown_text import storable
+from tlsearch.base.shown_text import to_storable
 from tlsearch.data.listing import SPLITS, Listing, Split
 from tlsearch.data.near_duplicates import NearCopies
 from tlsearch.data.splits import Indices
@@ -125,5 +125,5 @@ def _named(listing: Listing, pair: tuple[int, int] | None) -> str:
     """The names of two pictures, so that the user can look at them."""
     if pair is None:
         return ""
-    one, other = (storable(listing.examples[row].key) for row in pair)
+    one, other = (to_storable(listing.examples[row].key) for row in pair)
     return f" (as {one} and {other})"

@@ -13,7 +13,7 @@ from tlsearch.data.listing import Listing, Split
 from tlsearch.data.mistakes import all_wrong
 
 
-def renamed(listing: Listing, names: Mapping[str, str], strict: bool = False) -> Listing:
+def rename_classes(listing: Listing, names: Mapping[str, str], strict: bool = False) -> Listing:
     """The listing under new class names; classes that get the same name are merged.
 
     `names` maps the classes found, by name or shell-style pattern; a name takes precedence over
@@ -42,10 +42,10 @@ def renamed_again(listing: Listing, names: Mapping[str, str]) -> Listing:
     so they may have their new names already.
     """
     spoken = {key: name for key, name in names.items() if _matches(key, listing.classes)}
-    return renamed(listing, spoken)
+    return rename_classes(listing, spoken)
 
 
-def suggested(listing: Listing) -> dict[str, str]:
+def suggest_names(listing: Listing) -> dict[str, str]:
     """The `names` for a listing whose splits seem to name a class differently; {} if none do."""
     return _same_class(_by_split(listing))
 

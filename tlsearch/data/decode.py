@@ -15,17 +15,17 @@ from tlsearch.base.array_types import Pixels
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import PictureError
 from tlsearch.base.phases import Counter, counting_each, phase
-from tlsearch.base.shown_text import storable
+from tlsearch.base.shown_text import to_storable
 from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.mistakes import all_wrong
 from tlsearch.data.picture_file import (
     MOST_PIXELS,
     bytes_to_decode,
+    decode_upright,
     decoding_budget,
     most_pixels,
-    opened,
-    upright,
+    open_picture,
 )
 from tlsearch.store.arrays import ArrayStore
 from tlsearch.store.caches import make_room
@@ -172,11 +172,11 @@ def _pixels(picture: Picture | BinaryIO, bits: Bits | None, held: ExitStack) -> 
             return picture.astype(np.uint8, copy=False)
         sixteen = picture.astype(np.uint16, copy=False)
         return eight_bits(UNSTATED, sixteen, bits or ALONE, "a picture")
-    with opened(picture) as (image, file):
+    with open_picture(picture) as (image, file):
         held.enter_context(decoding_budget().held(bytes_to_decode(image)))
         deep = None if bits is None else deep_values(image, file)
         if bits is None or deep is None:
-            eight = _upper_byte(upright(image))
+            eight = _upper_byte(decode_upright(image))
             return np.asarray(eight if eight.mode == "RGB" else eight.convert("RGB"))
     stated, values = deep
     pixels = eight_bits(stated, values, bits, picture)
@@ -267,7 +267,9 @@ def _try_all(listing: Listing, bits: Bits | None, threads: int) -> NDArray[np.bo
     return np.array(list(in_order(can_be_read, listing.pictures(), threads)))
 
 
-def reasons(listing: Listing, readable: NDArray[np.bool_], bits: Bits | None) -> Sequence[str]:
+def unreadable_pictures(
+    listing: Listing, readable: NDArray[np.bool_], bits: Bits | None
+) -> Sequence[str]:
     """For each picture that cannot be read, its key and the reason."""
     if readable.all():
         return ()
@@ -276,5 +278,5 @@ def reasons(listing: Listing, readable: NDArray[np.bool_], bits: Bits | None) ->
         if not readable[row]:
             tried = _attempt(lambda one: read_pixels(one, bits), picture)
             why = tried.reason if isinstance(tried, PictureError) else "could not be read before"
-            found.append(f"{storable(listing.examples[row].key)}: {why}")
+            found.append(f"{to_storable(listing.examples[row].key)}: {why}")
     return found

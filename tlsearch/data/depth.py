@@ -16,15 +16,15 @@ from PIL import Image
 
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import PictureError
-from tlsearch.base.phases import counting, counting_each
+from tlsearch.base.phases import counting_each, phase_counter
 from tlsearch.data.listing import Listing, Picture
 from tlsearch.data.picture_file import (
     bytes_to_decode,
+    decode_upright,
     decoding_budget,
-    opened,
+    open_picture,
     regular_file,
-    reopened,
-    upright,
+    reopen_picture,
 )
 
 # Stated depth of a 16-bit picture (0: none) -> the depth at which it is read. A picture whose
@@ -48,7 +48,7 @@ _SCALED = ("PPM", "JPEG2000")  # Pillow scales their values to all 16 bits
 log = logging.getLogger(__name__)
 
 
-def depths(listing: Listing, threads: int | None = None) -> Values:
+def stated_depths(listing: Listing, threads: int | None = None) -> Values:
     """The stated depth and the largest value of each picture, (n, 2), as `bits_of` needs them."""
     pictures = listing.pictures()
     first = list(itertools.islice(pictures, 1))
@@ -59,7 +59,7 @@ def depths(listing: Listing, threads: int | None = None) -> Values:
     found = in_order(
         lambda block: [_depth_of(one) for one in block], blocks, threads or granted_cores()
     )
-    pairs = counting_each((pair for block in found for pair in block), counting("reading"))
+    pairs = counting_each((pair for block in found for pair in block), phase_counter("reading"))
     return np.array([*pairs], np.uint16).reshape(-1, 2)
 
 
@@ -83,7 +83,7 @@ def _depth_of(picture: Picture) -> tuple[int, int]:
 def _deep_file(path: Path) -> tuple[int, Values] | None:
     if not _may_be_deep(path):
         return None
-    with opened(path) as (image, file), decoding_budget().held(bytes_to_decode(image)):
+    with open_picture(path) as (image, file), decoding_budget().held(bytes_to_decode(image)):
         return deep_values(image, file)
 
 
@@ -139,15 +139,15 @@ def deep_values(image: Image.Image, file: BinaryIO) -> tuple[int, Values] | None
         return None
     stated = _stated(image)
     if kind == "grey":
-        return stated, np.asarray(upright(image)).astype(np.uint16)
+        return stated, np.asarray(decode_upright(image)).astype(np.uint16)
     if kind == "palette":
         colours = np.array(image.tag_v2[_COLOUR_MAP], np.uint16)  # type: ignore[attr-defined]
-        return 8, colours.reshape(3, -1).T[np.asarray(upright(image))]
+        return 8, colours.reshape(3, -1).T[np.asarray(decode_upright(image))]
     if kind == "LA;16B":  # four bytes per pixel: grey, then alpha
         raw = _unpacked_as(image, "RGBA")
         return stated, _sixteen(raw[..., 0], raw[..., 1])
-    upper = np.asarray(upright(image)).astype(np.uint16)
-    with reopened(file) as again:
+    upper = np.asarray(decode_upright(image)).astype(np.uint16)
+    with reopen_picture(file) as again:
         lower = _unpacked_as(again, _lower_bytes(kind))
     return stated, _sixteen(upper, lower)[..., :3]
 
@@ -190,7 +190,7 @@ def _unpacked_as(image: Any, mode: str) -> Values:
         tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
         for tile in image.tile
     ]
-    return np.asarray(upright(image)).astype(np.uint16)
+    return np.asarray(decode_upright(image)).astype(np.uint16)
 
 
 def _stated(image: Any) -> int:

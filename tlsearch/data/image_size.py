@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from tlsearch.base.errors import PictureError
-from tlsearch.data.picture_file import opened
+from tlsearch.data.picture_file import open_picture
 
 SAMPLE = 200
 # Sides of the squares that are proposed. Backbones halve a picture five times: below 64 pixels
@@ -26,7 +26,7 @@ def sampled_sizes(files: Sequence[Path]) -> list[Size]:
 
 def _size(file: Path) -> Iterable[Size]:
     try:
-        with opened(file) as (image, _):
+        with open_picture(file) as (image, _):
             return [image.size]
     except PictureError:
         return []

@@ -47,7 +47,7 @@ class Listing:
     pictures: Callable[[], Iterator[Picture]]
 
 
-def only(listing: Listing, splits: Sequence[Split]) -> Listing:
+def select_splits(listing: Listing, splits: Sequence[Split]) -> Listing:
     """The listing of these splits alone, with only the classes that occur in them.
 
     Raises DataError for a split that the data does not name.
@@ -69,7 +69,7 @@ def only(listing: Listing, splits: Sequence[Split]) -> Listing:
     return _without_unseen(kept)
 
 
-def pooled(listing: Listing) -> Listing:
+def without_splits(listing: Listing) -> Listing:
     """The listing without splits, as if the data named none."""
     return replace(listing, examples=[replace(e, split=None) for e in listing.examples])
 

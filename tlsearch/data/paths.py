@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tlsearch.base.errors import DataError
-from tlsearch.base.files import absolute
-from tlsearch.base.shown_text import storable
+from tlsearch.base.files import absolute_path
+from tlsearch.base.shown_text import to_storable
 
 _UNTAR = 'mkdir -p "{folder}" && tar -xf "{path}" -C "{folder}"'
 
@@ -47,9 +47,9 @@ def file_at(path: Path, holds: str) -> Path:
 
 
 def _named(path: Path) -> Path:
-    path = absolute(path)
-    if storable(path) != str(path):  # the record of a study contains the path
-        raise DataError(f"{storable(path)}: the path is not UTF-8; rename it")
+    path = absolute_path(path)
+    if to_storable(path) != str(path):  # the record of a study contains the path
+        raise DataError(f"{to_storable(path)}: the path is not UTF-8; rename it")
     return path
 
 

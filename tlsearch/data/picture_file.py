@@ -21,7 +21,7 @@ from tlsearch.base.errors import (
     PictureSizeError,
 )
 from tlsearch.base.machine import memory_bytes
-from tlsearch.base.shown_text import storable
+from tlsearch.base.shown_text import to_storable
 
 # The formats that are tried, whatever the file's suffix. EPS is not: it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -59,13 +59,13 @@ Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 
 
 @contextmanager
-def opened(picture: Path | BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
+def open_picture(picture: Path | BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """Open a picture and read its header; yields the image and its file, for the block to decode.
 
     Raises PictureError if the picture is damaged, in an unknown format, too large or not a regular
     file (it never waits for a pipe), and for any error that the block raises, as Pillow does.
     """
-    name, most = storable(picture) if isinstance(picture, Path) else "the picture", most_pixels()
+    name, most = to_storable(picture) if isinstance(picture, Path) else "the picture", most_pixels()
     try:
         with _bytes_of(picture, most) as file, _image_of(file, most) as image:
             yield image, file
@@ -77,13 +77,13 @@ def opened(picture: Path | BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
         raise PictureError(name, f"cannot be read ({_reason(error)})") from error
 
 
-def reopened(file: BinaryIO) -> Image.Image:
+def reopen_picture(file: BinaryIO) -> Image.Image:
     """Open the picture of an open file again, from its first byte."""
     file.seek(0)
     return Image.open(file, formats=_formats())
 
 
-def upright(image: Image.Image) -> Image.Image:
+def decode_upright(image: Image.Image) -> Image.Image:
     """Decode the picture and rotate it in place by its EXIF orientation."""
     image.load()
     try:
@@ -180,7 +180,7 @@ def _image_of(file: BinaryIO, most: int) -> Iterator[Image.Image]:
     if most > MOST_PIXELS and most > (Image.MAX_IMAGE_PIXELS or most):
         Image.MAX_IMAGE_PIXELS = most
     try:
-        image = reopened(file)
+        image = reopen_picture(file)
     except Image.DecompressionBombError as error:
         raise _TooLargeError(f"refused, too many pixels (at most {most}; {_ADVICE})") from error
     with image:
@@ -228,4 +228,4 @@ def _formats() -> tuple[str, ...]:
 def _reason(error: Exception) -> str:
     """The message of an error in one line, at most 200 characters."""
     said = str(getattr(error, "strerror", None) or error) or type(error).__name__
-    return storable(" ".join(said.split()))[:200]
+    return to_storable(" ".join(said.split()))[:200]

@@ -30,7 +30,7 @@ def require_readable(
     )
 
 
-def counted(listing: Listing, moved: Mapping[Split, Indices]) -> dict[Split, dict[str, int]]:
+def count_moved(listing: Listing, moved: Mapping[Split, Indices]) -> dict[Split, dict[str, int]]:
     """Split -> class -> number of the moved pictures."""
     found: dict[Split, dict[str, int]] = {}
     for split, rows in moved.items():

@@ -17,7 +17,7 @@ from tlsearch.base.errors import DataError
 from tlsearch.base.phases import Counter, phase
 from tlsearch.config.dataset import FIRST_RULES, SOURCES, Data
 from tlsearch.data.audit import audit
-from tlsearch.data.classes import renamed, require_classes
+from tlsearch.data.classes import rename_classes, require_classes
 from tlsearch.data.decode import (
     Decoded,
     content_hashes,
@@ -27,12 +27,12 @@ from tlsearch.data.decode import (
     listing_key,
     partial_key,
     read_pixels,
-    reasons,
+    unreadable_pictures,
 )
-from tlsearch.data.depth import ALONE, Bits, Values, bits_of, depth_note, depths
-from tlsearch.data.listing import Listing, Split, only, pooled
+from tlsearch.data.depth import ALONE, Bits, Values, bits_of, depth_note, stated_depths
+from tlsearch.data.listing import Listing, Split, select_splits, without_splits
 from tlsearch.data.near_duplicates import NearCopies, kept_nearest, near_copies
-from tlsearch.data.remarks import counted, filled_note, left_out_note, require_readable
+from tlsearch.data.remarks import count_moved, filled_note, left_out_note, require_readable
 from tlsearch.data.splits import Division, Indices, divide
 from tlsearch.store.arrays import ArrayStore
 from tlsearch.store.entries import touch
@@ -107,13 +107,13 @@ def list_source(data: Data) -> Listing:
     lists = getattr(importlib.import_module(module), function)
     listing: Listing = lists(*(getattr(data, key) for key in row.takes))
     if data.use is not None:
-        listing = only(listing, data.use)
+        listing = select_splits(listing, data.use)
     if data.classes is not None:
-        listing = renamed(listing, data.classes, data.strict_classes)
+        listing = rename_classes(listing, data.classes, data.strict_classes)
     if data.pool:
         if data.classes is None:  # with data.classes the user has checked the names
             require_classes(listing, pooled=True)
-        listing = pooled(listing)
+        listing = without_splits(listing)
     require_classes(listing, pooled=False)
     return listing
 
@@ -145,7 +145,7 @@ def prepare(
     Slow steps run once per data set, in `threads` threads (by default one for each granted core),
     and their results are kept under `cache`. If the decoded images there would exceed
     `budget_bytes`, those that no process uses are evicted, least recently used first. A process
-    that reads these images marks them as used with `store.users.used`.
+    that reads these images marks them as used with `store.users.mark_used`.
     """
     threads, images = threads or granted_cores(), ArrayStore(cache / "images", budget_bytes)
     with phase("reading", unit="pictures") as reading:
@@ -153,10 +153,10 @@ def prepare(
         reading.reach(len(listing.examples))
         bits, of_depth = _bits(listing, data, cache, threads)
     decoded = _decoded(listing, data, cache, images, bits, threads)
-    unreadable = tuple(reasons(listing, decoded.readable, bits))
+    unreadable = tuple(unreadable_pictures(listing, decoded.readable, bits))
     require_readable(listing, decoded.readable, unreadable)
     division = _divided(listing, data, decoded.readable)
-    moved = counted(listing, division.moved)
+    moved = count_moved(listing, division.moved)
     notes = [*filter(None, (left_out_note(unreadable, listing), of_depth, filled_note(moved)))]
     audits = ArrayStore(cache / "audits")
 
@@ -225,7 +225,9 @@ def _bits(
     store = ArrayStore(cache / "depths")
     found: Values = np.asarray(
         store.open(
-            listing_key(listing, 0), len(listing.examples), lambda: [depths(listing, threads)]
+            listing_key(listing, 0),
+            len(listing.examples),
+            lambda: [stated_depths(listing, threads)],
         )
     )
     bits = bits_of(found)

@@ -57,7 +57,7 @@ def divide(
     return Division(result, moved)
 
 
-def position(key: str) -> float:
+def hash_position(key: str) -> float:
     """The hash of an example's key in [0, 1): uniform, and always the same on every machine."""
     return (
         int.from_bytes(
@@ -87,7 +87,7 @@ def _draw(
 
     Also returns the examples that were moved to fill small classes.
     """
-    places = np.array([position(examples[i].key) for i in pool])
+    places = np.array([hash_position(examples[i].key) for i in pool])
     labels = np.array([examples[i].label for i in pool], dtype=np.int64)
     by_class = _by_class(labels)
     free = np.ones(len(pool), dtype=bool)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlsearch.base.phases import Counter
-from tlsearch.base.shown_text import masked, printable
+from tlsearch.base.shown_text import escape_controls, mask_urls
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.live.events import Listen, Listeners, StudyBegan, StudyEnded
-from tlsearch.results.live.progress import ended, lines, trial_ended
-from tlsearch.results.rank.perfect import is_perfect, reason
+from tlsearch.results.live.progress import count_ended, line_listener, trial_ended
+from tlsearch.results.rank.perfect import is_perfect, perfect_message
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import SPENT, TrialRecord
@@ -29,10 +29,10 @@ def default_listener() -> Listen:
         return log.info
 
     def show(line: str) -> None:
-        sys.stdout.write(printable(masked(line)) + "\n")
+        sys.stdout.write(escape_controls(mask_urls(line)) + "\n")
         sys.stdout.flush()
 
-    return lines(show)
+    return line_listener(show)
 
 
 def follow_in_tensorboard(config: SearchConfig, home: StudyDirectory, heard: Listeners) -> None:
@@ -43,7 +43,7 @@ def follow_in_tensorboard(config: SearchConfig, home: StudyDirectory, heard: Lis
         heard.add(TensorBoard(home.tensorboard))
 
 
-def began(search: Search) -> StudyBegan:
+def begin_event(search: Search) -> StudyBegan:
     """Return the event that the search began or was resumed."""
     config = search.config
     return StudyBegan(
@@ -87,7 +87,7 @@ class EachEnd:
         search.listen(trial_ended(trial, standings, config.trials))
         self.counter.reach(standings.ended)
         if not self.goes_on and is_perfect(trial, config.metric):
-            search.ending.suffice(reason(trial.number, config.metric))
+            search.ending.suffice(perfect_message(trial.number, config.metric))
         if search.ending.enough or standings.ended > config.trials - search.slots:
             self.begin()
 
@@ -97,4 +97,4 @@ def so_far(home: StudyDirectory) -> tuple[int, float]:
     if not home.journal.begun:
         return 0, 0.0
     record = home.journal.record()
-    return ended(record.trials), record.facts.get(SPENT, 0.0)
+    return count_ended(record.trials), record.facts.get(SPENT, 0.0)

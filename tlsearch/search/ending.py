@@ -119,7 +119,7 @@ def _as_error(name: str, text: str) -> TlsearchError:
 
 
 @contextlib.contextmanager
-def signals(ending: Ending) -> Iterator[None]:
+def end_on_signals(ending: Ending) -> Iterator[None]:
     """Make Ctrl-C, SIGTERM and SIGHUP end the search cleanly; a second signal ends it at once.
 
     SIGHUP stays ignored if it already is, as under `nohup`.

@@ -9,8 +9,8 @@ from typing import Any
 from tlsearch.base import yaml_text
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import dump, parse
-from tlsearch.config.schema import SearchConfig, outside
-from tlsearch.results.record.directory import versions
+from tlsearch.config.schema import SearchConfig, values_outside
+from tlsearch.results.record.directory import package_versions
 
 # Settings that may differ between trials ranked together, or that do not affect trials.
 MAY_CHANGE = (
@@ -54,7 +54,7 @@ class Extension:
 NOTHING = Extension()
 
 
-def extended(
+def extend_config(
     config: SearchConfig, wish: Extension, ended: int = 0, spent_s: float = 0.0
 ) -> SearchConfig:
     """Return the configuration of a study that is extended after `ended` trials and `spent_s`
@@ -80,7 +80,7 @@ def extended(
 
 def changes(config: SearchConfig, changed: SearchConfig) -> dict[str, dict[str, Any]]:
     """Return the settings that differ: dotted key -> old value (`from`) and new value (`to`)."""
-    before, after = _flat(plain(config)), _flat(plain(changed))
+    before, after = _flat(plain_config(config)), _flat(plain_config(changed))
     keys = [*before, *(key for key in after if key not in before)]
     return {
         key: {"from": before.get(key), "to": after.get(key)}
@@ -89,7 +89,7 @@ def changes(config: SearchConfig, changed: SearchConfig) -> dict[str, dict[str, 
     }
 
 
-def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, object]:
+def extension_entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, object]:
     """Return the entry of an extension in study.yaml: time, number of ended trials, changes,
     versions.
     """
@@ -97,7 +97,7 @@ def entry(config: SearchConfig, changed: SearchConfig, ended: int) -> dict[str, 
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "after_trials": ended,
         "changes": changes(config, changed),
-        "versions": versions(),
+        "versions": package_versions(),
     }
 
 
@@ -108,7 +108,9 @@ def _set(config: SearchConfig, settings: list[str]) -> SearchConfig:
     changed = parse(dump(bare), "study.yaml", settings, recorded=recorded)
     if changed.baselines:
         return changed
-    held = [baseline for baseline in config.baselines if not outside(baseline, changed.space)]
+    held = [
+        baseline for baseline in config.baselines if not values_outside(baseline, changed.space)
+    ]
     return changed.model_copy(update={"baselines": tuple(held)})
 
 
@@ -158,9 +160,9 @@ def _time(config: SearchConfig, text: str, spent_s: float) -> float:
     return max(config.time_budget or 0.0, spent_s) + more if text.startswith("+") else more
 
 
-def plain(config: SearchConfig) -> dict[str, object]:
+def plain_config(config: SearchConfig) -> dict[str, object]:
     """Return a configuration as the plain values that study.yaml holds."""
-    values: dict[str, Any] = yaml_text.plain(dump(config))
+    values: dict[str, Any] = yaml_text.plain_values(dump(config))
     return values
 
 

@@ -20,18 +20,18 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Listen
 from tlsearch.results.rank.confirmation import Winner, winner
-from tlsearch.results.rank.leaderboard import leaderboard, table
+from tlsearch.results.rank.leaderboard import leaderboard, to_table
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.file_names import CURVE, in_trial
 from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord
 from tlsearch.results.record.study_file import damaged_config
-from tlsearch.results.remote.copies import fetched, more
+from tlsearch.results.remote.copies import fetch_file, readable_copy
 from tlsearch.results.report.comparison import compare as compare_places
 from tlsearch.results.report.page_files import Artifacts
 from tlsearch.results.report.study_card import study_html
-from tlsearch.search.requested import Space, requested
-from tlsearch.search.trial.prepared_images import prepared
-from tlsearch.store.users import used
+from tlsearch.search.requested import Space, checked_config
+from tlsearch.search.trial.prepared_images import prepare_images
+from tlsearch.store.users import mark_used
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ class Study:
     def __init__(
         self, directory: Place | StudyDirectory, ended_by: TlsearchError | None = None
     ) -> None:
-        self.home = directory if isinstance(directory, StudyDirectory) else fetched(directory)
+        self.home = directory if isinstance(directory, StudyDirectory) else readable_copy(directory)
         self.about = self.home.read_about()
         self.ended_by = ended_by  # why the run that made this object is incomplete, if it is
 
@@ -86,7 +86,7 @@ class Study:
 
     def leaderboard(self) -> "pd.DataFrame":
         """Return the ranked trials as a pandas table."""
-        return table(leaderboard(self.record(), self.about, self.home.best).rows)
+        return to_table(leaderboard(self.record(), self.about, self.home.best).rows)
 
     def winner(self) -> TrialRecord | None:
         """Return the trial that is exported and tested: the confirmed one, or the best so far if
@@ -103,7 +103,7 @@ class Study:
         import pandas as pd
 
         number = self._number(trial)
-        more(self.home, in_trial(number, CURVE))
+        fetch_file(self.home, in_trial(number, CURVE))
         return pd.DataFrame(Artifacts(self.home).curves(number))
 
     def best_model(self) -> Any:
@@ -193,7 +193,7 @@ class Study:
         kept = won if trial in (None, won.trial) else Winner(trial or 0)
         if kept.trial not in {one.number for one in record.trials}:
             raise RecordError(f"{self.home.root}: there is no trial {kept.trial}")
-        more(self.home, in_trial(kept.trial, kept.weights))
+        fetch_file(self.home, in_trial(kept.trial, kept.weights))
         if not (self.home.trial(kept.trial) / kept.weights).is_file():
             raise RecordError(
                 f"{self.home.root}: the weights of trial {kept.trial} were not kept; "
@@ -217,7 +217,7 @@ def _above(name: str) -> Callable[..., Any]:
     return found
 
 
-def opened(study: Study | Place) -> Study:
+def open_study(study: Study | Place) -> Study:
     """Return the study itself, or open the one at a path or a URL."""
     return study if isinstance(study, Study) else Study(as_place(study))
 
@@ -229,7 +229,7 @@ def place_of(study: Study | Place) -> Place:
 
 def report(study: Study | Place) -> "pd.DataFrame":
     """Return the ranked trials of a study as a pandas table; its search may still be running."""
-    return opened(study).leaderboard()
+    return open_study(study).leaderboard()
 
 
 def compare(studies: Sequence[Study | Place]) -> "pd.DataFrame":
@@ -245,7 +245,7 @@ def plan(space: Space, settings: Sequence[str] = ()) -> "Plan":
     """
     from tlsearch.search.cost.forecast import forecast
 
-    return forecast(requested(space, settings))[1]
+    return forecast(checked_config(space, settings))[1]
 
 
 def export(
@@ -262,17 +262,17 @@ def export(
     fails is left out, and the manifest says why. Raises ConfigError if `formats` names an unknown
     format.
     """
-    study, out, chosen = opened(study), Path(out), known_formats(formats)
+    study, out, chosen = open_study(study), Path(out), known_formats(formats)
     require_formats(chosen)
     kept = study.kept(trial)
     from tlsearch.search.winner.finish import export_request
     from tlsearch.training.export.exporter import export_bundle, export_file
 
     config, single = study.config, out.suffix == ".keras"
-    data = prepared(config)
+    data = prepare_images(config)
     require_same_images(study, data)
     formats = ("keras",) if single else chosen
     request = export_request(config, study.home, data, study.record(), kept, formats, out)
     write = export_file if single else export_bundle
-    with used(data.images_path), phase(EXPORTING, len(request.formats), "formats"):
+    with mark_used(data.images_path), phase(EXPORTING, len(request.formats), "formats"):
         return write(dataclasses.replace(request, timed=timed)).manifest

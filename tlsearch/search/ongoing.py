@@ -7,7 +7,7 @@ from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Listen
-from tlsearch.results.live.progress import ended
+from tlsearch.results.live.progress import count_ended
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord
 from tlsearch.search.budget import Budget
@@ -43,4 +43,4 @@ class Search:
     @property
     def ended(self) -> int:
         """The number of trials that have ended, over all drivers of the study."""
-        return ended(self.record().trials)
+        return count_ended(self.record().trials)

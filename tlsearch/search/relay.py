@@ -26,7 +26,7 @@ _BOX = "tlsearch phases"
 _COLLECTING = threading.Lock()
 
 
-def relayed(function: Callable[P, T], subject: str = "") -> Callable[P, T]:
+def relay_phases(function: Callable[P, T], subject: str = "") -> Callable[P, T]:
     """Wrap a function for a worker so that its phases are sent to the driver."""
 
     @functools.wraps(function)
@@ -48,13 +48,13 @@ def send(phase: Phase) -> None:
 
 
 @contextmanager
-def collecting(hear: Hear) -> Iterator[None]:
+def collect_phases(hear: Hear) -> Iterator[None]:
     """Pass the phase events of workers to `hear` while the block runs, and the rest at its end."""
     over = threading.Event()
 
     def collect_all() -> None:
         while not over.wait(COLLECT_EVERY_S):
-            collect(hear)
+            collect_now(hear)
 
     thread = threading.Thread(target=collect_all, name="phases", daemon=True)
     thread.start()
@@ -63,10 +63,10 @@ def collecting(hear: Hear) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        collect(hear)
+        collect_now(hear)
 
 
-def collect(hear: Hear) -> None:
+def collect_now(hear: Hear) -> None:
     """Pass the phase events that workers have sent so far to `hear`, in order, and delete them."""
     if not _at_hand():
         return

@@ -16,12 +16,12 @@ from tlsearch.config.location import Place
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
-from tlsearch.results.record.directory import versions
+from tlsearch.results.record.directory import package_versions
 from tlsearch.results.record.file_names import CURVE, in_trial
 from tlsearch.results.record.journal import State, TrialRecord
-from tlsearch.results.remote.copies import more
+from tlsearch.results.remote.copies import fetch_file
 from tlsearch.results.report.page_files import Artifacts
-from tlsearch.search.handle import Study, opened, require_same_images
+from tlsearch.search.handle import Study, open_study, require_same_images
 from tlsearch.search.trial.weight_files import warn_of_unknown_weights
 from tlsearch.search.trial.workplace import Workplace, workplace
 
@@ -108,13 +108,13 @@ def replay(
     trial or it has reported nothing, RecordError if the record is damaged or the images have
     changed, WeightsError if the pretrained weights have changed.
     """
-    study = opened(study)
+    study = open_study(study)
     row = _row(study, number)
     trial, place = _configuration(study, row), _place(study.config, study, row)
     if row.network is None:
         warn_of_unknown_weights(study.home)
     differs, gpus = _differences(study, row)
-    more(study.home, in_trial(number, CURVE))
+    fetch_file(study.home, in_trial(number, CURVE))
     halves = _recorded(study, row)
     pairs, end, failure = _again(_until(_epochs(place, trial, row), _last(row)), halves, heard)
     bits = place.device.bits(trial.backbone, trial.precision)
@@ -262,7 +262,7 @@ def _differences(study: Study, row: TrialRecord) -> tuple[dict[str, Change], tup
     gpus = gpu_names()
     told = row.machine or study.about.get("machine")
     then = {**_versions(study.about, row.number), "machine": told}
-    now = {**versions(), "machine": machine(gpus)}
+    now = {**package_versions(), "machine": machine(gpus)}
     changes = {name: (then.get(name), now.get(name)) for name in {**then, **now}}
     return {name: change for name, change in changes.items() if change[0] != change[1]}, gpus
 

@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike
 
 from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import DataError
-from tlsearch.base.files import absolute, disk_error, whole_file
+from tlsearch.base.files import absolute_path, disk_error, whole_file
 from tlsearch.config.load import from_mapping, load
 from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.requirements import require_packages
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.image_size import proposed_px
 from tlsearch.data.kinds.npz import require_images, require_labels
-from tlsearch.search.extend import plain
+from tlsearch.search.extend import plain_config
 
 # A checked configuration, plain values as in YAML, a YAML file, or the name of a shipped space.
 Space = SearchConfig | Mapping[str, Any] | str | Path
@@ -27,7 +27,7 @@ FOLDER = "arrays"  # inside the cache
 _NOT_OF_ARRAYS = ("kind", "path", "name", "root")
 
 
-def requested(
+def checked_config(
     space: Space, settings: Sequence[str] = (), data: Arrays | None = None
 ) -> SearchConfig:
     """Return the checked configuration of a search space; raises ConfigError if it is invalid.
@@ -51,7 +51,7 @@ def validate(space: Space, settings: Sequence[str] = ()) -> SearchConfig:
     Raises ConfigError if it is invalid, or if this machine, which would export the winner, lacks a
     required package or the memory for one of the networks.
     """
-    config = requested(space, settings)
+    config = checked_config(space, settings)
     require_packages(config)
     require_memory(config)
     return config
@@ -59,8 +59,8 @@ def validate(space: Space, settings: Sequence[str] = ()) -> SearchConfig:
 
 def _values(space: Space) -> dict[str, object]:
     if isinstance(space, SearchConfig):
-        return plain(space)
-    values = _plain(space if isinstance(space, Mapping) else plain(load(space)))
+        return plain_config(space)
+    values = _plain(space if isinstance(space, Mapping) else plain_config(load(space)))
     assert isinstance(values, dict)
     return values
 
@@ -85,7 +85,7 @@ def _data(values: Mapping[str, Any], images: ArrayLike, labels: ArrayLike) -> di
     names = names[:, 0] if names.shape == (len(pixels), 1) else names  # the shape in keras.datasets
     require_images("data", pixels.shape, pixels.dtype)
     require_labels("data", names.shape, names.dtype, len(pixels))
-    cache = absolute(Path(values.get("cache", SearchConfig.model_fields["cache"].default)))
+    cache = absolute_path(Path(values.get("cache", SearchConfig.model_fields["cache"].default)))
     kept = {key: value for key, value in given.items() if key not in _NOT_OF_ARRAYS}
     px = proposed_px([(pixels.shape[2], pixels.shape[1])])
     return {"image_px": px, **kept, "kind": "npz", "path": str(_kept(cache, pixels, names))}

@@ -19,7 +19,7 @@ from ray.tune.execution import tune_controller
 from ray.tune.search import ConcurrencyLimiter
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import naming
+from tlsearch.base.files import path_in_errors
 from tlsearch.base.links import refuse_link
 from tlsearch.results.live.events import BudgetSpent
 from tlsearch.results.record.directory import StudyDirectory
@@ -68,7 +68,7 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
             reuse_actors=True,
             trial_dirname_creator=_folder_name,
         )
-        with naming(home.ray), workers_kept(), contextlib.closing(followed):
+        with path_in_errors(home.ray), workers_kept(), contextlib.closing(followed):
             Tuner(
                 _trainable(search),
                 tune_config=tune_config,

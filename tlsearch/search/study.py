@@ -7,40 +7,40 @@ from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import StudyError, TlsearchError
 from tlsearch.base.phases import phase
-from tlsearch.bundle.manifest import incomplete
+from tlsearch.bundle.manifest import incomplete_error
 from tlsearch.config.device import DeviceProfile
-from tlsearch.config.location import Place, within
+from tlsearch.config.location import Place, subfolder
 from tlsearch.config.requirements import require_packages, warn_of_conditions
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Exporting, Listen, Listeners, Stopping
-from tlsearch.results.live.pulse import beating
+from tlsearch.results.live.pulse import heartbeat
 from tlsearch.results.live.time_left import TRIALS
 from tlsearch.results.rank.leaderboard import leaderboard_of
-from tlsearch.results.rank.perfect import asked_on, perfect_trial, reason
+from tlsearch.results.rank.perfect import asked_on, perfect_message, perfect_trial
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import networks
+from tlsearch.results.record.journal import network_digests
 from tlsearch.results.record.seal import seal
-from tlsearch.results.remote.driver import DriversStudy, working
+from tlsearch.results.remote.driver import DriversStudy, hold_study
 from tlsearch.results.report.report_folder import write_report
 from tlsearch.search.announce import (
     EachEnd,
-    began,
+    begin_event,
     default_listener,
     ended_event,
     follow_in_tensorboard,
     so_far,
 )
 from tlsearch.search.budget import Budget
-from tlsearch.search.ending import Ending, signals
-from tlsearch.search.extend import Extension, entry, extended, plain
+from tlsearch.search.ending import Ending, end_on_signals
+from tlsearch.search.extend import Extension, extend_config, extension_entry, plain_config
 from tlsearch.search.handle import Study, place_of, require_same_images
 from tlsearch.search.ongoing import Search
-from tlsearch.search.requested import Arrays, Space, requested
+from tlsearch.search.requested import Arrays, Space, checked_config
 from tlsearch.search.trial.prepared_images import describe, read_images, require_weight_files
 from tlsearch.search.trial.weight_files import file_digests, require_same_files
 from tlsearch.search.winner.artifacts import write_data
-from tlsearch.store.users import used
+from tlsearch.store.users import mark_used
 
 if TYPE_CHECKING:
     from tlsearch.search.winner.confirm import Stage
@@ -68,14 +68,14 @@ def run(
     people. A listener that raises is removed, with a warning. By default a notebook or a Python
     prompt prints the lines; elsewhere they are logged.
     """
-    config = requested(space, data=data).anchored()
+    config = checked_config(space, data=data).anchored()
     require_packages(config)
     require_weight_files(config)
     warn_of_conditions(config)
     heard = Listeners(listen or default_listener())
     with (
-        beating(heard) as hear,
-        working(directory or within(config.storage, config.name), new=True) as work,
+        heartbeat(heard) as hear,
+        hold_study(directory or subfolder(config.storage, config.name), new=True) as work,
         work.mirrored(config.sync_s),
     ):
         follow_in_tensorboard(config, work.home, heard)
@@ -101,9 +101,9 @@ def resume(
     """
     wish = Extension(_text(trials), _text(time), tuple(settings))
     heard = Listeners(listen or default_listener())
-    with beating(heard) as hear, working(place_of(study), new=False) as work:
+    with heartbeat(heard) as hear, hold_study(place_of(study), new=False) as work:
         begun = Study(work.home)
-        config = extended(begun.config, wish, *so_far(work.home))
+        config = extend_config(begun.config, wish, *so_far(work.home))
         require_packages(config)
         if config != begun.config:
             require_weight_files(config)
@@ -133,7 +133,7 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
     work.when_lost(ending.fail)
     # No thread may compute while Ray starts: Ray forks, and NumPy's threads do not survive a fork.
     # Ray sets its own SIGTERM handler when it starts, so ours are set after that.
-    with used(data.images_path), connect(config.resources) as slots, signals(ending):
+    with mark_used(data.images_path), connect(config.resources) as slots, end_on_signals(ending):
         with phase("starting", 2, "steps") as counter:
             require_ready(config, home)
             counter.advance()
@@ -143,7 +143,7 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
             counter.advance()
         config = config.model_copy(update={"precision": device.precision})
         search = Search(config, home, data, ending, listen, slots, device, budget)
-        listen(began(search))
+        listen(begin_event(search))
         _trials_and_winner(search)
         _sealed(search)
     return _told(search)
@@ -151,14 +151,14 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
 
 def _trials_and_winner(search: Search) -> None:
     """Run the trials, then confirm, export and test the winner."""
-    from tlsearch.search.cost.forecast import learning
+    from tlsearch.search.cost.forecast import learn_from_search
     from tlsearch.search.winner.baselines import Baselines
     from tlsearch.search.winner.export_worker import export_worker
 
     baselines = Baselines(search.data) if search.config.metric == "accuracy" else None
     with (
         search.ending.on_full_disk(),
-        learning(search),
+        learn_from_search(search),
         export_worker(search.config) as exporter,
     ):
 
@@ -190,7 +190,7 @@ def _told(search: Search) -> Study:
     study = Study(home)
     with phase("reporting"), ending.on_full_disk():
         write_report(home, leaderboard_of(home))
-    study.ended_by = ending.interrupted or ending.error or incomplete(study.left_out())
+    study.ended_by = ending.interrupted or ending.error or incomplete_error(study.left_out())
     if study.winner() is None and ending.interrupted is None:
         lost = StudyError(f"{home.place}: no trial succeeded; see the logs under trials/")
         raise ending.error or lost
@@ -207,22 +207,22 @@ def _begin(
         write_data(home.artifacts, data)
         weights = {"files": file_digests(config)}
         about = {"data": describe(data), "weights": weights, "device": device.to_json()}
-        home.write_about(plain(config), **about)
+        home.write_about(plain_config(config), **about)
         return
     study = Study(home)
     if config != study.config:
         told = study.about.get("extended", [])
         kept = {k: v for k, v in study.about.items() if k not in ("config", "extended")}
-        history = [*told, entry(study.config, config, so_far(home)[0])]
+        history = [*told, extension_entry(study.config, config, so_far(home)[0])]
         if "files" in (weights := kept.get("weights", {})):
             files = {**file_digests(config), **weights["files"]}
             kept["weights"] = {**weights, "files": files}
-        home.write_about(plain(config), **kept, extended=history)
+        home.write_about(plain_config(config), **kept, extend_config=history)
 
 
 def _note_networks(search: Search) -> None:
     """Also write to study.yaml the digests of the pretrained networks that the trials used."""
-    home, found = search.home, networks(search.record().trials)
+    home, found = search.home, network_digests(search.record().trials)
     about = home.read_about()
     told = {" ".join(name): digest for name, digest in found.items()}
     known = about.get("weights", {})
@@ -236,13 +236,13 @@ def _run(search: Search, begin: Callable[[], None]) -> bool:
     whether the confirmation was completed. `begin` is called as soon as a worker has no trial left,
     to start the work that can be done meanwhile.
     """
-    from tlsearch.search.cost.forecast import forecasted
+    from tlsearch.search.cost.forecast import report_forecast
     from tlsearch.search.runner import run_trials
-    from tlsearch.search.winner.confirm import stages
+    from tlsearch.search.winner.confirm import confirmation_stages
 
     config, goes_on = search.config, _end_where_perfect(search)
     with contextlib.ExitStack() as trials:
-        trials.enter_context(forecasted(search))
+        trials.enter_context(report_forecast(search))
         counter = trials.enter_context(phase(TRIALS, config.trials, "trials"))
         counter.reach(search.ended)
 
@@ -250,7 +250,7 @@ def _run(search: Search, begin: Callable[[], None]) -> bool:
             trials.close()
             search.budget.end_trials()
             if config.confirm:
-                yield from stages(search, room)
+                yield from confirmation_stages(search, room)
 
         confirmed = run_trials(search, EachEnd(search, counter, goes_on, begin), follow)
     search.budget.end_trials()
@@ -264,7 +264,7 @@ def _end_where_perfect(search: Search) -> bool:
     record, about = search.record(), search.home.read_about()
     found = perfect_trial(record, about)
     if found is not None:
-        search.ending.suffice(reason(found, search.config.metric))
+        search.ending.suffice(perfect_message(found, search.config.metric))
     return asked_on(record, about)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Splits
-from tlsearch.data.classes import renamed, require_classes, suggested
+from tlsearch.data.classes import rename_classes, require_classes, suggest_names
 from tlsearch.data.image_size import median_size, proposed_px, sampled_sizes
 from tlsearch.data.kinds.folder import list_raw_folder
 from tlsearch.data.listing import SPLITS, Listing
@@ -52,8 +52,8 @@ def template(folder: str | Path) -> str:
     classes.
     """
     found = list_raw_folder(Path(folder))
-    names = suggested(found)
-    listing = renamed(found, names)
+    names = suggest_names(found)
+    listing = rename_classes(found, names)
     require_classes(listing, pooled=False)
     for problem in _small(listing):
         log.warning(problem)

@@ -27,7 +27,7 @@ from tlsearch.store.entries import (
     touch,
     write_about,
 )
-from tlsearch.store.shards import ArraySpec, Block, Pass, abandoned, partial_bytes
+from tlsearch.store.shards import ArraySpec, Block, Pass, abandoned_passes, partial_bytes
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class ArrayStore:
         held = entries(self.root)
         total = wanted_bytes + sum(entry.bytes for entry in held)
         if total + partial_bytes(self.root) > self.budget_bytes:
-            for folder in abandoned(self.root):
+            for folder in abandoned_passes(self.root):
                 shutil.rmtree(folder, ignore_errors=True)
         free = [entry for entry in held if not stays(entry)]
         kept = total - wanted_bytes - sum(entry.bytes for entry in free) + partial_bytes(self.root)

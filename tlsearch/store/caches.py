@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from tlsearch.store.arrays import DAMAGED, ArrayStore
 from tlsearch.store.entries import Entry, age_s, array_checksum, entries, remove, to_evict
-from tlsearch.store.shards import abandoned
+from tlsearch.store.shards import abandoned_passes
 from tlsearch.store.users import is_used
 
 # The folders of a cache.
@@ -43,7 +43,7 @@ class Held:
         return self.entry.key
 
 
-def held(cache: Path) -> list[Held]:
+def held_entries(cache: Path) -> list[Held]:
     """All entries of a cache, least recently used first."""
     found = [
         Held(kind, entry)
@@ -54,7 +54,7 @@ def held(cache: Path) -> list[Held]:
     return sorted(found, key=lambda one: one.entry.last_used)
 
 
-def fault(entry: Entry) -> str | None:
+def entry_problem(entry: Entry) -> str | None:
     """The problem of an entry, which is read from beginning to end; None if it has none."""
     try:
         array = np.load(entry.path, mmap_mode="r", allow_pickle=False)
@@ -74,7 +74,7 @@ def fault(entry: Entry) -> str | None:
 def remove_faulty(entry: Entry) -> None:
     """Remove a damaged entry, unless another process has repaired it in the meantime."""
     with FileLock(entry.path.with_suffix(".lock")):
-        if any(now.path == entry.path and fault(now) for now in entries(entry.path.parent)):
+        if any(now.path == entry.path and entry_problem(now) for now in entries(entry.path.parent)):
             remove(entry.path)
 
 
@@ -148,10 +148,10 @@ def mapped_files() -> set[Path]:
     return found
 
 
-def leftovers(cache: Path) -> Iterator[Path]:
+def remove_leftovers(cache: Path) -> Iterator[Path]:
     """Remove what dead processes left, yielding each path: partial files, locks, lone sidecars."""
     for root in (cache / kind for kind in KINDS):
-        for folder in abandoned(root):
+        for folder in abandoned_passes(root):
             shutil.rmtree(folder, ignore_errors=True)
             yield folder
         for pattern in (".*.npy.*", ".*.json.*", "*.json", "*.passlock", "*.lock", "*.user"):

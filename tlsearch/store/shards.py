@@ -18,7 +18,7 @@ from tlsearch.base.array_types import AnyArray
 from tlsearch.base.cores import in_order
 from tlsearch.base.files import parse_json, whole_file, write_json
 from tlsearch.store.entries import About, checksum, digest
-from tlsearch.store.users import free
+from tlsearch.store.users import is_free
 
 Block = Callable[[int, int], Sequence[AnyArray]]
 _FORMAT = "1"  # part of a pass's name, so that partial files of other versions are never used
@@ -266,10 +266,10 @@ class Pass:
             os.fsync(file.fileno())
 
 
-def abandoned(root: Path) -> Iterator[Path]:
+def abandoned_passes(root: Path) -> Iterator[Path]:
     """Folders of passes that no process works on any more."""
     for folder in sorted(root.glob("*.pass")):
-        if all(free(worker) for worker in folder.glob("*.worker")):
+        if all(is_free(worker) for worker in folder.glob("*.worker")):
             yield folder
 
 

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
-def used(path: Path) -> Iterator[None]:
+def mark_used(path: Path) -> Iterator[None]:
     """Mark the array at `path` as used: no process evicts it to make room until the block ends.
 
     The array need not exist yet.
@@ -33,14 +33,14 @@ def is_used(path: Path) -> bool:
     """Whether a process uses the array; marks of dead processes are removed."""
     found = False
     for name in path.parent.glob(f"{path.stem}.*.user"):
-        if free(name):
+        if is_free(name):
             name.unlink(missing_ok=True)
         else:
             found = True
     return found
 
 
-def free(lock: Path) -> bool:
+def is_free(lock: Path) -> bool:
     """Whether no process holds this lock file."""
     try:
         with FileLock(lock, timeout=0):

@@ -20,13 +20,13 @@ from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.pace import Pace, Suffix
 from tlsearch.training.epoch.executor import Executor
-from tlsearch.training.frozen.prefix import fetched, frozen_pass
+from tlsearch.training.frozen.prefix import fetch_arrays, frozen_pass
 from tlsearch.training.frozen.views import View
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.model import Network, parameter_count
-from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.multiply_adds import forward_multiply_adds
 from tlsearch.training.probe import first_and_steady, random_rows, step_of
-from tlsearch.training.runtime import apply, limit_threads
+from tlsearch.training.runtime import apply_profile, limit_threads
 from tlsearch.training.work_done import Price
 
 MEASURED = 4  # backbones; the others are scaled from the first by their multiply-adds
@@ -60,7 +60,7 @@ def measure(asked: CalibrationRequest) -> dict[str, object]:
     """
     started = time.time() - asked.began
     limit_threads(asked.threads, asked.gpus)
-    apply(asked.device)
+    apply_profile(asked.device)
     paces: dict[str, Pace] = {}
     alike: dict[tuple[object, ...], str] = {}
     for name in asked.backbones:
@@ -94,7 +94,7 @@ def _pace(name: str, asked: CalibrationRequest, like: Pace | None) -> Pace:
     began = time.perf_counter()
     backbone = load_backbone(name, "none", asked.image_px, "gap", asked.device.precision)
     built_s = time.perf_counter() - began
-    whole = forward(backbone.model.layers)
+    whole = forward_multiply_adds(backbone.model.layers)
     likes = [None] * len(depths) if like is None else like.suffixes
     suffixes = [
         _suffix(name, asked, depth, executor, whole, other)
@@ -117,10 +117,10 @@ def _pass(backbone: LoadedBackbone, asked: CalibrationRequest) -> tuple[float, f
     outputs = [s.prefix.output for s in sections if not s.from_images]
     device, name = asked.device, backbone.row.name
     rows = device.rows_of_pass(name, 3 * asked.image_px**2)
-    count = _count(forward(backbone.model.layers), rows)
+    count = _count(forward_multiply_adds(backbone.model.layers), rows)
     images = random_rows((count, asked.image_px, asked.image_px, 3), "uint8")
     run = frozen_pass(backbone, outputs, images, rows if device.compiles(name) else None)
-    return first_and_steady(lambda: fetched(run(images)), count)
+    return first_and_steady(lambda: fetch_arrays(run(images)), count)
 
 
 def _suffix(

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tlsearch.config.device import DeviceProfile, doubled, xla_pays
+from tlsearch.config.device import DeviceProfile, doubling_search, xla_pays
 from tlsearch.config.networks.unfreezing import Depth, Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.epoch.executor import Executor, out_of_memory
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.prediction import Array
-from tlsearch.training.frozen.prefix import fetched, frozen_pass
+from tlsearch.training.frozen.prefix import fetch_arrays, frozen_pass
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
-from tlsearch.training.runtime import apply, limit_threads
+from tlsearch.training.runtime import apply_profile, limit_threads
 
 BATCH = 32
 CLASSES = 10
@@ -51,7 +51,7 @@ def probe(asked: ProbeRequest) -> dict[str, object]:
     """
     device = DeviceProfile.of(asked.device)
     limit_threads(asked.threads, asked.gpus)
-    apply(device)
+    apply_profile(device)
     found: dict[str, Any] = {"pass_rows": {}, "jit": []}
     for name in asked.backbones:
         backbone = load_backbone(name, "none", asked.image_px, "gap", device.precision)
@@ -70,13 +70,13 @@ def pass_rows(backbone: LoadedBackbone, image_px: int, jit: bool) -> int:
         images = random_rows((rows, image_px, image_px, 3), "uint8")
         run = frozen_pass(backbone, [output], images, rows if jit else None)
         try:
-            return 1 / first_and_steady(lambda: fetched(run(images)), rows)[1]
+            return 1 / first_and_steady(lambda: fetch_arrays(run(images)), rows)[1]
         except tf.errors.OpError as error:
             if not out_of_memory(error):
                 raise
             return None
 
-    return doubled(speed)
+    return doubling_search(speed)
 
 
 def _seconds(
@@ -97,7 +97,7 @@ def _image_s(name: str, asked: ProbeRequest, device: DeviceProfile) -> float:
     run = frozen_pass(
         backbone, [backbone.sections(Depth(0)).prefix.output], images, rows if jit else None
     )
-    passing = first_and_steady(lambda: fetched(run(images)), rows)[1]
+    passing = first_and_steady(lambda: fetch_arrays(run(images)), rows)[1]
     trial = TrialConfig(
         backbone=name,
         weights="none",

@@ -54,20 +54,20 @@ def limit_gpus(share: float) -> None:
         tf.config.set_logical_device_configuration(device, [limit])
 
 
-def apply(device: DeviceProfile) -> None:
+def apply_profile(device: DeviceProfile) -> None:
     """Apply the settings of a device profile that hold for the whole process."""
     tf.config.experimental.enable_tensor_float_32_execution(device.tf32)
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process in bytes; 0 except on Linux, so that `forget`
-    keeps everything there.
+    """Return the resident memory of this process in bytes; 0 except on Linux, so that
+    `release_memory` keeps everything there.
     """
     told = Path("/proc/self/statm")
     return int(told.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if told.is_file() else 0
 
 
-def forget(limit_bytes: int) -> bool:
+def release_memory(limit_bytes: int) -> bool:
     """Release everything this process keeps between trials if it uses more than `limit_bytes`;
     return whether it did.
 

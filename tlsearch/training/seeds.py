@@ -3,7 +3,7 @@
 import hashlib
 
 
-def derive(seed: int, *purpose: object) -> int:
+def derive_seed(seed: int, *purpose: object) -> int:
     """Return a 31-bit seed for one purpose, such as (seed, "order", epoch).
 
     It is the same on every machine.

@@ -18,14 +18,14 @@ from tlsearch.features import FeatureKey, FeatureStore
 from tlsearch.pace import POOLED
 from tlsearch.training.checkpoint import Checkpoint
 from tlsearch.training.epoch.executor import Executor
-from tlsearch.training.epoch.history import Trained, noted_images, trained
+from tlsearch.training.epoch.history import Trained, noted_images, train_metrics
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.prediction import Array
 from tlsearch.training.epoch.schedule import gave_up, rate_factor
 from tlsearch.training.frozen.prefix import Features, backbone_key
 from tlsearch.training.frozen.views import View
 from tlsearch.training.network.model import Arrays, parameter_count, put_back
-from tlsearch.training.seeds import derive
+from tlsearch.training.seeds import derive_seed
 from tlsearch.training.work_done import Price, Work
 
 WARM_UP_BATCH = 32
@@ -215,12 +215,12 @@ class Session:
         return WarmedUp(head.model.get_weights(), last, loop.predict(validation))
 
     def _train(self, loop: Loop, rows: Array, purpose: str, epoch: int, batch: int) -> Trained:
-        order = np.random.default_rng(derive(self.trial.seed, purpose, epoch))
+        order = np.random.default_rng(derive_seed(self.trial.seed, purpose, epoch))
         permuted = order.permutation(len(self._labels))
-        seed = derive(self.trial.seed, "dropout", purpose, epoch)
+        seed = derive_seed(self.trial.seed, "dropout", purpose, epoch)
         noted = noted_images(self.trial.metric, self._classes)
         steps = loop.train(rows, self._labels, permuted, batch, seed, noted)
-        return trained(self.trial.metric, self._labels[permuted], batch, steps)
+        return train_metrics(self.trial.metric, self._labels[permuted], batch, steps)
 
 
 def class_weights(kind: str, labels: Labels, classes: int) -> NDArray[np.float32] | None:

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 from tlsearch.training.network.model import Network
-from tlsearch.training.network.multiply_adds import forward, trained, trained_share
+from tlsearch.training.network.multiply_adds import (
+    forward_multiply_adds,
+    trained_multiply_adds,
+    trained_share,
+)
 
 BACKWARD = 2  # passes of a trainable layer: the gradients of its inputs and of its weights
 
@@ -43,9 +47,9 @@ class Price:
         frozen = network.sections.prefix.layers
         suffix = [] if network.sections.suffix is None else network.sections.suffix.layers
         return cls(
-            prefix=0 if network.sections.from_images else forward(frozen),
-            suffix=forward(suffix) + forward(head),
-            trained=trained(layers) + trained(head),
+            prefix=0 if network.sections.from_images else forward_multiply_adds(frozen),
+            suffix=forward_multiply_adds(suffix) + forward_multiply_adds(head),
+            trained=trained_multiply_adds(layers) + trained_multiply_adds(head),
             share=trained_share(layers, head),
         )
 

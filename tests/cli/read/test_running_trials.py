@@ -30,7 +30,7 @@ def test_a_trial_is_running_while_a_driver_has_it(
     (home.root / SEAL).unlink(missing_ok=True)
     if sealed:
         seal(home.journal_file)
-    monkeypatch.setattr("tlsearch.cli.read.study_tables.over", lambda home: not driven)
+    monkeypatch.setattr("tlsearch.cli.read.study_tables.is_over", lambda home: not driven)
     show(home)
     other = {"running": "unfinished", "unfinished": "running"}[state]
     said = capsys.readouterr().out

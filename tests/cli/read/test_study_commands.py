@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsearch.cli.read.study_tables import over
+from tlsearch.cli.read.study_tables import is_over
 from tlsearch.results.rank.leaderboard import COLUMN_HELP
 from tlsearch.results.record.directory import StudyDirectory
 
@@ -86,8 +86,8 @@ def test_watching_a_study_that_nobody_runs_prints_it_and_ends(
 
 def test_a_study_is_over_when_it_is_still_and_its_lock_is_free(study: Path) -> None:
     home = StudyDirectory(study)
-    assert not over(home)
+    assert not is_over(home)
     os.utime(home.journal_file, (0, 0))
-    assert over(home)
+    assert is_over(home)
     with home.locked():
-        assert not over(home)
+        assert not is_over(home)

@@ -13,8 +13,8 @@ from tlsearch.config.networks.lookup import full_name, known_row, row_of
 from tlsearch.config.networks.own import DESCRIPTION, Description
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.results.live.events import what
-from tlsearch.results.rank.leaderboard import configured
+from tlsearch.results.live.events import describe_configuration
+from tlsearch.results.rank.leaderboard import requested_values
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.preflight import question_of
 from tlsearch.search.trial.prepared_images import require_weight_files
@@ -102,8 +102,8 @@ def test_it_has_no_weights_of_imagenet(network):
 def test_a_study_whose_network_is_gone_can_be_read_and_not_searched(network):
     config = from_mapping(space(network, unfrozen_layers=[0, 4]))
     trial = TrialConfig(backbone=network, unfrozen_layers=4, fine_tune_lr=1e-3)
-    assert configured(trial.to_json())["backbone"] == "net-0123.keras"
-    assert what(trial.to_json()) == "net-0123.keras unfrozen 4"
+    assert requested_values(trial.to_json())["backbone"] == "net-0123.keras"
+    assert describe_configuration(trial.to_json()) == "net-0123.keras unfrozen 4"
     row_of(network).shipped_path.unlink()
     assert known_row(network) is None
     values = config.model_dump(mode="json", exclude_none=True)

@@ -30,10 +30,10 @@ from tlsearch.results.live.events import (
     TrialEnded,
     Unforeseen,
     WorkerLost,
-    plain,
+    event_values,
 )
 from tlsearch.results.live.open_phases import IDLE
-from tlsearch.results.live.progress import Progress, lines, span, trial_ended
+from tlsearch.results.live.progress import Progress, format_duration, line_listener, trial_ended
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
@@ -152,7 +152,7 @@ def test_a_trial_that_is_lost_is_no_longer_at_work(progress):
 
 @pytest.mark.parametrize("event", [event for event, _ in SAID])
 def test_every_event_is_plain_json(event):
-    found = json.loads(json.dumps(plain(event), allow_nan=False))
+    found = json.loads(json.dumps(event_values(event), allow_nan=False))
     assert found.pop("event").replace("_", "") == type(event).__name__.lower()
     assert set(found) == {field.name for field in dataclasses.fields(event)}
 
@@ -230,7 +230,7 @@ def test_the_pace_counts_only_what_ended_in_this_run(progress, clock):
 
 def test_lines_leave_epochs_and_proposals_out():
     heard = []
-    listen = lines(heard.append)
+    listen = line_listener(heard.append)
     for event, _ in SAID:
         listen(event)
     silent = (EpochReported, TrialBegan)
@@ -256,7 +256,7 @@ def test_a_listener_that_fails_is_warned_of_once_and_the_others_go_on(caplog):
     [(0.4, "0 s"), (59, "59 s"), (150, "2 min"), (3600, "1 h 0 min"), (7500, "2 h 5 min")],
 )
 def test_a_time_is_said_as_people_do(seconds, said):
-    assert span(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(

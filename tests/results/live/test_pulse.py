@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tlsearch.base.phases import Phase, heard_by, phase
 from tlsearch.config.catalog import Direction
 from tlsearch.results.live.events import EpochReported, StudyBegan, TrialBegan
-from tlsearch.results.live.progress import lines
-from tlsearch.results.live.pulse import BEAT_S, IDLE, LOOK_S, Pulse, beating
+from tlsearch.results.live.progress import line_listener
+from tlsearch.results.live.pulse import BEAT_S, IDLE, LOOK_S, Pulse, heartbeat
 
 CONFIG = {"backbone": "strokes", "unfrozen_layers": 15}
 BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", Direction.MAX, trials=20, epochs=6, slots=2)
@@ -75,7 +75,7 @@ def test_a_phase_ends_with_the_count_of_the_process_that_works(clock):
 
 def test_phases_and_beats_reach_the_listener_from_the_first_to_the_last():
     heard = []
-    with beating(heard.append) as listen, phase("starting"):
+    with heartbeat(heard.append) as listen, phase("starting"):
         listen(BEGAN)
         until = time.monotonic() + 30
         while len(heard) < 3 and time.monotonic() < until:
@@ -112,7 +112,7 @@ WORK = st.lists(
 @given(WORK)
 def test_no_two_lines_of_any_stream_are_two_seconds_apart(work):
     clock, at = Clock(), [0.0]
-    listen = lines(lambda text: at.append(clock.now), clock)
+    listen = line_listener(lambda text: at.append(clock.now), clock)
     pulse = Pulse(listen, clock)
     for silent_s, event in work:
         until = clock.now + silent_s
@@ -127,7 +127,7 @@ def test_no_two_lines_of_any_stream_are_two_seconds_apart(work):
 
 def test_a_search_of_an_hour_writes_at_most_a_line_a_second(clock):
     written = []
-    pulse = Pulse(lines(written.append, clock), clock)
+    pulse = Pulse(line_listener(written.append, clock), clock)
     pulse.hear(BEGAN)
     pulse.hear(Phase("trials", "began", 0, 20, "trials"))
     for _ in range(int(3600 / LOOK_S)):

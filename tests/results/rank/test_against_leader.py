@@ -14,7 +14,7 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.file_names import PREDICTIONS
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.record.predictions import Predictions
-from tlsearch.results.report.readable_table import readable
+from tlsearch.results.report.readable_table import readable_rows
 from tlsearch.results.report.text import explain, render
 
 IMAGES = 547
@@ -96,7 +96,7 @@ def test_a_metric_of_probabilities_is_not_compared_by_classes(home, metric):
 
 def test_the_mark_says_by_which_rule(home):
     record = study(home, 511, 509, 505, 300, kept=(0, 1))
-    grid = readable(leaderboard(record, ABOUT, home.best).rows, "accuracy")
+    grid = readable_rows(leaderboard(record, ABOUT, home.best).rows, "accuracy")
     assert [row[grid.columns.index("tie")] for row in grid.body] == ["=", "=", "~", ""]
     assert explain(grid)[-2:] == [
         "=: the validation split cannot tell this trial from the leader",

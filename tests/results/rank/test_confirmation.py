@@ -13,11 +13,11 @@ from tlsearch.results.rank.confirmation import (
     Confirmed,
     Run,
     Winner,
-    certainty,
-    chosen,
-    confirmed,
-    decided,
-    lines,
+    confirmation_lines,
+    confirmed_candidates,
+    decided_winner,
+    probability_better,
+    run_to_export,
     runs_of,
     winner,
 )
@@ -42,53 +42,57 @@ def record(runs: tuple[Run, ...], direction: Direction = Direction.MAX) -> Study
 
 
 def test_the_best_mean_wins_not_the_best_run() -> None:
-    order = confirmed(RUNS, Direction.MAX)
+    order = confirmed_candidates(RUNS, Direction.MAX)
     assert [one.trial for one in order] == [1, 2]
     assert order[0].mean == pytest.approx(0.91)
     assert order[0].error == pytest.approx(0.01)
-    best = chosen(RUNS, Direction.MAX)
+    best = run_to_export(RUNS, Direction.MAX)
     assert best == RUNS[2]
 
 
 def test_less_is_better_where_the_metric_is_a_loss() -> None:
-    best = chosen(RUNS, Direction.MIN)
+    best = run_to_export(RUNS, Direction.MIN)
     assert best == RUNS[3]
 
 
 def test_trials_are_ranked_on_the_seeds_that_all_of_them_share() -> None:
     runs = (Run(0, 7, 0.80, 1, 1.0), Run(0, 8, 0.99, 1, 1.0), Run(1, 7, 0.95, 1, 1.0))
-    order = confirmed((*runs, Run(2, 7, 0.94, 1, 1.0)), Direction.MAX)
+    order = confirmed_candidates((*runs, Run(2, 7, 0.94, 1, 1.0)), Direction.MAX)
     assert [(one.trial, one.mean) for one in order] == [(1, 0.95), (2, 0.94), (0, 0.80)]
     assert {one.error for one in order} == {None}
 
 
 def test_a_trial_that_diverged_on_a_shared_seed_comes_after_those_that_did_not() -> None:
     runs = (*RUNS[:2], Run(1, 8, None, 0, 1.0), RUNS[3])
-    first, second = confirmed(runs, Direction.MAX)
+    first, second = confirmed_candidates(runs, Direction.MAX)
     assert (first.trial, second.trial) == (2, 1)
-    assert lines(record(runs))[1].endswith("(the search saw 0.9000); diverged on 1 of them")
+    assert confirmation_lines(record(runs))[1].endswith(
+        "(the search saw 0.9000); diverged on 1 of them"
+    )
     everywhere = (Run(1, 7, None, 0, 1.0), Run(2, 7, 0.1, 1, 1.0))
-    assert [one.trial for one in confirmed(everywhere, Direction.MAX)] == [2]
+    assert [one.trial for one in confirmed_candidates(everywhere, Direction.MAX)] == [2]
 
 
 def candidates(*means: float, seeds: int = 1) -> list[Confirmed]:
     runs = (Run(n, s, mean, 1, 1.0) for n, mean in enumerate(means) for s in range(seeds))
-    return confirmed(runs, Direction.MAX)
+    return confirmed_candidates(runs, Direction.MAX)
 
 
 def test_how_sure_the_choice_is_grows_with_the_lead_and_with_the_images() -> None:
-    assert certainty(candidates(0.9), 100) is None
-    assert certainty(candidates(0.9, 0.8), None) is None  # one seed, and no share of images
-    assert certainty(candidates(0.9, 0.9), 100) == pytest.approx(0.5)
-    leads = [certainty(candidates(0.8 + lead, 0.8), 100) for lead in (0.0, 0.02, 0.1)]
+    assert probability_better(candidates(0.9), 100) is None
+    assert (
+        probability_better(candidates(0.9, 0.8), None) is None
+    )  # one seed, and no share of images
+    assert probability_better(candidates(0.9, 0.9), 100) == pytest.approx(0.5)
+    leads = [probability_better(candidates(0.8 + lead, 0.8), 100) for lead in (0.0, 0.02, 0.1)]
     assert leads == sorted(leads)
-    assert certainty(candidates(0.82, 0.8), 10_000) > leads[1]
+    assert probability_better(candidates(0.82, 0.8), 10_000) > leads[1]
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_the_certainty_of_one_seed_is_that_of_a_test_of_two_proportions(a: int, b: int) -> None:
     (first, second), images = sorted((a, b), reverse=True), 60
-    found = certainty(candidates(first / images, second / images), images)
+    found = probability_better(candidates(first / images, second / images), images)
     variance = sum(x * (images - x) for x in (a, b)) / images**3
     if variance == 0:
         assert found is None
@@ -102,8 +106,8 @@ def test_seeds_that_scatter_make_a_choice_less_sure() -> None:
     calm = (*calm, Run(1, 2, 0.86, 1, 1.0))
     wild = (Run(0, 1, 0.8, 1, 1.0), Run(0, 2, 1.0, 1, 1.0), Run(1, 1, 0.75, 1, 1.0))
     wild = (*wild, Run(1, 2, 0.96, 1, 1.0))
-    assert certainty(confirmed(calm, Direction.MAX), None) > certainty(
-        confirmed(wild, Direction.MAX), None
+    assert probability_better(confirmed_candidates(calm, Direction.MAX), None) > probability_better(
+        confirmed_candidates(wild, Direction.MAX), None
     )
 
 
@@ -111,15 +115,15 @@ def test_seeds_that_scatter_make_a_choice_less_sure() -> None:
 def test_a_refinement_is_exported_only_where_it_is_better(value: float, kept: bool) -> None:
     refined = Run(1, 8, value, 1, 1.0, refined=True)
     runs = (*RUNS, refined)
-    assert (chosen(runs, Direction.MAX) == refined) is kept
-    assert confirmed(runs, Direction.MAX) == confirmed(RUNS, Direction.MAX)
-    told = lines(record(runs))[-1]
+    assert (run_to_export(runs, Direction.MAX) == refined) is kept
+    assert confirmed_candidates(runs, Direction.MAX) == confirmed_candidates(RUNS, Direction.MAX)
+    told = confirmation_lines(record(runs))[-1]
     assert ("not kept" in told) is not kept
 
 
 @given(st.permutations(RUNS))
 def test_the_order_in_which_runs_end_is_nothing(runs: list[Run]) -> None:
-    assert chosen(runs, Direction.MAX) == chosen(RUNS, Direction.MAX)
+    assert run_to_export(runs, Direction.MAX) == run_to_export(RUNS, Direction.MAX)
 
 
 def test_the_winner_is_the_confirmed_one_else_the_best_trial() -> None:
@@ -129,33 +133,35 @@ def test_the_winner_is_the_confirmed_one_else_the_best_trial() -> None:
 
 
 def test_the_report_shows_the_search_beside_the_confirmation() -> None:
-    assert lines(record(RUNS)) == [
+    assert confirmation_lines(record(RUNS)) == [
         "trial 1 confirmed: 0.9100 ± 0.0100 on 2 fresh seeds (the search saw 0.9000)",
         "trial 2 confirmed: 0.8700 ± 0.0700 on 2 fresh seeds (the search saw 0.9500)",
         "trial 1 is chosen: 0.0400 ahead of trial 2 on the same 2 fresh seeds; it is the better "
         "one with a probability of 71%",
     ]
-    assert lines(record(())) == []
+    assert confirmation_lines(record(())) == []
 
 
 def test_a_refinement_that_diverged_is_known_and_counts_for_nothing() -> None:
     runs = (*RUNS, Run(1, 8, None, 0, 1.0, refined=True))
-    assert confirmed(runs, Direction.MAX) == confirmed(RUNS, Direction.MAX)
-    assert chosen(runs, Direction.MAX) == RUNS[2]
-    assert lines(record(runs))[-1].endswith("no value, not better, not kept")
+    assert confirmed_candidates(runs, Direction.MAX) == confirmed_candidates(RUNS, Direction.MAX)
+    assert run_to_export(runs, Direction.MAX) == RUNS[2]
+    assert confirmation_lines(record(runs))[-1].endswith("no value, not better, not kept")
 
 
 def test_why_a_winner_was_not_refined_is_told() -> None:
     known = record(RUNS)
-    told = lines(replace(known, facts={**known.facts, NOT_REFINED: "one epoch takes 9 s"}))
+    told = confirmation_lines(
+        replace(known, facts={**known.facts, NOT_REFINED: "one epoch takes 9 s"})
+    )
     assert told[-1] == "not refined: one epoch takes 9 s"
 
 
 @pytest.mark.parametrize("fact", [RUNS_FACT, EXPORTED, "test"])
 def test_a_winner_is_decided_once_it_is_confirmed_tested_or_exported(fact: str) -> None:
     known = record(RUNS)
-    assert decided(replace(known, facts={})) is None
-    assert decided(replace(known, facts={fact: known.facts["confirmation"]})) is not None
+    assert decided_winner(replace(known, facts={})) is None
+    assert decided_winner(replace(known, facts={fact: known.facts["confirmation"]})) is not None
 
 
 def test_runs_are_read_back_as_they_were_noted() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tlsearch.config.catalog import Direction
-from tlsearch.results.rank.importance import importance, parameters
+from tlsearch.results.rank.importance import importance, varied_parameters
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 SPACE = {
@@ -123,7 +123,7 @@ def test_parameters_hold_what_a_trial_uses() -> None:
     record = StudyRecord(
         Direction.MAX, tuple(TrialRecord(n, "finished", c, {1: 0.5}) for n, c in every)
     )
-    assert parameters(record) == {
+    assert varied_parameters(record) == {
         "unfrozen_layers": [0, 15, 15],
         "train_batch_norm": [None, False, True],
         "fine_tune_lr": [None, 0.01, 0.02],
@@ -135,4 +135,4 @@ def test_depth_is_told_in_blocks_where_all_trials_say_it_so() -> None:
     layers = {"unfrozen_layers": 9, "unfrozen_blocks": None}
     for configs, name in ((blocks, "unfrozen_blocks"), ([*blocks, layers], "unfrozen_layers")):
         every = (TrialRecord(n, "finished", c, {1: 0.5}) for n, c in enumerate(configs))
-        assert list(parameters(StudyRecord(Direction.MAX, tuple(every)))) == [name]
+        assert list(varied_parameters(StudyRecord(Direction.MAX, tuple(every)))) == [name]

@@ -20,9 +20,9 @@ from tlsearch.results.rank.leaderboard import (
     CONFIG_COLUMNS,
     leaderboard,
     rows,
-    table,
+    to_table,
 )
-from tlsearch.results.rank.standings import keep_for_export, ranked
+from tlsearch.results.rank.standings import keep_for_export, ranked_trials
 from tlsearch.results.record.journal import State, StudyRecord, TrialRecord
 
 UNSOUND = ("diverged", "failed")
@@ -42,8 +42,8 @@ def records(draw: st.DrawFn) -> StudyRecord:
 @given(records())
 def test_ranked_are_the_sound_trials_with_a_value_and_no_others(record: StudyRecord) -> None:
     expected = {t.number for t in record.trials if t.values and t.state not in UNSOUND}
-    assert {t.number for t in ranked(record)} == expected
-    assert len(ranked(record)) == len(expected)
+    assert {t.number for t in ranked_trials(record)} == expected
+    assert len(ranked_trials(record)) == len(expected)
 
 
 @given(records())
@@ -51,7 +51,7 @@ def test_the_better_value_comes_first_and_of_equals_the_earlier_trial(
     record: StudyRecord,
 ) -> None:
     best = max if record.direction == "max" else min
-    places = [(best(t.values.values()), t.number) for t in ranked(record)]
+    places = [(best(t.values.values()), t.number) for t in ranked_trials(record)]
     for (value, number), (next_value, next_number) in itertools.pairwise(places):
         assert best(value, next_value) == value
         assert value != next_value or number < next_number
@@ -66,13 +66,13 @@ def test_turning_values_and_direction_around_keeps_the_order(record: StudyRecord
             for t in record.trials
         ),
     )
-    assert [t.number for t in ranked(turned)] == [t.number for t in ranked(record)]
+    assert [t.number for t in ranked_trials(turned)] == [t.number for t in ranked_trials(record)]
 
 
 @given(records())
 def test_rows_are_ranked_trials_then_the_rest_without_those_that_wait(record: StudyRecord) -> None:
     found = rows(record)
-    count = len(ranked(record))
+    count = len(ranked_trials(record))
     assert [row["rank"] for row in found[:count]] == list(range(1, count + 1))
     assert [row["rank"] for row in found[count:]] == [None] * (len(found) - count)
     rest = [row["trial"] for row in found[count:]]
@@ -85,14 +85,14 @@ def test_rows_are_ranked_trials_then_the_rest_without_those_that_wait(record: St
 
 @given(records(), st.integers(0, 4))
 def test_the_best_are_kept_for_export(record: StudyRecord, count: int) -> None:
-    ended = [t.number for t in ranked(record) if t.state != "unfinished"]
+    ended = [t.number for t in ranked_trials(record) if t.state != "unfinished"]
     assert list(keep_for_export(record, count)) == ended[:count]
 
 
 @settings(deadline=None, max_examples=20)
 @given(records())
 def test_the_table_holds_the_rows(record: StudyRecord) -> None:
-    frame = table(rows(record))
+    frame = to_table(rows(record))
     assert tuple(frame.columns) == COLUMNS
     assert frame["rank"].dtype == pd.Int64Dtype()
     assert frame["trial"].tolist() == [row["trial"] for row in rows(record)]

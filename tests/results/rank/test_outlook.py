@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.config.catalog import Direction
-from tlsearch.results.rank.outlook import gain, outlook, steps
+from tlsearch.results.rank.outlook import ended_in_order, expected_gain, outlook
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,8 +29,8 @@ def study(values: list[float | None], direction: Direction = Direction.MAX) -> S
 def test_the_gain_is_the_mean_over_all_orders(values: list[float], data: st.DataObject) -> None:
     more = data.draw(st.integers(1, len(values) - 1))
     orders = [max(order) - max(order[:-more]) for order in permutations(values)]
-    assert gain(values, more, Direction.MAX) == pytest.approx(mean(orders), abs=1e-12)
-    assert gain([-value for value in values], more, Direction.MIN) == pytest.approx(
+    assert expected_gain(values, more, Direction.MAX) == pytest.approx(mean(orders), abs=1e-12)
+    assert expected_gain([-value for value in values], more, Direction.MIN) == pytest.approx(
         mean(orders), abs=1e-12
     )
 
@@ -42,7 +42,7 @@ def test_more_trials_add_no_more_than_is_said(draw: object) -> None:
     said, added = [], []
     for _ in range(3000):
         values = [draw() for _ in range(30)]  # type: ignore[operator]
-        said.append(gain(values[:20], 10, Direction.MAX))
+        said.append(expected_gain(values[:20], 10, Direction.MAX))
         added.append(max(values) - max(values[:20]))
     assert mean(said) > mean(added)
     assert mean(said) < 3 * mean(added)
@@ -80,5 +80,13 @@ def test_time_in_which_nothing_trained_does_not_count() -> None:
         )
         for n, (start, end) in enumerate(spans)
     )
-    assert [step.seconds for step in steps(StudyRecord(Direction.MAX, every))] == [10, 20, 30]
-    assert [step.best for step in steps(StudyRecord(Direction.MIN, every))] == [0.5, 0.5, 0.5]
+    assert [step.seconds for step in ended_in_order(StudyRecord(Direction.MAX, every))] == [
+        10,
+        20,
+        30,
+    ]
+    assert [step.best for step in ended_in_order(StudyRecord(Direction.MIN, every))] == [
+        0.5,
+        0.5,
+        0.5,
+    ]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tlsearch.config.catalog import METRICS, Direction
-from tlsearch.results.rank.perfect import asked_on, perfect_trial, reason
+from tlsearch.results.rank.perfect import asked_on, perfect_message, perfect_trial
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 BEGAN = datetime(2026, 1, 1)
@@ -60,7 +60,7 @@ def test_what_was_asked_before_or_is_no_trial_does_not_count():
 
 
 def test_the_reason_names_the_trial_and_the_way_on():
-    assert reason(3, "macro_f1") == (
+    assert perfect_message(3, "macro_f1") == (
         "trial 3 reached a validation macro f1 of 1.0000, which no trial can exceed; "
         "`tlsearch resume DIR --trials +N` trains more all the same"
     )

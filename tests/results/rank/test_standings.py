@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.config.catalog import Direction
-from tlsearch.results.rank.standings import Standings, keep_for_export, ranked
+from tlsearch.results.rank.standings import Standings, keep_for_export, ranked_trials
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 KEEP = 2
@@ -43,7 +43,7 @@ def test_after_every_step_they_say_what_the_record_says(study) -> None:
                 on_disk |= {number}
                 on_disk -= {standings.dropped}
         record = StudyRecord(direction, tuple(now[n] for n in sorted(now)))
-        best = next(iter(ranked(record)), None)
+        best = next(iter(ranked_trials(record)), None)
         assert standings.leader == (best and (best.number, best.best(direction)[1]))
         assert on_disk == set(keep_for_export(record, KEEP))
         assert standings.ended == sum(t.state != "unfinished" for t in record.trials)

@@ -20,9 +20,9 @@ from tlsearch.results.record.journal import (
     STUDY_NAME,
     Journal,
     TrialRecord,
-    mend,
+    cut_incomplete_line,
     open_storage,
-    read,
+    read_journal,
 )
 from tlsearch.results.record.journal_file import JournalFile
 
@@ -66,7 +66,7 @@ def journal(tmp_path: Path) -> Path:
 
 
 def test_every_state_is_told_in_the_words_of_this_project(journal: Path) -> None:
-    record = read(journal)
+    record = read_journal(journal)
     assert [trial.state for trial in record.trials] == [
         "finished",
         "stopped",
@@ -86,7 +86,7 @@ def test_every_state_is_told_in_the_words_of_this_project(journal: Path) -> None
 
 def test_less_can_be_better(tmp_path: Path) -> None:
     begin(tmp_path / "journal.log", "minimize")
-    assert read(tmp_path / "journal.log").direction == "min"
+    assert read_journal(tmp_path / "journal.log").direction == "min"
 
 
 @given(
@@ -109,10 +109,10 @@ def cuts(journal: Path) -> tuple[bytes, range]:
 
 def test_a_line_torn_anywhere_is_read_around_and_left_alone(journal: Path) -> None:
     whole, places = cuts(journal)
-    trials = read(journal).trials
+    trials = read_journal(journal).trials
     for place in places:
         journal.write_bytes(whole[:place])
-        record = read(journal)
+        record = read_journal(journal)
         assert (record.trials, record.facts) == (trials, {})
         assert journal.read_bytes() == whole[:place]
 
@@ -126,7 +126,7 @@ def test_a_line_torn_anywhere_is_cut_at_the_last_newline(
         journal.write_bytes(whole[:place])
         torn = place - places[0]
         with caplog.at_level(logging.WARNING):
-            assert mend(journal) == torn
+            assert cut_incomplete_line(journal) == torn
         assert journal.read_bytes() == whole[: places[0]]
         said = [f"{journal}: cut {torn} bytes of a torn last line"]
         assert caplog.messages == (said if torn else [])
@@ -135,11 +135,11 @@ def test_a_line_torn_anywhere_is_cut_at_the_last_newline(
 def test_a_mended_journal_is_written_on(journal: Path) -> None:
     whole, places = cuts(journal)
     journal.write_bytes(whole[: places[len(places) // 2]])
-    mend(journal)
+    cut_incomplete_line(journal)
     study = optuna.load_study(storage=open_storage(journal), study_name=STUDY_NAME)
     tell(study, "finished", 0.9)
     Journal(journal).note({"test": TEST})
-    record = read(journal)
+    record = read_journal(journal)
     told = next(trial for trial in record.trials if trial.best(Direction.MAX) == (1, 0.9))
     assert (told.state, len(record.trials)) == ("finished", 7)
     assert record.facts == {"test": TEST}
@@ -147,9 +147,9 @@ def test_a_mended_journal_is_written_on(journal: Path) -> None:
 
 def test_a_whole_or_missing_journal_needs_no_mending(journal: Path) -> None:
     whole = journal.read_bytes()
-    assert mend(journal) == 0
+    assert cut_incomplete_line(journal) == 0
     assert journal.read_bytes() == whole
-    assert mend(journal.with_name("gone.log")) == 0
+    assert cut_incomplete_line(journal.with_name("gone.log")) == 0
     assert not journal.with_name("gone.log").exists()
 
 
@@ -161,7 +161,7 @@ def test_a_line_that_optuna_never_wrote_is_damage(journal: Path, line: bytes) ->
     journal.write_bytes(whole[: places[0]] + line + b"\n" + whole[places[0] :])
     number = whole.count(b"\n")
     with pytest.raises(RecordError, match=rf"journal.log:{number}: the journal is damaged \("):
-        read(journal)
+        read_journal(journal)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"op_code": 0, "wor'])
@@ -169,14 +169,14 @@ def test_a_journal_without_a_study_has_not_begun(tmp_path: Path, content: bytes)
     path = tmp_path / "journal.log"
     path.write_bytes(content)
     with pytest.raises(RecordError) as refused:
-        read(path)
+        read_journal(path)
     assert str(refused.value) == f"{path}: the journal is empty; the study has not begun"
 
 
 def test_a_missing_journal_is_named_and_not_made(tmp_path: Path) -> None:
     path = tmp_path / "journal.log"
     with pytest.raises(RecordError) as refused:
-        read(path)
+        read_journal(path)
     assert str(refused.value) == f"{path}: no journal there; the study has not begun"
     assert not path.exists()
 
@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_whole_lines_and_names_the_journal(
     assert raised.value.filename == str(journal)
     assert journal.read_bytes() == before
     study.set_user_attr("spent_s", 2.0)
-    assert read(journal).facts["spent_s"] == 2.0
+    assert read_journal(journal).facts["spent_s"] == 2.0
 
 
 EARLIER = Path(__file__).parents[2] / "earlier_studies" / "finished" / "journal.log"
@@ -219,7 +219,7 @@ def test_a_journal_that_grows_is_parsed_line_by_line_once(
                 file.write(b"".join(lines[first:last]))
             growing.record()
     assert len(parsed) == len(lines)
-    assert growing.record() == read(EARLIER)
+    assert growing.record() == read_journal(EARLIER)
 
 
 def test_a_journal_in_another_ones_place_is_read_anew(tmp_path: Path) -> None:
@@ -228,5 +228,5 @@ def test_a_journal_in_another_ones_place_is_read_anew(tmp_path: Path) -> None:
     journal = Journal(path)
     assert len(journal.record().trials) == 5
     write_text(path, b"".join(lines[:8]).decode())
-    assert journal.record() == read(path)
+    assert journal.record() == read_journal(path)
     assert len(journal.record().trials) < 5

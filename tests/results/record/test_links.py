@@ -10,10 +10,10 @@ from tlsearch.base.links import append_only, read_plain
 from tlsearch.results.rank.context import ranking_context
 from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import Journal, mend, open_storage, read
+from tlsearch.results.record.journal import Journal, cut_incomplete_line, open_storage, read_journal
 from tlsearch.results.record.predictions import load_predictions
 from tlsearch.results.remote.bucket import Bucket
-from tlsearch.results.remote.differences import travels
+from tlsearch.results.remote.differences import is_mirrored
 from tlsearch.results.remote.driver import upload
 from tlsearch.results.remote.sync import Mirror, local_stamps
 from tlsearch.results.report.page_files import Artifacts
@@ -48,9 +48,9 @@ def linked(path, target, text="secret"):
 
 READERS = {
     "study.yaml": lambda home: home.read_about(),
-    "journal.log": lambda home: read(home.journal_file),
+    "journal.log": lambda home: read_journal(home.journal_file),
     "best/manifest.json": lambda home: ranking_context(
-        read(home.journal_file), home.read_about(), home.best
+        read_journal(home.journal_file), home.read_about(), home.best
     ),
     "trials/00000/predictions.npz": lambda home: load_predictions(
         home.trial(0) / "predictions.npz"
@@ -69,7 +69,9 @@ def test_a_file_that_is_a_link_is_not_read(home, away, name):
     assert caught.value.exit_code == 4
 
 
-@pytest.mark.parametrize("call", [mend, open_storage, lambda path: Journal(path).note({"a": 1})])
+@pytest.mark.parametrize(
+    "call", [cut_incomplete_line, open_storage, lambda path: Journal(path).note({"a": 1})]
+)
 def test_a_journal_that_is_a_link_is_not_written(home, away, call):
     linked(home.journal_file, away / "there")
     before = (away / "there").read_bytes()
@@ -164,7 +166,7 @@ def test_a_link_in_a_shared_folder_is_not_read(away):
 
 @pytest.mark.parametrize("name", ["/etc/cron.d/x", "trials//x", "../x", "trials/../../x", ""])
 def test_no_name_in_a_bucket_leads_out_of_the_local_copy(name):
-    assert not travels(name)
+    assert not is_mirrored(name)
 
 
 def test_files_that_are_links_do_not_travel(home, away):

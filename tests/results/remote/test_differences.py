@@ -7,14 +7,14 @@ from tlsearch.results.record.file_names import JOURNAL
 from tlsearch.results.remote.differences import (
     NEVER,
     Known,
-    ahead,
+    is_mirrored,
     of_page,
     of_table,
     still_known,
     to_drop,
     to_fetch,
     to_send,
-    travels,
+    which_is_ahead,
     whole_lines,
 )
 
@@ -68,11 +68,11 @@ def test_what_another_machine_changed_is_sent_again(there, local, known):
 
 @given(lines, lines, st.sampled_from([b"", b"tor"]))
 def test_one_journal_goes_on_from_the_other_or_they_are_apart(first, more, torn):
-    assert ahead(first + torn, first) == "neither"
+    assert which_is_ahead(first + torn, first) == "neither"
     expected = "here" if more else "neither"
-    assert ahead(first + more + torn, first) == expected
-    assert ahead(first, first + more) == ("there" if more else "neither")
-    assert ahead(first + b"c\n" + more, first + b"d\n") == "apart"
+    assert which_is_ahead(first + more + torn, first) == expected
+    assert which_is_ahead(first, first + more) == ("there" if more else "neither")
+    assert which_is_ahead(first + b"c\n" + more, first + b"d\n") == "apart"
 
 
 @given(st.binary())
@@ -85,9 +85,9 @@ def test_whole_lines_end_with_a_line(journal):
 
 def test_locks_partial_files_and_rays_own_stay():
     assert not any(
-        map(travels, ["ray/trials/x", ".driver.lock", "trials/00001/.best.npz.x", "ray"])
+        map(is_mirrored, ["ray/trials/x", ".driver.lock", "trials/00001/.best.npz.x", "ray"])
     )
-    assert all(map(travels, ["study.yaml", "trials/00001/best.npz", "best/assets/ray/x"]))
+    assert all(map(is_mirrored, ["study.yaml", "trials/00001/best.npz", "best/assets/ray/x"]))
 
 
 def test_no_report_takes_weights():
@@ -99,6 +99,6 @@ def test_no_report_takes_weights():
 
 def test_what_the_best_trials_predicted_is_sent_and_every_report_takes_it():
     name = "trials/00001/predictions.npz"
-    assert travels(name)
+    assert is_mirrored(name)
     assert of_table(name)
     assert of_page(name)

@@ -16,7 +16,7 @@ from tlsearch.results.record.journal import STUDY_NAME, open_storage
 from tlsearch.results.remote import bucket as bucket_module
 from tlsearch.results.remote import driver, lease
 from tlsearch.results.remote.bucket import Bucket
-from tlsearch.results.remote.copies import fetched, more, work_copy
+from tlsearch.results.remote.copies import fetch_file, readable_copy, work_copy
 from tlsearch.results.remote.driver import upload
 
 pytestmark = pytest.mark.cluster  # nothing of Ray, but a server and its outages take time
@@ -82,7 +82,7 @@ def away(home: Path) -> None:
 
 
 def test_a_study_is_in_step_while_it_runs_and_whole_at_its_end(far):
-    with driver.working(URL, new=True) as work, work.mirrored(0.05):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(0.05):
         begin(work.home)
         wait_until(lambda: "journal.log" in Bucket(URL).stamps())
         tell(work.home, "more")
@@ -94,17 +94,17 @@ def test_a_study_is_in_step_while_it_runs_and_whole_at_its_end(far):
 
 
 def test_another_machine_goes_on_where_the_driver_died(far):
-    with driver.working(URL, new=True) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(9):
         begin(work.home)
     away(work.home.root)
-    with driver.working(URL, new=False) as again:
+    with driver.hold_study(URL, new=False) as again:
         assert again.home.read_about()["config"] == CONFIG
         assert (again.home.trial(0) / "best.npz").read_bytes() == b"weights"
 
 
 def test_an_outage_is_told_once_and_caught_up_with(far, caplog):
     caplog.set_level(logging.WARNING)
-    with driver.working(URL, new=True) as work, work.mirrored(0.05):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(0.05):
         begin(work.home)
         wait_until(lambda: "journal.log" in Bucket(URL).stamps())
         far.away = True
@@ -121,7 +121,7 @@ def test_an_outage_is_told_once_and_caught_up_with(far, caplog):
 
 
 def test_what_could_not_be_sent_names_the_command_that_sends_it(far):
-    with driver.working(URL, new=True, end_s=END_S) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True, end_s=END_S) as work, work.mirrored(9):
         begin(work.home)
         far.away = True
     assert isinstance(work.unsent, StorageError)
@@ -134,82 +134,82 @@ def test_what_could_not_be_sent_names_the_command_that_sends_it(far):
 
 
 def test_a_local_copy_that_is_further_is_gone_on_with(far):
-    with driver.working(URL, new=True, end_s=END_S) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True, end_s=END_S) as work, work.mirrored(9):
         begin(work.home)
-    with driver.working(URL, new=False, end_s=END_S) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=False, end_s=END_S) as work, work.mirrored(9):
         tell(work.home, "unsent")
         far.away = True
     far.away = False
-    with driver.working(URL, new=False) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=False) as work, work.mirrored(9):
         assert b"unsent" in work.home.journal_file.read_bytes()
     assert same(work.home)
 
 
 def test_what_was_removed_from_the_local_copy_alone_comes_back(far):
-    with driver.working(URL, new=True) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(9):
         begin(work.home)
     (work.home.trial(0) / "best.npz").unlink()
-    with driver.working(URL, new=False) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=False) as work, work.mirrored(9):
         assert (work.home.trial(0) / "best.npz").read_bytes() == b"weights"
     assert "trials/00000/best.npz" in Bucket(URL).stamps()
 
 
 def test_a_bucket_that_is_further_is_fetched(far, tmp_path, monkeypatch):
-    with driver.working(URL, new=True) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(9):
         begin(work.home)
     monkeypatch.setenv("HOME", str(tmp_path / "other"))
-    with driver.working(URL, new=False) as other, other.mirrored(9):
+    with driver.hold_study(URL, new=False) as other, other.mirrored(9):
         tell(other.home, "elsewhere")
         (other.home.trial(0) / "best.npz").unlink()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with driver.working(URL, new=False) as work:
+    with driver.hold_study(URL, new=False) as work:
         assert b"elsewhere" in work.home.journal_file.read_bytes()
         assert not (work.home.trial(0) / "best.npz").exists()
 
 
 def test_two_machines_that_went_on_are_not_mixed(far, tmp_path, monkeypatch):
-    with driver.working(URL, new=True, end_s=END_S) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True, end_s=END_S) as work, work.mirrored(9):
         begin(work.home)
-    with driver.working(URL, new=False, end_s=END_S) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=False, end_s=END_S) as work, work.mirrored(9):
         tell(work.home, "here")
         far.away = True
     far.away = False
     monkeypatch.setenv("HOME", str(tmp_path / "other"))
-    with driver.working(URL, new=False) as other, other.mirrored(9):
+    with driver.hold_study(URL, new=False) as other, other.mirrored(9):
         tell(other.home, "there")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     refused = "tell different things: two machines went on"
-    with pytest.raises(RecordError, match=refused), driver.working(URL, new=False):
+    with pytest.raises(RecordError, match=refused), driver.hold_study(URL, new=False):
         pass
     with pytest.raises(RecordError, match=refused):
         upload(work.home.root, URL)
 
 
 def test_a_new_study_never_lies_upon_another(far, tmp_path, monkeypatch):
-    with driver.working(URL, new=True) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(9):
         begin(work.home)
     with pytest.raises(ConfigError, match=f"continue it with `tlsearch resume {URL}`"):
-        driver.working(URL, new=True).__enter__()
+        driver.hold_study(URL, new=True).__enter__()
     for name in Bucket(URL).stamps():
         Bucket(URL).remove(name)
     with pytest.raises(ConfigError, match="the local copy of a study that is no longer at"):
-        driver.working(URL, new=True).__enter__()
+        driver.hold_study(URL, new=True).__enter__()
 
 
 def test_a_second_driver_is_refused_on_this_machine_and_on_another(far, tmp_path, monkeypatch):
-    with driver.working(URL, new=True) as work:
+    with driver.hold_study(URL, new=True) as work:
         begin(work.home)
         work.mirror.push()
         with pytest.raises(RecordError, match=f"{URL}: another tlsearch is running this study"):
-            driver.working(URL, new=False).__enter__()
+            driver.hold_study(URL, new=False).__enter__()
         monkeypatch.setenv("HOME", str(tmp_path / "other"))
         with pytest.raises(RecordError, match=f"{URL}: another tlsearch drives this study"):
-            driver.working(URL, new=False).__enter__()
+            driver.hold_study(URL, new=False).__enter__()
 
 
 def test_a_driver_that_was_taken_over_ends_and_sends_nothing(far, caplog):
     told = []
-    with driver.working(URL, new=True) as work:
+    with driver.hold_study(URL, new=True) as work:
         work.when_lost(told.append)
         with work.mirrored(0.05):
             begin(work.home)
@@ -224,35 +224,35 @@ def test_a_driver_that_was_taken_over_ends_and_sends_nothing(far, caplog):
 
 
 def test_a_study_that_is_not_there_is_told(far):
-    for opened in (driver.working(URL, new=False).__enter__, lambda: fetched(URL)):
+    for opened in (driver.hold_study(URL, new=False).__enter__, lambda: readable_copy(URL)):
         with pytest.raises(RecordError, match=rf"^{URL}: no study there \(no study.yaml in it\)$"):
             opened()
     with pytest.raises(StorageError, match="there is no such bucket"):
-        fetched("s3://another/one")
+        readable_copy("s3://another/one")
 
 
 @pytest.mark.parametrize("name", ["study.yaml", "journal.log"])
 def test_a_damaged_study_is_told_with_its_url_and_may_be_mended(far, name):
-    with driver.working(URL, new=True) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(9):
         begin(work.home)
     sound = Bucket(URL).read(name)
     Bucket(URL).write(name, b"\x00[not what it was\n" + sound)
     for _ in range(2):
         with pytest.raises(RecordError, match=rf"^{URL}: .*{name}(:\d+)?: .*damaged"):
-            fetched(URL)
+            readable_copy(URL)
     Bucket(URL).write(name, sound)
-    assert fetched(URL).read_about()["config"] == CONFIG
+    assert readable_copy(URL).read_about()["config"] == CONFIG
 
 
 def test_reading_takes_what_it_needs_and_leaves_the_driver_alone(far):
-    with driver.working(URL, new=True) as work, work.mirrored(9):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(9):
         begin(work.home)
         work.mirror.push()
         tell(work.home, "not sent yet")
-        home = fetched(URL)
+        home = readable_copy(URL)
         assert home.root != work.home.root
         assert not (home.trial(0) / "best.npz").exists()
-        more(home, "trials/00000/best.npz")
+        fetch_file(home, "trials/00000/best.npz")
         assert (home.trial(0) / "best.npz").read_bytes() == b"weights"
         assert b"not sent yet" in work.home.journal_file.read_bytes()
     assert home.place == URL
@@ -261,7 +261,7 @@ def test_reading_takes_what_it_needs_and_leaves_the_driver_alone(far):
 def test_a_storage_that_fails_one_request_in_ten_is_no_outage(far, caplog, monkeypatch):
     monkeypatch.setattr(bucket_module.Bucket.__init__, "__defaults__", ((0.01, 0.02, 0.05),))
     far.one_in = 10
-    with driver.working(URL, new=True) as work, work.mirrored(0.05):
+    with driver.hold_study(URL, new=True) as work, work.mirrored(0.05):
         begin(work.home)
         for number in range(20):
             tell(work.home, str(number))

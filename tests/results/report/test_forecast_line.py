@@ -8,7 +8,7 @@ from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.leaderboard import leaderboard
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
-from tlsearch.results.report.forecast_line import FORECAST, forecast_line, size
+from tlsearch.results.report.forecast_line import FORECAST, forecast_line, format_bytes
 from tlsearch.results.report.html import render_html
 from tlsearch.results.report.text import render, summary
 
@@ -41,4 +41,4 @@ def test_a_study_without_a_forecast_says_nothing_of_one(tmp_path: Path) -> None:
     ("count", "text"), [(0, "0 kB"), (900_000, "900 kB"), (12_345_678, "12.3 MB"), (4e9, "4.0 GB")]
 )
 def test_sizes_are_as_people_read_them(count: float, text: str) -> None:
-    assert size(count) == text
+    assert format_bytes(count) == text

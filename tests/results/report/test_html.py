@@ -22,7 +22,7 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report import glossary
 from tlsearch.results.report.html import _json, render_html
 from tlsearch.results.report.page_files import Artifacts
-from tlsearch.results.report.plots import parallel_coordinates, slices
+from tlsearch.results.report.plots import parallel_coordinates, slice_plots
 from tlsearch.results.report.timeline import timeline
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
@@ -194,7 +194,11 @@ def test_json_in_the_page_reads_back_and_holds_nothing_that_html_reads(value: An
 @given(st.text(min_size=1))
 def test_plots_hold_no_tag_that_plotly_would_read(text: str) -> None:
     record = evil_study(text)
-    figures = [parallel_coordinates(record, text), timeline(record), *slices(record, text).values()]
+    figures = [
+        parallel_coordinates(record, text),
+        timeline(record),
+        *slice_plots(record, text).values(),
+    ]
     assert "<" not in json.dumps(figures).replace("<br>", "").replace(
         "<extra></extra>", ""
     ).replace("<extra>%{y}</extra>", "")

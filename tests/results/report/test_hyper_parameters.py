@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from tlsearch.config.catalog import Direction
 from tlsearch.config.space import Space
 from tlsearch.config.trial_config import SHOWN, TrialConfig
-from tlsearch.results.rank.importance import parameters
+from tlsearch.results.rank.importance import varied_parameters
 from tlsearch.results.rank.leaderboard import COLUMN_HELP, rows
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report import glossary
-from tlsearch.results.report.readable_table import LEAST_FIRST, readable
+from tlsearch.results.report.readable_table import LEAST_FIRST, readable_rows
 from tlsearch.search.propose.optuna_space import distribution
 
 NAMES = tuple(Space.model_fields)
@@ -51,8 +51,8 @@ def test_what_a_search_varies_is_reported(name: str) -> None:
     for record in records:
         table = rows(record)
         assert len({row[name] for row in table}) == 2
-        assert SHOWN[name].label in readable(table, "accuracy").columns
-    assert any(name in parameters(record) for record in records)
+        assert SHOWN[name].label in readable_rows(table, "accuracy").columns
+    assert any(name in varied_parameters(record) for record in records)
 
 
 @pytest.mark.parametrize("name", NAMES)

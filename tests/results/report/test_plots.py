@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tlsearch.config.catalog import Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
-from tlsearch.results.report.plots import learning_curves, pareto
+from tlsearch.results.report.plots import learning_curves, pareto_front
 from tlsearch.results.report.timeline import timeline
 
 pairs = st.lists(
@@ -32,7 +32,7 @@ def test_the_front_is_what_no_other_trial_beats_in_both(
         for n, (s, v) in enumerate(points)
         if not any(a <= s and b >= v and (a, b) != (s, v) for a, b in points)
     }
-    front = pareto(trials, StudyRecord(direction, trials))
+    front = pareto_front(trials, StudyRecord(direction, trials))
     assert {t.number for t in front} == unbeaten
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlsearch.base.errors import SearchInterruptedError
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.handle import Study
 
 KNOWN = {"div", "p", "strong", "code", "ul", "li", "table", "tr", "th", "td"}
@@ -23,7 +23,7 @@ def study(tmp_path: Path) -> Study:
 
 def test_it_names_the_winner_and_the_first_trials(study: Study) -> None:
     html = study._repr_html_()
-    record = read(study.home.journal_file)
+    record = read_journal(study.home.journal_file)
     assert f"trial {study.winner().number} wins" in html  # type: ignore[union-attr]
     assert html.count("<tr>") == 1 + min(10, len(record.trials))
     assert len(html) < 10_000

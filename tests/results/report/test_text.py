@@ -16,7 +16,7 @@ from tlsearch.results.rank.interval import wilson
 from tlsearch.results.rank.leaderboard import COLUMNS, leaderboard, rows
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
-from tlsearch.results.report.readable_table import cell, readable
+from tlsearch.results.report.readable_table import format_cell, readable_rows
 from tlsearch.results.report.report_folder import write_report
 from tlsearch.results.report.selection import Selection
 from tlsearch.results.report.text import explain, render, summary, write_parquet
@@ -152,7 +152,7 @@ def test_what_never_varies_is_left_out_and_the_top_is_what_was_asked_for() -> No
     alike = StudyRecord(
         Direction.MAX, (RECORD.trials[0], TrialRecord(1, "finished", STROKES, {1: 0.1}))
     )
-    grid = readable(rows(alike), "accuracy", Selection(top=1))
+    grid = readable_rows(rows(alike), "accuracy", Selection(top=1))
     assert grid.columns == ["rank", "trial", "state", "accuracy", "epoch", "seconds", "trained"]
     assert [line[1] for line in grid.body] == ["0"]
 
@@ -198,7 +198,7 @@ def test_the_report_folder_holds_each_form(tmp_path: Path) -> None:
     ("value", "shown"), [(None, "-"), (0.123456, "0.1235"), (3, "3"), ("x", "x")]
 )
 def test_a_cell_is_short(value: object, shown: str) -> None:
-    assert cell(value) == shown
+    assert format_cell(value) == shown
 
 
 WIDE: dict[str, Any] = {**ABOUT, "data": {"images": {"validation": 100}}}
@@ -206,7 +206,7 @@ WIDE: dict[str, Any] = {**ABOUT, "data": {"images": {"validation": 100}}}
 
 def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
     context = RankingContext(100, exported=2, latency_ms=1.25, bytes=1000)
-    grid = readable(rows(RECORD, context), "accuracy")
+    grid = readable_rows(rows(RECORD, context), "accuracy")
     leader = dict(zip(grid.columns, grid.body[0], strict=True))
     assert (leader["95 %"], leader["latency ms"], leader["bytes"]) == (
         "0.796-0.926",
@@ -218,7 +218,7 @@ def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
         "95 %: the interval that the number of validation images allows (Wilson)",
         "*: the winner, which is exported and tested",
     ]
-    tied = readable(rows(RECORD, RankingContext(10)), "accuracy")
+    tied = readable_rows(rows(RECORD, RankingContext(10)), "accuracy")
     assert [row[tied.columns.index("tie")] for row in tied.body] == ["=", "~", ""]
     assert [line[0] for line in explain(tied)[-3:]] == ["=", "~", "*"]
 
@@ -263,9 +263,9 @@ def test_a_warm_up_that_beats_every_trial_is_told() -> None:
 
 
 def test_the_winner_is_marked_and_the_mark_explained() -> None:
-    grid = readable(rows(RECORD), "accuracy")  # its test split was evaluated
+    grid = readable_rows(rows(RECORD), "accuracy")  # its test split was evaluated
     assert [row[0] for row in grid.body] == ["1*", "2", "-"]
     assert explain(grid)[-1] == "*: the winner, which is exported and tested"
-    grid = readable(rows(replace(RECORD, facts={})), "accuracy")
+    grid = readable_rows(rows(replace(RECORD, facts={})), "accuracy")
     assert [row[0] for row in grid.body] == ["1", "2", "-"]
     assert not any(line.startswith("*") for line in explain(grid))

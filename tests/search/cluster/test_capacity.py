@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tlsearch.config.dimension import RECORDED
 from tlsearch.config.schema import Resources
-from tlsearch.search.cluster.capacity import at_a_time, fit, most, on_node
+from tlsearch.search.cluster.capacity import at_a_time, most_trials, on_node, trials_that_fit
 
 NODES = st.lists(
     st.fixed_dictionaries({"CPU": st.integers(0, 64), "GPU": st.integers(0, 8)}), max_size=6
@@ -31,7 +31,7 @@ ASKED = st.builds(
 @given(ASKED, NODES)
 def test_what_fits_can_be_placed_and_one_more_cannot(asked, nodes):
     """Trials placed one by one, each on whole CPUs and on one GPU, or on whole GPUs, of a node."""
-    assert fit(asked, nodes) == sum(placed(asked, node) for node in nodes)
+    assert trials_that_fit(asked, nodes) == sum(placed(asked, node) for node in nodes)
 
 
 def placed(asked, node):
@@ -51,14 +51,16 @@ def placed(asked, node):
 
 @given(ASKED, NODES, NODES)
 def test_a_node_adds_what_fits_on_it_whatever_the_others(asked, one, other):
-    assert fit(asked, one + other) == fit(asked, one) + fit(asked, other)
+    assert trials_that_fit(asked, one + other) == trials_that_fit(asked, one) + trials_that_fit(
+        asked, other
+    )
 
 
 def test_a_trial_cannot_straddle_two_nodes():
     asked = Resources(cpus_per_trial=4)
     halves = [{"CPU": 2}, {"CPU": 2}, {"CPU": 3}]
-    assert fit(asked, halves) == 0  # 7 CPUs in all; the sum over the cluster holds one
-    assert fit(asked, [*halves, {"CPU": 9}]) == 2
+    assert trials_that_fit(asked, halves) == 0  # 7 CPUs in all; the sum over the cluster holds one
+    assert trials_that_fit(asked, [*halves, {"CPU": 9}]) == 2
 
 
 def test_two_thirds_of_two_gpus_are_no_third_trial():
@@ -96,8 +98,8 @@ LAUNCHED = {
 
 @pytest.mark.parametrize(("asked", "expected"), [({"gpus_per_trial": 1}, 6), ({}, 192)])
 def test_an_autoscaler_may_start_so_much_and_no_trial_runs_on_the_head(asked, expected):
-    assert most(Resources(**asked), LAUNCHED) == expected
+    assert most_trials(Resources(**asked), LAUNCHED) == expected
 
 
 def test_a_cluster_that_was_not_launched_does_not_grow():
-    assert most(Resources(), {}) == 0
+    assert most_trials(Resources(), {}) == 0

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 
@@ -121,7 +121,7 @@ def head(command_line):
 
 def ended(study):
     journal = study / "journal.log"
-    trials = read(journal).trials if journal.is_file() else ()
+    trials = read_journal(journal).trials if journal.is_file() else ()
     return {t.number: t for t in trials if t.state in ("finished", "stopped")}
 
 

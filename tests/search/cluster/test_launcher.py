@@ -8,7 +8,7 @@ import yaml
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.schema import Resources
-from tlsearch.search.cluster.launcher import by_ray, checked
+from tlsearch.search.cluster.launcher import by_ray, check_launcher
 
 pytestmark = pytest.mark.cluster  # imports Ray
 
@@ -19,7 +19,7 @@ def problems(tmp_path, text, trial=None):
     file = tmp_path / "c.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        checked(file, trial or Resources())
+        check_launcher(file, trial or Resources())
     return [line.removeprefix(f"{tmp_path}/") for line in caught.value.problems]
 
 
@@ -28,7 +28,7 @@ def line_of(text, part):
 
 
 def test_the_projects_own_file_passes_and_says_what_is_to_fill_in():
-    told = checked(OWN, Resources(gpus_per_trial=0.25))
+    told = check_launcher(OWN, Resources(gpus_per_trial=0.25))
     assert any(line.startswith("gpu_spot: 1 to 8 workers of 8 CPU, 1 GPU") for line in told)
     text = OWN.read_text()
     assert f"still to fill in: {OWN}:{line_of(text, 'storage: s3')}: s3://REPLACE" in "\n".join(
@@ -101,7 +101,7 @@ OWN_MACHINES = ("available_node_types", "head_node_type", "max_workers")
 def test_the_commented_variants_pass_too(tmp_path, title, without):
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump(variant(title, without)))
-    checked(file, Resources())
+    check_launcher(file, Resources())
 
 
 def test_the_variant_of_ones_own_machines_keeps_trials_off_the_head(tmp_path):

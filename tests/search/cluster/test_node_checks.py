@@ -12,11 +12,11 @@ from tlsearch.search.cluster.node_checks import (
     Needs,
     Problem,
     Question,
-    asked,
+    answer_question,
+    build_question,
     judge,
-    look,
+    problems_table,
     require_here,
-    table,
 )
 
 NEEDS = Needs({"python": "3.11", "ray": "2.60.0"}, 0, 2**40)
@@ -28,7 +28,7 @@ def question(tmp_path):
     """A study whose weights and storage are there, with the driver's marker."""
     (tmp_path / "study").mkdir()
     (tmp_path / "own.h5").write_bytes(b"weights")
-    made = asked([tmp_path / "own.h5"], tmp_path / "study", tmp_path / "cache" / "deep")
+    made = build_question([tmp_path / "own.h5"], tmp_path / "study", tmp_path / "cache" / "deep")
     made.marker.write_text(made.token)
     return made
 
@@ -38,51 +38,54 @@ def checks(problems):
 
 
 def test_a_node_that_sees_everything_is_sound_and_leaves_its_marker(question):
-    found = look(question, "n1", gpus=False)
+    found = answer_question(question, "n1", gpus=False)
     assert found.unreadable == {}
     assert found.marker is None
     assert question.marker_of("n1").read_text() == question.token
-    assert judge(Needs(node_checks.versions(), 0, 0), "n1", 0, found) == []
+    assert judge(Needs(node_checks.node_versions(), 0, 0), "n1", 0, found) == []
 
 
 def test_weight_files_that_are_not_there_or_others_are_named(question, tmp_path):
     held = question.files[tmp_path / "own.h5"][:12]
     (tmp_path / "own.h5").write_bytes(b"WEIGHTS")  # as many bytes
-    found = look(question, "n1", gpus=False)
+    found = answer_question(question, "n1", gpus=False)
     (why,) = found.unreadable.values()
     assert re.fullmatch(rf"SHA-256 [0-9a-f]{{12}}, not {held}", why)
     assert checks(judge(NEEDS, "n1", 0, found)).count("weights") == 1
     (tmp_path / "own.h5").unlink()
-    assert "No such file" in look(question, "n1", gpus=False).unreadable[tmp_path / "own.h5"]
+    assert (
+        "No such file"
+        in answer_question(question, "n1", gpus=False).unreadable[tmp_path / "own.h5"]
+    )
 
 
 def test_a_node_that_joined_late_is_looked_at_by_its_first_trial(tmp_path):
     study = tmp_path / "study.yaml"
     with pytest.raises(ClusterError, match=r"storage .*study.yaml: no such file"):
-        require_here(study, node_checks.versions())
+        require_here(study, node_checks.node_versions())
     study.write_text("")
-    require_here(study, node_checks.versions())
+    require_here(study, node_checks.node_versions())
     with pytest.raises(ClusterError, match=r"keras +3\.0, as where"):
-        require_here(study, {**node_checks.versions(), "keras": "3.0"})
+        require_here(study, {**node_checks.node_versions(), "keras": "3.0"})
 
 
 def test_storage_that_is_not_the_drivers_is_seen_by_its_marker(question):
     question.marker.write_text("of another search")
-    assert look(question, "n1", gpus=False).marker == "another file is there"
+    assert answer_question(question, "n1", gpus=False).marker == "another file is there"
     question.marker.unlink()
-    assert "No such file" in look(question, "n1", gpus=False).marker
+    assert "No such file" in answer_question(question, "n1", gpus=False).marker
     assert not question.marker_of("n1").exists()
 
 
 def test_without_a_directory_that_is_shared_no_marker_is_asked_for(question):
     alone = Question(question.files, None, question.cache, question.token)
-    assert look(alone, "n1", gpus=False).marker is None
-    require_here(None, node_checks.versions())
+    assert answer_question(alone, "n1", gpus=False).marker is None
+    require_here(None, node_checks.node_versions())
 
 
 def test_storage_that_cannot_be_written_is_a_problem(question):
     question.marker_of("n1").mkdir()  # root may write whatever a mode forbids, but not here
-    assert "Is a directory" in look(question, "n1", gpus=False).marker
+    assert "Is a directory" in answer_question(question, "n1", gpus=False).marker
 
 
 def test_another_version_is_a_problem_with_both_numbers():
@@ -129,7 +132,7 @@ def test_all_problems_of_all_nodes_are_one_table():
         Problem("10.0.0.4", "storage", "No such file", "the study's directory"),
         Problem("10.0.0.17", "disk", "0.01 GB free", "1.07 GB free"),
     ]
-    head, columns, *rows = table(problems, 3).splitlines()
+    head, columns, *rows = problems_table(problems, 3).splitlines()
     assert head == "2 of 3 nodes cannot train this study's trials:"
     assert columns.split() == ["node", "check", "expected", "found"]
     assert [row.split()[0] for row in rows] == ["10.0.0.4", "10.0.0.4", "10.0.0.17"]
@@ -137,10 +140,10 @@ def test_all_problems_of_all_nodes_are_one_table():
 
 
 def test_answers_travel_as_plain_values(question):
-    found = look(question, "n1", gpus=False)
+    found = answer_question(question, "n1", gpus=False)
     json.dumps([dict(found.versions), found.marker, found.gpu_mib, found.free_bytes])
     assert isinstance(question, Question)
 
 
 def test_the_error_of_a_preflight_ends_with_exit_code_3():
-    assert ClusterError(table([], 0)).exit_code == 3
+    assert ClusterError(problems_table([], 0)).exit_code == 3

@@ -15,7 +15,7 @@ import pytest
 from small_cluster import Nodes
 
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 
@@ -214,7 +214,7 @@ def test_trials_on_another_node_leave_everything_with_the_driver(cluster):
     shared = cluster.root / "shared" / "one"
     command = ["tlsearch.cli.main", "run", "two.yaml", "--study", f"file://{shared}"]
     output(cluster, sys.executable, "-m", *command)
-    trials = read(shared / "journal.log").trials
+    trials = read_journal(shared / "journal.log").trials
     assert {trial.state for trial in trials} <= {"finished", "stopped"}
     assert sorted(trial.epochs for trial in trials)[:3] == [2, 2, 2]
     assert any(trial.epochs == 3 for trial in trials)  # it waited, and another actor went on

@@ -9,7 +9,7 @@ from tlsearch.base.errors import ClusterError
 from tlsearch.config.load import parse
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster import preflight
-from tlsearch.search.cluster.node_checks import Problem, look
+from tlsearch.search.cluster.node_checks import Problem, answer_question
 from tlsearch.search.cluster.nodes import Node
 from tlsearch.search.cluster.preflight import question_of, require_ready
 
@@ -63,7 +63,7 @@ def test_every_node_that_does_not_answer_is_in_the_table(nodes, study):
 def test_a_node_that_writes_elsewhere_is_found_by_the_marker_that_does_not_come(
     nodes, study, monkeypatch
 ):
-    sound = look
+    sound = answer_question
 
     def elsewhere(question, node, gpus):
         found = sound(question, node, gpus)

@@ -14,11 +14,11 @@ from tlsearch.config.load import from_mapping
 from tlsearch.data.sources import prepare
 from tlsearch.results.live.events import Forecast, Unforeseen
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.record.journal import STUDY_NAME, open_storage, read
+from tlsearch.results.record.journal import STUDY_NAME, open_storage, read_journal
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
 from tlsearch.search.cost import calibration
-from tlsearch.search.cost.calibration import REMEMBERED, calibrated, remembered
-from tlsearch.search.cost.forecast import forecast, forecasted, learning
+from tlsearch.search.cost.calibration import REMEMBERED, calibrate, remembered_paces
+from tlsearch.search.cost.forecast import forecast, learn_from_search, report_forecast
 from tlsearch.search.cost.learned import past_searches
 from tlsearch.search.cost.survey import of_read, survey
 from tlsearch.search.ongoing import Search
@@ -68,9 +68,9 @@ def answers(monkeypatch):
 
 
 def test_a_machine_is_measured_once(config, answers):
-    assert remembered(config(), CLASSES) is None
-    first = calibrated(config(), CLASSES)
-    assert calibrated(config(trials=40), CLASSES) == first == remembered(config(), CLASSES)
+    assert remembered_paces(config(), CLASSES) is None
+    first = calibrate(config(), CLASSES)
+    assert calibrate(config(trials=40), CLASSES) == first == remembered_paces(config(), CLASSES)
     assert len(answers) == 1
 
 
@@ -86,42 +86,42 @@ def test_a_machine_is_measured_once(config, answers):
     ],
 )
 def test_another_question_is_measured_anew(config, answers, changes):
-    calibrated(config(), CLASSES)
-    assert remembered(config(**changes), CLASSES) is None
+    calibrate(config(), CLASSES)
+    assert remembered_paces(config(**changes), CLASSES) is None
 
 
 def test_another_machine_is_measured_anew(config, answers, monkeypatch):
-    calibrated(config(), CLASSES)
+    calibrate(config(), CLASSES)
     monkeypatch.setattr(calibration, "cpu_name", lambda: "another")
-    assert remembered(config(), CLASSES) is None
+    assert remembered_paces(config(), CLASSES) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "cut"])
 def test_a_damaged_memory_is_measured_anew(config, answers, text):
-    calibrated(config(), CLASSES)
+    calibrate(config(), CLASSES)
     path = config().cache_path / REMEMBERED
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2] if text == "cut" else text)
-    assert remembered(config(), CLASSES) is None
-    calibrated(config(), CLASSES)
+    assert remembered_paces(config(), CLASSES) is None
+    calibrate(config(), CLASSES)
     assert path.read_text() == whole or json.loads(path.read_text())
     assert len(answers) == 2
 
 
 def test_entries_that_lack_something_are_measured_anew(config, answers):
-    calibrated(config(), CLASSES)
+    calibrate(config(), CLASSES)
     path = config().cache_path / REMEMBERED
     known = json.loads(path.read_text())
     for entry in known.values():
         del entry["pace"]["pass_s"]
     path.write_text(json.dumps(known))
-    assert remembered(config(), CLASSES) is None
+    assert remembered_paces(config(), CLASSES) is None
 
 
 def test_a_process_that_fails_says_why(config, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StudyError, match="could not be measured: exit code 1"):
-        calibrated(config(), CLASSES)
+        calibrate(config(), CLASSES)
 
 
 def test_a_survey_counts_what_the_search_will_see(config):
@@ -162,8 +162,8 @@ def searched(config, home, cut_short=False, enough=None):
     ending = SimpleNamespace(cut_short=cut_short, enough=enough, out_of_time=False)
     budget = SimpleNamespace(spent_s=100.0)
     search = Search(config, home, data, ending, heard.append, slots=2, budget=budget)
-    with learning(search):
-        with forecasted(search):
+    with learn_from_search(search):
+        with report_forecast(search):
             budget.spent_s += 12.34
             storage = open_storage(home.journal_file)
             study = optuna.load_study(storage=storage, study_name=STUDY_NAME)
@@ -179,14 +179,14 @@ def searched(config, home, cut_short=False, enough=None):
 
 
 def test_a_run_tells_what_is_remembered_and_notes_what_came(config, answers, tmp_path):
-    calibrated(config(), CLASSES)
+    calibrate(config(), CLASSES)
     home = begun(tmp_path)
     (told,) = searched(config(), home)
-    fact = read(home.journal_file).facts[FORECAST]
+    fact = read_journal(home.journal_file).facts[FORECAST]
     assert isinstance(told, Forecast)
     assert fact["actual"] == asdict(Forecast(12.3, 9, 350))
     assert fact["expected"] == asdict(told)
-    line = forecast_line(read(home.journal_file))
+    line = forecast_line(read_journal(home.journal_file))
     assert line is not None
     of = "of the last run, for 3 of 4 trials"
     assert line.startswith(f"forecast against actual {of}: {told.seconds:.0f} s, 12 s; ")
@@ -196,18 +196,18 @@ def test_a_run_measures_nothing(config, answers, tmp_path):
     home = begun(tmp_path)
     assert searched(config(), home) == [Unforeseen()]
     assert answers == []
-    assert forecast_line(read(home.journal_file)) is None
+    assert forecast_line(read_journal(home.journal_file)) is None
 
 
 def test_a_search_cut_short_is_not_compared(config, answers, tmp_path):
-    calibrated(config(), CLASSES)
+    calibrate(config(), CLASSES)
     home = begun(tmp_path)
     searched(config(), home, cut_short=True)
-    assert FORECAST not in read(home.journal_file).facts
+    assert FORECAST not in read_journal(home.journal_file).facts
 
 
 def test_what_a_search_took_is_expected_of_the_next_one_of_its_kind(config, answers, tmp_path):
-    calibrated(config(), CLASSES)
+    calibrate(config(), CLASSES)
     planned, nearer = (searched(config(), begun(tmp_path, name))[0] for name in ("one", "two"))
     for before, after, took in (
         (planned.seconds, nearer.seconds, 12.3),
@@ -220,6 +220,6 @@ def test_what_a_search_took_is_expected_of_the_next_one_of_its_kind(config, answ
 def test_a_search_that_did_not_train_all_its_trials_teaches_nothing(
     config, answers, tmp_path, ended
 ):
-    calibrated(config(), CLASSES)
+    calibrate(config(), CLASSES)
     searched(config(), begun(tmp_path), **ended)
     assert past_searches(config().cache_path, slots=2) == ()

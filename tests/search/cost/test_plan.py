@@ -11,9 +11,9 @@ from tlsearch.config.load import from_mapping
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.features import Disk, worth_keeping
 from tlsearch.pace import Pace, Suffix
-from tlsearch.search.cost.cache_plan import choices
+from tlsearch.search.cost.cache_plan import cache_choices
 from tlsearch.search.cost.calibration import Calibration
-from tlsearch.search.cost.plan import Survey, distinct, plan
+from tlsearch.search.cost.plan import Survey, expected_distinct, plan
 
 NOTHING = Disk(0.0, 0.0)
 NAMES = ("strokes", "photos")
@@ -107,7 +107,7 @@ def test_without_the_store_nothing_is_cheaper_where_disk_costs_nothing(search, s
 @given(configs, speeds, disks)
 def test_what_is_kept_fits_the_budget_and_follows_the_rule_of_the_store(search, speed, disk):
     taking = machine(speed, disk)
-    paces, found = taking.paces, choices(search, taking, SURVEY.images)
+    paces, found = taking.paces, cache_choices(search, taking, SURVEY.images)
     assert sum(k.bytes for k in found if k.kept) <= search.cache_gb * 1e9
     for kept in (k for k in found if k.kept and k.cut_name != "pool"):
         taken = paces[kept.backbone].suffix(kept.depth)
@@ -116,9 +116,9 @@ def test_what_is_kept_fits_the_budget_and_follows_the_rule_of_the_store(search, 
 
 
 def test_what_the_budget_gives_up_is_said():
-    whole = choices(config(), machine(), SURVEY.images)
+    whole = cache_choices(config(), machine(), SURVEY.images)
     pool = next(kept.bytes for kept in whole if kept.cut_name == "pool")
-    small = choices(config(cache_gb=1.5 * pool / 1e9), machine(), SURVEY.images)
+    small = cache_choices(config(cache_gb=1.5 * pool / 1e9), machine(), SURVEY.images)
     assert [(k.backbone, k.depth.layers, k.choice, k.why) for k in small] == [
         ("strokes", 0, "kept", "to warm up"),
         ("strokes", 40, "recomputed", "no room"),
@@ -127,13 +127,13 @@ def test_what_the_budget_gives_up_is_said():
         ("photos", 40, "recomputed", "no room"),
         ("photos", "all", "images", ""),
     ]
-    off = choices(config(cache_gb=0), machine(), SURVEY.images)
+    off = cache_choices(config(cache_gb=0), machine(), SURVEY.images)
     assert {k.why for k in off} == {"cache off", ""}
 
 
 def features_of(**changes):
     search = config(augment="light", views=8, epochs=20, **changes)
-    found = choices(search, machine(), SURVEY.images)
+    found = cache_choices(search, machine(), SURVEY.images)
     return {(k.backbone, k.depth.layers): (k.choice, k.bytes // (2 * 1280)) for k in found}
 
 
@@ -174,7 +174,7 @@ def test_confirming_takes_its_share_at_most(search):
 
 @given(st.integers(1, 50), st.floats(0, 500))
 def test_no_more_kinds_than_there_are_nor_than_draws(kinds, draws):
-    assert 0 <= distinct(kinds, draws) <= min(kinds, max(draws, 1.0)) + 1e-9
+    assert 0 <= expected_distinct(kinds, draws) <= min(kinds, max(draws, 1.0)) + 1e-9
 
 
 def test_a_pace_reads_what_was_written_of_it():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.config.scheduler import Asha, Hyperband, Median, Promotion, Unstopped, rungs_of
-from tlsearch.search.cost.survival import reaching, survivors
+from tlsearch.search.cost.survival import survivors, trials_reaching
 
 halving = {"first_rung": st.integers(2, 5), "reduction": st.integers(2, 10)}
 schedulers = st.one_of(
@@ -22,7 +22,7 @@ schedulers = st.one_of(
 
 @given(schedulers, st.integers(1, 40), st.integers(1, 200))
 def test_all_begin_and_none_comes_back(scheduler, epochs, trials):
-    found = reaching(scheduler, epochs, trials)
+    found = trials_reaching(scheduler, epochs, trials)
     assert len(found) == epochs
     assert found[0] == pytest.approx(trials)
     assert all(a >= b - 1e-9 for a, b in itertools.pairwise(found))
@@ -31,13 +31,16 @@ def test_all_begin_and_none_comes_back(scheduler, epochs, trials):
 
 @given(schedulers, st.integers(1, 40), st.integers(1, 200))
 def test_one_more_trial_trains_no_epoch_less(scheduler, epochs, trials):
-    fewer, more = reaching(scheduler, epochs, trials), reaching(scheduler, epochs, trials + 1)
+    fewer, more = (
+        trials_reaching(scheduler, epochs, trials),
+        trials_reaching(scheduler, epochs, trials + 1),
+    )
     assert all(b >= a - 1e-9 for a, b in zip(fewer, more, strict=True))
 
 
 @given(st.builds(Asha, **halving), st.integers(1, 40), st.integers(1, 200))
 def test_epochs_are_the_sum_over_rungs(scheduler, epochs, trials):
-    found = reaching(scheduler, epochs, trials)
+    found = trials_reaching(scheduler, epochs, trials)
     ends = [*rungs_of(scheduler, epochs)]
     ends = ends if ends[-1] == epochs else [*ends, epochs]
     steps = zip(ends, [0, *ends], strict=False)
@@ -53,8 +56,8 @@ def test_a_rung_lets_some_go_on_and_never_more_than_came(trials, reduction):
 
 def test_survival_is_near_what_the_shipped_searches_did():
     """Trials that went on from the rungs at epoch 2 and 6, counted in the files' own tables."""
-    quickstart = reaching(Asha(), 18, 16)
-    flowers = reaching(Asha(), 9, 20)
+    quickstart = trials_reaching(Asha(), 18, 16)
+    flowers = trials_reaching(Asha(), 9, 20)
     assert math.isclose(quickstart[2], 10, rel_tol=0.5)
     assert math.isclose(quickstart[6], 9, rel_tol=0.5)
     assert math.isclose(flowers[2], 10, rel_tol=0.5)
@@ -62,4 +65,4 @@ def test_survival_is_near_what_the_shipped_searches_did():
 
 
 def test_trials_that_nothing_stops_train_to_the_end():
-    assert reaching(Unstopped(), 5, 7) == (7.0,) * 5
+    assert trials_reaching(Unstopped(), 5, 7) == (7.0,) * 5

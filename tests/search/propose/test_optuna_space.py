@@ -15,13 +15,13 @@ from tlsearch.config.load import parse
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.leaderboard import rows
-from tlsearch.results.record.journal import read
-from tlsearch.results.report.readable_table import readable
+from tlsearch.results.record.journal import read_journal
+from tlsearch.results.report.readable_table import readable_rows
 from tlsearch.search.propose.optuna_space import (
+    contains,
     distribution,
-    holds,
     parameters_of,
-    place,
+    place_point,
     replica_seed,
 )
 from tlsearch.search.propose.searcher import TruthfulSearch
@@ -93,7 +93,7 @@ def test_duplicates_leave_no_trace_in_optuna(tmp_path: Path) -> None:
     trials = search.study.trials
     assert [trial.number for trial in trials] == list(range(4 * SIZE))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
-    record = read(tmp_path / "journal.log")
+    record = read_journal(tmp_path / "journal.log")
     assert [trial.number for trial in record.trials] == list(range(4 * SIZE))
 
 
@@ -136,7 +136,7 @@ def test_where_nothing_comes_twice_the_proposals_are_optunas_own(tmp_path: Path)
     for number in range(30):
         ours = search.suggest(str(number))["trial"]
         trial = stock.ask()
-        theirs = place(config, trial._suggest).trial
+        theirs = place_point(config, trial._suggest).trial
         assert ours == theirs.to_json()
         value = ours["dropout"]
         search.on_trial_complete(str(number), result(6, value))
@@ -147,10 +147,13 @@ def test_where_nothing_comes_twice_the_proposals_are_optunas_own(tmp_path: Path)
 def test_a_seed_is_a_column_only_where_it_varies(tmp_path: Path) -> None:
     search = searcher(tmp_path)
     train(search, SIZE)
-    assert "seed" not in readable(rows(read(tmp_path / "journal.log")), "accuracy").columns
+    assert (
+        "seed"
+        not in readable_rows(rows(read_journal(tmp_path / "journal.log")), "accuracy").columns
+    )
     train(search, 1)
-    record = read(tmp_path / "journal.log")
-    assert "seed" in readable(rows(record), "accuracy").columns
+    record = read_journal(tmp_path / "journal.log")
+    assert "seed" in readable_rows(rows(record), "accuracy").columns
     assert {row["seed"] for row in rows(record)} == {0, replica_seed(0, 1)}
 
 
@@ -167,7 +170,7 @@ def test_seeds_of_replicas_are_a_function_and_differ(seed: int, count: int) -> N
 def test_parameters_lead_to_the_configuration_and_back(random: Any) -> None:
     config = parse(WIDE)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(random.randrange(2**31)))
-    point = place(config, study.ask()._suggest)
+    point = place_point(config, study.ask()._suggest)
     again = TrialConfig(**json.loads(json.dumps(point.trial.to_json())))
     assert parameters_of(again, config.space) == point.parameters
 
@@ -208,7 +211,7 @@ def test_a_range_is_read_upwards_to_layers_that_train(
     config = parse(SMALL, settings=settings)
     for proposed, trained in found.items():
         asked = {"unfrozen_layers": proposed, "fine_tune_lr": 1e-4}
-        point = place(config, lambda name, kind, asked=asked: asked[name])
+        point = place_point(config, lambda name, kind, asked=asked: asked[name])
         assert (point.trial.unfrozen_layers, point.parameters["unfrozen_layers"]) == (trained,) * 2
         assert parameters_of(point.trial, config.space) == point.parameters
 
@@ -238,7 +241,7 @@ def test_blocks_are_as_many_layers_as_the_backbone_has_in_them(
         asked = {"backbone": backbone, "unfrozen_blocks": blocks, "head_lr": 0.1} | {
             "fine_tune_lr": 1e-3
         }
-        point = place(config, lambda name, kind, asked=asked: asked[name])
+        point = place_point(config, lambda name, kind, asked=asked: asked[name])
         trial = point.trial
         assert (trial.unfrozen_blocks, trial.unfrozen_layers, trial.cut_layers) == (
             blocks,
@@ -267,7 +270,7 @@ def test_a_range_of_blocks_shares_cuts() -> None:
         BACKBONES["resnet50"].anatomy.depth(n) for n in (0, 4, 7, 10, 13, 16)
     )
     asked = {"unfrozen_blocks": 5, "fine_tune_lr": 1e-3}
-    trial = place(wide, lambda name, kind: asked[name]).trial
+    trial = place_point(wide, lambda name, kind: asked[name]).trial
     depths = [BACKBONES["resnet50"].anatomy.depth(n) for n in (5, 7)]
     assert [trial.depth, trial.prefix_depth] == depths
 
@@ -276,10 +279,10 @@ def test_a_search_over_blocks_is_recorded_and_goes_on(tmp_path: Path) -> None:
     train(searcher(tmp_path, BLOCKS), 5)
     again = searcher(tmp_path, BLOCKS)
     assert again.study.study_name == "tlsearch"
-    table = rows(read(tmp_path / "journal.log"))
+    table = rows(read_journal(tmp_path / "journal.log"))
     assert {row["unfrozen_blocks"] for row in table} <= {0, 1, 3, "all"}
     assert {row["unfrozen_layers"] for row in table} == {None}
-    grid = readable(rows(read(tmp_path / "journal.log")), "accuracy")
+    grid = readable_rows(rows(read_journal(tmp_path / "journal.log")), "accuracy")
     shown = {row[grid.columns.index("unfrozen")] for row in grid.body}
     assert shown <= {"0 blocks", "1 block", "3 blocks", "all"}
 
@@ -307,4 +310,4 @@ def test_a_range_holds_no_words(value: Any) -> None:
     space = parse(SMALL, settings=["space.unfrozen_layers={low: 0, high: 20}"]).space
     kind = distribution("unfrozen_layers", space.unfrozen_layers)
     assert kind is not None
-    assert not holds(kind, value)
+    assert not contains(kind, value)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.propose import prior
 from tlsearch.search.propose.learn_prior import NETWORKS, as_trial, fit, ranks, save
-from tlsearch.search.propose.prior import FIRST, Sizes, features, has_turn, shipped, varied
+from tlsearch.search.propose.prior import FIRST, Sizes, features, has_turn, load_shipped, varied
 from tlsearch.search.propose.searcher import TruthfulSearch
 
 SPACE = """
@@ -71,7 +71,7 @@ def test_the_prior_proposes_in_its_turns_and_the_record_says_so(search, tmp_path
     proposed = run(begun, 30)
     turns = [number for number in range(30) if has_turn(number)]
     assert by_prior(begun) == turns
-    assert [t.number for t in read(tmp_path / "journal.log").trials if t.by_prior] == turns
+    assert [t.number for t in read_journal(tmp_path / "journal.log").trials if t.by_prior] == turns
     assert len({json.dumps(trial, sort_keys=True) for trial in proposed}) == 30
 
 
@@ -167,7 +167,7 @@ def test_a_learned_function_is_read_back_as_it_was_and_says_nothing_new_outside(
     learned = fit(rows, ranks(rows[:, 0]), centres=50)
     save(learned, tmp_path / "prior.npz")
     monkeypatch.setattr(prior, "FILE", tmp_path / "prior.npz")
-    back = shipped.__wrapped__()
+    back = load_shipped.__wrapped__()
     assert np.allclose(back.predict(rows), learned.predict(rows), atol=1e-3)
     beyond, absent = np.full((1, 15), 1e6), np.full((1, 15), np.nan)
     assert np.allclose(back.predict(beyond), back.predict(back.high[None]))
@@ -179,7 +179,7 @@ def test_the_shipped_prior_is_small_and_judges_the_whole_catalogue():
     for row in BACKBONES.values():
         px = row.max_px or max(row.image_px, row.min_px)
         trial = TrialConfig(backbone=row.name, fine_tune_lr=1e-3, unfrozen_layers=5, image_px=px)
-        [gain] = shipped().predict(np.array([features(trial, SIZES)]))
+        [gain] = load_shipped().predict(np.array([features(trial, SIZES)]))
         assert -0.5 < gain < 1.5, row.name
         assert math.isfinite(prior.log_cost(trial))
 

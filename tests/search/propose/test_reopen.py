@@ -8,10 +8,16 @@ import pytest
 from optuna.trial import TrialState
 
 from tlsearch.config.load import parse
-from tlsearch.results.rank.standings import ranked
-from tlsearch.results.record.journal import Journal, mend, newest_name, open_storage, read
+from tlsearch.results.rank.standings import ranked_trials
+from tlsearch.results.record.journal import (
+    Journal,
+    cut_incomplete_line,
+    newest_name,
+    open_storage,
+    read_journal,
+)
 from tlsearch.search.propose.outcome import RETRIES
-from tlsearch.search.propose.reopen import opened
+from tlsearch.search.propose.reopen import newest_study
 from tlsearch.search.propose.searcher import TruthfulSearch
 
 SPACE = """
@@ -68,17 +74,17 @@ def journal(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("change", [WIDER, NARROW, DROPOUT, "space.batch_size=64"])
 def test_the_record_of_a_changed_space_is_the_one_before(journal: Path, change: str) -> None:
-    before = read(journal)
+    before = read_journal(journal)
     searcher(journal, change)
     assert newest_name(open_storage(journal)) == "tlsearch-2"
-    assert read(journal) == before
+    assert read_journal(journal) == before
 
 
 def test_a_space_that_stays_opens_no_new_study(journal: Path) -> None:
-    before = read(journal)
+    before = read_journal(journal)
     searcher(journal, "trials=60")
     assert newest_name(open_storage(journal)) == "tlsearch"
-    assert read(journal) == before
+    assert read_journal(journal) == before
 
 
 def test_the_sampler_knows_all_old_trials_and_proposes_the_new_choice(journal: Path) -> None:
@@ -107,14 +113,16 @@ def test_a_dimension_that_was_constant_is_known_of_old_trials(journal: Path) -> 
 def test_trials_outside_of_a_narrower_space_are_ranked_but_not_shown_to_the_sampler(
     journal: Path,
 ) -> None:
-    before = read(journal)
+    before = read_journal(journal)
     outside = {t.number for t in before.trials if t.config["backbone"] == "photos"}
     search = searcher(journal, NARROW)
     ended = {t.number for t in before.trials if t.state != "unfinished"}
     hidden = {t.number for t in search.study.trials if t.state == TrialState.FAIL}
     assert hidden == outside & ended
     assert hidden
-    assert [t.number for t in ranked(read(journal))] == [t.number for t in ranked(before)]
+    assert [t.number for t in ranked_trials(read_journal(journal))] == [
+        t.number for t in ranked_trials(before)
+    ]
     assert search.record().trials == before.trials  # rungs are rebuilt from it
 
 
@@ -130,14 +138,14 @@ def test_a_space_widened_back_shows_them_again(journal: Path) -> None:
 def test_an_unfinished_trial_goes_on_as_it_was_whatever_the_space(
     journal: Path, space: str
 ) -> None:
-    config = read(journal).trials[12].config
+    config = read_journal(journal).trials[12].config
     search = searcher(journal, f"space.backbone={space}", "baselines=[]")
     assert search.suggest("a") == {"number": 12, "trial": config}
     search.on_trial_complete("a", result(6, 0.95))
     inside = config["backbone"] == space
     assert (search.study.trials[12].state == TrialState.COMPLETE) == inside
-    assert read(journal).trials[12].state == "finished"
-    assert ranked(read(journal))[0].number == 12
+    assert read_journal(journal).trials[12].state == "finished"
+    assert ranked_trials(read_journal(journal))[0].number == 12
 
 
 def test_a_baseline_that_waits_keeps_its_number_and_what_the_space_still_holds(
@@ -154,24 +162,24 @@ def test_a_baseline_that_waits_keeps_its_number_and_what_the_space_still_holds(
 
 
 def test_a_driver_killed_anywhere_while_it_moves_the_trials_loses_none(journal: Path) -> None:
-    before, whole = read(journal), journal.read_bytes()
+    before, whole = read_journal(journal), journal.read_bytes()
     searcher(journal, WIDER)
     after = journal.read_bytes()
     for cut in range(len(whole), len(after), 997):
         journal.write_bytes(after[:cut])
-        assert read(journal) == before
-        mend(journal)
+        assert read_journal(journal) == before
+        cut_incomplete_line(journal)
         config = parse(SPACE, settings=[WIDER])
-        study = opened(config, open_storage(journal))
-        assert read(journal) == before
+        study = newest_study(config, open_storage(journal))
+        assert read_journal(journal) == before
         assert len(study.trials) == len(before.trials)
-        assert opened(config, open_storage(journal)).study_name == study.study_name
+        assert newest_study(config, open_storage(journal)).study_name == study.study_name
 
 
 def test_facts_go_to_the_newest_study(journal: Path) -> None:
     searcher(journal, WIDER)
     Journal(journal).note({"spent_s": 3.0})
-    assert read(journal).facts == {
+    assert read_journal(journal).facts == {
         "test": {"trial": 3, "value": 0.5, "images": 4},
         "spent_s": 3.0,
     }

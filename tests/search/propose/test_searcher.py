@@ -11,8 +11,8 @@ from ray.tune.search import Searcher
 
 from tlsearch.config.catalog import Direction
 from tlsearch.config.load import parse
-from tlsearch.results.rank.standings import ranked
-from tlsearch.results.record.journal import read
+from tlsearch.results.rank.standings import ranked_trials
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.budget import Budget
 from tlsearch.search.ending import Ending
 from tlsearch.search.propose.outcome import RETRIES
@@ -58,7 +58,7 @@ def search(tmp_path, heard):
 
 @pytest.fixture
 def record(tmp_path):
-    return lambda: read(tmp_path / "journal.log")
+    return lambda: read_journal(tmp_path / "journal.log")
 
 
 def test_baselines_come_first_and_whole(search):
@@ -226,7 +226,7 @@ def test_the_sampler_learns_from_what_it_was_told(search, record):
     last = [t.config for t in record().trials[-20:]]
     chance = len(last) / 6
     assert sum(c["backbone"] == "photos" and c["unfrozen_layers"] == 15 for c in last) > 2 * chance
-    assert ranked(record())[0].best(Direction.MAX)[1] == 0.9
+    assert ranked_trials(record())[0].best(Direction.MAX)[1] == 0.9
 
 
 def test_the_same_seed_proposes_the_same(search, tmp_path):
@@ -268,7 +268,7 @@ def test_a_clock_that_jumps_by_hours_changes_nothing(tmp_path, monkeypatch):
             searcher.on_trial_complete(str(place), result(6 if place % 3 else 2, place / 20))
             assert not stopper.stop_all()
         stopper.note_spent()
-        found = read(journal)
+        found = read_journal(journal)
         records.append([dataclasses.replace(t, started=None, ended=None) for t in found.trials])
         assert 0 <= found.facts["spent_s"] < 60
     assert records[0] == records[1]

@@ -7,7 +7,7 @@ import pytest
 
 from tlsearch.config.load import parse
 from tlsearch.results.live.events import EpochReported, FeaturesWidened, TrialBegan, WorkerLost
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.propose.outcome import RETRIES, noted
 from tlsearch.search.propose.searcher import TruthfulSearch
 
@@ -41,7 +41,7 @@ def search(tmp_path, heard):
 
 @pytest.fixture
 def record(tmp_path):
-    return lambda: read(tmp_path / "journal.log")
+    return lambda: read_journal(tmp_path / "journal.log")
 
 
 def test_the_record_numbers_nodes_and_names_no_host() -> None:

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from tlsearch.config.catalog import Direction
 from tlsearch.config.load import parse
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.propose.searcher import TruthfulSearch
 from tlsearch.search.stop.rules import Promoting
 from tlsearch.search.stop.rungs import Rungs
@@ -130,7 +130,7 @@ def test_a_search_ends_with_every_trial_told_once(tmp_path):
     search = Search(tmp_path / "journal.log", 20, skill).run()
     assert search.over
     assert sorted(trial.number for trial in search.told) == list(range(20))
-    trials = read(tmp_path / "journal.log").trials
+    trials = read_journal(tmp_path / "journal.log").trials
     assert {trial.state for trial in trials} == {"finished", "stopped"}
     best = max(range(20), key=lambda n: skill(n, 0))
     assert trials[best].state == "finished"
@@ -142,27 +142,27 @@ def test_a_search_ends_with_every_trial_told_once(tmp_path):
 
 def test_the_reason_names_place_and_cutoff(tmp_path):
     Search(tmp_path / "journal.log", 6, lambda number, epoch: number / 10).run()
-    reasons = [trial.reason for trial in read(tmp_path / "journal.log").trials]
+    reasons = [trial.reason for trial in read_journal(tmp_path / "journal.log").trials]
     assert reasons[0] == "stopped at epoch 2: 0 < 0.3, place 4 of 4 at rung 2"  # two go on at most
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3])
 def test_the_best_of_few_is_trained_to_its_last_epoch(tmp_path, trials):
     Search(tmp_path / "journal.log", trials, lambda number, epoch: number / 10).run()
-    record = read(tmp_path / "journal.log").trials
+    record = read_journal(tmp_path / "journal.log").trials
     assert [trial.epochs for trial in record] == [2] * (trials - 1) + [EPOCHS]
 
 
 def test_of_equals_the_earlier_is_promoted_and_the_other_told_so(tmp_path):
     Search(tmp_path / "journal.log", 3, lambda number, epoch: 0.5).run()
-    first, *others = read(tmp_path / "journal.log").trials
+    first, *others = read_journal(tmp_path / "journal.log").trials
     assert first.state == "finished"
     assert others[0].reason == "stopped at epoch 2: 0.5 = 0.5, place 2 of 2 at rung 2"
 
 
 def test_it_spends_less_than_stopping_would_on_the_first_ones(tmp_path):
     Search(tmp_path / "journal.log", 9, lambda number, epoch: (9 - number) / 10).run()
-    epochs = [trial.epochs for trial in read(tmp_path / "journal.log").trials]
+    epochs = [trial.epochs for trial in read_journal(tmp_path / "journal.log").trials]
     assert epochs == [18, 6, 6, 2, 2, 2, 2, 2, 2]
 
 
@@ -180,7 +180,7 @@ def test_a_search_killed_anywhere_ends_as_it_would_have(tmp_path_factory, steps)
 
 
 def outcomes(journal):
-    return {t.number: (t.state, dict(t.values)) for t in read(journal).trials}
+    return {t.number: (t.state, dict(t.values)) for t in read_journal(journal).trials}
 
 
 def test_the_sampler_learns_from_what_waits_also_after_a_restart(tmp_path):
@@ -188,7 +188,7 @@ def test_the_sampler_learns_from_what_waits_also_after_a_restart(tmp_path):
     before = Search(journal, 12, skill).run(steps=20)
     after = Search(journal, 12, skill)
     parked = before.searcher._rungs.parked
-    known = {trial.number: trial.values for trial in read(journal).trials}
+    known = {trial.number: trial.values for trial in read_journal(journal).trials}
     assert parked
     for search in (before, after):
         seen = search.searcher._window.now()._get_trials(states=(TrialState.PRUNED,))

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tlsearch.base.errors import RecordError
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 
 SPACE = """
 data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 100}}
@@ -29,14 +29,14 @@ def tlsearch(command_line, tmp_path):
 def begun(journal):
     """The trials so far; none before the study is written to its journal."""
     try:
-        return read(journal).trials
+        return read_journal(journal).trials
     except RecordError:
         return ()
 
 
 def check(study):
     """Every trial told, every epoch once, and no more than a third beyond the rung."""
-    trials = read(study / "journal.log").trials
+    trials = read_journal(study / "journal.log").trials
     assert [trial.number for trial in trials] == list(range(7))
     assert {trial.state for trial in trials} == {"finished", "stopped"}
     assert 1 <= sum(trial.epochs > 2 for trial in trials) <= 4
@@ -60,11 +60,11 @@ def test_a_search_by_promotion_that_was_killed_ends_with_every_trial_told_once(t
         time.sleep(0.1)
     process.kill()
     process.communicate(timeout=60)
-    before = {t.number: dict(t.values) for t in read(journal).trials}
+    before = {t.number: dict(t.values) for t in read_journal(journal).trials}
     resumed = tlsearch.here("resume", "study")  # waits for the workers that live on for seconds
     assert resumed.code == 0, resumed.err
     assert "rank" in resumed.out
     check(tmp_path / "study")
-    for trial in read(journal).trials:
+    for trial in read_journal(journal).trials:
         known = before.get(trial.number, {})
         assert {epoch: trial.values[epoch] for epoch in known} == known

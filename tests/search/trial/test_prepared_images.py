@@ -32,7 +32,7 @@ def test_images_are_prepared_on_the_cores_and_the_disk_that_the_search_was_grant
     monkeypatch.setattr(prepared_images, "prepare", lambda *how: asked.append(how))
     plain = {"data": {"kind": "digits"}, "space": {"backbone": "strokes"}, "cache_gb": 1.5}
     config = from_mapping({**plain, "resources": resources})
-    prepared_images.prepared(config)
+    prepared_images.prepare_images(config)
     assert asked == [(config.data, config.cache_path, threads, 1_500_000_000)]
 
 

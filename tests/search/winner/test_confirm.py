@@ -24,11 +24,11 @@ from tlsearch.results.live.events import ConfirmedOnce, Exporting
 from tlsearch.results.live.pulse import IDLE
 from tlsearch.results.rank.confirmation import (
     Run,
-    confirmed,
+    confirmed_candidates,
     runs_of,
     winner,
 )
-from tlsearch.results.record.journal import read
+from tlsearch.results.record.journal import read_journal
 from tlsearch.search.ending import Ending
 from tlsearch.search.ongoing import Search
 from tlsearch.search.trial.workplace import workplace
@@ -199,7 +199,7 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search):
     facts = study.record().facts
     runs = runs_of(facts)
     assert [run.refined for run in runs] == [False] * 2 * SEEDS + [True]
-    order = confirmed(runs, Direction.MAX)
+    order = confirmed_candidates(runs, Direction.MAX)
     assert [len(one.values) for one in order] == [SEEDS, SEEDS]
     assert study.winner().number == winner(study.record()).trial == order[0].trial
     card = (study.home.best / "model_card.md").read_text()
@@ -210,7 +210,7 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search):
     assert f"| test accuracy, evaluated once | {facts['test']['value']:.4f} |" in card
     assert (study.home.best / "model.keras").is_file()
     resume(study, listen=told.append)
-    assert read(study.home.journal_file).facts["confirmation"] == facts["confirmation"]
+    assert read_journal(study.home.journal_file).facts["confirmation"] == facts["confirmation"]
     assert sum(type(event).__name__ == "Confirming" for event in told) == 1
     phases = [event for event in told if isinstance(event, Phase)]
     assert {one.name for one in phases if one.state == "began"} >= {

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsearch.config.catalog import Direction
-from tlsearch.results.rank.standings import KEPT_TRIALS, ranked
+from tlsearch.results.rank.standings import KEPT_TRIALS, ranked_trials
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.search.winner.finish import drop_weights
@@ -27,7 +27,7 @@ def test_weights_of_the_best_stay_and_resume_states_of_the_unfinished(tmp_path_f
             (home.trial(trial.number) / name).touch()
     drop_weights(home, record)
     unfinished = {t.number for t in record.trials if t.state == "unfinished"}
-    best = {t.number for t in ranked(record)[:KEPT_TRIALS]}
+    best = {t.number for t in ranked_trials(record)[:KEPT_TRIALS]}
     assert _holding(home, record, "resume.npz") == unfinished
     assert _holding(home, record, "best.npz") >= best
     assert len(_holding(home, record, "best.npz") - unfinished) <= KEPT_TRIALS

@@ -12,12 +12,12 @@ from tlsearch.results.rank.confirmation import Run, search_budget
 from tlsearch.search.propose.optuna_space import replica_seed
 from tlsearch.search.winner.rounds import (
     PlannedRun,
-    due,
+    affordable_runs,
+    due_runs,
     fresh_seeds,
     online_epoch_s,
     refinement,
     rounds,
-    within,
 )
 
 
@@ -56,7 +56,7 @@ def test_a_trial_that_was_cut_short_is_expected_to_take_what_others_take():
 @given(st.lists(st.floats(0.1, 100), max_size=8), st.floats(0, 500), st.integers(0, 1))
 def test_runs_fit_into_their_time_but_for_those_that_must_be(expected, allowed_s, at_least):
     wanted = [PlannedRun(n, TrialConfig(backbone="strokes"), s) for n, s in enumerate(expected)]
-    taken = within(wanted, allowed_s, at_least)
+    taken = affordable_runs(wanted, allowed_s, at_least)
     assert taken == wanted[: len(taken)]
     assert len(taken) >= min(at_least, len(wanted))
     assert len(taken) <= at_least or sum(run.expected_s for run in taken) <= allowed_s
@@ -64,7 +64,7 @@ def test_runs_fit_into_their_time_but_for_those_that_must_be(expected, allowed_s
 
 def planned(trials, runs=(), config=CONFIG, spent_s=0.0):
     """The trials that a driver would still train, per seed in order."""
-    found = due(config, record(*trials, runs=runs), spent_s, slots=1)
+    found = due_runs(config, record(*trials, runs=runs), spent_s, slots=1)
     return [(run.number, run.trial.seed) for run in found]
 
 

@@ -24,11 +24,11 @@ def steps_of(labels, probabilities, noted=0, losses=(0.1, 0.6, 0.2)):
 
 
 def test_an_epoch_in_numbers_is_that_of_its_batches():
-    from tlsearch.training.epoch.history import trained
+    from tlsearch.training.epoch.history import train_metrics
 
     labels = np.array([0, 1, 1, 0, 1], np.int32)
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4], [0.1, 0.9]])
-    found = trained("balanced_accuracy", labels, 2, steps_of(labels, probabilities))
+    found = train_metrics("balanced_accuracy", labels, 2, steps_of(labels, probabilities))
     assert found.accuracy == pytest.approx(0.8)
     assert found.value == pytest.approx((1 + 2 / 3) / 2)
     assert found.batches.accuracies == (1.0, 0.5, 1.0)
@@ -38,15 +38,15 @@ def test_an_epoch_in_numbers_is_that_of_its_batches():
 @pytest.mark.parametrize("metric", METRICS)
 @given(st.integers(0, 10**6), st.integers(2, 5))
 def test_the_value_is_the_score_of_the_probabilities_that_are_not_kept(metric, seed, classes):
-    from tlsearch.training.epoch.history import noted_images, trained
+    from tlsearch.training.epoch.history import noted_images, train_metrics
 
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(4 * classes) % classes).astype(np.int32)
     shares = rng.dirichlet(np.ones(classes), len(labels)).astype(np.float32)
     steps = steps_of(labels, shares, noted_images(metric, classes))
-    assert trained(metric, labels, 8, steps).value == score(metric, labels, shares)
+    assert train_metrics(metric, labels, 8, steps).value == score(metric, labels, shares)
     shares[3] = np.nan
-    assert np.isnan(trained(metric, labels, 8, steps_of(labels, shares)).value)
+    assert np.isnan(train_metrics(metric, labels, 8, steps_of(labels, shares)).value)
 
 
 @pytest.mark.parametrize("metric", METRICS)

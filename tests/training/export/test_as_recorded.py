@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tlsearch.base.errors import RecordError
 from tlsearch.config.device import MIXED_SHARE
 from tlsearch.training.checkpoint import Checkpoint
-from tlsearch.training.export.as_recorded import allowance, require_as_recorded
+from tlsearch.training.export.as_recorded import require_as_recorded, rounding_allowance
 
 pytestmark = pytest.mark.training
 
@@ -19,19 +19,19 @@ def labels_of(*sizes):
 
 @given(st.integers(1, 3000))
 def test_two_pictures_may_change_class_or_a_hundredth_of_many(pictures):
-    allowed = allowance("accuracy", labels_of(pictures), 0.9)
+    allowed = rounding_allowance("accuracy", labels_of(pictures), 0.9)
     assert allowed == pytest.approx(max(0.01, 2 / pictures))
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
 def test_a_picture_of_a_small_class_counts_more_in_a_mean_over_classes(metric):
-    assert allowance(metric, labels_of(500, 5), 0.9) == pytest.approx(2 / (5 * 2))
-    assert allowance(metric, labels_of(5, 0, 500), 0.9) == pytest.approx(2 / (5 * 2))
+    assert rounding_allowance(metric, labels_of(500, 5), 0.9) == pytest.approx(2 / (5 * 2))
+    assert rounding_allowance(metric, labels_of(5, 0, 500), 0.9) == pytest.approx(2 / (5 * 2))
 
 
 def test_a_loss_may_be_off_by_a_share_of_itself():
-    assert allowance("loss", labels_of(1000), 30.0) == pytest.approx(0.3)
-    assert allowance("loss", labels_of(1000), 30.0, MIXED_SHARE) == pytest.approx(0.6)
+    assert rounding_allowance("loss", labels_of(1000), 30.0) == pytest.approx(0.3)
+    assert rounding_allowance("loss", labels_of(1000), 30.0, MIXED_SHARE) == pytest.approx(0.6)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tlsearch.data.sources import prepare
 from tlsearch.results.rank.interval import wilson
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export.exporter import export_bundle, export_file
-from tlsearch.training.export.whole_model import restored
+from tlsearch.training.export.whole_model import restore_recorded
 from tlsearch.training.export.whole_model import test_score as score_of_test
 from tlsearch.training.trial import train
 
@@ -179,7 +179,7 @@ def test_a_single_file_knows_its_labels(trained, folder, tmp_path):
 
 def test_the_test_score_is_the_trials_own_metric(trained):
     request, _ = trained
-    found = score_of_test(restored(request.checkpoint, request.data, {}), request.data)
+    found = score_of_test(restore_recorded(request.checkpoint, request.data, {}), request.data)
     assert (found["metric"], found["interval"]) == ("accuracy", "Wilson")
     assert (found["low"], found["high"]) == wilson(found["value"], 18)
     assert found["evaluation"]["scores"]["accuracy"] == found["value"]

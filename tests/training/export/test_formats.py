@@ -13,7 +13,7 @@ from random_networks import LABELS, PICTURES, smallest, written
 from tlsearch.base.files import disk_error
 from tlsearch.bundle.self_contained import require_self_contained
 from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS
-from tlsearch.training.export.formats import WRITERS, Exportable, write
+from tlsearch.training.export.formats import WRITERS, Exportable, write_format
 
 pytestmark = pytest.mark.training
 
@@ -69,6 +69,6 @@ def test_a_full_disk_is_no_fault_of_the_format(error, tmp_path, monkeypatch):
 
     monkeypatch.setitem(WRITERS, "keras", full)
     with pytest.raises(OSError, match="No space left on device") as raised:
-        write("keras", Exportable(None, None, LABELS, np.empty(0)), tmp_path / "model.keras")
+        write_format("keras", Exportable(None, None, LABELS, np.empty(0)), tmp_path / "model.keras")
     assert disk_error(raised.value) is not None
     assert raised.value.filename == str(tmp_path / "model.keras")

@@ -11,7 +11,7 @@ from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export import exporter as exporting
 from tlsearch.training.export import formats
 from tlsearch.training.export.exporter import export_bundle
-from tlsearch.training.export.whole_model import restored
+from tlsearch.training.export.whole_model import restore_recorded
 
 pytestmark = pytest.mark.training
 
@@ -121,7 +121,7 @@ def test_weights_that_score_otherwise_than_recorded_never_see_the_test_split(tra
     )
     epoch = load_checkpoint(request.checkpoint).epoch
     with pytest.raises(RecordError, match="on the validation split, but the journal says"):
-        restored(request.checkpoint, request.data, {epoch: 0.1})
+        restore_recorded(request.checkpoint, request.data, {epoch: 0.1})
     assert set(seen) == {"validation"}
 
 

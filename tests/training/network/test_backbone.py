@@ -12,7 +12,7 @@ from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.backbone import load_backbone, outline
 from tlsearch.training.network.cut import cut_points, trainable_layers
-from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.multiply_adds import forward_multiply_adds
 from tlsearch.training.network.own_network import letters
 from tlsearch.training.network.preprocessing import preprocessing
 
@@ -119,7 +119,7 @@ def what_trains(model, batch_norm):
 
 
 def test_the_row_tells_what_the_network_costs(row, model):
-    assert forward(model.layers) == row.multiply_adds
+    assert forward_multiply_adds(model.layers) == row.multiply_adds
     assert model.count_params() == row.parameters
 
 
@@ -128,7 +128,7 @@ def test_an_outline_is_the_network_that_is_loaded():
     bare, loaded = outline(row, 32), load_backbone(row.name, "none", 32).model
     assert [layer.name for layer in bare.layers] == [layer.name for layer in loaded.layers]
     assert [cut.name for cut in cut_points(bare)] == [cut.name for cut in cut_points(loaded)]
-    assert forward(bare.layers) == forward(loaded.layers)
+    assert forward_multiply_adds(bare.layers) == forward_multiply_adds(loaded.layers)
 
 
 def test_no_layer_is_named_by_how_many_this_process_made_before(model):

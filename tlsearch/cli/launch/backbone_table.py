@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.cli.say import answer, say
+from tlsearch.cli.say import print_answer, print_line
 from tlsearch.cli.tables import print_table
 from tlsearch.config.catalog import backbones
 from tlsearch.config.networks.lookup import full_name, row_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ("backbone", "px", "min", "layers", "GMACs", "params", "GB", "top-1", "input")
 
 
-def chosen(
+def select_backbones(
     family: str | None = None, max_params: float | None = None, max_gmacs: float | None = None
 ) -> tuple[Backbone, ...]:
     """Return the backbones of a family within limits of millions of parameters and of GMACs.
@@ -52,7 +52,7 @@ def print_backbones(rows: Sequence[Backbone], form: Literal["table", "json"]) ->
     if form == "json":
         import json
 
-        answer(json.dumps([_plain(row) for row in rows], indent=2) + "\n")
+        print_answer(json.dumps([_plain(row) for row in rows], indent=2) + "\n")
     else:
         print_table(COLUMNS, [_cells(row) for row in rows], ("layers", "input", "min"))
 
@@ -76,10 +76,10 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
     if form == "json":
         import json
 
-        answer(json.dumps([cut.to_json() for cut in found], indent=2) + "\n")
+        print_answer(json.dumps([cut.to_json() for cut in found], indent=2) + "\n")
     else:
         print_table(CUT_COLUMNS, [_cut_cells(cut) for cut in found])
-        say(_blocks_told(row))
+        print_line(_blocks_told(row))
 
 
 def _blocks_told(row: Backbone) -> str:

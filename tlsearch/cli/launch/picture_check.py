@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlsearch.cli.say import say
+from tlsearch.cli.say import print_line
 
 if TYPE_CHECKING:
     from tlsearch.config.schema import SearchConfig
@@ -20,12 +20,12 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
     """
     import numpy as np
 
-    from tlsearch.cli.live_display import progressing
+    from tlsearch.cli.live_display import show_phases
     from tlsearch.cli.tables import print_table
     from tlsearch.search.template import small_splits
     from tlsearch.search.trial.prepared_images import read_images
 
-    with progressing():
+    with show_phases():
         data = read_images(config, lambda event: None)
     of_each = [
         np.bincount(data.split_labels(split), minlength=len(data.classes)) for split in data.splits
@@ -34,12 +34,12 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
     body.append(["all", *(str(count.sum()) for count in of_each)])
     print_table(["class", *data.splits], body)
     if data.unreadable:
-        say(f"unreadable, left out: {len(data.unreadable)}")
+        print_line(f"unreadable, left out: {len(data.unreadable)}")
         for picture in data.unreadable:
-            say(f"  {picture}")
+            print_line(f"  {picture}")
     for split, of in data.moved.items():
         named = ", ".join(f"{name} {count}" for name, count in of.items())
-        say(f"moved to {split} to fill small classes: {sum(of.values())} ({named})")
+        print_line(f"moved to {split} to fill small classes: {sum(of.values())} ({named})")
     for line in small_splits({split: len(rows) for split, rows in data.splits.items()}):
         log.warning(line)
     if samples is not None:
@@ -48,4 +48,4 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
 
         with whole_file(samples, follow=True) as file:
             contact_sheet(data).save(file, "PNG")
-        say(f"samples: {samples}")
+        print_line(f"samples: {samples}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tlsearch.cli.options import Json, Quiet, Set, Space, StudyDir, on_this_machine
-from tlsearch.cli.say import answer, say
+from tlsearch.cli.say import print_answer, print_line
 
 if TYPE_CHECKING:
     from tlsearch.search.handle import Study
@@ -38,7 +38,7 @@ def run(
     The ranked trials go to stdout when the search ends. Until then stderr shows its progress: on a
     terminal a live table, otherwise one line per event and at least one every two seconds.
     """
-    from tlsearch.cli.live_display import listening
+    from tlsearch.cli.live_display import live_listener
     from tlsearch.config.load import load
     from tlsearch.config.location import as_place
     from tlsearch.search.cluster.address import join
@@ -46,7 +46,7 @@ def run(
 
     join(address)
     settings = [*(set_ or []), *([] if trials is None else [f"trials={trials}"])]
-    with listening(quiet, json) as listen:
+    with live_listener(quiet, json) as listen:
         place = None if study is None else as_place(study)
         done = run_search(load(space, settings), place, listen)
     _finish(done)
@@ -80,13 +80,13 @@ def resume(
     time_budget, scheduler, prior, resources, export, cache, cache_gb, tensorboard and sync_s can be
     changed. Settings that would make old and new trials incomparable cannot.
     """
-    from tlsearch.cli.live_display import listening
+    from tlsearch.cli.live_display import live_listener
     from tlsearch.config.location import as_place
     from tlsearch.search.cluster.address import join
     from tlsearch.search.study import resume as resume_search
 
     join(address)
-    with listening(quiet, json) as listen:
+    with live_listener(quiet, json) as listen:
         done = resume_search(
             as_place(directory), listen, trials=trials, time=time, settings=set_ or ()
         )
@@ -125,7 +125,7 @@ def validate(
     if data or samples is not None:
         show_images(config, samples)
     else:
-        answer(dump(config))
+        print_answer(dump(config))
 
 
 def init(
@@ -139,7 +139,7 @@ def init(
     """Print a search space for your own images."""
     from tlsearch.search.template import template
 
-    answer(template(folder))
+    print_answer(template(folder))
 
 
 def backbones(
@@ -169,10 +169,10 @@ def backbones(
     at which its frozen part can end, up to how many unfrozen layers and blocks each cut serves, how
     many values per image are stored there, and the multiply-adds behind it, which remain to train.
     """
-    from tlsearch.cli.launch.backbone_table import chosen, print_backbones, print_cuts
+    from tlsearch.cli.launch.backbone_table import print_backbones, print_cuts, select_backbones
 
     if name is None:
-        print_backbones(chosen(family, max_params, max_gmacs), format)
+        print_backbones(select_backbones(family, max_params, max_gmacs), format)
     else:
         print_cuts(name, format)
 
@@ -183,10 +183,10 @@ def _finish(study: "Study") -> None:
 
     home = study.home
     show(home)
-    say(f"report: {home.shown(home.report)}")
+    print_line(f"report: {home.shown(home.report)}")
     model = study.model()
     if model is not None:
-        say(f"model:  {home.shown(model)}")
+        print_line(f"model:  {home.shown(model)}")
     if study.ended_by is not None:
         raise study.ended_by
 

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from tlsearch.cli.say import say
+from tlsearch.cli.say import print_line
 from tlsearch.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ def print_manifest(manifest: "Manifest") -> None:
     ]
     columns = ["format", "MB", "difference", "agreement", "accuracy"]
     print_table([*columns, *(f"ms, {timing}" for timing in timings)], body)
-    say(f"trained accuracy {manifest.trained_accuracy:.4f} on {manifest.pictures} pictures")
+    print_line(f"trained accuracy {manifest.trained_accuracy:.4f} on {manifest.pictures} pictures")
 
 
 def print_evaluation(found: "Evaluation") -> None:
     """Print the scores, then the scores per class, then the confusion matrix."""
-    say(f"{found.images} images")
+    print_line(f"{found.images} images")
     for name, value in found.scores.items():
-        say(f"{name}: {value:.4f}")
+        print_line(f"{name}: {value:.4f}")
     rows = [
         [c.label, f"{c.precision:.4f}", f"{c.recall:.4f}", f"{c.f1:.4f}", str(c.images)]
         for c in found.classes

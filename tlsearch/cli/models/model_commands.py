@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tlsearch.cli.options import Json, Quiet, StudyDir, all_on_this_machine, on_this_machine
-from tlsearch.cli.say import answer, say
+from tlsearch.cli.say import print_answer, print_line
 
 Bundle = Annotated[
     Path,
@@ -56,19 +56,19 @@ def export(
     A format that fails is left out and named, and the exit code is 4. Until the export ends, stderr
     shows its progress, as for `run`.
     """
-    from tlsearch.bundle.manifest import incomplete
-    from tlsearch.cli.live_display import progressing
+    from tlsearch.bundle.manifest import incomplete_error
+    from tlsearch.cli.live_display import show_phases
     from tlsearch.cli.models.bundle_tables import parse_formats, parse_trial, print_manifest
     from tlsearch.config.location import as_place
     from tlsearch.search.handle import Study, export
 
     chosen, number = parse_formats(formats), parse_trial(trial)
-    with progressing(quiet, json):
+    with show_phases(quiet, json):
         study = Study(as_place(directory))
         manifest = export(study, out, number, chosen, timed and out.suffix != ".keras")
     print_manifest(manifest)
-    say(str(out))
-    error = incomplete(manifest.left_out)
+    print_line(str(out))
+    error = incomplete_error(manifest.left_out)
     if error is not None:
         raise error
 
@@ -111,13 +111,13 @@ def evaluate(
     import json
 
     from tlsearch.bundle.evaluate import evaluate
-    from tlsearch.cli.live_display import progressing
+    from tlsearch.cli.live_display import show_phases
     from tlsearch.cli.models.bundle_tables import print_evaluation
 
-    with progressing():
+    with show_phases():
         found = evaluate(bundle, data, artifact, verify)
     if format == "json":
-        answer(json.dumps(found.to_json(), indent=2) + "\n")
+        print_answer(json.dumps(found.to_json(), indent=2) + "\n")
     else:
         print_evaluation(found)
 
@@ -159,8 +159,10 @@ def pretrain(
     for epoch in train(
         task.images, task.labels, epochs=epochs, seed=seed, out=out, mirror=task.mirror
     ):
-        say(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, held-out accuracy {epoch.accuracy:.4f}")
-    say(str(out))
+        print_line(
+            f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, held-out accuracy {epoch.accuracy:.4f}"
+        )
+    print_line(str(out))
 
 
 COMMANDS = (export, predict, evaluate, serve, pretrain)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from tlsearch.cli.say import answer, say
+from tlsearch.cli.say import print_answer, print_line
 
 if TYPE_CHECKING:
     from tlsearch.bundle.predict import Prediction
@@ -20,11 +20,11 @@ def print_predictions(
     for prediction in _with_progress(predictions, total):
         if prediction.error is not None:
             failed += 1
-            say(f"error: {prediction.error}", err=True)
+            print_line(f"error: {prediction.error}", err=True)
         else:
             good.append(prediction)
     if form == "json":
-        answer(json.dumps([_plain(prediction) for prediction in good], indent=2) + "\n")
+        print_answer(json.dumps([_plain(prediction) for prediction in good], indent=2) + "\n")
     elif form == "csv":
         _print_csv(good)
     else:
@@ -49,17 +49,17 @@ def _with_progress(predictions: Iterable["Prediction"], total: int) -> Iterator[
 
 
 def _plain(prediction: "Prediction") -> dict[str, object]:
-    from tlsearch.base.shown_text import storable
+    from tlsearch.base.shown_text import to_storable
 
     classes = [{"label": label, "probability": p} for label, p in prediction.ranking]
-    return {"path": storable(prediction.path), "classes": classes}
+    return {"path": to_storable(prediction.path), "classes": classes}
 
 
 def _rows(predictions: Iterable["Prediction"]) -> list[list[str]]:
-    from tlsearch.base.shown_text import storable
+    from tlsearch.base.shown_text import to_storable
 
     return [
-        [storable(prediction.path), label, f"{probability:.4f}"]
+        [to_storable(prediction.path), label, f"{probability:.4f}"]
         for prediction in predictions
         for label, probability in prediction.ranking
     ]
@@ -70,7 +70,7 @@ def _print_csv(predictions: Iterable["Prediction"]) -> None:
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(["path", "label", "probability"])
     writer.writerows(_rows(predictions))
-    answer(written.getvalue())
+    print_answer(written.getvalue())
 
 
 def _print_table(predictions: Iterable["Prediction"]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tlsearch.base.machine import PACKAGE
-from tlsearch.cli.say import answer, say
+from tlsearch.cli.say import print_answer, print_line
 
 # Maps a topic to its file, in the package or beside it.
 GUIDES = {
@@ -32,12 +32,12 @@ def help(
     if topic is None:
         _print_list()
     elif topic in GUIDES:
-        answer(guide(topic).read_text(encoding="utf-8"))
+        print_answer(guide_path(topic).read_text(encoding="utf-8"))
     else:
         raise ConfigError([f"unknown topic '{topic}', {did_you_mean(topic, GUIDES)}"])
 
 
-def guide(topic: str) -> Path:
+def guide_path(topic: str) -> Path:
     """Return a guide's file; in an editable install, `search_spaces` lies beside the package."""
     folders = (PACKAGE, PACKAGE.parent)
     return next(f / GUIDES[topic] for f in folders if (f / GUIDES[topic]).is_file())
@@ -46,9 +46,9 @@ def guide(topic: str) -> Path:
 def _print_list() -> None:
     width = max(map(len, GUIDES))
     for topic in GUIDES:
-        title = guide(topic).read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        say(f"{topic.ljust(width)}  {title}")
-    say("`tlsearch help TOPIC` prints one; `tlsearch COMMAND --help` describes a command.")
+        title = guide_path(topic).read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        print_line(f"{topic.ljust(width)}  {title}")
+    print_line("`tlsearch help TOPIC` prints one; `tlsearch COMMAND --help` describes a command.")
 
 
 COMMANDS = (help,)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tlsearch.cli.options import StudyDir
-from tlsearch.cli.say import answer, say, tell
+from tlsearch.cli.say import print_answer, print_line, print_text
 
 if TYPE_CHECKING:
     from tlsearch.search.replay import EpochPair, Replay
@@ -25,18 +25,18 @@ def replay(
     """
     import json
 
-    from tlsearch.cli.live_display import progressing
+    from tlsearch.cli.live_display import show_phases
     from tlsearch.config.location import as_place
     from tlsearch.search.handle import Study
     from tlsearch.search.replay import replay
 
     def heard(pair: "EpochPair") -> None:
-        say(f"epoch {pair.epoch}: {_apart(pair)}", err=True)
+        print_line(f"epoch {pair.epoch}: {_apart(pair)}", err=True)
 
-    with progressing():
+    with show_phases():
         done = replay(Study(as_place(directory)), trial, heard)
     if format == "json":
-        answer(json.dumps(as_json(done), indent=2) + "\n")
+        print_answer(json.dumps(as_json(done), indent=2) + "\n")
     else:
         _print(done)
     raise typer.Exit(0 if done.matched else 1)
@@ -52,12 +52,12 @@ def _print(done: "Replay") -> None:
     ]
     print_table(columns, body)
     for name, (then, now) in done.differs.items():
-        say(f"{name}: was {then or 'not recorded'}, is {now or 'missing'}")
+        print_line(f"{name}: was {then or 'not recorded'}, is {now or 'missing'}")
     then, now = done.ended
     if then or now:
-        say(f"recorded: {then or 'went on'}; replayed: {now or 'went on'}")
-    tell(done.failure)
-    say(verdict(done))
+        print_line(f"recorded: {then or 'went on'}; replayed: {now or 'went on'}")
+    print_text(done.failure)
+    print_line(verdict(done))
 
 
 def verdict(done: "Replay") -> str:

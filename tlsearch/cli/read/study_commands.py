@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tlsearch.cli.options import StudyDir, on_this_machine
-from tlsearch.cli.say import say
+from tlsearch.cli.say import print_line
 
 if TYPE_CHECKING:
     from tlsearch.results.record.directory import StudyDirectory
@@ -52,7 +52,7 @@ def report(
     """
     from tlsearch.cli.read.study_tables import print_columns, show, write
     from tlsearch.config.location import as_place
-    from tlsearch.results.remote.copies import fetched
+    from tlsearch.results.remote.copies import readable_copy
     from tlsearch.results.remote.differences import of_page, of_table
 
     if columns == "help":
@@ -60,7 +60,7 @@ def report(
         return
     view = _view(columns, filter, top)
     _check(format, out, view, watch)
-    home = fetched(as_place(directory), of_page if format == "html" else of_table)
+    home = readable_copy(as_place(directory), of_page if format == "html" else of_table)
     if watch:
         _watch(home, view)
     elif format == "table":
@@ -99,7 +99,7 @@ def upload(
     from tlsearch.results.remote.driver import upload as send
 
     send(directory, url.rstrip("/"))
-    say(url)
+    print_line(url)
 
 
 def _watch(home: "StudyDirectory", view: "Selection") -> None:

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from tlsearch.base.errors import RecordError
 from tlsearch.base.markdown import markdown_table
-from tlsearch.base.shown_text import printable
-from tlsearch.cli.say import answer, say
+from tlsearch.base.shown_text import escape_controls
+from tlsearch.cli.say import print_answer, print_line
 from tlsearch.cli.tables import print_table
 from tlsearch.config.location import Place
 from tlsearch.results.rank.leaderboard import Leaderboard, leaderboard_of
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.seal import at_its_end
-from tlsearch.results.report.readable_table import LEAST_FIRST, readable
+from tlsearch.results.report.readable_table import LEAST_FIRST, readable_rows
 from tlsearch.results.report.selection import Selection
 from tlsearch.results.report.text import explain, render, summary
 from tlsearch.results.report.verdict import verdict
@@ -33,11 +33,11 @@ def show(home: StudyDirectory, view: Selection | None = None) -> None:
     said = verdict(board).text()
     if said and not (view and view.columns):  # with --columns, print only the table and notes
         for line in (*said, ""):
-            say(line)
-    grid = readable(board.rows, board.metric, view)
+            print_line(line)
+    grid = readable_rows(board.rows, board.metric, view)
     print_table(grid.columns, grid.body, LEAST_FIRST)
     for line in (*explain(grid), *summary(board.record, board.about)):
-        say(line)
+        print_line(line)
 
 
 def write(
@@ -63,7 +63,7 @@ def write(
     else:
         text = render(board, form, view)
     if out is None:
-        answer(text)
+        print_answer(text)
     else:
         write_text(out, text, follow=True)
 
@@ -76,9 +76,9 @@ def watch_study(
 ) -> None:
     """Redraw the leaderboard until the study is over, then print it; Ctrl-C leaves.
 
-    It is redrawn only on a terminal. `ended` is by default `over`.
+    It is redrawn only on a terminal. `ended` is by default `is_over`.
     """
-    ended = ended or over
+    ended = ended or is_over
     from rich.console import Console
     from rich.live import Live
 
@@ -97,12 +97,12 @@ def watch_study(
 def fetched_and_over(home: StudyDirectory) -> bool:
     """Download the newest state of a study in a bucket; return whether no driver runs any more."""
     from tlsearch.results.remote.bucket import Bucket
-    from tlsearch.results.remote.copies import fetched
+    from tlsearch.results.remote.copies import readable_copy
     from tlsearch.results.remote.lease import Lease
 
     url = str(home.url)
     ended = not Lease(Bucket(url)).alive()
-    fetched(url)
+    readable_copy(url)
     return ended
 
 
@@ -111,7 +111,7 @@ def at_work(home: StudyDirectory) -> bool:
 
     Whether one drives a study in a bucket is not checked here.
     """
-    return home.url is None and not at_its_end(home.journal_file) and not over(home)
+    return home.url is None and not at_its_end(home.journal_file) and not is_over(home)
 
 
 def named_rows(board: Leaderboard, running: bool) -> Leaderboard:
@@ -121,7 +121,7 @@ def named_rows(board: Leaderboard, running: bool) -> Leaderboard:
     return dataclasses.replace(board, rows=named)
 
 
-def over(home: StudyDirectory) -> bool:
+def is_over(home: StudyDirectory) -> bool:
     """Return whether no driver runs the study: its journal is unchanged and its lock is free.
 
     The lock is tried only after the journal has not changed for `STILL_S`, since a driver that
@@ -143,16 +143,16 @@ def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> An
     from rich.text import Text
 
     from tlsearch.cli.tables import rich_table, too_wide
-    from tlsearch.results.live.progress import ended
+    from tlsearch.results.live.progress import count_ended
 
     board = named_rows(leaderboard_of(home), running=True)
-    grid, about = readable(board.rows, board.metric, view), board.about
+    grid, about = readable_rows(board.rows, board.metric, view), board.about
     dropped = too_wide(grid.columns, grid.body, width, LEAST_FIRST)
     total = about["config"].get("trials", "?")
-    title = f"{about['config']['name']}: {ended(board.record.trials)} of {total} trials ended"
+    title = f"{about['config']['name']}: {count_ended(board.record.trials)} of {total} trials ended"
     body = grid.body[: max(height - 4, 1)]
     return Group(
-        Text(printable(f"{title} (Ctrl-C leaves)")), rich_table(grid.columns, body, dropped)
+        Text(escape_controls(f"{title} (Ctrl-C leaves)")), rich_table(grid.columns, body, dropped)
     )
 
 
@@ -165,12 +165,12 @@ def print_columns() -> None:
 
 def print_comparison(directories: Sequence[Place], form: Literal["table", "md"]) -> None:
     """Print studies side by side; notes on why they may not be comparable go to stderr."""
-    from tlsearch.results.report.comparison import compared, notes
+    from tlsearch.results.report.comparison import comparison_text, incomparable_reasons
 
-    grid = compared(directories)
+    grid = comparison_text(directories)
     if form == "md":
-        answer("".join(f"{line}\n" for line in markdown_table(grid.columns, grid.body)))
+        print_answer("".join(f"{line}\n" for line in markdown_table(grid.columns, grid.body)))
     else:
         print_table(grid.columns, grid.body, LEAST_COMPARED)
-    for line in notes(directories):
-        say(line, err=True)
+    for line in incomparable_reasons(directories):
+        print_line(line, err=True)

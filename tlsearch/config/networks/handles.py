@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlsearch.base.errors import ConfigError, first_line
-from tlsearch.base.files import Stamp, absolute, parse_json, stamp, write_text
+from tlsearch.base.files import Stamp, absolute_path, parse_json, stamp, write_text
 from tlsearch.config.extras import require_extra
 from tlsearch.config.networks.own import networks_folder
-from tlsearch.config.networks.preset_config import described
+from tlsearch.config.networks.preset_config import parse_preset
 from tlsearch.config.networks.presets import PRESETS, Family, Preset
 from tlsearch.config.networks.row import Backbone, preset_row
 from tlsearch.config.spelling import did_you_mean
@@ -37,7 +37,10 @@ _SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 def is_preset(name: str) -> bool:
     """Whether a name has the form of a preset's name."""
-    return name.startswith((ALIAS, "hf:", "kaggle:")) or (absolute(Path(name)) / _CONFIG).is_file()
+    return (
+        name.startswith((ALIAS, "hf:", "kaggle:"))
+        or (absolute_path(Path(name)) / _CONFIG).is_file()
+    )
 
 
 def preset_name(name: str) -> str:
@@ -48,8 +51,8 @@ def preset_name(name: str) -> str:
     if name.startswith(ALIAS):
         return _published(name.removeprefix(ALIAS))
     if not name.startswith(("hf:", "kaggle:")):
-        full = str(absolute(Path(name)))
-        _row(full, absolute(Path(name)) / _CONFIG)
+        full = str(absolute_path(Path(name)))
+        _row(full, absolute_path(Path(name)) / _CONFIG)
         return full
     if not _ADDRESS.fullmatch(name):
         raise ConfigError([f"{name}: expected {_EXPECTED}"])
@@ -71,7 +74,7 @@ def known_preset(name: str) -> Backbone | None:
         return None
 
 
-def unavailable(name: str, error: Exception) -> str:
+def unavailable_message(name: str, error: Exception) -> str:
     """The reason why a file of a hub could not be loaded, and what to do, in one line."""
     told = f"{name}: could not be loaded from its hub ({first_line(error)})"
     if any(sign in str(error) for sign in _GATED):
@@ -113,7 +116,7 @@ def _fetched(handle: str) -> Path:
         hub = importlib.import_module("kagglehub")
         return Path(hub.model_download(place, _CONFIG))
     except Exception as error:  # each hub's package raises its own kinds
-        raise ConfigError([unavailable(handle, error)]) from error
+        raise ConfigError([unavailable_message(handle, error)]) from error
 
 
 def _row(name: str, path: Path) -> Backbone:
@@ -125,7 +128,7 @@ def _row(name: str, path: Path) -> Backbone:
 
 @functools.lru_cache(maxsize=64)
 def _read(name: str, path: Path, _version: Stamp) -> Backbone:
-    keras_hub, spec, px = described(parse_json(path.read_text(encoding="utf-8")))
+    keras_hub, spec, px = parse_preset(parse_json(path.read_text(encoding="utf-8")))
     family = _family(name, keras_hub, path.parent)
     return preset_row(Preset(name, name, spec, px, family))
 

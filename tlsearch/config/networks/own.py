@@ -18,7 +18,7 @@ from typing import get_args
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import ConfigError, last_line
-from tlsearch.base.files import Stamp, absolute, parse_json, stamp
+from tlsearch.base.files import Stamp, absolute_path, parse_json, stamp
 from tlsearch.base.phases import phase
 from tlsearch.config.catalog import DIGEST_DIGITS
 from tlsearch.config.networks.anatomy import ANATOMIES, Anatomy
@@ -78,7 +78,7 @@ def taken_in(name: str) -> str:
     source, preprocess = _declared(name)
     if FUNCTION.fullmatch(source):
         return _made(Intake(source, preprocess, str(networks_folder()), None))
-    path = absolute(Path(source))
+    path = absolute_path(Path(source))
     if not path.is_file():
         raise ConfigError([f"{source}: no such file"])
     if _description(path) is not None:
@@ -142,7 +142,7 @@ def _declared(name: str) -> tuple[str, Preprocess]:
 
 def networks_folder() -> Path:
     """The folder of networks that were taken in; one for all studies, so that names agree."""
-    return absolute(Path("~/.cache/tlsearch/networks"))
+    return absolute_path(Path("~/.cache/tlsearch/networks"))
 
 
 def _description(path: Path) -> Description | None:

@@ -28,7 +28,7 @@ _CLASSES = {
 }
 
 
-def described(config: Config) -> tuple[str, Spec, int]:
+def parse_preset(config: Config) -> tuple[str, Spec, int]:
     """The class of KerasHub that a configuration names, its network, and its image size.
 
     Raises ValueError, with the reason, if the network cannot be built here.

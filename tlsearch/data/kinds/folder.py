@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import DataError
-from tlsearch.base.shown_text import storable
+from tlsearch.base.shown_text import to_storable
 from tlsearch.config.dataset import SPLIT_NAMES
 from tlsearch.data.classes import require_classes
 from tlsearch.data.listing import Example, Listing, Split
@@ -50,7 +50,7 @@ def _subfolders(root: Path) -> list[Path]:
 
 
 def _unlisted(error: OSError) -> DataError:
-    return DataError(f"{storable(error.filename)}: cannot be listed ({error.strerror})")
+    return DataError(f"{to_storable(error.filename)}: cannot be listed ({error.strerror})")
 
 
 def _class_folders(root: Path) -> dict[Split | None, list[Path]]:
@@ -86,8 +86,10 @@ def _require_text(folders: Iterable[Path]) -> None:
     Class names are written to UTF-8 files; the names of pictures need not be.
     """
     for folder in folders:
-        if storable(folder.name) != folder.name:
-            raise DataError(f"{storable(folder)}: the class's name is not UTF-8; rename the folder")
+        if to_storable(folder.name) != folder.name:
+            raise DataError(
+                f"{to_storable(folder)}: the class's name is not UTF-8; rename the folder"
+            )
 
 
 def _hint(root: Path) -> str:

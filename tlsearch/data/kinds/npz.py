@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import DataError
 from tlsearch.base.files import DAMAGED_ARCHIVE
-from tlsearch.base.shown_text import printable
+from tlsearch.base.shown_text import escape_controls
 from tlsearch.data.listing import Example, Listing
 from tlsearch.data.paths import file_at, file_version
 from tlsearch.data.picture_file import most_pixels
@@ -72,7 +72,7 @@ def _classes(path: Path, labels: AnyArray) -> tuple[tuple[str, ...], NDArray[np.
     found, places = np.unique(labels, return_inverse=True)
     names = _names(path)
     if names is None or labels.dtype.kind == "U":
-        return tuple(printable(str(one)) for one in found), places
+        return tuple(escape_controls(str(one)) for one in found), places
     if found[0] < 0 or found[-1] >= len(names):
         raise DataError(
             f"{path}: labels: found {found[0]} to {found[-1]}, expected 0 to {len(names) - 1}, the "
@@ -88,7 +88,7 @@ def _names(path: Path) -> list[str] | None:
     names = _small(path, "classes")
     if names.ndim != 1 or names.dtype.kind != "U" or len({*names.tolist()}) < len(names):
         raise DataError(f"{path}: classes: expected distinct names, a text each")
-    return [printable(name) for name in names.tolist()]
+    return [escape_controls(name) for name in names.tolist()]
 
 
 def _small(path: Path, name: str) -> AnyArray:

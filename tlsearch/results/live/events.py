@@ -121,7 +121,7 @@ class TrialBegan:
     config: Mapping[str, object]
 
     def __str__(self) -> str:
-        return f"trial {self.trial} began: {what(self.config)}"
+        return f"trial {self.trial} began: {describe_configuration(self.config)}"
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,9 @@ class TrialEnded:
     def __str__(self) -> str:
         value = "no value" if self.value is None else f"{self.value:.4f} at epoch {self.best_epoch}"
         reason = self.reason.splitlines()[-1] if self.reason else self.state
-        progress = f"[{self.ended}/{self.trials}] trial {self.trial} {what(self.config)}"
+        progress = (
+            f"[{self.ended}/{self.trials}] trial {self.trial} {describe_configuration(self.config)}"
+        )
         return f"{progress}: {value}; {reason}{self._lead()}"
 
     def _lead(self) -> str:
@@ -309,12 +311,12 @@ Event = (
 Listen = Callable[[Event], object]
 
 
-def what(config: Mapping[str, Any]) -> str:
+def describe_configuration(config: Mapping[str, Any]) -> str:
     """Describe a configuration in a few words: its backbone and how much of it is unfrozen."""
     return f"{file_name(config.get('backbone'))} unfrozen {Depth.of(config).label}"
 
 
-def plain(event: Event) -> dict[str, Any]:
+def event_values(event: Event) -> dict[str, Any]:
     """Return an event as plain values; `event` is its name: study_began, trial_ended, ..."""
     name = type(event).__name__
     words = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).strip("_")

@@ -19,7 +19,7 @@ from tlsearch.results.live.events import (
     TrialEnded,
     Unforeseen,
     WorkerLost,
-    what,
+    describe_configuration,
 )
 from tlsearch.results.live.open_phases import OpenPhases
 from tlsearch.results.live.time_left import TimeLeft
@@ -49,7 +49,7 @@ def trial_ended(trial: TrialRecord, standings: Standings, trials: int) -> TrialE
     )
 
 
-def ended(trials: Iterable[TrialRecord]) -> int:
+def count_ended(trials: Iterable[TrialRecord]) -> int:
     """Count the trials that have ended."""
     return sum(trial.state not in ("waiting", "unfinished") for trial in trials)
 
@@ -101,9 +101,9 @@ class Progress:
             case Forecast() | Unforeseen():
                 self.forecast = str(event)
             case TrialBegan():
-                self._names[event.trial] = what(event.config)
+                self._names[event.trial] = describe_configuration(event.config)
                 first = Depth.of(event.config).first_ranked_epoch
-                self.running[event.trial] = Running(what(event.config), first)
+                self.running[event.trial] = Running(describe_configuration(event.config), first)
             case EpochReported():
                 self._note(event)
             case TrialEnded():
@@ -182,12 +182,14 @@ class Progress:
         return "; ".join(filter(None, [*self.at_work, *busy, str(self.time)])) or self.phase
 
 
-def lines(write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Listen:
+def line_listener(
+    write: Callable[[str], object], clock: Callable[[], float] = time.monotonic
+) -> Listen:
     """Return a listener that writes one line per event.
 
     For frequent events (epochs, proposals, counts of phases, phases of single trials) it writes
     `Progress.line` instead, and only if it has written nothing for `SILENT_S`. Together with
-    `pulse.beating`, consecutive lines are less than 2 s apart.
+    `pulse.heartbeat`, consecutive lines are less than 2 s apart.
     """
     progress, wrote = Progress(clock), clock()
 
@@ -213,7 +215,7 @@ def of_trial(number: int) -> str:
     return f"trial {number}"
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration for people: 45 s, 3 min, 2 h 5 min."""
     if seconds < 60:
         return f"{seconds:.0f} s"

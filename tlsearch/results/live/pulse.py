@@ -50,7 +50,7 @@ class Pulse:
 
 
 @contextmanager
-def beating(listen: Listen) -> Iterator[Listen]:
+def heartbeat(listen: Listen) -> Iterator[Listen]:
     """Report all phases of the block to a listener, with a heartbeat about every `BEAT_S`.
 
     Yields the function that the block passes its own events to.

@@ -14,7 +14,7 @@ from tlsearch.results.live.events import (
     StudyBegan,
     TrialEnded,
     WorkerLost,
-    what,
+    describe_configuration,
 )
 
 TRIALS = "trials"  # the phase in which trials train
@@ -66,7 +66,7 @@ class TimeLeft:
                 self._shares[event.trial] = event.epoch / self.study.epochs
             case TrialEnded():
                 self._shares.pop(event.trial, None)
-                self._ended.append((what(event.config), event.seconds))
+                self._ended.append((describe_configuration(event.config), event.seconds))
                 self.left = max(0, event.trials - event.ended)
             case WorkerLost():
                 self._shares.pop(event.trial, None)

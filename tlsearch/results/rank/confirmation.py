@@ -7,7 +7,7 @@ from statistics import NormalDist, mean, stdev, variance
 from typing import Any
 
 from tlsearch.config.catalog import Direction
-from tlsearch.results.rank.standings import ranked
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import EXPORTED, StudyRecord
 
@@ -78,7 +78,7 @@ def runs_of(facts: Mapping[str, Any]) -> tuple[Run, ...]:
     return tuple(Run(**run) for run in facts.get(RUNS, ()))
 
 
-def confirmed(runs: Iterable[Run], direction: Direction) -> list[Confirmed]:
+def confirmed_candidates(runs: Iterable[Run], direction: Direction) -> list[Confirmed]:
     """Return the candidates, best first, by the mean over the seeds that all of them share.
 
     A candidate that diverged on a shared seed ranks after those that did not; one that diverged on
@@ -109,16 +109,16 @@ def _confirmed(trial: int, values: Mapping[int, float | None]) -> Confirmed | No
     return Confirmed(trial, mean(sound), error, values)
 
 
-def chosen(runs: Sequence[Run], direction: Direction) -> Run | None:
+def run_to_export(runs: Sequence[Run], direction: Direction) -> Run | None:
     """Return the run to export: the winning trial's best one, refined only if that is better."""
-    order = confirmed(runs, direction)
+    order = confirmed_candidates(runs, direction)
     if not order:
         return None
     own = [run for run in runs if run.trial == order[0].trial and run.value is not None]
     return min(own, key=lambda run: (direction.key(run.value or 0.0), run.refined, run.seed))
 
 
-def certainty(order: Sequence[Confirmed], images: int | None) -> float | None:
+def probability_better(order: Sequence[Confirmed], images: int | None) -> float | None:
     """Return the probability that the first of `order` is better than the second.
 
     It is None if it is unknown: with one candidate, if the second one diverged on a seed, or if no
@@ -163,14 +163,14 @@ class Winner:
 
 def winner(record: StudyRecord) -> Winner | None:
     """Return the confirmed winner, else the best ranked trial; None if no trial is ranked."""
-    run = chosen(runs_of(record.facts), record.direction)
+    run = run_to_export(runs_of(record.facts), record.direction)
     if run is not None:
         return Winner(run.trial, run.weights)
-    best = next(iter(ranked(record)), None)
+    best = next(iter(ranked_trials(record)), None)
     return None if best is None else Winner(best.number)
 
 
-def decided(record: StudyRecord) -> Winner | None:
+def decided_winner(record: StudyRecord) -> Winner | None:
     """Return the winner once it was confirmed, tested or exported; None before that."""
     return winner(record) if {RUNS, EXPORTED, "test"} & {*record.facts} else None
 
@@ -199,12 +199,12 @@ def recorded_digest(record: StudyRecord, won: Winner) -> str | None:
     return record.trials[won.trial].kept.get(won.weights) if run is None else run.sha256
 
 
-def lines(record: StudyRecord, images: int | None = None) -> list[str]:
+def confirmation_lines(record: StudyRecord, images: int | None = None) -> list[str]:
     """Return the report's sentences on the confirmation: candidates, choice and refinement.
 
     `images` is the number of validation images if the metric is a share of them.
     """
-    order = confirmed(runs_of(record.facts), record.direction)
+    order = confirmed_candidates(runs_of(record.facts), record.direction)
     searched = {trial.number: trial.best(record.direction) for trial in record.trials}
     found = [_line(one, searched.get(one.trial)) for one in order]
     return [*found, *_choice(order, images), *_refinements(record)]
@@ -225,7 +225,7 @@ def _choice(order: Sequence[Confirmed], images: int | None) -> list[str]:
     if len(order) < 2:
         return []
     first, second = order[:2]
-    sure = certainty(order, images)
+    sure = probability_better(order, images)
     told = "" if sure is None else f"; it is the better one with a probability of {sure:.0%}"
     single = " (one seed does not show how much seeds matter)" if len(first.values) == 1 else ""
     return [
@@ -240,7 +240,7 @@ def _seeds(count: int) -> str:
 
 def _refinements(record: StudyRecord) -> list[str]:
     runs = runs_of(record.facts)
-    exported = chosen(runs, record.direction)
+    exported = run_to_export(runs, record.direction)
     told = record.facts.get(NOT_REFINED)
     return [
         "refined with online augmentation: "

@@ -9,8 +9,8 @@ import numpy as np
 
 from tlsearch.config.networks.unfreezing import DEPTHS, RATES, Depth
 from tlsearch.results.rank.anova import UNUSED, Design, explain_variance
-from tlsearch.results.rank.leaderboard import configured
-from tlsearch.results.rank.standings import ranked
+from tlsearch.results.rank.leaderboard import requested_values
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 LEAST_TRIALS = 10  # with fewer, a tree with 3 trials per leaf compares two or three means at most
@@ -54,12 +54,12 @@ class Importance:
         return tuple(effect for effect in self.effects if effect.word == "matters")
 
 
-def parameters(record: StudyRecord) -> dict[str, list[Any]]:
+def varied_parameters(record: StudyRecord) -> dict[str, list[Any]]:
     """Return the varied parameters: name -> value in every ranked trial, best trial first.
 
     The value is None in a trial that does not use the parameter.
     """
-    return _varied([trial.config for trial in ranked(record)])
+    return _varied([trial.config for trial in ranked_trials(record)])
 
 
 def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
@@ -104,7 +104,7 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
     return replace(about, effects=tuple(effects))
 
 
-def sentences(found: Importance, metric: str) -> list[str]:
+def importance_sentences(found: Importance, metric: str) -> list[str]:
     """Return the sentences on what mattered and on how trials count that did not finish."""
     if found.told:
         parts = [
@@ -152,7 +152,7 @@ def in_order(values: Sequence[Any]) -> list[Any]:
 
 def _scored(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
     """Return the trials that count, and the value of each."""
-    sound = [trial for trial in ranked(record) if trial.state in ("finished", "stopped")]
+    sound = [trial for trial in ranked_trials(record) if trial.state in ("finished", "stopped")]
     values = [best[1] for trial in sound if (best := trial.best(record.direction))]
     if not values:
         return [], []
@@ -174,7 +174,7 @@ def _used(config: Mapping[str, object], blocks: bool) -> dict[str, object]:
     unused = {*RATES, *DEPTHS} - {depth.rate, DEPTHS[blocks]}
     if depth.frozen:
         unused.add("train_batch_norm")
-    asked = {**configured(config), **depth.to_json()}
+    asked = {**requested_values(config), **depth.to_json()}
     return {name: None if name in unused else value for name, value in asked.items()}
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from tlsearch.config.catalog import Direction
 from tlsearch.config.networks.unfreezing import BLOCKS, LAYERS
 from tlsearch.config.space import Space
-from tlsearch.config.spelling import spell, without_folders
+from tlsearch.config.spelling import spell_widths, without_folders
 from tlsearch.config.trial_config import SHOWN
-from tlsearch.results.rank.confirmation import Winner, decided
+from tlsearch.results.rank.confirmation import Winner, decided_winner
 from tlsearch.results.rank.context import RankingContext, ranking_context
-from tlsearch.results.rank.standings import ranked
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.file_names import LOG, in_trial
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
@@ -63,12 +63,12 @@ def rows(record: StudyRecord, context: RankingContext = NOTHING) -> list[dict[st
 
     Trials that are still waiting have no row.
     """
-    order = ranked(record)
+    order = ranked_trials(record)
     ranks = {trial.number: place for place, trial in enumerate(order, start=1)}
     rest = [t for t in record.trials if t.number not in ranks and t.state != "waiting"]
     leader = order[0].best(record.direction) if order else None
     top = None if leader is None else leader[1]
-    won, paired = decided(record), context.p_values(order, record.direction)
+    won, paired = decided_winner(record), context.p_values(order, record.direction)
     return [
         _row(trial, ranks.get(trial.number), record.direction, context, top, won, paired)
         for trial in (*order, *rest)
@@ -115,7 +115,7 @@ def leaderboard_of(home: StudyDirectory) -> Leaderboard:
     return leaderboard(home.journal.record(), about, home.best)
 
 
-def table(some: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+def to_table(some: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """Return rows as a pandas DataFrame with the columns `COLUMNS`."""
     import pandas as pd
 
@@ -151,7 +151,7 @@ def _row(
         "best_epoch": epoch,
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 2),
-        **configured(trial.config),
+        **requested_values(trial.config),
         "seed": trial.config.get("seed"),
         "trained_parameters": trial.trained_parameters,
         "trained_share": trial.trained_share,
@@ -170,9 +170,9 @@ def _reason(trial: TrialRecord, direction: Direction) -> str:
     return "; ".join(filter(None, (trial.reason, f"warm-up was better ({before:.4f})")))
 
 
-def configured(config: Mapping[str, Any]) -> dict[str, object]:
+def requested_values(config: Mapping[str, Any]) -> dict[str, object]:
     """Return the requested values; layers are None if they only follow from requested blocks."""
-    asked = without_folders({name: spell(config.get(name)) for name in CONFIG_COLUMNS})
+    asked = without_folders({name: spell_widths(config.get(name)) for name in CONFIG_COLUMNS})
     return asked if asked[BLOCKS] is None else {**asked, LAYERS: None}
 
 

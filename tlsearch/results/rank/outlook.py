@@ -26,7 +26,7 @@ class Step:
     best: float | None
 
 
-def steps(record: StudyRecord) -> list[Step]:
+def ended_in_order(record: StudyRecord) -> list[Step]:
     """Return the ended trials, in the order of their ends if the journal holds all their times."""
     ended = [trial for trial in record.trials if trial.state not in ("waiting", "unfinished")]
     found: list[Step] = []
@@ -40,7 +40,7 @@ def steps(record: StudyRecord) -> list[Step]:
     return found
 
 
-def gain(values: Sequence[float | None], more: int, direction: Direction) -> float:
+def expected_gain(values: Sequence[float | None], more: int, direction: Direction) -> float:
     """Return by how much the last `more` trials improve the best score, averaged over all orders.
 
     This bounds the expected gain from `more` further trials of the same kind, because the expected
@@ -62,7 +62,7 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
 
     `counted` is the number of validation images if the metric is a share of them.
     """
-    found = steps(record)
+    found = ended_in_order(record)
     best = found[-1].best if found else None
     if best is None:
         return []
@@ -70,7 +70,7 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     if len(found) < LEAST:
         return [*told, f"{len(found)} trials are too few to tell whether more would help"]
     more = min(MORE, len(found) // 2)
-    mean = gain([step.value for step in found], more, record.direction)
+    mean = expected_gain([step.value for step in found], more, record.direction)
     before = found[-more - 1].best
     real = 0.0 if before is None else abs(best - before)
     last = f"the last {more} of these {len(found)}"

@@ -39,7 +39,7 @@ def asked_on(record: StudyRecord, about: Mapping[str, Any]) -> bool:
     return some and perfect_trial(record, about) is None
 
 
-def reason(trial: int, metric: str) -> str:
+def perfect_message(trial: int, metric: str) -> str:
     """Return the message that the search ended because of this perfect trial."""
     return (
         f"trial {trial} reached a validation {metric.replace('_', ' ')} of {PERFECT[metric]:.4f}, "

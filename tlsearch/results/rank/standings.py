@@ -12,7 +12,7 @@ KEPT_TRIALS = 5  # the best ended trials, whose weights are kept on disk
 Place = tuple[float, int]  # `Direction.key` of the value, trial number; smaller is better
 
 
-def ranked(record: StudyRecord) -> list[TrialRecord]:
+def ranked_trials(record: StudyRecord) -> list[TrialRecord]:
     """Return the trials ranked by the value of their best epoch that counts, best first.
 
     Equal values rank by trial number. Diverged and failed trials, and trials without a value, are
@@ -31,13 +31,13 @@ def keep_for_export(record: StudyRecord, count: int) -> Sequence[int]:
 
     A running trial is left out: it may still diverge, so it must not displace another one yet.
     """
-    ended = [trial for trial in ranked(record) if trial.state != "unfinished"]
+    ended = [trial for trial in ranked_trials(record) if trial.state != "unfinished"]
     return [trial.number for trial in ended[:count]]
 
 
 @dataclass
 class Standings:
-    """The results of `ranked` and `keep_for_export` for a running study, updated incrementally.
+    """The results of `ranked_trials` and `keep_for_export`, updated with each ended trial.
 
     `ended` is the number of ended trials. `dropped` is the trial that the last end removed from the
     best `keep`, or the ended trial itself if it is not among them; None if no trial was dropped.

@@ -12,9 +12,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from tlsearch.base.errors import ConfigError, RecordError
-from tlsearch.base.files import Stamp, absolute, stamp, write_text
+from tlsearch.base.files import Stamp, absolute_path, stamp, write_text
 from tlsearch.base.leftovers import sweep
-from tlsearch.base.links import inside, refuse_link
+from tlsearch.base.links import path_inside, refuse_link
 from tlsearch.base.machine import machine
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.results.record.file_names import (
@@ -51,7 +51,7 @@ class StudyDirectory:
     """
 
     def __init__(self, root: Path, url: str | None = None) -> None:
-        self.root = absolute(root)
+        self.root = absolute_path(root)
         self.url = url  # of the study in a bucket, if this is a local copy
         self.study_file = self.root / ABOUT
         self.journal_file = self.root / JOURNAL
@@ -96,7 +96,7 @@ class StudyDirectory:
 
     def folder(self, *names: str) -> Path:
         """Return a folder of the study; raises RecordError for a link, which might lead outside."""
-        return inside(self.root, *names)
+        return path_inside(self.root, *names)
 
     @property
     def place(self) -> str:
@@ -190,7 +190,7 @@ class StudyDirectory:
         machine.
         """
         about = {"config": config, **facts}
-        about.setdefault("versions", versions())
+        about.setdefault("versions", package_versions())
         about.setdefault("machine", machine())
         write_text(self.study_file, yaml.safe_dump(about, sort_keys=False))
 
@@ -221,7 +221,7 @@ class StudyDirectory:
         return self._about[1]
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that affect the results."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:

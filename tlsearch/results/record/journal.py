@@ -111,14 +111,14 @@ class StudyRecord:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def tested(record: StudyRecord) -> list[dict[str, object]]:
+def test_results(record: StudyRecord) -> list[dict[str, object]]:
     """Return every evaluation of a winner on the test split, in order: trial, value, images."""
     last = record.facts.get("test")
     before: list[dict[str, Any]] = record.facts.get("tests", [])
     return before or ([] if last is None else [last])
 
 
-def networks(trials: Iterable[TrialRecord]) -> dict[tuple[str, str], str]:
+def network_digests(trials: Iterable[TrialRecord]) -> dict[tuple[str, str], str]:
     """Return the digest of each pretrained network, as the first trial that used it recorded it.
 
     The keys are those of `network_name`.
@@ -138,7 +138,8 @@ def network_name(trial: Mapping[str, Any]) -> tuple[str, str]:
 def open_storage(path: Path) -> JournalStorage:
     """Open the journal as Optuna storage, without Optuna's own lock.
 
-    A writer must hold the study directory's lock and call `mend` first; a reader needs neither.
+    A writer must hold the study directory's lock and call `cut_incomplete_line` first; a reader
+    needs neither.
     """
     return _opened(path)[1]
 
@@ -160,7 +161,7 @@ def _naming_damage(file: JournalFile) -> Iterator[None]:
         raise file.damaged(error) from error
 
 
-def mend(path: Path) -> int:
+def cut_incomplete_line(path: Path) -> int:
     """Cut off an incomplete last line and return the number of bytes cut.
 
     Optuna would append its next entry to that line.
@@ -222,7 +223,7 @@ class Journal:
         return self._opened
 
 
-def read(path: Path) -> StudyRecord:
+def read_journal(path: Path) -> StudyRecord:
     """Return the content of a journal, for a caller that reads it only once."""
     return Journal(path).record()
 

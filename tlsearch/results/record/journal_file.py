@@ -11,7 +11,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import naming
+from tlsearch.base.files import path_in_errors
 from tlsearch.results.record.notes import require_fact, require_note
 
 # The errors that damaged lines cause in Optuna and in the checks below.
@@ -81,7 +81,7 @@ class JournalFile(JournalFileBackend):
         """Append all entries or none: half a line would damage the line after it."""
         size, self._ours = self._path.stat().st_size, True
         try:
-            with naming(self._path):
+            with path_in_errors(self._path):
                 super().append_logs(logs)
         except OSError:
             os.truncate(self._path, size)

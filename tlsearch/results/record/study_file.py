@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, Validat
 
 from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.base.links import refuse_link
-from tlsearch.base.yaml_text import NotYamlError, composed, plain, read_text
+from tlsearch.base.yaml_text import NotYamlError, compose, plain_values, read_text
 
 _RESTORE = "restore a copy of it"
 
@@ -67,7 +67,7 @@ def read_study_file(path: Path) -> dict[str, object]:
     """
     try:
         refuse_link(path)
-        about = plain(read_text(path))
+        about = plain_values(read_text(path))
     except ValueError as error:
         line, why = (
             (f":{error.line}", error.why) if isinstance(error, NotYamlError) else ("", error)
@@ -104,7 +104,7 @@ def _keys(problem: str) -> Keys:
 
 def _line_of(path: Path, keys: Keys) -> int:
     """Return the line of a value, or of the innermost key around it that exists."""
-    _, node = composed(read_text(path))
+    _, node = compose(read_text(path))
     line = 1
     for key in keys:
         entries = {}

@@ -13,8 +13,8 @@ from pyarrow import fs
 
 from tlsearch.base.errors import ConfigError, StorageError
 from tlsearch.base.files import whole_file
-from tlsearch.base.links import inside
-from tlsearch.config.location import endpoint, problem
+from tlsearch.base.links import path_inside
+from tlsearch.config.location import aws_endpoint, url_problem
 from tlsearch.results.remote.differences import Stamp
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Bucket:
     """
 
     def __init__(self, url: str, waits_s: tuple[float, ...] = WAITS_S) -> None:
-        wrong = problem(url)
+        wrong = url_problem(url)
         if wrong is not None:
             raise ConfigError([wrong])
         parts = urlsplit(url.rstrip("/"))
@@ -101,7 +101,7 @@ class Bucket:
 
     def _read(self, name: str) -> bytes:
         if self.scheme == "file":
-            inside(Path(self.root), *name.split("/"))
+            path_inside(Path(self.root), *name.split("/"))
         with self._system.open_input_file(self._path(name)) as file:
             expected, data = file.size(), bytes(file.read())
         if len(data) != expected:
@@ -112,7 +112,7 @@ class Bucket:
         """Write in one call: a stream that fails between two calls is closed as if complete."""
         if self.scheme == "file":
             *folders, last = name.split("/")
-            with whole_file(inside(Path(self.root), *folders) / last) as target:
+            with whole_file(path_inside(Path(self.root), *folders) / last) as target:
                 target.write(data)
         else:
             with self._system.open_output_stream(self._path(name)) as stream:
@@ -144,7 +144,7 @@ def _stamp(info: Any) -> Stamp:
 
 
 def _s3(bucket: str, tries: int) -> Any:
-    scheme, host = endpoint()
+    scheme, host = aws_endpoint()
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None:
         region = "us-east-1" if host else fs.resolve_s3_region(bucket)

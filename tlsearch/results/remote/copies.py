@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from tlsearch.base.errors import RecordError
-from tlsearch.config.location import Place, endpoint, is_url
+from tlsearch.config.location import Place, aws_endpoint, is_url
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.file_names import ABOUT, FETCH_LOCK, JOURNAL
 from tlsearch.results.remote.differences import Names, of_table
@@ -30,13 +30,13 @@ def read_copy(url: str) -> Path:
 
 def _copy(kind: str, url: str) -> Path:
     parts = urlsplit(url.rstrip("/"))
-    host = endpoint()[1] if parts.scheme == "s3" else ""
+    host = aws_endpoint()[1] if parts.scheme == "s3" else ""
     middle = [host] if host else []
     named = [*middle, *f"{parts.netloc}{parts.path}".strip("/").split("/")]
     return COPIES.expanduser().joinpath(kind, parts.scheme, *named)
 
 
-def fetched(place: Place, wanted: Names = of_table) -> StudyDirectory:
+def readable_copy(place: Place, wanted: Names = of_table) -> StudyDirectory:
     """Return a study directory to read; for a URL, the `wanted` files are fetched first.
 
     Raises RecordError if there is no study at the URL or if it is damaged, and StorageError if the
@@ -61,10 +61,10 @@ def fetched(place: Place, wanted: Names = of_table) -> StudyDirectory:
     return home
 
 
-def more(home: StudyDirectory, name: str) -> None:
+def fetch_file(home: StudyDirectory, name: str) -> None:
     """Fetch one more file of a study that is read from a URL; do nothing for other studies."""
     if home.url is not None and home.root == read_copy(home.url):
-        fetched(home.url, lambda one: of_table(one) or one == name)
+        readable_copy(home.url, lambda one: of_table(one) or one == name)
 
 
 def _require_sound(home: StudyDirectory, mirror: "Mirror", came: list[str]) -> None:

@@ -31,7 +31,7 @@ class Known:
     there: Stamp
 
 
-def travels(name: str) -> bool:
+def is_mirrored(name: str) -> bool:
     """Whether a file is mirrored to the bucket.
 
     Locks, partial files, Ray's files and names that lead out of the folder are not.
@@ -96,7 +96,7 @@ def whole_lines(journal: bytes) -> bytes:
     return journal[: journal.rfind(b"\n") + 1]
 
 
-def ahead(here: bytes, there: bytes) -> Literal["neither", "here", "there", "apart"]:
+def which_is_ahead(here: bytes, there: bytes) -> Literal["neither", "here", "there", "apart"]:
     """Return which of two journals continues the other; `apart` if their contents diverge."""
     here, there = whole_lines(here), whole_lines(there)
     if here == there:

@@ -13,7 +13,7 @@ from tlsearch.config.location import Place, is_url
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.file_names import ABOUT, JOURNAL
 from tlsearch.results.remote.copies import work_copy
-from tlsearch.results.remote.differences import ahead
+from tlsearch.results.remote.differences import which_is_ahead
 
 if TYPE_CHECKING:
     from tlsearch.results.remote.lease import Lease
@@ -149,7 +149,7 @@ def _unsent(work: MirroredStudy, error: Exception) -> TlsearchError:
 
 
 @contextlib.contextmanager
-def working(place: Place, new: bool, end_s: float = END_S) -> Iterator[DriversStudy]:
+def hold_study(place: Place, new: bool, end_s: float = END_S) -> Iterator[DriversStudy]:
     """Hold a `new` or an existing study for the block, as its only driver.
 
     Raises ConfigError if a new study would overwrite another one, RecordError if there is no study
@@ -234,7 +234,7 @@ def bring_here(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[in
 def _further(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[int, int]]) -> str:
     """Return which journal continues the other; raises RecordError if their contents diverge."""
     remote = mirror.bucket.read(JOURNAL) if JOURNAL in there else b""
-    further = ahead(mirror.journal(), remote)
+    further = which_is_ahead(mirror.journal(), remote)
     if further == "apart":
         raise RecordError(
             f"{home.url}: its journal and that of the local copy {home.root} tell different "

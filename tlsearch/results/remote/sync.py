@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.base.files import parse_json, whole_file, write_json
-from tlsearch.base.links import inside, read_plain
+from tlsearch.base.links import path_inside, read_plain
 from tlsearch.results.record.file_names import JOURNAL, MIRROR, SEAL
 from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.differences import (
@@ -17,11 +17,11 @@ from tlsearch.results.remote.differences import (
     Known,
     Names,
     Stamp,
+    is_mirrored,
     still_known,
     to_drop,
     to_fetch,
     to_send,
-    travels,
     whole_lines,
 )
 
@@ -59,14 +59,16 @@ class Mirror:
         self._each(self._drop, to_drop(before, after, self.known))
         self._keep_state()
 
-    def fetch(self, wanted: Names = travels, there: dict[str, Stamp] | None = None) -> list[str]:
+    def fetch(
+        self, wanted: Names = is_mirrored, there: dict[str, Stamp] | None = None
+    ) -> list[str]:
         """Update the `wanted` files of the local copy; return the names of those fetched.
 
         Local files that are no longer in the bucket are deleted. `there` holds the bucket's stamps
         if the caller has them already.
         """
         found = self.bucket.stamps() if there is None else there
-        mine = {name: stamp for name, stamp in found.items() if travels(name) and wanted(name)}
+        mine = {name: stamp for name, stamp in found.items() if is_mirrored(name) and wanted(name)}
         local = {name: s for name, s in local_stamps(self.folder).items() if wanted(name)}
         for name in {*local} - {*mine}:
             self._forget(name)
@@ -156,7 +158,7 @@ def _files(folder: Path, above: str) -> Iterator[Path]:
         return
     for entry in entries:
         name = f"{above}{entry.name}"
-        if not travels(name):
+        if not is_mirrored(name):
             continue
         if entry.is_symlink():
             _warn(f"{entry.path}: a link, not sent")
@@ -169,7 +171,7 @@ def _files(folder: Path, above: str) -> Iterator[Path]:
 def _place(folder: Path, name: str) -> Path:
     """Return a file's path in the local copy; raises RecordError if a folder in it is a link."""
     *folders, last = name.split("/")
-    return inside(folder, *folders) / last
+    return path_inside(folder, *folders) / last
 
 
 @cache

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from tlsearch.config.location import Place
 from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.results.remote.copies import fetched
-from tlsearch.results.report.readable_table import Grid, cell
-from tlsearch.results.report.verdict import described, last_test
+from tlsearch.results.remote.copies import readable_copy
+from tlsearch.results.report.readable_table import Grid, format_cell
+from tlsearch.results.report.verdict import describe_trial, last_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,14 +23,14 @@ def compare(directories: Sequence[Place]) -> "pd.DataFrame":
     return pd.DataFrame(study_rows(directories))
 
 
-def compared(directories: Sequence[Place]) -> Grid:
+def comparison_text(directories: Sequence[Place]) -> Grid:
     """Compare studies in a text table; `trials` reads ended/planned."""
     return Grid(list(COLUMNS), [_cells(row) for row in study_rows(directories)])
 
 
-def notes(directories: Sequence[Place]) -> list[str]:
+def incomparable_reasons(directories: Sequence[Place]) -> list[str]:
     """List the reasons why the studies are not comparable: different metrics, different images."""
-    abouts = [fetched(directory).read_about() for directory in directories]
+    abouts = [readable_copy(directory).read_about() for directory in directories]
     found = []
     if len({about["config"]["metric"] for about in abouts}) > 1:
         found.append("not comparable: the studies rank by different metrics")
@@ -41,7 +41,7 @@ def notes(directories: Sequence[Place]) -> list[str]:
 
 def study_rows(directories: Sequence[Place]) -> list[dict[str, object]]:
     """Return one row of plain values per study, in the given order."""
-    return [_row(fetched(directory)) for directory in directories]
+    return [_row(readable_copy(directory)) for directory in directories]
 
 
 def _row(home: StudyDirectory) -> dict[str, object]:
@@ -62,7 +62,7 @@ def _row(home: StudyDirectory) -> dict[str, object]:
         "test_metric": None if test is None else test["metric"],
         "seconds": round(sum(row["seconds"] for row in table), 2),
         "trial": leader.get("trial"),
-        "what": described(leader) if leader else None,
+        "what": describe_trial(leader) if leader else None,
         "where": home.place,
     }
 
@@ -71,12 +71,12 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         row["study"],
         row["metric"],
-        f"{row['ended']}/{cell(row['planned'])}",
+        f"{row['ended']}/{format_cell(row['planned'])}",
         _score(row["best"]),
         "-" if row["low"] is None else f"{row['low']:.3f}-{row['high']:.3f}",
         _score(row["test"]) if row["test"] is None else f"{row['test_metric']} {row['test']:.4f}",
         f"{row['seconds']:.0f}",
-        cell(row["what"]),
+        format_cell(row["what"]),
         row["where"],
     ]
 

@@ -6,7 +6,7 @@ TABLE_CLASSES = 25  # with more classes, the page lists the most frequent confus
 LISTED = 30
 
 
-def table(winner: WinnerOnSplit) -> list[tuple[str, list[tuple[int, int]]]] | None:
+def confusion_rows(winner: WinnerOnSplit) -> list[tuple[str, list[tuple[int, int]]]] | None:
     """Return the confusion table: for each class its row of (pictures, percent of the row).
 
     Returns None if there are more than `TABLE_CLASSES` classes.
@@ -32,7 +32,7 @@ def most_frequent(winner: WinnerOnSplit) -> list[tuple[str, str, int]]:
     return sorted(pairs, key=lambda pair: -pair[2])[:LISTED]
 
 
-def worst(winner: WinnerOnSplit | None) -> str | None:
+def worst_mistake(winner: WinnerOnSplit | None) -> str | None:
     """Describe the most frequent mistake in a sentence; None if there is none or none is known."""
     found = [] if winner is None else most_frequent(winner)
     if winner is None or not found:

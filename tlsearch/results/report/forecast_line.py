@@ -17,12 +17,12 @@ def forecast_line(record: StudyRecord) -> str | None:
     last = f" of the last run, for {owed} of {trials} trials" if owed < trials else ""
     return (
         f"forecast against actual{last}: {_seconds(expected)} s, {_seconds(actual)} s; "
-        f"{_epochs(expected)} epochs, {_epochs(actual)}; {size(expected['bytes'])} on disk, "
-        f"{size(actual['bytes'])}"
+        f"{_epochs(expected)} epochs, {_epochs(actual)}; "
+        f"{format_bytes(expected['bytes'])} on disk, {format_bytes(actual['bytes'])}"
     )
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Format a number of bytes for people: 900 kB, 12.3 MB, 4.0 GB."""
     if count < 1e6:
         return f"{count / 1e3:.0f} kB"

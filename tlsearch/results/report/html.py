@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tlsearch.config.spelling import MAYBE_FILES, file_name, without_folders
-from tlsearch.results.rank.importance import Importance, importance, sentences
+from tlsearch.results.rank.importance import Importance, importance, importance_sentences
 from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, Leaderboard
-from tlsearch.results.rank.standings import ranked
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report import confusions, glossary, plots
 from tlsearch.results.report.forecast_line import forecast_line
 from tlsearch.results.report.page_files import Artifacts, DataAudit, ShownPrediction
-from tlsearch.results.report.readable_table import cell
+from tlsearch.results.report.readable_table import format_cell
 from tlsearch.results.report.text import device_line
 from tlsearch.results.report.timeline import best_over_time, timeline
 from tlsearch.results.report.verdict import baseline_rows, last_test, verdict
@@ -62,7 +62,10 @@ def render_html(board: Leaderboard, home: StudyDirectory) -> str:
 def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, object]:
     """The template variables of the results: verdict, headline, table, plots, trial details."""
     record, metric, config = board.record, board.metric, board.about["config"]
-    mattered, slices = importance(record, config.get("space", {})), plots.slices(record, metric)
+    mattered, slices = (
+        importance(record, config.get("space", {})),
+        plots.slice_plots(record, metric),
+    )
     page = {
         "metric": metric.replace("_", " "),
         "figures": {f"slice-{name}": plot for name, plot in slices.items()}
@@ -77,7 +80,7 @@ def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, object]:
         "page": _json(page),
         "slices": sorted(slices),
         "mattered": mattered,
-        "mattered_lines": sentences(mattered, metric.replace("_", " ")),
+        "mattered_lines": importance_sentences(mattered, metric.replace("_", " ")),
     }
 
 
@@ -146,9 +149,9 @@ def _environment() -> "Environment":
     environment.filters |= {
         "spaced": lambda name: str(name).replace("_", " "),
         "kilobytes": lambda count: f"{count / 1000:,.0f} kB",
-        "confusion_table": confusions.table,
+        "confusion_table": confusions.confusion_rows,
         "confusions": confusions.most_frequent,
-        "worst_confusion": confusions.worst,
+        "worst_confusion": confusions.worst_mistake,
         "pictures": _pictures,
         "counts": _counts,
         "capitalize_first": lambda line: line[:1].upper() + line[1:],
@@ -250,13 +253,13 @@ def _cell(name: str, value: Any) -> str:
         return f"{value:.1f}" if name == "seconds" else f"{value:.3g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return cell(value)
+    return format_cell(value)
 
 
 def _figures(board: Leaderboard, mattered: Importance) -> dict[str, plots.Figure]:
     """Plot name -> figure, for every plot of the whole study that is not empty."""
     record, metric, figures = board.record, board.metric, {"timeline": timeline(board.record)}
-    if ranked(record):
+    if ranked_trials(record):
         scheduler = board.about["config"].get("scheduler", {})
         figures["curves"] = plots.learning_curves(record, metric, scheduler)
         figures["seconds"] = plots.against_seconds(record, metric)

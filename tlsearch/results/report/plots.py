@@ -6,8 +6,8 @@ from typing import Any
 
 from tlsearch.config.networks.unfreezing import RATES
 from tlsearch.config.scheduler import rungs
-from tlsearch.results.rank.importance import Effect, in_order, is_range, parameters
-from tlsearch.results.rank.standings import ranked
+from tlsearch.results.rank.importance import Effect, in_order, is_range, varied_parameters
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 Figure = dict[str, Any]
@@ -27,7 +27,7 @@ PALETTE = ("#3b82c4", "#d1742f", "#2f9e62", "#c0504d", "#8b6cc4", "#9b7653", "#c
 FIFTHS = ("#2f9e62", "#3b82c4", "#8a8f98", "#c98a1b", "#c0504d")
 
 
-def plain(text: object) -> str:
+def escape_labels(text: object) -> str:
     """Escape text so that plotly shows it unchanged: plotly reads tags and entities in labels."""
     return html.escape(str(text), quote=False)
 
@@ -36,7 +36,7 @@ def learning_curves(record: StudyRecord, metric: str, scheduler: Mapping[str, An
     """Plot the metric by epoch: the best trials by name, the others together, rungs as dashed
     lines.
     """
-    best = ranked(record)[:NAMED_CURVES]
+    best = ranked_trials(record)[:NAMED_CURVES]
     named = {trial.number for trial in best}
     others = [t for t in record.trials if t.values and t.number not in named]
     traces = [_bundle(others, state) for state in sorted({t.state for t in others})]
@@ -85,8 +85,8 @@ def importance_bars(effects: Sequence[Effect]) -> Figure:
 
 def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
     """Plot one line per trial through the varied parameters, coloured by fifths of the ranking."""
-    order = ranked(record)
-    axes = {_spaced(name): values for name, values in parameters(record).items()}
+    order = ranked_trials(record)
+    axes = {_spaced(name): values for name, values in varied_parameters(record).items()}
     axes[metric] = [_best_value(trial, record) for trial in order]
     heights = {name: _heights(values) for name, values in axes.items()}
     numbers = [trial.number for trial in order]
@@ -101,7 +101,7 @@ def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
         "tickangle": 30,
         "showgrid": True,
         "categoryorder": "array",  # the default is the order of the first line, which may skip some
-        "categoryarray": [plain(name) for name in axes],
+        "categoryarray": [escape_labels(name) for name in axes],
     }
     layout["annotations"] = [
         _end(name, end, value)
@@ -111,22 +111,22 @@ def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def slices(record: StudyRecord, metric: str) -> dict[str, Figure]:
+def slice_plots(record: StudyRecord, metric: str) -> dict[str, Figure]:
     """Plot the best metric of each trial against its value of one parameter; parameter -> plot."""
-    order, found = ranked(record), {}
+    order, found = ranked_trials(record), {}
     scores = [_best_value(trial, record) for trial in order]
-    for name, every in parameters(record).items():
+    for name, every in varied_parameters(record).items():
         places = [place for place, value in enumerate(every) if value is not None]
         values = [every[place] for place in places]
         layout = layout_of(_spaced(name), metric) | {"height": 300, "showlegend": False}
         if not is_range(values):
-            ordered = [plain(value) for value in in_order(values)]
+            ordered = [escape_labels(value) for value in in_order(values)]
             layout["xaxis"] |= {
                 "type": "category",
                 "categoryorder": "array",
                 "categoryarray": ordered,
             }
-            values = [plain(value) for value in values]
+            values = [escape_labels(value) for value in values]
         elif name in RATES:
             layout["xaxis"] |= {"type": "log"}
         some = [scores[place] for place in places], [order[place].number for place in places]
@@ -136,8 +136,8 @@ def slices(record: StudyRecord, metric: str) -> dict[str, Figure]:
 
 def against_seconds(record: StudyRecord, metric: str) -> Figure:
     """Plot the best metric against training seconds, with the Pareto front of the two."""
-    order = [trial for trial in ranked(record) if trial.seconds > 0]
-    front = pareto(order, record)
+    order = [trial for trial in ranked_trials(record) if trial.seconds > 0]
+    front = pareto_front(order, record)
     best = {trial.number: _best_value(trial, record) for trial in order}
     traces = []
     for state in sorted({trial.state for trial in order}):
@@ -159,7 +159,7 @@ def against_seconds(record: StudyRecord, metric: str) -> Figure:
     return {"data": [*traces, line], "layout": layout}
 
 
-def pareto(order: Iterable[TrialRecord], record: StudyRecord) -> list[TrialRecord]:
+def pareto_front(order: Iterable[TrialRecord], record: StudyRecord) -> list[TrialRecord]:
     """Return the trials that are better than every faster one, fastest first."""
     key = record.direction.key
     front: list[TrialRecord] = []
@@ -217,9 +217,9 @@ def _lines_through(
     texts: list[str | None] = []
     for place in places:
         used = [name for name in axes if axes[name][place] is not None]
-        xs += [*map(plain, used), None]
+        xs += [*map(escape_labels, used), None]
         ys += [*(heights[name][place] for name in used), None]
-        texts += [f"trial {numbers[place]}: {plain(_short(axes[n][place]))}" for n in used]
+        texts += [f"trial {numbers[place]}: {escape_labels(_short(axes[n][place]))}" for n in used]
         texts += [None]
     return {
         "x": xs,
@@ -267,8 +267,8 @@ def _ends(values: Sequence[Any]) -> tuple[str, str]:
 
 
 def _end(name: str, end: int, value: str) -> dict[str, Any]:
-    shown = plain(value if len(value) < 20 else f"{value[:18]}…")
-    return {"x": plain(name), "y": (-0.07, 1.07)[end], "text": shown, "showarrow": False}
+    shown = escape_labels(value if len(value) < 20 else f"{value[:18]}…")
+    return {"x": escape_labels(name), "y": (-0.07, 1.07)[end], "text": shown, "showarrow": False}
 
 
 def _short(value: Any) -> str:
@@ -297,7 +297,7 @@ def _spaced(name: str) -> str:
 def layout_of(x_title: str, y_title: str) -> dict[str, Any]:
     """Return the layout that all plots start from: axis titles and a height."""
     return {
-        "xaxis": {"title": {"text": plain(x_title)}},
-        "yaxis": {"title": {"text": plain(_spaced(y_title))}},
+        "xaxis": {"title": {"text": escape_labels(x_title)}},
+        "yaxis": {"title": {"text": escape_labels(_spaced(y_title))}},
         "height": 420,
     }

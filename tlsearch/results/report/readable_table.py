@@ -40,7 +40,7 @@ class Grid:
     body: list[list[str]]
 
 
-def readable(everything: Sequence[Row], metric: str, view: Selection | None = None) -> Grid:
+def readable_rows(everything: Sequence[Row], metric: str, view: Selection | None = None) -> Grid:
     """Return the rows of a leaderboard as text, without settings that never vary and without empty
     optional columns.
 
@@ -50,7 +50,9 @@ def readable(everything: Sequence[Row], metric: str, view: Selection | None = No
     view = view or Selection()
     table = view.of(everything)
     if view.columns:
-        return Grid(list(view.columns), [[cell(row[c]) for c in view.columns] for row in table])
+        return Grid(
+            list(view.columns), [[format_cell(row[c]) for c in view.columns] for row in table]
+        )
     varied = [name for name in _VARIED if len({_told(row, name) for row in everything}) > 1]
     whole = [_cells(row, metric, varied) for row in table]
     names = list(_cells(dict.fromkeys(COLUMNS), metric, varied))
@@ -67,19 +69,19 @@ def _any(table: Sequence[Mapping[str, str]], name: str) -> bool:
 def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
     value, low = row["metric"], row["low"]
     return {
-        "rank": cell(row["rank"]) + (WINNER if row["winner"] else ""),
+        "rank": format_cell(row["rank"]) + (WINNER if row["winner"] else ""),
         "trial": str(row["trial"]),
         "state": str(row["state"]),
         metric: "-" if value is None else f"{value:.4f}",
         "95 %": "-" if low is None else f"{low:.3f}-{row['high']:.3f}",
         "tie": _tie(row),
-        "epoch": f"{cell(row['best_epoch'])}/{row['epochs']}",
+        "epoch": f"{format_cell(row['best_epoch'])}/{row['epochs']}",
         "seconds": f"{row['seconds'] or 0:.1f}",
         **{name: _short(_told(row, name)) for name in varied},
         "trained": _short(row["trained_parameters"]),
         "share": _percent(row["trained_share"]),
         "latency ms": _short(row["latency_ms"]),
-        "bytes": cell(row["bytes"]),
+        "bytes": format_cell(row["bytes"]),
     }
 
 
@@ -107,10 +109,10 @@ def _first(row: Row, keys: Sequence[str]) -> Any:
 
 def _short(value: Any) -> str:
     """Format a value with three digits, which are enough to tell two trials apart."""
-    return f"{value:.3g}" if isinstance(value, float) else cell(value)
+    return f"{value:.3g}" if isinstance(value, float) else format_cell(value)
 
 
-def cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """Format a value for a table: numbers with four digits, '-' for None."""
     if value is None:
         return "-"

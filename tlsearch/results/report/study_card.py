@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from html import escape
 
-from tlsearch.base.shown_text import masked, printable
+from tlsearch.base.shown_text import escape_controls, mask_urls
 from tlsearch.results.rank.leaderboard import Leaderboard
-from tlsearch.results.report.readable_table import readable
+from tlsearch.results.report.readable_table import readable_rows
 from tlsearch.results.report.selection import Selection
 from tlsearch.results.report.verdict import verdict
 
@@ -17,7 +17,7 @@ def study_html(place: str, board: Leaderboard, note: object = None) -> str:
 
     All text is escaped. The HTML runs no script and loads nothing.
     """
-    grid = readable(board.rows, board.metric, Selection(top=SHOWN))
+    grid = readable_rows(board.rows, board.metric, Selection(top=SHOWN))
     said = "".join(f"<li>{_text(line)}</li>" for line in verdict(board).text())
     name = _text(board.about["config"]["name"])
     title = f"<p><strong>{name}</strong> <code>{_text(place)}</code></p>"
@@ -34,4 +34,4 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 
 
 def _text(value: object) -> str:
-    return escape(printable(masked(str(value))))
+    return escape(escape_controls(mask_urls(str(value))))

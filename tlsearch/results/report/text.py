@@ -11,14 +11,14 @@ from typing import Any, Literal
 from tlsearch.base.files import whole_file
 from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.config.device import DeviceProfile
-from tlsearch.config.spelling import spell
-from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, Leaderboard, table
-from tlsearch.results.rank.standings import ranked
+from tlsearch.config.spelling import spell_widths
+from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, Leaderboard, to_table
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.file_names import ARTIFACTS, DATA
-from tlsearch.results.record.journal import LEFT_OUT, StudyRecord, TrialRecord, tested
+from tlsearch.results.record.journal import LEFT_OUT, StudyRecord, TrialRecord, test_results
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
-from tlsearch.results.report.readable_table import WINNER, Grid, readable
-from tlsearch.results.report.readable_table import cell as cell
+from tlsearch.results.report.readable_table import WINNER, Grid, readable_rows
+from tlsearch.results.report.readable_table import format_cell as format_cell
 from tlsearch.results.report.selection import Row, Selection
 from tlsearch.results.report.verdict import baseline_rows, last_test, named_test, verdict
 
@@ -54,7 +54,7 @@ def write_parquet(path: Path, board: Leaderboard, view: Selection) -> None:
     """Write the leaderboard atomically as a Parquet file; settings of mixed types become text."""
     import pandas as pd
 
-    frame = table(view.of(board.rows))[list(view.columns or COLUMNS)]
+    frame = to_table(view.of(board.rows))[list(view.columns or COLUMNS)]
     for name in frame.columns.intersection(pd.Index(CONFIG_COLUMNS)):
         if frame[name].dtype == object:
             frame[name] = frame[name].map(lambda value: None if value is None else str(value))
@@ -81,7 +81,7 @@ def summary(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
 
 def _warm_up_lines(record: StudyRecord) -> list[str]:
     """A sentence if the warm-up of a trial alone was better than the best trial."""
-    order = ranked(record)
+    order = ranked_trials(record)
     leader = order[0].best(record.direction) if order else None
     found = [(value, trial) for trial in order if (value := trial.better_warm_up(record.direction))]
     if not found or leader is None:
@@ -89,7 +89,7 @@ def _warm_up_lines(record: StudyRecord) -> list[str]:
     value, trial = min(found, key=lambda pair: record.direction.key(pair[0]))
     if not record.direction.better(value, leader[1]):
         return []
-    head = spell(trial.config.get("head_units", []))
+    head = spell_widths(trial.config.get("head_units", []))
     return [
         f"warm-up alone, before anything is unfrozen: {value:.4f} "
         f"({trial.config.get('backbone')}, head {head}), better than every trial; with 0 among its "
@@ -143,7 +143,7 @@ def _document(
             "data": about.get("data", {}),
             "versions": about.get("versions", {}),
             "test": last_test(record, about),
-            "tests": [named_test(test, about) for test in tested(record)],
+            "tests": [named_test(test, about) for test in test_results(record)],
             "work_ratio": work_ratio(record.trials),
             "forecast": record.facts.get(FORECAST),
         },
@@ -154,7 +154,7 @@ def _document(
 
 def _markdown(board: Leaderboard, view: Selection) -> str:
     name, metric = board.about["config"]["name"], board.metric
-    grid, said = readable(board.rows, metric, view), verdict(board).text()
+    grid, said = readable_rows(board.rows, metric, view), verdict(board).text()
     lines = [f"# {name}: {len(grid.body)} trials by validation {metric}", ""]
     lines += [*(f"- {escape(line)}" for line in said), ""] if said and not view.columns else []
     lines += [*markdown_table(grid.columns, grid.body), ""]

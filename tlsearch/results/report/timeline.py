@@ -2,14 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 
-from tlsearch.results.rank.outlook import steps
+from tlsearch.results.rank.outlook import ended_in_order
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
-from tlsearch.results.report.plots import FRONT, PALETTE, STATE_COLOURS, Figure, layout_of, plain
+from tlsearch.results.report.plots import (
+    FRONT,
+    PALETTE,
+    STATE_COLOURS,
+    Figure,
+    escape_labels,
+    layout_of,
+)
 
 
 def best_over_time(record: StudyRecord, metric: str) -> Figure:
     """Plot the best score so far over the seconds of the search, and a point for each trial."""
-    found = steps(record)
+    found = ended_in_order(record)
     scored = [step for step in found if step.value is not None]
     known = [step for step in found if step.best is not None]
     points = {
@@ -47,7 +54,7 @@ def timeline(record: StudyRecord) -> Figure:
                 "name": state,
                 "base": [start for _, _, start, _ in some],
                 "x": [end - start for _, _, start, end in some],
-                "y": [plain(slot) for _, slot, _, _ in some],
+                "y": [escape_labels(slot) for _, slot, _, _ in some],
                 "customdata": [trial.number for trial, *_ in some],
                 "text": [str(trial.number) for trial, *_ in some],
                 "textposition": "inside",

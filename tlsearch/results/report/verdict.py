@@ -11,9 +11,9 @@ from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.interval import wilson
 from tlsearch.results.rank.leaderboard import Leaderboard
 from tlsearch.results.rank.outlook import outlook
-from tlsearch.results.rank.perfect import perfect_trial, reason
-from tlsearch.results.rank.standings import ranked
-from tlsearch.results.record.journal import StudyRecord, tested
+from tlsearch.results.rank.perfect import perfect_message, perfect_trial
+from tlsearch.results.rank.standings import ranked_trials
+from tlsearch.results.record.journal import StudyRecord, test_results
 
 Row = Mapping[str, Any]
 
@@ -85,7 +85,7 @@ def named_test(test: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, o
     return {**found, "low": low, "high": high, "interval": "Wilson"}
 
 
-def described(row: Row, between: str = " ") -> str:
+def describe_trial(row: Row, between: str = " ") -> str:
     """Describe a trial's configuration in short, without unknown values."""
     depth = Depth.of(row)
     rate = row[depth.rate]
@@ -105,7 +105,7 @@ def _first(row: Row, board: Leaderboard) -> str:
     other = next((one for one in ranked if one["trial"] != row["trial"]), None)
     place = f"place {row['rank']} of {len(ranked)}"
     place += "" if other is None else f", {_lead(row, other)}"
-    what = described(row, ", ")
+    what = describe_trial(row, ", ")
     who = f"trial {row['trial']} {word}" + (f" ({what})" if what else "")
     return (
         f"{who}: validation {_spaced(board.metric)} "
@@ -121,7 +121,7 @@ def _lead(row: Row, other: Row) -> str:
 
 def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[str]:
     """The results on fresh seeds and of the refinement, or a note that there were none."""
-    lines = confirmation.lines(record, context.counted)
+    lines = confirmation.confirmation_lines(record, context.counted)
     if lines:
         return [*lines, FRESH]
     if not row["winner"]:
@@ -158,7 +158,7 @@ def _prior(record: StudyRecord) -> list[str]:
         return []
     line = f"the prior proposed {count} of {len(record.trials)} trials"
     for by_prior, whose in ((True, "its best"), (False, "the best of the others")):
-        first = next((trial for trial in ranked(record) if trial.by_prior == by_prior), None)
+        first = next((trial for trial in ranked_trials(record) if trial.by_prior == by_prior), None)
         best = None if first is None else first.best(record.direction)
         if first is not None and best is not None:
             line += f"; {whose} is trial {first.number} ({best[1]:.4f})"
@@ -217,7 +217,7 @@ def _against_validation(
 
 def _validation_value(record: StudyRecord, trial: int) -> float | None:
     """A trial's mean over fresh seeds, or its best value in the search if there are none."""
-    order = confirmation.confirmed(confirmation.runs_of(record.facts), record.direction)
+    order = confirmation.confirmed_candidates(confirmation.runs_of(record.facts), record.direction)
     found = next((one.mean for one in order if one.trial == trial), None)
     best = next((t.best(record.direction) for t in record.trials if t.number == trial), None)
     return found if found is not None or best is None else best[1]
@@ -231,7 +231,7 @@ def _careful(record: StudyRecord, test: Row) -> list[str]:
             f"the interval of the test score is {test['high'] - test['low']:.2f} wide, since the "
             f"test split has only {test['images']} pictures: four times as many would halve it"
         )
-    if (winners := len(tested(record))) > 1:
+    if (winners := len(test_results(record))) > 1:
         found.append(
             f"the test split was evaluated for {winners} winners: the choice between them has "
             "seen it"
@@ -245,7 +245,7 @@ def _perfect(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     ended = sum(one.state not in ("waiting", "unfinished") for one in record.trials)
     if trial is None or ended >= asked:
         return []
-    why = reason(trial, about["config"]["metric"])
+    why = perfect_message(trial, about["config"]["metric"])
     return [f"the search ended after {ended} of {asked} trials: {why}"]
 
 

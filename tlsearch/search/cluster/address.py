@@ -6,7 +6,7 @@ import socket
 from urllib.parse import urlsplit
 
 from tlsearch.base.errors import ClusterError, ConfigError
-from tlsearch.base.shown_text import masked
+from tlsearch.base.shown_text import mask_urls
 from tlsearch.config.location import has_user
 
 JOB_SERVER = "http://127.0.0.1:8265"  # Ray's own default; `ray dashboard` forwards it from a head
@@ -51,7 +51,7 @@ def require_no_user(address: str) -> None:
     if has_user(address if "://" in address else f"ray://{address}"):
         raise ConfigError(
             [
-                f"--address: found {masked(f'ray://{address}').removeprefix('ray://')}, with "
+                f"--address: found {mask_urls(f'ray://{address}').removeprefix('ray://')}, with "
                 "credentials in it: give the cluster's token in RAY_AUTH_TOKEN"
             ]
         )

@@ -12,8 +12,8 @@ import numpy as np
 from tlsearch.base.array_types import AnyArray, Pixels
 from tlsearch.data.sources import ImageData
 from tlsearch.search.cluster.node_files import files_here, files_of
-from tlsearch.search.cluster.nodes import here, nodes_up
-from tlsearch.search.cluster.ray_session import joined
+from tlsearch.search.cluster.nodes import nodes_up, this_node
+from tlsearch.search.cluster.ray_session import has_joined
 from tlsearch.store.arrays import ArrayStore
 from tlsearch.store.caches import make_room
 from tlsearch.store.shards import Block
@@ -72,7 +72,7 @@ def _holder(names: Sequence[str]) -> Any | None:
     import ray
 
     for node in nodes_up():
-        if node.id != here():
+        if node.id != this_node():
             try:
                 files = files_of(node.id)
                 if ray.get(files.holds.remote(names), timeout=ASK_S):
@@ -126,7 +126,7 @@ class Delivery:
 
 def delivery(data: ImageData, cache: Path, budget_bytes: int | None = None) -> Delivery | None:
     """Return the delivery of images on a joined cluster, or None for a local Ray."""
-    if not joined():
+    if not has_joined():
         return None
     array = np.load(data.images_path, mmap_mode="r", allow_pickle=False)
     row_bytes = array.nbytes // max(1, len(array))

@@ -19,12 +19,12 @@ def on_node(resources: Resources, node: Amounts) -> int:
     return min(fit, on_gpus)
 
 
-def fit(resources: Resources, nodes: Iterable[Amounts]) -> int:
+def trials_that_fit(resources: Resources, nodes: Iterable[Amounts]) -> int:
     """Return how many trials fit at a time, node by node, because no trial spans two nodes."""
     return sum(on_node(resources, node) for node in nodes)
 
 
-def most(resources: Resources, launched: Mapping[str, Any]) -> int:
+def most_trials(resources: Resources, launched: Mapping[str, Any]) -> int:
     """Return how many trials fit once Ray's autoscaler has started every worker that it may.
 
     `launched` is the cluster launcher's configuration, with the resources of each node type.

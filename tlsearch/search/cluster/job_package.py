@@ -15,7 +15,7 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.base.machine import PACKAGE
 from tlsearch.config.catalog import WEIGHTS
 from tlsearch.config.load import dump, shipped_spaces
-from tlsearch.config.location import is_url, problem, variables
+from tlsearch.config.location import access_variables, is_url, url_problem
 from tlsearch.config.schema import SearchConfig
 
 SPACE = "space.yaml"
@@ -42,7 +42,7 @@ class Shipment:
 
         They come from this process. Everyone who may read the cluster's jobs can read them.
         """
-        return variables(self.place)
+        return access_variables(self.place)
 
 
 def new_search(config: SearchConfig, study: str | None, space: str = SPACE) -> Shipment:
@@ -104,7 +104,7 @@ def _require_place(study: str | None, option: str) -> None:
     """Refuse a URL that no study can have or that holds credentials: Ray shows the job's command
     to everyone.
     """
-    wrong = problem(study) if study is not None and is_url(study) else None
+    wrong = url_problem(study) if study is not None and is_url(study) else None
     if wrong is not None:
         raise ConfigError([f"{option}: {wrong}"])
 

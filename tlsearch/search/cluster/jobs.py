@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsearch.base.errors import ClusterError, ConfigError
-from tlsearch.config.extras import needed
+from tlsearch.config.extras import missing_packages_message
 from tlsearch.search.cluster.address import job_server
 from tlsearch.search.cluster.job_package import Shipment, pack
 
@@ -153,7 +153,9 @@ def _client_class() -> Any:
         client = importlib.import_module("ray.job_submission").JobSubmissionClient
     except ImportError as error:
         missing = [error.name or "aiohttp"]
-        raise ConfigError([needed("a job on a cluster", "cluster", missing)]) from error
+        raise ConfigError(
+            [missing_packages_message("a job on a cluster", "cluster", missing)]
+        ) from error
     for name in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
         logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)  # they log every upload
     return client

@@ -19,7 +19,7 @@ from tlsearch.search.cluster.launcher_rules import Mistake, mistakes, summary
 PLACEHOLDER = "REPLACE"
 
 
-def checked(file: Path, trial: Resources) -> list[str]:
+def check_launcher(file: Path, trial: Resources) -> list[str]:
     """Return a summary of a correct launcher file in lines, and its placeholders still to fill in.
 
     Raises ConfigError with all mistakes, one per line: where, found, expected, what to do.
@@ -77,7 +77,7 @@ def _read(file: Path, document: Document) -> dict[str, object]:
     if document.problems:  # values that do not fit their tags; Ray's reader fails on them
         raise ConfigError(document.problems)
     try:
-        plain = yaml_text.plain(text)  # as Ray reads it
+        plain = yaml_text.plain_values(text)  # as Ray reads it
     except NotYamlError as error:
         raise ConfigError([f"{file}:{error.line}: not YAML: {error.why}"]) from error
     if not isinstance(plain, dict):

@@ -81,16 +81,16 @@ class Needs:
     cache_bytes: int
 
 
-def asked(files: Iterable[Path], study: Path | None, cache: Path) -> Question:
+def build_question(files: Iterable[Path], study: Path | None, cache: Path) -> Question:
     """Return the question of a study, with digests of `files` as the driver sees them."""
     held = {path: sha256(path) for path in files}
     return Question(held, study, cache, uuid.uuid4().hex)
 
 
-def look(question: Question, node: str, gpus: bool) -> Found:
+def answer_question(question: Question, node: str, gpus: bool) -> Found:
     """Return the answer of this process's node; imports neither TensorFlow nor Ray."""
     return Found(
-        versions=versions(),
+        versions=node_versions(),
         unreadable=dict(_unreadable(question)),
         marker=_exchange(question, node),
         gpu_mib=memory_mib() if gpus else (),
@@ -115,15 +115,15 @@ def require_here(study_file: Path | None, expected: Mapping[str, str]) -> None:
     """Raise ClusterError if this node, which may have joined late, runs other versions or does not
     see `study_file`. If that is None, the nodes share no study directory.
     """
-    name, found = platform.node(), Found(versions(), {}, None, (), 0)
+    name, found = platform.node(), Found(node_versions(), {}, None, (), 0)
     problems = [Problem(name, *one) for one in _versions(Needs(expected, 0, 0), found)]
     if study_file is not None and not study_file.is_file():
         problems.append(Problem(name, "storage", f"{study_file}: no such file", SHARED))
     if problems:
-        raise ClusterError(table(problems, 1))
+        raise ClusterError(problems_table(problems, 1))
 
 
-def table(problems: Sequence[Problem], nodes: int) -> str:
+def problems_table(problems: Sequence[Problem], nodes: int) -> str:
     """Return all problems of all nodes as one table below a line that counts the nodes."""
     bad = len({problem.node for problem in problems})
     rows = [("node", "check", "expected", "found")]
@@ -137,7 +137,7 @@ def table(problems: Sequence[Problem], nodes: int) -> str:
 
 
 @lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
+def node_versions() -> dict[str, str]:
     """Return the versions of Python (major and minor), of packages and of our own code.
 
     Two nodes compute the same only if these agree. A digest of our files is part of our version,

@@ -10,9 +10,9 @@ import numpy as np
 from tlsearch.base.array_types import AnyArray
 from tlsearch.base.files import whole_file
 from tlsearch.base.links import read_plain
-from tlsearch.features import stored
-from tlsearch.search.cluster.nodes import here
-from tlsearch.search.cluster.ray_session import this_node
+from tlsearch.features import stored_array
+from tlsearch.search.cluster.nodes import this_node
+from tlsearch.search.cluster.ray_session import on_this_node
 
 AT_A_TIME = 4  # concurrent calls: images are read while a trial's files are written
 
@@ -25,14 +25,14 @@ class NodeFiles:
 
     def holds(self, names: Sequence[str]) -> bool:
         """Whether this node has all of these features."""
-        return all(stored(self._cache, name) is not None for name in names)
+        return all(stored_array(self._cache, name) is not None for name in names)
 
     def features(self, names: Sequence[str], start: int, stop: int) -> list[AnyArray]:
         """Return rows `start` to `stop` of each of these features.
 
         Raises LookupError if a feature is no longer here.
         """
-        arrays = [stored(self._cache, name) for name in names]
+        arrays = [stored_array(self._cache, name) for name in names]
         if any(array is None for array in arrays):
             raise LookupError(f"no longer kept: {', '.join(names)}")
         return [np.array(array[start:stop]) for array in arrays if array is not None]
@@ -56,7 +56,7 @@ class NodeFiles:
 
 def files_here(cache: Path) -> Any:
     """Return the file actor of this process's node; the first call on the node starts it."""
-    return _started(here(), cache)
+    return _started(this_node(), cache)
 
 
 @functools.lru_cache(maxsize=1)
@@ -70,7 +70,7 @@ def _started(node: str, cache: Path) -> Any:
         num_cpus=0,
         max_concurrency=AT_A_TIME,
         max_restarts=-1,
-        scheduling_strategy=this_node(),
+        scheduling_strategy=on_this_node(),
     )
     return kind.remote(cache)
 

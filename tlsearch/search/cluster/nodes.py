@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsearch.base.yaml_text import plain, read_text
+from tlsearch.base.yaml_text import plain_values, read_text
 from tlsearch.config.schema import Resources
-from tlsearch.search.cluster.capacity import at_a_time, fit, most
+from tlsearch.search.cluster.capacity import at_a_time, most_trials, trials_that_fit
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def leaving_nodes() -> set[str]:
     return set(state.get_draining_nodes())
 
 
-def here() -> str:
+def this_node() -> str:
     """Return the id of the node that this process runs on."""
     import ray
 
@@ -70,7 +70,7 @@ def here_is_leaving() -> bool:
     """Whether this process's node is draining; False if Ray does not run."""
     import ray
 
-    return ray.is_initialized() and here() in leaving_nodes()
+    return ray.is_initialized() and this_node() in leaving_nodes()
 
 
 class Watch:
@@ -87,7 +87,7 @@ class Watch:
         launched: Path = LAUNCHED,
     ) -> None:
         self._resources, self._look, self._clock = resources, look, clock
-        self._grown = grown(resources, launched)
+        self._grown = trials_when_grown(resources, launched)
         self._nodes: dict[str, Node] = {}
         self._looked = -math.inf
         self._gone: list[float] = []
@@ -99,7 +99,7 @@ class Watch:
     def room(self) -> int:
         """Return how many trials to run at a time on the nodes that are not leaving."""
         staying = [node.resources for node in self._seen().values() if not node.leaving]
-        return at_a_time(self._resources, fit(self._resources, staying), self._grown)
+        return at_a_time(self._resources, trials_that_fit(self._resources, staying), self._grown)
 
     def excused(self, lost_at: float) -> bool:
         """Whether a worker that was lost at this time (by `clock`) was probably lost with its node.
@@ -130,18 +130,18 @@ class Watch:
             return self._nodes
 
 
-def grown(resources: Resources, launched: Path = LAUNCHED) -> int:
+def trials_when_grown(resources: Resources, launched: Path = LAUNCHED) -> int:
     """Return how many trials fit once the cluster launcher's autoscaler has started all workers.
 
     It is 0 if Ray's cluster launcher did not start the cluster.
     """
-    return most(resources, _read(launched.expanduser()))
+    return most_trials(resources, _read(launched.expanduser()))
 
 
 def _read(path: Path) -> Mapping[str, object]:
     """Read the launcher's configuration; it is empty if the cluster was started in another way."""
     try:
-        found = plain(read_text(path))
+        found = plain_values(read_text(path))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

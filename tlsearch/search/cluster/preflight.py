@@ -18,13 +18,13 @@ from tlsearch.search.cluster.node_checks import (
     Needs,
     Problem,
     Question,
-    asked,
+    answer_question,
+    build_question,
     judge,
-    look,
-    table,
-    versions,
+    node_versions,
+    problems_table,
 )
-from tlsearch.search.cluster.nodes import Node, here, nodes_up
+from tlsearch.search.cluster.nodes import Node, nodes_up, this_node
 
 ANSWER_S = 60.0
 DOWNLOAD_S = 900.0
@@ -37,14 +37,14 @@ def require_ready(config: SearchConfig, home: StudyDirectory) -> None:
     checked: ConfigError if a network does not fit into it.
     """
     nodes = [node for node in nodes_up() if not node.leaving]
-    if {node.id for node in nodes} <= {here()}:
+    if {node.id for node in nodes} <= {this_node()}:
         require_memory(config)
         return
     problems = list(_looked_at(config, home, nodes))
     if not problems:
         problems = list(_weights_amiss(config, nodes))
     if problems:
-        raise ClusterError(table(problems, len(nodes)))
+        raise ClusterError(problems_table(problems, len(nodes)))
 
 
 def _looked_at(
@@ -52,8 +52,8 @@ def _looked_at(
 ) -> Iterator[Problem]:
     question = question_of(config, home)
     gpus = config.resources.gpus_per_trial
-    needs = Needs(versions(), gpus, int(config.cache_gb * 1e9))
-    calls = {node: (look, question, node.id, gpus > 0) for node in nodes}
+    needs = Needs(node_versions(), gpus, int(config.cache_gb * 1e9))
+    calls = {node: (answer_question, question, node.id, gpus > 0) for node in nodes}
     with _marked(question):
         for node, answer in on_every(calls, ANSWER_S).items():
             if isinstance(answer, Found):
@@ -71,7 +71,7 @@ def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
     """
     weights = [Path(name) for name in config.space.weights.values if name not in WEIGHTS]
     paths = [row_of(name).local_path for name in config.space.backbone.values]
-    return asked(
+    return build_question(
         [*weights, *filter(None, paths)], None if home.url else home.root, config.cache_path
     )
 

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 from tlsearch.base.errors import ClusterError, TlsearchError, WeightsError
 from tlsearch.base.files import private_file
-from tlsearch.base.phases import listener, phase
+from tlsearch.base.phases import current_listener, phase
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.address import require_near
-from tlsearch.search.cluster.capacity import Amounts, at_a_time, fit
-from tlsearch.search.cluster.nodes import grown, here, nodes_up
-from tlsearch.search.relay import collect, collecting, relayed
+from tlsearch.search.cluster.capacity import Amounts, at_a_time, trials_that_fit
+from tlsearch.search.cluster.nodes import nodes_up, this_node, trials_when_grown
+from tlsearch.search.relay import collect_now, collect_phases, relay_phases
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ def connect(resources: Resources) -> Iterator[int]:
     if callable(ours) and signal.getsignal(signal.SIGTERM) is not ours:
         signal.signal(signal.SIGTERM, ours)  # Ray's handler ends the process silently
     try:
-        with collecting(listener()):
+        with collect_phases(current_listener()):
             up = (node.resources for node in nodes_up())
-            yield slots(resources, *up, fit_grown=grown(resources))
+            yield slots(resources, *up, fit_grown=trials_when_grown(resources))
     finally:
         ray.shutdown()
 
@@ -109,7 +109,7 @@ def keep_token() -> None:
         raise ClusterError(f"{file}: Ray's token cannot be kept there ({error})") from error
 
 
-def joined() -> bool:
+def has_joined() -> bool:
     """Whether this process joined a running cluster; False if it started Ray itself."""
     import ray
 
@@ -117,11 +117,11 @@ def joined() -> bool:
     return node is not None and not node.head
 
 
-def this_node() -> Any:
+def on_this_node() -> Any:
     """Return the scheduling strategy that places work on this process's node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(here(), soft=False)
+    return NodeAffinitySchedulingStrategy(this_node(), soft=False)
 
 
 def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
@@ -130,7 +130,7 @@ def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
     `fit_grown` is the number that fits once an autoscaler has grown the cluster. Raises
     ClusterError if no trial fits now or then.
     """
-    fitting = fit(resources, nodes)
+    fitting = trials_that_fit(resources, nodes)
     if fitting < 1 and fit_grown < 1:
         kinds = {f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes}
         raise ClusterError(
@@ -155,7 +155,7 @@ def as_completed(
     import ray
 
     task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
-    told = task(relayed(function))
+    told = task(relay_phases(function))
     later = deque(calls)
     waiting: list[Any] = []
     try:
@@ -164,7 +164,7 @@ def as_completed(
                 waiting.append(told.remote(*later.popleft()))
             ready, waiting = ray.wait(waiting, timeout=0.2)
             if ready:
-                collect(listener())  # forward the workers' phases before their results
+                collect_now(current_listener())  # forward the workers' phases before their results
             for one in ready:
                 try:
                     yield ray.get(one)
@@ -186,12 +186,12 @@ def in_worker(function: Callable[..., T], *arguments: Any) -> T:
     """
     import ray
 
-    task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=this_node())
-    result: T = answer(task(_without_gpus).remote(relayed(function), *arguments))
+    task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=on_this_node())
+    result: T = wait_for_result(task(_without_gpus).remote(relay_phases(function), *arguments))
     return result
 
 
-def answer(asked: Any) -> Any:
+def wait_for_result(asked: Any) -> Any:
     """Wait for a worker's result and return it; raises our own errors as the worker raised them."""
     import ray
 
@@ -202,7 +202,7 @@ def answer(asked: Any) -> Any:
             raise error.cause from None
         raise
     finally:
-        collect(listener())  # forward the worker's phases before its result
+        collect_now(current_listener())  # forward the worker's phases before its result
 
 
 def _without_gpus(function: Callable[..., T], *arguments: Any) -> T:

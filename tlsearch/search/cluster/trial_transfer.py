@@ -12,7 +12,7 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.remote.differences import Stamp
 from tlsearch.results.remote.sync import local_stamps
 from tlsearch.search.cluster.node_files import files_here
-from tlsearch.search.cluster.nodes import here
+from tlsearch.search.cluster.nodes import this_node
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def handover(home: StudyDirectory, cache: Path) -> Handover | None:
 
     Returns None for a study whose directory all nodes share.
     """
-    return None if home.url is None else Handover(here(), files_here(cache))
+    return None if home.url is None else Handover(this_node(), files_here(cache))
 
 
 class TrialFolder:
@@ -53,7 +53,7 @@ class TrialFolder:
 
     def __init__(self, study: Path, number: int, way: Handover | None) -> None:
         self._drivers = StudyDirectory(study).trial(number)
-        self._way = way if way is not None and way.node != here() else None
+        self._way = way if way is not None and way.node != this_node() else None
         self._scratch = Path(tempfile.mkdtemp(prefix="tlsearch-trial-")) if self._way else None
         self.home = StudyDirectory(self._scratch or study)
         self.path = self.home.trial(number)

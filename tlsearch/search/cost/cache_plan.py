@@ -9,7 +9,7 @@ from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import worth_keeping
 from tlsearch.pace import POOLED
-from tlsearch.search.cost.calibration import Calibration, depths
+from tlsearch.search.cost.calibration import Calibration, prefix_depths
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Kept:
         return {**plain, **where}
 
 
-def choices(
+def cache_choices(
     config: SearchConfig, calibration: Calibration, images: Mapping[str, int]
 ) -> tuple[Kept, ...]:
     """Return the store's choice for each backbone and cut, by the same rule that trials use.
@@ -71,7 +71,7 @@ def _wished(
 ) -> Iterator[Kept]:
     """Yield the choice at each cut of a backbone as if `cache_gb` were unlimited."""
     pace, item = machine.paces[name], np.dtype(config.feature_dtype).itemsize
-    for depth in depths(config, name):
+    for depth in prefix_depths(config, name):
         suffix = pace.suffix(depth)
         size, rows = suffix.numbers * item, _rows(config, name, depth, images)
         row = Kept(

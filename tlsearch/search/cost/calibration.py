@@ -24,7 +24,7 @@ from tlsearch.config.networks.unfreezing import Depth, Unfrozen
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import Disk, FeatureStore
 from tlsearch.pace import Pace
-from tlsearch.results.record.directory import versions
+from tlsearch.results.record.directory import package_versions
 
 REMEMBERED = "calibration.json"
 SHARED = ("start_s", "memory_bytes", "resident_bytes", "show_s")  # the same for all backbones
@@ -47,7 +47,7 @@ class Calibration:
     show_s: float = 0.0
 
 
-def depths(config: SearchConfig, backbone: str) -> tuple[Depth, ...]:
+def prefix_depths(config: SearchConfig, backbone: str) -> tuple[Depth, ...]:
     """Return the depths whose frozen prefixes a backbone's trials use.
 
     Depth 0 comes first, because all heads warm up on its features.
@@ -57,10 +57,10 @@ def depths(config: SearchConfig, backbone: str) -> tuple[Depth, ...]:
 
 
 def _layers(config: SearchConfig, backbone: str) -> list[Unfrozen | None]:
-    return [depth.layers for depth in depths(config, backbone)]
+    return [depth.layers for depth in prefix_depths(config, backbone)]
 
 
-def remembered(
+def remembered_paces(
     config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE
 ) -> Calibration | None:
     """Return the remembered measurements of this space on this machine; None if any is missing."""
@@ -83,14 +83,14 @@ def remembered(
         return None
 
 
-def calibrated(
+def calibrate(
     config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE
 ) -> Calibration:
     """Return the remembered measurements, or measure now, which takes seconds.
 
     Raises StudyError if measuring fails.
     """
-    found = remembered(config, classes, device)
+    found = remembered_paces(config, classes, device)
     if found is not None:
         return found
     answer = _measured(config, classes, device)
@@ -121,10 +121,10 @@ def _measured(config: SearchConfig, classes: int, device: DeviceProfile) -> dict
         "augment": config.augment.model_dump(),
         "began": time.time(),
     }
-    return answered("tlsearch.training.calibrate", asked)
+    return ask_subprocess("tlsearch.training.calibrate", asked)
 
 
-def answered(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
+def ask_subprocess(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
     """Run a module in a subprocess and return its JSON answer to `asked`.
 
     The subprocess imports TensorFlow, which this process never does. Raises StudyError if it fails.
@@ -155,7 +155,7 @@ def _key(
         space.head_units.values[0], space.optimizer.values[0], config.feature_dtype,
         config.resources.cpus_per_trial, config.augment.model_dump(),
         *filter(None, [config.resources.gpus_per_trial]),
-        cpu_name(), granted_cores(), sorted(versions().items()),
+        cpu_name(), granted_cores(), sorted(package_versions().items()),
     ]  # fmt: skip
     parts += [] if device == CPU_PROFILE else [device.to_json()]
     return f"{backbone} {config.data.image_px} px {digest_of(parts)}"

@@ -7,13 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tlsearch.base.errors import StudyError, last_line
-from tlsearch.base.gpus import Gpu, described
-from tlsearch.config.device import DeviceProfile, chosen
+from tlsearch.base.gpus import Gpu, describe_gpus
+from tlsearch.config.device import DeviceProfile, chosen_profile
 from tlsearch.config.schema import SearchConfig
-from tlsearch.results.record.directory import StudyDirectory, versions
-from tlsearch.search.cluster.nodes import here, nodes_up
+from tlsearch.results.record.directory import StudyDirectory, package_versions
+from tlsearch.search.cluster.nodes import nodes_up, this_node
 from tlsearch.search.cluster.preflight import ANSWER_S, on_every
-from tlsearch.search.cost.calibration import answered, depths, digest_of, recall, remember
+from tlsearch.search.cost.calibration import (
+    ask_subprocess,
+    digest_of,
+    prefix_depths,
+    recall,
+    remember,
+)
 
 PROBE = "tlsearch.training.probe"
 
@@ -45,12 +51,12 @@ def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
 def device_here(config: SearchConfig) -> DeviceProfile:
     """Return the device profile that the trials of a search would have on this machine alone."""
     gpus = _gpus_here() if config.resources.gpus_per_trial else None
-    return _measured(config, _chosen(config, gpus), answered)
+    return _measured(config, _chosen(config, gpus), ask_subprocess)
 
 
 def _chosen(config: SearchConfig, gpus: tuple[Gpu, ...] | None) -> DeviceProfile:
     share = config.resources.gpus_per_trial
-    return chosen(config.precision, config.jit, config.space.backbone.values, gpus, share)
+    return chosen_profile(config.precision, config.jit, config.space.backbone.values, gpus, share)
 
 
 def _devices(profile: DeviceProfile) -> str:
@@ -59,15 +65,15 @@ def _devices(profile: DeviceProfile) -> str:
 
 def _gpus_here() -> tuple[Gpu, ...]:
     """Return the GPUs of this machine that Ray may use: CUDA_VISIBLE_DEVICES may hide some."""
-    return described(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return describe_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def _gpus_of_nodes() -> tuple[Gpu, ...]:
     """Return the GPUs of all nodes that trials may run on, without nodes that do not answer."""
     nodes = [node for node in nodes_up() if node.resources.get("GPU") and not node.leaving]
-    if {node.id for node in nodes} <= {here()}:
+    if {node.id for node in nodes} <= {this_node()}:
         return _gpus_here() if nodes else ()
-    answers = on_every(dict.fromkeys(nodes, (described,)), ANSWER_S).values()
+    answers = on_every(dict.fromkeys(nodes, (describe_gpus,)), ANSWER_S).values()
     return tuple(gpu for answer in answers if isinstance(answer, tuple) for gpu in answer)
 
 
@@ -83,13 +89,13 @@ def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> D
     asked = {
         "backbones": names,
         "image_px": config.data.image_px,
-        "depths": {name: max(depths(config, name)).layers for name in names},
+        "depths": {name: max(prefix_depths(config, name)).layers for name in names},
         "compare": config.jit == "auto",
         "threads": config.resources.cpus_per_trial,
         "gpus": config.resources.gpus_per_trial,
         "device": profile.to_json(),
     }
-    key = f"device {digest_of([asked, sorted(versions().items())])}"
+    key = f"device {digest_of([asked, sorted(package_versions().items())])}"
     remembered = _with(profile, recall(config.cache_path).get(key))
     if remembered is not None:
         return remembered
@@ -123,7 +129,9 @@ def _in_granted_worker(config: SearchConfig) -> Answer:
             "num_gpus": config.resources.gpus_per_trial,
         }
         try:
-            found: dict[str, Any] = ray.get(ray.remote(**granted)(answered).remote(module, asked))
+            found: dict[str, Any] = ray.get(
+                ray.remote(**granted)(ask_subprocess).remote(module, asked)
+            )
         except ray.exceptions.RayError as error:
             raise StudyError(last_line(str(error), type(error).__name__)) from error
         return found

@@ -13,14 +13,21 @@ from tlsearch.config.requirements import require_packages, warn_of_conditions
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Unforeseen
-from tlsearch.results.live.progress import ended as ended_trials
+from tlsearch.results.live.progress import count_ended as ended_trials
 from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST
 from tlsearch.search.cluster.ray_session import slots
-from tlsearch.search.cost.calibration import calibrated, remembered
+from tlsearch.search.cost.calibration import calibrate, remembered_paces
 from tlsearch.search.cost.device_choice import device_here
-from tlsearch.search.cost.learned import AS_PLANNED, Ratios, expected, keep, kind_of, past_searches
+from tlsearch.search.cost.learned import (
+    AS_PLANNED,
+    Ratios,
+    expected_ratios,
+    kind_of,
+    past_searches,
+    remember_ratios,
+)
 from tlsearch.search.cost.plan import Plan, Survey, plan
 from tlsearch.search.cost.survey import of_read, survey
 from tlsearch.search.ongoing import Search
@@ -41,13 +48,13 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     at_a_time = slots(config.resources, _here())
     seen = survey(config)
     device = device_here(config)
-    measured = calibrated(config, seen.classes, device)
+    measured = calibrate(config, seen.classes, device)
     ratios = _ratios(config, at_a_time)
     return seen, plan(config, measured, seen, at_a_time, device, ratios)
 
 
 @contextlib.contextmanager
-def forecasted(search: Search) -> Iterator[None]:
+def report_forecast(search: Search) -> Iterator[None]:
     """Report the forecast before the block, which runs the trials, and record it after the block
     with the actual numbers. In a resumed study, both are for the remaining trials.
     """
@@ -76,24 +83,24 @@ def _foreseen(search: Search, owed: int) -> Forecast | None:
     Returns None if measurements are missing.
     """
     made = _planned(search, owed, _ratios(search.config, search.slots))
-    search.listen(Unforeseen() if made is None else told(made))
-    return None if made is None else told(made)
+    search.listen(Unforeseen() if made is None else plan_summary(made))
+    return None if made is None else plan_summary(made)
 
 
 def _planned(search: Search, owed: int, ratios: Ratios) -> Plan | None:
     config = search.config.model_copy(update={"trials": owed})
-    machine = remembered(config, len(search.data.classes), search.device)
+    machine = remembered_paces(config, len(search.data.classes), search.device)
     if machine is None:
         return None
     return plan(config, machine, of_read(search.data), search.slots, ratios=ratios)
 
 
 def _ratios(config: SearchConfig, slots: int) -> Ratios:
-    return expected(past_searches(config.cache_path, slots), kind_of(config))
+    return expected_ratios(past_searches(config.cache_path, slots), kind_of(config))
 
 
 @contextlib.contextmanager
-def learning(search: Search) -> Iterator[None]:
+def learn_from_search(search: Search) -> Iterator[None]:
     """Run the search in the block, then remember its time relative to its plan for later searches.
 
     Nothing is remembered if the search ended before its last trial, trained none or had no
@@ -109,10 +116,10 @@ def learning(search: Search) -> Iterator[None]:
     after_s = search.budget.spent_s - began_s - trials_s
     if made is not None and min(trials_s, after_s) > 0:
         ratios = Ratios(trials_s / made.wall_s, after_s / (made.confirm_s + made.export_s))
-        keep(search.config.cache_path, search.config, search.slots, ratios)
+        remember_ratios(search.config.cache_path, search.config, search.slots, ratios)
 
 
-def told(made: Plan) -> Forecast:
+def plan_summary(made: Plan) -> Forecast:
     """Return the summary of a plan."""
     on_disk = made.feature_bytes + made.study_bytes
     return Forecast(

@@ -36,7 +36,7 @@ class Past:
     after: float
 
 
-def expected(past: Sequence[Past], kind: str) -> Ratios:
+def expected_ratios(past: Sequence[Past], kind: str) -> Ratios:
     """Return the weighted geometric means over past searches; the plan adds one ratio of 1."""
     weights = [SAME if one.kind == kind else 1 for one in past]
 
@@ -64,7 +64,7 @@ def past_searches(cache: Path, slots: int) -> tuple[Past, ...]:
     return tuple(found)
 
 
-def keep(cache: Path, config: SearchConfig, slots: int, ratios: Ratios) -> None:
+def remember_ratios(cache: Path, config: SearchConfig, slots: int, ratios: Ratios) -> None:
     """Remember the ratios of a search."""
     known = recall(cache).get(PAST)
     before = known if isinstance(known, list) else []

@@ -14,10 +14,10 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.pace import POOLED, Pace, Suffix
 from tlsearch.results.rank.confirmation import FRESH_SHARE, SHARE, search_budget
 from tlsearch.results.rank.standings import KEPT_TRIALS
-from tlsearch.search.cost.cache_plan import Kept, choices
+from tlsearch.search.cost.cache_plan import Kept, cache_choices
 from tlsearch.search.cost.calibration import Calibration
 from tlsearch.search.cost.learned import AS_PLANNED, Ratios
-from tlsearch.search.cost.survival import Reaching, reaching
+from tlsearch.search.cost.survival import Reaching, trials_reaching
 
 RAY_START_S = 3.0
 TRIAL_S = 0.1  # of a trial beyond its epochs: proposing, scheduling, reporting
@@ -111,7 +111,7 @@ def plan(
     searches relative to their plans.
     """
     costs = _Costs(config, calibration, survey, slots)
-    trained = reaching(config.scheduler, config.epochs, config.trials)
+    trained = trials_reaching(config.scheduler, config.epochs, config.trials)
     seconds = costs.seconds(trained)
     work = seconds.prefixes + seconds.tracing + seconds.training
     wall_s = ratios.trials * (seconds.start + max(work / slots, costs.longest_trial()))
@@ -137,7 +137,7 @@ def plan(
     )
 
 
-def distinct(kinds: int, draws: float) -> float:
+def expected_distinct(kinds: int, draws: float) -> float:
     """Return the expected number of distinct kinds among draws of equally likely kinds."""
     return kinds * (1 - (1 - 1 / kinds) ** draws) if kinds > 1 else min(1.0, draws)
 
@@ -154,7 +154,7 @@ class _Costs:
         self._config, self._machine = config, calibration
         self._survey, self._slots = survey, slots
         self._train, self._validation = survey.images["train"], survey.images["validation"]
-        self.features = choices(config, calibration, survey.images)
+        self.features = cache_choices(config, calibration, survey.images)
         self._heads = len(config.space.head_units.values)
         self._kinds = [
             (
@@ -227,7 +227,7 @@ class _Costs:
     def _training(self, trained: Reaching) -> float:
         trials = self._config.trials
         warm = len(self._networks) * self._heads
-        warm_ups = self._slots * distinct(warm, trials / self._slots) * self._warm_up()
+        warm_ups = self._slots * expected_distinct(warm, trials / self._slots) * self._warm_up()
         return sum(trained) * self._epoch() + trials * TRIAL_S + warm_ups
 
     def _epoch(self) -> float:
@@ -261,9 +261,9 @@ class _Costs:
         """Return the seconds of the frozen passes of all networks that are drawn, with writing."""
         passes = _mean(self._pass(kept) for kept in self._networks)
         if not any(kept.choice == "recomputed" for kept in self._networks):
-            return distinct(len(self._networks), self._config.trials) * passes
+            return expected_distinct(len(self._networks), self._config.trials) * passes
         shapes = len(self._networks) * self._heads  # every process repeats the pass per warm-up
-        return self._slots * distinct(shapes, self._config.trials / self._slots) * passes
+        return self._slots * expected_distinct(shapes, self._config.trials / self._slots) * passes
 
     def _pass(self, pooled: Kept) -> float:
         """Return the seconds of one network's frozen pass and of writing its kept activations."""
@@ -288,9 +288,13 @@ class _Costs:
         networks, heads = len(self._networks), self._heads
         shapes = len(self._kinds) * heads * len(self._config.space.optimizer.values)
         paces = [self._machine.paces[kept.backbone] for kept in self._networks]
-        passes = distinct(networks, trials) * _mean(pace.trace_s for pace in paces)
-        warm = distinct(networks * heads, trials) * _mean(p.suffix(Depth(0)).trace_s for p in paces)
-        own = distinct(shapes, trials) * _mean(suffix.trace_s for _, suffix, _ in self._kinds)
+        passes = expected_distinct(networks, trials) * _mean(pace.trace_s for pace in paces)
+        warm = expected_distinct(networks * heads, trials) * _mean(
+            p.suffix(Depth(0)).trace_s for p in paces
+        )
+        own = expected_distinct(shapes, trials) * _mean(
+            suffix.trace_s for _, suffix, _ in self._kinds
+        )
         return passes + warm + own
 
 

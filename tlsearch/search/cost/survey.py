@@ -21,14 +21,14 @@ def survey(config: SearchConfig) -> Survey:
     """Return the survey of a search's images; raises DataError for any problem with them."""
     how = (config.data, config.cache_path, preparing_threads(config.resources))
     if config.data.kind != "tfds":
-        return surveyed(*how)
+        return survey_here(*how)
     from tlsearch.search.cluster.ray_session import connect, in_worker
 
     with connect(config.resources):  # TFDS imports TensorFlow, which the driver never does
-        return in_worker(surveyed, *how)
+        return in_worker(survey_here, *how)
 
 
-def surveyed(data: Data, cache: Path, threads: int) -> Survey:
+def survey_here(data: Data, cache: Path, threads: int) -> Survey:
     """Return the survey, computed in this process; `threads` threads will decode the images."""
     listing, splits, there = known_splits(data, cache)
     return Survey(

@@ -7,7 +7,7 @@ from tlsearch.config.scheduler import Asha, Hyperband, Median, Promotion, Schedu
 Reaching = tuple[float, ...]  # how many trials train epoch 1, 2, ...
 
 
-def reaching(scheduler: Scheduler, epochs: int, trials: int) -> Reaching:
+def trials_reaching(scheduler: Scheduler, epochs: int, trials: int) -> Reaching:
     """Return the expected number of trials per epoch, with `survivors` applied at each rung."""
     if isinstance(scheduler, Hyperband):
         return _in_brackets(scheduler, epochs, trials)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tlsearch.search.propose.prior import FILE, Floats, Smooth, described, matern
+from tlsearch.search.propose.prior import FILE, Floats, Smooth, features_from, matern
 
 # Network in the tables -> top-1 accuracy on ImageNet in percent, 10^9 multiply-adds.
 NETWORKS = {
@@ -60,7 +60,7 @@ CENTRES = 500
 def as_trial(config: Mapping[str, Any], images: int, classes: int) -> list[float]:
     """Return the features of a recorded configuration."""
     accuracy, giga = NETWORKS.get(config["model"], (None, None))
-    return described(
+    return features_from(
         lr=config["lr"],
         batch_size=config["batch_size"],
         trained_share=1 - config["pct_to_freeze"],
@@ -119,7 +119,7 @@ def relevance(rows: Floats, targets: Floats) -> Floats:
     return np.asarray(found / found.max())
 
 
-def learned(folder: Path) -> Smooth:
+def learn_prior(folder: Path) -> Smooth:
     """Learn the prior from a folder of tables."""
     rows: list[list[float]] = []
     targets: list[Floats] = []
@@ -149,4 +149,4 @@ def save(found: Smooth, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    save(learned(Path(sys.argv[1])), FILE)
+    save(learn_prior(Path(sys.argv[1])), FILE)

@@ -19,7 +19,7 @@ from tlsearch.config.dimension import Choices, Range
 from tlsearch.config.networks.unfreezing import DEPTHS, RATES, Depth
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.space import Space
-from tlsearch.config.spelling import spell
+from tlsearch.config.spelling import spell_widths
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
 
@@ -54,7 +54,7 @@ def distribution(name: str, dimension: Choices[Any] | Range | None) -> BaseDistr
     if dimension is None:
         return None
     if isinstance(dimension, Choices):
-        names = [spell(value) for value in dimension.values]
+        names = [spell_widths(value) for value in dimension.values]
         return None if dimension.constant else CategoricalDistribution(names)
     low, high, step, log = dimension.low, dimension.high, dimension.step, dimension.log
     if name in WHOLE:
@@ -62,7 +62,7 @@ def distribution(name: str, dimension: Choices[Any] | Range | None) -> BaseDistr
     return FloatDistribution(low, high, log=log, step=step)
 
 
-def holds(found: BaseDistribution, value: Any) -> bool:
+def contains(found: BaseDistribution, value: Any) -> bool:
     """Return whether a distribution contains a value."""
     try:
         return bool(found._contains(found.to_internal_repr(value)))
@@ -70,14 +70,14 @@ def holds(found: BaseDistribution, value: Any) -> bool:
         return False
 
 
-def used(space: Space, depth: Depth) -> Iterator[tuple[str, Choices[Any] | Range]]:
+def used_dimensions(space: Space, depth: Depth) -> Iterator[tuple[str, Choices[Any] | Range]]:
     """Yield the dimensions that a trial uses, by name: only one of the two learning rates."""
     for name, dimension in space.given.items():
         if name not in RATES or name == depth.rate:
             yield name, dimension
 
 
-def place(config: SearchConfig, ask: Ask) -> Point:
+def place_point(config: SearchConfig, ask: Ask) -> Point:
     """Return the point of the space that results from asking for each dimension in turn."""
     asked: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def place(config: SearchConfig, ask: Ask) -> Point:
             return
         value = asked[name] = ask(name, found)
         named = isinstance(dimension, Choices)
-        chosen[name] = {spell(v): v for v in dimension.values}[value] if named else value
+        chosen[name] = {spell_widths(v): v for v in dimension.values}[value] if named else value
 
     for name in config.space.given:
         if name not in RATES:
@@ -132,23 +132,23 @@ def as_parameters(baseline: Mapping[str, object], config: SearchConfig) -> dict[
         if isinstance(dimension, Range):
             parameters[name] = value
         elif not dimension.constant:
-            parameters[name] = spell(value)
+            parameters[name] = spell_widths(value)
     return parameters
 
 
 def parameters_of(trial: TrialConfig, space: Space) -> dict[str, object] | None:
     """Convert a configuration to Optuna parameters of a space; None if it lies outside of it."""
     parameters = {}
-    for name, dimension in used(space, trial.depth):
+    for name, dimension in used_dimensions(space, trial.depth):
         value = getattr(trial, name)
         if not dimension.admits(value):
             return None
         if distribution(name, dimension) is not None:
-            parameters[name] = spell(value)
+            parameters[name] = spell_widths(value)
     return parameters
 
 
-def novel(config: SearchConfig, draws: Iterable[Point], tried: Tried) -> Point:
+def first_novel(config: SearchConfig, draws: Iterable[Point], tried: Tried) -> Point:
     """Return the first of some draws that no trial has; if all are taken, a replica of the first.
 
     A replica is the same configuration with a new seed. If a small space is exhausted, replicas
@@ -181,7 +181,7 @@ def replica_seed(seed: int, number: int) -> int:
     return int.from_bytes(digest) % 2**31
 
 
-def drawn(
+def draw_points(
     config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial
 ) -> Iterator[Point]:
     """Yield points for an Optuna trial: first from the study's sampler, then uniform ones.
@@ -189,11 +189,11 @@ def drawn(
     No point is written to the trial, because a suggested parameter cannot be taken back, and Optuna
     has no true state for a duplicate: as PRUNED it would make TPE learn from a trial that never
     ran, and as FAIL it would use up a trial number with its row and folder. So points are drawn
-    repeatedly for one trial, and `write` gives it the chosen point.
+    repeatedly for one trial, and `write_parameters` gives it the chosen point.
     """
     uniform = optuna.samplers.RandomSampler(seed=config.seed + trial.number)
     for sampler in chain(repeat(study.sampler, LEARNED_DRAWS), repeat(uniform, UNIFORM_DRAWS)):
-        yield place(config, _asking(sampler, study, trial))
+        yield place_point(config, _asking(sampler, study, trial))
 
 
 def _asking(
@@ -206,19 +206,19 @@ def _asking(
     def ask(name: str, found: BaseDistribution) -> Any:
         nonlocal relative
         for given in (trial.params, fixed):
-            if name in given and holds(found, given[name]):
+            if name in given and contains(found, given[name]):
                 return given[name]
         if relative is None:
             space = sampler.infer_relative_search_space(study, trial)
             relative = sampler.sample_relative(study, trial, space)
-        if name in relative and holds(found, relative[name]):
+        if name in relative and contains(found, relative[name]):
             return relative[name]
         return sampler.sample_independent(study, trial, name, found)
 
     return ask
 
 
-def write(storage: BaseStorage, trial_id: int, point: Point, space: Space) -> None:
+def write_parameters(storage: BaseStorage, trial_id: int, point: Point, space: Space) -> None:
     """Write the parameters of a point to an Optuna trial."""
     known = storage.get_trial_params(trial_id)
     for name, value in point.parameters.items():

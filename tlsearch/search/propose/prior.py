@@ -37,7 +37,7 @@ from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
-from tlsearch.search.propose.optuna_space import Point, place
+from tlsearch.search.propose.optuna_space import Point, place_point
 
 FILE = Path(__file__).with_name("prior.npz")
 
@@ -89,7 +89,7 @@ class Sizes:
     classes: int
 
 
-def described(
+def features_from(
     *,
     lr: float,
     batch_size: float,
@@ -122,7 +122,7 @@ def features(trial: TrialConfig, sizes: Sizes) -> list[float]:
     """Return the features of a trial of tlsearch."""
     row = row_of(trial.backbone)
     known = trial.weights == "imagenet" or (trial.weights, row.shipped) == ("default", None)
-    return described(
+    return features_from(
         lr=trial.learning_rate,
         batch_size=trial.batch_size,
         trained_share=trained_share(trial),
@@ -169,7 +169,7 @@ def merit(gain: Floats, log_costs: Floats, power: float = COST_POWER) -> Floats:
 
 
 @cache
-def shipped() -> Smooth:
+def load_shipped() -> Smooth:
     """Load the learned function that is shipped with this package."""
     with np.load(FILE, allow_pickle=False) as file:
         about = json.loads(str(file["about"]))
@@ -198,7 +198,7 @@ class Prior:
         if "fixed_params" in trial.system_attrs or not has_turn(trial.number):
             return
         if not self._best_first:
-            self._best_first = best_first(pool(self._config, study, trial), self._sizes)
+            self._best_first = best_first(point_pool(self._config, study, trial), self._sizes)
         yield from (point for point in self._best_first if not tried.trains(point.trial))
 
 
@@ -206,7 +206,7 @@ def best_first(points: Sequence[Point], sizes: Sizes) -> list[Point]:
     """Sort points of a space by `varied` merit, the largest first."""
     rows = np.array([features(point.trial, sizes) for point in points])
     costs = np.array([log_cost(point.trial) for point in points])
-    rated = merit(shipped().predict(rows), costs)
+    rated = merit(load_shipped().predict(rows), costs)
     kinds = [(point.trial.backbone, depth_step(trained_share(point.trial))) for point in points]
     return [replace(points[number], by_prior=True) for number in varied(rated, kinds)]
 
@@ -230,11 +230,11 @@ def varied(merits: Floats, kinds: Sequence[Hashable]) -> list[int]:
     return [int(number) for number in np.argsort(-left, kind="stable")]
 
 
-def pool(config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> list[Point]:
+def point_pool(config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> list[Point]:
     """Draw points uniformly from a space: the same ones for every driver of a study."""
     uniform = optuna.samplers.RandomSampler(seed=config.seed)
     ask = partial(uniform.sample_independent, study, trial)
-    return [place(config, ask) for _ in range(POOL)]
+    return [place_point(config, ask) for _ in range(POOL)]
 
 
 def has_turn(number: int) -> bool:

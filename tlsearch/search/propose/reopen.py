@@ -12,13 +12,18 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.config.space import Space
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.record.journal import SPACE, newest_name, next_name, read_trial
-from tlsearch.search.propose.optuna_space import as_parameters, distribution, holds, parameters_of
+from tlsearch.search.propose.optuna_space import (
+    as_parameters,
+    contains,
+    distribution,
+    parameters_of,
+)
 
 _FIXED = "fixed_params"  # where Optuna keeps the parameters of an enqueued trial
 _DRAWN = "tpe:"  # prefix of the attributes that TPE writes while it draws for a trial
 
 
-def opened(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
+def newest_study(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
     """Return the newest Optuna study of a journal.
 
     It is created if there is none, and reopened if its space is not that of the configuration. The
@@ -57,11 +62,11 @@ def _reopened(old: optuna.Study, config: SearchConfig, storage: BaseStorage) -> 
         if name != SPACE:
             study.set_user_attr(name, value)
     for trial in old.get_trials(deepcopy=False):
-        study.add_trial(moved(trial, config.space, config.direction))
+        study.add_trial(move_trial(trial, config.space, config.direction))
     return study
 
 
-def moved(trial: FrozenTrial, space: Space, direction: Direction) -> FrozenTrial:
+def move_trial(trial: FrozenTrial, space: Space, direction: Direction) -> FrozenTrial:
     """Convert a trial to another space; a trial outside of that space is hidden from the sampler.
 
     Of ended trials, TPE reads only COMPLETE and PRUNED ones. So an ended trial outside of the space
@@ -113,7 +118,7 @@ def _attributes(trial: FrozenTrial, space: Space) -> dict[str, object]:
         kept[_FIXED] = {
             name: value
             for name, value in kept[_FIXED].items()
-            if (kind := kinds[name]) is not None and holds(kind, value)
+            if (kind := kinds[name]) is not None and contains(kind, value)
         }
     return kept
 

@@ -30,17 +30,17 @@ from tlsearch.results.record.journal import (
     NETWORK,
     StudyRecord,
     TrialRecord,
-    mend,
+    cut_incomplete_line,
     network_name,
-    networks,
+    network_digests,
     open_storage,
     read_trial,
 )
 from tlsearch.search.propose.duplicates import Tried
-from tlsearch.search.propose.optuna_space import drawn, novel, parameters_of, write
+from tlsearch.search.propose.optuna_space import draw_points, first_novel, parameters_of, write_parameters
 from tlsearch.search.propose.outcome import RETRIES, Outcome, judge, noted
 from tlsearch.search.propose.prior import FIRST, Prior, Sizes
-from tlsearch.search.propose.reopen import enqueue_baselines, opened
+from tlsearch.search.propose.reopen import enqueue_baselines, newest_study
 from tlsearch.search.propose.tpe_window import START, Window, at_rung, tpe
 from tlsearch.search.stop.decision import Decision
 from tlsearch.search.stop.rules import rule_of
@@ -53,7 +53,7 @@ TIME_ATTR = "epoch"
 Announce = Callable[[TrialRecord, Standings], None]
 
 
-def unheard(event: object) -> None:
+def ignore_event(event: object) -> None:
     """Ignore an event: the default listener."""
 
 
@@ -78,14 +78,14 @@ class TruthfulSearch(Searcher):
         config: SearchConfig,
         journal: Path,
         announce: Announce,
-        listen: Listen = unheard,
+        listen: Listen = ignore_event,
         excused: Callable[[float], bool] = lambda lost_at: False,
         sizes: Sizes | None = None,
     ) -> None:
         super().__init__(metric=METRIC, mode=str(config.direction))
-        mend(journal)
+        cut_incomplete_line(journal)
         self._storage = open_storage(journal)
-        self.study = opened(config, self._storage)
+        self.study = newest_study(config, self._storage)
         self._id = partial(
             self._storage.get_trial_id_from_study_id_trial_number,
             self._storage.get_study_id_from_name(self.study.study_name),
@@ -107,7 +107,7 @@ class TruthfulSearch(Searcher):
         self._tried = Tried((t.number, tried) for t in known if (tried := _recorded(t)))
         self._began = sum(t.state != TrialState.WAITING for t in known)
         self._standings = Standings.of(record)
-        self._networks = networks(record.trials)
+        self._networks = network_digests(record.trials)
         self._widened = {t.config["backbone"] for t in record.trials if t.widened}
         self._window = Window(self.study)
         for number in self._rungs.parked:
@@ -156,9 +156,9 @@ class TruthfulSearch(Searcher):
     def _propose(self, trial: Trial) -> TrialConfig:
         frozen = self._frozen(trial)
         ahead = self._prior.points(self.study, frozen, self._tried) if self._prior else ()
-        draws = chain(ahead, drawn(self._config, self._window.now(), frozen))
-        point = novel(self._config, draws, self._tried)
-        write(self._storage, self._id(trial.number), point, self._config.space)
+        draws = chain(ahead, draw_points(self._config, self._window.now(), frozen))
+        point = first_novel(self._config, draws, self._tried)
+        write_parameters(self._storage, self._id(trial.number), point, self._config.space)
         if point.replica_of is not None:
             trial.set_user_attr("replica_of", point.replica_of)
         if point.by_prior:
@@ -190,7 +190,7 @@ class TruthfulSearch(Searcher):
         if result is not None:
             self._take(trial, result, over=True)
         if result is not None and trial.number in self._rungs.parked:
-            _note(trial, noted(result))
+            _note(trial, journalled_result(result))
         else:
             self._tell(trial, judge(result, error, self._config.epochs, stopped), result or {})
         self._dismiss()
@@ -279,7 +279,7 @@ class TruthfulSearch(Searcher):
             trial.set_user_attr(KEPT, kept)
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
-        _note(trial, {"outcome": outcome.state, "reason": outcome.reason, **noted(result)})
+        _note(trial, {"outcome": outcome.state, "reason": outcome.reason, **journalled_result(result)})
         if not outcome.feasible:
             trial.set_constraint("sound", 1.0)
         if parameters_of(self._tried[trial.number], self._config.space) is None:

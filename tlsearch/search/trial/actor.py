@@ -17,7 +17,7 @@ from ray import tune
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import OutOfMemoryError, TlsearchError
-from tlsearch.base.files import disk_error, naming, write_text
+from tlsearch.base.files import disk_error, path_in_errors, write_text
 from tlsearch.base.links import append_only
 from tlsearch.base.machine import machine, without_places
 from tlsearch.base.phases import heard_by
@@ -73,9 +73,9 @@ class TrialActor(tune.Trainable):
         """
         self._end()
         if "tensorflow" in sys.modules:
-            from tlsearch.training.runtime import forget
+            from tlsearch.training.runtime import release_memory
 
-            forget(SLOT_BYTES)
+            release_memory(SLOT_BYTES)
         self._begin(new_config)
         return True
 
@@ -244,7 +244,7 @@ class TrialActor(tune.Trainable):
         self._seconds += time.monotonic() - self._started
         self._started = time.monotonic()
         curve = self.home / CURVE
-        with naming(curve), append_only(curve) as file:
+        with path_in_errors(curve), append_only(curve) as file:
             line = json.dumps(curve_point(report, self.workplace.every_batch)) + "\n"
             file.write(line.encode())
         if report.diverged:

@@ -23,13 +23,13 @@ def read_images(config: SearchConfig, listen: Listen) -> ImageData:
     Raises DataError for a problem with the images, ConfigError for a refused backbone.
     """
     listen(DataReading(config.data.kind))
-    data = prepared(config)
+    data = prepare_images(config)
     listen(DataRead(len(data.classes), _sizes(data)))
     _refuse_leakage(config, data)
     return data
 
 
-def prepared(config: SearchConfig) -> ImageData:
+def prepare_images(config: SearchConfig) -> ImageData:
     """Return the images as trials use them: decoded, split, and audited for duplicates."""
     threads, budget_bytes = preparing_threads(config.resources), int(config.cache_gb * 1e9)
     how = (config.data, config.cache_path, threads, budget_bytes)

@@ -14,8 +14,8 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.record.directory import StudyDirectory
-from tlsearch.search.cluster.node_checks import versions
-from tlsearch.store.users import used
+from tlsearch.search.cluster.node_checks import node_versions
+from tlsearch.store.users import mark_used
 
 if TYPE_CHECKING:
     from tlsearch.features import Fetch
@@ -78,7 +78,7 @@ class Workplace:
         that the study has recorded; raises WeightsError if the network's digest differs.
         `feature_dtype` is the type in which the trial's features are kept, if it is known.
         """
-        with used(self.data.images_path):
+        with mark_used(self.data.images_path):
             if self.fetch is not None:
                 with phase("fetching images"):
                     self.fetch(self.data.images_path)
@@ -92,10 +92,10 @@ class Workplace:
         feature_dtype: str | None,
     ) -> Iterator["EpochReport"]:
         with phase("starting", 1, "step") as counter:
-            from tlsearch.training.runtime import apply, limit_threads
+            from tlsearch.training.runtime import apply_profile, limit_threads
 
             limit_threads(self.cpus, self.gpus)
-            apply(self.device)
+            apply_profile(self.device)
             from tlsearch.features import shared_store
             from tlsearch.training.epoch.executor import shared_executor
             from tlsearch.training.trial import train
@@ -138,6 +138,6 @@ def workplace(
         fetch=fetch,
         handover=handover,
         peers=peers,
-        versions=versions() if fetch else {},
+        versions=node_versions() if fetch else {},
         device=device,
     )

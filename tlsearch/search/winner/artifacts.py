@@ -9,7 +9,7 @@ from PIL import Image
 
 from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.files import whole_file, write_json
-from tlsearch.base.links import inside
+from tlsearch.base.links import path_inside
 from tlsearch.bundle.evaluate import measure
 from tlsearch.data.listing import SPLITS
 from tlsearch.data.sources import ImageData
@@ -117,5 +117,5 @@ def _thumbnail(folder: Path, name: str, pixels: Pixels) -> None:
     within, file_name = name.split("/")
     image = Image.fromarray(pixels)
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    with whole_file(inside(folder, within) / file_name) as file:
+    with whole_file(path_inside(folder, within) / file_name) as file:
         image.save(file, "JPEG", quality=85)

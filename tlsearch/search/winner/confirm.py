@@ -20,7 +20,7 @@ from tlsearch.results.rank.confirmation import (
     NOT_REFINED,
     RUNS,
     Run,
-    chosen,
+    run_to_export,
     runs_of,
 )
 from tlsearch.results.record.kept_files import require_recorded
@@ -30,7 +30,7 @@ from tlsearch.search.ongoing import Search
 from tlsearch.search.trial.workplace import Workplace
 from tlsearch.search.winner.rounds import (
     PlannedRun,
-    due,
+    due_runs,
     left_s,
     online_epoch_s,
     refinement,
@@ -50,14 +50,14 @@ class Stage:
     keep: Callable[[Run], None]
 
 
-def stages(search: Search, room: int) -> Generator[Stage, None, None]:
+def confirmation_stages(search: Search, room: int) -> Generator[Stage, None, None]:
     """Yield the runs that confirm the best trials, then the run that refines the winner, as far as
     the time allows; `room` of them are trained at a time.
 
     The caller asks for a stage once all runs of the previous one are recorded. Runs that any driver
     recorded before are in no stage. Each run is written to the journal when it is kept.
     """
-    wanted = due(search.config, search.record(), search.budget.spent_s, room)
+    wanted = due_runs(search.config, search.record(), search.budget.spent_s, room)
     if wanted:
         search.listen(Confirming(len({job.number for job in wanted}), len(wanted)))
         with phase("confirming", len(wanted), "runs") as counter:
@@ -70,7 +70,7 @@ def stages(search: Search, room: int) -> Generator[Stage, None, None]:
 
 def confirm(search: Search, place: Workplace, room: int) -> None:
     """Train all stages in Ray workers of their own, `room` runs at a time."""
-    for stage in stages(search, room):
+    for stage in confirmation_stages(search, room):
         for run in _trained(stage.jobs, search, place, room):
             stage.keep(run)
 
@@ -106,7 +106,7 @@ def _refining(search: Search) -> PlannedRun | None:
     """
     config, record = search.config, search.record()
     runs = runs_of(record.facts)
-    best = chosen(runs, config.direction)
+    best = run_to_export(runs, config.direction)
     if best is None or search.ending.cut_short or config.augment.nothing:
         return None
     if any(run.refined and run.trial == best.trial for run in runs):

@@ -12,7 +12,7 @@ from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import TestScore
 from tlsearch.bundle.reload_check import Checkers
 from tlsearch.config.schema import SearchConfig
-from tlsearch.search.cluster.ray_session import answer, hide_gpus, this_node
+from tlsearch.search.cluster.ray_session import hide_gpus, on_this_node, wait_for_result
 from tlsearch.search.relay import send
 from tlsearch.search.trial.prepared_images import preparing_threads
 
@@ -39,11 +39,11 @@ class Exporter:
         with the formats left out, or the error if there is no bundle.
         """
         from tlsearch.training.export.exporter import export_bundle
-        from tlsearch.training.export.whole_model import restored, test_score
+        from tlsearch.training.export.whole_model import restore_recorded, test_score
 
         evaluated, test = {}, request.test
         with heard_by(send), self._checkers:
-            trained = restored(request.checkpoint, request.data, request.recorded)
+            trained = restore_recorded(request.checkpoint, request.data, request.recorded)
             if test is None:
                 evaluated = test_score(trained, request.data)
                 images = evaluated["evaluation"]["images"]
@@ -82,14 +82,14 @@ class ExportWorker:
 
         # On the driver's node, even if it takes no trials: only there the images are sure to exist.
         options = {"num_cpus": 0, "max_restarts": 1, "max_task_retries": 1}
-        kind = ray.remote(Exporter).options(**options, scheduling_strategy=this_node())
+        kind = ray.remote(Exporter).options(**options, scheduling_strategy=on_this_node())
         self._actor = kind.remote(self._formats, self._threads)
 
     def export(self, request: ExportRequest) -> tuple[dict[str, Any], Made | TlsearchError]:
         """Run `Exporter.export` in the process; its errors are raised here."""
         self.begin()
         made: tuple[dict[str, Any], Made | TlsearchError]
-        made = answer(self._actor.export.remote(request))
+        made = wait_for_result(self._actor.export.remote(request))
         return made
 
     def end(self) -> None:

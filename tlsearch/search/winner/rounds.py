@@ -12,7 +12,7 @@ from pathlib import Path
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.rank.confirmation import FRESH_SHARE, SHARE, runs_of
-from tlsearch.results.rank.standings import ranked
+from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.search.propose.optuna_space import replica_seed
 
@@ -55,7 +55,9 @@ class PlannedRun:
         return self.start is not None
 
 
-def due(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -> list[PlannedRun]:
+def due_runs(
+    config: SearchConfig, record: StudyRecord, spent_s: float, slots: int
+) -> list[PlannedRun]:
     """Return the runs that are still to be trained, in whole rounds.
 
     A round trains every candidate on the same seed, so that candidates are compared on equal seeds.
@@ -67,7 +69,7 @@ def due(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -
     if budget_s <= 0:
         return []
     first, *more = rounds(config, record)
-    taken = within(first, budget_s, at_least=0 if runs_of(record.facts) else 1)
+    taken = affordable_runs(first, budget_s, at_least=0 if runs_of(record.facts) else 1)
     used_s = done_s(config, record) + _expected_s(first)
     for another in more if len(taken) == len(first) else ():
         used_s += _expected_s(another)
@@ -80,7 +82,7 @@ def due(config: SearchConfig, record: StudyRecord, spent_s: float, slots: int) -
 def rounds(config: SearchConfig, record: StudyRecord) -> list[list[PlannedRun]]:
     """Return, for each fresh seed, the candidates not yet trained on it, best first."""
     done = {(run.trial, run.seed) for run in runs_of(record.facts) if not run.refined}
-    top = _distinct(ranked(record))[: config.confirm]
+    top = _distinct(ranked_trials(record))[: config.confirm]
     return [
         [
             PlannedRun(
@@ -133,7 +135,9 @@ def fresh_seeds(seed: int) -> list[int]:
     return [replica_seed(seed, FRESH + number) for number in range(SEEDS)]
 
 
-def within(wanted: Sequence[PlannedRun], allowed_s: float, at_least: int) -> list[PlannedRun]:
+def affordable_runs(
+    wanted: Sequence[PlannedRun], allowed_s: float, at_least: int
+) -> list[PlannedRun]:
     """Return the first runs whose expected times fit into `allowed_s`, but at least `at_least`."""
     taken: list[PlannedRun] = []
     used_s = 0.0

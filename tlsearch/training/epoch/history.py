@@ -34,7 +34,7 @@ class Trained:
     batches: Batches = Batches()
 
 
-def trained(metric: str, labels: Labels, batch: int, steps: Steps) -> Trained:
+def train_metrics(metric: str, labels: Labels, batch: int, steps: Steps) -> Trained:
     """Return the metrics of an epoch's steps; `labels`, (n,), are in the order of the steps."""
     right = steps.called == labels
     batches = [float(right[i : i + batch].mean()) for i in range(0, len(labels), batch)]

@@ -35,7 +35,7 @@ def require_as_recorded(
         return
     found, expected = score(metric, labels, probabilities), recorded[epoch]
     share = rounding_share(checkpoint.trial.precision)
-    allowed = allowance(metric, labels, expected, share)
+    allowed = rounding_allowance(metric, labels, expected, share)
     if not abs(found - expected) <= allowed + 1e-9:
         raise RecordError(
             f"{path}: {metric} {found:.4f} on the validation split, but the journal says "
@@ -45,7 +45,7 @@ def require_as_recorded(
         )
 
 
-def allowance(metric: str, labels: Labels, expected: float, share: float = SHARE) -> float:
+def rounding_allowance(metric: str, labels: Labels, expected: float, share: float = SHARE) -> float:
     """Return how far a metric may differ through rounding alone: 16-bit features in the search,
     another processor, TF32, layers computed in 16 bits.
 

@@ -13,7 +13,7 @@ from tlsearch.base.digests import sha256, size
 from tlsearch.base.errors import ConfigError, RecordError, TlsearchError
 from tlsearch.base.files import is_special, write_json, write_text
 from tlsearch.base.leftovers import scratch_beside
-from tlsearch.base.phases import Counter, counting, counting_each, phase
+from tlsearch.base.phases import Counter, counting_each, phase, phase_counter
 from tlsearch.bundle.export_request import EXPORTING, ExportRequest
 from tlsearch.bundle.manifest import (
     CARD,
@@ -29,11 +29,11 @@ from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.spelling import file_name
 from tlsearch.data.sources import ImageData, original_pictures
-from tlsearch.training.export.formats import Exportable, write
+from tlsearch.training.export.formats import Exportable, write_format
 from tlsearch.training.export.model_card import model_card
 from tlsearch.training.export.soundness import Changes, require_finite, require_sound
 from tlsearch.training.export.verify import Found, Verification
-from tlsearch.training.export.whole_model import Restored, restored
+from tlsearch.training.export.whole_model import Restored, restore_recorded
 
 CALIBRATION_IMAGES = 200
 ORIENTATION = "turned upright as its EXIF tag says, before anything else"
@@ -79,7 +79,7 @@ def _fill(
 ) -> Exported:
     with checkers or Checkers(request.formats) as ready:
         data = request.data
-        trained = trained or restored(request.checkpoint, data, request.recorded)
+        trained = trained or restore_recorded(request.checkpoint, data, request.recorded)
         model = _exportable(trained, data)
         validation = data.splits["validation"]
         pictures = original_pictures(request.pictures_from, validation, scratch, data.bits)
@@ -115,7 +115,7 @@ def _artifacts(
     checkers: Checkers,
 ) -> tuple[list[Artifact], dict[str, TlsearchError]]:
     """Return the files that passed, and the error of every other format; raises if none passed."""
-    counter = counting(EXPORTING, len(request.formats), "formats")
+    counter = phase_counter(EXPORTING, len(request.formats), "formats")
     files, failed = _written(bundle, model, request.formats, counter)
     passed: dict[str, Artifact] = {}
     labels = request.data.split_labels("validation")
@@ -140,7 +140,7 @@ def _written(
         path = bundle / EXPORT_FORMATS[name].file
         try:
             with phase("writing", 1, "file", subject=name) as written:
-                write(name, model, path)
+                write_format(name, model, path)
                 written.advance()
             files[name] = path
         except (ConfigError, RecordError) as error:

@@ -23,7 +23,7 @@ from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.bundle.manifest import LABELS
 from tlsearch.bundle.open_bundle import BITS
 from tlsearch.config.catalog import EXPORT_FORMATS
-from tlsearch.config.extras import needed, require_extra
+from tlsearch.config.extras import missing_packages_message, require_extra
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.depth import Bits
 from tlsearch.training.export.whole_model import any_size_model, square_model
@@ -53,7 +53,7 @@ class Exportable:
         return square_model(self.network, self.trial)
 
 
-def write(form: str, model: Exportable, path: Path) -> None:
+def write_format(form: str, model: Exportable, path: Path) -> None:
     """Write one format at `path`. Raises ConfigError if a required package is not installed,
     RecordError if the conversion fails.
     """
@@ -62,7 +62,7 @@ def write(form: str, model: Exportable, path: Path) -> None:
         WRITERS[form](model, path)
     except ImportError as error:
         extra = EXPORT_FORMATS[form].extra or ""
-        raise ConfigError([needed(form, extra, [error.name or extra])]) from error
+        raise ConfigError([missing_packages_message(form, extra, [error.name or extra])]) from error
     except Exception as error:  # each converter raises its own types for unsupported networks
         if isinstance(error, OSError) or os.strerror(errno.ENOSPC) in str(error):
             raise _unwritten(path, error) from error  # not the format's fault

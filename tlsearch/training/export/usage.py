@@ -67,13 +67,13 @@ def usage(manifest: Manifest) -> str:
     deep = _DEEP if set((manifest.bits or {}).values()) - {16} else ""
     about = _ABOUT.format(px=manifest.image_px, deep=deep)
     codes = [
-        f"### {one.format}\n\n```python\n{code(one, manifest.image_px)}\n```"
+        f"### {one.format}\n\n```python\n{usage_code(one, manifest.image_px)}\n```"
         for one in manifest.artifacts
     ]
     return "\n\n".join((about, *codes))
 
 
-def code(artifact: Artifact, image_px: int) -> str:
+def usage_code(artifact: Artifact, image_px: int) -> str:
     """Return a program that prints the label of an image and its probability."""
     imports, run = _RUNS[artifact.format]
     resize = "" if artifact.row.any_size else _RESIZE.format(px=image_px)

@@ -15,12 +15,12 @@ from tlsearch.base.array_types import Floats, Pixels
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import RecordError
 from tlsearch.base.phases import counting_each, phase
-from tlsearch.bundle.open_bundle import BATCH, batched, read_ahead
+from tlsearch.bundle.open_bundle import BATCH, iter_batches, read_ahead
 from tlsearch.bundle.reload_check import Checked, Checkers, CleanProcess
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.data.decode import read_pixels, resize
 from tlsearch.training.export.formats import Exportable
-from tlsearch.training.export.whole_model import prediction
+from tlsearch.training.export.whole_model import prediction_function
 
 Found = Checked | RecordError
 
@@ -88,7 +88,10 @@ class Verification:
             deque(shown, maxlen=0)
 
     def _by_the_resize_inside(self, pictures: Iterable[Pixels]) -> Floats:
-        predict, blocks = prediction(self._model.network), batched(pictures, lambda p: p.nbytes)
+        predict, blocks = (
+            prediction_function(self._model.network),
+            iter_batches(pictures, lambda p: p.nbytes),
+        )
         found = in_order(lambda block: predict(self._resized(block)), blocks, threads=1, ahead=2)
         return np.concatenate(list(found))
 

@@ -71,7 +71,9 @@ class Restored:
     validation: Floats
 
 
-def restored(checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]) -> Restored:
+def restore_recorded(
+    checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]
+) -> Restored:
     """Restore a trial from its checkpoint; raises RecordError if its validation score differs from
     `recorded`.
     """
@@ -82,7 +84,7 @@ def restored(checkpoint_path: Path, data: ImageData, recorded: Mapping[int, floa
     return Restored(checkpoint, network, validation)
 
 
-def prediction(network: Network) -> Callable[[Tensor], Floats]:
+def prediction_function(network: Network) -> Callable[[Tensor], Floats]:
     """Return the trial's own prediction function: prefix, then suffix and head.
 
     It maps squares (n, image_px, image_px, 3) of RGB 0-255 to probabilities (n, classes). One graph
@@ -106,7 +108,7 @@ def trial_probabilities(network: Network, data: ImageData, split: Split) -> Floa
     """Return the probabilities, (n, classes), of a split's images."""
     images = data.images(split)
     with phase("predicting", len(images), f"{split} pictures") as counter:
-        return run_blocks(prediction(network), images, counter)
+        return run_blocks(prediction_function(network), images, counter)
 
 
 def test_score(trained: Restored, data: ImageData) -> dict[str, Any]:

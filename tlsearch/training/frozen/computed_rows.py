@@ -7,7 +7,7 @@ import numpy as np
 
 from tlsearch.base.array_types import Floats
 from tlsearch.config.device import BLOCK_BYTES
-from tlsearch.features import rounded
+from tlsearch.features import cast_activations
 from tlsearch.training.epoch.prediction import Array, Index, row_bytes
 
 
@@ -37,7 +37,7 @@ class Computed:
     def __getitem__(self, which: Index) -> Floats:
         step = max(1, self.block_bytes // row_bytes(self.rows))
         parts = [
-            rounded(self.function(few), self.dtype)
+            cast_activations(self.function(few), self.dtype)
             for few in some_at_a_time(which, len(self), step)
         ]
         return np.concatenate(parts)

@@ -42,7 +42,7 @@ from tlsearch.training.epoch.prediction import (
 from tlsearch.training.frozen.computed_rows import Computed, some_at_a_time
 from tlsearch.training.frozen.views import DRAWN, View
 from tlsearch.training.network.backbone import LoadedBackbone
-from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.multiply_adds import forward_multiply_adds
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ class Features:
         """Return a function from an index into `images` to the activations at these cuts, computed
         in steps.
         """
-        price = max(forward(self._cuts[name].layers) for name in names)
+        price = max(forward_multiply_adds(self._cuts[name].layers) for name in names)
         threads, take = self._device.step_overlap, functools.partial(tensor_of, images)
         compiled, step = self._compiled(names, images), self._step(images)
 
@@ -224,7 +224,7 @@ class Features:
             parts = []
             with (
                 one_ahead(take, some_at_a_time(which, len(images), step), threads) as read,
-                one_ahead(fetched, map(compiled, read), threads) as computed,
+                one_ahead(fetch_arrays, map(compiled, read), threads) as computed,
             ):
                 for part in computed:
                     parts.append(part)
@@ -252,7 +252,9 @@ class Features:
         if name == POOLED or self._store.holds(self.key(name, split, view)):
             return True
         prefix = self._cuts[name]
-        share = forward(prefix.layers) / max(1, forward(self._backbone.model.layers))
+        share = forward_multiply_adds(prefix.layers) / max(
+            1, forward_multiply_adds(self._backbone.model.layers)
+        )
         size = int(np.prod(prefix.output.shape[1:])) * np.dtype(self._store.dtype).itemsize
         images = self.images(split, view)
         seconds = self._seconds_per_image(images) * share + self._seconds_to_show(images)
@@ -314,7 +316,7 @@ def frozen_pass(
     return compiled_prediction(run, images, xla_rows)
 
 
-def fetched(outputs: Sequence[Tensor]) -> list[Floats]:
+def fetch_arrays(outputs: Sequence[Tensor]) -> list[Floats]:
     """Return tensors as arrays, waiting for their results: a GPU computes asynchronously."""
     return list(map(np.asarray, outputs))
 

@@ -12,7 +12,7 @@ from tlsearch.base.array_types import Pixels
 from tlsearch.config.augmentation import Augment
 from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.training.epoch.prediction import Array, Index, rows_per_step, tensor_of
-from tlsearch.training.seeds import derive
+from tlsearch.training.seeds import derive_seed
 
 DRAWN = 1  # raise it if the same seed yields other pixels: it is part of the features' key
 
@@ -97,7 +97,7 @@ class View:
     @property
     def _draws(self) -> int:
         """The seed of this view's draws."""
-        return derive(self.seed, "view", self.number)
+        return derive_seed(self.seed, "view", self.number)
 
 
 def draw(augment: Augment, seed: int, count: int, start: int = 0, stop: int | None = None) -> Drawn:

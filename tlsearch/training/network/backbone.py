@@ -19,7 +19,7 @@ from tlsearch.config.device import EXACT, keras_policy
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.unfreezing import Depth
-from tlsearch.training.network.build import built, downloads
+from tlsearch.training.network.build import build_network, download_folder
 from tlsearch.training.network.cut import Sections, cut_in_two
 from tlsearch.training.network.identity import network_digest
 from tlsearch.training.network.plain_layers import in_plain_layers
@@ -98,7 +98,7 @@ class LoadedBackbone:
         if self.weights == "none":
             return "random weights"
         if self.weights == "imagenet":
-            return str(downloads())
+            return str(download_folder())
         return str(self.row.shipped_path if self.weights == "shipped" else self.weights)
 
     def lend(self, layers: Iterable[keras.Layer]) -> None:
@@ -134,7 +134,7 @@ def load_backbone(
     row = row_of(name)
     meant = row.default_weights if weights == "default" else weights
     with _dtype_policy(keras_policy(precision)):
-        model = in_plain_layers(built(row, meant, image_px))
+        model = in_plain_layers(build_network(row, meant, image_px))
     _compute_preprocessing_whole(model)
     _name_by_place(model)
     return LoadedBackbone(
@@ -158,7 +158,7 @@ def load_backbone(
 def outline(row: Backbone, image_px: int) -> keras.Model:
     """Build the layers of a backbone without values, which is fast and needs hardly any memory."""
     with _without_values():
-        model = in_plain_layers(built(row, "none", image_px), values=False)
+        model = in_plain_layers(build_network(row, "none", image_px), values=False)
     _name_by_place(model)
     return model
 

@@ -15,11 +15,11 @@ from filelock import FileLock
 from keras.src.utils import file_utils
 
 from tlsearch.base.errors import WeightsError
-from tlsearch.base.files import absolute
+from tlsearch.base.files import absolute_path
 from tlsearch.config.networks.row import Backbone
 
 
-def built(row: Backbone, weights: str, image_px: int) -> keras.Model:
+def build_network(row: Backbone, weights: str, image_px: int) -> keras.Model:
     """Return the network of a row without its top, with these weights; raises WeightsError if they
     cannot be loaded.
     """
@@ -51,7 +51,7 @@ def _imagenet(row: Backbone, build: "functools.partial[keras.Model]") -> keras.M
             return build(weights="imagenet")
     except Exception as error:  # urllib, ssl, h5py: the download can fail in many ways
         raise WeightsError(
-            f"{row.name}: its ImageNet weights are not under {downloads()} and could not be "
+            f"{row.name}: its ImageNet weights are not under {download_folder()} and could not be "
             f"downloaded ({error}); copy them there, set KERAS_HOME, or use a shipped backbone"
         ) from error
 
@@ -63,9 +63,9 @@ def one_at_a_time() -> FileLock:
     return FileLock(Path(tempfile.gettempdir()) / f"tlsearch-weights-{os.getuid()}.lock")
 
 
-def downloads() -> Path:
+def download_folder() -> Path:
     """Return the folder in which Keras stores downloaded weights."""
-    return absolute(Path(os.environ.get("KERAS_HOME", "~/.keras"))) / "models"
+    return absolute_path(Path(os.environ.get("KERAS_HOME", "~/.keras"))) / "models"
 
 
 def _from_file(build: "functools.partial[keras.Model]", path: Path, official: bool) -> keras.Model:

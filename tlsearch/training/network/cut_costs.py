@@ -8,7 +8,7 @@ from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.backbone import outline
 from tlsearch.training.network.cut import cut_points
-from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.multiply_adds import forward_multiply_adds
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def cut_costs(row: Backbone) -> list[CutCost]:
     model = outline(row, row.image_px)
     layers, found = list(model.layers), []
     for point in reversed(cut_points(model)):
-        behind = forward(layers[point.index + 1 :])
+        behind = forward_multiply_adds(layers[point.index + 1 :])
         values = math.prod(point.tensor.shape[1:])
         left = len(layers) - 1 - point.index
         blocks = bisect_right(row.anatomy.block_layers, left) - 1
-        share = behind / forward(layers)
+        share = behind / forward_multiply_adds(layers)
         found.append(CutCost(point.name, Depth(left, blocks), values, behind, share))
     return found

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow import Tensor
 
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.training.seeds import derive
+from tlsearch.training.seeds import derive_seed
 
 
 class Head:
@@ -30,7 +30,7 @@ class Head:
         self._rate.assign(trial.dropout)
         dense = (layer for layer in self.model.layers if isinstance(layer, keras.layers.Dense))
         for place, layer in enumerate(dense):
-            first = keras.initializers.GlorotUniform(seed=derive(trial.seed, "head", place))
+            first = keras.initializers.GlorotUniform(seed=derive_seed(trial.seed, "head", place))
             layer.kernel.assign(first(layer.kernel.shape))
             layer.bias.assign(tf.zeros(layer.bias.shape))
         for layer in self.model.layers:

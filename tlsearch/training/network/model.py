@@ -11,7 +11,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.network.backbone import LoadedBackbone
 from tlsearch.training.network.cut import trainable_layers
 from tlsearch.training.network.head import Head
-from tlsearch.training.seeds import derive
+from tlsearch.training.seeds import derive_seed
 
 Arrays = dict[str, AnyArray]
 
@@ -88,7 +88,7 @@ class Network:
         """
         for place, layer in self._dropouts.items():
             if layer.rate > 0:
-                state = derive(seed, "dropout", epoch, place)
+                state = derive_seed(seed, "dropout", epoch, place)
                 layer.seed_generator.state.assign([state, 0])
 
     def changed(self) -> Arrays:

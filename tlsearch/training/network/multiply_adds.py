@@ -29,18 +29,18 @@ def _kernels(layer: keras.Layer) -> tuple[keras.Variable, ...]:
     return (layer.kernel,)
 
 
-def forward(layers: list[keras.Layer]) -> int:
+def forward_multiply_adds(layers: list[keras.Layer]) -> int:
     """Return the multiply-adds of one image through these layers."""
     return sum(multiply_adds(layer) for layer in layers)
 
 
-def trained(layers: list[keras.Layer]) -> int:
+def trained_multiply_adds(layers: list[keras.Layer]) -> int:
     """Return the multiply-adds of one image through those of these layers that train."""
-    return forward([layer for layer in layers if layer.trainable_variables])
+    return forward_multiply_adds([layer for layer in layers if layer.trainable_variables])
 
 
 def trained_share(layers: list[keras.Layer], head: list[keras.Layer]) -> float:
     """Return the share of multiply-adds, backbone and head together, in layers that train."""
     everything = [*layers, *head]
-    total = forward(everything)
-    return trained(everything) / total if total else 0.0
+    total = forward_multiply_adds(everything)
+    return trained_multiply_adds(everything) / total if total else 0.0

@@ -24,7 +24,7 @@ from tlsearch.config.networks.own import DESCRIPTION, FILE, Description, Intake
 from tlsearch.config.spelling import did_you_mean
 from tlsearch.training.network.cut import cut_points
 from tlsearch.training.network.identity import network_digest
-from tlsearch.training.network.multiply_adds import forward
+from tlsearch.training.network.multiply_adds import forward_multiply_adds
 from tlsearch.training.network.plain_layers import in_plain_layers
 
 USUAL_PX = 224  # assumed for a network that takes images of any size
@@ -159,7 +159,7 @@ def _described(model: keras.Model, asked: Intake) -> Description:
         image_px=px or USUAL_PX,
         fixed=px is not None,
         vector=len(model.output_shape) == 2,
-        multiply_adds=forward(measured.layers),
+        multiply_adds=forward_multiply_adds(measured.layers),
         parameters=model.count_params(),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.data.decode import decode
-from tlsearch.data.depth import bits_of, depths
+from tlsearch.data.depth import bits_of, stated_depths
 from tlsearch.data.kinds.folder import list_folder
 from tlsearch.data.kinds.tfds import list_tfds
 from tlsearch.data.listing import Listing
@@ -44,7 +44,7 @@ def load_source(source: str, image_px: int, seed: int) -> SourceTask:
 
 def _photographs(listing: Listing, image_px: int) -> SourceTask:
     with tempfile.TemporaryDirectory() as folder:
-        bits = bits_of(depths(listing))
+        bits = bits_of(stated_depths(listing))
         decoded = decode(listing, image_px, ArrayStore(Path(folder)), bits)
         train = [i for i, e in enumerate(listing.examples) if e.split in (None, "train")]
         labels = np.array([listing.examples[i].label for i in train], dtype=np.int32)

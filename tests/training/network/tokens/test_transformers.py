@@ -19,8 +19,8 @@ from tlsearch.features import FeatureStore
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.network.backbone import load_backbone, outline
 from tlsearch.training.network.cut import cut_points
-from tlsearch.training.network.multiply_adds import forward
-from tlsearch.training.network.tokens.positions import interpolated, resampling
+from tlsearch.training.network.multiply_adds import forward_multiply_adds
+from tlsearch.training.network.tokens.positions import interpolate_positions, resampling_weights
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
@@ -38,7 +38,7 @@ def test_a_row_tells_what_is_built(family):
     letters = ["w" if layer.trainable_variables else "o" for layer in model.layers]
     cut = "".join(letter.upper() if n in cuts else letter for n, letter in enumerate(letters))
     assert cut == row.anatomy.letters
-    assert forward(model.layers) == row.multiply_adds
+    assert forward_multiply_adds(model.layers) == row.multiply_adds
     assert model.count_params() == row.parameters
     _require_known_classes(Path("model.keras"), keras.saving.serialize_keras_object(model))
 
@@ -99,13 +99,13 @@ def test_a_cached_trial_is_the_uncached_one(keras_hub, blocks, preset, small_tri
 
 def test_positions_of_as_many_patches_are_as_they_were():
     table = np.random.default_rng(0).normal(size=(25, 3)).astype(np.float32)
-    assert interpolated(table, 5, antialias=False) is table
+    assert interpolate_positions(table, 5, antialias=False) is table
 
 
 @pytest.mark.parametrize("after", [3, 8, 13, 16, 40])
 @pytest.mark.parametrize("antialias", [False, True])
 def test_interpolation_keeps_what_is_constant(after, antialias):
-    np.testing.assert_allclose(resampling(16, after, antialias).sum(axis=1), 1)
+    np.testing.assert_allclose(resampling_weights(16, after, antialias).sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("after", [7, 16, 25])
@@ -114,7 +114,7 @@ def test_antialiased_positions_are_those_of_pillow(after):
     picture = Image.fromarray(table.reshape(16, 16)).resize(
         (after, after), Image.Resampling.BICUBIC
     )
-    found = interpolated(table, after, antialias=True).reshape(after, after)
+    found = interpolate_positions(table, after, antialias=True).reshape(after, after)
     np.testing.assert_allclose(found, np.asarray(picture), atol=1e-5)
 
 

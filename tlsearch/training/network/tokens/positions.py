@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 REACH = 2  # places on each side that the cubic covers
 
 
-def interpolated(table: NDArray[Any], side: int, antialias: bool) -> Any:
+def interpolate_positions(table: NDArray[Any], side: int, antialias: bool) -> Any:
     """Resample a square of positions (places, width), stored row by row, to `side` places along
     each edge of the new square.
     """
     before = round(len(table) ** 0.5)
     if before == side:
         return table
-    weights = resampling(before, side, antialias)
+    weights = resampling_weights(before, side, antialias)
     square = table.reshape(before, before, -1).astype(np.float64)
     resized = np.einsum("ai,bj,ijw->abw", weights, weights, square)
     return resized.reshape(side * side, -1).astype(table.dtype)
 
 
-def resampling(before: int, after: int, antialias: bool) -> Any:
+def resampling_weights(before: int, after: int, antialias: bool) -> Any:
     """Return the resampling weights, (after, before); rows sum to 1.
 
     Without antialiasing, a place beyond the edge counts as the place at the edge. With it, the

@@ -8,9 +8,9 @@ import keras
 from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.extras import require_extra
-from tlsearch.config.networks.handles import EXTRA, unavailable
+from tlsearch.config.networks.handles import EXTRA, unavailable_message
 from tlsearch.config.networks.lookup import row_of
-from tlsearch.config.networks.preset_config import Spec, described
+from tlsearch.config.networks.preset_config import Spec, parse_preset
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.transformers import SwinTransformer
 from tlsearch.training.network.build import one_at_a_time
@@ -53,7 +53,7 @@ def _spec(original: Any, expected: Spec) -> Spec:
     precedence; raises ValueError if its layers differ from the expected ones.
     """
     settings = {"class_name": type(original).__name__, "config": original.get_config()}
-    _, found, _ = described(settings)
+    _, found, _ = parse_preset(settings)
     if found.anatomy != expected.anatomy or found.width != expected.width:
         raise ValueError(f"found {found}, expected {expected}")
     return found
@@ -68,5 +68,5 @@ def _original(row: Backbone) -> Any:
         with one_at_a_time():
             whole = hub.models.Backbone.from_preset(handle, dtype="float32")
     except Exception as error:  # each hub raises its own types
-        raise WeightsError(unavailable(row.name, error)) from error
+        raise WeightsError(unavailable_message(row.name, error)) from error
     return getattr(whole, "vision_encoder", whole)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
-from tlsearch.training.network.tokens.positions import interpolated
+from tlsearch.training.network.tokens.positions import interpolate_positions
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _table(tokens: list[NDArray[Any]], spec: VisionTransformer, rows: int) -> ND
     front = np.concatenate([np.zeros((0, spec.width), np.float32), *arrays[:-1]])
     front[: spec.class_tokens] += arrays[-1][: spec.class_tokens]
     side = round((rows - spec.front) ** 0.5)
-    patches = interpolated(arrays[-1][spec.class_tokens :], side, spec.antialias)
+    patches = interpolate_positions(arrays[-1][spec.class_tokens :], side, spec.antialias)
     return np.concatenate([front, patches])
 
 

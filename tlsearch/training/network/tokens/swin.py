@@ -8,7 +8,13 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from tlsearch.config.networks.transformers import SwinTransformer
-from tlsearch.training.network.tokens.transformer import attended, by_head, places, small, turned
+from tlsearch.training.network.tokens.transformer import (
+    attend,
+    by_head,
+    small_initializer,
+    swap_axes,
+    token_positions,
+)
 
 APART = -100.0  # attention bias between places of a window that are not neighbours in the image
 
@@ -19,7 +25,11 @@ def swin_transformer(spec: SwinTransformer, image_px: int) -> keras.Model:
     """
     pixels = keras.Input((image_px, image_px, 3))
     x = layers.Conv2D(
-        spec.width, spec.patch, strides=spec.patch, kernel_initializer=small(), name="patches"
+        spec.width,
+        spec.patch,
+        strides=spec.patch,
+        kernel_initializer=small_initializer(),
+        name="patches",
     )(pixels)
     x = _norm(spec, "patches_norm")(x)
     for stage, depth in enumerate(spec.depths):
@@ -58,7 +68,7 @@ def _attention(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str)
         by_head(_dense(width, f"{name}_{part}")(windows), heads)
         for part in ("query", "key", "value")
     )
-    mixed = _dense(width, f"{name}_output")(attended(query, key, value, bias))
+    mixed = _dense(width, f"{name}_output")(attend(query, key, value, bias))
     x = _from_windows(mixed, padded, window)
     if shift:
         x = _shifted(x, padded - shift)
@@ -75,14 +85,14 @@ def _in_windows(x: Any, window: int) -> Any:
     """Split maps into windows: (n, side, side, width) -> (n, windows, places, width)."""
     _, side, _, width = x.shape
     count = side // window
-    rows = turned(ops.reshape(x, (-1, count, window, count, window * width)), 2, 3)
+    rows = swap_axes(ops.reshape(x, (-1, count, window, count, window * width)), 2, 3)
     return ops.reshape(rows, (-1, count * count, window * window, width))
 
 
 def _from_windows(x: Any, side: int, window: int) -> Any:
     """Undo `_in_windows`."""
     width, count = x.shape[-1], side // window
-    rows = turned(ops.reshape(x, (-1, count, count, window, window * width)), 2, 3)
+    rows = swap_axes(ops.reshape(x, (-1, count, count, window, window * width)), 2, 3)
     return ops.reshape(rows, (-1, side, side, width))
 
 
@@ -91,9 +101,9 @@ def _position_bias(windows: Any, window: int, heads: int, name: str) -> Any:
     places, places).
     """
     table = layers.Embedding(
-        (2 * window - 1) ** 2, heads, embeddings_initializer=small(), name=name
+        (2 * window - 1) ** 2, heads, embeddings_initializer=small_initializer(), name=name
     )
-    apart = ops.zeros_like(places(windows[:1, 0])[:, :1]) + _offsets(window).reshape(1, -1)
+    apart = ops.zeros_like(token_positions(windows[:1, 0])[:, :1]) + _offsets(window).reshape(1, -1)
     square = ops.reshape(table(apart), (1, 1, window**2, window**2, heads))
     return ops.transpose(square, (0, 1, 4, 2, 3))
 
@@ -126,7 +136,7 @@ def _merged(x: Any, spec: SwinTransformer, name: str) -> Any:
     four = [x[:, down::2, right::2] for right in (0, 1) for down in (0, 1)]
     together = _norm(spec, f"{name}_norm")(ops.concatenate(four, axis=-1))
     return layers.Dense(
-        2 * width, use_bias=False, kernel_initializer=small(), name=f"{name}_dense"
+        2 * width, use_bias=False, kernel_initializer=small_initializer(), name=f"{name}_dense"
     )(together)
 
 
@@ -135,4 +145,4 @@ def _norm(spec: SwinTransformer, name: str) -> Any:
 
 
 def _dense(width: int, name: str) -> Any:
-    return layers.Dense(width, kernel_initializer=small(), name=name)
+    return layers.Dense(width, kernel_initializer=small_initializer(), name=name)

@@ -32,7 +32,11 @@ def vision_transformer(spec: VisionTransformer, image_px: int) -> keras.Model:
 def _patches(pixels: Any, spec: VisionTransformer, image_px: int) -> Any:
     """Return the patch tokens, (n, patches, width)."""
     maps = layers.Conv2D(
-        spec.width, spec.patch, strides=spec.patch, kernel_initializer=small(), name="patches"
+        spec.width,
+        spec.patch,
+        strides=spec.patch,
+        kernel_initializer=small_initializer(),
+        name="patches",
     )(pixels)
     return ops.reshape(maps, (-1, spec.side(image_px) ** 2, spec.width))
 
@@ -46,17 +50,22 @@ def _with_front(patches: Any, spec: VisionTransformer, image_px: int) -> Any:
     tokens = layers.ZeroPadding1D((spec.front, 0), name="front")(patches)
     if spec.grid is not None:
         table = layers.Embedding(
-            spec.tokens(image_px), spec.width, embeddings_initializer=small(), name="positions"
+            spec.tokens(image_px),
+            spec.width,
+            embeddings_initializer=small_initializer(),
+            name="positions",
         )
-        return tokens + table(places(tokens))
+        return tokens + table(token_positions(tokens))
     table = layers.Embedding(
-        spec.front, spec.width, embeddings_initializer=small(), name="positions"
+        spec.front, spec.width, embeddings_initializer=small_initializer(), name="positions"
     )
-    shown = ops.pad(table(places(tokens[:, : spec.front])), [[0, 0], [0, patches.shape[1]], [0, 0]])
+    shown = ops.pad(
+        table(token_positions(tokens[:, : spec.front])), [[0, 0], [0, patches.shape[1]], [0, 0]]
+    )
     return tokens + shown
 
 
-def places(tokens: Any) -> Any:
+def token_positions(tokens: Any) -> Any:
     """Return the position of each token, (1, tokens), which is the same for all images."""
     return ops.cumsum(ops.ones_like(tokens[:1, :, 0], dtype="int32"), axis=1) - 1
 
@@ -67,11 +76,13 @@ def _block(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any:
     """
     attended = _attention(_norm(spec, f"{name}_norm_1")(x), spec, image_px, name)
     x = x + _scaled(attended, spec, f"{name}_scale_1")
-    wide = layers.Dense(spec.hidden, kernel_initializer=small(), name=f"{name}_dense_1")(
-        _norm(spec, f"{name}_norm_2")(x)
-    )
+    wide = layers.Dense(
+        spec.hidden, kernel_initializer=small_initializer(), name=f"{name}_dense_1"
+    )(_norm(spec, f"{name}_norm_2")(x))
     wide = ops.gelu(wide, approximate=spec.gelu == "tanh")
-    dense = layers.Dense(spec.width, kernel_initializer=small(), name=f"{name}_dense_2")(wide)
+    dense = layers.Dense(
+        spec.width, kernel_initializer=small_initializer(), name=f"{name}_dense_2"
+    )(wide)
     return x + _scaled(dense, spec, f"{name}_scale_2")
 
 
@@ -81,7 +92,7 @@ def _attention(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any
             layers.Dense(
                 spec.width,
                 use_bias=part != "key" or spec.key_bias,
-                kernel_initializer=small(),
+                kernel_initializer=small_initializer(),
                 name=f"{name}_{part}",
             )(x),
             spec.heads,
@@ -91,31 +102,31 @@ def _attention(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any
     if spec.grid is None:
         cos, sin = rotations(spec, image_px)
         query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
-    return layers.Dense(spec.width, kernel_initializer=small(), name=f"{name}_output")(
-        attended(query, key, value)
+    return layers.Dense(spec.width, kernel_initializer=small_initializer(), name=f"{name}_output")(
+        attend(query, key, value)
     )
 
 
 def by_head(x: Any, heads: int) -> Any:
     """Split width by heads: (n, ..., tokens, width) -> (n, ..., heads, tokens, width / heads)."""
     *before, width = x.shape[1:]
-    return turned(ops.reshape(x, (-1, *before, heads, width // heads)), -3, -2)
+    return swap_axes(ops.reshape(x, (-1, *before, heads, width // heads)), -3, -2)
 
 
-def attended(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
+def attend(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
     """Apply softmax attention: inputs (n, ..., heads, tokens, width / heads) -> (n, ..., tokens,
     width).
 
     `bias` is added to the logits, the scaled products of queries and keys.
     """
     *before, heads, tokens, width = query.shape[1:]
-    alike = ops.matmul(query / math.sqrt(width), turned(key, -2, -1))
+    alike = ops.matmul(query / math.sqrt(width), swap_axes(key, -2, -1))
     weights = ops.softmax(alike if bias is None else alike + bias)
-    mixed = turned(ops.matmul(weights, value), -3, -2)
+    mixed = swap_axes(ops.matmul(weights, value), -3, -2)
     return ops.reshape(mixed, (-1, *before, tokens, heads * width))
 
 
-def turned(x: Any, one: int, other: int) -> Any:
+def swap_axes(x: Any, one: int, other: int) -> Any:
     """Swap two axes."""
     axes = list(range(len(x.shape)))
     axes[one], axes[other] = axes[other], axes[one]
@@ -152,6 +163,6 @@ def _scaled(x: Any, spec: VisionTransformer, name: str) -> Any:
     return LayerScale(1.0, spec.width, name=name)(x) if spec.layer_scale else x
 
 
-def small() -> Any:
+def small_initializer() -> Any:
     """Return the initializer of weights that are not loaded."""
     return keras.initializers.TruncatedNormal(stddev=0.02)
