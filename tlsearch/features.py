@@ -242,7 +242,7 @@ class FeatureStore:
             return prepare
 
         def prepared(missing: tuple[int, ...]) -> Block:
-            return fetch([asked[place].key.name for place in missing], lambda: prepare(missing))
+            return fetch([asked[index].key.name for index in missing], lambda: prepare(missing))
 
         return prepared
 

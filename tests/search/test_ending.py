@@ -171,6 +171,6 @@ def test_a_perfect_trial_ends_the_search_and_its_winner_is_exported():
 
 
 def test_an_interrupted_search_names_the_command_that_goes_on():
-    ending = Ending(place="'/runs/my pets'")
+    ending = Ending(location="'/runs/my pets'")
     ending.interrupt()
     assert str(ending.interrupted) == "interrupted; `tlsearch resume '/runs/my pets'` goes on"

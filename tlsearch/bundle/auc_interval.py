@@ -69,9 +69,9 @@ def auc_and_influence(
     count, classes = probabilities.shape
     influence, wanted = np.zeros(count), judged_classes(classes)
     aucs = class_aucs(labels, probabilities, wanted)
-    for place, auc in zip(wanted, aucs, strict=True):
-        inside, share = labels == place, counts[place] / count
-        above, below = placements(probabilities[inside, place], probabilities[~inside, place])
+    for index, auc in zip(wanted, aucs, strict=True):
+        inside, share = labels == index, counts[index] / count
+        above, below = placements(probabilities[inside, index], probabilities[~inside, index])
         influence[inside] += (above - auc) / share
         influence[~inside] += (below - auc) / (1 - share)
     return float(aucs.mean()), influence / len(aucs)

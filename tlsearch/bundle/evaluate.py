@@ -57,8 +57,8 @@ def evaluate(
     """
     model = open_model(Path(model_path), form, verify)
     listing = renamed_again(list_raw_folder(Path(folder)), model.renames)
-    places = _places(listing, model)
-    labels = np.array([places[e.label] for e in listing.examples], dtype=np.int32)
+    indices = _places(listing, model)
+    labels = np.array([indices[e.label] for e in listing.examples], dtype=np.int32)
     return measure(labels, _probabilities(listing, model), model.labels)
 
 
@@ -94,8 +94,8 @@ def confusion(labels: Classes, guess: Classes, classes: int) -> NDArray[np.int64
     return counts
 
 
-def _class_score(label: str, counts: NDArray[np.int64], place: int) -> ClassScore:
-    right, called, shown = counts[place, place], counts[:, place].sum(), counts[place].sum()
+def _class_score(label: str, counts: NDArray[np.int64], index: int) -> ClassScore:
+    right, called, shown = counts[index, index], counts[:, index].sum(), counts[index].sum()
     precision = float(right / called) if called else 0.0
     recall = float(right / shown) if shown else 0.0
     both = precision + recall

@@ -89,9 +89,9 @@ def called_score(metric: str, labels: Labels, called: Classes) -> float:
 
 
 def class_aucs(
-    labels: Labels, probabilities: Probabilities, places: Sequence[int]
+    labels: Labels, probabilities: Probabilities, indices: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Return the area under the ROC curve of each class in `places`, one against the rest.
+    """Return the area under the ROC curve of each class in `indices`, one against the rest.
 
     This is the share of the pairs of an image of the class and an image of the rest in which the
     former has the higher score; equal scores count half (Mann and Whitney 1947). Each class and its
@@ -104,10 +104,10 @@ def class_aucs(
     )
     count, aucs = len(labels), []
     step = max(1, SORTED_BYTES // (count * probabilities.itemsize))
-    for start in range(0, len(places), step):
-        few = list(places[start : start + step])
-        for place, column in zip(few, np.sort(probabilities[:, few].T, axis=1), strict=True):
-            inside = probabilities[rows[place], place]
+    for start in range(0, len(indices), step):
+        few = list(indices[start : start + step])
+        for index, column in zip(few, np.sort(probabilities[:, few].T, axis=1), strict=True):
+            inside = probabilities[rows[index], index]
             ranks = column.searchsorted(inside, "left") + column.searchsorted(inside, "right")
             size = len(inside)
             aucs.append((int(ranks.sum()) - size**2) / (2 * size * (count - size)))

@@ -221,8 +221,8 @@ def _litert(path: Path) -> None:
     if data[4:8] != b"TFL3":
         raise RecordError(f"{path}: cannot be loaded as litert (not a LiteRT file)")
     model = schema.Model.GetRootAs(data, 0)
-    for place in range(model.OperatorCodesLength()):
-        if (custom := model.OperatorCodes(place).CustomCode()) is not None:
+    for index in range(model.OperatorCodesLength()):
+        if (custom := model.OperatorCodes(index).CustomCode()) is not None:
             raise RecordError(
                 f"{path}: holds the operator {custom.decode(errors='replace')!r}, which is not "
                 "one of LiteRT's own"

@@ -85,7 +85,7 @@ def submit(
     if no_follow:
         print_line(job)
     else:
-        print_text(f"job {job}, study {shipment.place}\n{_ways_on(cluster, job)}\n", err=True)
+        print_text(f"job {job}, study {shipment.location}\n{_ways_on(cluster, job)}\n", err=True)
         _follow(cluster, job)
 
 

@@ -41,17 +41,17 @@ def rich_table(
     from rich.table import Table
     from rich.text import Text
 
-    shown = [place for place, name in enumerate(columns) if name not in dropped]
+    shown = [index for index, name in enumerate(columns) if name not in dropped]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for place in shown:
-        numeric = all(_is_number(row[place]) for row in body)
+    for index in shown:
+        numeric = all(_is_number(row[index]) for row in body)
         table.add_column(
-            Text(escape_controls(columns[place])),
+            Text(escape_controls(columns[index])),
             justify="right" if numeric else "left",
             overflow="fold",
         )
     for row in body:
-        table.add_row(*(Text(escape_controls(row[place])) for place in shown))
+        table.add_row(*(Text(escape_controls(row[index])) for index in shown))
     return table
 
 
@@ -65,8 +65,8 @@ def too_wide(
     from rich.cells import cell_len
 
     widths = {
-        name: max(cell_len(escape_controls(text)) for text in (name, *(row[place] for row in body)))
-        for place, name in enumerate(columns)
+        name: max(cell_len(escape_controls(text)) for text in (name, *(row[index] for row in body)))
+        for index, name in enumerate(columns)
     }
     dropped: list[str] = []
     for name in (name for name in least_first if name in widths):

@@ -1,4 +1,4 @@
-"""The places of studies: a folder of this machine, or the URL of a bucket or a shared folder."""
+"""The locations of studies: a folder of this machine, or the URL of a bucket or a shared folder."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.shown_text import mask_urls
 
-Place = Path | str  # a URL is a str: as a Path it would lose a slash
+Location = Path | str  # a URL is a str: as a Path it would lose a slash
 
 # Scheme of a URL -> what it names.
 SCHEMES = {
@@ -37,18 +37,18 @@ ELSEWHERE = "give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in a p
 EXPECTED = "s3://BUCKET/PATH, gs://BUCKET/PATH or file:///PATH"
 
 
-def is_url(place: Place) -> bool:
-    """Whether a place is a URL and not a path."""
-    return isinstance(place, str) and "://" in place
+def is_url(location: Location) -> bool:
+    """Whether a location is a URL and not a path."""
+    return isinstance(location, str) and "://" in location
 
 
-def as_place(text: Place) -> Place:
+def as_location(text: Location) -> Location:
     """The user's text as a path, or as a URL without its trailing slash."""
     return str(text).rstrip("/") if is_url(text) else Path(text)
 
 
-def subfolder(folder: Place, name: str) -> Place:
-    """A folder within a place."""
+def subfolder(folder: Location, name: str) -> Location:
+    """A folder within a location."""
     return folder / name if isinstance(folder, Path) else f"{str(folder).rstrip('/')}/{name}"
 
 
@@ -91,13 +91,13 @@ def local_path(path: Path) -> Path:
 LocalPath = Annotated[Path, AfterValidator(local_path)]
 
 
-def access_variables(place: Place) -> dict[str, str]:
+def access_variables(location: Location) -> dict[str, str]:
     """The environment variables that are set for access to a URL's bucket; none for a path.
 
     Raises ConfigError for credentials in the endpoint.
     """
     aws_endpoint()
-    names = VARIABLES.get(str(place).partition("://")[0], ()) if is_url(place) else ()
+    names = VARIABLES.get(str(location).partition("://")[0], ()) if is_url(location) else ()
     return {name: value for name in names if (value := os.environ.get(name))}
 
 

@@ -23,7 +23,14 @@ from tlsearch.config.catalog import EXPORT_FORMATS, METRICS, WEIGHTS, Direction
 from tlsearch.config.dataset import Data
 from tlsearch.config.device import EXACT, PRECISIONS, Precision
 from tlsearch.config.dimension import Choices, Frozen, head_units, is_recorded, whole_or
-from tlsearch.config.location import LocalPath, Place, as_place, is_url, local_path, url_problem
+from tlsearch.config.location import (
+    LocalPath,
+    Location,
+    as_location,
+    is_url,
+    local_path,
+    url_problem,
+)
 from tlsearch.config.networks.lookup import full_name, is_elsewhere, known_row, row_of
 from tlsearch.config.networks.unfreezing import DEPTHS
 from tlsearch.config.scheduler import Asha, Scheduler
@@ -69,14 +76,14 @@ def _switch(raw: object) -> object:
     return {True: "on", False: "off"}.get(raw, raw) if isinstance(raw, bool) else raw
 
 
-def _place(raw: object) -> object:
+def _location(raw: object) -> object:
     """Read a folder or a URL; pydantic checks values that are neither text nor a path."""
     if not isinstance(raw, str | Path):
         return raw
     wrong = url_problem(raw) if isinstance(raw, str) and is_url(raw) else None
     if wrong is not None:
         raise ValueError(f"{wrong}, or a folder")
-    return as_place(raw) if is_url(raw) else local_path(Path(raw))
+    return as_location(raw) if is_url(raw) else local_path(Path(raw))
 
 
 def _file_name(name: str) -> str:
@@ -125,7 +132,7 @@ class SearchConfig(Frozen):
     metric: MetricName = "accuracy"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     resources: Resources = Resources()
-    storage: Annotated[Place, BeforeValidator(_place)] = Path("runs")
+    storage: Annotated[Location, BeforeValidator(_location)] = Path("runs")
     sync_s: Annotated[float, Field(gt=0, le=86400)] = 30  # between uploads of a study in a bucket
     augment: Augmentation = Augment()
     views: Annotated[int | Literal["online"], whole_or("online", 1)] = 8

@@ -196,18 +196,18 @@ class Space(Frozen):
             if isinstance(layers, Range) or (layers is not None and {*layers.values} != {0}):
                 yield (LAYERS,), f"{counted} can be cut between blocks only: use {BLOCKS}"
         if bare := _named(row for row in rows if not row.has_class_token):
-            for place, name in enumerate(self.pooling.values):
+            for index, name in enumerate(self.pooling.values):
                 if name in CLASS_TOKEN_POOLINGS:
                     why = f"found {name}, but {bare} has no class token: expected default or gap"
-                    yield ("pooling", place), why
+                    yield ("pooling", index), why
 
     def _unfit_weights(self) -> Iterator[Problem]:
         """Yield where the space names a source of weights that a backbone does not have."""
         rows = [row_of(name) for name in self.backbone.values]
         tokens, maps = (_named(r for r in rows if (r.tokens is None) == no) for no in (False, True))
-        for place, name in enumerate(self.weights.values):
+        for index, name in enumerate(self.weights.values):
             if amiss := {"imagenet": tokens, "preset": maps}.get(name):
-                yield ("weights", place), f"found {name}, but {amiss} has none: expected default"
+                yield ("weights", index), f"found {name}, but {amiss} has none: expected default"
 
     def untrained(self) -> Iterator[Problem]:
         """Yield where and why the space unfreezes so few layers that none of them can train."""
@@ -256,6 +256,6 @@ def _numbers(depth: Choices[Unfrozen] | Range) -> Iterator[Written]:
         yield ("low",), int(depth.low)
         yield ("high",), int(depth.high)
         return
-    for place, value in enumerate(depth.values):
+    for index, value in enumerate(depth.values):
         if value != "all":
-            yield (place,), value
+            yield (index,), value

@@ -34,11 +34,11 @@ class one_of:  # noqa: N801 - reads as a function where it is used
         return f"unknown {self.noun} '{found}', {did_you_mean(found, self.known)}"
 
 
-def file_name(place: Value) -> Value | str:
+def file_name(location: Value) -> Value | str:
     """The last part of an absolute path, for texts that leave this machine; other values as is."""
-    if isinstance(place, str) and PurePath(place).is_absolute():
-        return PurePath(place).name
-    return place
+    if isinstance(location, str) and PurePath(location).is_absolute():
+        return PurePath(location).name
+    return location
 
 
 # Dimensions of a space whose values may be the paths of files.

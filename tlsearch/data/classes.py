@@ -107,10 +107,10 @@ def _same_class(named: Mapping[Split, set[str]]) -> dict[str, str]:
     everywhere = set.intersection(*named.values()) if named else set()
     odd = sorted(set().union(*named.values()) - everywhere, key=lambda name: (len(name), name))
     found: dict[str, str] = {}
-    for place, long in enumerate(odd):
+    for index, long in enumerate(odd):
         short = [
             name
-            for name in odd[:place]
+            for name in odd[:index]
             if _letters(long).startswith(_letters(name))
             and not any({name, long} <= names for names in named.values())
         ]

@@ -19,11 +19,11 @@ def contact_sheet(data: ImageData, split: Split = "train", per_class: int = 8) -
     sheet = Image.new("RGB", (GAP_PX + per_class * step_px, row_px * len(classes)), "white")
     canvas, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     labels, images = data.split_labels(split), data.images(split)
-    for place, name in enumerate(classes):
-        rows = np.flatnonzero(labels == place)
-        canvas.text((GAP_PX, place * row_px + 2), f"{name}: {len(rows)}", "black", font)
+    for index, name in enumerate(classes):
+        rows = np.flatnonzero(labels == index)
+        canvas.text((GAP_PX, index * row_px + 2), f"{name}: {len(rows)}", "black", font)
         chosen = rows[np.unique(np.linspace(0, len(rows) - 1, per_class).round().astype(np.int64))]
         for column, pixels in enumerate(images[chosen]):
             picture = Image.fromarray(pixels).resize((PICTURE_PX, PICTURE_PX))
-            sheet.paste(picture, (GAP_PX + column * step_px, place * row_px + NAME_PX))
+            sheet.paste(picture, (GAP_PX + column * step_px, index * row_px + NAME_PX))
     return sheet

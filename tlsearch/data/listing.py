@@ -77,9 +77,9 @@ def without_splits(listing: Listing) -> Listing:
 def _without_unseen(listing: Listing) -> Listing:
     """The listing without the classes that have no example."""
     seen = sorted({example.label for example in listing.examples})
-    places = {label: place for place, label in enumerate(seen)}
+    indices = {label: index for index, label in enumerate(seen)}
     return replace(
         listing,
         classes=tuple(listing.classes[label] for label in seen),
-        examples=[replace(e, label=places[e.label]) for e in listing.examples],
+        examples=[replace(e, label=indices[e.label]) for e in listing.examples],
     )

@@ -128,9 +128,9 @@ def _nearest_of_pairs(
     rows = {split: _evenly(splits[split], MOST_OTHERS) for split in SPLITS}
     looks = {split: signatures(images, rows[split], threads) for split in SPLITS}
     for one, other in _PAIRS:
-        places = _evenly(np.arange(len(rows[one])), MOST_ROWS)
-        asked = rows[one][places]
-        near, nearest = _nearest(looks[one][places], looks[other])
+        indices = _evenly(np.arange(len(rows[one])), MOST_ROWS)
+        asked = rows[one][indices]
+        near, nearest = _nearest(looks[one][indices], looks[other])
         copies = rows[other][nearest] if len(rows[other]) else asked
         yield np.where(near, copies, asked).astype(np.int64)
 
@@ -148,9 +148,9 @@ def _evenly(rows: Indices, most: int) -> Indices:
 
 def _nearest(looks: Signatures, others: Signatures) -> tuple[NDArray[np.bool_], Indices]:
     """Which of `looks` have a near copy among `others`, and the index of the nearest one there."""
-    near, place = np.zeros(len(looks), dtype=bool), np.zeros(len(looks), dtype=np.int64)
+    near, index = np.zeros(len(looks), dtype=bool), np.zeros(len(looks), dtype=np.int64)
     for at in range(0, len(looks) if len(others) else 0, _BLOCK):
         alike = looks[at : at + _BLOCK] @ others.T
-        place[at : at + _BLOCK] = alike.argmax(axis=1)
+        index[at : at + _BLOCK] = alike.argmax(axis=1)
         near[at : at + _BLOCK] = alike.max(axis=1) > ALIKE
-    return near, place
+    return near, index

@@ -257,8 +257,8 @@ def _divided(listing: Listing, data: Data, readable: NDArray[np.bool_]) -> Divis
     examples = [listing.examples[row] for row in rows.tolist()]
     found = divide(examples, data.splits, listing.classes, data.rules)
     return Division(
-        {split: rows[places] for split, places in found.rows.items()},
-        {split: rows[places] for split, places in found.moved.items()},
+        {split: rows[indices] for split, indices in found.rows.items()},
+        {split: rows[indices] for split, indices in found.moved.items()},
     )
 
 

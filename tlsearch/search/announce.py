@@ -47,7 +47,7 @@ def begin_event(search: Search) -> StudyBegan:
     """Return the event that the search began or was resumed."""
     config = search.config
     return StudyBegan(
-        directory=search.home.place,
+        directory=search.home.location,
         name=config.name,
         metric=config.metric,
         direction=config.direction,

@@ -23,14 +23,14 @@ class Ending:
     """The reason why a search ends, once there is one: `interrupted`, `error`, `enough` (no trial
     can be better) or `out_of_time`.
 
-    Of several errors, the first is kept. `place` is the study's directory as a shell command names
-    it. `on_interrupt` is called when the user interrupts the search.
+    Of several errors, the first is kept. `location` is the study's directory as a shell command
+    names it. `on_interrupt` is called when the user interrupts the search.
     """
 
     def __init__(
-        self, place: str = "DIR", on_interrupt: Callable[[], object] = lambda: None
+        self, location: str = "DIR", on_interrupt: Callable[[], object] = lambda: None
     ) -> None:
-        self._place, self._on_interrupt = place, on_interrupt
+        self._location, self._on_interrupt = location, on_interrupt
         self.out_of_time = False
         self.enough: str | None = None
         self.interrupted: SearchInterruptedError | None = None
@@ -58,7 +58,7 @@ class Ending:
     def interrupt(self, number: int = signal.SIGINT) -> None:
         """Interrupt the search because the user sent a signal; the trials so far are ranked."""
         kind = HungUpError if number == signal.SIGHUP else SearchInterruptedError
-        self.interrupted = kind(f"interrupted; `tlsearch resume {self._place}` goes on")
+        self.interrupted = kind(f"interrupted; `tlsearch resume {self._location}` goes on")
         self._on_interrupt()
 
     def suffice(self, reason: str) -> None:

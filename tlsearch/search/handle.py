@@ -15,7 +15,7 @@ from tlsearch.bundle.runtimes import load_keras
 from tlsearch.config.dataset import FIRST_RULES
 from tlsearch.config.extras import known_formats, require_formats
 from tlsearch.config.load import from_mapping
-from tlsearch.config.location import Place, as_place
+from tlsearch.config.location import Location, as_location
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Listen
@@ -51,19 +51,19 @@ class Study:
     """A study on disk or in a bucket: its configuration, its trials, its results."""
 
     def __init__(
-        self, directory: Place | StudyDirectory, ended_by: TlsearchError | None = None
+        self, directory: Location | StudyDirectory, ended_by: TlsearchError | None = None
     ) -> None:
         self.home = directory if isinstance(directory, StudyDirectory) else readable_copy(directory)
         self.about = self.home.read_about()
         self.ended_by = ended_by  # why the run that made this object is incomplete, if it is
 
     def __repr__(self) -> str:
-        return f"Study({self.home.place!r})"
+        return f"Study({self.home.location!r})"
 
     def _repr_html_(self) -> str:
         """The HTML that a notebook shows for the study."""
         best, note = self.home.best, self.ended_by
-        return study_html(self.home.place, leaderboard(self.record(), self.about, best), note)
+        return study_html(self.home.location, leaderboard(self.record(), self.about, best), note)
 
     @property
     def config(self) -> SearchConfig:
@@ -217,24 +217,24 @@ def _above(name: str) -> Callable[..., Any]:
     return found
 
 
-def open_study(study: Study | Place) -> Study:
+def open_study(study: Study | Location) -> Study:
     """Return the study itself, or open the one at a path or a URL."""
-    return study if isinstance(study, Study) else Study(as_place(study))
+    return study if isinstance(study, Study) else Study(as_location(study))
 
 
-def place_of(study: Study | Place) -> Place:
+def location_of(study: Study | Location) -> Location:
     """Return the path or URL of a study."""
-    return (study.home.url or study.home.root) if isinstance(study, Study) else as_place(study)
+    return (study.home.url or study.home.root) if isinstance(study, Study) else as_location(study)
 
 
-def report(study: Study | Place) -> "pd.DataFrame":
+def report(study: Study | Location) -> "pd.DataFrame":
     """Return the ranked trials of a study as a pandas table; its search may still be running."""
     return open_study(study).leaderboard()
 
 
-def compare(studies: Sequence[Study | Place]) -> "pd.DataFrame":
+def compare(studies: Sequence[Study | Location]) -> "pd.DataFrame":
     """Compare studies in a pandas table, one row each; `seconds` is the sum over its trials."""
-    return compare_places([place_of(study) for study in studies])
+    return compare_places([location_of(study) for study in studies])
 
 
 def plan(space: Space, settings: Sequence[str] = ()) -> "Plan":
@@ -249,7 +249,7 @@ def plan(space: Space, settings: Sequence[str] = ()) -> "Plan":
 
 
 def export(
-    study: Study | Place,
+    study: Study | Location,
     out: str | Path,
     trial: int | None = None,
     formats: Sequence[str] = ("keras",),

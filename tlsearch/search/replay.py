@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tlsearch.base.errors import ConfigError, OutOfMemoryError, RecordError, TlsearchError
 from tlsearch.base.machine import machine
 from tlsearch.config.device import PICTURES, rounding_share
-from tlsearch.config.location import Place
+from tlsearch.config.location import Location
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
@@ -99,7 +99,7 @@ class Replay:
 
 
 def replay(
-    study: Study | Place, number: int, heard: Callable[[EpochPair], object] = lambda pair: None
+    study: Study | Location, number: int, heard: Callable[[EpochPair], object] = lambda pair: None
 ) -> Replay:
     """Train a trial again from its configuration, up to the last epoch of its record.
 
@@ -110,15 +110,15 @@ def replay(
     """
     study = open_study(study)
     row = _row(study, number)
-    trial, place = _configuration(study, row), _place(study.config, study, row)
+    trial, where = _configuration(study, row), _workplace(study.config, study, row)
     if row.network is None:
         warn_of_unknown_weights(study.home)
     differs, gpus = _differences(study, row)
     fetch_file(study.home, in_trial(number, CURVE))
     halves = _recorded(study, row)
-    pairs, end, failure = _again(_until(_epochs(place, trial, row), _last(row)), halves, heard)
-    bits = place.device.bits(trial.backbone, trial.precision)
-    pictures = len(place.data.splits["validation"])
+    pairs, end, failure = _again(_until(_epochs(where, trial, row), _last(row)), halves, heard)
+    bits = where.device.bits(trial.backbone, trial.precision)
+    pictures = len(where.data.splits["validation"])
     exact, tolerance = comparison(trial.precision, bits, not (differs or gpus), pictures)
     return Replay(
         trial=number,
@@ -130,7 +130,7 @@ def replay(
         differs=differs,
         exact=exact,
         tolerance=tolerance,
-        threads=place.cpus,
+        threads=where.cpus,
     )
 
 
@@ -145,9 +145,9 @@ def comparison(precision: str, bits: str, alike: bool, pictures: int) -> tuple[b
     return alike and not bits, max(rounding_share(precision), PICTURES / pictures)
 
 
-def _epochs(place: Workplace, trial: TrialConfig, row: TrialRecord) -> Iterator["EpochReport"]:
+def _epochs(where: Workplace, trial: TrialConfig, row: TrialRecord) -> Iterator["EpochReport"]:
     dtype = row.feature_dtype or trial.feature_dtype
-    yield from place.train(trial, network=row.network, feature_dtype=dtype)
+    yield from where.train(trial, network=row.network, feature_dtype=dtype)
 
 
 def _again(
@@ -189,7 +189,7 @@ def _configuration(study: Study, row: TrialRecord) -> TrialConfig:
         raise RecordError(f"{why} ({error.errors()[0]['msg']})") from error
 
 
-def _place(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
+def _workplace(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
     """The study's workplace, with the number of threads that the trial had."""
     from tlsearch.training.runtime import limit_threads
 
@@ -201,8 +201,8 @@ def _place(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
         raise ConfigError([f"{told} {row.number}; replay it in a process of its own"]) from error
     data = prepare(config.data, config.cache_path, budget_bytes=int(config.cache_gb * 1e9))
     require_same_images(study, data)
-    place = workplace(config, data, study.home.root, device=study.home.device())
-    return replace(place, cpus=threads)
+    known = workplace(config, data, study.home.root, device=study.home.device())
+    return replace(known, cpus=threads)
 
 
 def _recorded(study: Study, row: TrialRecord) -> dict[int, EpochPair]:

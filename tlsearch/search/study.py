@@ -9,7 +9,7 @@ from tlsearch.base.errors import StudyError, TlsearchError
 from tlsearch.base.phases import phase
 from tlsearch.bundle.manifest import incomplete_error
 from tlsearch.config.device import DeviceProfile
-from tlsearch.config.location import Place, subfolder
+from tlsearch.config.location import Location, subfolder
 from tlsearch.config.requirements import require_packages, warn_of_conditions
 from tlsearch.config.schema import SearchConfig
 from tlsearch.data.sources import ImageData
@@ -34,7 +34,7 @@ from tlsearch.search.announce import (
 from tlsearch.search.budget import Budget
 from tlsearch.search.ending import Ending, end_on_signals
 from tlsearch.search.extend import Extension, extend_config, extension_entry, plain_config
-from tlsearch.search.handle import Study, place_of, require_same_images
+from tlsearch.search.handle import Study, location_of, require_same_images
 from tlsearch.search.ongoing import Search
 from tlsearch.search.requested import Arrays, Space, checked_config
 from tlsearch.search.trial.prepared_images import describe, read_images, require_weight_files
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 def run(
     space: Space,
-    directory: Place | None = None,
+    directory: Location | None = None,
     listen: Listen | None = None,
     data: Arrays | None = None,
 ) -> Study:
@@ -85,7 +85,7 @@ def run(
 
 
 def resume(
-    study: Study | Place,
+    study: Study | Location,
     listen: Listen | None = None,
     *,
     trials: int | str | None = None,
@@ -101,7 +101,7 @@ def resume(
     """
     wish = Extension(_text(trials), _text(time), tuple(settings))
     heard = Listeners(listen or default_listener())
-    with heartbeat(heard) as hear, hold_study(place_of(study), new=False) as work:
+    with heartbeat(heard) as hear, hold_study(location_of(study), new=False) as work:
         begun = Study(work.home)
         config = extend_config(begun.config, wish, *so_far(work.home))
         require_packages(config)
@@ -129,7 +129,7 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
 
     home = work.home
     budget = Budget(config.time_budget, so_far(home)[1], config.confirm > 0)
-    ending = Ending(shlex.quote(home.place), on_interrupt=lambda: listen(Stopping()))
+    ending = Ending(shlex.quote(home.location), on_interrupt=lambda: listen(Stopping()))
     work.when_lost(ending.fail)
     # No thread may compute while Ray starts: Ray forks, and NumPy's threads do not survive a fork.
     # Ray sets its own SIGTERM handler when it starts, so ours are set after that.
@@ -192,7 +192,7 @@ def _told(search: Search) -> Study:
         write_report(home, leaderboard_of(home))
     study.ended_by = ending.interrupted or ending.error or incomplete_error(study.left_out())
     if study.winner() is None and ending.interrupted is None:
-        lost = StudyError(f"{home.place}: no trial succeeded; see the logs under trials/")
+        lost = StudyError(f"{home.location}: no trial succeeded; see the logs under trials/")
         raise ending.error or lost
     return study
 

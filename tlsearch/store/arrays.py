@@ -109,11 +109,11 @@ class ArrayStore:
         """
         while True:
             found = [self._found(spec) for spec in specs]
-            missing = tuple(place for place, array in enumerate(found) if array is None)
+            missing = tuple(index for index, array in enumerate(found) if array is None)
             if not missing:
                 return [array for array in found if array is not None]
             asked = {spec.key for spec in specs}
-            work = Pass(self.root, [specs[place] for place in missing], shard_rows)
+            work = Pass(self.root, [specs[index] for index in missing], shard_rows)
             with work.joined():
                 stays = _stays(asked, spared)
                 self._share(work, stays, _once(functools.partial(prepare, missing)), writers)
@@ -144,7 +144,7 @@ class ArrayStore:
         with work.lock, FileLock(self.root / "budget.lock"):
             if not self._all_there(work):
                 self._make_room(
-                    sum(work.specs[place].file_bytes for place in work.lacking()), stays
+                    sum(work.specs[index].file_bytes for index in work.lacking()), stays
                 )
                 work.allocate()
 
@@ -171,11 +171,11 @@ class ArrayStore:
         with work.lock:
             if self._all_there(work) or work.lacking() or not work.intact():
                 return
-            for place, spec in enumerate(work.specs):
+            for index, spec in enumerate(work.specs):
                 with self._locked(spec.key):
                     if not self.path(spec.key).exists():
-                        write_about(self.path(spec.key), work.about(place))
-                        work.partial(place).replace(self.path(spec.key))
+                        write_about(self.path(spec.key), work.about(index))
+                        work.partial(index).replace(self.path(spec.key))
                         touch(self.path(spec.key))
 
     def _found(self, spec: ArraySpec) -> NDArray[Any] | None:

@@ -86,9 +86,9 @@ class Pass:
         self.lock = FileLock(self.folder.with_suffix(".passlock"))
         self._shards: dict[int, _Shard] = {}
 
-    def partial(self, place: int) -> Path:
+    def partial(self, index: int) -> Path:
         """The file that becomes the array at this place in `specs`."""
-        return self.folder / f"{place}.npy"
+        return self.folder / f"{index}.npy"
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:
@@ -114,11 +114,11 @@ class Pass:
 
     def lacking(self) -> list[int]:
         """The places whose partial file is missing or has the wrong header or size."""
-        return [place for place, spec in enumerate(self.specs) if not self._sound(place, spec)]
+        return [index for index, spec in enumerate(self.specs) if not self._sound(index, spec)]
 
-    def _sound(self, place: int, spec: ArraySpec) -> bool:
+    def _sound(self, index: int, spec: ArraySpec) -> bool:
         try:
-            with self.partial(place).open("rb") as file:
+            with self.partial(index).open("rb") as file:
                 header = file.read(len(spec.header))
                 return header == spec.header and os.fstat(file.fileno()).st_size == spec.file_bytes
         except FileNotFoundError:
@@ -131,11 +131,11 @@ class Pass:
         """
         lacking = self.lacking()
         try:
-            for place in lacking:
-                self._reserve(self.partial(place), self.specs[place])
+            for index in lacking:
+                self._reserve(self.partial(index), self.specs[index])
         except OSError as error:
-            for place in lacking:
-                self.partial(place).unlink(missing_ok=True)
+            for index in lacking:
+                self.partial(index).unlink(missing_ok=True)
             raise OSError(error.errno, error.strerror, str(self.folder.parent)) from error
 
     def _reserve(self, path: Path, spec: ArraySpec) -> None:
@@ -198,15 +198,15 @@ class Pass:
         rows = slice(start, start + self.shard_rows)
         return [digest([array[rows]]) for array in arrays] == self._shards[shard].digests
 
-    def about(self, place: int) -> About:
+    def about(self, index: int) -> About:
         """The sidecar of the array at this place once the pass is complete."""
-        spec, shards = self.specs[place], [self._shards[s] for s in range(self._shard_count)]
+        spec, shards = self.specs[index], [self._shards[s] for s in range(self._shard_count)]
         return About(
             shape=spec.shape,
             dtype=str(np.dtype(spec.dtype)),
             seconds=round(sum(shard.seconds for shard in shards), 3),
             shard_rows=self.shard_rows,
-            checksum=checksum([shard.digests[place] for shard in shards]),
+            checksum=checksum([shard.digests[index] for shard in shards]),
             what=spec.what,
         )
 
@@ -251,15 +251,15 @@ class Pass:
         """Write a shard, its marker last, and release its lock; return its number."""
         with made.held, contextlib.suppress(FileNotFoundError):  # another process finished the pass
             digests = [digest([array]) for array in made.blocks]
-            for place, array in enumerate(made.blocks):
-                self._write(place, made.shard * self.shard_rows, array)
+            for index, array in enumerate(made.blocks):
+                self._write(index, made.shard * self.shard_rows, array)
             write_json(self._marker(made.shard), asdict(_Shard(digests, made.seconds)))
         return made.shard
 
-    def _write(self, place: int, start: int, array: AnyArray) -> None:
+    def _write(self, index: int, start: int, array: AnyArray) -> None:
         """Write rows at their place in the partial file; they are on the disk on return."""
-        spec = self.specs[place]
-        with self.partial(place).open("r+b") as file:
+        spec = self.specs[index]
+        with self.partial(index).open("r+b") as file:
             file.seek(len(spec.header) + start * spec.row_bytes)
             file.write(array.data)
             file.flush()

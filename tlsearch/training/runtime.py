@@ -46,11 +46,11 @@ def limit_gpus(share: float) -> None:
     totals = granted_mib() if share < 1 else ()
     if share < 1 and len(totals) != len(devices):
         log.warning("nvidia-smi does not tell the GPU's memory: the share of it is not enforced")
-    for place, device in enumerate(devices):
+    for index, device in enumerate(devices):
         if len(totals) != len(devices):
             tf.config.experimental.set_memory_growth(device, True)
             continue
-        limit = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mib(share, totals[place]))
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=limit_mib(share, totals[index]))
         tf.config.set_logical_device_configuration(device, [limit])
 
 

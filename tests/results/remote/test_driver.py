@@ -255,7 +255,7 @@ def test_reading_takes_what_it_needs_and_leaves_the_driver_alone(far):
         fetch_file(home, "trials/00000/best.npz")
         assert (home.trial(0) / "best.npz").read_bytes() == b"weights"
         assert b"not sent yet" in work.home.journal_file.read_bytes()
-    assert home.place == URL
+    assert home.location == URL
 
 
 def test_a_storage_that_fails_one_request_in_ten_is_no_outage(far, caplog, monkeypatch):

@@ -28,8 +28,8 @@ from tlsearch.search.cluster.jobs import Cluster
         ("C:\\runs", False),
     ],
 )
-def test_a_place_that_all_nodes_see(place, shared):
-    assert is_shared(place) == shared
+def test_a_place_that_all_nodes_see(location, shared):
+    assert is_shared(location) == shared
 
 
 def test_everything_that_would_stay_behind_is_told_at_once():
@@ -43,7 +43,7 @@ def test_everything_that_would_stay_behind_is_told_at_once():
 
 def test_a_driver_gets_the_study_and_the_changes_as_they_were_written():
     new = new_search(load("quickstart"), "/mnt/a b/$x")
-    assert (new.name, new.place) == ("quickstart", "/mnt/a b/$x")
+    assert (new.name, new.location) == ("quickstart", "/mnt/a b/$x")
     assert shlex.split(new.line)[-4:] == ["run", "space.yaml", "--study", "/mnt/a b/$x"]
     assert "--study" not in new_search(load("quickstart", ["storage=/mnt/x"]), None).line
     on = resumed_search("s3://b/studies/my pets/", ["trials=30", "space.dropout=[0, 0.5]"])
@@ -103,12 +103,12 @@ AWS = {"AWS_ENDPOINT_URL": "http://minio:9000", "AWS_SECRET_ACCESS_KEY": "hush"}
         ("/mnt/shared/pets", set()),
     ],
 )
-def test_variables_travel_that_say_how_the_bucket_is_reached(place, names, monkeypatch):
+def test_variables_travel_that_say_how_the_bucket_is_reached(location, names, monkeypatch):
     for name, value in {**AWS, "GOOGLE_CLOUD_PROJECT": "p", "AWS_PROFILE": "me"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_REGION", raising=False)
-    assert set(resumed_search(place, []).env) >= names
-    assert not {"AWS_PROFILE", "AWS_REGION"} & set(resumed_search(place, []).env)
+    assert set(resumed_search(location, []).env) >= names
+    assert not {"AWS_PROFILE", "AWS_REGION"} & set(resumed_search(location, []).env)
 
 
 def test_credentials_in_an_endpoint_do_not_travel(monkeypatch):

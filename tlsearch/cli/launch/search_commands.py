@@ -40,15 +40,15 @@ def run(
     """
     from tlsearch.cli.live_display import live_listener
     from tlsearch.config.load import load
-    from tlsearch.config.location import as_place
+    from tlsearch.config.location import as_location
     from tlsearch.search.cluster.address import join
     from tlsearch.search.study import run as run_search
 
     join(address)
     settings = [*(set_ or []), *([] if trials is None else [f"trials={trials}"])]
     with live_listener(quiet, json) as listen:
-        place = None if study is None else as_place(study)
-        done = run_search(load(space, settings), place, listen)
+        location = None if study is None else as_location(study)
+        done = run_search(load(space, settings), location, listen)
     _finish(done)
 
 
@@ -81,14 +81,14 @@ def resume(
     changed. Settings that would make old and new trials incomparable cannot.
     """
     from tlsearch.cli.live_display import live_listener
-    from tlsearch.config.location import as_place
+    from tlsearch.config.location import as_location
     from tlsearch.search.cluster.address import join
     from tlsearch.search.study import resume as resume_search
 
     join(address)
     with live_listener(quiet, json) as listen:
         done = resume_search(
-            as_place(directory), listen, trials=trials, time=time, settings=set_ or ()
+            as_location(directory), listen, trials=trials, time=time, settings=set_ or ()
         )
     _finish(done)
 

@@ -59,12 +59,12 @@ def export(
     from tlsearch.bundle.manifest import incomplete_error
     from tlsearch.cli.live_display import show_phases
     from tlsearch.cli.models.bundle_tables import parse_formats, parse_trial, print_manifest
-    from tlsearch.config.location import as_place
+    from tlsearch.config.location import as_location
     from tlsearch.search.handle import Study, export
 
     chosen, number = parse_formats(formats), parse_trial(trial)
     with show_phases(quiet, json):
-        study = Study(as_place(directory))
+        study = Study(as_location(directory))
         manifest = export(study, out, number, chosen, timed and out.suffix != ".keras")
     print_manifest(manifest)
     print_line(str(out))

@@ -26,7 +26,7 @@ def replay(
     import json
 
     from tlsearch.cli.live_display import show_phases
-    from tlsearch.config.location import as_place
+    from tlsearch.config.location import as_location
     from tlsearch.search.handle import Study
     from tlsearch.search.replay import replay
 
@@ -34,7 +34,7 @@ def replay(
         print_line(f"epoch {pair.epoch}: {_apart(pair)}", err=True)
 
     with show_phases():
-        done = replay(Study(as_place(directory)), trial, heard)
+        done = replay(Study(as_location(directory)), trial, heard)
     if format == "json":
         print_answer(json.dumps(as_json(done), indent=2) + "\n")
     else:

@@ -51,7 +51,7 @@ def report(
     `--columns help` lists every column with its meaning.
     """
     from tlsearch.cli.read.study_tables import print_columns, show, write
-    from tlsearch.config.location import as_place
+    from tlsearch.config.location import as_location
     from tlsearch.results.remote.copies import readable_copy
     from tlsearch.results.remote.differences import of_page, of_table
 
@@ -60,7 +60,7 @@ def report(
         return
     view = _view(columns, filter, top)
     _check(format, out, view, watch)
-    home = readable_copy(as_place(directory), of_page if format == "html" else of_table)
+    home = readable_copy(as_location(directory), of_page if format == "html" else of_table)
     if watch:
         _watch(home, view)
     elif format == "table":
@@ -77,9 +77,9 @@ def compare(
 ) -> None:
     """Compare studies side by side: best trial, its interval, test score and configuration."""
     from tlsearch.cli.read.study_tables import print_comparison
-    from tlsearch.config.location import as_place
+    from tlsearch.config.location import as_location
 
-    print_comparison([as_place(one) for one in directories], format)
+    print_comparison([as_location(one) for one in directories], format)
 
 
 def upload(

@@ -11,7 +11,7 @@ from tlsearch.base.markdown import markdown_table
 from tlsearch.base.shown_text import escape_controls
 from tlsearch.cli.say import print_answer, print_line
 from tlsearch.cli.tables import print_table
-from tlsearch.config.location import Place
+from tlsearch.config.location import Location
 from tlsearch.results.rank.leaderboard import Leaderboard, leaderboard_of
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.seal import at_its_end
@@ -163,7 +163,7 @@ def print_columns() -> None:
     print_table(["column", "meaning"], [[name, text] for name, text in COLUMN_HELP.items()])
 
 
-def print_comparison(directories: Sequence[Place], form: Literal["table", "md"]) -> None:
+def print_comparison(directories: Sequence[Location], form: Literal["table", "md"]) -> None:
     """Print studies side by side; notes on why they may not be comparable go to stderr."""
     from tlsearch.results.report.comparison import comparison_text, incomparable_reasons
 

@@ -38,10 +38,10 @@ def list_npz(path: Path) -> Listing:
         require_images(str(path), shape, kind)
     labels = _small(path, "labels")
     require_labels(str(path), labels.shape, labels.dtype, shape[0])
-    classes, places = _classes(path, labels)
+    classes, indices = _classes(path, labels)
     version = file_version(path)
     examples = [
-        Example(f"{row:07d}", label, version=version) for row, label in enumerate(places.tolist())
+        Example(f"{row:07d}", label, version=version) for row, label in enumerate(indices.tolist())
     ]
     return Listing(str(path), classes, examples, lambda: _images(path))
 
@@ -69,16 +69,16 @@ def require_labels(name: str, shape: Shape, kind: np.dtype[np.generic], images: 
 
 def _classes(path: Path, labels: AnyArray) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """The names of the classes that occur, and the class index of each label."""
-    found, places = np.unique(labels, return_inverse=True)
+    found, indices = np.unique(labels, return_inverse=True)
     names = _names(path)
     if names is None or labels.dtype.kind == "U":
-        return tuple(escape_controls(str(one)) for one in found), places
+        return tuple(escape_controls(str(one)) for one in found), indices
     if found[0] < 0 or found[-1] >= len(names):
         raise DataError(
             f"{path}: labels: found {found[0]} to {found[-1]}, expected 0 to {len(names) - 1}, the "
             "places in classes"
         )
-    return tuple(names[int(one)] for one in found), places
+    return tuple(names[int(one)] for one in found), indices
 
 
 def _names(path: Path) -> list[str] | None:

@@ -99,7 +99,7 @@ class StudyDirectory:
         return path_inside(self.root, *names)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The location of the study for messages: its URL if it has one, else its directory."""
         return self.shown(self.root)
 
@@ -156,7 +156,7 @@ class StudyDirectory:
                 yield
         except Timeout:
             raise RecordError(
-                f"{self.place}: another tlsearch is running this study; wait for it or stop it"
+                f"{self.location}: another tlsearch is running this study; wait for it or stop it"
             ) from None
 
     @contextlib.contextmanager

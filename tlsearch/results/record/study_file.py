@@ -111,7 +111,7 @@ def _line_of(path: Path, keys: Keys) -> int:
         if isinstance(node, yaml.MappingNode):
             entries = {name.value: (name, value) for name, value in node.value}
         elif isinstance(node, yaml.SequenceNode):
-            entries = {str(place): (value, value) for place, value in enumerate(node.value)}
+            entries = {str(index): (value, value) for index, value in enumerate(node.value)}
         if str(key) not in entries:
             break
         name, node = entries[str(key)]

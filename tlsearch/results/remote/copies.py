@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from tlsearch.base.errors import RecordError
-from tlsearch.config.location import Place, aws_endpoint, is_url
+from tlsearch.config.location import Location, aws_endpoint, is_url
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.file_names import ABOUT, FETCH_LOCK, JOURNAL
 from tlsearch.results.remote.differences import Names, of_table
@@ -36,18 +36,18 @@ def _copy(kind: str, url: str) -> Path:
     return COPIES.expanduser().joinpath(kind, parts.scheme, *named)
 
 
-def readable_copy(place: Place, wanted: Names = of_table) -> StudyDirectory:
+def readable_copy(location: Location, wanted: Names = of_table) -> StudyDirectory:
     """Return a study directory to read; for a URL, the `wanted` files are fetched first.
 
     Raises RecordError if there is no study at the URL or if it is damaged, and StorageError if the
     storage cannot be reached.
     """
-    if not is_url(place):
-        return StudyDirectory(Path(place))
+    if not is_url(location):
+        return StudyDirectory(Path(location))
     from tlsearch.results.remote.bucket import Bucket
     from tlsearch.results.remote.sync import Mirror
 
-    bucket = Bucket(str(place))
+    bucket = Bucket(str(location))
     home = StudyDirectory(read_copy(bucket.url), bucket.url)
     home.root.mkdir(parents=True, exist_ok=True)
     with FileLock(home.folder(FETCH_LOCK)):

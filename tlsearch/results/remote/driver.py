@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import ConfigError, RecordError, StorageError, TlsearchError
-from tlsearch.config.location import Place, is_url
+from tlsearch.config.location import Location, is_url
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.file_names import ABOUT, JOURNAL
 from tlsearch.results.remote.copies import work_copy
@@ -111,7 +111,7 @@ class MirroredStudy:
             self._away = True
             return error
         if self._away:
-            log.warning("%s: the storage is back, all was sent", self.home.place)
+            log.warning("%s: the storage is back, all was sent", self.home.location)
         self._away = False
         return None
 
@@ -149,17 +149,17 @@ def _unsent(work: MirroredStudy, error: Exception) -> TlsearchError:
 
 
 @contextlib.contextmanager
-def hold_study(place: Place, new: bool, end_s: float = END_S) -> Iterator[DriversStudy]:
+def hold_study(location: Location, new: bool, end_s: float = END_S) -> Iterator[DriversStudy]:
     """Hold a `new` or an existing study for the block, as its only driver.
 
     Raises ConfigError if a new study would overwrite another one, RecordError if there is no study
     or another driver is running it, and StorageError if a bucket cannot be reached.
     """
-    if is_url(place):
-        with _in_a_bucket(str(place), new, end_s) as work:
+    if is_url(location):
+        with _in_a_bucket(str(location), new, end_s) as work:
             yield work
         return
-    home = StudyDirectory(Path(place))
+    home = StudyDirectory(Path(location))
     if not new:
         home.read_about()
     else:

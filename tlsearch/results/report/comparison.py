@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlsearch.config.location import Place
+from tlsearch.config.location import Location
 from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.remote.copies import readable_copy
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 COLUMNS = ("study", "metric", "trials", "best", "95 %", "test", "seconds", "what it was", "where")
 
 
-def compare(directories: Sequence[Place]) -> "pd.DataFrame":
+def compare(directories: Sequence[Location]) -> "pd.DataFrame":
     """Compare studies in a pandas table; `seconds` is the sum over a study's trials."""
     import pandas as pd
 
     return pd.DataFrame(study_rows(directories))
 
 
-def comparison_text(directories: Sequence[Place]) -> Grid:
+def comparison_text(directories: Sequence[Location]) -> Grid:
     """Compare studies in a text table; `trials` reads ended/planned."""
     return Grid(list(COLUMNS), [_cells(row) for row in study_rows(directories)])
 
 
-def incomparable_reasons(directories: Sequence[Place]) -> list[str]:
+def incomparable_reasons(directories: Sequence[Location]) -> list[str]:
     """List the reasons why the studies are not comparable: different metrics, different images."""
     abouts = [readable_copy(directory).read_about() for directory in directories]
     found = []
@@ -39,7 +39,7 @@ def incomparable_reasons(directories: Sequence[Place]) -> list[str]:
     return found
 
 
-def study_rows(directories: Sequence[Place]) -> list[dict[str, object]]:
+def study_rows(directories: Sequence[Location]) -> list[dict[str, object]]:
     """Return one row of plain values per study, in the given order."""
     return [_row(readable_copy(directory)) for directory in directories]
 
@@ -63,7 +63,7 @@ def _row(home: StudyDirectory) -> dict[str, object]:
         "seconds": round(sum(row["seconds"] for row in table), 2),
         "trial": leader.get("trial"),
         "what": describe_trial(leader) if leader else None,
-        "where": home.place,
+        "where": home.location,
     }
 
 

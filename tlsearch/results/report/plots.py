@@ -40,7 +40,7 @@ def learning_curves(record: StudyRecord, metric: str, scheduler: Mapping[str, An
     named = {trial.number for trial in best}
     others = [t for t in record.trials if t.values and t.number not in named]
     traces = [_bundle(others, state) for state in sorted({t.state for t in others})]
-    traces += [_curve(trial, place) for place, trial in reversed(list(enumerate(best)))]
+    traces += [_curve(trial, index) for index, trial in reversed(list(enumerate(best)))]
     last = max((trial.epochs for trial in record.trials), default=0)
     halves = "first_rung" in scheduler
     marks = rungs(scheduler["first_rung"], scheduler["reduction"], last) if halves else ()
@@ -92,8 +92,8 @@ def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
     numbers = [trial.number for trial in order]
     traces = []
     for fifth in reversed(range(min(5, len(numbers)))):
-        places = [p for p in range(len(numbers)) if p * 5 // len(numbers) == fifth]
-        traces.append(_lines_through(axes, heights, numbers, places, fifth))
+        indices = [p for p in range(len(numbers)) if p * 5 // len(numbers) == fifth]
+        traces.append(_lines_through(axes, heights, numbers, indices, fifth))
     layout = layout_of("", "") | {"legend": {"traceorder": "reversed"}, "height": 460}
     layout["yaxis"] = {"visible": False, "range": [-0.14, 1.14]}
     layout["xaxis"] |= {
@@ -116,8 +116,8 @@ def slice_plots(record: StudyRecord, metric: str) -> dict[str, Figure]:
     order, found = ranked_trials(record), {}
     scores = [_best_value(trial, record) for trial in order]
     for name, every in varied_parameters(record).items():
-        places = [place for place, value in enumerate(every) if value is not None]
-        values = [every[place] for place in places]
+        indices = [index for index, value in enumerate(every) if value is not None]
+        values = [every[index] for index in indices]
         layout = layout_of(_spaced(name), metric) | {"height": 300, "showlegend": False}
         if not is_range(values):
             ordered = [escape_labels(value) for value in in_order(values)]
@@ -129,7 +129,7 @@ def slice_plots(record: StudyRecord, metric: str) -> dict[str, Figure]:
             values = [escape_labels(value) for value in values]
         elif name in RATES:
             layout["xaxis"] |= {"type": "log"}
-        some = [scores[place] for place in places], [order[place].number for place in places]
+        some = [scores[index] for index in indices], [order[index].number for index in indices]
         found[name] = {"data": [_points(values, *some, PALETTE[0])], "layout": layout}
     return found
 
@@ -169,14 +169,14 @@ def pareto_front(order: Iterable[TrialRecord], record: StudyRecord) -> list[Tria
     return front[::-1]
 
 
-def _curve(trial: TrialRecord, place: int) -> dict[str, Any]:
+def _curve(trial: TrialRecord, index: int) -> dict[str, Any]:
     epochs = sorted(trial.values)
     return {
         "x": epochs,
         "y": [trial.values[epoch] for epoch in epochs],
         "mode": "lines+markers",
-        "name": f"{place + 1}. trial {trial.number}",
-        "line": {"color": PALETTE[place % len(PALETTE)], "width": 3 if place == 0 else 2},
+        "name": f"{index + 1}. trial {trial.number}",
+        "line": {"color": PALETTE[index % len(PALETTE)], "width": 3 if index == 0 else 2},
         "hovertemplate": f"trial {trial.number}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
     }
 
@@ -209,17 +209,17 @@ def _lines_through(
     axes: Mapping[str, Sequence[Any]],
     heights: Mapping[str, Sequence[float]],
     numbers: Sequence[int],
-    places: Iterable[int],
+    indices: Iterable[int],
     fifth: int,
 ) -> dict[str, Any]:
     xs: list[str | None] = []
     ys: list[float | None] = []
     texts: list[str | None] = []
-    for place in places:
-        used = [name for name in axes if axes[name][place] is not None]
+    for index in indices:
+        used = [name for name in axes if axes[name][index] is not None]
         xs += [*map(escape_labels, used), None]
-        ys += [*(heights[name][place] for name in used), None]
-        texts += [f"trial {numbers[place]}: {escape_labels(_short(axes[n][place]))}" for n in used]
+        ys += [*(heights[name][index] for name in used), None]
+        texts += [f"trial {numbers[index]}: {escape_labels(_short(axes[n][index]))}" for n in used]
         texts += [None]
     return {
         "x": xs,
@@ -256,8 +256,8 @@ def _heights(values: Sequence[Any]) -> list[float]:
     order = in_order(values)
     least, most = order[0], order[-1]
     if not is_range(values) or (least > 0 and most / least > 100):
-        places = {value: place / max(1, len(order) - 1) for place, value in enumerate(order)}
-        return [places.get(value, 0.0) for value in values]
+        indices = {value: index / max(1, len(order) - 1) for index, value in enumerate(order)}
+        return [indices.get(value, 0.0) for value in values]
     return [0.0 if value is None else (value - least) / (most - least) for value in values]
 
 

@@ -27,13 +27,13 @@ DRIVER = "exec python3 -m tlsearch.cli.main"
 class Shipment:
     """A search as it is submitted to a cluster.
 
-    `line` is the shell command of its driver, `place` the path or URL of its study. `config` is
+    `line` is the shell command of its driver, `location` the path or URL of its study. `config` is
     None for a study that is resumed.
     """
 
     line: str
     name: str
-    place: str
+    location: str
     config: SearchConfig | None
 
     @property
@@ -42,7 +42,7 @@ class Shipment:
 
         They come from this process. Everyone who may read the cluster's jobs can read them.
         """
-        return access_variables(self.place)
+        return access_variables(self.location)
 
 
 def new_search(config: SearchConfig, study: str | None, space: str = SPACE) -> Shipment:
@@ -51,10 +51,10 @@ def new_search(config: SearchConfig, study: str | None, space: str = SPACE) -> S
     Raises ConfigError if the search refers to files of this machine alone.
     """
     require_shared(config, study)
-    _require_place(study, "--study")
+    _require_location(study, "--study")
     where = [] if study is None else ["--study", study]
-    place = study or f"{config.storage}/{config.name}"
-    return Shipment(driver_line("run", space, *where), config.name, place, config)
+    location = study or f"{config.storage}/{config.name}"
+    return Shipment(driver_line("run", space, *where), config.name, location, config)
 
 
 def resumed_search(study: str, settings: Sequence[str]) -> Shipment:
@@ -64,7 +64,7 @@ def resumed_search(study: str, settings: Sequence[str]) -> Shipment:
     """
     if not is_shared(study):
         raise ConfigError([f"--resume: {_local(study)}"])
-    _require_place(study, "--resume")
+    _require_location(study, "--resume")
     wishes = [word for one in settings for word in ("--set", one)]
     name = re.sub(r"[^A-Za-z0-9._-]", "-", study.rstrip("/").rpartition("/")[2]) or "study"
     return Shipment(driver_line("resume", study, *wishes), name, study, None)
@@ -75,9 +75,9 @@ def driver_line(*words: str) -> str:
     return f"{DRIVER} {shlex.join(words)}"
 
 
-def is_shared(place: str) -> bool:
-    """Whether a place can be the same on every node: a URL or an absolute path."""
-    return bool(re.match(r"[a-z][a-z0-9+.-]*:/", place)) or place.startswith("/")
+def is_shared(location: str) -> bool:
+    """Whether a location can be the same on every node: a URL or an absolute path."""
+    return bool(re.match(r"[a-z][a-z0-9+.-]*:/", location)) or location.startswith("/")
 
 
 def require_shared(config: SearchConfig, study: str | None) -> None:
@@ -85,22 +85,22 @@ def require_shared(config: SearchConfig, study: str | None) -> None:
 
     It checks the study, `data.path` and weight files: each must be a URL or an absolute path.
     """
-    places = {"storage": str(config.storage)} if study is None else {"--study": study}
+    locations = {"storage": str(config.storage)} if study is None else {"--study": study}
     if config.data.path is not None:
-        places["data.path"] = str(config.data.path)
+        locations["data.path"] = str(config.data.path)
     for name in config.space.weights.values:
         if name not in WEIGHTS:
-            places[f"space.weights: {name}"] = name
+            locations[f"space.weights: {name}"] = name
     problems = [
-        f"{key}: {_local(place)}{_remedy(key)}"
-        for key, place in places.items()
-        if not is_shared(place)
+        f"{key}: {_local(location)}{_remedy(key)}"
+        for key, location in locations.items()
+        if not is_shared(location)
     ]
     if problems:
         raise ConfigError(problems)
 
 
-def _require_place(study: str | None, option: str) -> None:
+def _require_location(study: str | None, option: str) -> None:
     """Refuse a URL that no study can have or that holds credentials: Ray shows the job's command
     to everyone.
     """
@@ -109,9 +109,9 @@ def _require_place(study: str | None, option: str) -> None:
         raise ConfigError([f"{option}: {wrong}"])
 
 
-def _local(place: str) -> str:
+def _local(location: str) -> str:
     return (
-        f"found {place}, expected a URL, or an absolute path that every node sees: the folder "
+        f"found {location}, expected a URL, or an absolute path that every node sees: the folder "
         "that a job runs in goes when it ends"
     )
 

@@ -74,7 +74,7 @@ class Cluster:
                     "working_dir": folder,
                     "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), **env},
                 },
-                metadata={"study": shipment.place},
+                metadata={"study": shipment.location},
             )
         return submitted
 

@@ -68,19 +68,19 @@ def rayjob(config: SearchConfig, study: str | None, image: str | None, worker: W
             search.line,
             image,
             worker,
-            search.place,
+            search.location,
         ),
     ]
     text = yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=100)
-    return _header(image, search.place) + text
+    return _header(image, search.location) + text
 
 
-def _header(image: str, place: str) -> str:
+def _header(image: str, location: str) -> str:
     ray, python = metadata.version("ray"), "py311"
     reach = (
-        f"# - a service account `tlsearch` that may write to {place}\n"
-        if "://" in place
-        else f"# - a claim `tlsearch` (ReadWriteMany) of a volume that holds {place}\n"
+        f"# - a service account `tlsearch` that may write to {location}\n"
+        if "://" in location
+        else f"# - a claim `tlsearch` (ReadWriteMany) of a volume that holds {location}\n"
     )
     return (
         "# kubectl apply -f FILE. This has not been run on a Kubernetes cluster yet. It needs:\n"
@@ -117,7 +117,7 @@ def _config_map(name: str, config: SearchConfig) -> Plain:
     }
 
 
-def _job(name: str, line: str, image: str, worker: Worker, place: str) -> Plain:
+def _job(name: str, line: str, image: str, worker: Worker, location: str) -> Plain:
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
@@ -130,12 +130,12 @@ def _job(name: str, line: str, image: str, worker: Worker, place: str) -> Plain:
             "backoffLimit": 0,  # a retry would find the study already there; use `resume`
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": KEPT_S,
-            "rayClusterSpec": _cluster(name, image, worker, place),
+            "rayClusterSpec": _cluster(name, image, worker, location),
         },
     }
 
 
-def _cluster(name: str, image: str, worker: Worker, place: str) -> Plain:
+def _cluster(name: str, image: str, worker: Worker, location: str) -> Plain:
     return {
         "rayVersion": metadata.version("ray"),
         "authOptions": {"mode": "token"},
@@ -144,14 +144,14 @@ def _cluster(name: str, image: str, worker: Worker, place: str) -> Plain:
         "headGroupSpec": {
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
             "template": {
-                "spec": _pod("ray-head", image, {"cpu": "2", "memory": "8Gi"}, place, name)
+                "spec": _pod("ray-head", image, {"cpu": "2", "memory": "8Gi"}, location, name)
             },
         },
-        "workerGroupSpecs": [_workers(image, worker, place)],
+        "workerGroupSpecs": [_workers(image, worker, location)],
     }
 
 
-def _workers(image: str, worker: Worker, place: str) -> Plain:
+def _workers(image: str, worker: Worker, location: str) -> Plain:
     resources = {"cpu": str(worker.cpus), "memory": worker.memory}
     if worker.gpus:
         resources["nvidia.com/gpu"] = str(worker.gpus)
@@ -161,11 +161,11 @@ def _workers(image: str, worker: Worker, place: str) -> Plain:
         "minReplicas": 1,
         "maxReplicas": worker.at_most,
         "rayStartParams": {"num-cpus": str(worker.cpus), "num-gpus": str(worker.gpus)},
-        "template": {"spec": _pod("ray-worker", image, resources, place)},
+        "template": {"spec": _pod("ray-worker", image, resources, location)},
     }
 
 
-def _pod(container: str, image: str, resources: Plain, place: str, space: str = "") -> Plain:
+def _pod(container: str, image: str, resources: Plain, location: str, space: str = "") -> Plain:
     """Return a pod of one container that mounts the search's storage.
 
     `space` is set for the head alone: the name of the search, whose ConfigMap is mounted, too.
@@ -176,10 +176,10 @@ def _pod(container: str, image: str, resources: Plain, place: str, space: str = 
     if space:
         mounts.append({"name": "space", "mountPath": MOUNT})
         volumes.append({"name": "space", "configMap": {"name": f"{space}-space"}})
-    if "://" in place:
+    if "://" in location:
         spec["serviceAccountName"] = "tlsearch"
     else:
-        mounts.append({"name": "shared", "mountPath": str(PurePosixPath(place).parent)})
+        mounts.append({"name": "shared", "mountPath": str(PurePosixPath(location).parent)})
         volumes.append({"name": "shared", "persistentVolumeClaim": {"claimName": "tlsearch"}})
     box = {
         "name": container,

@@ -98,8 +98,8 @@ def _odd_keys(plain: Any, at: Key = ()) -> Iterator[Key]:
         for key, value in plain.items():
             yield from _odd_keys(value, (*at, key))
     elif isinstance(plain, list):
-        for place, value in enumerate(plain):
-            yield from _odd_keys(value, (*at, place))
+        for index, value in enumerate(plain):
+            yield from _odd_keys(value, (*at, index))
 
 
 def _schema_errors(plain: dict[str, Any]) -> Iterator[Any]:
@@ -136,8 +136,8 @@ def _unfilled(document: Document, plain: Any, at: Key = ()) -> Iterator[str]:
         for key, value in plain.items():
             yield from _unfilled(document, value, (*at, key))
     elif isinstance(plain, list):
-        for place, value in enumerate(plain):
-            yield from _unfilled(document, value, (*at, place))
+        for index, value in enumerate(plain):
+            yield from _unfilled(document, value, (*at, index))
     elif isinstance(plain, str) and PLACEHOLDER in plain:
         yield f"still to fill in: {document.locate(at)}: {plain}"
 

@@ -121,27 +121,29 @@ def _no_token(config: Config) -> Iterator[Mistake]:
         if not any(re.search(r"RAY_AUTH_MODE=[\"']?token\b", text) for text in texts):
             why = "without it whoever reaches a port of the cluster runs code on it"
             yield Mistake(at, "no RAY_AUTH_MODE=token", "it in the environment of Ray", why)
-        mounted = any(place.endswith(".ray/auth_token") for place in config.get("file_mounts", {}))
+        mounted = any(
+            location.endswith(".ray/auth_token") for location in config.get("file_mounts", {})
+        )
         if not mounted and not any("RAY_AUTH_TOKEN" in text for text in texts):
             why = "`ray get-auth-token --generate` makes one; mount it to ~/.ray/auth_token"
             yield Mistake(("file_mounts",), "no token", "~/.ray/auth_token on every node", why)
 
 
 def _no_storage(config: Config) -> Iterator[Mistake]:
-    """Check `metadata.storage`, the place of the studies; the key is ours, and Ray ignores it."""
-    place, at = _storage(config), ("metadata", "storage")
-    if place is None or not is_shared(place):
-        found = place or "none"
+    """Check `metadata.storage`, the location of the studies; the key is ours, and Ray ignores it."""
+    location, at = _storage(config), ("metadata", "storage")
+    if location is None or not is_shared(location):
+        found = location or "none"
         why = "what a node keeps to itself goes with it"
         yield Mistake(at, found, "a bucket, s3://NAME/FOLDER, or a folder all nodes mount", why)
-    elif place.startswith("/") and not _is_local(config) and not _mounts(config, place):
-        why = f"mount a shared file system at {place}, or use a bucket"
-        yield Mistake(at, f"{place}, which no command mounts", "a mount in setup_commands", why)
-    elif place.startswith("s3:") and config["provider"]["type"] == "aws":
-        yield from _without_role(config, place)
+    elif location.startswith("/") and not _is_local(config) and not _mounts(config, location):
+        why = f"mount a shared file system at {location}, or use a bucket"
+        yield Mistake(at, f"{location}, which no command mounts", "a mount in setup_commands", why)
+    elif location.startswith("s3:") and config["provider"]["type"] == "aws":
+        yield from _without_role(config, location)
 
 
-def _without_role(config: Config, place: str) -> Iterator[Mistake]:
+def _without_role(config: Config, location: str) -> Iterator[Mistake]:
     """Check that workers may write to S3: Ray gives an IAM role to the head but not to workers."""
     if any("AWS_ACCESS_KEY_ID" in text for _, text in _said_to(config, "worker")):
         return
@@ -149,7 +151,9 @@ def _without_role(config: Config, place: str) -> Iterator[Mistake]:
         if "IamInstanceProfile" not in node["node_config"]:
             at = ("available_node_types", name, "node_config")
             found = "no IamInstanceProfile"
-            yield Mistake(at, found, f"a role that may write to {place}", "Ray gives workers none")
+            yield Mistake(
+                at, found, f"a role that may write to {location}", "Ray gives workers none"
+            )
 
 
 def _no_trial_fits(config: Config, trial: Resources) -> Iterator[Mistake]:
@@ -187,16 +191,16 @@ def _worker_types(config: Config) -> dict[str, Config]:
 
 
 def _storage(config: Config) -> str | None:
-    place = config.get("metadata", {}).get("storage")
-    return None if place is None else str(place)
+    location = config.get("metadata", {}).get("storage")
+    return None if location is None else str(location)
 
 
-def _mounts(config: Config, place: str) -> bool:
+def _mounts(config: Config, location: str) -> bool:
     """Whether a command or container option of each side names the folder or one above it.
 
     The search is for the first two folders of the path, as in /mnt/shared.
     """
-    top = "/".join(place.split("/")[:3])
+    top = "/".join(location.split("/")[:3])
     return all(any(top in text for _, text in _said_to(config, side)) for side in SIDES)
 
 
@@ -209,8 +213,8 @@ def _said_to(config: Config, side: str) -> Iterator[tuple[Key, str]]:
     names = (*SETUP, f"{side}_setup_commands", f"{side}_start_ray_commands")
     yield from _commands(config, names)
     for key in ("run_options", f"{side}_run_options"):
-        for place, option in enumerate(config.get("docker", {}).get(key, [])):
-            yield ("docker", key, place), str(option)
+        for index, option in enumerate(config.get("docker", {}).get(key, [])):
+            yield ("docker", key, index), str(option)
 
 
 def _starts(config: Config, side: str) -> Iterator[tuple[Key, str]]:
@@ -221,8 +225,8 @@ def _starts(config: Config, side: str) -> Iterator[tuple[Key, str]]:
 
 def _commands(config: Config, names: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
     for name in names:
-        for place, command in enumerate(config.get(name) or []):
-            yield (name, place), command
+        for index, command in enumerate(config.get(name) or []):
+            yield (name, index), command
 
 
 def _words(command: str) -> list[str]:

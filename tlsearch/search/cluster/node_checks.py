@@ -128,7 +128,7 @@ def problems_table(problems: Sequence[Problem], nodes: int) -> str:
     bad = len({problem.node for problem in problems})
     rows = [("node", "check", "expected", "found")]
     rows += [(p.node, p.check, p.expected, p.found) for p in problems]
-    widths = [max(len(row[place]) for row in rows) for place in range(3)]
+    widths = [max(len(row[index]) for row in rows) for index in range(3)]
     lines = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
         for row in rows

@@ -115,9 +115,9 @@ class Loop:
         train = self._training(batch if self._jit else None)
         total, each = tf.constant(0.0), []
         with _blocks(rows, labels, order.astype(np.int32), batch, self._device) as blocks:
-            for offset, x, y, places in blocks:
+            for offset, x, y, indices in blocks:
                 left = max(0, noted - offset)
-                total, *found = train(x, y, places, batch, (seed, offset), left, total)
+                total, *found = train(x, y, indices, batch, (seed, offset), left, total)
                 each.append(found)
         return Steps(float(total) / len(order), *map(np.concatenate, zip(*each, strict=True)))
 
@@ -261,8 +261,8 @@ def _blocks(
 
     def read(start: int) -> Read:
         chosen = order[start : start + size]
-        places = np.arange(len(chosen), dtype=np.int32)
-        return start, tensor_of(rows, chosen), labels[chosen], places
+        indices = np.arange(len(chosen), dtype=np.int32)
+        return start, tensor_of(rows, chosen), labels[chosen], indices
 
     with one_ahead(read, range(0, len(order), size), device.overlap) as blocks:
         yield blocks

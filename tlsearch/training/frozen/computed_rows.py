@@ -52,6 +52,6 @@ def some_at_a_time(which: Index, count: int, step: int) -> Iterator[Index]:
         for i in range(start, max(stop, start + 1), step):
             yield slice(i, min(i + step, stop))
         return
-    places = np.arange(count)[which]
-    for i in range(0, max(1, len(places)), step):
-        yield places[i : i + step]
+    indices = np.arange(count)[which]
+    for i in range(0, max(1, len(indices)), step):
+        yield indices[i : i + step]

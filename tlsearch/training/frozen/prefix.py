@@ -205,7 +205,7 @@ class Features:
         """Return one pass over the images that computes the activations at the missing cuts."""
 
         def prepare(missing: tuple[int, ...]) -> Block:
-            run = self._run([names[place] for place in missing], images, counter)
+            run = self._run([names[index] for index in missing], images, counter)
             return lambda start, stop: run(slice(start, stop))
 
         return prepare
