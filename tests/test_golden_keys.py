@@ -26,7 +26,7 @@ def test_images():
 
 
 def test_calibrations(monkeypatch):
-    monkeypatch.setattr(calibration, "versions", lambda: {"tensorflow": "2.21.0"})
+    monkeypatch.setattr(calibration, "package_versions", lambda: {"tensorflow": "2.21.0"})
     monkeypatch.setattr(calibration, "cpu_name", lambda: "a processor")
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert (

@@ -44,7 +44,7 @@ def test_every_picture_that_is_shown_is_predicted_in_its_order(
         share = images.reshape(len(images), -1).mean(axis=1, dtype=np.float32) / 255
         return np.stack([share, 1 - share], axis=1)
 
-    monkeypatch.setattr(runtimes, "warm", lambda *_: None)
+    monkeypatch.setattr(runtimes, "import_runtime", lambda *_: None)
     monkeypatch.setattr(runtimes, "load", lambda *_: light)
     with shown.open() as source:
         monkeypatch.setattr(sys, "stdin", source)

@@ -303,7 +303,7 @@ def test_a_picture_in_work_does_not_hold_up_the_end(monkeypatch):
         goes_on.wait(60)
         return []
 
-    monkeypatch.setattr(serve, "label", slow)
+    monkeypatch.setattr(serve, "label_image", slow)
     with ExitStack() as clients, served() as address:
         clients.enter_context(connected(address, HEAD + b"Content-Length: 1\r\n\r\n1"))
         assert began.wait(30)

@@ -23,20 +23,20 @@ from tlsearch.config.load import parse
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.ray_session import connect
 from tlsearch.search.ending import Ending
-from tlsearch.search.extend import plain
+from tlsearch.search.extend import plain_config
 from tlsearch.search.ongoing import Search
-from tlsearch.search.trial.prepared_images import describe, prepared
+from tlsearch.search.trial.prepared_images import describe, prepare_images
 from tlsearch.search.runner import run_trials
 
 def search(name, slots):
     home = StudyDirectory(Path(name))
     resources = config.resources.model_copy(update={"max_concurrent": slots})
     limited = config.model_copy(update={"resources": resources})
-    home.write_about(plain(config), data=describe(data))
+    home.write_about(plain_config(config), data=describe(data))
     run_trials(Search(limited, home, data, Ending(), print), lambda *ended: None)
 
 config = parse(sys.argv[1], settings=["cache=" + str(Path("cache").absolute())])
-data = prepared(config)
+data = prepare_images(config)
 with connect(config.resources):
     for name, slots in (("one", 1), ("again", 1), ("two", 2)):
         search(name, slots)

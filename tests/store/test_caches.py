@@ -265,8 +265,8 @@ def test_without_a_budget_images_stay(images: ArrayStore) -> None:
 USER = """
 import sys
 from pathlib import Path
-from tlsearch.store.users import used
-with used(Path(sys.argv[1])):
+from tlsearch.store.users import mark_used
+with mark_used(Path(sys.argv[1])):
     print("used", flush=True)
     sys.stdin.readline()
 """

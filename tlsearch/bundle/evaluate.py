@@ -57,7 +57,7 @@ def evaluate(
     """
     model = open_model(Path(model_path), form, verify)
     listing = renamed_again(list_raw_folder(Path(folder)), model.renames)
-    indices = _places(listing, model)
+    indices = _indices(listing, model)
     labels = np.array([indices[e.label] for e in listing.examples], dtype=np.int32)
     return measure(labels, _probabilities(listing, model), model.labels)
 
@@ -103,7 +103,7 @@ def _class_score(label: str, counts: NDArray[np.int64], index: int) -> ClassScor
     return ClassScore(label, precision, recall, f1, int(shown))
 
 
-def _places(listing: Listing, model: OpenModel) -> list[int]:
+def _indices(listing: Listing, model: OpenModel) -> list[int]:
     """Return the index of each of the folder's classes in the model's output."""
     unknown = sorted(set(listing.classes) - set(model.labels))
     if unknown:

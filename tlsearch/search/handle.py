@@ -26,7 +26,7 @@ from tlsearch.results.record.file_names import CURVE, in_trial
 from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, TrialRecord
 from tlsearch.results.record.study_file import damaged_config
 from tlsearch.results.remote.copies import fetch_file, readable_copy
-from tlsearch.results.report.comparison import compare as compare_places
+from tlsearch.results.report.comparison import compare as compare_locations
 from tlsearch.results.report.page_files import Artifacts
 from tlsearch.results.report.study_card import study_html
 from tlsearch.search.requested import Space, checked_config
@@ -234,7 +234,7 @@ def report(study: Study | Location) -> "pd.DataFrame":
 
 def compare(studies: Sequence[Study | Location]) -> "pd.DataFrame":
     """Compare studies in a pandas table, one row each; `seconds` is the sum over its trials."""
-    return compare_places([location_of(study) for study in studies])
+    return compare_locations([location_of(study) for study in studies])
 
 
 def plan(space: Space, settings: Sequence[str] = ()) -> "Plan":

@@ -217,7 +217,7 @@ def _begin(
         if "files" in (weights := kept.get("weights", {})):
             files = {**file_digests(config), **weights["files"]}
             kept["weights"] = {**weights, "files": files}
-        home.write_about(plain_config(config), **kept, extend_config=history)
+        home.write_about(plain_config(config), **kept, extended=history)
 
 
 def _note_networks(search: Search) -> None:

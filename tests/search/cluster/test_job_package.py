@@ -16,7 +16,7 @@ from tlsearch.search.cluster.jobs import Cluster
 
 
 @pytest.mark.parametrize(
-    ("place", "shared"),
+    ("location", "shared"),
     [
         ("s3://bucket/x", True),
         ("s3:/bucket/x", True),  # as a Path writes it
@@ -96,7 +96,7 @@ AWS = {"AWS_ENDPOINT_URL": "http://minio:9000", "AWS_SECRET_ACCESS_KEY": "hush"}
 
 
 @pytest.mark.parametrize(
-    ("place", "names"),
+    ("location", "names"),
     [
         ("s3://bucket/studies/pets", {"AWS_ENDPOINT_URL", "AWS_SECRET_ACCESS_KEY"}),
         ("gs://bucket/studies/pets", {"GOOGLE_CLOUD_PROJECT"}),

@@ -70,7 +70,7 @@ def test_a_node_that_writes_elsewhere_is_found_by_the_marker_that_does_not_come(
         question.marker_of(node).unlink()  # as where its folder is a cache of its own
         return found
 
-    monkeypatch.setattr(preflight, "look", elsewhere)
+    monkeypatch.setattr(preflight, "answer_question", elsewhere)
     nodes("here", "other")
     with pytest.raises(ClusterError, match=r"storage .*not seen here"):
         require_ready(*study)

@@ -53,7 +53,7 @@ def cluster(monkeypatch):
             return answering
 
         monkeypatch.setattr(device_choice, "nodes_up", lambda: [Node("here", "h", {"CPU": 2}), *up])
-        monkeypatch.setattr(device_choice, "here", lambda: "here")
+        monkeypatch.setattr(device_choice, "this_node", lambda: "here")
         monkeypatch.setattr(
             device_choice, "on_every", lambda calls, _: {n: nodes[n.id] for n in calls}
         )
@@ -88,10 +88,10 @@ def test_a_gpu_is_measured_once_for_all_studies_of_its_kind(config, home, cluste
 
 def test_gpus_of_this_machine_that_the_user_hides_do_not_count(config, home, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    monkeypatch.setattr(device_choice, "here", lambda: "n")
+    monkeypatch.setattr(device_choice, "this_node", lambda: "n")
     monkeypatch.setattr(device_choice, "nodes_up", lambda: [Node("n", "n", {"GPU": 1})])
-    monkeypatch.setattr(device_choice, "described", {"1": (T4,), None: (T4, H200)}.get)
-    monkeypatch.setattr(device_choice, "answered", lambda *asked: SAID)
+    monkeypatch.setattr(device_choice, "describe_gpus", {"1": (T4,), None: (T4, H200)}.get)
+    monkeypatch.setattr(device_choice, "ask_subprocess", lambda *asked: SAID)
     monkeypatch.setattr(device_choice, "_in_granted_worker", lambda config: lambda *asked: SAID)
     assert chosen_device(config(), home) == device_here(config())
     assert device_here(config()).names == ("Tesla T4",)

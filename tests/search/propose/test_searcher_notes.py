@@ -8,7 +8,7 @@ import pytest
 from tlsearch.config.load import parse
 from tlsearch.results.live.events import EpochReported, FeaturesWidened, TrialBegan, WorkerLost
 from tlsearch.results.record.journal import read_journal
-from tlsearch.search.propose.outcome import RETRIES, noted
+from tlsearch.search.propose.outcome import RETRIES, journalled_result
 from tlsearch.search.propose.searcher import TruthfulSearch
 
 SPACE = """
@@ -45,15 +45,17 @@ def record(tmp_path):
 
 
 def test_the_record_numbers_nodes_and_names_no_host() -> None:
-    workers = [noted({"hostname": host, "pid": 7})["worker"] for host in ("ada", "bob", "ada")]
+    workers = [
+        journalled_result({"hostname": host, "pid": 7})["worker"] for host in ("ada", "bob", "ada")
+    ]
     number = int(workers[0].split()[1].rstrip(","))
     other = number + 1
     assert workers == [f"node {n}, process 7" for n in (number, other, number)]
 
 
 def test_a_worker_that_the_record_names_keeps_its_name() -> None:
-    assert noted({"worker": "node 3, process 9"})["worker"] == "node 3, process 9"
-    assert noted({})["worker"] == ""
+    assert journalled_result({"worker": "node 3, process 9"})["worker"] == "node 3, process 9"
+    assert journalled_result({})["worker"] == ""
 
 
 def test_proposals_and_epochs_are_told_once_with_their_rung(search, heard):

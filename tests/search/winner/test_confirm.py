@@ -111,7 +111,7 @@ def test_runs_are_counted_as_they_end(refines, tmp_path, monkeypatch):
     done = [Run(0, seed, 0.9, 3, 1.0, refines) for seed in (1, 2)][: 1 if refines else 2]
     monkeypatch.setattr(confirm_module, "as_completed", lambda *asked: iter(done))
     if refines:
-        monkeypatch.setattr(confirm_module, "due", lambda *asked: [])
+        monkeypatch.setattr(confirm_module, "due_runs", lambda *asked: [])
     augment = Augment(flip="horizontal") if refines else Augment()
     config = CONFIG.model_copy(update={"augment": augment, "cache": tmp_path})
     heard = []

@@ -16,7 +16,7 @@ from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.epoch.executor import shared_executor
-from tlsearch.training.export.formats import Exportable, write
+from tlsearch.training.export.formats import Exportable, write_format
 from tlsearch.training.network.model import Network
 
 Pixels = NDArray[np.uint8]
@@ -88,6 +88,6 @@ def written(name: str, form: str, folder: Path) -> tuple[Probabilities, Probabil
     """What a network's file of one format says of its pictures, and what it should say."""
     row, one = EXPORT_FORMATS[form], subject(name)
     path = folder / row.file
-    write(form, one.model, path)
+    write_format(form, one.model, path)
     model = OpenModel(LABELS, row, one.pictures.shape[1], runtimes.load(path, row))
     return model(list(one.pictures)), one.expected

@@ -311,6 +311,10 @@ Event = (
 Listen = Callable[[Event], object]
 
 
+def ignore_event(event: Event) -> None:
+    """Ignore an event: the default listener."""
+
+
 def describe_configuration(config: Mapping[str, Any]) -> str:
     """Describe a configuration in a few words: its backbone and how much of it is unfrozen."""
     return f"{file_name(config.get('backbone'))} unfrozen {Depth.of(config).label}"

@@ -121,16 +121,15 @@ def _no_token(config: Config) -> Iterator[Mistake]:
         if not any(re.search(r"RAY_AUTH_MODE=[\"']?token\b", text) for text in texts):
             why = "without it whoever reaches a port of the cluster runs code on it"
             yield Mistake(at, "no RAY_AUTH_MODE=token", "it in the environment of Ray", why)
-        mounted = any(
-            location.endswith(".ray/auth_token") for location in config.get("file_mounts", {})
-        )
+        mounts = config.get("file_mounts", {})
+        mounted = any(path.endswith(".ray/auth_token") for path in mounts)
         if not mounted and not any("RAY_AUTH_TOKEN" in text for text in texts):
             why = "`ray get-auth-token --generate` makes one; mount it to ~/.ray/auth_token"
             yield Mistake(("file_mounts",), "no token", "~/.ray/auth_token on every node", why)
 
 
 def _no_storage(config: Config) -> Iterator[Mistake]:
-    """Check `metadata.storage`, the location of the studies; the key is ours, and Ray ignores it."""
+    """Check `metadata.storage`, where the studies lie; the key is ours, and Ray ignores it."""
     location, at = _storage(config), ("metadata", "storage")
     if location is None or not is_shared(location):
         found = location or "none"

@@ -50,7 +50,7 @@ def judge(
     return Outcome("stopped", str(stopped or f"stopped at epoch {result['epoch']}"))
 
 
-def noted(result: Mapping[str, Any]) -> dict[str, object]:
+def journalled_result(result: Mapping[str, Any]) -> dict[str, object]:
     """Return the parts of a trial's last result that the journal keeps."""
     worker = result.get("worker") or _worker(result)
     return {name: result[name] for name in _NOTED if name in result} | {"worker": worker}

@@ -230,7 +230,9 @@ def varied(merits: Floats, kinds: Sequence[Hashable]) -> list[int]:
     return [int(number) for number in np.argsort(-left, kind="stable")]
 
 
-def point_pool(config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> list[Point]:
+def point_pool(
+    config: SearchConfig, study: optuna.Study, trial: optuna.trial.FrozenTrial
+) -> list[Point]:
     """Draw points uniformly from a space: the same ones for every driver of a study."""
     uniform = optuna.samplers.RandomSampler(seed=config.seed)
     ask = partial(uniform.sample_independent, study, trial)

@@ -21,6 +21,7 @@ from tlsearch.results.live.events import (
     Listen,
     TrialBegan,
     WorkerLost,
+    ignore_event,
 )
 from tlsearch.results.rank.standings import Standings
 from tlsearch.results.record.journal import (
@@ -31,14 +32,14 @@ from tlsearch.results.record.journal import (
     StudyRecord,
     TrialRecord,
     cut_incomplete_line,
-    network_name,
     network_digests,
+    network_name,
     open_storage,
     read_trial,
 )
+from tlsearch.search.propose import optuna_space
 from tlsearch.search.propose.duplicates import Tried
-from tlsearch.search.propose.optuna_space import draw_points, first_novel, parameters_of, write_parameters
-from tlsearch.search.propose.outcome import RETRIES, Outcome, judge, noted
+from tlsearch.search.propose.outcome import RETRIES, Outcome, journalled_result, judge
 from tlsearch.search.propose.prior import FIRST, Prior, Sizes
 from tlsearch.search.propose.reopen import enqueue_baselines, newest_study
 from tlsearch.search.propose.tpe_window import START, Window, at_rung, tpe
@@ -51,10 +52,6 @@ METRIC = "value"
 TIME_ATTR = "epoch"
 
 Announce = Callable[[TrialRecord, Standings], None]
-
-
-def ignore_event(event: object) -> None:
-    """Ignore an event: the default listener."""
 
 
 class TruthfulSearch(Searcher):
@@ -156,9 +153,10 @@ class TruthfulSearch(Searcher):
     def _propose(self, trial: Trial) -> TrialConfig:
         frozen = self._frozen(trial)
         ahead = self._prior.points(self.study, frozen, self._tried) if self._prior else ()
-        draws = chain(ahead, draw_points(self._config, self._window.now(), frozen))
-        point = first_novel(self._config, draws, self._tried)
-        write_parameters(self._storage, self._id(trial.number), point, self._config.space)
+        draws = chain(ahead, optuna_space.draw_points(self._config, self._window.now(), frozen))
+        point = optuna_space.first_novel(self._config, draws, self._tried)
+        identity = self._id(trial.number)
+        optuna_space.write_parameters(self._storage, identity, point, self._config.space)
         if point.replica_of is not None:
             trial.set_user_attr("replica_of", point.replica_of)
         if point.by_prior:
@@ -279,10 +277,11 @@ class TruthfulSearch(Searcher):
             trial.set_user_attr(KEPT, kept)
 
     def _tell(self, trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> None:
-        _note(trial, {"outcome": outcome.state, "reason": outcome.reason, **journalled_result(result)})
+        ending = {"outcome": outcome.state, "reason": outcome.reason}
+        _note(trial, ending | journalled_result(result))
         if not outcome.feasible:
             trial.set_constraint("sound", 1.0)
-        if parameters_of(self._tried[trial.number], self._config.space) is None:
+        if optuna_space.parameters_of(self._tried[trial.number], self._config.space) is None:
             self.study.tell(trial, state=TrialState.FAIL)  # outside the space of TPE
         elif outcome.state == "finished":
             best = read_trial(self._frozen(trial)).best(self._config.direction)
