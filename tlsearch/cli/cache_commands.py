@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tlsearch.cli.options import on_this_machine
-from tlsearch.cli.say import print_answer, print_line
+from tlsearch.cli.output import print_answer, print_line
 
 if TYPE_CHECKING:
     from tlsearch.store.caches import Held

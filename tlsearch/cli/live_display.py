@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.shown_text import escape_controls
-from tlsearch.cli.say import print_line
+from tlsearch.cli.output import print_line
 from tlsearch.results.live.events import Event, Listen, event_values
 from tlsearch.results.live.progress import Progress, line_listener
 from tlsearch.results.live.pulse import heartbeat

@@ -24,8 +24,8 @@ from tlsearch.base.terminal import leave_closed_terminal
 from tlsearch.cli import cache_commands, cluster_commands
 from tlsearch.cli.launch import plan_command, search_commands
 from tlsearch.cli.models import model_commands
+from tlsearch.cli.output import print_answer, print_line, print_text, printable_text
 from tlsearch.cli.read import guides, replay_command, study_commands
-from tlsearch.cli.say import print_answer, print_line, print_text, printable_text
 
 app = typer.Typer(
     name="tlsearch",

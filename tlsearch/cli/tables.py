@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from tlsearch.base.shown_text import escape_controls
-from tlsearch.cli.say import print_line
+from tlsearch.cli.output import print_line
 
 if TYPE_CHECKING:
     from rich.table import Table

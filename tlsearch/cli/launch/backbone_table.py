@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tlsearch.base.errors import ConfigError
-from tlsearch.cli.say import print_answer, print_line
+from tlsearch.cli.output import print_answer, print_line
 from tlsearch.cli.tables import print_table
 from tlsearch.config.catalog import backbones
 from tlsearch.config.networks.lookup import full_name, row_of

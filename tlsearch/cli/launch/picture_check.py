@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlsearch.cli.say import print_line
+from tlsearch.cli.output import print_line
 
 if TYPE_CHECKING:
     from tlsearch.config.schema import SearchConfig

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tlsearch.cli.options import Set, Space
-from tlsearch.cli.say import print_answer, print_line, print_text
+from tlsearch.cli.output import print_answer, print_line, print_text
 
 if TYPE_CHECKING:
     from tlsearch.search.cost.plan import Plan, Survey

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from tlsearch.cli.say import print_line
+from tlsearch.cli.output import print_line
 from tlsearch.cli.tables import print_table
 
 if TYPE_CHECKING:

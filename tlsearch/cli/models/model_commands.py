@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tlsearch.cli.options import Json, Quiet, StudyDir, all_on_this_machine, on_this_machine
-from tlsearch.cli.say import print_answer, print_line
+from tlsearch.cli.output import print_answer, print_line
 
 Bundle = Annotated[
     Path,

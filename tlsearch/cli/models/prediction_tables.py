@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from tlsearch.cli.say import print_answer, print_line
+from tlsearch.cli.output import print_answer, print_line
 
 if TYPE_CHECKING:
     from tlsearch.bundle.predict import Prediction

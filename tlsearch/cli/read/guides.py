@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tlsearch.base.machine import PACKAGE
-from tlsearch.cli.say import print_answer, print_line
+from tlsearch.cli.output import print_answer, print_line
 
 # Maps a topic to its file, in the package or beside it.
 GUIDES = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tlsearch.cli.options import StudyDir
-from tlsearch.cli.say import print_answer, print_line, print_text
+from tlsearch.cli.output import print_answer, print_line, print_text
 
 if TYPE_CHECKING:
     from tlsearch.search.replay import EpochPair, Replay

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tlsearch.cli.options import StudyDir, on_this_machine
-from tlsearch.cli.say import print_line
+from tlsearch.cli.output import print_line
 
 if TYPE_CHECKING:
     from tlsearch.results.record.directory import StudyDirectory

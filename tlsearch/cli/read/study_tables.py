@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tlsearch.base.errors import RecordError
 from tlsearch.base.markdown import markdown_table
 from tlsearch.base.shown_text import escape_controls
-from tlsearch.cli.say import print_answer, print_line
+from tlsearch.cli.output import print_answer, print_line
 from tlsearch.cli.tables import print_table
 from tlsearch.config.location import Location
 from tlsearch.results.rank.leaderboard import Leaderboard, leaderboard_of

@@ -11,7 +11,7 @@ import pytest
 
 from tlsearch.cli.cache_commands import MOST_GB
 from tlsearch.cli.main import _Stderr, main
-from tlsearch.cli.say import print_answer, print_line, print_text
+from tlsearch.cli.output import print_answer, print_line, print_text
 from tlsearch.cli.tables import print_table
 from tlsearch.config import schema
 
