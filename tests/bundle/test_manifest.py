@@ -142,7 +142,7 @@ def test_a_changed_file_is_refused_unless_trusted(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RecordError, match=r"model\.keras: the manifest names it"):
+    with pytest.raises(RecordError, match=r"model\.keras: named in the manifest"):
         locate(tmp_path, artifact_of("model.keras"))
 
 

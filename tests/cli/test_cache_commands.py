@@ -95,7 +95,7 @@ def test_verify_says_what_it_removed_and_what_it_cannot_tell(
     assert removed.startswith(f"removed {first} (MobileNetV2 ")
     assert ": cannot be read (" in removed
     assert read == "2 arrays read, 1 damaged and removed"
-    assert unknown == "1 can be opened, but nothing says what their checksum is"
+    assert unknown == "1 can be opened, but have no recorded checksum"
     assert stale == "2 partial files and locks of dead processes removed"
     assert (first.exists(), second.exists()) == (False, True)
 
@@ -136,8 +136,12 @@ def test_prune_as_json(say: Callable[..., Said], cache: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["prune"], 2, "say what may go: one of --to GB, --older AGE, --all"),
-        (["prune", "--all", "--to", "1"], 2, "say what may go: one of --to GB, --older AGE, --all"),
+        (["prune"], 2, "choose what to remove: --to GB, --older AGE or --all"),
+        (
+            ["prune", "--all", "--to", "1"],
+            2,
+            "choose what to remove: --to GB, --older AGE or --all",
+        ),
         (
             ["prune", "--older", "soon"],
             2,
@@ -147,7 +151,7 @@ def test_prune_as_json(say: Callable[..., Said], cache: Path) -> None:
         (
             ["ls", "--cache", "gone"],
             3,
-            "{here}/gone: no such folder; expected a cache, as `cache` of a search names",
+            "{here}/gone: no such folder; expected a cache folder, such as the `cache` of a search",
         ),
     ],
 )

@@ -40,15 +40,15 @@ def test_a_manifest_is_printed_without_ray():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["submit"], "say what to run: a SPACE, or --resume DIR"),
-        (["submit", "quickstart", "--resume", "/x"], "say what to run: a SPACE, or --resume DIR"),
+        (["submit"], "missing argument: a SPACE, or --resume DIR"),
+        (["submit", "quickstart", "--resume", "/x"], "missing argument: a SPACE, or --resume DIR"),
         (["submit", "--resume", "/x", "--study", "/y"], "--study and --resume: choose one"),
         (["submit", "quickstart"], "storage: found runs, expected a URL"),
         (["submit", "quickstart", "--study", "/x", "--address", "ray://h:1"], "a Ray client"),
         (["run", "quickstart", "--address", "ray://h:10001"], "a Ray client"),
         (["resume", "runs/x", "--address", "ray://h:10001"], "a Ray client"),
         (["status", "--follow"], "--follow needs a JOB"),
-        (["cluster", "manifest"], "--kuberay is the one there is"),
+        (["cluster", "manifest"], "--kuberay is the only one"),
         (["cluster", "check", "gone.yaml"], "gone.yaml: cannot be read"),
         (["cluster", "check", "gone.yaml", "--space", "gone"], "gone: no such file"),
     ],
@@ -92,7 +92,7 @@ def test_submit_names_the_variables_that_travel_and_shows_no_value(say, monkeypa
     place = ["--study", "s3://bucket/x", "--address", "http://127.0.0.1:9"]
     code, out, err = say("submit", "quickstart", *place)
     assert code == 3
-    assert "readable to who may read the cluster's jobs: " in err
+    assert "readable by anyone who can read the cluster's jobs: " in err
     assert "AWS_SECRET_ACCESS_KEY" in err
     assert "hush" not in out + err
 

@@ -225,7 +225,7 @@ def test_validate_takes_settings(say: Callable[..., Said]) -> None:
         (
             ["validate", "quickstrat"],
             2,
-            "quickstrat: no such file, and no search space ships by that name "
+            "quickstrat: no such file, and no shipped search space has that name "
             "(did you mean 'quickstart'?)",
         ),
         (
@@ -239,7 +239,7 @@ def test_validate_takes_settings(say: Callable[..., Said]) -> None:
             2,
             "--out needs --format csv, json, md, html or parquet: a table is for the screen",
         ),
-        (["report", "x", "--format", "parquet"], 2, "--format parquet needs --out: it is no text"),
+        (["report", "x", "--format", "parquet"], 2, "--format parquet needs --out: it is not text"),
         (["report", "x", "--watch", "--format", "md"], 2, "--watch needs --format table"),
         (
             ["report", "x", "--format", "html", "--top", "3"],

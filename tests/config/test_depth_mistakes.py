@@ -113,8 +113,7 @@ def test_blocks_that_cannot_be_say_why(space: str, problem: str) -> None:
 def test_a_baseline_counts_as_its_space_does(space: str, baseline: str, other: str) -> None:
     key, value = baseline.split(": ")
     assert problems(f"{DIGITS}space: {{{space}}}\nbaselines: [{{{baseline}}}]") == [
-        f"pets.yaml:3: baselines[0].{key}: found {value}, but the space has {other}: "
-        f"say it in {other}"
+        f"pets.yaml:3: baselines[0].{key}: found {value}, but the space has {other}: use {other}"
     ]
 
 

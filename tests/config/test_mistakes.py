@@ -162,11 +162,11 @@ def test_a_key_that_sounds_right_is_named_as_it_was_written(key: str) -> None:
         ),
         (
             "{kind: digits, root: x}",
-            "data: kind: digits takes no root; it is what a CSV's paths start from",
+            "data: kind: digits takes no root, which is the start of the paths in a CSV",
         ),
         (
             "{kind: digits, strict_classes: true}",
-            "data: strict_classes needs classes (which it says are all there are)",
+            "data: strict_classes needs classes: it states that they are complete",
         ),
         ("{kind: digits, classes: [a]}", "data.classes: found ['a'], expected keys and values"),
         (
@@ -260,7 +260,7 @@ def test_an_unknown_space_is_answered_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         load("quickstrat")
     assert str(refused.value) == (
-        "quickstrat: no such file, and no search space ships by that name "
+        "quickstrat: no such file, and no shipped search space has that name "
         "(did you mean 'quickstart'?)"
     )
     with pytest.raises(ConfigError, match=r"no such file.* \(known: .*quickstart"):

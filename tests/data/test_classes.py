@@ -72,9 +72,9 @@ def test_all_mistakes_of_a_map_are_told_at_once_with_what_was_found() -> None:
         "pets: found the classes cat, dog, dog [old], wolf",
         "data.classes: cta: matches none of them, did you mean 'cat'?",
         "data.classes: x?: matches none of them, known: cat, dog, dog [old], wolf",
-        "data.classes: cat: named by nothing, and data.strict_classes is true",
+        "data.classes: cat: not in data.classes, and data.strict_classes is true",
         "data.classes: dog [old]: claimed by dog* and by *old*; keep one",
-        "data.classes: wolf: named by nothing, and data.strict_classes is true",
+        "data.classes: wolf: not in data.classes, and data.strict_classes is true",
     ]
 
 

@@ -247,8 +247,9 @@ def test_a_lone_picture_of_unknown_depth_is_told_of_once(
         (
             "tlsearch.data.depth",
             logging.WARNING,
-            f"{tmp_path}/a.png: a picture of 16 bits that states no depth, with no value above "
-            "4080; read as 16 bits, so it is dark if fewer were meant; later ones are not told of",
+            f"{tmp_path}/a.png: a 16-bit picture that states no depth and has no value above "
+            "4080 is read as 16 bits; it is too dark if it holds fewer. Further ones are not "
+            "reported",
         )
     ]
 

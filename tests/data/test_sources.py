@@ -74,7 +74,7 @@ def test_duplicates_are_dropped_from_train(leaking: Path, caplog: pytest.LogCapt
 def test_duplicates_are_kept_where_asked(leaking: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert len(ready(leaking, "keep").splits["train"]) == 6
-    assert caplog.messages == [f"{FOUND}; kept, as duplicates: keep says"]
+    assert caplog.messages == [f"{FOUND}; kept because of duplicates: keep"]
 
 
 def test_duplicates_are_an_error_where_asked(leaking: Path) -> None:
@@ -222,8 +222,8 @@ def test_near_copies_are_told_and_kept(
     assert len(ready(root).splits["train"]) == 6
     assert caplog.messages == [
         "nearly the same picture in two splits: train and validation 0 of 6, train and test 1 of "
-        "6, validation and test 0 of 4 (as train/cat/1.png and test/cat/frame.png); all kept: "
-        "scores there are better than on pictures taken apart"
+        "6, validation and test 0 of 4 (as train/cat/1.png and test/cat/frame.png); all kept, "
+        "which makes scores better than on unrelated pictures"
     ]
 
 

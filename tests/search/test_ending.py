@@ -173,4 +173,4 @@ def test_a_perfect_trial_ends_the_search_and_its_winner_is_exported():
 def test_an_interrupted_search_names_the_command_that_goes_on():
     ending = Ending(location="'/runs/my pets'")
     ending.interrupt()
-    assert str(ending.interrupted) == "interrupted; `tlsearch resume '/runs/my pets'` goes on"
+    assert str(ending.interrupted) == "interrupted; `tlsearch resume '/runs/my pets'` continues it"

@@ -13,9 +13,7 @@ from tlsearch.base.errors import RecordError
 def refuse_link(path: Path) -> None:
     """Raise RecordError if the path is a symbolic link, whatever its target."""
     if path.is_symlink():
-        raise RecordError(
-            f"{path}: a link, which is not followed; put what it leads to in its place"
-        )
+        raise RecordError(f"{path}: a link, which is not followed; replace it with its target")
 
 
 def path_inside(root: Path, *names: str) -> Path:

@@ -119,7 +119,7 @@ class Manifest(_Plain):
     def _name_once(self) -> Self:
         for names in (self.labels, [artifact.format for artifact in self.artifacts]):
             if len({*names}) < len(names):
-                raise ValueError("a label or a format that stands there twice")
+                raise ValueError("a duplicate label or format")
         return self
 
     def write(self, bundle: Path) -> None:
@@ -209,7 +209,7 @@ def locate(bundle: Path, artifact: Artifact, verify: bool = True) -> Path:
         )
     path = bundle.resolve() / relative
     if not path.exists() and not path.is_symlink():
-        raise RecordError(f"{path}: the manifest names it and it is not there")
+        raise RecordError(f"{path}: named in the manifest, but missing")
     _require_plain(path)
     if verify and sha256(path) != artifact.sha256:
         raise RecordError(

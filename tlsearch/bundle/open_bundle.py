@@ -160,7 +160,7 @@ def _from_bundle(bundle: Path, form: str | None, verify: bool) -> OpenModel:
     file = locate(bundle, artifact, verify)
     if artifact.row.program:
         log.warning(
-            "%s: a %s is a program that may read and write files; open it only where you trust its "
+            "%s: a %s is a program that may read and write files; open it only if you trust its "
             "maker",
             *(file, artifact.format),
         )

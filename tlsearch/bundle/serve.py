@@ -149,7 +149,7 @@ async def read_body(request: Any) -> bytes:
             if len(body) > MAX_BYTES:
                 raise RefusedError(413, f"too large: more than {MAX_BYTES} bytes")
     except ClientDisconnect as error:
-        raise RefusedError(400, "the client left before its picture arrived") from error
+        raise RefusedError(400, "the client disconnected before its picture arrived") from error
     return bytes(body)
 
 

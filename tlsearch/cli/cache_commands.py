@@ -77,7 +77,7 @@ def verify(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
             print_line(f"removed {record['path']} ({record['what']}): {record['fault']}")
         print_line(f"{len(found)} {_arrays(found)} read, {len(damaged)} damaged and removed")
         if unknown:
-            print_line(f"{unknown} can be opened, but nothing says what their checksum is")
+            print_line(f"{unknown} can be opened, but have no recorded checksum")
         if stale:
             print_line(f"{len(stale)} partial files and locks of dead processes removed")
     raise typer.Exit(RecordError.exit_code if damaged else 0)
@@ -122,7 +122,7 @@ def _limits(to: float | None, older: str | None, everything: bool) -> float | No
     from tlsearch.base.errors import ConfigError
 
     if (to is not None) + (older is not None) + everything != 1:
-        raise ConfigError(["say what may go: one of --to GB, --older AGE, --all"])
+        raise ConfigError(["choose what to remove: --to GB, --older AGE or --all"])
     if to is not None and not to <= MOST_GB:
         raise ConfigError([f"--to: found {to}, expected a number of GB"])
     if older is None:
@@ -140,7 +140,9 @@ def _folder(cache: Path) -> Path:
 
     path = absolute_path(cache)
     if str(cache) != DEFAULT and not path.is_dir():
-        raise DataError(f"{path}: no such folder; expected a cache, as `cache` of a search names")
+        raise DataError(
+            f"{path}: no such folder; expected a cache folder, such as the `cache` of a search"
+        )
     return path
 
 

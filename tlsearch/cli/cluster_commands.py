@@ -78,7 +78,8 @@ def submit(
     shipment = _shipment(space, study, resume, set_ or [])
     if names := ", ".join(shipment.env):
         print_text(
-            f"with the job, readable to who may read the cluster's jobs: {names}\n", err=True
+            f"sent with the job, and readable by anyone who can read the cluster's jobs: {names}\n",
+            err=True,
         )
     cluster = Cluster(address)
     job = cluster.submit(shipment)
@@ -187,7 +188,7 @@ def manifest(
     from tlsearch.search.cluster.kuberay import Worker, rayjob
 
     if not kuberay:
-        raise ConfigError(["say which manifest: --kuberay is the one there is"])
+        raise ConfigError(["choose a manifest: --kuberay is the only one"])
     worker = Worker(at_most=workers, gpus=gpus, cpus=cpus, memory=memory)
     print_answer(rayjob(load(space, set_ or []), study, image, worker))
 
@@ -201,13 +202,14 @@ def _follow(cluster: "Cluster", job: str) -> None:
             print_text(text)
         ended = cluster.job(job)
     except KeyboardInterrupt:
-        raise SearchInterruptedError(
-            f"left alone: {job} runs on\n{_ways_on(cluster, job)}"
-        ) from None
+        raise SearchInterruptedError(f"{job} keeps running\n{_ways_on(cluster, job)}") from None
     except ClusterError as error:
-        raise ClusterError(f"{error}\n{job} may run on\n{_ways_on(cluster, job)}") from error
+        raise ClusterError(
+            f"{error}\n{job} may still be running\n{_ways_on(cluster, job)}"
+        ) from error
     if ended.state == "STOPPED":
-        raise SearchInterruptedError(f"{job} was stopped; `tlsearch submit --resume DIR` goes on")
+        way = "`tlsearch submit --resume DIR` continues it"
+        raise SearchInterruptedError(f"{job} was stopped; {way}")
     if ended.state == "FAILED" and ended.exit_code is None:
         raise ClusterError(f"{job} could not be started: {ended.message}")
     raise typer.Exit(ended.exit_code or 0)
@@ -222,7 +224,7 @@ def _shipment(
     from tlsearch.search.cluster.job_package import new_search, resumed_search
 
     if (space is None) == (resume is None):
-        raise ConfigError(["say what to run: a SPACE, or --resume DIR"])
+        raise ConfigError(["missing argument: a SPACE, or --resume DIR"])
     if resume is not None:
         if study is not None:
             raise ConfigError(["--study and --resume: choose one"])

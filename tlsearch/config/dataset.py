@@ -49,7 +49,7 @@ SOURCES = {
             "npz",
             "tlsearch.data.kinds.npz:list_npz",
             ("path",),
-            "a file of NumPy's that holds the arrays images and labels",
+            "a NumPy file with the arrays images and labels",
         ),
         Source("tfds", "tlsearch.data.kinds.tfds:list_tfds", ("name",), "for example tf_flowers"),
         Source("digits", "tlsearch.data.kinds.digits:list_digits"),
@@ -157,7 +157,9 @@ class Data(Frozen):
         if row.takes and getattr(self, row.takes[0]) is None:
             raise ValueError(f"kind: {row.kind} needs {row.takes[0]} ({row.needs})")
         if self.root is not None and "root" not in row.takes:
-            raise ValueError(f"kind: {row.kind} takes no root; it is what a CSV's paths start from")
+            raise ValueError(
+                f"kind: {row.kind} takes no root, which is the start of the paths in a CSV"
+            )
         if self.strict_classes and self.classes is None:
-            raise ValueError("strict_classes needs classes (which it says are all there are)")
+            raise ValueError("strict_classes needs classes: it states that they are complete")
         return self

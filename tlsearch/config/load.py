@@ -249,7 +249,9 @@ def from_mapping(
     try:
         text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
     except yaml.representer.RepresenterError as error:
-        raise ConfigError([f"{source}: found {error.args[-1]!r}, no value of YAML"]) from error
+        raise ConfigError(
+            [f"{source}: found {error.args[-1]!r}, which is not a YAML value"]
+        ) from error
     return parse(text, source, settings, recorded=recorded)
 
 
@@ -270,7 +272,9 @@ def find_space(space: str | Path) -> Path:
     if str(space) in shipped:
         return shipped[str(space)]
     hint = did_you_mean(str(space), shipped)
-    raise ConfigError([f"{space}: no such file, and no search space ships by that name ({hint})"])
+    raise ConfigError(
+        [f"{space}: no such file, and no shipped search space has that name ({hint})"]
+    )
 
 
 def shipped_spaces() -> dict[str, Path]:

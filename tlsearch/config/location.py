@@ -15,7 +15,7 @@ Location = Path | str  # a URL is a str: as a Path it would lose a slash
 
 # Scheme of a URL -> what it names.
 SCHEMES = {
-    "s3": "S3, and what speaks its protocol",
+    "s3": "S3 and compatible storage",
     "gs": "Google Cloud Storage",
     "file": "a shared folder",
 }

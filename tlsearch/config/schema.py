@@ -214,7 +214,7 @@ def values_outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:
             problems[key] = one_of(Space.model_fields, "key").why(key)
         elif key not in space.given:
             (other,) = {*DEPTHS} - {key}
-            problems[key] = f"found {value!r}, but the space has {other}: say it in {other}"
+            problems[key] = f"found {value!r}, but the space has {other}: use {other}"
         elif not space.given[key].admits(value):
             problems[key] = f"found {value!r}, which is not in space.{key}"
     return problems

@@ -35,7 +35,7 @@ class TrialConfig(Frozen):
     unfrozen_layers: Annotated[
         Unfrozen,
         Shown(
-            "how many of the backbone's last layers were trained, or all; nothing where the space "
+            "how many of the backbone's last layers were trained, or all; empty if the space "
             "counts in blocks",
             "unfrozen",
         ),
@@ -44,15 +44,15 @@ class TrialConfig(Frozen):
         Unfrozen | None,
         Shown(
             "how many of the backbone's last blocks were trained, with everything after them, or "
-            "all; nothing where the space counts in layers",
+            "all; empty if the space counts in layers",
             "unfrozen",
         ),
     ] = None
     cut_layers: Annotated[
         Unfrozen | None,
         Shown(
-            "the number of last layers behind the cached features, where that is more than the "
-            "layers that are trained"
+            "the number of last layers behind the cached features, if that is more than the "
+            "trained layers"
         ),
     ] = None
     train_batch_norm: Annotated[
@@ -74,11 +74,11 @@ class TrialConfig(Frozen):
     ] = 0.0
     head_lr: Annotated[
         float | None,
-        Shown("learning rate of the head where the backbone stays frozen", "lr", priority=95),
+        Shown("learning rate of the head if the backbone stays frozen", "lr", priority=95),
     ] = None
     fine_tune_lr: Annotated[
         float | None,
-        Shown("learning rate where layers of the backbone are trained too", "lr", priority=95),
+        Shown("learning rate if layers of the backbone are trained too", "lr", priority=95),
     ] = None
     optimizer: Annotated[str, Shown("the optimizer", "optimizer", priority=65)] = "adamw"
     weight_decay: Annotated[float, Shown("weight decay of the optimizer", "decay", priority=55)] = (
@@ -90,7 +90,9 @@ class TrialConfig(Frozen):
     class_weights: Annotated[
         str,
         Shown(
-            "whether images of rare classes counted more in training", "class weights", priority=40
+            "whether images of rare classes had more weight in training",
+            "class weights",
+            priority=40,
         ),
     ] = "none"
     label_smoothing: Annotated[
@@ -109,7 +111,7 @@ class TrialConfig(Frozen):
     early_stopping: Annotated[
         int | None,
         Field(ge=1),
-        Shown("a trial ends after so many epochs without a better value"),
+        Shown("a trial ends after this many epochs without a better value"),
     ] = None
     warm_up_epochs: Annotated[
         int,
@@ -123,29 +125,29 @@ class TrialConfig(Frozen):
     ] = "float16"
     precision: Annotated[
         Precision,
-        Shown("what the layers of the backbone compute in; the head always computes in float32"),
+        Shown("precision of the backbone's layers; the head always computes in float32"),
     ] = EXACT
     augment: Annotated[
         Augment,
-        Shown("how pictures are changed at random for training, such as flipped or turned"),
+        Shown("random changes of the training pictures, such as flips and rotations"),
     ] = Augment()
     views: Annotated[
         int,
         Field(ge=0),
         Shown(
-            "how many randomly changed copies of the training pictures the epochs take in turn; 0 "
-            "makes new ones for every epoch"
+            "number of augmented copies of the training pictures, which the epochs use in turn; 0 "
+            "draws new ones for every epoch"
         ),
     ] = 0
     view_seed: Annotated[
         int,
-        Shown("what the random changes of pictures are drawn from, alike for all trials"),
+        Shown("seed of the random changes of pictures, the same for all trials"),
     ] = 0
     seed: Annotated[
         int,
         Shown(
-            "what the trial's randomness is drawn from; its own where a configuration is trained "
-            "once more because the space is exhausted",
+            "seed of the trial; a new one if a configuration is trained again because the space is "
+            "exhausted",
             "seed",
             priority=30,
         ),

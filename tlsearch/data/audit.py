@@ -102,7 +102,7 @@ def audit(
     train = np.setdiff1d(splits["train"], same.train_again) if drop else splits["train"]
     near = near_copies(splits | {"train": train})
     if near.any:
-        kept = "all kept: scores there are better than on pictures taken apart"
+        kept = "all kept, which makes scores better than on unrelated pictures"
         findings.append(f"{near}{_named(listing, near.example)}; {kept}")
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
     rows = np.arange(len(hashes)) if readable is None else np.flatnonzero(readable)
@@ -114,7 +114,7 @@ def audit(
 
 def _done(same: Duplicates, drop: bool) -> str:
     if not drop:
-        return "kept, as duplicates: keep says"
+        return "kept because of duplicates: keep"
     stay = same.validation_in_test
     return f"{len(same.train_again)} dropped from train" + (
         f", {stay} left in validation and test" if stay else ""

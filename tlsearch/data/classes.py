@@ -69,7 +69,7 @@ def _unclear(claims: Mapping[str, Sequence[str]], strict: bool) -> Iterable[str]
         if len(keys) > 1:
             yield f"data.classes: {found}: claimed by {' and by '.join(keys)}; keep one"
         if strict and not keys:
-            yield f"data.classes: {found}: named by nothing, and data.strict_classes is true"
+            yield f"data.classes: {found}: not in data.classes, and data.strict_classes is true"
 
 
 def require_classes(listing: Listing, pooled: bool) -> None:

@@ -247,8 +247,8 @@ def _tell_of_dark(name: object, largest: int) -> None:
     if not _told:
         _told.append(name)
         log.warning(
-            "%s: a picture of 16 bits that states no depth, with no value above %d; read as 16 "
-            "bits, so it is dark if fewer were meant; later ones are not told of",
+            "%s: a 16-bit picture that states no depth and has no value above %d is read as 16 "
+            "bits; it is too dark if it holds fewer. Further ones are not reported",
             name,
             largest,
         )

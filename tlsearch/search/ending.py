@@ -58,7 +58,7 @@ class Ending:
     def interrupt(self, number: int = signal.SIGINT) -> None:
         """Interrupt the search because the user sent a signal; the trials so far are ranked."""
         kind = HungUpError if number == signal.SIGHUP else SearchInterruptedError
-        self.interrupted = kind(f"interrupted; `tlsearch resume {self._location}` goes on")
+        self.interrupted = kind(f"interrupted; `tlsearch resume {self._location}` continues it")
         self._on_interrupt()
 
     def suffice(self, reason: str) -> None:

@@ -35,7 +35,7 @@ STAYS = {
     "epochs": "trials are compared after equal epochs",
     "warm_up_epochs": "every trial begins after the same warm-up",
     "warm_up_lr": "every trial begins after the same warm-up",
-    "baselines": "they are tried first, and that was done",
+    "baselines": "they are tried first, which has been done",
 }
 _ELSE = "it was the same for all trials so far"
 

@@ -44,7 +44,7 @@ def send(phase: Phase) -> None:
     try:
         _store()._internal_kv_put(_new_key(), json.dumps(asdict(phase)).encode())
     except Exception as error:  # Ray raises many types
-        log.info("a phase was not told: %s", error)
+        log.info("a phase was not reported: %s", error)
 
 
 @contextmanager

@@ -200,7 +200,7 @@ def _other_weights(best: Path, trial: TrialRecord) -> str | None:
     try:
         require_recorded(best, trial.number, trial.kept.get(BEST))
     except FileNotFoundError:
-        return f"{best}: recorded, and not there"
+        return f"{best}: recorded, but missing"
     except RecordError as error:
         return str(error) if epoch_of(best) in (None, *trial.values) else None
     return None

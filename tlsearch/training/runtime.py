@@ -42,10 +42,10 @@ def limit_gpus(share: float) -> None:
         return
     devices = tf.config.list_physical_devices("GPU")
     if not devices:
-        log.warning("a GPU was granted and TensorFlow sees none: this trial trains on CPUs")
+        log.warning("a GPU was granted, but TensorFlow sees none: this trial trains on CPUs")
     totals = granted_mib() if share < 1 else ()
     if share < 1 and len(totals) != len(devices):
-        log.warning("nvidia-smi does not tell the GPU's memory: the share of it is not enforced")
+        log.warning("nvidia-smi does not report the GPU's memory: the share of it is not enforced")
     for index, device in enumerate(devices):
         if len(totals) != len(devices):
             tf.config.experimental.set_memory_growth(device, True)

@@ -70,7 +70,7 @@ def test_a_plan_fits_a_terminal_and_says_all(capsys):
 
 def test_a_plan_that_the_budget_ends_says_so(capsys):
     _show("flowers", SURVEY, replace(MADE, out_of_time=True))
-    assert "where the time budget ends it" in capsys.readouterr().out
+    assert "when the time budget ends it" in capsys.readouterr().out
 
 
 def test_data_that_are_not_there_are_answered_without_measuring(say, tmp_path):

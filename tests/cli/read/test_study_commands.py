@@ -73,7 +73,7 @@ def test_what_does_not_compare_is_said(
     other.journal_file.write_bytes((study / "journal.log").read_bytes())
     assert say("compare", study, other.root)[2].splitlines() == [
         "not comparable: the studies rank by different metrics",
-        "not comparable: the studies saw different images or splits",
+        "not comparable: the studies used different images or splits",
     ]
 
 

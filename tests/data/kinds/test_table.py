@@ -141,7 +141,7 @@ def test_of_very_many_mistakes_twenty_are_shown(tmp_path: Path) -> None:
             "/labels.csv:1: found the columns scans/0.png, cat; expected path, label[, split]",
         ),
         ("path,label\n", "/labels.csv: no rows below the header"),
-        ("path,path,label\n", "/labels.csv:1: the column path stands there twice"),
+        ("path,path,label\n", "/labels.csv:1: the column path appears twice"),
     ],
 )
 def test_what_is_no_such_table_says_why(tmp_path: Path, text: str, problem: str) -> None:

@@ -55,7 +55,7 @@ SAID = [
     ),
     (
         Unforeseen(),
-        "no forecast: `tlsearch plan` makes one, and later searches of the kind show it",
+        "no forecast yet: `tlsearch plan` makes one, which later searches of this kind show",
     ),
     (TrialBegan(17, CONFIG), "trial 17 began: strokes unfrozen 15"),
     (TrialBegan(4, {**CONFIG, "unfrozen_blocks": 3}), "trial 4 began: strokes unfrozen 3 blocks"),
@@ -63,7 +63,7 @@ SAID = [
     (
         FeaturesWidened("vgg16", "float16", "float32"),
         "vgg16: activations do not fit into float16: its features are kept as float32, which takes "
-        "twice the room",
+        "twice the space",
     ),
     (
         ENDED,
@@ -81,12 +81,13 @@ SAID = [
     ),
     (
         WorkerLost(3, 5, left=True, retried=True),
-        "trial 3 was lost after epoch 5, as its node left the cluster: it goes on in another "
+        "trial 3 was lost after epoch 5 because its node left the cluster: it continues in another "
         "process",
     ),
     (
         WorkerLost(3, 0, left=False, retried=False),
-        "trial 3 was lost after epoch 0, as its process ended without a word: it is given up",
+        "trial 3 was lost after epoch 0 because its process died without an error message: it is "
+        "not retried",
     ),
     (Phase("decoding", "began", 0, 1200, "pictures"), "decoding: 0 of 1200 pictures"),
     (Confirming(3, 6), "confirming the 3 best trials: 6 runs on fresh seeds"),
@@ -94,7 +95,7 @@ SAID = [
     (ConfirmedOnce(4, 77, 0.91, False), "trial 4 on seed 77: 0.9100"),
     (ConfirmedOnce(4, 77, 0.92, True), "trial 4 refined: 0.9200"),
     (Exporting(), "exporting the best trial, and evaluating it on the test split"),
-    (Stopping(), "stopping, what is done will be ranked; once more ends at once"),
+    (Stopping(), "stopping: finished trials will be ranked; interrupt again to end at once"),
     (
         BudgetSpent(600.0, 640.4),
         "the time budget of 600 s is used up (640 s spent): no trial is trained; "
@@ -248,7 +249,7 @@ def test_a_listener_that_fails_is_warned_of_once_and_the_others_go_on(caplog):
         tell(BEGAN)
         tell(ENDED)
     assert heard == [BEGAN, ENDED]
-    assert caplog.messages == ["a listener failed and is left out: BrokenPipeError: gone"]
+    assert caplog.messages == ["a listener failed and is removed: BrokenPipeError: gone"]
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def test_the_mark_says_by_which_rule(home):
     assert [row[grid.columns.index("tie")] for row in grid.body] == ["=", "=", "~", ""]
     assert explain(grid)[-2:] == [
         "=: the validation split cannot tell this trial from the leader",
-        "~: perhaps the same, by intervals alone: what this trial or the leader predicted was not "
-        "kept, so that they cannot be compared image by image",
+        "~: perhaps tied, judged by intervals alone: the predictions of this trial or the leader "
+        "were not kept, so they cannot be compared image by image",
     ]
 
 

@@ -62,8 +62,8 @@ def test_a_study_that_rises_may_gain_and_one_that_stands_does_not() -> None:
 
 def test_the_trial_of_the_last_rise_is_named() -> None:
     assert outlook(study([0.5, 0.7, 0.6, None]), None)[0] == (
-        "the best score of the search, 0.7000, came with trial 1 after 0 of 0 s, and not in the "
-        "2 trials that ended since"
+        "the best score of the search, 0.7000, came with trial 1 after 0 of 0 s, and did not rise "
+        "in the 2 trials that ended since"
     )
 
 

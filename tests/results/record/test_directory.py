@@ -161,8 +161,8 @@ def test_a_worker_that_does_not_end_is_told_of(tmp_path: Path) -> None:
     with worker(home, 60), pytest.raises(RecordError) as refused, home.trial_locked(3, wait_s=0.2):
         pass
     assert str(refused.value) == (
-        f"{home.trial(3)}: another process has been training this trial for 0.2 s more; wait until "
-        "it has ended, or end it, then `tlsearch resume DIR` goes on"
+        f"{home.trial(3)}: another process is still training this trial after 0.2 s; wait for it "
+        "or end it, then continue with `tlsearch resume DIR`"
     )
 
 

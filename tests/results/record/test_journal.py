@@ -128,7 +128,7 @@ def test_a_line_torn_anywhere_is_cut_at_the_last_newline(
         with caplog.at_level(logging.WARNING):
             assert cut_incomplete_line(journal) == torn
         assert journal.read_bytes() == whole[: places[0]]
-        said = [f"{journal}: cut {torn} bytes of a torn last line"]
+        said = [f"{journal}: cut {torn} bytes of an incomplete last line"]
         assert caplog.messages == (said if torn else [])
 
 

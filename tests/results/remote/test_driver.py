@@ -112,10 +112,12 @@ def test_an_outage_is_told_once_and_caught_up_with(far, caplog):
         wait_until(lambda: caplog.messages)
         time.sleep(OUTAGE_S)
         assert len(caplog.messages) == 1
-        assert caplog.messages[0].startswith("the search goes on, and is sent once it can be: s3:")
+        assert caplog.messages[0].startswith(
+            "the search continues and is sent once the storage is back: s3:"
+        )
         far.away = False
         wait_until(lambda: len(caplog.messages) == 2)
-        assert caplog.messages[1] == f"{URL}: the storage is back, all was sent"
+        assert caplog.messages[1] == f"{URL}: the storage is back; everything was sent"
         assert same(work.home)
     assert work.unsent is None
 
@@ -178,7 +180,7 @@ def test_two_machines_that_went_on_are_not_mixed(far, tmp_path, monkeypatch):
     with driver.hold_study(URL, new=False) as other, other.mirrored(9):
         tell(other.home, "there")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    refused = "tell different things: two machines went on"
+    refused = "differ: two machines continued"
     with pytest.raises(RecordError, match=refused), driver.hold_study(URL, new=False):
         pass
     with pytest.raises(RecordError, match=refused):

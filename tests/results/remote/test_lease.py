@@ -27,8 +27,8 @@ def test_the_second_driver_is_refused_until_the_first_is_done(bucket):
         second.take()
     assert str(refused.value) == (
         f"{bucket.url}: another tlsearch drives this study (process {os.getpid()} on "
-        f"{first.owner.host}, seen 0 s ago); stop it, or wait: once it was not seen for 120 s it "
-        "counts as dead"
+        f"{first.owner.host}, seen 0 s ago); stop it, or wait: after 120 s without a sign of "
+        "life it counts as dead"
     )
     first.release()
     second.take()

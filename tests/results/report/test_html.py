@@ -367,7 +367,7 @@ def test_pictures_stay_under_artifacts(
     page = Page(page_of(study(), ABOUT, tmp_path))
     assert page.with_tag("img") == []
     assert "picture not there" in page.text
-    assert "refused, it leaves artifacts/" in caplog.text
+    assert "refused: it is outside artifacts/" in caplog.text
 
 
 def test_only_pictures_are_embedded(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def test_markdown_reads_as_a_table() -> None:
 | - | 1 | failed | - | -/0 | 0.0 | photos | all | none | 0.0001 | - |
 
 - epoch: the best one/the last one; 0 is the head after the warm-up, which trains the head alone before the epochs begin
-- lr: learning rate, of the head where nothing is unfrozen, else of all that trains
-- trained: how many numbers of the network the training changed
+- lr: learning rate of the head if nothing is unfrozen, else of everything that trains
+- trained: number of weights that were trained
 - *: the winner, which is exported and tested
 - most frequent class: 0.5000 validation accuracy
 """  # noqa: E501

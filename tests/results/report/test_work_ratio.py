@@ -40,7 +40,7 @@ def test_features_of_an_earlier_study_are_named_as_the_reason_for_less_work_than
         return work_line(StudyRecord(Direction.MAX, (trial(done, 10),)))
 
     assert line(55) == (
-        "computing done: 0.50 times the least that these trials need (an earlier study left its "
-        "features in the cache); 1 is where nothing was computed twice"
+        "compute: 0.50 times the minimum for these trials (an earlier study left its "
+        "features in the cache); at 1 nothing is computed twice"
     )
-    assert str(line(110)).startswith("computing done: 1.00 times the least that these trials need;")
+    assert str(line(110)).startswith("compute: 1.00 times the minimum for these trials;")

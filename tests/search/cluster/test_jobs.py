@@ -143,7 +143,7 @@ def left(head):
     out, err = follower.communicate(timeout=30)
     assert follower.returncode == 130, out + err
     assert "INFO" not in err
-    return err.split("error: left alone: ")[1].split()[0], study
+    return err.split("error: ")[1].split(" keeps running")[0], study
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def stopped(left, head):
     """What `stop` said of that search while it was running, and the trials that had ended."""
     job, study = left
     seen = len(ended(study))
-    wait_until(lambda: len(ended(study)) > seen)  # it goes on alone
+    wait_until(lambda: len(ended(study)) > seen)  # it continues alone
     said = head("stop", job, "--address", head.jobs)
     return said, ended(study)
 

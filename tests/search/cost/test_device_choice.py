@@ -126,7 +126,7 @@ def test_a_gpu_that_cannot_be_measured_is_used_all_the_same(config, home, cluste
     cluster((H200,), answer=StudyError("the backbones could not be measured: no room"))
     profile = chosen_device(config(), home)
     assert (profile.precision, profile.pass_rows) == ("mixed_bfloat16", ())
-    assert "no room: the GPU is used without what measuring it would have told" in caplog.text
+    assert "no room: the GPU could not be measured and is used with default settings" in caplog.text
 
 
 def test_a_study_goes_on_as_it_began_and_says_where_the_devices_are_others(
@@ -140,9 +140,9 @@ def test_a_study_goes_on_as_it_began_and_says_where_the_devices_are_others(
     assert caplog.text == ""
     cluster((T4,))
     assert chosen_device(config(), home) == began
-    assert "other devices (NVIDIA H200) than it goes on with (Tesla T4)" in caplog.text
+    assert "began on NVIDIA H200 and continues on Tesla T4" in caplog.text
     assert chosen_device(config(resources={}), home) == began
-    assert "goes on with (CPUs)" in caplog.text
+    assert "continues on CPUs" in caplog.text
 
 
 def test_a_damaged_profile_is_told_with_its_key(home):

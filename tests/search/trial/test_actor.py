@@ -249,7 +249,7 @@ def test_a_trial_that_another_worker_does_not_leave_ends_the_search(
     result = begin().step()
     assert result["fatal"]
     assert result["failure_at"] == "RecordError"
-    assert "another process has been training this trial" in result["failure"]
+    assert "another process is still training this trial" in result["failure"]
 
 
 @pytest.mark.parametrize("leave", ["reset_config", "save_checkpoint", "cleanup"])

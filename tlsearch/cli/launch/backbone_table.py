@@ -61,7 +61,7 @@ CUT_COLUMNS = (
     "cut",
     "up to layers",
     "up to blocks",
-    "values an image",
+    "values per image",
     "mult-adds behind",
     "share",
 )

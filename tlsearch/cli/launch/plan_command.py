@@ -51,7 +51,7 @@ def _show(name: str, seen: "Survey", made: "Plan") -> None:
     _show_rungs(made)
     _show_seconds(made)
     _show_features(made)
-    end = ", where the time budget ends it" if made.out_of_time else ""
+    end = ", when the time budget ends it" if made.out_of_time else ""
     trials_s = format_duration(made.seconds.decode + made.wall_s)
     print_line(f"time    {Span.around(made.whole_s)}: {trials_s} to the last trial's end{end},")
     confirm, export = format_duration(made.confirm_s), format_duration(made.export_s)
@@ -72,7 +72,7 @@ def _show_rungs(made: "Plan") -> None:
     if made.rungs:
         body = [[str(rung.epoch), f"{rung.trials:.1f}"] for rung in made.rungs]
         print_table(["rung", "trials expected"], body)
-        print_text("rung: an epoch at which trials are compared; those behind end there\n")
+        print_text("rung: an epoch at which trials are compared; the worse ones stop there\n")
     print_text(f"{made.epochs:.0f} epochs in all\n\n")
 
 

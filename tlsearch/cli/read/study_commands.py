@@ -130,7 +130,7 @@ def _check(form: Format, out: Path | None, view: "Selection", watch: bool) -> No
         "--out needs --format csv, json, md, html or parquet: a table is for the screen": (
             form == "table" and out is not None
         ),
-        "--format parquet needs --out: it is no text": form == "parquet" and out is None,
+        "--format parquet needs --out: it is not text": form == "parquet" and out is None,
         "--watch needs --format table": watch and form != "table",
         "--format html shows the whole study: it takes no --columns, --filter or --top": (
             form == "html" and bool(narrowed)

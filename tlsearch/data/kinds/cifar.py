@@ -84,7 +84,7 @@ def _examples(path: Path, edition: Edition, split: Split, classes: int) -> list[
     batch = read_pickle(path)
     labels, count = batch.get(edition.labels), len(_pixels(path, batch))
     if not isinstance(labels, list) or len(labels) != count:
-        raise DataError(f"{path}: expected {count} {edition.labels}, one an image")
+        raise DataError(f"{path}: expected {count} {edition.labels}, one per image")
     if not all(isinstance(label, int) and 0 <= label < classes for label in labels):
         raise DataError(f"{path}: expected {edition.labels} from 0 to {classes - 1}")
     version = file_version(path)

@@ -75,8 +75,8 @@ def _classes(path: Path, labels: AnyArray) -> tuple[tuple[str, ...], NDArray[np.
         return tuple(escape_controls(str(one)) for one in found), indices
     if found[0] < 0 or found[-1] >= len(names):
         raise DataError(
-            f"{path}: labels: found {found[0]} to {found[-1]}, expected 0 to {len(names) - 1}, the "
-            "places in classes"
+            f"{path}: labels: found {found[0]} to {found[-1]}, expected 0 to {len(names) - 1}, "
+            "the indices into classes"
         )
     return tuple(names[int(one)] for one in found), indices
 
@@ -87,7 +87,7 @@ def _names(path: Path) -> list[str] | None:
             return None
     names = _small(path, "classes")
     if names.ndim != 1 or names.dtype.kind != "U" or len({*names.tolist()}) < len(names):
-        raise DataError(f"{path}: classes: expected distinct names, a text each")
+        raise DataError(f"{path}: classes: expected distinct names as text")
     return [escape_controls(name) for name in names.tolist()]
 
 
@@ -97,7 +97,7 @@ def _small(path: Path, name: str) -> AnyArray:
         if len(shape) != 1 or shape[0] > MOST_IMAGES or kind.kind not in "iuU":
             raise DataError(f"{path}: {name}: found {shape} of {kind}, expected numbers or names")
         if kind.itemsize > NAME_BYTES or math.prod(shape) * kind.itemsize > 2**30:
-            raise DataError(f"{path}: {name}: names of at most {NAME_BYTES // 4} letters are taken")
+            raise DataError(f"{path}: {name}: names of at most {NAME_BYTES // 4} letters")
         return np.frombuffer(_exactly(file, shape[0] * kind.itemsize), kind)
 
 

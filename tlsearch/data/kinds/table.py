@@ -69,7 +69,7 @@ def _read(path: Path, lines: Iterator[str]) -> Iterator[_Row]:
         found = ", ".join(names) or "nothing"
         raise DataError(f"{path}:1: found the columns {found}; expected path, label[, split]")
     if twice := next((name for name in names if name and names.count(name) > 1), ""):
-        raise DataError(f"{path}:1: the column {twice} stands there twice")
+        raise DataError(f"{path}:1: the column {twice} appears twice")
     reader = csv.reader(lines, delimiter=separator)
     for fields in filter(None, reader):  # skips empty lines
         line = reader.line_num + 1

@@ -110,7 +110,7 @@ class Unforeseen:
     """There are no earlier measurements to make a forecast from."""
 
     def __str__(self) -> str:
-        return "no forecast: `tlsearch plan` makes one, and later searches of the kind show it"
+        return "no forecast yet: `tlsearch plan` makes one, which later searches of this kind show"
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class FeaturesWidened:
     def __str__(self) -> str:
         return (
             f"{file_name(self.backbone)}: activations do not fit into {self.asked}: its features "
-            f"are kept as {self.kept}, which takes twice the room"
+            f"are kept as {self.kept}, which takes twice the space"
         )
 
 
@@ -172,9 +172,10 @@ class WorkerLost:
     retried: bool
 
     def __str__(self) -> str:
-        why = "its node left the cluster" if self.left else "its process ended without a word"
-        then = "it goes on in another process" if self.retried else "it is given up"
-        return f"trial {self.trial} was lost after epoch {self.epoch}, as {why}: {then}"
+        died = "its process died without an error message"
+        why = "its node left the cluster" if self.left else died
+        then = "it continues in another process" if self.retried else "it is not retried"
+        return f"trial {self.trial} was lost after epoch {self.epoch} because {why}: {then}"
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,7 @@ class Stopping:
     """The user asked the search to stop."""
 
     def __str__(self) -> str:
-        return "stopping, what is done will be ranked; once more ends at once"
+        return "stopping: finished trials will be ranked; interrupt again to end at once"
 
 
 @dataclass(frozen=True)
@@ -344,6 +345,4 @@ class Listeners:
                 listen(event)
             except Exception as error:  # a listener is the caller's code: anything can happen
                 self._all.remove(listen)
-                log.warning(
-                    "a listener failed and is left out: %s: %s", type(error).__name__, error
-                )
+                log.warning("a listener failed and is removed: %s: %s", type(error).__name__, error)

@@ -30,8 +30,8 @@ COLUMN_HELP: dict[str, str] = {
     "rank": "place by the metric at each trial's best epoch; equal values by trial number. "
     "Epoch 0, the head after warm-up, counts only for trials that train the head alone",
     "trial": "the trial's number, as in trials/<number>",
-    "state": "finished, stopped early, diverged, failed, or unfinished: cut short, or at work, "
-    "which the table on the screen calls running",
+    "state": "finished, stopped early, diverged, failed, or unfinished: cut short, or still "
+    "running",
     "metric": "the study's metric on the validation split, at the trial's best epoch",
     "low": "lower end of the metric's 95 % interval (Wilson; accuracy only), from the number of "
     "validation images",
@@ -42,14 +42,14 @@ COLUMN_HELP: dict[str, str] = {
     "p_value": "for the trial's difference from the leader, from what both predicted on the same "
     "validation images: McNemar's exact test for accuracy, swaps at random for balanced accuracy "
     "and macro F1; none for other metrics, and where predictions were not kept",
-    "winner": "true for the trial that is confirmed, exported and tested; none while nothing is "
+    "winner": "true for the trial that is confirmed, exported and tested; empty until it is "
     "decided",
     "best_epoch": "the epoch of that value, the earliest of equals; 0 is after the head's warm-up",
     "epochs": "the last epoch reported",
-    "seconds": "time that the trial took, in seconds, waiting for a slot not counted",
+    "seconds": "seconds that the trial took, without waiting for a slot",
     **{name: SHOWN[name].help for name in (*CONFIG_COLUMNS, "seed")},
-    "trained_parameters": "numbers that the training changed",
-    "trained_share": "share of the network's multiply-adds that lie in what was trained, 0 to 1",
+    "trained_parameters": "number of weights that were trained",
+    "trained_share": "share of the network's multiply-adds in its trained part, 0 to 1",
     "latency_ms": "milliseconds for one image, of the exported trial's first file, where measured",
     "bytes": "size of that file",
     "reason": "why the trial ended",

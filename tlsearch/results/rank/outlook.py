@@ -83,7 +83,7 @@ def _last_rise(found: Sequence[Step], best: float) -> str:
     since = len(found) - at - 1
     after = f"{found[at].seconds:.0f} of {found[-1].seconds:.0f} s"
     later = "trial" if since == 1 else f"{since} trials"
-    tail = f"and not in the {later} that ended since" if since else "the last to end"
+    tail = f"and did not rise in the {later} that ended since" if since else "the last to end"
     return (
         f"the best score of the search, {best:.4f}, came with trial {found[at].trial} "
         f"after {after}, {tail}"

@@ -175,8 +175,8 @@ class StudyDirectory:
             lock.acquire()
         except Timeout:
             raise RecordError(
-                f"{home}: another process has been training this trial for {wait_s:g} s more; "
-                "wait until it has ended, or end it, then `tlsearch resume DIR` goes on"
+                f"{home}: another process is still training this trial after {wait_s:g} s; "
+                "wait for it or end it, then continue with `tlsearch resume DIR`"
             ) from None
         try:
             yield

@@ -173,7 +173,7 @@ def cut_incomplete_line(path: Path) -> int:
     if whole < len(data):
         with path.open("r+b") as file:
             file.truncate(whole)
-        log.warning("%s: cut %d bytes of a torn last line", path, len(data) - whole)
+        log.warning("%s: cut %d bytes of an incomplete last line", path, len(data) - whole)
     return len(data) - whole
 
 

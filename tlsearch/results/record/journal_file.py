@@ -129,7 +129,7 @@ class JournalFile(JournalFileBackend):
 
 def _require_known(what: str, number: object, count: int) -> None:
     if type(number) is not int or not 0 <= number < count:
-        raise ValueError(f"it is about {what} {number!r}, which no line before it begins")
+        raise ValueError(f"it is about {what} {number!r}, which no earlier line begins")
 
 
 def _require_report(epoch: object, value: object) -> None:

@@ -47,7 +47,7 @@ def load_predictions(path: Path, trial: int = 0, recorded: str | None = None) ->
     except DAMAGED_ARCHIVE as error:
         raise RecordError(f"{path}: not predictions, or damaged ({error})") from error
     if not (_is_classes(found.shown) and _is_classes(found.called)):
-        raise RecordError(f"{path}: not predictions (expected the places of classes)")
+        raise RecordError(f"{path}: not predictions (expected class indices)")
     if len(found.shown) != len(found.called):
         raise RecordError(
             f"{path}: damaged ({len(found.shown)} images, {len(found.called)} predictions)"

@@ -107,11 +107,11 @@ class MirroredStudy:
             return error
         except (StorageError, OSError) as error:
             if not self._away:
-                log.warning("the search goes on, and is sent once it can be: %s", error)
+                log.warning("the search continues and is sent once the storage is back: %s", error)
             self._away = True
             return error
         if self._away:
-            log.warning("%s: the storage is back, all was sent", self.home.location)
+            log.warning("%s: the storage is back; everything was sent", self.home.location)
         self._away = False
         return None
 
@@ -136,14 +136,14 @@ DriversStudy = LocalStudy | MirroredStudy
 
 def _taken_over(work: MirroredStudy, error: Exception) -> TlsearchError:
     return RecordError(
-        f"{error}; what this one did since then is in {work.home.root} alone "
-        f"(`tlsearch report {work.home.root}` shows it)"
+        f"{error}; the trials that ended here since then are only in "
+        f"{work.home.root} (`tlsearch report {work.home.root}` shows them)"
     )
 
 
 def _unsent(work: MirroredStudy, error: Exception) -> TlsearchError:
     return StorageError(
-        f"{error}\nnot all was sent; the whole study is in {work.home.root}; send it with "
+        f"{error}\nnot everything was sent; the whole study is in {work.home.root}; send it with "
         f"`tlsearch upload {work.home.root} {work.home.url}`"
     )
 
@@ -237,9 +237,9 @@ def _further(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[int,
     further = which_is_ahead(mirror.journal(), remote)
     if further == "apart":
         raise RecordError(
-            f"{home.url}: its journal and that of the local copy {home.root} tell different "
-            "things: two machines went on with this study; remove the copy to go on with what is "
-            "in the bucket, or upload it to another URL to keep both"
+            f"{home.url}: its journal and that of the local copy {home.root} differ: "
+            "two machines continued this study; remove the copy to continue from the bucket, or "
+            "upload it to another URL to keep both"
         )
     return further
 
@@ -260,6 +260,6 @@ def upload(folder: Path, url: str) -> None:
     with home.locked(), _leased(Lease(bucket)):
         mirror, there = Mirror(home.root, bucket), bucket.stamps()
         if _further(home, mirror, there) == "there":
-            raise RecordError(f"{url}: the study there is further than {home.root}")
+            raise RecordError(f"{url}: the study there is more advanced than {home.root}")
         mirror.adopt(there)
         mirror.push()

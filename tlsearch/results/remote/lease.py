@@ -64,8 +64,8 @@ class Lease:
             if silent_s < self.stale_s:
                 raise RecordError(
                     f"{self.bucket.url}: another tlsearch drives this study (process {found.pid} "
-                    f"on {found.host}, seen {silent_s:.0f} s ago); stop it, or wait: once it was "
-                    f"not seen for {self.stale_s:.0f} s it counts as dead"
+                    f"on {found.host}, seen {silent_s:.0f} s ago); stop it, or wait: after "
+                    f"{self.stale_s:.0f} s without a sign of life it counts as dead"
                 )
         self._write()
         self._require()

@@ -35,7 +35,7 @@ def incomparable_reasons(directories: Sequence[Location]) -> list[str]:
     if len({about["config"]["metric"] for about in abouts}) > 1:
         found.append("not comparable: the studies rank by different metrics")
     if len({about.get("data", {}).get("fingerprint") for about in abouts}) > 1:
-        found.append("not comparable: the studies saw different images or splits")
+        found.append("not comparable: the studies used different images or splits")
     return found
 
 

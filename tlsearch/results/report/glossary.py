@@ -20,8 +20,8 @@ SCORES: Mapping[str, str] = {
     "top_3_accuracy": "Share of pictures whose class is among the three most probable ones.",
     "top_5_accuracy": "Share of pictures whose class is among the five most probable ones.",
     "calibration_error": "Expected calibration error: pictures are put into 15 bins of equal width "
-    "by the probability of the class that they were called; the mean difference of accuracy and "
-    "that probability, a bin counting as often as it holds pictures. 0 is best.",
+    "by the probability of the class they were given; the mean difference of accuracy and that "
+    "probability, with bins weighted by their number of pictures. 0 is best.",
 }
 
 # The fields of a learning curve and of a trial's details that are not columns of the leaderboard.
@@ -45,7 +45,7 @@ TERMS: Mapping[str, str] = {
     "most frequent class, or a plain classifier on unchanged features or pixels.",
     "test": "The metric of one trial, computed once after the search on pictures that no trial "
     "has seen.",
-    "interval": "Measured on so many pictures, the true score lies between these ends in 95 of 100 "
+    "interval": "Given the number of pictures, the true score lies between these ends in 95 of 100 "
     "cases.",
     "varied": "What the search chose itself; everything else is the same in every trial.",
     "rung": "An epoch at which the search compares trials: only the best share of those "
@@ -62,18 +62,18 @@ TERMS: Mapping[str, str] = {
     "forest cannot predict trials that it has not seen, there are too few trials to tell.",
     "more": "A point for each trial when it ended; the line is the best score until then. Time in "
     "which no trial was at work is left out.",
-    "parallel": "One line a trial, through its value on every axis; each axis runs from the "
+    "parallel": "One line per trial, through its value on every axis; each axis runs from the "
     "least value tried to the greatest.",
     "slice": "Each point is a trial: the value of one parameter against its best metric.",
     "pareto": "Trials that no other trial beats in both: a better metric in less time.",
     "slot": "A place where one trial trains at a time: one process on one machine.",
     "confusion": "How many pictures of the row's class were called the column's class.",
-    "precision": "Of the pictures called this class, the share that show it.",
-    "recall": "Of the pictures that show this class, the share called so.",
+    "precision": "Of the pictures given this class, the share that show it.",
+    "recall": "Of the pictures that show this class, the share given it.",
     "f1": "Harmonic mean of precision and recall.",
     "images": "How many pictures of the split show this class.",
     "class": "A class of the data, as its folder or data set names it.",
-    "probability": "How probable the network found the class that it named.",
+    "probability": "The probability that the network gave the class it named.",
     "mistake": "A picture called something else than it shows; the most confident come first.",
     "train": "Pictures that the trials were trained on.",
     "validation": "Pictures that trials were compared on; never trained on.",
@@ -82,7 +82,7 @@ TERMS: Mapping[str, str] = {
     "latency": "Median time to classify one batch, by batch size and threads, on the machine that "
     "exported the model.",
     "export accuracy": "Accuracy of this very file on validation pictures.",
-    "agreement": "Share of validation pictures that this file and the trained network call alike.",
+    "agreement": "Share of validation pictures on which this file and the trained network agree.",
     "version": "The release of the package that this study ran on.",
 }
 
@@ -91,8 +91,7 @@ TERMS: Mapping[str, str] = {
 REASONS: Mapping[str, str] = {
     "rung": TERMS["rung"],
     "warm-up": TERMS["warm-up"],
-    "diverged": "The loss grew without bound or became no number, mostly by too large a learning "
-    "rate.",
+    "diverged": "The loss grew without bound or became NaN, mostly by too large a learning rate.",
     "median": "The middle one of the other trials' mean scores up to that epoch.",
 }
 

@@ -146,7 +146,7 @@ class Artifacts:
         """
         path = (self.root / relative).resolve()
         if not path.is_relative_to(self.root.resolve()):
-            log.warning("%s: refused, it leaves artifacts/", relative)
+            log.warning("%s: refused: it is outside artifacts/", relative)
             return None
         kind = PICTURE_TYPES.get(path.suffix.lower())
         if kind is None or not path.is_file() or path.stat().st_size > PICTURE_BYTES:

@@ -27,14 +27,14 @@ TextFormat = Literal["csv", "json", "md"]
 NOTES = {  # the meaning of columns whose names do not explain it
     "epoch": "epoch: the best one/the last one; 0 is the head after the warm-up, which trains the "
     "head alone before the epochs begin",
-    "lr": "lr: learning rate, of the head where nothing is unfrozen, else of all that trains",
-    "trained": "trained: how many numbers of the network the training changed",
-    "share": "share: how much of the network's computing lies in what was trained",
+    "lr": "lr: learning rate of the head if nothing is unfrozen, else of everything that trains",
+    "trained": "trained: number of weights that were trained",
+    "share": "share: share of the network's multiply-adds in its trained part",
 }
 TIES = {
     "=": "=: the validation split cannot tell this trial from the leader",
-    "~": "~: perhaps the same, by intervals alone: what this trial or the leader predicted was not "
-    "kept, so that they cannot be compared image by image",
+    "~": "~: perhaps tied, judged by intervals alone: the predictions of this trial or the leader "
+    "were not kept, so they cannot be compared image by image",
 }
 
 
@@ -197,7 +197,5 @@ def work_line(record: StudyRecord) -> str | None:
     if ratio is None:
         return None
     found = " (an earlier study left its features in the cache)" if ratio < 0.995 else ""
-    return (
-        f"computing done: {ratio:.2f} times the least that these trials need{found}; 1 is where "
-        "nothing was computed twice"
-    )
+    least = f"{ratio:.2f} times the minimum for these trials{found}"
+    return f"compute: {least}; at 1 nothing is computed twice"

@@ -55,7 +55,9 @@ class Fetched:
             try:
                 return self._asked(start, stop)
             except RayError as error:
-                log.warning("features are computed, since their node does not answer: %s", error)
+                log.warning(
+                    "features are computed again because their node does not answer: %s", error
+                )
                 self._computed = self._compute()
         return self._computed(start, stop)
 

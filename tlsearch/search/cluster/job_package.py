@@ -112,7 +112,7 @@ def _require_location(study: str | None, option: str) -> None:
 def _local(location: str) -> str:
     return (
         f"found {location}, expected a URL, or an absolute path that every node sees: the folder "
-        "that a job runs in goes when it ends"
+        "that a job runs in is deleted when it ends"
     )
 
 

@@ -133,7 +133,7 @@ def _no_storage(config: Config) -> Iterator[Mistake]:
     location, at = _storage(config), ("metadata", "storage")
     if location is None or not is_shared(location):
         found = location or "none"
-        why = "what a node keeps to itself goes with it"
+        why = "files on a single node are lost with it"
         yield Mistake(at, found, "a bucket, s3://NAME/FOLDER, or a folder all nodes mount", why)
     elif location.startswith("/") and not _is_local(config) and not _mounts(config, location):
         why = f"mount a shared file system at {location}, or use a bucket"

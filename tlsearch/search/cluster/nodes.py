@@ -126,7 +126,7 @@ class Watch:
         try:
             return {node.id: node for node in self._look()}
         except Exception as error:  # Ray raises many kinds
-            log.warning("the cluster did not tell its nodes: %s", error)
+            log.warning("the cluster's nodes could not be listed: %s", error)
             return self._nodes
 
 

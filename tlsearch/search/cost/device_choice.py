@@ -40,8 +40,8 @@ def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
         known = home.device()
         if (known.kind, known.names) != (now.kind, now.names):
             log.warning(
-                "the study began on other devices (%s) than it goes on with (%s): its trials "
-                "compute as they did, so that they can be ranked together",
+                "the study began on %s and continues on %s: its trials compute as on the former, "
+                "so that they can be ranked together",
                 *(_devices(known), _devices(now)),
             )
         return known
@@ -102,7 +102,7 @@ def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> D
     try:
         found = answer(PROBE, asked)
     except StudyError as error:
-        log.warning("%s: the GPU is used without what measuring it would have told", error)
+        log.warning("%s: the GPU could not be measured and is used with default settings", error)
         return profile
     remember(config.cache_path, {key: found})
     return _with(profile, found) or profile

@@ -45,7 +45,7 @@ def judge(
     if result["epoch"] >= epochs:
         return Outcome("finished", "trained to the last epoch")
     if result.get("gave_up"):
-        reason = f"ended itself at epoch {result['epoch']}: no better value for its patience"
+        reason = f"ended at epoch {result['epoch']}: no better value for its patience"
         return Outcome("finished", reason)
     return Outcome("stopped", str(stopped or f"stopped at epoch {result['epoch']}"))
 

@@ -287,7 +287,7 @@ class TrialActor(tune.Trainable):
             if self._last is not None:
                 self._last.snapshot().save(self.home / RESUME)
             self._hand_over()
-            sys.stderr.write("this node is about to go: the trial goes on elsewhere\n")
+            sys.stderr.write("this node is leaving: the trial continues on another one\n")
             ray.actor.exit_actor()
 
     def _result(self, report: "EpochReport") -> dict[str, object]:

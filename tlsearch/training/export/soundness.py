@@ -74,4 +74,4 @@ def _spared(form: ExportFormat) -> int:
 def require_finite(form: ExportFormat, probabilities: Floats) -> None:
     """Raise RecordError if a file predicts values that are not finite."""
     if not np.isfinite(probabilities).all():
-        raise RecordError(f"{form.file}: predicts what are no numbers: the conversion broke it")
+        raise RecordError(f"{form.file}: predicts NaN: the conversion broke it")

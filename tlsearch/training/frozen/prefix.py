@@ -261,7 +261,7 @@ class Features:
         disk = self._executor.passes.get("disk", self._store.measure_disk)
         keep = worth_keeping(seconds, size, self._trial.epochs, disk)
         log.info(
-            "%s at %s: %.2g s and %d bytes an image: %s",
+            "%s at %s: %.2g s and %d bytes per image: %s",
             self._backbone.row.name, name, seconds, size, "kept" if keep else "recomputed",
         )  # fmt: skip
         return keep
