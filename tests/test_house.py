@@ -104,6 +104,17 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     TopologicalSorter(imports).prepare()  # CycleError names the modules of a circle
 
 
+def test_tests_use_public_names() -> None:
+    imports = (
+        (path.name, node)
+        for path in sorted(Path(__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tlsearch")
+    )
+    names = ((file, one.name) for file, node in imports for one in node.names)
+    assert [f"{file}: {name}" for file, name in names if name.startswith("_")] == []
+
+
 def shared(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Names that stand in more than one place, with the places."""
     places = defaultdict(list)

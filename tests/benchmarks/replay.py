@@ -40,7 +40,7 @@ from other_rules import OTHER_RULES
 from recorded import Table, read
 
 from tlsearch.config.load import parse
-from tlsearch.search.propose.optuna_space import _asking
+from tlsearch.search.propose.optuna_space import ask_sampler
 from tlsearch.search.propose.prior import has_turn
 from tlsearch.search.propose.tpe_window import Window, at_rung, tpe
 from tlsearch.search.stop.rules import rule_of
@@ -114,7 +114,7 @@ class Sampled:
             return number
         frozen = self.study._storage.get_trial(trial._trial_id)
         window = self._window.now()
-        ask = _asking(window.sampler, window, frozen)
+        ask = ask_sampler(window.sampler, window, frozen)
         away = self.table.distances({name: ask(name, d) for name, d in self.table.space.items()})
         number = min(left, key=lambda n: (away[n], n))
         self._begin(number, trial)

@@ -43,6 +43,7 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search import runner, study
 from tlsearch.search.cluster.ray_session import connect
 from tlsearch.search.ending import Ending
+from tlsearch.search.extend import plain_config
 from tlsearch.search.ongoing import Search
 from tlsearch.search.propose.optuna_space import Point, place_point
 from tlsearch.search.propose.reopen import newest_study
@@ -189,8 +190,9 @@ def search(config: SearchConfig, home: StudyDirectory) -> tuple[int, Watch]:
     stand_in = tune.with_resources(StandIn, {"cpu": 1})
     replaced = patch.multiple(runner, TruthfulSearch=Timed, _trainable=lambda search: stand_in)
     with replaced, home.locked(), connect(config.resources) as slots:
+        home.write_about(plain_config(config))
         watch = Watch(home, config.trials)
-        study._run(Search(config, home, NO_DATA, Ending(), watch, slots), lambda: None)
+        study.run_and_confirm(Search(config, home, NO_DATA, Ending(), watch, slots), lambda: None)
     return slots, watch
 
 

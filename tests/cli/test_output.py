@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tlsearch.cli.cache_commands import MOST_GB
-from tlsearch.cli.main import _Stderr, main
+from tlsearch.cli.main import StderrHandler, main
 from tlsearch.cli.output import print_answer, print_line, print_text
 from tlsearch.cli.tables import print_table
 from tlsearch.config import schema
@@ -170,7 +170,7 @@ def test_the_version_is_one_line(
 
 
 def test_a_warning_goes_where_stderr_is_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    handler, drawn = _Stderr(), io.StringIO()
+    handler, drawn = StderrHandler(), io.StringIO()
     monkeypatch.setattr(sys, "stderr", drawn)  # as a table does that is drawn there
     handler.emit(logging.makeLogRecord({"msg": "the cluster did not answer"}))
     assert drawn.getvalue() == "the cluster did not answer\n"

@@ -73,7 +73,7 @@ def test_a_sigterm_that_ray_takes_as_it_starts_ends_the_command_with_a_message(
 
     monkeypatch.setattr(ray, "init", starting)
     monkeypatch.setattr("tlsearch.search.study.run", begin)
-    monkeypatch.setattr(search_commands, "_finish", lambda study: None)
+    monkeypatch.setattr(search_commands, "print_result", lambda study: None)
     monkeypatch.setattr(sys, "argv", ["tlsearch", "run", "quickstart"])
     assert main() == 130
     assert "error: interrupted" in capsys.readouterr().err

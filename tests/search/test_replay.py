@@ -28,9 +28,9 @@ from tlsearch.search.propose.outcome import LOST
 from tlsearch.search.replay import (
     EpochPair,
     Replay,
-    _versions,
     comparison,
     replay,
+    versions_of_trial,
 )
 from tlsearch.search.trial.prepared_images import describe
 
@@ -120,7 +120,8 @@ def test_json_holds_no_infinity():
 def test_a_trial_has_the_versions_of_the_last_extension_before_it():
     told = [{"after_trials": 5, "versions": {"numpy": "2"}}]
     about = {"versions": {"numpy": "1"}, "extended": told}
-    assert [_versions(about, number)["numpy"] for number in (0, 4, 5, 9)] == ["1", "1", "2", "2"]
+    found = [versions_of_trial(about, number)["numpy"] for number in (0, 4, 5, 9)]
+    assert found == ["1", "1", "2", "2"]
 
 
 @pytest.fixture(scope="module")

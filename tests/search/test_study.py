@@ -11,7 +11,7 @@ import pytest
 
 from tlsearch.base.errors import DiskError
 from tlsearch.base.phases import heard_by
-from tlsearch.cli.launch.search_commands import _finish
+from tlsearch.cli.launch.search_commands import print_result
 from tlsearch.config.device import CPU_PROFILE
 from tlsearch.config.load import parse
 from tlsearch.config.schema import SearchConfig
@@ -27,7 +27,14 @@ from tlsearch.search.ending import Ending
 from tlsearch.search.extend import Extension, extend_config, plain_config
 from tlsearch.search.handle import Study, require_same_images
 from tlsearch.search.ongoing import Search
-from tlsearch.search.study import _begin, _end_where_perfect, _note_networks, _run, _sealed, _told
+from tlsearch.search.study import (
+    conclude,
+    end_where_perfect,
+    note_networks,
+    run_and_confirm,
+    seal_study,
+    write_study_file,
+)
 from tlsearch.search.trial.prepared_images import describe, prepare_images
 
 SPACE = "data: {kind: digits, image_px: 32, splits: {train: 40, validation: 40, test: 40}}"
@@ -47,12 +54,12 @@ def test_a_study_keeps_its_beginning_and_every_change(
     config: SearchConfig, data: ImageData, tmp_path: Path
 ) -> None:
     home = StudyDirectory(tmp_path / "study")
-    _begin(config, home, data, CPU_PROFILE)
+    write_study_file(config, home, data, CPU_PROFILE)
     first = home.read_about()
     more = extend_config(config, Extension(trials="+20"))
-    _begin(more, home, data, CPU_PROFILE)
+    write_study_file(more, home, data, CPU_PROFILE)
     most = extend_config(more, Extension(time="10m", settings=("space.dropout=[0, 0.2]",)))
-    _begin(most, home, data, CPU_PROFILE)
+    write_study_file(most, home, data, CPU_PROFILE)
     about = home.read_about()
     assert Study(home.root).config == most
     assert {key: about[key] for key in ("data", "versions")} == {
@@ -68,9 +75,9 @@ def test_a_study_that_only_goes_on_is_not_written_again(
     config: SearchConfig, data: ImageData, tmp_path: Path
 ) -> None:
     home = StudyDirectory(tmp_path / "study")
-    _begin(config, home, data, CPU_PROFILE)
+    write_study_file(config, home, data, CPU_PROFILE)
     written = home.study_file.stat().st_mtime_ns
-    _begin(Study(home.root).config, home, data, CPU_PROFILE)
+    write_study_file(Study(home.root).config, home, data, CPU_PROFILE)
     assert home.study_file.stat().st_mtime_ns == written
 
 
@@ -91,7 +98,7 @@ def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_w
     require_same_images(study, data)
     assert not data.moved
     again = extend_config(study.config, Extension(trials="+5"))
-    _begin(again, home, data, CPU_PROFILE)
+    write_study_file(again, home, data, CPU_PROFILE)
     assert home.read_about()["config"]["data"]["rules"] == 1
     assert Study(home.root).config == again
 
@@ -99,7 +106,7 @@ def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_w
 def test_a_new_study_notes_the_version_of_its_rules(tmp_path: Path) -> None:
     config = parse(SHARES, settings=[f"cache={tmp_path / 'cache'}"]).anchored()
     home, data = StudyDirectory(tmp_path / "study"), prepare_images(config)
-    _begin(config, home, data, CPU_PROFILE)
+    write_study_file(config, home, data, CPU_PROFILE)
     assert home.read_about()["config"]["data"]["rules"] == 2
     assert data.fingerprint == describe(data)["fingerprint"] != BY_SHARES
     require_same_images(Study(home.root), prepare_images(Study(home.root).config))
@@ -119,9 +126,9 @@ def test_a_report_that_does_not_fit_the_disk_leaves_the_ranked_table(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        study = _told(Search(Study(home).config, home, data, Ending(), lambda event: None))
+        study = conclude(Search(Study(home).config, home, data, Ending(), lambda event: None))
     with pytest.raises(DiskError, match=r"report/leaderboard\.csv: No space left on device; "):
-        _finish(study)
+        print_result(study)
     assert "\nrank " in capsys.readouterr().out
 
 
@@ -134,10 +141,10 @@ def test_the_end_of_a_study_parses_its_journal_once_and_ranks_its_trials_once(
     monkeypatch.setattr(JournalFile, "_checked", lambda *line: lines.append(line) or checked(*line))
     monkeypatch.setattr(leaderboard, "rows", lambda *known: tables.append(known) or rows(*known))
     search = Search(config, home, data, Ending(), lambda event: None)
-    _end_where_perfect(search)
-    _note_networks(search)
-    _sealed(search)
-    study = _told(search)
+    end_where_perfect(search)
+    note_networks(search)
+    seal_study(search)
+    study = conclude(search)
     assert study.winner().number == home.journal.record().facts["test"]["trial"]
     assert len(lines) == len(home.journal_file.read_bytes().splitlines())
     assert len(tables) == 1
@@ -169,7 +176,7 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
 
     monkeypatch.setattr(runner, "run_trials", trained)
     with heard_by(heard.append):
-        _run(search, lambda: None)
+        run_and_confirm(search, lambda: None)
     assert (ended_event(search).reason != "") == ends
     assert [one.state for one in heard] == ["began", "ended"]
     assert (heard[-1].name, heard[-1].total) == ("trials", config.trials)
@@ -189,5 +196,5 @@ def test_a_study_with_a_perfect_trial_goes_on_only_where_more_are_asked_for(
     trial.set_user_attr("config", '{"backbone": "strokes"}')
     trial.report(1.0, 1)
     study.tell(trial, 1.0)
-    assert _end_where_perfect(Search(config, home, data, ending, print)) != ends
+    assert end_where_perfect(Search(config, home, data, ending, print)) != ends
     assert ending.over == ends

@@ -26,7 +26,7 @@ _ANY_CLASS = frozenset(("keras.initializers", "keras.regularizers", "keras.const
 _VALUES = frozenset(
     ("__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__", "__tuple__")
 )
-_CLASSES = {
+KNOWN_CLASSES = {
     "keras": {"DTypePolicy", "Sequential"},
     "keras.dtype_policies": {"DTypePolicy"},
     "keras.src.applications.convnext": {"LayerScale"},
@@ -129,12 +129,12 @@ def _keras(path: Path) -> None:
             raise RecordError(f"{path}: holds a member twice")
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
             raise RecordError(f"{path}: compressed, expected stored members")
-        _require_known_classes(path, json.loads(archive.read("config.json")))
+        require_known_classes(path, json.loads(archive.read("config.json")))
         with archive.open("model.weights.h5") as weights:
             _require_own_weights(path, weights)
 
 
-def _require_known_classes(path: Path, config: Any) -> None:
+def require_known_classes(path: Path, config: Any) -> None:
     """Raise RecordError unless tlsearch writes every class that the configuration names.
 
     The optimizer and the loss are skipped, since tlsearch never loads them.
@@ -152,7 +152,7 @@ def _is_known(name: object, module: object) -> bool:
         return False
     if module is None:
         return name in _VALUES
-    return module in _ANY_CLASS or name in _CLASSES.get(module, ())
+    return module in _ANY_CLASS or name in KNOWN_CLASSES.get(module, ())
 
 
 def class_configs(config: Any) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,7 @@ class _Shown(logging.Formatter):
         return printable_text(super().format(record))
 
 
-class _Stderr(logging.StreamHandler[TextIO]):
+class StderrHandler(logging.StreamHandler[TextIO]):
     """A log handler that looks up `sys.stderr` for each line, so that a live table makes room."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -89,7 +89,7 @@ def _require_folder() -> None:
 
 def main() -> int:
     """Run the command line and return its exit code; expected errors print no traceback."""
-    log = _Stderr()
+    log = StderrHandler()
     log.setFormatter(_Shown("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[log], level=logging.WARNING)
     try:

@@ -261,13 +261,13 @@ def _differences(study: Study, row: TrialRecord) -> tuple[dict[str, Change], tup
 
     gpus = gpu_names()
     told = row.machine or study.about.get("machine")
-    then = {**_versions(study.about, row.number), "machine": told}
+    then = {**versions_of_trial(study.about, row.number), "machine": told}
     now = {**package_versions(), "machine": machine(gpus)}
     changes = {name: (then.get(name), now.get(name)) for name in {**then, **now}}
     return {name: change for name, change in changes.items() if change[0] != change[1]}, gpus
 
 
-def _versions(about: Mapping[str, Any], number: int) -> dict[str, str]:
+def versions_of_trial(about: Mapping[str, Any], number: int) -> dict[str, str]:
     """The versions that a trial began with: those of the last extension before it, or else those of
     the study.
     """

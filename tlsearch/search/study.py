@@ -139,14 +139,14 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
             counter.advance()
             home.sweep()
             device = chosen_device(config, home)
-            _begin(config, home, data, device)
+            write_study_file(config, home, data, device)
             counter.advance()
         config = config.model_copy(update={"precision": device.precision})
         search = Search(config, home, data, ending, listen, slots, device, budget)
         listen(begin_event(search))
         _trials_and_winner(search)
-        _sealed(search)
-    return _told(search)
+        seal_study(search)
+    return conclude(search)
 
 
 def _trials_and_winner(search: Search) -> None:
@@ -167,8 +167,8 @@ def _trials_and_winner(search: Search) -> None:
             if baselines is not None:
                 baselines.begin()
 
-        confirmed = _run(search, begin)
-        _note_networks(search)
+        confirmed = run_and_confirm(search, begin)
+        note_networks(search)
         if baselines is not None and search.home.journal.begun:
             with phase("measuring baselines"):
                 search.note({"baselines": baselines.scores()})
@@ -176,14 +176,14 @@ def _trials_and_winner(search: Search) -> None:
             _finish(search, exporter, confirmed)
 
 
-def _sealed(search: Search) -> None:
+def seal_study(search: Search) -> None:
     """Write the time that the study took as the journal's last line, and seal the journal."""
     with search.ending.on_full_disk():
         search.note(search.budget.facts)
         seal(search.home.journal_file)
 
 
-def _told(search: Search) -> Study:
+def conclude(search: Search) -> Study:
     """The study of a search that is over; its report is written if the disk has room for it."""
     home, ending = search.home, search.ending
     search.listen(ended_event(search))
@@ -197,7 +197,7 @@ def _told(search: Search) -> Study:
     return study
 
 
-def _begin(
+def write_study_file(
     config: SearchConfig, home: StudyDirectory, data: ImageData, device: DeviceProfile
 ) -> None:
     """Write study.yaml, once nothing prevents the first trial; for an extended study, with the
@@ -220,7 +220,7 @@ def _begin(
         home.write_about(plain_config(config), **kept, extended=history)
 
 
-def _note_networks(search: Search) -> None:
+def note_networks(search: Search) -> None:
     """Also write to study.yaml the digests of the pretrained networks that the trials used."""
     home, found = search.home, network_digests(search.record().trials)
     about = home.read_about()
@@ -231,7 +231,7 @@ def _note_networks(search: Search) -> None:
         home.write_about(about["config"], **kept, weights={**known, "networks": told})
 
 
-def _run(search: Search, begin: Callable[[], None]) -> bool:
+def run_and_confirm(search: Search, begin: Callable[[], None]) -> bool:
     """Run the trials and, unless they are cut short, confirm the winner in the same workers; return
     whether the confirmation was completed. `begin` is called as soon as a worker has no trial left,
     to start the work that can be done meanwhile.
@@ -240,7 +240,7 @@ def _run(search: Search, begin: Callable[[], None]) -> bool:
     from tlsearch.search.runner import run_trials
     from tlsearch.search.winner.confirm import confirmation_stages
 
-    config, goes_on = search.config, _end_where_perfect(search)
+    config, goes_on = search.config, end_where_perfect(search)
     with contextlib.ExitStack() as trials:
         trials.enter_context(report_forecast(search))
         counter = trials.enter_context(phase(TRIALS, config.trials, "trials"))
@@ -257,7 +257,7 @@ def _run(search: Search, begin: Callable[[], None]) -> bool:
     return confirmed
 
 
-def _end_where_perfect(search: Search) -> bool:
+def end_where_perfect(search: Search) -> bool:
     """End a search that has a perfect trial, unless more trials were requested after it; return
     whether they were.
     """

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tlsearch.cli.launch.plan_command import _show
+from tlsearch.cli.launch.plan_command import show_plan
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.search.cost.cache_plan import Kept
 from tlsearch.search.cost.plan import Plan, Rung, Seconds, Survey
@@ -54,7 +54,7 @@ SURVEY = Survey(5, {"train": 2598, "validation": 547, "test": 525}, 19.2)
 
 
 def test_a_plan_fits_a_terminal_and_says_all(capsys):
-    _show("flowers", SURVEY, MADE)
+    show_plan("flowers", SURVEY, MADE)
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80
     for word in ("rung: ", "each slot ", "frozen prefix: ", "cut: ", "pool is ", "store: "):
@@ -69,7 +69,7 @@ def test_a_plan_fits_a_terminal_and_says_all(capsys):
 
 
 def test_a_plan_that_the_budget_ends_says_so(capsys):
-    _show("flowers", SURVEY, replace(MADE, out_of_time=True))
+    show_plan("flowers", SURVEY, replace(MADE, out_of_time=True))
     assert "when the time budget ends it" in capsys.readouterr().out
 
 

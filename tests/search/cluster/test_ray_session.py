@@ -15,13 +15,13 @@ from tlsearch.base.errors import ClusterError
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.ray_session import (
     LOGGERS,
-    _without_gpus,
+    LostWorkerFilter,
+    call_without_gpus,
     connect,
     keep_token,
     say_of_cluster,
     slots,
 )
-from tlsearch.search.cluster.ray_session import _Told as Told
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_token_from_elsewhere_needs_no_file(monkeypatch, tmp_path):
 
 def test_what_runs_in_a_worker_of_its_own_sees_no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert _without_gpus(os.environ.get, "CUDA_VISIBLE_DEVICES") == ""
+    assert call_without_gpus(os.environ.get, "CUDA_VISIBLE_DEVICES") == ""
 
 
 class DiedError(RayActorError):
@@ -153,7 +153,7 @@ class DiedError(RayActorError):
 def logged(name, message, error, caplog):
     for told in LOGGERS:
         logger = logging.getLogger(told)
-        logger.addFilter(taken := Told())
+        logger.addFilter(taken := LostWorkerFilter())
         try:
             if told == name:
                 logger.error(message, exc_info=error)

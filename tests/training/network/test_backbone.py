@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tlsearch.base.errors import WeightsError
-from tlsearch.bundle.self_contained import _require_known_classes
+from tlsearch.bundle.self_contained import require_known_classes
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.network.backbone import load_backbone, outline
@@ -140,7 +140,7 @@ def test_no_layer_is_named_by_how_many_this_process_made_before(model):
 
 
 def test_a_file_may_hold_every_kind_of_its_layers(model):
-    _require_known_classes(Path("model.keras"), keras.saving.serialize_keras_object(model))
+    require_known_classes(Path("model.keras"), keras.saving.serialize_keras_object(model))
 
 
 def test_it_has_cut_points_from_input_to_output(row, model):

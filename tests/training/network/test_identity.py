@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tlsearch.base.errors import WeightsError
-from tlsearch.bundle.self_contained import _CLASSES
+from tlsearch.bundle.self_contained import KNOWN_CLASSES
 from tlsearch.training.frozen.prefix import Features
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.identity import DECISIVE
@@ -157,7 +157,7 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(_CLASSES["keras.layers"]))
+@pytest.mark.parametrize("name", sorted(KNOWN_CLASSES["keras.layers"]))
 def test_every_setting_of_a_layer_is_known_to_decide_or_not_to(name):
     found = getattr(keras.layers, name)(*NEEDED.get(name, ())).get_config()
     unknown = {one for one in found.keys() - DECISIVE if not re.fullmatch(_OF_NO_ACCOUNT, one)}

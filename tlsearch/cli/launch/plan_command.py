@@ -38,10 +38,11 @@ def plan(
         planned = {**dataclasses.asdict(made), "features": features}
         print_answer(json.dumps({**plain, "plan": planned}, indent=2) + "\n")
     else:
-        _show(config.name, seen, made)
+        show_plan(config.name, seen, made)
 
 
-def _show(name: str, seen: "Survey", made: "Plan") -> None:
+def show_plan(name: str, seen: "Survey", made: "Plan") -> None:
+    """Print what a search is expected to cost."""
     from tlsearch.results.live.events import Span
     from tlsearch.results.live.progress import format_duration
     from tlsearch.results.report.forecast_line import format_bytes

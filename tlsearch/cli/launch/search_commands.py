@@ -49,7 +49,7 @@ def run(
     with live_listener(quiet, json) as listen:
         location = None if study is None else as_location(study)
         done = run_search(load(space, settings), location, listen)
-    _finish(done)
+    print_result(done)
 
 
 def resume(
@@ -90,7 +90,7 @@ def resume(
         done = resume_search(
             as_location(directory), listen, trials=trials, time=time, settings=set_ or ()
         )
-    _finish(done)
+    print_result(done)
 
 
 def validate(
@@ -177,7 +177,7 @@ def backbones(
         print_cuts(name, format)
 
 
-def _finish(study: "Study") -> None:
+def print_result(study: "Study") -> None:
     """Print the result of a search, then raise the error that ended it early, if there is one."""
     from tlsearch.cli.read.study_tables import show
 

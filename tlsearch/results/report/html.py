@@ -77,7 +77,7 @@ def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, object]:
         "verdict": verdict(board),
         "headline": _headline(board),
         "board": _board(board.rows, metric),
-        "page": _json(page),
+        "page": json_for_html(page),
         "slices": sorted(slices),
         "mattered": mattered,
         "mattered_lines": importance_sentences(mattered, metric.replace("_", " ")),
@@ -99,7 +99,7 @@ def _study(about: Mapping[str, Any]) -> dict[str, object]:
         "terms": glossary.TERMS,
         "meaning": glossary.METRICS.get(config["metric"], ""),
         "meanings": glossary.SCORES,
-        "meanings_json": _json(columns),
+        "meanings_json": json_for_html(columns),
     }
 
 
@@ -175,7 +175,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def _json(value: Any) -> str:
+def json_for_html(value: Any) -> str:
     """JSON that is safe inside HTML: <, > and & are escaped, NaN and infinities become null."""
     text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
     for character in "<>&":

@@ -60,7 +60,7 @@ def connect(resources: Resources) -> Iterator[int]:
         ray.shutdown()
 
 
-class _Told(logging.Filter):
+class LostWorkerFilter(logging.Filter):
     """A log filter that drops Ray Tune's records of a lost worker: the search reports it itself."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -89,8 +89,8 @@ def _in_our_words() -> None:
     worker.print_to_stdstream = say_of_cluster  # Ray's log thread calls it; there is no public API
     for name in LOGGERS:
         logger = logging.getLogger(name)
-        if not any(isinstance(one, _Told) for one in logger.filters):
-            logger.addFilter(_Told())
+        if not any(isinstance(one, LostWorkerFilter) for one in logger.filters):
+            logger.addFilter(LostWorkerFilter())
 
 
 def keep_token() -> None:
@@ -187,7 +187,7 @@ def in_worker(function: Callable[..., T], *arguments: Any) -> T:
     import ray
 
     task = ray.remote(max_calls=1, num_cpus=0, scheduling_strategy=on_this_node())
-    result: T = wait_for_result(task(_without_gpus).remote(relay_phases(function), *arguments))
+    result: T = wait_for_result(task(call_without_gpus).remote(relay_phases(function), *arguments))
     return result
 
 
@@ -205,7 +205,7 @@ def wait_for_result(asked: Any) -> Any:
         collect_now(current_listener())  # forward the worker's phases before its result
 
 
-def _without_gpus(function: Callable[..., T], *arguments: Any) -> T:
+def call_without_gpus(function: Callable[..., T], *arguments: Any) -> T:
     """Call a function with all GPUs hidden, in a process that ends after the call."""
     hide_gpus()
     return function(*arguments)

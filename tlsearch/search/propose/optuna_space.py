@@ -193,10 +193,10 @@ def draw_points(
     """
     uniform = optuna.samplers.RandomSampler(seed=config.seed + trial.number)
     for sampler in chain(repeat(study.sampler, LEARNED_DRAWS), repeat(uniform, UNIFORM_DRAWS)):
-        yield place_point(config, _asking(sampler, study, trial))
+        yield place_point(config, ask_sampler(sampler, study, trial))
 
 
-def _asking(
+def ask_sampler(
     sampler: optuna.samplers.BaseSampler, study: optuna.Study, trial: optuna.trial.FrozenTrial
 ) -> Ask:
     """The same as `Trial.suggest_*` without writing: returns fixed values, or the sampler's."""

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tlsearch.base.errors import ConfigError, WeightsError
-from tlsearch.bundle.self_contained import _require_known_classes
+from tlsearch.bundle.self_contained import require_known_classes
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.unfreezing import Depth
@@ -40,7 +40,7 @@ def test_a_row_tells_what_is_built(family):
     assert cut == row.anatomy.letters
     assert forward_multiply_adds(model.layers) == row.multiply_adds
     assert model.count_params() == row.parameters
-    _require_known_classes(Path("model.keras"), keras.saving.serialize_keras_object(model))
+    require_known_classes(Path("model.keras"), keras.saving.serialize_keras_object(model))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
