@@ -1,13 +1,18 @@
 """Whether searches end when they are expected to: two on each folder of pictures.
 
-    python tests/benchmarks/forecasts.py FOLDER... [--searches 2] [--set KEY=VALUE ...] [--json OUT]
+    python tests/benchmarks/forecasts.py FOLDER... [--searches 2] [--images 400] [--cache FOLDER]
+                                         [--set KEY=VALUE ...] [--json OUT]
 
-The space is the one that `tlsearch init` prints, measured once by `tlsearch plan`; the searches of
-a folder differ in their seed. A row is a search: the seconds of its forecast, from there to the end
-of the search, and the seconds that were said to be left when a quarter, a half and three quarters
-of its trials had ended; each as a range beside what came true, with a star where it did.
+The space is the one that `tlsearch init` prints for as many pictures of a folder, and `tlsearch
+plan` measures it once; the searches of a folder differ in their seed. A row is a search. `forecast`
+is the range that the search prints before its first trial, for the whole command. The columns after
+it are the time that is said to be left when a quarter, a half and three quarters of the trials have
+ended. Beside each range is the actual time, with a star if it lies in the range. `trials` and
+`after` are the actual seconds of the trials, and of the steps after them, divided by those of the
+forecast.
 
-Every search is remembered in one cache, so the later ones learn from those before them.
+Every search is remembered in one cache, so the later ones learn from those before them. With --json
+and --cache the benchmark runs in parts: a row that is in the file is not measured again.
 """
 
 import argparse
@@ -22,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from measured import Measured, Row
+from pictures import linked
 
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
 from tlsearch.results.live.events import EpochReported, Forecast, Span, StudyBegan, TrialEnded
-from tlsearch.results.live.time_left import TimeLeft
+from tlsearch.results.live.time_left import TRIALS, TimeLeft
 
 COMMAND = (sys.executable, "-m", "tlsearch.cli.main")
 KINDS = {
@@ -37,38 +43,49 @@ KINDS = {
     "phase": Phase,
 }
 QUARTERS = (1, 2, 3)
+PARTS = ("trials", "after")
 
 
 def main() -> None:
     arguments = _arguments()
-    settings = {"folders": [path.name for path in arguments.folders], "set": arguments.set}
-    measured = Measured(arguments.json, settings)
+    measured = Measured(arguments.json, {"images": arguments.images, "set": arguments.set})
     with tempfile.TemporaryDirectory(prefix="forecasts-") as folder:
-        for pictures in arguments.folders:
-            space = _space(Path(folder), pictures, arguments.set)
-            for seed in range(arguments.searches):
-                searched = functools.partial(_searched, Path(folder), space, seed)
-                measured.take(f"{pictures.name} {seed}", searched)
+        for source in arguments.folders:
+            _measure(source, Path(folder), arguments, measured)
     _show(measured)
+
+
+def _measure(source: Path, folder: Path, arguments: argparse.Namespace, measured: Measured) -> None:
+    """Take the missing rows of one folder of pictures."""
+    names = [f"{source.name} {seed}" for seed in range(arguments.searches)]
+    if {*names} <= {*measured.names}:
+        return
+    pictures = linked(source, folder / "pictures" / source.name, arguments.images, seed=0)
+    cache = arguments.cache or folder / "cache"
+    space = _space(folder, pictures, cache.absolute(), arguments.set)
+    for seed, name in enumerate(names):
+        measured.take(name, functools.partial(_searched, folder, space, seed))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--searches", type=int, default=2)
+    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--cache", type=Path)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 
-def _space(folder: Path, pictures: Path, settings: list[str]) -> list[str]:
+def _space(folder: Path, pictures: Path, cache: Path, settings: list[str]) -> list[str]:
     """The words that name a folder's space on the command line, once its machine is measured."""
     text = subprocess.run(
         [*COMMAND, "init", pictures.resolve()], check=True, capture_output=True, text=True
     ).stdout
     path = folder / f"{pictures.name}.yaml"
     path.write_text(text)
-    more = [f"cache={folder / 'cache'}", *settings]
+    more = [f"cache={cache}", *settings]
     words = [str(path), *(word for setting in more for word in ("--set", setting))]
     subprocess.run([*COMMAND, "plan", *words], check=True, capture_output=True)
     return words
@@ -78,24 +95,38 @@ def _searched(folder: Path, space: list[str], seed: int) -> Row:
     """One search: its forecast, what was said to be left meanwhile, and when it ended."""
     name = f"{Path(space[0]).stem}-{seed}"
     words = ["run", *space, "--set", f"seed={seed}", "--study", str(folder / name), "--json"]
-    clock = [0.0]
-    left, told, foreseen_at = TimeLeft(lambda: clock[0]), {}, None
+    clock, told, marks = [0.0], dict[str, list[float]](), dict[str, float]()
+    left = TimeLeft(lambda: clock[0])
     for clock[0], event in _events(words):
         left.hear(event)
         if isinstance(event, Forecast):
-            told["forecast"], foreseen_at = [event.whole.low, event.whole.high], clock[0]
+            told["forecast"] = [0.0, event.whole.low, event.whole.high]
+            marks["foreseen"] = clock[0]
         if isinstance(event, TrialEnded) and left.span is not None:
             for quarter in QUARTERS:
                 if event.ended * 4 >= quarter * event.trials:
                     told.setdefault(f"{quarter}/4", [clock[0], left.span.low, left.span.high])
-    end = clock[0]
-    rows = {"forecast": [end - foreseen_at, *told["forecast"]]} if foreseen_at else {}
-    late = {f"{q}/4": told[f"{q}/4"] for q in QUARTERS if f"{q}/4" in told}
-    return {"name": name, **rows, **{n: [end - at, *span] for n, (at, *span) in late.items()}}
+        if isinstance(event, Phase) and (event.name, event.state) == (TRIALS, "ended"):
+            marks["trained"] = clock[0]
+    ranges = {name: [clock[0] - at, *span] for name, (at, *span) in told.items()}
+    return {"name": name, **ranges, **_parts(left.forecast, marks, clock[0])}
+
+
+def _parts(expected: Forecast | None, marks: dict[str, float], end: float) -> dict[str, float]:
+    """The seconds of the trials and of the steps after them, divided by the expected ones."""
+    if expected is None:
+        return {}
+    return {
+        "trials": (marks["trained"] - marks["foreseen"]) / expected.seconds,
+        "after": (end - marks["trained"]) / (expected.confirm_s + expected.export_s),
+    }
 
 
 def _events(words: list[str]) -> Iterator[tuple[float, Any]]:
-    """When each event of a search was heard, and the event; at its end a phase of nothing."""
+    """The seconds from the start of a search to each event, and the event; at its end a phase of
+    nothing.
+    """
+    began = time.monotonic()
     process = subprocess.Popen(
         [*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -109,16 +140,17 @@ def _events(words: list[str]) -> Iterator[tuple[float, Any]]:
         if kind is StudyBegan:
             told["direction"] = Direction(told["direction"])
         if kind is not None:
-            yield time.monotonic(), kind(**told)
+            yield time.monotonic() - began, kind(**told)
     if process.wait() != 0:
         raise SystemExit(f"{' '.join(words)}: exit code {process.returncode}")
-    yield time.monotonic(), Phase("over", "ended")
+    yield time.monotonic() - began, Phase("over", "ended")
 
 
 def _show(measured: Measured) -> None:
     columns = ("forecast", *(f"{quarter}/4" for quarter in QUARTERS))
-    print("| search | " + " | ".join(f"{name} | actual" for name in columns) + " |")
-    print("| --- |" + " --- |" * (2 * len(columns)))
+    titles = ["search", *(f"{name} | actual" for name in columns), *PARTS]
+    print("| " + " | ".join(titles) + " |")
+    print("|" + " --- |" * (1 + 2 * len(columns) + len(PARTS)))
     hits = dict.fromkeys(columns, 0)
     for row in measured.rows:
         cells = []
@@ -129,6 +161,7 @@ def _show(measured: Measured) -> None:
             actual, low, high = row[name]
             hits[name] += low <= actual <= high
             cells += [str(Span(low, high)), f"{actual:.0f} s" + "*" * (low <= actual <= high)]
+        cells += [f"{row[part]:.2f}" if part in row else "-" for part in PARTS]
         print(f"| {row['name']} | " + " | ".join(cells) + " |")
     rows = len(measured.rows)
     print("inside the range: " + ", ".join(f"{n} {hits[n]} of {rows}" for n in columns))

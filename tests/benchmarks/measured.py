@@ -36,6 +36,11 @@ class Measured:
         """All there are, those of earlier pieces too."""
         return list(self._rows.values())
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all rows."""
+        return list(self._rows)
+
     def drop(self, which: Callable[[Row], bool]) -> None:
         """Forget some rows, so that they are measured again."""
         self._rows = {name: row for name, row in self._rows.items() if not which(row)}

@@ -192,7 +192,9 @@ def search(config: SearchConfig, home: StudyDirectory) -> tuple[int, Watch]:
     with replaced, home.locked(), connect(config.resources) as slots:
         home.write_about(plain_config(config))
         watch = Watch(home, config.trials)
-        study.run_and_confirm(Search(config, home, NO_DATA, Ending(), watch, slots), lambda: None)
+        study.run_and_confirm(
+            Search(config, home, NO_DATA, Ending(), watch, slots), lambda: None, lambda: None
+        )
     return slots, watch
 
 

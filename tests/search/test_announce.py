@@ -1,13 +1,16 @@
-"""Who hears a search that names no listener."""
+"""Who hears a search that names no listener, and when its end is prepared."""
 
 import logging
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tlsearch.results.live.events import DataRead, EpochReported
-from tlsearch.search.announce import default_listener
+from tlsearch.search.announce import AHEAD_S, EachEnd, default_listener
 
 READ = DataRead(classes=2, images={"train\x1b[2J": 3})
 
@@ -32,3 +35,20 @@ def test_a_script_logs_them(
         default_listener()(READ)
     assert "2 classes; 3 train" in caplog.text
     assert capsys.readouterr().out == ""
+
+
+@given(st.integers(1, 50), st.integers(1, 8), st.floats(0.01, 1e3))
+def test_the_export_is_begun_when_the_last_trials_run_or_shortly_before(
+    trials: int, slots: int, each_s: float
+) -> None:
+    before, began_s, begun = 5, 100.0, []
+    config = SimpleNamespace(trials=before + trials)
+    for done in range(1, trials + 1):
+        budget = SimpleNamespace(spent_s=began_s + done * each_s)
+        search: Any = SimpleNamespace(config=config, slots=slots, budget=budget)
+        none: Any = None
+        begun.append(EachEnd(search, none, False, none, began_s, before).ends_soon(before + done))
+    first, idle = begun.index(True), max(0, trials - slots)  # a worker is idle from there on
+    assert begun == sorted(begun)  # once begun, at every later end too
+    assert first <= idle
+    assert first == idle or (trials - 1 - first) * each_s <= AHEAD_S + 1e-6

@@ -176,7 +176,7 @@ def test_a_perfect_score_ends_the_search_with_its_reason(
 
     monkeypatch.setattr(runner, "run_trials", trained)
     with heard_by(heard.append):
-        run_and_confirm(search, lambda: None)
+        run_and_confirm(search, lambda: None, lambda: None)
     assert (ended_event(search).reason != "") == ends
     assert [one.state for one in heard] == ["began", "ended"]
     assert (heard[-1].name, heard[-1].total) == ("trials", config.trials)

@@ -59,6 +59,7 @@ class CleanProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="tlsearch-check-")
         self._out = Path(self._folder.name)
         self._file = Path(form.file)
+        self.loading = False  # whether the process knows its file
         command = [sys.executable, "-m", "tlsearch.bundle.reload_check"]
         with (self._out / SAID).open("wb") as said:  # a pipe that nobody reads would fill up
             self._child = subprocess.Popen(
@@ -76,7 +77,7 @@ class CleanProcess:
 
     def load(self, file: Path, image_px: int, time_batches: Sequence[int] = ()) -> None:
         """Send the file's path, and the batch sizes to time after the images are predicted."""
-        self._file = file.absolute()
+        self._file, self.loading = file.absolute(), True
         request = {"file": str(self._file), "px": image_px, "time_batches": list(time_batches)}
         self._send(json.dumps(request).encode() + b"\n")
 
@@ -145,6 +146,11 @@ class Checkers:
     def of(self, name: str) -> CleanProcess:
         """Return the process of a format; the caller must close it."""
         return self._begun.pop(name, None) or self._begin(name)
+
+    def load(self, name: str, file: Path, image_px: int) -> None:
+        """Send the path of a format's finished file to its process, if that is already running."""
+        if name in self._begun:
+            self._begun[name].load(file, image_px)
 
     def _begin(self, name: str) -> CleanProcess:
         return CleanProcess(EXPORT_FORMATS[name], self._cores)

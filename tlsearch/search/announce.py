@@ -20,6 +20,8 @@ from tlsearch.search.ongoing import Search
 
 log = logging.getLogger(__name__)
 
+AHEAD_S = 10.0  # a process imports TensorFlow in 5 to 13 s
+
 
 def default_listener() -> Listen:
     """Return the listener of a search that has none: in a notebook or at a Python prompt it prints
@@ -69,14 +71,18 @@ class EachEnd:
     """The actions at the end of each trial of a search.
 
     Deletes files that are no longer needed, sends the event, counts the trial, and ends the search
-    after a perfect trial unless it `goes_on`. Calls `begin` once a worker has no trial left, and
-    after each later end.
+    after a perfect trial unless it `goes_on`. Calls `begin` at each end once a worker has no trial
+    left, or if the last trial should end within `AHEAD_S`.
+
+    The trials began after `began_s` seconds of the study, with `before` trials ended by then.
     """
 
     search: Search
     counter: Counter
     goes_on: bool
     begin: Callable[[], None]
+    began_s: float
+    before: int
 
     def __call__(self, trial: TrialRecord, standings: Standings) -> None:
         """Handle the end of a trial; `standings` are those after it."""
@@ -88,8 +94,16 @@ class EachEnd:
         self.counter.reach(standings.ended)
         if not self.goes_on and is_perfect(trial, config.metric):
             search.ending.suffice(perfect_message(trial.number, config.metric))
-        if search.ending.enough or standings.ended > config.trials - search.slots:
+        if search.ending.enough or self.ends_soon(standings.ended):
             self.begin()
+
+    def ends_soon(self, ended: int) -> bool:
+        """Whether a worker has no trial left, or will have none soon if the trials to come take as
+        long as those that have ended.
+        """
+        left = self.search.config.trials - ended
+        each_s = (self.search.budget.spent_s - self.began_s) / max(1, ended - self.before)
+        return left < self.search.slots or left * each_s <= AHEAD_S
 
 
 def so_far(home: StudyDirectory) -> tuple[int, float]:

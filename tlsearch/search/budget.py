@@ -29,7 +29,12 @@ class Budget:
     @property
     def spent_s(self) -> float:
         """Seconds that the study has taken so far, including those of earlier drivers."""
-        return self._before_s + self._clock() - self._began
+        return self._before_s + self.driver_s
+
+    @property
+    def driver_s(self) -> float:
+        """Seconds that this driver has taken of them."""
+        return self._clock() - self._began
 
     @property
     def facts(self) -> dict[str, float]:

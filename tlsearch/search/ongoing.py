@@ -1,5 +1,6 @@
 """A running search: the value that is passed to every step of a study."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,7 +20,8 @@ class Search:
     """A running search: its configuration, study directory, images, ending and listener.
 
     `slots` is the number of parallel trials when it begins, `device` the device profile of all
-    trials, `budget` the study's time budget.
+    trials, `budget` the study's time budget. `began` is when the command began, in seconds of
+    `time.monotonic`, before it read the images.
     """
 
     config: SearchConfig
@@ -30,6 +32,7 @@ class Search:
     slots: int = 1
     device: DeviceProfile = CPU_PROFILE
     budget: Budget = field(default_factory=Budget)
+    began: float = field(default_factory=time.monotonic)
 
     def record(self) -> StudyRecord:
         """Read the record from the journal; it has no trials before the journal is begun."""

@@ -3,6 +3,8 @@
 import contextlib
 import shlex
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from tlsearch.base.errors import StudyError, TlsearchError
@@ -12,10 +14,12 @@ from tlsearch.config.device import DeviceProfile
 from tlsearch.config.location import Location, subfolder
 from tlsearch.config.requirements import require_packages, warn_of_conditions
 from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.results.live.events import Exporting, Listen, Listeners, Stopping
 from tlsearch.results.live.pulse import heartbeat
 from tlsearch.results.live.time_left import TRIALS
+from tlsearch.results.rank.confirmation import winner
 from tlsearch.results.rank.leaderboard import leaderboard_of
 from tlsearch.results.rank.perfect import asked_on, perfect_message, perfect_trial
 from tlsearch.results.record.directory import StudyDirectory
@@ -68,6 +72,7 @@ def run(
     people. A listener that raises is removed, with a warning. By default a notebook or a Python
     prompt prints the lines; elsewhere they are logged.
     """
+    since = monotonic()
     config = checked_config(space, data=data).anchored()
     require_packages(config)
     require_weight_files(config)
@@ -79,7 +84,7 @@ def run(
         work.mirrored(config.sync_s),
     ):
         follow_in_tensorboard(config, work.home, heard)
-        study = _search(config, work, read_images(config, hear), hear)
+        study = _search(config, work, read_images(config, hear), hear, since)
     study.ended_by = work.unsent or study.ended_by
     return study
 
@@ -99,6 +104,7 @@ def resume(
     not be compared, RecordError if another driver is running the study or the images have changed,
     WeightsError if the pretrained weights have changed.
     """
+    since = monotonic()
     wish = Extension(_text(trials), _text(time), tuple(settings))
     heard = Listeners(listen or default_listener())
     with heartbeat(heard) as hear, hold_study(location_of(study), new=False) as work:
@@ -113,7 +119,7 @@ def resume(
             follow_in_tensorboard(config, work.home, heard)
             data = read_images(config, hear)
             require_same_images(begun, data)
-            done = _search(config, work, data, hear)
+            done = _search(config, work, data, hear, since)
     done.ended_by = work.unsent or done.ended_by
     return done
 
@@ -122,10 +128,13 @@ def _text(wish: float | str | None) -> str | None:
     return None if wish is None else str(wish)
 
 
-def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: Listen) -> Study:
+def _search(
+    config: SearchConfig, work: DriversStudy, data: ImageData, listen: Listen, since: float
+) -> Study:
     from tlsearch.search.cluster.preflight import require_ready
     from tlsearch.search.cluster.ray_session import connect
     from tlsearch.search.cost.device_choice import chosen_device
+    from tlsearch.search.cost.forecast import learn_from_search
 
     home = work.home
     budget = Budget(config.time_budget, so_far(home)[1], config.confirm > 0)
@@ -133,41 +142,42 @@ def _search(config: SearchConfig, work: DriversStudy, data: ImageData, listen: L
     work.when_lost(ending.fail)
     # No thread may compute while Ray starts: Ray forks, and NumPy's threads do not survive a fork.
     # Ray sets its own SIGTERM handler when it starts, so ours are set after that.
-    with mark_used(data.images_path), connect(config.resources) as slots, end_on_signals(ending):
-        with phase("starting", 2, "steps") as counter:
-            require_ready(config, home)
-            counter.advance()
-            home.sweep()
-            device = chosen_device(config, home)
-            write_study_file(config, home, data, device)
-            counter.advance()
-        config = config.model_copy(update={"precision": device.precision})
-        search = Search(config, home, data, ending, listen, slots, device, budget)
-        listen(begin_event(search))
-        _trials_and_winner(search)
-        seal_study(search)
-    return conclude(search)
+    with contextlib.ExitStack() as whole:
+        with (
+            mark_used(data.images_path),
+            connect(config.resources) as slots,
+            end_on_signals(ending),
+        ):
+            with phase("starting", 2, "steps") as counter:
+                require_ready(config, home)
+                counter.advance()
+                home.sweep()
+                device = chosen_device(config, home)
+                write_study_file(config, home, data, device)
+                counter.advance()
+            config = config.model_copy(update={"precision": device.precision})
+            search = Search(config, home, data, ending, listen, slots, device, budget, since)
+            listen(begin_event(search))
+            whole.enter_context(learn_from_search(search))
+            _trials_and_winner(search)
+            seal_study(search)
+        return conclude(search)
 
 
 def _trials_and_winner(search: Search) -> None:
     """Run the trials, then confirm, export and test the winner."""
-    from tlsearch.search.cost.forecast import learn_from_search
     from tlsearch.search.winner.baselines import Baselines
     from tlsearch.search.winner.export_worker import export_worker
 
     baselines = Baselines(search.data) if search.config.metric == "accuracy" else None
-    with (
-        search.ending.on_full_disk(),
-        learn_from_search(search),
-        export_worker(search.config) as exporter,
-    ):
+    with search.ending.on_full_disk(), export_worker(search.config) as exporter:
 
         def begin() -> None:
             exporter.begin()
             if baselines is not None:
                 baselines.begin()
 
-        confirmed = run_and_confirm(search, begin)
+        confirmed = run_and_confirm(search, begin, partial(_prepare_export, search, exporter))
         note_networks(search)
         if baselines is not None and search.home.journal.begun:
             with phase("measuring baselines"):
@@ -231,10 +241,10 @@ def note_networks(search: Search) -> None:
         home.write_about(about["config"], **kept, weights={**known, "networks": told})
 
 
-def run_and_confirm(search: Search, begin: Callable[[], None]) -> bool:
+def run_and_confirm(search: Search, begin: Callable[[], None], prepare: Callable[[], None]) -> bool:
     """Run the trials and, unless they are cut short, confirm the winner in the same workers; return
-    whether the confirmation was completed. `begin` is called as soon as a worker has no trial left,
-    to start the work that can be done meanwhile.
+    whether the confirmation was completed. `begin` is called shortly before the last trial ends, to
+    start the work that can be done meanwhile, `prepare` each time the likely winner is known.
     """
     from tlsearch.search.cost.forecast import report_forecast
     from tlsearch.search.runner import run_trials
@@ -249,12 +259,25 @@ def run_and_confirm(search: Search, begin: Callable[[], None]) -> bool:
         def follow(room: int) -> Generator["Stage", None, None]:
             trials.close()
             search.budget.end_trials()
+            prepare()
             if config.confirm:
-                yield from confirmation_stages(search, room)
+                for stage in confirmation_stages(search, room):
+                    yield stage
+                    prepare()
 
-        confirmed = run_trials(search, EachEnd(search, counter, goes_on, begin), follow)
+        announce = EachEnd(search, counter, goes_on, begin, search.budget.spent_s, search.ended)
+        confirmed = run_trials(search, announce, follow)
     search.budget.end_trials()
     return confirmed
+
+
+def _prepare_export(search: Search, exporter: "ExportWorker") -> None:
+    """Prepare to export the trial that wins as far as is known."""
+    record = search.record()
+    won = winner(record)
+    if won is not None:
+        trial = TrialConfig(**record.trials[won.trial].config)
+        exporter.prepare(trial, len(search.data.classes))
 
 
 def end_where_perfect(search: Search) -> bool:

@@ -16,6 +16,7 @@ MADE = Plan(
     epochs=100.0,
     rungs=(Rung(2, 20.0), Rung(6, 12.5)),
     seconds=Seconds(19.2, 12.5, 29.1, 23.2, 12345.6),
+    ray_s=3.0,
     wall_s=6789.0,
     confirm_s=45.0,
     export_s=130.0,

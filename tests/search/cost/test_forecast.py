@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from tlsearch.results.live.events import Forecast, Unforeseen
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import STUDY_NAME, open_storage, read_journal
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
+from tlsearch.search.budget import Budget
 from tlsearch.search.cost import calibration
 from tlsearch.search.cost.calibration import REMEMBERED, calibrate, remembered_paces
 from tlsearch.search.cost.forecast import forecast, learn_from_search, report_forecast
@@ -23,8 +25,8 @@ from tlsearch.search.cost.learned import past_searches
 from tlsearch.search.cost.survey import of_read, survey
 from tlsearch.search.ongoing import Search
 
-CLASSES = 10
-AFTER_S = 30.0
+CLASSES, SLOTS = 10, 2
+START_S, AFTER_S = 6.0, 30.0
 
 
 @pytest.fixture
@@ -72,6 +74,15 @@ def test_a_machine_is_measured_once(config, answers):
     first = calibrate(config(), CLASSES)
     assert calibrate(config(trials=40), CLASSES) == first == remembered_paces(config(), CLASSES)
     assert len(answers) == 1
+
+
+def test_as_many_processes_are_measured_as_train_at_a_time(config, answers, monkeypatch):
+    monkeypatch.setattr(calibration, "granted_cores", lambda: 4)
+    for slots, processes in ((1, 1), (3, 3), (9, 4)):
+        del answers[:]
+        calibrate(config(), CLASSES, slots=slots)
+        assert len(answers) == processes
+        assert remembered_paces(config(), CLASSES, slots=slots) is not None
 
 
 @pytest.mark.parametrize(
@@ -157,14 +168,17 @@ def trained(study):
 
 
 def searched(config, home, cut_short=False, enough=None):
-    heard = []
+    heard, now = [], [0.0]
     data = prepare(config.data, config.cache_path)
-    ending = SimpleNamespace(cut_short=cut_short, enough=enough, out_of_time=False)
-    budget = SimpleNamespace(spent_s=100.0)
-    search = Search(config, home, data, ending, heard.append, slots=2, budget=budget)
+    ending = SimpleNamespace(
+        cut_short=cut_short, enough=enough, out_of_time=False, on_full_disk=nullcontext
+    )
+    budget = Budget(spent_before_s=100.0, clock=lambda: now[0])
+    search = Search(config, home, data, ending, heard.append, slots=SLOTS, budget=budget)
+    now[0] = START_S
     with learn_from_search(search):
         with report_forecast(search):
-            budget.spent_s += 12.34
+            now[0] += 12.34
             storage = open_storage(home.journal_file)
             study = optuna.load_study(storage=storage, study_name=STUDY_NAME)
             for _ in range(3):
@@ -174,12 +188,12 @@ def searched(config, home, cut_short=False, enough=None):
             (features / "a.npy").write_bytes(bytes(300))
             home.trial(0).mkdir(parents=True)
             (home.trial(0) / "best.npz").write_bytes(bytes(50))
-        budget.spent_s += AFTER_S  # confirmed and exported
+        now[0] += AFTER_S  # confirmed and exported
     return heard
 
 
 def test_a_run_tells_what_is_remembered_and_notes_what_came(config, answers, tmp_path):
-    calibrate(config(), CLASSES)
+    calibrate(config(), CLASSES, slots=SLOTS)
     home = begun(tmp_path)
     (told,) = searched(config(), home)
     fact = read_journal(home.journal_file).facts[FORECAST]
@@ -200,14 +214,14 @@ def test_a_run_measures_nothing(config, answers, tmp_path):
 
 
 def test_a_search_cut_short_is_not_compared(config, answers, tmp_path):
-    calibrate(config(), CLASSES)
+    calibrate(config(), CLASSES, slots=SLOTS)
     home = begun(tmp_path)
     searched(config(), home, cut_short=True)
     assert FORECAST not in read_journal(home.journal_file).facts
 
 
 def test_what_a_search_took_is_expected_of_the_next_one_of_its_kind(config, answers, tmp_path):
-    calibrate(config(), CLASSES)
+    calibrate(config(), CLASSES, slots=SLOTS)
     planned, nearer = (searched(config(), begun(tmp_path, name))[0] for name in ("one", "two"))
     for before, after, took in (
         (planned.seconds, nearer.seconds, 12.3),
@@ -220,6 +234,6 @@ def test_what_a_search_took_is_expected_of_the_next_one_of_its_kind(config, answ
 def test_a_search_that_did_not_train_all_its_trials_teaches_nothing(
     config, answers, tmp_path, ended
 ):
-    calibrate(config(), CLASSES)
+    calibrate(config(), CLASSES, slots=SLOTS)
     searched(config(), begun(tmp_path), **ended)
     assert past_searches(config().cache_path, slots=2) == ()

@@ -15,6 +15,7 @@ from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.record.journal import read_journal
 from tlsearch.search.propose import prior
+from tlsearch.search.propose.first_trials import first_trials
 from tlsearch.search.propose.learn_prior import NETWORKS, as_trial, fit, ranks, save
 from tlsearch.search.propose.prior import FIRST, Sizes, features, has_turn, load_shipped, varied
 from tlsearch.search.propose.searcher import TruthfulSearch
@@ -119,6 +120,21 @@ def test_the_first_trials_of_the_prior_are_of_every_kind(search, seed):
     kinds = Counter((trial["backbone"], trial["unfrozen_layers"]) for trial in proposed)
     assert len(kinds) == 6
     assert max(kinds.values()) <= FIRST / 2
+
+
+@pytest.mark.parametrize("prior", ["auto", "off"])
+@pytest.mark.parametrize("slots", [1, 3])
+def test_the_first_trials_are_known_before_the_search(search, prior, slots):
+    baseline = {"backbone": "photos", "unfrozen_layers": 0, "head_lr": 0.01, "dropout": 0.25}
+    changes = {"prior": prior, "seed": 7, "baselines": f"[{json.dumps(baseline)}]"}
+    config = parse(SPACE, settings=[f"{key}={value}" for key, value in changes.items()])
+    known, begun, proposed = first_trials(config, SIZES, slots), search(**changes), []
+    for number in range(len(known)):
+        if number >= slots:
+            begun.on_trial_complete(str(number - slots), result(6, number / 100))
+        proposed.append(begun.suggest(str(number))["trial"])
+    assert [trial.to_json() for trial in known] == proposed
+    assert len(known) == (20 if prior == "auto" else 10) + slots - 1
 
 
 def test_an_exhausted_space_is_left_to_the_sampler(search):

@@ -21,9 +21,12 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import prepare
 from tlsearch.results.rank.interval import wilson
 from tlsearch.training.checkpoint import load_checkpoint
+from tlsearch.training.epoch.executor import shared_executor
 from tlsearch.training.export.exporter import export_bundle, export_file
+from tlsearch.training.export.whole_model import prepare as prepare_export
 from tlsearch.training.export.whole_model import restore_recorded
 from tlsearch.training.export.whole_model import test_score as score_of_test
+from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
@@ -177,9 +180,21 @@ def test_a_single_file_knows_its_labels(trained, folder, tmp_path):
     assert {label for p in found for label, _ in p.ranking} == set(CLASSES)
 
 
+def test_an_export_that_was_prepared_builds_and_traces_nothing(trained):
+    request, score = trained
+    prepare_export(load_checkpoint(request.checkpoint).trial, len(request.data.classes))
+    kept, built = shared_executor(), load_backbone.cache_info().misses
+    graphs = kept.passes.values()
+    found = restore_recorded(request.checkpoint, request.data, {})
+    right = found.validation.argmax(axis=1) == request.data.split_labels("validation")
+    assert right.mean() == pytest.approx(score)
+    assert load_backbone.cache_info().misses == built
+    assert {*map(id, kept.passes.values())} == {*map(id, graphs)}
+
+
 def test_the_test_score_is_the_trials_own_metric(trained):
     request, _ = trained
-    found = score_of_test(restore_recorded(request.checkpoint, request.data, {}), request.data)
+    found = score_of_test(restore_recorded(request.checkpoint, request.data, {}))
     assert (found["metric"], found["interval"]) == ("accuracy", "Wilson")
     assert (found["low"], found["high"]) == wilson(found["value"], 18)
     assert found["evaluation"]["scores"]["accuracy"] == found["value"]

@@ -11,7 +11,7 @@ from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export import exporter as exporting
 from tlsearch.training.export import formats
 from tlsearch.training.export.exporter import export_bundle
-from tlsearch.training.export.whole_model import restore_recorded
+from tlsearch.training.export.whole_model import test_score as score_of_test
 
 pytestmark = pytest.mark.training
 
@@ -112,8 +112,10 @@ def test_where_no_format_passes_every_reason_is_told(trained, tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_score_otherwise_than_recorded_never_see_the_test_split(trained, monkeypatch):
-    request, _ = trained
+def test_weights_that_score_otherwise_than_recorded_never_see_the_test_split(
+    trained, tmp_path, monkeypatch
+):
+    request = replace(trained[0], formats=("keras",), out=tmp_path / "bundle")
     seen = []
     images = type(request.data).images
     monkeypatch.setattr(
@@ -121,8 +123,9 @@ def test_weights_that_score_otherwise_than_recorded_never_see_the_test_split(tra
     )
     epoch = load_checkpoint(request.checkpoint).epoch
     with pytest.raises(RecordError, match="on the validation split, but the journal says"):
-        restore_recorded(request.checkpoint, request.data, {epoch: 0.1})
-    assert set(seen) == {"validation"}
+        export_bundle(replace(request, recorded={epoch: 0.1}), tested=score_of_test)
+    assert set(seen) == {"train", "validation"}
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_named_with_the_extra(trained, tmp_path, monkeypatch):

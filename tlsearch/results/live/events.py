@@ -84,7 +84,8 @@ class Forecast:
     """The expected cost of a search.
 
     `seconds`, `epochs` and `bytes` (on disk) are those of the trials. `confirm_s` is the time to
-    confirm the winner, `export_s` the time to export, test and report it.
+    confirm the winner, `export_s` the time to export, test and report it. `before_s` has passed
+    since the command began.
     """
 
     seconds: float
@@ -92,11 +93,12 @@ class Forecast:
     bytes: int
     confirm_s: float = 0.0
     export_s: float = 0.0
+    before_s: float = 0.0
 
     @property
     def whole(self) -> Span:
-        """The expected duration of the whole search."""
-        return Span.around(self.seconds + self.confirm_s + self.export_s)
+        """The expected duration of the whole command."""
+        return Span.around(self.before_s + self.seconds + self.confirm_s + self.export_s)
 
     def __str__(self) -> str:
         return (

@@ -13,6 +13,7 @@ from tlsearch.results.record.journal import EXPORTED, StudyRecord
 
 RUNS = "confirmation"  # the fact that holds the runs
 NOT_REFINED = "not_refined"  # the fact that holds why the winner was not refined
+SEEDS = 2  # fresh seeds, at most
 SHARE = 0.3  # of the search's own time, for everything after the first fresh seed
 FRESH_SHARE = 2 / 3  # of that time, for more seeds; the rest is for refining the winner
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tlsearch.features import Disk, FeatureStore
 from tlsearch.pace import Pace
 from tlsearch.results.record.directory import package_versions
 
+MOST_PROCESSES = 8  # measured at a time
 REMEMBERED = "calibration.json"
 SHARED = ("start_s", "memory_bytes", "resident_bytes", "show_s")  # the same for all backbones
 
@@ -61,13 +63,15 @@ def _layers(config: SearchConfig, backbone: str) -> list[Unfrozen | None]:
 
 
 def remembered_paces(
-    config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE
+    config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE, slots: int = 1
 ) -> Calibration | None:
-    """Return the remembered measurements of this space on this machine; None if any is missing."""
+    """Return the remembered measurements of this space on this machine, with `slots` trials at a
+    time; None if any is missing.
+    """
     known = recall(config.cache_path)
     try:
         found = {
-            name: known[_key(config, name, classes, device)]
+            name: known[_key(config, name, classes, device, slots)]
             for name in config.space.backbone.values
         }
         last = next(reversed(found.values()))
@@ -84,20 +88,21 @@ def remembered_paces(
 
 
 def calibrate(
-    config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE
+    config: SearchConfig, classes: int, device: DeviceProfile = CPU_PROFILE, slots: int = 1
 ) -> Calibration:
     """Return the remembered measurements, or measure now, which takes seconds.
 
-    Raises StudyError if measuring fails.
+    `slots` trials run at a time, so as many processes are measured at a time: they share the memory
+    and the clock of the processor. Raises StudyError if measuring fails.
     """
-    found = remembered_paces(config, classes, device)
+    found = remembered_paces(config, classes, device, slots)
     if found is not None:
         return found
-    answer = _measured(config, classes, device)
+    answer = _measured(config, classes, device, slots)
     disk = FeatureStore(config.cache_path, config.feature_dtype).measure_disk()
     shared = {key: answer[key] for key in SHARED}
     entries = {
-        _key(config, name, classes, device): {"pace": pace, "disk": asdict(disk), **shared}
+        _key(config, name, classes, device, slots): {"pace": pace, "disk": asdict(disk), **shared}
         for name, pace in answer["paces"].items()
     }
     remember(config.cache_path, entries)
@@ -105,7 +110,9 @@ def calibrate(
     return Calibration(paces, disk, **shared)
 
 
-def _measured(config: SearchConfig, classes: int, device: DeviceProfile) -> dict[str, Any]:
+def _measured(
+    config: SearchConfig, classes: int, device: DeviceProfile, slots: int
+) -> dict[str, Any]:
     space = config.space
     asked = {
         "backbones": space.backbone.values,
@@ -121,16 +128,28 @@ def _measured(config: SearchConfig, classes: int, device: DeviceProfile) -> dict
         "augment": config.augment.model_dump(),
         "began": time.time(),
     }
-    return ask_subprocess("tlsearch.training.calibrate", asked)
+    return ask_subprocess("tlsearch.training.calibrate", asked, _processes(config, slots))
 
 
-def ask_subprocess(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
+def _processes(config: SearchConfig, slots: int) -> int:
+    """Return how many processes are measured at a time: one for each slot on this machine, at most
+    `MOST_PROCESSES`, and one alone on a GPU.
+    """
+    if config.resources.gpus_per_trial:
+        return 1
+    here = granted_cores() // config.resources.cpus_per_trial
+    return max(1, min(slots, here, MOST_PROCESSES))
+
+
+def ask_subprocess(module: str, asked: Mapping[str, object], processes: int = 1) -> dict[str, Any]:
     """Run a module in a subprocess and return its JSON answer to `asked`.
 
-    The subprocess imports TensorFlow, which this process never does. Raises StudyError if it fails.
+    The subprocess imports TensorFlow, which this process never does. If several processes run at a
+    time, the first one answers. Raises StudyError if it fails.
     """
-    with phase("measuring"):
-        done = subprocess.run(
+
+    def run(_: int) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             [sys.executable, "-m", module],
             input=json.dumps(asked),
             capture_output=True,
@@ -138,6 +157,9 @@ def ask_subprocess(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             check=False,
         )
+
+    with phase("measuring"), ThreadPoolExecutor(processes) as pool:
+        done, *_ = pool.map(run, range(processes))
     if done.returncode:
         why = last_line(done.stderr, f"exit code {done.returncode}")
         raise StudyError(f"the backbones could not be measured: {why}")
@@ -146,7 +168,7 @@ def ask_subprocess(module: str, asked: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _key(
-    config: SearchConfig, backbone: str, classes: int, device: DeviceProfile = CPU_PROFILE
+    config: SearchConfig, backbone: str, classes: int, device: DeviceProfile, slots: int
 ) -> str:
     """Return the key of a backbone's measurement: a digest of everything that it depends on."""
     space = config.space
@@ -155,7 +177,7 @@ def _key(
         space.head_units.values[0], space.optimizer.values[0], config.feature_dtype,
         config.resources.cpus_per_trial, config.augment.model_dump(),
         *filter(None, [config.resources.gpus_per_trial]),
-        cpu_name(), granted_cores(), sorted(package_versions().items()),
+        cpu_name(), granted_cores(), sorted(package_versions().items()), _processes(config, slots),
     ]  # fmt: skip
     parts += [] if device == CPU_PROFILE else [device.to_json()]
     return f"{backbone} {config.data.image_px} px {digest_of(parts)}"

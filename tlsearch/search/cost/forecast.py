@@ -3,6 +3,7 @@ to be measured for it.
 """
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from tlsearch.base.cores import granted_cores
 from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.requirements import require_packages, warn_of_conditions
 from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Unforeseen
 from tlsearch.results.live.progress import count_ended as ended_trials
@@ -31,6 +33,8 @@ from tlsearch.search.cost.learned import (
 from tlsearch.search.cost.plan import Plan, Survey, plan
 from tlsearch.search.cost.survey import of_read, survey
 from tlsearch.search.ongoing import Search
+from tlsearch.search.propose.first_trials import first_trials
+from tlsearch.search.propose.prior import Sizes
 from tlsearch.search.trial.prepared_images import require_weight_files
 
 
@@ -48,9 +52,9 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     at_a_time = slots(config.resources, _here())
     seen = survey(config)
     device = device_here(config)
-    measured = calibrate(config, seen.classes, device)
-    ratios = _ratios(config, at_a_time)
-    return seen, plan(config, measured, seen, at_a_time, device, ratios)
+    measured = calibrate(config, seen.classes, device, at_a_time)
+    ratios, first = _ratios(config, at_a_time), _first(config, seen, at_a_time)
+    return seen, plan(config, measured, seen, at_a_time, device, ratios, first)
 
 
 @contextlib.contextmanager
@@ -83,16 +87,26 @@ def _foreseen(search: Search, owed: int) -> Forecast | None:
     Returns None if measurements are missing.
     """
     made = _planned(search, owed, _ratios(search.config, search.slots))
-    search.listen(Unforeseen() if made is None else plan_summary(made))
-    return None if made is None else plan_summary(made)
+    if made is None:
+        search.listen(Unforeseen())
+        return None
+    found = plan_summary(made, time.monotonic() - search.began)
+    search.listen(found)
+    return found
 
 
 def _planned(search: Search, owed: int, ratios: Ratios) -> Plan | None:
     config = search.config.model_copy(update={"trials": owed})
-    machine = remembered_paces(config, len(search.data.classes), search.device)
+    slots, seen = search.slots, of_read(search.data)
+    machine = remembered_paces(config, seen.classes, search.device, slots)
     if machine is None:
         return None
-    return plan(config, machine, of_read(search.data), search.slots, ratios=ratios)
+    first = _first(search.config, seen, slots)[search.config.trials - owed :]
+    return plan(config, machine, seen, slots, ratios=ratios, first=first)
+
+
+def _first(config: SearchConfig, seen: Survey, slots: int) -> list[TrialConfig]:
+    return first_trials(config, Sizes(seen.images["train"], seen.classes), slots)
 
 
 def _ratios(config: SearchConfig, slots: int) -> Ratios:
@@ -106,28 +120,36 @@ def learn_from_search(search: Search) -> Iterator[None]:
     Nothing is remembered if the search ended before its last trial, trained none or had no
     forecast.
     """
-    began_s, before = search.budget.spent_s, search.record().facts.get(FORECAST)
+    start_s, before = search.budget.driver_s, search.record().facts.get(FORECAST)
     yield
     fact, ending = search.record().facts.get(FORECAST), search.ending
     if fact is None or fact == before or ending.cut_short or ending.enough or ending.out_of_time:
         return
     made = _planned(search, fact["trials"], AS_PLANNED)
     trials_s = fact["actual"]["seconds"]
-    after_s = search.budget.spent_s - began_s - trials_s
-    if made is not None and min(trials_s, after_s) > 0:
-        ratios = Ratios(trials_s / made.wall_s, after_s / (made.confirm_s + made.export_s))
-        remember_ratios(search.config.cache_path, search.config, search.slots, ratios)
+    after_s = search.budget.driver_s - start_s - trials_s
+    if made is not None and min(start_s, trials_s, after_s) > 0:
+        ratios = Ratios(
+            start_s / made.ray_s,
+            trials_s / (made.wall_s - made.ray_s),
+            after_s / (made.confirm_s + made.export_s),
+        )
+        with ending.on_full_disk():
+            remember_ratios(search.config.cache_path, search.config, search.slots, ratios)
 
 
-def plan_summary(made: Plan) -> Forecast:
-    """Return the summary of a plan."""
+def plan_summary(made: Plan, before_s: float) -> Forecast:
+    """Return the summary of a plan, `before_s` seconds after the command began, when Ray has
+    started.
+    """
     on_disk = made.feature_bytes + made.study_bytes
     return Forecast(
-        round(made.wall_s, 1),
+        round(made.wall_s - made.ray_s, 1),
         round(made.epochs, 1),
         on_disk,
         round(made.confirm_s, 1),
         round(made.export_s, 1),
+        round(before_s, 1),
     )
 
 

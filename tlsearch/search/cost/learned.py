@@ -17,8 +17,11 @@ SAME = 8  # the weight of a search of the same kind; other searches and the plan
 
 @dataclass(frozen=True)
 class Ratios:
-    """The seconds taken divided by the seconds planned: for the trials, and for the steps after."""
+    """The seconds taken divided by the seconds planned: from the images being read to the first
+    trial's start, for the trials, and for the steps after them.
+    """
 
+    start: float = 1.0
     trials: float = 1.0
     after: float = 1.0
 
@@ -32,6 +35,7 @@ class Past:
 
     machine: str
     kind: str
+    start: float
     trials: float
     after: float
 
@@ -44,7 +48,11 @@ def expected_ratios(past: Sequence[Past], kind: str) -> Ratios:
         logs = [weight * math.log(ratio) for weight, ratio in zip(weights, ratios, strict=True)]
         return math.exp(sum(logs) / (1 + sum(weights)))
 
-    return Ratios(mean([one.trials for one in past]), mean([one.after for one in past]))
+    return Ratios(
+        mean([one.start for one in past]),
+        mean([one.trials for one in past]),
+        mean([one.after for one in past]),
+    )
 
 
 def past_searches(cache: Path, slots: int) -> tuple[Past, ...]:
@@ -57,7 +65,7 @@ def past_searches(cache: Path, slots: int) -> tuple[Past, ...]:
     for entry in known if isinstance(known, list) else ():
         try:
             one = Past(**entry)
-            if one.machine == here and min(one.trials, one.after) > 0:
+            if one.machine == here and min(one.start, one.trials, one.after) > 0:
                 found.append(one)
         except TypeError:
             continue
@@ -68,7 +76,7 @@ def remember_ratios(cache: Path, config: SearchConfig, slots: int, ratios: Ratio
     """Remember the ratios of a search."""
     known = recall(cache).get(PAST)
     before = known if isinstance(known, list) else []
-    one = Past(_machine(slots), kind_of(config), ratios.trials, ratios.after)
+    one = Past(_machine(slots), kind_of(config), **asdict(ratios))
     remember(cache, {PAST: [*before, asdict(one)][-MOST:]})
 
 

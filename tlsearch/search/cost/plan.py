@@ -1,7 +1,7 @@
 """The arithmetic of a forecast: a search's time, memory and disk from measured speeds of steps."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -11,8 +11,9 @@ from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.scheduler import rungs_of
 from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.pace import POOLED, Pace, Suffix
-from tlsearch.results.rank.confirmation import FRESH_SHARE, SHARE, search_budget
+from tlsearch.results.rank.confirmation import FRESH_SHARE, SEEDS, SHARE, search_budget
 from tlsearch.results.rank.standings import KEPT_TRIALS
 from tlsearch.search.cost.cache_plan import Kept, cache_choices
 from tlsearch.search.cost.calibration import Calibration
@@ -22,8 +23,8 @@ from tlsearch.search.cost.survival import Reaching, trials_reaching
 RAY_START_S = 3.0
 TRIAL_S = 0.1  # of a trial beyond its epochs: proposing, scheduling, reporting
 EPOCH_S = 0.005
-STARTUP_TRIALS = 10  # trials drawn at random before the sampler has learned
-TURNED = 0.5
+TURNED = 0.5  # how far the sampler turns from the average kind of trial to the costliest
+REPORTING = 0.5  # of the seconds to start a process: to end Ray and to write the report
 WEIGHT_BYTES = 4
 CHANNELS = 3  # of a decoded image, one byte each
 EXPORT_BYTES = 2 * 10**9  # the most that exporting and testing take beyond the process itself
@@ -50,7 +51,10 @@ class Rung:
 
 @dataclass(frozen=True)
 class Seconds:
-    """The seconds of each kind of work; all but decoding and starting are summed over the slots."""
+    """The seconds of each kind of work; all but decoding and starting are summed over the slots.
+
+    `start` are those to start Ray and the first worker.
+    """
 
     decode: float
     start: float
@@ -64,9 +68,9 @@ class Plan:
     """The forecast of a search.
 
     `epochs` and `rungs` are expected numbers. `wall_s` is the time of the trials, from Ray's start
-    to the end of the last trial. Decoding comes before it, in `seconds.decode`. After the trials,
-    confirming and refining the winner take `confirm_s`; exporting, testing and reporting it take
-    `export_s`.
+    to the end of the last trial; starting Ray takes `ray_s` of it. Decoding comes before it, in
+    `seconds.decode`. After the trials, confirming and refining the winner take `confirm_s`;
+    exporting, testing and reporting it take `export_s`.
 
     `slot_bytes` is the memory of one slot, `after_bytes` that of the largest process after the
     trials: one that confirms, or the one that exports and tests. On disk, `image_bytes` are the
@@ -79,6 +83,7 @@ class Plan:
     epochs: float
     rungs: tuple[Rung, ...]
     seconds: Seconds
+    ray_s: float
     wall_s: float
     confirm_s: float
     export_s: float
@@ -93,7 +98,7 @@ class Plan:
 
     @property
     def whole_s(self) -> float:
-        """The seconds from decoding the first image to the report."""
+        """The seconds from decoding the first image to the end of the command."""
         return self.seconds.decode + self.wall_s + self.confirm_s + self.export_s
 
 
@@ -104,17 +109,20 @@ def plan(
     slots: int,
     device: DeviceProfile = CPU_PROFILE,
     ratios: Ratios = AS_PLANNED,
+    first: Sequence[TrialConfig] = (),
 ) -> Plan:
     """Return the forecast of a search whose trials compute on `device`.
 
     It assumes that the cache holds no features of the images. `ratios` are the times of past
-    searches relative to their plans.
+    searches relative to their plans. `first` are the first trials, as far as they are known.
     """
-    costs = _Costs(config, calibration, survey, slots)
+    costs = _Costs(config, calibration, survey, slots, first)
     trained = trials_reaching(config.scheduler, config.epochs, config.trials)
     seconds = costs.seconds(trained)
     work = seconds.prefixes + seconds.tracing + seconds.training
-    wall_s = ratios.trials * (seconds.start + max(work / slots, costs.longest_trial()))
+    ray_s = ratios.start * RAY_START_S
+    trials_s = calibration.start_s + max(work / slots, costs.longest_trial())
+    wall_s = ray_s + ratios.trials * trials_s
     confirm_s = ratios.after * costs.confirming(work) if config.confirm else 0.0
     budget = search_budget(config.time_budget, 0.0, config.confirm > 0)
     return Plan(
@@ -123,6 +131,7 @@ def plan(
         epochs=sum(trained),
         rungs=tuple(Rung(e, trained[e - 1]) for e in rungs_of(config.scheduler, config.epochs)),
         seconds=seconds,
+        ray_s=ray_s,
         wall_s=wall_s if budget is None else min(wall_s, budget),
         confirm_s=confirm_s,
         export_s=ratios.after * costs.exporting(),
@@ -149,10 +158,15 @@ class _Costs:
     """
 
     def __init__(
-        self, config: SearchConfig, calibration: Calibration, survey: Survey, slots: int
+        self,
+        config: SearchConfig,
+        calibration: Calibration,
+        survey: Survey,
+        slots: int,
+        first: Sequence[TrialConfig],
     ) -> None:
         self._config, self._machine = config, calibration
-        self._survey, self._slots = survey, slots
+        self._survey, self._slots, self._first = survey, slots, first
         self._train, self._validation = survey.images["train"], survey.images["validation"]
         self.features = cache_choices(config, calibration, survey.images)
         self._heads = len(config.space.head_units.values)
@@ -166,6 +180,7 @@ class _Costs:
             if kept.depth in config.space.prefix_depths(kept.backbone)
         ]
         self._networks = [kept for kept in self.features if kept.cut_name == POOLED]
+        self._paces = [calibration.paces[kept.backbone] for kept in self._networks]
 
     def seconds(self, trained: Reaching) -> Seconds:
         """Return the seconds of the search; `trained` is how many trials train each epoch."""
@@ -188,24 +203,37 @@ class _Costs:
     def confirming(self, work_s: float) -> float:
         """Return the seconds to confirm and refine; `work_s` is the work of the trials.
 
-        Confirming takes one round of all candidates, or the share of the work that several rounds
-        may take, if that is longer. The refinement is one more run if the study augments.
+        Confirming takes as many rounds of all candidates as `rounds.due` trains, the refinement as
+        many epochs as fit into its share of the work. Both run in the workers of the trials.
         """
-        refining = 0.0 if self._config.augment.nothing else (1 - FRESH_SHARE) * SHARE * work_s
         whole_s = self._config.epochs * self._epoch() + self._warm_up() + TRIAL_S
-        candidates = min(self._config.confirm, self._config.trials)
-        a_round = math.ceil(candidates / self._slots) * whole_s
-        return max(a_round, FRESH_SHARE * SHARE * work_s / self._slots) + refining
+        a_round = min(self._config.confirm, self._config.trials)
+        more = int(FRESH_SHARE * SHARE * work_s / (a_round * whole_s)) - 1
+        runs = a_round * (1 + min(max(0, more), SEEDS - 1))
+        return math.ceil(runs / self._slots) * whole_s + self._refining(work_s)
+
+    def _refining(self, work_s: float) -> float:
+        """Return the seconds to refine the winner, with a frozen pass in every epoch; 0 if the
+        study does not augment, or if not even one epoch fits.
+        """
+        if self._config.augment.nothing:
+            return 0.0
+        epoch_s = self._epoch() + self._train * fmean(pace.pass_s for pace in self._paces)
+        fitting = int((1 - FRESH_SHARE) * SHARE * work_s / epoch_s)
+        return min(fitting, max(1, self._config.epochs // 2)) * epoch_s
 
     def exporting(self) -> float:
-        """Return the seconds to export: the start of a process, and passes over the images that
-        verify each file and test the winner.
+        """Return the seconds to export, test and report the winner.
+
+        The processes that export and verify have started before, and share the cores. Each file is
+        written, and built again in a clean process. The images of both splits pass the network, and
+        those of the validation split each file and the resize inside it.
         """
-        machine, asked = self._machine, 1 + len(self._config.export)
-        paces = [machine.paces[kept.backbone] for kept in self._networks]
-        pictures = asked * self._validation + self._survey.images.get("test", 0)
-        tracing = asked * max(pace.trace_s for pace in paces)
-        return machine.start_s + tracing + pictures * max(pace.pass_s for pace in paces)
+        built_s = max(pace.trace_s for pace in self._paces)
+        files = len(self._config.export)
+        images = (2 + files) * self._validation + self._survey.images.get("test", 0)
+        passes_s = images * max(pace.pass_s for pace in self._paces) / self._slots
+        return (1 + files) * built_s + passes_s + REPORTING * self._machine.start_s
 
     def study_bytes(self) -> int:
         """Return the bytes of the kept trials' weights, if each trained as many as the largest."""
@@ -231,14 +259,20 @@ class _Costs:
         return sum(trained) * self._epoch() + trials * TRIAL_S + warm_ups
 
     def _epoch(self) -> float:
-        """Return the mean seconds of an epoch over the kinds of trials.
+        """Return the mean seconds of an epoch over the trials.
 
-        Trials that the sampler proposes after the random ones count as halfway between the mean and
-        the costliest kind.
+        Trials that the sampler proposes once it has learned count as between the mean and the
+        costliest kind.
         """
-        every = [self._epoch_of(*kind) for kind in self._kinds]
-        learned = max(0, self._config.trials - STARTUP_TRIALS) / self._config.trials
-        return fmean(every) + TURNED * learned * (max(every) - fmean(every)) + EPOCH_S
+        every = {
+            (kept.backbone, kept.weights, kept.depth): self._epoch_of(pace, suffix, kept)
+            for pace, suffix, kept in self._kinds
+        }
+        mean, most = fmean(every.values()), max(every.values())
+        named = [(trial.backbone, trial.weights, trial.prefix_depth) for trial in self._first]
+        known = [every[name] for name in named if name in every][: self._config.trials]
+        learned = (self._config.trials - len(known)) * (mean + TURNED * (most - mean))
+        return (sum(known) + learned) / self._config.trials + EPOCH_S
 
     def _epoch_of(self, pace: Pace, suffix: Suffix, kept: Kept) -> float:
         taken = self._train * suffix.train_s + self._validation * suffix.predict_s
@@ -287,10 +321,9 @@ class _Costs:
         """
         networks, heads = len(self._networks), self._heads
         shapes = len(self._kinds) * heads * len(self._config.space.optimizer.values)
-        paces = [self._machine.paces[kept.backbone] for kept in self._networks]
-        passes = expected_distinct(networks, trials) * _mean(pace.trace_s for pace in paces)
+        passes = expected_distinct(networks, trials) * _mean(pace.trace_s for pace in self._paces)
         warm = expected_distinct(networks * heads, trials) * _mean(
-            p.suffix(Depth(0)).trace_s for p in paces
+            p.suffix(Depth(0)).trace_s for p in self._paces
         )
         own = expected_distinct(shapes, trials) * _mean(
             suffix.trace_s for _, suffix, _ in self._kinds

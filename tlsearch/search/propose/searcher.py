@@ -39,10 +39,11 @@ from tlsearch.results.record.journal import (
 )
 from tlsearch.search.propose import optuna_space
 from tlsearch.search.propose.duplicates import Tried
+from tlsearch.search.propose.first_trials import random_trials
 from tlsearch.search.propose.outcome import RETRIES, Outcome, journalled_result, judge
-from tlsearch.search.propose.prior import FIRST, Prior, Sizes
+from tlsearch.search.propose.prior import Prior, Sizes
 from tlsearch.search.propose.reopen import enqueue_baselines, newest_study
-from tlsearch.search.propose.tpe_window import START, Window, at_rung, tpe
+from tlsearch.search.propose.tpe_window import Window, at_rung, tpe
 from tlsearch.search.stop.decision import Decision
 from tlsearch.search.stop.rules import rule_of
 from tlsearch.search.stop.rungs import Rungs
@@ -91,7 +92,8 @@ class TruthfulSearch(Searcher):
         known = self.study.get_trials(deepcopy=False)
         self._prior = Prior(config, sizes) if sizes and config.prior == "auto" else None
         # with the same seed the sampler of a resumed study would repeat its first proposals
-        self.study.sampler = tpe(config.seed + len(known), 2 * FIRST if self._prior else START)
+        start = random_trials(self._prior is not None)
+        self.study.sampler = tpe(config.seed + len(known), start)
         record = self.record()
         self._rungs = Rungs(rule_of(config), record.trials)
         self._marks = rungs_of(config.scheduler, config.epochs)

@@ -2,8 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlsearch.base.array_types import Floats
 from tlsearch.base.errors import TlsearchError
@@ -12,9 +11,13 @@ from tlsearch.bundle.export_request import ExportRequest
 from tlsearch.bundle.manifest import TestScore
 from tlsearch.bundle.reload_check import Checkers
 from tlsearch.config.schema import SearchConfig
+from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.cluster.ray_session import hide_gpus, on_this_node, wait_for_result
 from tlsearch.search.relay import send
 from tlsearch.search.trial.prepared_images import preparing_threads
+
+if TYPE_CHECKING:
+    from tlsearch.training.export.whole_model import Restored
 
 # The predictions for the validation split, (n, classes), and format -> the reason it is left out.
 Made = tuple[Floats, dict[str, str]]
@@ -32,6 +35,16 @@ class Exporter:
 
         limit_threads(threads)
 
+    def prepare(self, trial: TrialConfig, classes: int) -> None:
+        """Prepare to export the trial, whose final weights do not exist yet.
+
+        An error is ignored, because the export of the trial raises it.
+        """
+        from tlsearch.training.export.whole_model import prepare
+
+        with contextlib.suppress(TlsearchError):
+            prepare(trial, classes)
+
     def export(self, request: ExportRequest) -> tuple[dict[str, Any], Made | TlsearchError]:
         """Evaluate the winner on the test split, unless its score is known, and export the bundle.
 
@@ -39,19 +52,23 @@ class Exporter:
         with the formats left out, or the error if there is no bundle.
         """
         from tlsearch.training.export.exporter import export_bundle
-        from tlsearch.training.export.whole_model import restore_recorded, test_score
+        from tlsearch.training.export.whole_model import test_score
 
-        evaluated, test = {}, request.test
+        evaluated: dict[str, Any] = {}
+
+        def tested(trained: "Restored") -> TestScore | None:
+            if request.test is None:
+                evaluated.update(test_score(trained))
+            images = evaluated.get("evaluation", {}).get("images")
+            return request.test or score_of({**evaluated, "images": images})
+
         with heard_by(send), self._checkers:
-            trained = restore_recorded(request.checkpoint, request.data, request.recorded)
-            if test is None:
-                evaluated = test_score(trained, request.data)
-                images = evaluated["evaluation"]["images"]
-                test = score_of({**evaluated, "images": images})
             try:
-                made = export_bundle(replace(request, test=test), trained, self._checkers)
-            except TlsearchError as error:  # the test split was used anyway, which must be recorded
-                return evaluated, error
+                made = export_bundle(request, self._checkers, tested)
+            except TlsearchError as error:
+                if not evaluated and request.test is None:
+                    raise
+                return evaluated, error  # the test split was used anyway, which must be recorded
         return evaluated, (made.validation, made.manifest.left_out)
 
 
@@ -73,6 +90,7 @@ class ExportWorker:
     def __init__(self, config: SearchConfig) -> None:
         self._formats, self._threads = config.export, preparing_threads(config.resources)
         self._actor: Any = None
+        self._prepared: TrialConfig | None = None
 
     def begin(self) -> None:
         """Start the process, unless that was done already."""
@@ -84,6 +102,13 @@ class ExportWorker:
         options = {"num_cpus": 0, "max_restarts": 1, "max_task_retries": 1}
         kind = ray.remote(Exporter).options(**options, scheduling_strategy=on_this_node())
         self._actor = kind.remote(self._formats, self._threads)
+
+    def prepare(self, trial: TrialConfig, classes: int) -> None:
+        """Let the process prepare to export a trial, and do not wait for it."""
+        self.begin()
+        if trial != self._prepared:
+            self._prepared = trial
+            self._actor.prepare.remote(trial, classes)
 
     def export(self, request: ExportRequest) -> tuple[dict[str, Any], Made | TlsearchError]:
         """Run `Exporter.export` in the process; its errors are raised here."""

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.results.rank.confirmation import FRESH_SHARE, SHARE, runs_of
+from tlsearch.results.rank.confirmation import FRESH_SHARE, SEEDS, SHARE, runs_of
 from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.search.propose.optuna_space import replica_seed
 
-SEEDS = 2
 FRESH = 1000  # the number of the first fresh seed; replicas in a small space use the lower ones
 REFINED_RATE = 0.1  # the learning rate of a refinement, relative to the trial's own
 

@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from tlsearch.bundle.manifest import (
     Artifact,
     FileInput,
     Manifest,
+    TestScore,
     is_replaceable,
 )
 from tlsearch.bundle.metrics import Labels, accuracy
@@ -39,6 +40,9 @@ CALIBRATION_IMAGES = 200
 ORIENTATION = "turned upright as its EXIF tag says, before anything else"
 RESIZE = "to a square of image_px, proportions not kept, bilinear, antialiased"
 
+Tested = Callable[[Restored], TestScore | None]
+Written = tuple[dict[str, Path], dict[str, TlsearchError]]  # the files, and why others failed
+
 
 @dataclass(frozen=True, eq=False)
 class Exported:
@@ -51,21 +55,22 @@ class Exported:
 
 
 def export_bundle(
-    request: ExportRequest, trained: Restored | None = None, checkers: Checkers | None = None
+    request: ExportRequest, checkers: Checkers | None = None, tested: Tested | None = None
 ) -> Exported:
     """Write a bundle folder atomically; it contains only files that passed the check.
 
     Each file is reloaded in a clean process and predicts the original images of the validation
     split. A format that fails is left out, and the manifest gives the reason. If no format passes,
     there is no bundle: raises ConfigError if only packages are missing, otherwise RecordError,
-    which names each file and the step that broke it. `trained` is the request's trial if it is
-    already restored, `checkers` are the clean processes if they are already running.
+    which names each file and the step that broke it. `checkers` are the clean processes if they
+    are already running. `tested` is called with the trial, once it scores on the validation split
+    as recorded, to get the test score that the request lacks.
     """
     _refuse_foreign(request.out)
     with scratch_beside(request.out) as folder:
         bundle = folder / "bundle"
         bundle.mkdir()
-        exported = _fill(bundle, folder / "pictures", request, trained, checkers)
+        exported = _fill(bundle, folder / "pictures", request, checkers, tested)
         _replace(bundle, request.out)
     return exported
 
@@ -74,17 +79,22 @@ def _fill(
     bundle: Path,
     scratch: Path,
     request: ExportRequest,
-    trained: Restored | None = None,
     checkers: Checkers | None = None,
+    tested: Tested | None = None,
 ) -> Exported:
+    counter = phase_counter(EXPORTING, len(request.formats), "formats")
     with checkers or Checkers(request.formats) as ready:
         data = request.data
-        trained = trained or restore_recorded(request.checkpoint, data, request.recorded)
+        trained = restore_recorded(request.checkpoint, data, request.recorded)
         model = _exportable(trained, data)
+        # The clean processes load the files while this process computes what they must predict.
+        written = _written(bundle, model, request, ready, counter)
         validation = data.splits["validation"]
         pictures = original_pictures(request.pictures_from, validation, scratch, data.bits)
         verification = Verification(model, trained.validation, pictures, request.timed)
-        artifacts, failed = _artifacts(bundle, model, verification, request, ready)
+        if tested is not None:
+            request = replace(request, test=tested(trained))
+        artifacts, failed = _artifacts(bundle, written, verification, request, ready, counter)
     manifest = _manifest(trained, len(pictures), artifacts, request)
     manifest = manifest.model_copy(update={"left_out": _reasons(failed)})
     manifest.write(bundle)
@@ -109,19 +119,19 @@ def _exportable(trained: Restored, data: ImageData) -> Exportable:
 
 def _artifacts(
     bundle: Path,
-    model: Exportable,
+    written: Written,
     verification: Verification,
     request: ExportRequest,
     checkers: Checkers,
+    counter: Counter,
 ) -> tuple[list[Artifact], dict[str, TlsearchError]]:
     """Return the files that passed, and the error of every other format; raises if none passed."""
-    counter = phase_counter(EXPORTING, len(request.formats), "formats")
-    files, failed = _written(bundle, model, request.formats, counter)
+    files, failed = written
     passed: dict[str, Artifact] = {}
     labels = request.data.split_labels("validation")
     for name, found in counting_each(verification.check(files, checkers), counter):
         try:
-            passed[name] = _artifact(bundle, name, found, verification, labels, model)
+            passed[name] = _artifact(bundle, name, found, verification, labels)
         except RecordError as error:
             failed[name] = error
             _remove(files[name])
@@ -131,18 +141,24 @@ def _artifacts(
 
 
 def _written(
-    bundle: Path, model: Exportable, formats: Sequence[str], counter: Counter
-) -> tuple[dict[str, Path], dict[str, TlsearchError]]:
-    """Write the file of each format; return the paths, and the error of each format that failed."""
+    bundle: Path, model: Exportable, request: ExportRequest, checkers: Checkers, counter: Counter
+) -> Written:
+    """Write the file of each format; return the paths, and the error of each format that failed.
+
+    A clean process that is running loads its file while the next one is written, unless files are
+    timed.
+    """
     files: dict[str, Path] = {}
     failed: dict[str, TlsearchError] = {}
-    for name in formats:
+    for name in request.formats:
         path = bundle / EXPORT_FORMATS[name].file
         try:
             with phase("writing", 1, "file", subject=name) as written:
                 write_format(name, model, path)
                 written.advance()
             files[name] = path
+            if not request.timed:
+                checkers.load(name, path, model.trial.image_px)
         except (ConfigError, RecordError) as error:
             failed[name] = error
             _remove(path)
@@ -178,7 +194,6 @@ def _artifact(
     found: Found,
     verification: Verification,
     labels: Labels,
-    model: Exportable,
 ) -> Artifact:
     """Return a file with the results of its check; raises RecordError if it is not the trained
     model.
@@ -198,7 +213,7 @@ def _artifact(
         agreement=float((expected.argmax(axis=1) == probabilities.argmax(axis=1)).mean()),
         accuracy=accuracy(labels, probabilities),
         latency_ms=found.latency_ms,
-        input=_input(form, model.trial.image_px),
+        input=_input(form, verification.image_px),
     )
     require_sound(artifact, Changes.between(labels, verification.squares, probabilities))
     return artifact

@@ -40,6 +40,11 @@ class Verification:
         self._model, self._pictures, self._timed = model, pictures, timed
         self._any_size: Floats | None = None
 
+    @property
+    def image_px(self) -> int:
+        """The side of the trained network's square inputs, in pixels."""
+        return self._model.trial.image_px
+
     def expected(self, form: ExportFormat) -> Floats:
         """Return the probabilities, (n, classes), expected of a file of this format after its
         check.
@@ -62,7 +67,8 @@ class Verification:
         total, subject = len(self._pictures), ", ".join(processes)
         with phase("verifying", total, "pictures", subject=subject) as counter:
             for name, process in processes.items():
-                process.load(files[name], self._model.trial.image_px, self._batches)
+                if not process.loading:
+                    process.load(files[name], self.image_px, self._batches)
             shown = self._shown(processes)
             self._watch(counting_each(shown, counter), processes)
             return [(name, self._answer(files[name], name, processes[name])) for name in processes]
@@ -73,7 +79,7 @@ class Verification:
         read = read_ahead(lambda path: read_pixels(path, self._model.bits), self._pictures)
         squares = any(not form.any_size for form, _ in forms)
         for pixels in read:
-            square = resize(pixels, self._model.trial.image_px) if squares else pixels
+            square = resize(pixels, self.image_px) if squares else pixels
             for form, process in forms:
                 process.show(pixels if form.any_size else square)
             yield pixels
@@ -110,7 +116,7 @@ class Verification:
         """The resize of the Keras layer inside the files, but from integers: a photo as floats is
         large.
         """
-        size = (self._model.trial.image_px,) * 2
+        size = (self.image_px,) * 2
 
         def resize(images: tf.Tensor) -> tf.Tensor:
             return tf.cast(tf.image.resize(images, size, "bilinear", antialias=True), tf.float32)
@@ -129,7 +135,7 @@ class Verification:
         """Add the milliseconds per batch: on all cores, as already measured, and on one thread."""
         latency = {f"batch {b}, {granted_cores()} threads": ms for b, ms in _items(checked)}
         with CleanProcess(EXPORT_FORMATS[name], 1) as process:
-            process.load(file, self._model.trial.image_px, self._batches)
+            process.load(file, self.image_px, self._batches)
             latency |= {f"batch {b}, 1 thread": ms for b, ms in _items(process.answer())}
         return Checked(checked.probabilities, latency)
 

@@ -1,5 +1,6 @@
 """The trained network with its preprocessing inside, as one Keras model."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +28,33 @@ from tlsearch.training.network.model import Network
 
 
 def restore(checkpoint: Checkpoint, classes: int) -> Network:
-    """Return the network of a trial with the weights of its best epoch, in full float32 whatever
-    precision it was trained in: its variables are always float32.
+    """Return the network of a trial with the weights of its best epoch.
 
     Raises WeightsError if the weights belong to other pretrained weights than those present,
     RecordError if they do not fit.
     """
-    # TF32 of recent GPUs moves probabilities by some thousandths, more than a file may differ.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    whole = checkpoint.trial.model_copy(update={"precision": EXACT})
-    network = shared_executor().network(whole, classes)
+    network = _network(checkpoint.trial, classes)
     checkpoint.require_for(network.backbone)
     checkpoint.fitted(network.restore)
     return network
+
+
+def prepare(trial: TrialConfig, classes: int) -> None:
+    """Build the network of a trial and trace its prediction, before its final weights exist.
+
+    This process keeps both, for a later `restored` of a trial whose network has the same shape.
+    """
+    pixels = np.zeros((1, trial.image_px, trial.image_px, 3), np.uint8)
+    prediction_function(_network(trial, classes))(pixels)
+
+
+def _network(trial: TrialConfig, classes: int) -> Network:
+    """Return the network of a trial, in full float32 whatever precision it was trained in: its
+    variables are always float32.
+    """
+    # TF32 of recent GPUs moves probabilities by some thousandths, more than a file may differ.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return shared_executor().network(trial.model_copy(update={"precision": EXACT}), classes)
 
 
 def any_size_model(network: Network, trial: TrialConfig) -> keras.Model:
@@ -62,26 +77,34 @@ def square_model(network: Network, trial: TrialConfig) -> keras.Model:
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """A trial's network with the weights of its best epoch, and its probabilities on the validation
-    split, (n, classes), which score as recorded.
+    """A trial's network with the weights of its best epoch.
+
+    `recorded` maps epochs to the metric that the study recorded for them.
     """
 
     checkpoint: Checkpoint
     network: Network
-    validation: Floats
+    data: ImageData
+    recorded: Mapping[int, float]
+
+    @functools.cached_property
+    def validation(self) -> Floats:
+        """The network's probabilities on the validation split, (n, classes), computed on first use.
+
+        Raises RecordError if they do not score as recorded.
+        """
+        found = trial_probabilities(self.network, self.data, "validation")
+        labels = self.data.split_labels("validation")
+        require_as_recorded(self.checkpoint, labels, found, self.recorded)
+        return found
 
 
 def restore_recorded(
     checkpoint_path: Path, data: ImageData, recorded: Mapping[int, float]
 ) -> Restored:
-    """Restore a trial from its checkpoint; raises RecordError if its validation score differs from
-    `recorded`.
-    """
+    """Restore a trial from its checkpoint."""
     checkpoint = load_checkpoint(checkpoint_path)
-    network = restore(checkpoint, len(data.classes))
-    validation = trial_probabilities(network, data, "validation")
-    require_as_recorded(checkpoint, data.split_labels("validation"), validation, recorded)
-    return Restored(checkpoint, network, validation)
+    return Restored(checkpoint, restore(checkpoint, len(data.classes)), data, recorded)
 
 
 def prediction_function(network: Network) -> Callable[[Tensor], Floats]:
@@ -111,13 +134,14 @@ def trial_probabilities(network: Network, data: ImageData, split: Split) -> Floa
         return run_blocks(prediction_function(network), images, counter)
 
 
-def test_score(trained: Restored, data: ImageData) -> dict[str, Any]:
+def test_score(trained: Restored) -> dict[str, Any]:
     """Return a trial's `metric` on the test split, with the weights of its best epoch: its `value`;
     its confidence interval, `low` to `high`, with the method, if the metric has one; and the whole
     `evaluation`.
     """
+    data, metric = trained.data, trained.checkpoint.trial.metric
+    labels = data.split_labels("test")
     probabilities = trial_probabilities(trained.network, data, "test")
-    metric, labels = trained.checkpoint.trial.metric, data.split_labels("test")
     value = score(metric, labels, probabilities)
     interval = score_interval(metric, labels, probabilities)
     ends = {} if interval is None else interval.to_json()
