@@ -9,7 +9,7 @@ is the range that the search prints before its first trial, for the whole comman
 it are the time that is said to be left when a quarter, a half and three quarters of the trials have
 ended. Beside each range is the actual time, with a star if it lies in the range. `trials` and
 `after` are the actual seconds of the trials, and of the steps after them, divided by those of the
-forecast.
+forecast. A search that a perfect score ends before its last trial does not count.
 
 Every search is remembered in one cache, so the later ones learn from those before them. With --json
 and --cache the benchmark runs in parts: a row that is in the file is not measured again.
@@ -31,7 +31,14 @@ from pictures import linked
 
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
-from tlsearch.results.live.events import EpochReported, Forecast, Span, StudyBegan, TrialEnded
+from tlsearch.results.live.events import (
+    EpochReported,
+    Forecast,
+    Span,
+    StudyBegan,
+    StudyEnded,
+    TrialEnded,
+)
 from tlsearch.results.live.time_left import TRIALS, TimeLeft
 
 COMMAND = (sys.executable, "-m", "tlsearch.cli.main")
@@ -41,6 +48,7 @@ KINDS = {
     "epoch_reported": EpochReported,
     "trial_ended": TrialEnded,
     "phase": Phase,
+    "study_ended": StudyEnded,
 }
 QUARTERS = (1, 2, 3)
 PARTS = ("trials", "after")
@@ -96,7 +104,7 @@ def _searched(folder: Path, space: list[str], seed: int) -> Row:
     name = f"{Path(space[0]).stem}-{seed}"
     words = ["run", *space, "--set", f"seed={seed}", "--study", str(folder / name), "--json"]
     clock, told, marks = [0.0], dict[str, list[float]](), dict[str, float]()
-    left = TimeLeft(lambda: clock[0])
+    left, early = TimeLeft(lambda: clock[0]), ""
     for clock[0], event in _events(words):
         left.hear(event)
         if isinstance(event, Forecast):
@@ -106,8 +114,12 @@ def _searched(folder: Path, space: list[str], seed: int) -> Row:
             for quarter in QUARTERS:
                 if event.ended * 4 >= quarter * event.trials:
                     told.setdefault(f"{quarter}/4", [clock[0], left.span.low, left.span.high])
+        if isinstance(event, StudyEnded):
+            early = event.reason
         if isinstance(event, Phase) and (event.name, event.state) == (TRIALS, "ended"):
             marks["trained"] = clock[0]
+    if early:
+        return {"name": f"{name}, {early}"}
     ranges = {name: [clock[0] - at, *span] for name, (at, *span) in told.items()}
     return {"name": name, **ranges, **_parts(left.forecast, marks, clock[0])}
 
@@ -163,7 +175,7 @@ def _show(measured: Measured) -> None:
             cells += [str(Span(low, high)), f"{actual:.0f} s" + "*" * (low <= actual <= high)]
         cells += [f"{row[part]:.2f}" if part in row else "-" for part in PARTS]
         print(f"| {row['name']} | " + " | ".join(cells) + " |")
-    rows = len(measured.rows)
+    rows = sum("forecast" in row for row in measured.rows)
     print("inside the range: " + ", ".join(f"{n} {hits[n]} of {rows}" for n in columns))
 
 

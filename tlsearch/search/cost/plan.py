@@ -1,5 +1,6 @@
 """The arithmetic of a forecast: a search's time, memory and disk from measured speeds of steps."""
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ RAY_START_S = 3.0
 TRIAL_S = 0.1  # of a trial beyond its epochs: proposing, scheduling, reporting
 EPOCH_S = 0.005
 TURNED = 0.5  # how far the sampler turns from the average kind of trial to the costliest
-REPORTING = 0.5  # of the seconds to start a process: to end Ray and to write the report
+LOADING = 4.0  # the seconds to load a file in a clean process, by those to build its network
+REPORTING = 0.8  # the seconds to draw and write the report and end Ray, by those to start a process
 WEIGHT_BYTES = 4
 CHANNELS = 3  # of a decoded image, one byte each
 EXPORT_BYTES = 2 * 10**9  # the most that exporting and testing take beyond the process itself
@@ -206,7 +208,7 @@ class _Costs:
         Confirming takes as many rounds of all candidates as `rounds.due` trains, the refinement as
         many epochs as fit into its share of the work. Both run in the workers of the trials.
         """
-        whole_s = self._config.epochs * self._epoch() + self._warm_up() + TRIAL_S
+        whole_s = self._config.epochs * self._learned_epoch + self._warm_up() + TRIAL_S
         a_round = min(self._config.confirm, self._config.trials)
         more = int(FRESH_SHARE * SHARE * work_s / (a_round * whole_s)) - 1
         runs = a_round * (1 + min(max(0, more), SEEDS - 1))
@@ -218,7 +220,7 @@ class _Costs:
         """
         if self._config.augment.nothing:
             return 0.0
-        epoch_s = self._epoch() + self._train * fmean(pace.pass_s for pace in self._paces)
+        epoch_s = self._learned_epoch + self._train * fmean(pace.pass_s for pace in self._paces)
         fitting = int((1 - FRESH_SHARE) * SHARE * work_s / epoch_s)
         return min(fitting, max(1, self._config.epochs // 2)) * epoch_s
 
@@ -226,14 +228,15 @@ class _Costs:
         """Return the seconds to export, test and report the winner.
 
         The processes that export and verify have started before, and share the cores. Each file is
-        written, and built again in a clean process. The images of both splits pass the network, and
+        written, and loaded in a clean process. The images of both splits pass the network, and
         those of the validation split each file and the resize inside it.
         """
         built_s = max(pace.trace_s for pace in self._paces)
         files = len(self._config.export)
+        loads = math.ceil(files / self._slots)
         images = (2 + files) * self._validation + self._survey.images.get("test", 0)
         passes_s = images * max(pace.pass_s for pace in self._paces) / self._slots
-        return (1 + files) * built_s + passes_s + REPORTING * self._machine.start_s
+        return (files + LOADING * loads) * built_s + passes_s + REPORTING * self._machine.start_s
 
     def study_bytes(self) -> int:
         """Return the bytes of the kept trials' weights, if each trained as many as the largest."""
@@ -259,20 +262,29 @@ class _Costs:
         return sum(trained) * self._epoch() + trials * TRIAL_S + warm_ups
 
     def _epoch(self) -> float:
-        """Return the mean seconds of an epoch over the trials.
-
-        Trials that the sampler proposes once it has learned count as between the mean and the
-        costliest kind.
+        """Return the mean seconds of an epoch over the first trials, whose kinds are known, and
+        those that the sampler proposes once it has learned.
         """
-        every = {
-            (kept.backbone, kept.weights, kept.depth): self._epoch_of(pace, suffix, kept)
+        trials, every = self._config.trials, self._epochs
+        named = [(trial.backbone, trial.weights, trial.prefix_depth) for trial in self._first]
+        known = [every[name] for name in named if name in every][:trials]
+        return (sum(known) + (trials - len(known)) * self._learned_epoch) / trials
+
+    @functools.cached_property
+    def _epochs(self) -> dict[tuple[str, str, Depth], float]:
+        """The seconds of an epoch of each kind of trial."""
+        return {
+            (kept.backbone, kept.weights, kept.depth): self._epoch_of(pace, suffix, kept) + EPOCH_S
             for pace, suffix, kept in self._kinds
         }
-        mean, most = fmean(every.values()), max(every.values())
-        named = [(trial.backbone, trial.weights, trial.prefix_depth) for trial in self._first]
-        known = [every[name] for name in named if name in every][: self._config.trials]
-        learned = (self._config.trials - len(known)) * (mean + TURNED * (most - mean))
-        return (sum(known) + learned) / self._config.trials + EPOCH_S
+
+    @property
+    def _learned_epoch(self) -> float:
+        """The seconds of an epoch of the trials that a sampler prefers once it has learned: between
+        the mean and the costliest kind.
+        """
+        mean, most = fmean(self._epochs.values()), max(self._epochs.values())
+        return mean + TURNED * (most - mean)
 
     def _epoch_of(self, pace: Pace, suffix: Suffix, kept: Kept) -> float:
         taken = self._train * suffix.train_s + self._validation * suffix.predict_s
