@@ -44,6 +44,7 @@ def _sees_a_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+SLOW = ("cluster", "training")  # marks
 # Mark -> whether its tests can run here, asked when the first of them is due, and why not.
 CAN_RUN: dict[str, tuple[Callable[[], object], str]] = {
     "realdata": (
@@ -81,8 +82,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return nodeid.partition("::")[0].rpartition("/")[0]
 
-    config.option.loadscopereorder = False  # the order of the folders begins with long ones
+    config.option.loadscopereorder = False
     return ByFolder(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes, run the folders with slow tests first: the fast ones fill the time in
+    which another process still runs a slow one.
+    """
+    if hasattr(config, "workerinput"):
+        long = {item.path.parent for item in items if any(map(item.get_closest_marker, SLOW))}
+        items.sort(key=lambda item: item.path.parent not in long)
 
 
 def _used_mib() -> int:
@@ -136,7 +146,7 @@ def image_folder(tmp_path: Path) -> ImageFolder:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def picture() -> Callable[..., None]:
     """Write one picture of noise at a path; equal seeds are equal pixels."""
     return write_picture

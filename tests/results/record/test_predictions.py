@@ -47,7 +47,7 @@ def read(path, data):
     return None
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_no_damage_is_a_traceback(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("trial") / PREDICTIONS
