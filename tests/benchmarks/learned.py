@@ -6,8 +6,9 @@ that only probe linearly are not learned from, and come last: they end after one
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from recorded import Run, Table
@@ -16,6 +17,8 @@ from tlsearch.search.propose.learn_prior import CENTRES, NETWORKS, as_trial, fit
 from tlsearch.search.propose.prior import Floats, Smooth, depth_step, merit, varied
 
 POWERS = (0.05, 0.1, 0.15, 0.2, 0.3)
+PROMOTIONS = ("promotion", "{kind: promotion, first_rung: 3}")
+CHOSEN = "chosen promotion"  # one of them
 FOLDS = 3
 NEW_NETWORKS = ("prior, new networks", "prior as shipped")
 NAMED = {
@@ -32,7 +35,8 @@ NUMBERS = (
 MAGNITUDES = ("bss_reg", "delta_reg", "sp_reg")
 
 Told = Callable[[Table, Run], list[float]]
-Judge = Callable[[Table, list[int]], float]
+Way = tuple[str, float]  # a stopping rule as a search space writes it, the power of the cost
+Judge = Callable[[Table, list[int], str], float]  # of a table's runs in an order, under a rule
 
 
 def plain(table: Table, run: Run) -> list[float]:
@@ -118,19 +122,19 @@ def order(table: Table, gain: Floats, cost: Floats, power: float) -> list[int]:
     return varied(merit(gain, cost, power), kinds)
 
 
-def best_power(tables: Sequence[Table], judge: Judge) -> float:
-    """The power of the cost that serves best within some tables: each is judged with what the
-    tables of the other folds teach.
+def judged_ways(tables: Sequence[Table], judge: Judge) -> dict[Way, float]:
+    """How badly each power of the cost serves within some tables, with each promotion rule: each
+    table is judged with what the tables of the other folds teach.
     """
-    found = dict.fromkeys(POWERS, 0.0)
+    found = dict.fromkeys(product(PROMOTIONS, POWERS), 0.0)
     for first in range(FOLDS):
         judged = tables[first::FOLDS]
         teacher = Learned.of([table for table in tables if table not in judged], whole)
         for table in judged:
             predictions = teacher.gain_and_cost(table)
-            for power in POWERS:
-                found[power] += judge(table, order(table, *predictions, power))
-    return min(POWERS, key=lambda power: found[power])
+            for rule, power in found:
+                found[rule, power] += judge(table, order(table, *predictions, power), rule)
+    return found
 
 
 class Teacher:
@@ -139,28 +143,42 @@ class Teacher:
     def __init__(self, tables: Sequence[Table], judge: Judge) -> None:
         self._tables = tables
         self._judge = judge
-        self._orders: dict[tuple[str, str], list[int]] = {}
-        self._powers: dict[str, float] = {}  # by the table that is judged
-        self._best_powers: dict[tuple[str, ...], float] = {}  # by those that teach
+        self._predicted: dict[tuple[str, str], tuple[Floats, Floats]] = {}
+        self._judged: dict[tuple[str, ...], dict[Way, float]] = {}  # by the tables that teach
+        self._ways: dict[tuple[str, str], Way] = {}  # by table and rule
 
-    def order(self, table: Table, how: str) -> list[int]:
+    def order(self, table: Table, how: str, rule: str) -> list[int]:
         """A table's runs, the best first, as a kind of prior sees them."""
-        if (table.name, how) not in self._orders:
+        if (table.name, how) not in self._predicted:
             told = plain if how == "prior as shipped" else whole
-            others = [other for other in self._tables if other.name != table.name]
-            found = predicted(others, table, told, new_networks=how in NEW_NETWORKS)
-            power = self._power(table.name, others)
-            self._orders[table.name, how] = order(table, *found, power)
-        return self._orders[table.name, how]
+            found = predicted(self._others(table), table, told, new_networks=how in NEW_NETWORKS)
+            self._predicted[table.name, how] = found
+        return order(table, *self._predicted[table.name, how], self._way(table, rule)[1])
 
-    def _power(self, name: str, others: Sequence[Table]) -> float:
+    def rule(self, table: Table, rule: str) -> str:
+        """A stopping rule as a search space writes it."""
+        return self._way(table, rule)[0] if rule == CHOSEN else rule
+
+    def _way(self, table: Table, rule: str) -> Way:
+        """The best promotion rule and power of the cost within the tables that teach. If the rule
+        is given, the best power with it; if it is no promotion, with promotion's defaults.
+        """
+        others = self._others(table)
         teachers = tuple(other.name for other in others)
-        if teachers not in self._best_powers:
-            self._best_powers[teachers] = best_power(others, self._judge)
-        self._powers[name] = self._best_powers[teachers]
-        return self._powers[name]
+        if teachers not in self._judged:
+            self._judged[teachers] = judged_ways(others, self._judge)
+        found = self._judged[teachers]
+        judged = rule if rule in PROMOTIONS else PROMOTIONS[0]
+        ways = [way for way in found if rule == CHOSEN or way[0] == judged]
+        self._ways[table.name, rule] = min(ways, key=lambda way: found[way])
+        return self._ways[table.name, rule]
 
-    def powers(self) -> str:
-        """Which powers of the cost were chosen, and for how many tables."""
-        counts = Counter(self._powers.values())
-        return ", ".join(f"{power:g} ({counts[power]})" for power in sorted(counts))
+    def _others(self, table: Table) -> list[Table]:
+        return [other for other in self._tables if other.name != table.name]
+
+    def ways(self) -> Iterator[str]:
+        """Which powers of the cost were chosen, and for how many tables, by rule."""
+        for name in dict.fromkeys(rule for _, rule in self._ways):
+            counts = Counter(way for (_, rule), way in self._ways.items() if rule == name)
+            for (rule, power), count in sorted(counts.items()):
+                yield f"{name}: {rule}, cost^{power:g} for {count} data sets"

@@ -5,17 +5,19 @@
 
 DATA are folders with one folder of images per class. For every data set and seed, a search with
 `asha` and no prior sets the validation accuracy to reach. Every other method searches the same
-space with the same seed, in a new cache and a new study, and is interrupted once it has reached
-this accuracy. `seconds` count from the proposal of the first trial, so neither Ray's start nor the
-reading of images counts; `epochs` is the number of epochs that all trials had reported by then,
-which other load on the machine does not change. A search that never reaches the accuracy counts
-with its whole length, `never`. `gain` is the summed seconds of the searches with `asha` over those
-of the method. With --json every search is kept as soon as it ends, and is not repeated.
+space with the same seed, in a new study and with a cache that holds the decoded images alone, and
+is interrupted once it has reached this accuracy. `seconds` count from the proposal of the first
+trial, so neither Ray's start nor the reading of images counts; `epochs` is the number of epochs
+that all trials had reported by then, which other load on the machine does not change. A search that
+never reaches the accuracy counts with its whole length, `never`. `gain` is the summed seconds of
+the searches with `asha` over those of the method. With --json every search is kept as soon as it
+ends and is not repeated, so that the benchmark may be interrupted and continued.
 """
 
 import argparse
 import functools
 import json
+import shutil
 import signal
 import tempfile
 import time
@@ -26,6 +28,7 @@ from measured import Measured, Row, in_pieces
 
 import tlsearch
 from tlsearch.config.load import from_mapping
+from tlsearch.config.networks.unfreezing import RATES
 from tlsearch.results.live.events import EpochReported, Event, Exporting, TrialBegan
 
 BASE = "asha"
@@ -45,6 +48,9 @@ SPACE = {
 }
 
 
+DECODED = ("images", "audits", "depths", "hashes")  # what a cache holds before the first trial
+
+
 class Progress:
     """When a search reported each new best validation accuracy.
 
@@ -57,18 +63,22 @@ class Progress:
         self.epochs = 0
         self.seconds = 0.0
         self.steps: list[tuple[float, int, float]] = []  # seconds, epochs, accuracy
-        self._ended = False
+        self.best: dict[str, Any] = {}  # the configuration of the last step
+        self._proposals: dict[int, dict[str, Any]] = {}
+        self.ended = False
 
     def hear(self, event: Event) -> None:
-        if isinstance(event, TrialBegan) and self.began is None:
-            self.began = time.monotonic()
-        if isinstance(event, EpochReported) and self.began is not None and not self._ended:
+        if isinstance(event, TrialBegan):
+            self.began = time.monotonic() if self.began is None else self.began
+            self._proposals[event.trial] = dict(event.config)
+        if isinstance(event, EpochReported) and self.began is not None and not self.ended:
             self.epochs += 1
             self.seconds = time.monotonic() - self.began
             if event.epoch > 0 and (not self.steps or event.value > self.steps[-1][2]):
                 self.steps.append((self.seconds, self.epochs, event.value))
-        if not self._ended and (isinstance(event, Exporting) or self._reached):
-            self._ended = True
+                self.best = self._proposals[event.trial]
+        if not self.ended and (isinstance(event, Exporting) or self._reached):
+            self.ended = True
             signal.raise_signal(signal.SIGINT)
 
     @property
@@ -77,10 +87,18 @@ class Progress:
 
 
 def search(
-    source: Path, seed: int, method: str, goal: float | None, arguments: argparse.Namespace
+    source: Path,
+    cache: Path,
+    seed: int,
+    method: str,
+    goal: float | None,
+    arguments: argparse.Namespace,
 ) -> Row:
     """Run one search; return its best accuracies in the order of time."""
     began, progress = time.monotonic(), Progress(goal)
+    for entry in cache.glob("*"):
+        if entry.name not in DECODED:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     data = {"kind": "folder", "path": str(source), "image_px": arguments.px}
     with tempfile.TemporaryDirectory(prefix="prior-") as folder:
         config = from_mapping(
@@ -91,13 +109,16 @@ def search(
                 "trials": arguments.trials,
                 "confirm": 0,
                 "seed": seed,
-                "cache": f"{folder}/cache",
+                "cache": str(cache),
                 **METHODS[method],
             }
         )
-        tlsearch.run(config, Path(folder) / "study", listen=progress.hear)
+        study = tlsearch.run(config, Path(folder) / "study", listen=progress.hear)
+    if study.ended_by is not None and not progress.ended:
+        raise SystemExit(f"{source.name} {seed} {method}: {study.ended_by}")
     return {"data": source.name, "seed": seed, "method": method} | {
         "steps": progress.steps,
+        "best": {name: progress.best[name] for name in (*SPACE, *RATES)},
         "whole": (progress.seconds, progress.epochs),
         "took": time.monotonic() - began,
     }
@@ -108,13 +129,19 @@ def main() -> None:
     names = [source.name for source in arguments.data]
     settings = {"trials": arguments.trials, "px": arguments.px, "space": json.dumps(SPACE)}
     measured = Measured(arguments.json, settings)
+    with tempfile.TemporaryDirectory(prefix="prior-") as caches:
+        _measure(measured, Path(caches), arguments)
+    _print([row for row in measured.rows if not names or row["data"] in names])
+
+
+def _measure(measured: Measured, caches: Path, arguments: argparse.Namespace) -> None:
     for seed in range(arguments.seeds):
         for source in arguments.data:
             for method in dict.fromkeys([BASE, *arguments.only]):
                 goal = None if method == BASE else _goal(measured, source.name, seed)
-                searched = functools.partial(search, source, seed, method, goal, arguments)
+                cache = caches / source.name
+                searched = functools.partial(search, source, cache, seed, method, goal, arguments)
                 measured.take(f"{source.name} {seed} {method}", searched)
-    _print([row for row in measured.rows if not names or row["data"] in names])
 
 
 def _goal(measured: Measured, name: str, seed: int) -> float:

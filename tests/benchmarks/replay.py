@@ -13,9 +13,10 @@ itself, but for the ones of `other_rules.py`.
 - `tpe`: tlsearch's sampler, told as tlsearch tells it. A proposal maps to the nearest run that is
   not used yet, and the sampler is told that run's configuration.
 - `prior`: the runs in the order of a prior that is learned as tlsearch's is, from all tables but
-  the one that is judged, or with --train-tables from those of DIR alone. How much the cost counts
-  is chosen within the tables that it learns from. `prior, new networks`: it learns from no run of
-  the same network either. `prior as shipped`: nor does it see what tlsearch cannot vary.
+  the one that is judged, or with --train-tables from those of DIR alone. The power of the cost is
+  chosen within the tables that it learns from; so is the first rung of `chosen promotion`.
+  `prior, new networks`: it learns from no run of the same network either. `prior as shipped`: nor
+  does it see what tlsearch cannot vary.
 - `prior, tpe`: the prior and the sampler in turns, as in a search with `prior: auto`.
 
 Regret after H hours: (best - best seen) / (best - worst) over all points of the data set, 1 before
@@ -34,7 +35,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from learned import NEW_NETWORKS, Teacher
+from learned import CHOSEN, NEW_NETWORKS, PROMOTIONS, Teacher
 from optuna.trial import TrialState
 from other_rules import OTHER_RULES
 from recorded import Table, read
@@ -230,9 +231,9 @@ def shuffled(table: Table, seed: int) -> Ordered:
     return Ordered(random.Random(f"{table.name} {seed}").sample(range(count), count)[::-1])
 
 
-def _judge(table: Table, runs: list[int]) -> float:
-    """How badly an order of runs serves with promotion; roots, since late regrets are small."""
-    found = regrets(table, Ordered(list(runs)), Rule("promotion", 0), 1, HOURS[1:])
+def _judge(table: Table, runs: list[int], rule: str) -> float:
+    """How badly an order of runs serves with a rule; roots, since late regrets are small."""
+    found = regrets(table, Ordered(list(runs)), Rule(rule, 0), 1, HOURS[1:])
     return float(sum(regret**0.5 for regret in found))
 
 
@@ -240,23 +241,24 @@ PROPOSALS = ("random", "tpe", "prior", "prior, tpe", *NEW_NETWORKS)
 SEEDED = ("random", "tpe", "prior, tpe")
 
 
-def begin(how: str, table: Table, seed: int, teacher: Teacher) -> Proposals:
+def begin(how: str, rule: str, table: Table, seed: int, teacher: Teacher) -> Proposals:
     """Proposals for a search that begins."""
     if how == "random":
         return shuffled(table, seed)
     if how == "tpe":
         return Sampled(table, seed)
     if how == "prior, tpe":
-        return Sampled(table, seed, teacher.order(table, "prior"))
-    return Ordered(list(teacher.order(table, how)))
+        return Sampled(table, seed, teacher.order(table, "prior", rule))
+    return Ordered(teacher.order(table, how, rule))
 
 
-RULES = ("none", "asha", "hyperband", "median", "promotion", *OTHER_RULES)
+RULES = ("none", "asha", "hyperband", "median", *PROMOTIONS, *OTHER_RULES)
 
 
 def names() -> list[str]:
     """Every method: how it proposes, and what stops its runs."""
-    return [f"{ask} + {rule}" for ask in PROPOSALS for rule in RULES]
+    found = [f"{ask} + {rule}" for ask in PROPOSALS for rule in RULES]
+    return found + [f"{ask} + {CHOSEN}" for ask in PROPOSALS if ask.startswith("prior")]
 
 
 @dataclass(frozen=True)
@@ -286,8 +288,8 @@ def measure(
     for table in tables:
         rows = []
         for seed in range(arguments.seeds if how in SEEDED else 1):
-            ask = begin(how, table, seed, teacher)
-            rule = Rule(written, seed)
+            ask = begin(how, written, table, seed, teacher)
+            rule = Rule(teacher.rule(table, written), seed)
             rows.append(regrets(table, ask, rule, arguments.workers, arguments.hours))
             distances += ask.distances
         regret[table.name] = [statistics.mean(at) for at in zip(*rows, strict=True)]
@@ -304,7 +306,7 @@ def main() -> None:
         f"{len(tables)} data sets, {arguments.seeds} seeds, {workers}; normalised regret, ", end=""
     )
     print("mean / median over the data sets")
-    print(f"{'after hours':<26}" + "".join(f"{hours:>15g}" for hours in arguments.hours))
+    print(f"{'after hours':<56}" + "".join(f"{hours:>15g}" for hours in arguments.hours))
     rows = []
     for name in arguments.only or names():
         found = measure(name, tables, teacher, arguments)
@@ -312,11 +314,11 @@ def main() -> None:
         pairs = zip(row["mean"].values(), row["median"].values(), strict=True)
         cells = "".join(f"{f'{mean:.4f}/{median:.4f}':>15}" for mean, median in pairs)
         away = "" if found.distance is None else f"   distance {found.distance:.3f}"
-        print(f"{name:<26}{cells}{away}", flush=True)
+        print(f"{name:<56}{cells}{away}", flush=True)
         if arguments.json:
             arguments.json.write_text(json.dumps({"methods": rows}, indent=2) + "\n")
-    if powers := teacher.powers():
-        print(f"powers of the cost, and for how many data sets: {powers}")
+    for line in teacher.ways():
+        print(line)
 
 
 def _arguments() -> argparse.Namespace:
