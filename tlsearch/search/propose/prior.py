@@ -217,10 +217,10 @@ def depth_step(share: float) -> int:
 
 
 def varied(merits: Floats, kinds: Sequence[Hashable]) -> list[int]:
-    """Sort points by merit, (n,), the largest first, where the n-th best of a kind loses log n:
-    return their places. Equal ones keep their order.
+    """Return the places of points sorted by merit, (n,), the largest first, after the n-th best
+    point of each kind has lost log n. Equal points keep their order.
 
-    Of n trials that are equally good in advance, the last one is the best with probability 1/n.
+    Of n trials that seem equally good in advance, the last one is the best with probability 1/n.
     """
     seen: Counter[Hashable] = Counter()
     left = np.empty(len(merits))
