@@ -177,8 +177,11 @@ class Teacher:
         return [other for other in self._tables if other.name != table.name]
 
     def ways(self) -> Iterator[str]:
-        """Which powers of the cost were chosen, and for how many tables, by rule."""
+        """The powers of the cost that were chosen, and for how many tables, by rule."""
         for name in dict.fromkeys(rule for _, rule in self._ways):
             counts = Counter(way for (_, rule), way in self._ways.items() if rule == name)
-            for (rule, power), count in sorted(counts.items()):
-                yield f"{name}: {rule}, cost^{power:g} for {count} data sets"
+            told = (
+                f"{power:g} ({count})" if rule == name else f"{power:g} with {rule} ({count})"
+                for (rule, power), count in sorted(counts.items())
+            )
+            yield f"{name}: power of the cost (data sets) {', '.join(told)}"
