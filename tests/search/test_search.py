@@ -33,6 +33,7 @@ epochs: 6
 warm_up_lr: 1e-2
 trials: 6
 confirm: 0
+resources: {max_concurrent: 1}
 """
 
 
