@@ -11,6 +11,9 @@ ended. Beside each range is the actual time, with a star if it lies in the range
 `after` are the actual seconds of the trials, and of the steps after them, divided by those of the
 forecast. A search that a perfect score ends before its last trial does not count.
 
+Of data that are split into folders, give the one called train: the few pictures that are left of a
+small validation split would end a search early.
+
 Every search is remembered in one cache, so the later ones learn from those before them. With --json
 and --cache the benchmark runs in parts: a row that is in the file is not measured again.
 """
@@ -65,10 +68,11 @@ def main() -> None:
 
 def _measure(source: Path, folder: Path, arguments: argparse.Namespace, measured: Measured) -> None:
     """Take the missing rows of one folder of pictures."""
-    names = [f"{source.name} {seed}" for seed in range(arguments.searches)]
+    title = source.parent.name if source.name == "train" else source.name
+    names = [f"{title} {seed}" for seed in range(arguments.searches)]
     if {*names} <= {*measured.names}:
         return
-    pictures = linked(source, folder / "pictures" / source.name, arguments.images, seed=0)
+    pictures = linked(source, folder / "pictures" / title, arguments.images, seed=0)
     cache = arguments.cache or folder / "cache"
     space = _space(folder, pictures, cache.absolute(), arguments.set)
     for seed, name in enumerate(names):
