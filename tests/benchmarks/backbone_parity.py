@@ -15,8 +15,6 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,201 +24,11 @@ import timm
 import torch
 import transformer_parity
 from machine import about
+from timm_names import MEAN, REFERENCES, STD, Pair
 
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 
 PICTURES, TOLERANCE = 2, 1e-4
-MEAN = np.array((0.485, 0.456, 0.406), np.float32)
-STD = np.array((0.229, 0.224, 0.225), np.float32)
-
-Pair = tuple[str, str]  # a module of timm, the layer or operation of Keras
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Another implementation of a backbone.
-
-    `modules` pairs what holds weights, `blocks` what ends a block. `inside`: Keras' network
-    normalises pixels itself. `change` makes timm's network the one that Keras builds.
-    """
-
-    timm: str
-    modules: Callable[[Any], Iterator[Pair]]
-    blocks: Callable[[Any], Iterator[Pair]]
-    image_px: int = 64
-    inside: bool = True
-    change: Callable[[Any], None] = lambda net: None
-
-
-def convnext_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions, norms, dense layers and layer scales of a ConvNeXt."""
-    yield from (("stem.0", "stem_conv"), ("stem.1", "stem_layernorm"))
-    for stage, parts in enumerate(net.stages):
-        if stage:
-            yield f"stages.{stage}.downsample.0", f"downsampling_layernorm_{stage - 1}"
-            yield f"stages.{stage}.downsample.1", f"downsampling_conv_{stage - 1}"
-        for block in range(len(parts.blocks)):
-            ours, theirs = f"stage_{stage}_block_{block}_", f"stages.{stage}.blocks.{block}"
-            yield f"{theirs}.conv_dw", f"{ours}depthwise_conv"
-            yield f"{theirs}.norm", f"{ours}layernorm"
-            yield f"{theirs}.mlp.fc1", f"{ours}pointwise_conv_1"
-            yield f"{theirs}.mlp.fc2", f"{ours}pointwise_conv_2"
-            yield f"{theirs}.gamma", f"{ours}layer_scale"
-    yield "head.norm", "layer_normalization_at_"
-
-
-def convnext_blocks(net: Any) -> Iterator[Pair]:
-    """The sum that ends each block."""
-    blocks = [(s, b) for s, stage in enumerate(net.stages) for b in range(len(stage.blocks))]
-    for stage, block in blocks:
-        yield f"stages.{stage}.blocks.{block}", f"+stage_{stage}_block_{block}_identity"
-
-
-def resnet_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions and norms of a ResNet."""
-    yield from (("conv1", "conv1_conv"), ("bn1", "conv1_bn"))
-    for stage in range(1, 5):
-        for block, module in enumerate(getattr(net, f"layer{stage}")):
-            theirs, ours = f"layer{stage}.{block}", f"conv{stage + 1}_block{block + 1}_"
-            for place in (1, 2, 3):
-                yield f"{theirs}.conv{place}", f"{ours}{place}_conv"
-                yield f"{theirs}.bn{place}", f"{ours}{place}_bn"
-            if module.downsample is not None:
-                yield f"{theirs}.downsample.0", f"{ours}0_conv"
-                yield f"{theirs}.downsample.1", f"{ours}0_bn"
-
-
-def resnet_blocks(net: Any) -> Iterator[Pair]:
-    """The activation that ends each block."""
-    for stage in range(1, 5):
-        for block in range(len(getattr(net, f"layer{stage}"))):
-            yield f"layer{stage}.{block}", f"conv{stage + 1}_block{block + 1}_out"
-
-
-def as_first_published(net: Any) -> None:
-    """Stride in the first convolution of a block, biases, and Keras' epsilon."""
-    for module in net.modules():
-        if type(module).__name__ == "Bottleneck":
-            module.conv1.stride, module.conv2.stride = module.conv2.stride, (1, 1)
-        if isinstance(module, torch.nn.Conv2d) and module.bias is None:
-            module.bias = torch.nn.Parameter(torch.zeros(module.out_channels))
-    with_epsilon(1.001e-5)(net)
-
-
-def with_epsilon(epsilon: float) -> Callable[[Any], None]:
-    """Give every BatchNorm this epsilon."""
-
-    def change(net: Any) -> None:
-        for module in net.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.eps = epsilon
-
-    return change
-
-
-# timm's kind of block -> its modules and what Keras calls their layers.
-_EFFICIENTNET = {
-    "DepthwiseSeparableConv": "conv_dw=dwconv bn1=bn conv_pw=project_conv bn2=project_bn",
-    "InvertedResidual": "conv_pw=expand_conv bn1=expand_bn conv_dw={dw} bn2=bn "
-    "conv_pwl=project_conv bn3=project_bn",
-    "ConvBnAct": "conv=project_conv bn1=project_bn",
-    "EdgeResidual": "conv_exp=expand_conv bn1=expand_bn conv_pwl=project_conv bn2=project_bn",
-}
-
-
-def efficientnet_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions, norms and squeeze-and-excite of an EfficientNet, first or second version."""
-    yield from (("conv_stem", "stem_conv"), ("bn1", "stem_bn"))
-    second = "EdgeResidual" in {type(module).__name__ for module in net.modules()}
-    for place, block, name in _blocks_by_letter(net):
-        words = _EFFICIENTNET[type(block).__name__].format(dw="dwconv2" if second else "dwconv")
-        for module, layer in (word.split("=") for word in words.split()):
-            yield f"{place}.{module}", f"{name}_{layer}"
-        if hasattr(getattr(block, "se", None), "conv_reduce"):
-            yield f"{place}.se.conv_reduce", f"{name}_se_reduce"
-            yield f"{place}.se.conv_expand", f"{name}_se_expand"
-    yield from (("conv_head", "top_conv"), ("bn2", "top_bn"))
-
-
-def efficientnet_blocks(net: Any) -> Iterator[Pair]:
-    """The sum that ends a block, or its last norm where nothing is added."""
-    for place, block, name in _blocks_by_letter(net):
-        plain = type(block).__name__ == "ConvBnAct"
-        last = "project_activation" if plain else "project_bn"
-        yield place, f"{name}_{'add' if block.has_skip else last}"
-
-
-def _blocks_by_letter(net: Any) -> Iterator[tuple[str, Any, str]]:
-    for stage, blocks in enumerate(net.blocks):
-        for place, block in enumerate(blocks):
-            yield f"blocks.{stage}.{place}", block, f"block{stage + 1}{chr(ord('a') + place)}"
-
-
-def densenet_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions and norms of a DenseNet."""
-    yield from (("features.conv0", "conv1_conv"), ("features.norm0", "conv1_bn"))
-    layers = "norm1=0_bn conv1=1_conv norm2=1_bn conv2=2_conv"
-    for stage, count in enumerate(_dense_layers(net), start=1):
-        for place in range(1, count + 1):
-            ours = f"conv{stage + 1}_block{place}_"
-            for module, layer in (word.split("=") for word in layers.split()):
-                yield f"features.denseblock{stage}.denselayer{place}.{module}", f"{ours}{layer}"
-        if stage < 4:
-            yield f"features.transition{stage}.norm", f"pool{stage + 1}_bn"
-            yield f"features.transition{stage}.conv", f"pool{stage + 1}_conv"
-    yield "features.norm5", "bn"
-
-
-def densenet_blocks(net: Any) -> Iterator[Pair]:
-    """What a dense block has put together."""
-    for stage, count in enumerate(_dense_layers(net), start=1):
-        yield f"features.denseblock{stage}", f"conv{stage + 1}_block{count}_concat"
-
-
-def _dense_layers(net: Any) -> list[int]:
-    return [len(getattr(net.features, f"denseblock{stage}")) for stage in range(1, 5)]
-
-
-def vgg_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions of a VGG."""
-    for stage, places in enumerate(_convolutions(net), start=1):
-        for number, place in enumerate(places, start=1):
-            yield f"features.{place}", f"block{stage}_conv{number}"
-
-
-def vgg_blocks(net: Any) -> Iterator[Pair]:
-    """The pooling that ends each block."""
-    for stage, places in enumerate(_convolutions(net), start=1):
-        yield f"features.{places[-1] + 2}", f"block{stage}_pool"
-
-
-def _convolutions(net: Any) -> list[list[int]]:
-    """The places of convolutions, by block."""
-    found: list[list[int]] = [[]]
-    for place, module in enumerate(net.features):
-        if isinstance(module, torch.nn.Conv2d):
-            found[-1].append(place)
-        elif isinstance(module, torch.nn.MaxPool2d):
-            found.append([])
-    return found[:-1]
-
-
-REFERENCES = {
-    "convnext_tiny": Reference("convnext_tiny", convnext_modules, convnext_blocks),
-    "efficientnet_b0": Reference("tf_efficientnet_b0", efficientnet_modules, efficientnet_blocks),
-    "efficientnet_v2_b0": Reference(
-        "tf_efficientnetv2_b0", efficientnet_modules, efficientnet_blocks
-    ),
-    "resnet50": Reference(
-        "resnet50", resnet_modules, resnet_blocks, inside=False, change=as_first_published
-    ),
-    "densenet121": Reference(
-        *("densenet121", densenet_modules, densenet_blocks),
-        inside=False,
-        change=with_epsilon(1.001e-5),
-    ),
-    "vgg16": Reference("vgg16", vgg_modules, vgg_blocks, inside=False),
-}
 
 
 def randomised(backbone: LoadedBackbone) -> None:
@@ -228,7 +36,7 @@ def randomised(backbone: LoadedBackbone) -> None:
     rng = np.random.default_rng(0)
     for variable in backbone.model.variables:
         kind = variable.path.rsplit("/", 1)[-1]
-        if kind in ("gamma", "moving_variance") or "layer_scale" in variable.path:
+        if kind in ("gamma", "scale", "moving_variance") or "layer_scale" in variable.path:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
         elif kind in ("beta", "bias", "moving_mean"):
             variable.assign(rng.normal(0, 0.1, variable.shape))
@@ -272,6 +80,8 @@ def _copy_kernel(layer: Any, target: Any, arrays: list[Any]) -> None:
     target.weight.copy_(kernel)
     if target.bias is not None:
         target.bias.copy_(arrays[1])
+    elif len(arrays) > 1:  # KerasHub's MobileNetV5 has biases, which are 0
+        layer.bias.assign(0 * layer.bias)
 
 
 def theirs_of(net: Any, name: str) -> Any:

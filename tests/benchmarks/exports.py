@@ -1,10 +1,11 @@
-"""The smallest network of every family, with random weights, written in every export format.
+"""A small network of every family, with random weights, written in every export format.
 
     python tests/benchmarks/exports.py [--backbones NAMES] [--json OUT]
 
-A cell is the largest difference of a probability from the network in memory, and the seconds that
-writing, loading and predicting took; or why there is no file. Random weights amplify rounding, so
-the columns of rounded formats say that a file works, not how good int8 is.
+Of keras.applications it is the smallest network of a family, of KerasHub one of two blocks. A cell
+is the largest difference of a probability from the network in memory, and the seconds that writing,
+loading and predicting took; or why there is no file. Random weights amplify rounding, so the
+columns of rounded formats say that a file works, not how good int8 is.
 """
 
 import argparse
@@ -20,17 +21,23 @@ from machine import about
 sys.path.insert(0, str(Path(__file__).parents[1] / "training" / "export"))
 
 from random_networks import FAMILIES, written
+from small_presets import CONFIGS, write_preset
 
 from tlsearch.base.errors import TlsearchError
-from tlsearch.config.catalog import EXPORT_FORMATS
+from tlsearch.config.catalog import BACKBONES, EXPORT_FORMATS
 
 Cell = dict[str, float | str]
+
+APPLICATIONS = [name for name in FAMILIES if BACKBONES[name].spec is None]
+PRESETS = Path(tempfile.mkdtemp(prefix="tlsearch-exports-"))
 
 
 def cell(name: str, form: str) -> Cell:
     """One network in one format."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
+        if name in CONFIGS:
+            name = write_preset(PRESETS, name)
         try:
             found, expected = written(name, form, Path(folder))
         except TlsearchError as error:
@@ -47,15 +54,17 @@ def shown(one: Cell) -> str:
 def main() -> None:
     """Print the table, a row when it is ready."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbones", type=lambda text: text.split(","), default=FAMILIES)
+    parser.add_argument(
+        "--backbones", type=lambda text: text.split(","), default=[*APPLICATIONS, *CONFIGS]
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    print(f"{'':20}" + "".join(f"{form:>16}" for form in EXPORT_FORMATS))
+    print(f"{'':24}" + "".join(f"{form:>16}" for form in EXPORT_FORMATS))
     rows: dict[str, dict[str, Cell]] = {}
     for name in args.backbones:
         rows[name] = {form: cell(name, form) for form in EXPORT_FORMATS}
         print(
-            f"{name:20}" + "".join(f"{shown(one):>16}" for one in rows[name].values()), flush=True
+            f"{name:24}" + "".join(f"{shown(one):>16}" for one in rows[name].values()), flush=True
         )
     for name, row in rows.items():
         for form, one in row.items():

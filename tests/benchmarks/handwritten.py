@@ -23,13 +23,15 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-ALPHAS = {
-    "mobilenet_v2_035": 0.35,
-    "mobilenet_v2_050": 0.5,
-    "mobilenet_v2_075": 0.75,
-    "mobilenet_v2": 1.0,
-    "mobilenet_v2_130": 1.3,
-    "mobilenet_v2_140": 1.4,
+# Function of keras.applications, its options, and the module of its preprocessing.
+NETWORKS = {
+    "mobilenet_v2_035": ("MobileNetV2", {"alpha": 0.35}, "mobilenet_v2"),
+    "mobilenet_v2_050": ("MobileNetV2", {"alpha": 0.5}, "mobilenet_v2"),
+    "mobilenet_v2_075": ("MobileNetV2", {"alpha": 0.75}, "mobilenet_v2"),
+    "mobilenet_v2": ("MobileNetV2", {"alpha": 1.0}, "mobilenet_v2"),
+    "mobilenet_v2_130": ("MobileNetV2", {"alpha": 1.3}, "mobilenet_v2"),
+    "mobilenet_v2_140": ("MobileNetV2", {"alpha": 1.4}, "mobilenet_v2"),
+    "convnext_tiny": ("ConvNeXtTiny", {}, "convnext"),
 }
 BATCH = 32
 FIRST_RUNG, REDUCTION = 2, 3  # epochs; one of three goes on
@@ -182,18 +184,19 @@ def dataset(job, split, shuffle):
 
 
 def build_model(config, job):
-    """MobileNetV2 with a new head, compiled."""
+    """A network with a new head, compiled."""
     import keras
 
     keras.utils.set_random_seed(job["seed"])
     shape = (job["image_px"], job["image_px"], 3)
     weights = None if job["weights"] == "none" else "imagenet"
-    base = keras.applications.MobileNetV2(
-        input_shape=shape, alpha=ALPHAS[config["backbone"]], include_top=False, weights=weights
+    function, options, module = NETWORKS[config["backbone"]]
+    base = getattr(keras.applications, function)(
+        input_shape=shape, include_top=False, weights=weights, **options
     )
     unfreeze_last(base, config["unfrozen_layers"])
     inputs = keras.Input(shape)
-    x = keras.applications.mobilenet_v2.preprocess_input(inputs)
+    x = getattr(keras.applications, module).preprocess_input(inputs)
     x = base(x, training=False)
     x = keras.layers.GlobalAveragePooling2D()(x)
     if config["head_units"]:

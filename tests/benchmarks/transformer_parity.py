@@ -7,7 +7,7 @@ KerasHub, then into our network. Only a SigLIP goes without KerasHub, which conv
 import tempfile
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -16,10 +16,11 @@ import torch
 import transformers
 
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.config.networks.row import Backbone
-from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
+from tlsearch.config.networks.presets import PRESETS
+from tlsearch.config.networks.row import Backbone, preset_row
+from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer, dinov2
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
-from tlsearch.training.network.tokens.positions import interpolate_positions
+from tlsearch.training.network.hub.positions import interpolate_positions
 
 PICTURES = 2
 SPREAD = 0.1  # of random weights: more would make attention choose one token
@@ -65,6 +66,10 @@ def _registers(row: Backbone) -> dict[str, Any]:
     return {"num_register_tokens": _vision(row).registers}
 
 
+# The gates of DINOv2's giant, in a network of the size of its small one.
+_SMALL = next(preset for preset in PRESETS if preset.name == "dinov2_small")
+_GATED = replace(_SMALL, name="dinov2_small_gated", spec=dinov2(384, 12, 6, gated=True))
+ROWS = {**BACKBONES, _GATED.name: preset_row(_GATED)}
 ORIGINALS = {
     "dinov2_small": Original("Dinov2Config", "Dinov2Model", (518, 224)),
     "dinov2_small_registers": Original(
@@ -73,6 +78,15 @@ ORIGINALS = {
     "dinov3_small": Original(
         *("DINOv3ViTConfig", "DINOv3ViTModel", (224, 320)),
         more=lambda row: _hidden(row) | _registers(row),
+    ),
+    "dinov2_small_gated": Original(
+        *("Dinov2Config", "Dinov2Model", (518, 224)), more=lambda row: {"use_swiglu_ffn": True}
+    ),
+    "dinov3_small_plus": Original(
+        *("DINOv3ViTConfig", "DINOv3ViTModel", (224, 320)),
+        more=lambda row: (
+            _hidden(row) | _registers(row) | {"use_gated_mlp": True, "hidden_act": "silu"}
+        ),
     ),
     "siglip2_base_224": Original(
         "SiglipVisionConfig", "SiglipVisionModel", (224, 288), more=_hidden, asked=True
@@ -93,7 +107,7 @@ _BLOCKS = ("Dinov2Layer", "Dinov2WithRegistersLayer", "DINOv3ViTLayer", "SiglipE
 
 def compared(name: str) -> dict[str, Any]:
     """One network at two sizes of images, the first that of its positions."""
-    original, row = ORIGINALS[name], BACKBONES[name]
+    original, row = ORIGINALS[name], ROWS[name]
     whole = _random(original, row)
     with tempfile.TemporaryDirectory() as folder:
         whole.save_pretrained(folder)

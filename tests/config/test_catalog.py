@@ -18,21 +18,21 @@ def test_a_backbone_is_whole_and_found_by_its_name(row: Backbone) -> None:
     assert BACKBONES[row.name] is row
     for place in filter(None, (row.build, row.reference)):
         assert re.fullmatch(r"[a-z0-9_.]+:[A-Za-z0-9_]+", place)
-    assert (row.reference is None) == (row.tokens is not None)
+    assert (row.reference is None) == (row.spec is not None)
     assert 28 <= row.min_px <= row.image_px
     assert row.refuses(row.image_px) is None
     assert row.layers > 0
     assert row.parameters < row.multiply_adds
     assert row.licence
     assert row.family
-    assert row.published is not None or row.trained_on != "imagenet" or row.tokens is not None
+    assert row.published is not None or row.trained_on != "imagenet" or row.spec is not None
     assert row.published is None or (50 < row.published.top1 < 90 and row.published.source)
 
 
 @ROWS
 def test_default_weights_are_the_shipped_ones_exactly_where_there_are_some(row: Backbone) -> None:
     path = row.shipped_path
-    elsewhere = "imagenet" if row.tokens is None else "preset"
+    elsewhere = "imagenet" if row.spec is None else "preset"
     assert row.default_weights == (elsewhere if path is None else "shipped")
     assert path is None or path.name.endswith(".weights.h5")
 

@@ -34,7 +34,7 @@ spaces = st.fixed_dictionaries(
     {},
     optional={
         "backbone": some(
-            st.sampled_from(sorted(n for n in BACKBONES if BACKBONES[n].tokens is None))
+            st.sampled_from(sorted(n for n in BACKBONES if BACKBONES[n].spec is None))
         ),
         "weights": some(names),
         "unfrozen_layers": some(st.integers(12, 99) | st.sampled_from([0, "all"])),

@@ -1,6 +1,7 @@
-import json
+import functools
 
 import pytest
+from small_presets import write_preset
 
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.trial_config import TrialConfig
@@ -13,37 +14,10 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-_VIT = {"hidden_dim": 32, "num_layers": 2, "num_heads": 2, "patch_size": 16}
-_PX32 = {"image_shape": [32, 32, 3]}
-# Settings of small networks of KerasHub, by its class.
-CONFIGS = {
-    "DINOV2Backbone": _VIT
-    | {"intermediate_dim": 64, "num_register_tokens": 4, "antialias_in_interpolation": True}
-    | {"image_shape": [64, 64, 3], "position_embedding_shape": [64, 64]},
-    "DINOV3Backbone": _VIT
-    | _PX32
-    | {"intermediate_dim": 64, "num_register_tokens": 4, "use_key_bias": False},
-    "SigLIPVisionEncoder": _VIT | _PX32 | {"intermediate_dim": 48},
-    "ViTBackbone": _VIT | _PX32 | {"mlp_dim": 64},
-    "DeiTBackbone": _VIT | _PX32 | {"intermediate_dim": 64},
-    "SwinTransformerBackbone": _PX32
-    | {"embed_dim": 16, "depths": [2, 2], "num_heads": [1, 2], "window_size": 4, "patch_size": 4},
-}
-
-
 @pytest.fixture(scope="session")
 def preset(tmp_path_factory):
-    """The folder of a preset without weights, by the class of KerasHub: a backbone's name."""
-    folder = tmp_path_factory.mktemp("presets")
-
-    def of(keras_hub):
-        place = folder / keras_hub
-        place.mkdir(exist_ok=True)
-        config = {"class_name": keras_hub, "config": CONFIGS[keras_hub]}
-        (place / "config.json").write_text(json.dumps(config))
-        return str(place)
-
-    return of
+    """The folder of a preset without weights, by its name in `CONFIGS`."""
+    return functools.partial(write_preset, tmp_path_factory.mktemp("presets"))
 
 
 @pytest.fixture(scope="session")

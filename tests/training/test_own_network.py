@@ -6,9 +6,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from tlsearch.base.errors import ConfigError
+from tlsearch.bundle.evaluate import evaluate
 from tlsearch.bundle.export_request import ExportRequest
+from tlsearch.bundle.predict import predict_files
 from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.load import parse
 from tlsearch.config.networks.anatomy import ANATOMIES
@@ -28,6 +31,8 @@ pytestmark = pytest.mark.training
 NETWORKS = """
     import keras
     from keras import layers
+
+    SMALL = {"include_top": False, "weights": None, "input_shape": (32, 32, 3)}
 
     def convolutions():
         x = inputs = keras.Input((None, None, 3))
@@ -52,6 +57,24 @@ NETWORKS = """
         return keras.applications.MobileNet(
             include_top=False, weights=None, alpha=0.25, input_shape=(32, 32, 3)
         )
+
+    def resnet():
+        from keras.src.applications.resnet import ResNet, stack_residual_blocks_v1
+
+        def stack(x):
+            return stack_residual_blocks_v1(x, 4, 2, name="conv2")
+
+        return ResNet(stack, False, True, **SMALL)
+
+    def efficientnet():
+        from keras.src.applications.efficientnet import DEFAULT_BLOCKS_ARGS, EfficientNet
+
+        return EfficientNet(0.3, 0.5, 32, blocks_args=DEFAULT_BLOCKS_ARGS[:2], **SMALL)
+
+    def convnext():
+        from keras.src.applications.convnext import ConvNeXt
+
+        return ConvNeXt([1, 1, 1, 2], [8, 8, 8, 16], layer_scale_init_value=0.5, **SMALL)
 
     def head():
         pool = layers.GlobalAveragePooling2D()
@@ -119,7 +142,10 @@ def told(reports):
     return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
 
 
-@pytest.mark.parametrize(("name", "unfrozen"), [("convolutions", 0), ("nested", 6)])
+@pytest.mark.parametrize(
+    ("name", "unfrozen"),
+    [("convolutions", 0), ("nested", 6), ("resnet", 12), ("efficientnet", 20), ("convnext", 9)],
+)
 def test_a_cached_trial_of_an_own_network_is_the_uncached_one(
     name, unfrozen, folder, small_trial, digits, store, cache
 ):
@@ -136,13 +162,25 @@ def test_an_exported_own_network_is_the_trained_one(folder, small_trial, digits,
     *_, last = train(trial, digits, store)
     last.snapshot().save(folder / "best.npz", weights_only=True)
     source = Data(kind="digits", image_px=32, splits=Splits(train=60, validation=70, test=80))
-    request = ExportRequest(folder / "best.npz", digits, source, ("keras",), folder / "bundle", {})
+    forms = ("keras", "litert")
+    request = ExportRequest(folder / "best.npz", digits, source, forms, folder / "bundle", {})
     manifest = export_bundle(request).manifest
     assert manifest.backbone == path.name
     card = (folder / "bundle" / "model_card.md").read_text()
     assert (path.name in card, str(path) in card) == (True, False)
     assert manifest.network == load_checkpoint(folder / "best.npz").network
-    assert [artifact.parity < 1e-4 for artifact in manifest.artifacts] == [True]
+    assert [artifact.parity < 1e-4 for artifact in manifest.artifacts] == [True, True]
+    path.unlink()  # what follows needs the bundle alone
+    for place, label in enumerate(digits.classes[:2]):
+        (folder / "pictures" / label).mkdir(parents=True)
+        picture = Image.fromarray(np.full((40, 50, 3), 80 * place, np.uint8))
+        picture.save(folder / "pictures" / label / "one.png")
+    keras_file, litert = (evaluate(folder / "bundle", folder / "pictures", one) for one in forms)
+    assert (keras_file.images, keras_file.confusion) == (2, litert.confusion)
+    told = [*predict_files(folder / "bundle", folder / "pictures", top=1)]
+    assert sum(one.ranking[0][0] == one.path.parent.name for one in told) == sum(
+        keras_file.confusion[place][place] for place in (0, 1)
+    )
 
 
 def test_a_network_that_is_taken_in_computes_what_it_computed(folder):

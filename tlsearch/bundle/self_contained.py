@@ -32,7 +32,7 @@ KNOWN_CLASSES = {
     "keras.src.applications.convnext": {"LayerScale"},
     "keras.src.applications.inception_resnet_v2": {"CustomScaleLayer"},
     "keras.src.models.functional": {"Functional"},
-    "keras.src.ops.nn": {"Gelu", "Softmax"},
+    "keras.src.ops.nn": {"Gelu", "Silu", "Softmax"},
     "keras.src.ops.numpy": {
         "Add",
         "Concatenate",

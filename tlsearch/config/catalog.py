@@ -215,7 +215,8 @@ class ExportFormat:
     file may lose, None if only `tolerance` counts; one image is always allowed, two if the file
     resizes. `extra`: the packages it needs beyond tlsearch itself, a row of `config.extras`.
     `program`: loading the file runs code in it, which may read and write files. `dtype`: the dtype
-    of the pixels that it takes, which are from 0 to 255 in either dtype.
+    of the pixels that it takes, which are from 0 to 255 in either dtype. `weight_bytes`: the most
+    bytes of float32 weights that it can be converted from, None if there is no limit.
     """
 
     name: str
@@ -226,19 +227,37 @@ class ExportFormat:
     extra: str | None = None
     program: bool = False
     dtype: Literal["float32", "uint8"] = "float32"
+    weight_bytes: int | None = None
 
 
+# Of a Protocol Buffers message, and of a FlatBuffers file.
+_MESSAGE = 2**31 - 1
 EXPORT_FORMATS: dict[str, ExportFormat] = {
     row.name: row
     for row in (
         ExportFormat("keras", "model.keras", any_size=True, tolerance=1e-4, accuracy_loss=0.01),
         ExportFormat("saved_model", "saved_model", True, 1e-4, accuracy_loss=0.01, program=True),
-        ExportFormat("litert", "model.tflite", any_size=False, tolerance=1e-4),
-        ExportFormat("litert_float16", "model_float16.tflite", False, None, accuracy_loss=0.005),
-        ExportFormat("litert_int8", "model_int8.tflite", False, None, 0.01, dtype="uint8"),
-        ExportFormat("onnx", "model.onnx", any_size=False, tolerance=1e-4, extra="onnx"),
+        ExportFormat("litert", "model.tflite", False, tolerance=1e-4, weight_bytes=_MESSAGE),
+        ExportFormat(
+            *("litert_float16", "model_float16.tflite", False, None, 0.005), weight_bytes=_MESSAGE
+        ),
+        ExportFormat(
+            *("litert_int8", "model_int8.tflite", False, None, 0.01),
+            dtype="uint8",
+            weight_bytes=_MESSAGE,
+        ),
+        ExportFormat(*("onnx", "model.onnx", False, 1e-4), extra="onnx", weight_bytes=_MESSAGE),
     )
 }
+NUMBER_BYTES = 4  # of a weight in float32
+
+
+def formats_of(row: Backbone) -> tuple[str, ...]:
+    """The names of the export formats that a network can be written in."""
+    held = NUMBER_BYTES * row.parameters
+    limits = {name: form.weight_bytes for name, form in EXPORT_FORMATS.items()}
+    return tuple(name for name, limit in limits.items() if limit is None or held <= limit)
+
 
 # Names of weights; anything else is the path of a file.
 WEIGHTS = ("default", "imagenet", "shipped", "preset", "none")

@@ -4,7 +4,7 @@ import logging
 
 from tlsearch.config.extras import require_extra, require_formats
 from tlsearch.config.networks.lookup import row_of
-from tlsearch.config.networks.presets import DINOV3_LICENCE
+from tlsearch.config.networks.presets import DINOV3_LICENCE, GEMMA_LICENCE
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.spelling import file_name
@@ -13,10 +13,11 @@ log = logging.getLogger(__name__)
 
 # Licence of weights -> what users of the weights, or of a model trained from them, should know.
 CONDITIONS = {
-    DINOV3_LICENCE: (
-        "which has conditions, also for models that are trained from them: read it before you "
-        "download the weights or pass a model on "
-        "(https://ai.meta.com/resources/models-and-libraries/dinov3-license)"
+    licence: "which has conditions, also for models that are trained from them: read it before you "
+    f"download the weights or pass a model on ({place})"
+    for licence, place in (
+        (DINOV3_LICENCE, "https://ai.meta.com/resources/models-and-libraries/dinov3-license"),
+        (GEMMA_LICENCE, "https://ai.google.dev/gemma/terms"),
     )
 }
 

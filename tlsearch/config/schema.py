@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,14 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.files import absolute_path
 from tlsearch.config.augmentation import Augment, Augmentation
-from tlsearch.config.catalog import EXPORT_FORMATS, METRICS, WEIGHTS, Direction
+from tlsearch.config.catalog import (
+    EXPORT_FORMATS,
+    METRICS,
+    NUMBER_BYTES,
+    WEIGHTS,
+    Direction,
+    formats_of,
+)
 from tlsearch.config.dataset import Data
 from tlsearch.config.device import EXACT, PRECISIONS, Precision
 from tlsearch.config.dimension import Choices, Frozen, head_units, is_recorded, whole_or
@@ -180,7 +188,7 @@ class SearchConfig(Frozen):
         misfits = [*self.space.misfits()]
         if not is_recorded(info):  # older versions accepted depths that train nothing
             misfits += self.space.untrained()
-        problems = _odd_sizes(self)
+        problems = [*_odd_sizes(self), *_formats_too_small(self)]
         problems += [_mistake(("space", *at), why) for at, why in misfits]
         for index, baseline in enumerate(self.baselines):
             for key, why in values_outside(baseline, self.space).items():
@@ -201,6 +209,20 @@ def _odd_sizes(config: SearchConfig) -> list[InitErrorDetails]:
         for name in config.space.backbone.values
         if (why := row_of(name).refuses(found)) is not None
     ]
+
+
+def _formats_too_small(config: SearchConfig) -> Iterator[InitErrorDetails]:
+    """Yield the formats that a winner with one of the backbones could not be exported in."""
+    for name in config.space.backbone.values:
+        taken = formats_of(row_of(name))
+        for place, form in enumerate(config.export):
+            if form not in taken:
+                held = NUMBER_BYTES * row_of(name).parameters / 1e9
+                yield _mistake(
+                    ("export", place),
+                    f"found {form}, whose files cannot hold the {held:.1f} GB of weights of "
+                    f"{file_name(name)}: expected {' or '.join(taken)}",
+                )
 
 
 def values_outside(baseline: dict[str, Any], space: Space) -> dict[str, str]:

@@ -204,9 +204,9 @@ class Space(Frozen):
     def _unfit_weights(self) -> Iterator[Problem]:
         """Yield where the space names a source of weights that a backbone does not have."""
         rows = [row_of(name) for name in self.backbone.values]
-        tokens, maps = (_named(r for r in rows if (r.tokens is None) == no) for no in (False, True))
+        hub, keras = (_named(r for r in rows if (r.spec is None) == no) for no in (False, True))
         for index, name in enumerate(self.weights.values):
-            if amiss := {"imagenet": tokens, "preset": maps}.get(name):
+            if amiss := {"imagenet": hub, "preset": keras}.get(name):
                 yield ("weights", index), f"found {name}, but {amiss} has none: expected default"
 
     def untrained(self) -> Iterator[Problem]:

@@ -78,8 +78,8 @@ def test_a_network_on_a_hub_is_described_once_and_then_known_without_it(handle, 
     assert full_name(handle) == handle
     assert hubs.asked == [handle.partition("://")[2]]
     row, known = row_of(handle), row_of("dinov2_small")
-    assert (row.anatomy, row.tokens, row.licence) == (
-        *(known.anatomy, known.tokens),
+    assert (row.anatomy, row.spec, row.licence) == (
+        *(known.anatomy, known.spec),
         f"that of {handle}",
     )
     assert row.options["preset"] == row.name == handle
@@ -123,7 +123,7 @@ def test_a_folder_is_a_preset_whose_files_are_recorded(preset, monkeypatch):
         ("config.json", [1], r"config\.json: "),
         (
             "preprocessor_config.json",
-            {"image_mean": [0, 0, 0], "image_std": [1, 1, 1]},
+            {"image_mean": [0, 0, 0], "image_std": [2, 2, 2]},
             r"preprocessor_config\.json takes .0\.0, 0\.0, 0\.0. from pixels and divides them by",
         ),
     ],

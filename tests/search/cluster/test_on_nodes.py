@@ -3,6 +3,7 @@
 One cluster serves all tests; it takes ten seconds to start.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -56,6 +57,19 @@ def output(cluster, *command):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def alone_seeing(folder):
+    """What a command begins with so that a folder is a file system of its own, in its mount
+    namespace alone; nothing where no file system can be mounted.
+    """
+    script = 'mount -t tmpfs tlsearch "$0" && exec "$@"'
+    prefix = ("unshare", "--mount", "sh", "-c", script, str(folder))
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        if "faults" in os.environ.get("TLSEARCH_REQUIRE", "").split(","):
+            pytest.fail("no file system can be mounted here")
+        return ()
+    return prefix
 
 
 PROMISING = "data: {{kind: digits}}\ncache: {cache}\nresources: {{gpus_per_trial: 0.5}}\n"
@@ -132,12 +146,9 @@ def test_images_come_to_a_node_that_does_not_see_the_drivers(said):
 
 
 def test_storage_that_the_nodes_do_not_see_is_found_before_the_first_trial(cluster, said):
-    """The driver's study directory is a file system of its own, in its mount namespace alone."""
-    script = 'mount -t tmpfs tlsearch "$0" && exec "$@"'
-    prefix = ("unshare", "--mount", "sh", "-c", script, str(cluster.root / "study"))
-    if subprocess.run([*prefix, "true"], capture_output=True).returncode:
-        required = "faults" in os.environ.get("TLSEARCH_REQUIRE", "").split(",")
-        (pytest.fail if required else pytest.skip)("no file system can be mounted here")
+    prefix = alone_seeing(cluster.root / "study")
+    if not prefix:
+        pytest.skip("no file system can be mounted here")
     rows = driver(cluster, *prefix).split("nodes cannot")[1].splitlines()[1:]
     seen = [row for row in rows if " storage " in row]
     assert len(seen) == 3
@@ -200,20 +211,32 @@ def test_the_second_node_computes_nothing_until_the_first_is_gone(cluster):
 
 SPACE = """
 data: {{kind: digits, image_px: 32, splits: {{train: 60, validation: 70, test: 80}}}}
-space: {{backbone: strokes, unfrozen_layers: [0, 15]}}
+space: {{backbone: "my_networks:small#unit", unfrozen_layers: [0, 2]}}
 scheduler: promotion
 epochs: 3
 trials: 4
 confirm: 1
 cache: {cache}
 """
+NETWORKS = """
+import keras
+
+def small():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(16, 3, strides=2, activation="relu")(inputs)
+    return keras.Model(inputs, keras.layers.Conv2D(16, 3, strides=2, activation="relu")(x))
+"""
 
 
 def test_trials_on_another_node_leave_everything_with_the_driver(cluster):
+    """Only the driver sees its home, where it keeps the user's own network."""
     (cluster.root / "two.yaml").write_text(SPACE.format(cache=cluster.root / "cache"))
-    shared = cluster.root / "shared" / "one"
+    (cluster.root / "my_networks.py").write_text(NETWORKS)
+    home, shared = cluster.root / "home", cluster.root / "shared" / "one"
+    home.mkdir()
+    prefix = alone_seeing(home)
     command = ["tlsearch.cli.main", "run", "two.yaml", "--study", f"file://{shared}"]
-    output(cluster, sys.executable, "-m", *command)
+    output(cluster, *prefix, "env", f"HOME={home}", sys.executable, "-m", *command)
     trials = read_journal(shared / "journal.log").trials
     assert {trial.state for trial in trials} <= {"finished", "stopped"}
     assert sorted(trial.epochs for trial in trials)[:3] == [2, 2, 2]
@@ -224,3 +247,6 @@ def test_trials_on_another_node_leave_everything_with_the_driver(cluster):
         assert {"best.npz", "predictions.npz", "curves.jsonl", "log"} <= files
     assert list(shared.glob("trials/*/confirmed-*.npz"))
     assert list(cluster.scratch.glob("tlsearch-trial-*")) == []
+    if prefix:
+        assert len(list(cluster.root.glob(".cache/tlsearch/networks/*.keras"))) == 1  # of the nodes
+    assert json.loads((shared / "best" / "manifest.json").read_text())["backbone"].endswith("keras")

@@ -17,22 +17,23 @@ from tlsearch.training.export.formats import WRITERS, Exportable, write_format
 
 pytestmark = pytest.mark.training
 
-MAPS = [row for row in BACKBONES.values() if row.tokens is None]
+MAPS = [row for row in BACKBONES.values() if row.spec is None]
 KINDS = [*smallest(MAPS, lambda row: row.preprocess), "efficientnet_b0"]
 HERE = [(KINDS[0], "litert"), *((name, "onnx") for name in KINDS)]
-# A ViT's parts are those of all but Swin; DINOv3 turns queries and keys besides.
-TRANSFORMERS = [
+# A ViT's parts are those of all other transformers but Swin; DINOv3 also rotates queries and keys.
+PRESETS = [
     *(
         (name, form)
         for name in ("DINOV2Backbone", "SwinTransformerBackbone")
         for form in EXPORT_FORMATS
     ),
-    *(("DINOV3Backbone", form) for form in ("keras", "litert", "onnx")),
+    *(("DINOV3Backbone gated", form) for form in ("keras", "litert", "onnx")),
+    *(("MobileNetV5Backbone", form) for form in ("keras", "litert", "onnx")),
 ]
 
 
-@pytest.mark.parametrize(("keras_hub", "form"), TRANSFORMERS)
-def test_a_file_says_what_its_transformer_says(keras_hub, form, preset, tmp_path):
+@pytest.mark.parametrize(("keras_hub", "form"), PRESETS)
+def test_a_file_says_what_its_preset_says(keras_hub, form, preset, tmp_path):
     says_the_same(preset(keras_hub), form, tmp_path)
 
 

@@ -18,7 +18,7 @@ from tlsearch.training.network.preprocessing import preprocessing
 
 pytestmark = pytest.mark.training
 
-ROWS = [row for row in BACKBONES.values() if row.tokens is None]
+ROWS = [row for row in BACKBONES.values() if row.spec is None]
 
 # How Keras names a layer that was given no name: its kind, and a number from the second one on.
 _KERAS_OWN_NAME = (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from tlsearch.base.errors import ConfigError
 from tlsearch.cli.output import print_answer, print_line
 from tlsearch.cli.tables import print_table
-from tlsearch.config.catalog import backbones
+from tlsearch.config.catalog import EXPORT_FORMATS, backbones, formats_of
 from tlsearch.config.networks.lookup import full_name, row_of
 from tlsearch.config.networks.network_memory import needed_bytes
 from tlsearch.config.networks.row import Backbone
@@ -55,6 +55,9 @@ def print_backbones(rows: Sequence[Backbone], form: Literal["table", "json"]) ->
         print_answer(json.dumps([_plain(row) for row in rows], indent=2) + "\n")
     else:
         print_table(COLUMNS, [_cells(row) for row in rows], ("layers", "input", "min"))
+        for row in rows:
+            if len(formats := formats_of(row)) < len(EXPORT_FORMATS):
+                print_line(f"{row.name} can be exported as {' and '.join(formats)} only", err=True)
 
 
 CUT_COLUMNS = (
@@ -122,6 +125,7 @@ def _plain(row: Backbone) -> dict[str, object]:
         "weights": row.default_weights,
         "trained_on": row.trained_on,
         "licence": row.licence,
+        "export": formats_of(row),
     }
 
 

@@ -165,9 +165,10 @@ def backbones(
     trains the whole network on 32 images of `px` at a time. `top-1` is the published accuracy on
     ImageNet (`--format json` gives the source); if there is none, the weights were pretrained on
     other data and ship with tlsearch. `input` is the preprocessing that comes with a backbone: tf
-    (-1 to 1), caffe and torch (by ImageNet's mean), or inside the network. With a NAME: the layers
-    at which its frozen part can end, up to how many unfrozen layers and blocks each cut serves, how
-    many values per image are stored there, and the multiply-adds behind it, which remain to train.
+    (-1 to 1), caffe and torch (by ImageNet's mean), unit (0 to 1), or inside the network. With a
+    NAME: the layers at which its frozen part can end, up to how many unfrozen layers and blocks
+    each cut serves, how many values per image are stored there, and the multiply-adds behind it,
+    which remain to train.
     """
     from tlsearch.cli.launch.backbone_table import print_backbones, print_cuts, select_backbones
 

@@ -7,18 +7,16 @@ import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tlsearch.base.errors import ConfigError, first_line
 from tlsearch.base.files import Stamp, absolute_path, parse_json, stamp, write_text
 from tlsearch.config.extras import require_extra
 from tlsearch.config.networks.own import networks_folder
 from tlsearch.config.networks.preset_config import parse_preset
-from tlsearch.config.networks.presets import PRESETS, Family, Preset
+from tlsearch.config.networks.presets import CONDITIONAL, PRESETS, Family, Preset, Scaling
 from tlsearch.config.networks.row import Backbone, preset_row
 from tlsearch.config.spelling import did_you_mean
-
-Scaling = Literal["tf", "torch"]
 
 EXTRA = "hub"
 ALIAS = "hub:"
@@ -32,6 +30,7 @@ _GATED = ("not accessible", "gated", "403", "401")
 _SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "tf": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 
 
@@ -54,9 +53,9 @@ def preset_name(name: str) -> str:
         full = str(absolute_path(Path(name)))
         _row(full, absolute_path(Path(name)) / _CONFIG)
         return full
-    if not _ADDRESS.fullmatch(name):
+    kept = kept_description(name)
+    if kept is None:
         raise ConfigError([f"{name}: expected {_EXPECTED}"])
-    kept = _kept(name)
     if not kept.is_file():
         write_text(kept, _fetched(name).read_text(encoding="utf-8"))
     _row(name, kept)
@@ -65,7 +64,7 @@ def preset_name(name: str) -> str:
 
 def known_preset(name: str) -> Backbone | None:
     """The row of a preset by its full name; None if its description is not on this machine."""
-    path = _kept(name) if _ADDRESS.fullmatch(name) else Path(name) / _CONFIG
+    path = kept_description(name) or Path(name) / _CONFIG
     if not path.is_absolute():
         return None
     try:
@@ -100,9 +99,11 @@ def _published(handle: str) -> str:
     return known[handle]
 
 
-def _kept(handle: str) -> Path:
-    """The file that keeps the description of a network on a hub."""
-    return networks_folder() / re.sub(r"\W+", ".", handle) / _CONFIG
+def kept_description(name: str) -> Path | None:
+    """The file that keeps the description of a network on a hub; None for other names."""
+    if not _ADDRESS.fullmatch(name):
+        return None
+    return networks_folder() / re.sub(r"\W+", ".", name) / _CONFIG
 
 
 def _fetched(handle: str) -> Path:
@@ -136,7 +137,7 @@ def _read(name: str, path: Path, _version: Stamp) -> Backbone:
 def _family(name: str, keras_hub: str, folder: Path) -> Family:
     """The catalogue's family of that class, except for facts that differ for others' weights."""
     known = _FAMILIES[keras_hub.replace("SigLIPVisionEncoder", "SigLIPBackbone")]
-    licence = known.licence if known.licence.startswith("DINOv3") else f"that of {name}"
+    licence = known.licence if known.licence in CONDITIONAL else f"that of {name}"
     scale = _scale(folder) or known.normalises
     return Family(known.name, keras_hub, scale, "not known", licence)
 

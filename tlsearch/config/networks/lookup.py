@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.config.networks.handles import is_preset, known_preset, preset_name
-from tlsearch.config.networks.own import is_own, own_row, taken_in
+from tlsearch.config.networks.handles import is_preset, kept_description, known_preset, preset_name
+from tlsearch.config.networks.own import held_here, is_own, networks_folder, own_row, taken_in
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.spelling import one_of
 
@@ -41,6 +41,14 @@ def full_name(name: str) -> str:
     if is_preset(name):
         return preset_name(name)
     return taken_in(name) if is_own(name) else row_of(name).name
+
+
+def kept_file(name: str) -> Path | None:
+    """The file in `networks_folder` that a backbone is known by: the user's own network, or the
+    description of a network on a hub; None if it needs none.
+    """
+    path = kept_description(name) or held_here(Path(name))
+    return path if path.is_relative_to(networks_folder()) else None
 
 
 def is_elsewhere(name: str) -> bool:

@@ -2,13 +2,13 @@
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.base.machine import memory_bytes
+from tlsearch.config.catalog import NUMBER_BYTES
 from tlsearch.config.dimension import Range
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.spelling import file_name
 
-NUMBER_BYTES = 4
 # Copies of each weight: the weight, its value as loaded, and its gradient with a moment of the
 # optimizer, or a constant of the frozen pass.
 COPIES = 4

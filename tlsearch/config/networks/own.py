@@ -92,11 +92,22 @@ def taken_in(name: str) -> str:
 
 def own_row(name: str) -> Backbone | None:
     """The row of a network that was taken in; None if its file is gone or is no such file."""
-    about = _description(Path(name)) if name.endswith(FILE) else None
-    return None if about is None else _row(name, about)
+    path = held_here(Path(name))
+    about = _description(path) if name.endswith(FILE) else None
+    return None if about is None else _row(name, path, about)
 
 
-def _row(name: str, about: Description) -> Backbone:
+def held_here(path: Path) -> Path:
+    """The place of a file of `networks_folder` on this machine, by its path where a search began.
+
+    Another machine may have another home directory; the name tells the content. Other paths are
+    the same everywhere.
+    """
+    copy = networks_folder() / path.name
+    return copy if copy.is_file() and not path.is_file() else path
+
+
+def _row(name: str, path: Path, about: Description) -> Backbone:
     return Backbone(
         name=name,
         family=OWN,
@@ -111,8 +122,8 @@ def _row(name: str, about: Description) -> Backbone:
         min_px=about.image_px if about.fixed else 1,
         max_px=about.image_px if about.fixed else None,
         single_px=ANY_PX if about.vector else 0,
-        options={"path": name},
-        shipped=name,
+        options={"path": str(path)},
+        shipped=str(path),
         trained_on="not known",
         licence="that of your own network",
     )

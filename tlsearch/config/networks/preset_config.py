@@ -3,11 +3,18 @@ read without TensorFlow.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
+from tlsearch.config.networks.convolutions import (
+    MSFA_SIDE,
+    EfficientNetLite,
+    LiteStage,
+    MobileBlock,
+    MobileNetV5,
+)
+from tlsearch.config.networks.presets import Spec
+from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer, narrowed
 
-Spec = VisionTransformer | SwinTransformer
 Config = Mapping[str, Any]
 
 # Name of a setting in transformers -> its name in KerasHub.
@@ -17,6 +24,7 @@ _RENAMED = {
     "num_attention_heads": "num_heads",
     "intermediate_size": "intermediate_dim",
     "key_bias": "use_key_bias",
+    "hidden_act": "hidden_activation",
 }
 _CLASSES = {
     "dinov2": "DINOV2Backbone",
@@ -37,15 +45,23 @@ def parse_preset(config: Config) -> tuple[str, Spec, int]:
         kind = str(config["model_type"])
         name, settings = _CLASSES.get(kind, kind), _as_keras_hub(config, kind)
     else:
-        name, settings = str(config.get("class_name")), dict(config.get("config", {}))
+        name = str(config.get("class_name") or config.get("architecture"))
+        settings = dict(config.get("config", {}))
     if name == "SigLIPBackbone":
         settings = settings["vision_encoder"]["config"]
     if name not in _READERS:
         raise ValueError(f"found {name}, expected one of {', '.join(_READERS)}")
     try:
-        return name, _READERS[name](settings), int(settings["image_shape"][0])
+        spec = _READERS[name](settings)
+        return name, spec, _image_px(settings) or _ANY_SIZE[type(spec)]
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"its {name} lacks {error}") from error
+
+
+def _image_px(settings: Config) -> int | None:
+    """The image size of a network; None if it takes any."""
+    shape = settings["input_shape" if "input_shape" in settings else "image_shape"]
+    return None if shape is None or shape[0] is None else int(shape[0])
 
 
 def _as_keras_hub(config: Config, kind: str) -> dict[str, Any]:
@@ -65,12 +81,13 @@ def _as_keras_hub(config: Config, kind: str) -> dict[str, Any]:
 
 
 def _dinov2(settings: Config) -> Spec:
-    _require(settings, use_swiglu_ffn=False)
-    patch = _patch(settings)
+    patch, gated = _patch(settings), bool(settings.get("use_swiglu_ffn", False))
+    width, depth, heads, hidden = _measures(settings, "intermediate_dim")
     return VisionTransformer(
-        *_measures(settings, "intermediate_dim"),
+        *(width, depth, heads, narrowed(hidden) if gated else hidden),
         patch,
         int(settings["position_embedding_shape"][0]) // patch,
+        gated=gated,
         registers=int(settings.get("num_register_tokens", 0)),
         layer_scale=True,
         antialias=bool(settings.get("antialias_in_interpolation", False)),
@@ -79,12 +96,14 @@ def _dinov2(settings: Config) -> Spec:
 
 
 def _dinov3(settings: Config) -> Spec:
-    _require(settings, use_gated_mlp=False, rope_theta=100.0, hidden_activation="gelu")
+    gated = bool(settings.get("use_gated_mlp", False))
+    _require(settings, rope_theta=100.0, hidden_activation="silu" if gated else "gelu")
     return VisionTransformer(
         *_measures(settings, "intermediate_dim"),
         _patch(settings),
         grid=None,
         registers=int(settings["num_register_tokens"]),
+        gated=gated,
         layer_scale=True,
         epsilon=float(settings.get("layer_norm_eps", 1e-5)),
         key_bias=bool(settings.get("use_key_bias", True)),
@@ -140,6 +159,64 @@ def _swin(settings: Config) -> Spec:
     )
 
 
+_LISTS = ("num_repeats", "kernel_sizes", "strides", "expansion_ratios", "output_filters")
+
+
+def _efficientnet_lite(settings: Config) -> Spec:
+    stages = len(settings["stackwise_num_repeats"])
+    plain = {f"stackwise_{name}_coefficients": [1.0] * stages for name in ("width", "depth")}
+    _require(settings, activation="relu6", projection_activation=None, **plain)
+    _require(settings, include_stem_padding=True, stem_conv_padding="valid", num_features=1280)
+    _require(settings, stackwise_squeeze_and_excite_ratios=[0] * stages)
+    _require(settings, stackwise_block_types=["v1"] * stages)
+    numbers = zip(*(settings[f"stackwise_{name}"] for name in _LISTS), strict=True)
+    return EfficientNetLite(
+        int(settings["stackwise_input_filters"][0]),
+        tuple(LiteStage(*map(int, stage)) for stage in numbers),
+        1280,
+        float(settings["batch_norm_epsilon"]),
+    )
+
+
+# Kind of block in KerasHub's configuration -> ours.
+_KINDS: dict[str, Literal["edge", "inverted", "attention"]] = {
+    "er": "edge",
+    "uir": "inverted",
+    "mqa": "attention",
+}
+
+
+def _mobilenet_v5(settings: Config) -> Spec:
+    _require(settings, use_msfa=True, msfa_output_resolution=MSFA_SIDE, act_layer="gelu")
+    _require(settings, norm_layer="rms_norm", stem_bias=True, pad_type="same")
+    if settings.get("layer_scale_init_value") is None:
+        raise ValueError("its blocks have no layer scale, only blocks with one can be built")
+    counts = settings["stackwise_num_blocks"]
+    stages = tuple(
+        tuple(_mobile_block(settings, stage, place) for place in range(count))
+        for stage, count in enumerate(counts)
+    )
+    return MobileNetV5(int(settings["stem_size"]), stages, int(settings["num_features"]))
+
+
+def _mobile_block(settings: Config, stage: int, place: int) -> MobileBlock:
+    def of(name: str) -> Any:
+        return settings[f"stackwise_{name}"][stage][place]
+
+    kind = _KINDS.get(of("block_types"))
+    if kind is None or of("dw_end_kernel_sizes") or of("se_ratios") or of("use_cpe"):
+        raise ValueError(f"block {place} of its stage {stage} is of a kind that cannot be built")
+    if kind == "attention":
+        heads, key = int(of("num_heads")), int(of("key_dims"))
+        return MobileBlock(kind, of("num_filters"), of("kv_strides"), heads=heads, key=key)
+    kernel = of("exp_kernel_sizes") if kind == "edge" else of("dw_kernel_sizes")
+    start = of("dw_start_kernel_sizes") if kind == "inverted" else 0
+    expansion = int(of("exp_ratios"))
+    return MobileBlock(kind, of("num_filters"), of("strides"), expansion, start, kernel)
+
+
+# The image size of networks whose description has none: that of the published weights.
+_ANY_SIZE: dict[type, int] = {EfficientNetLite: 224, MobileNetV5: 768}
 _READERS: dict[str, Callable[[Config], Spec]] = {
     "DINOV2Backbone": _dinov2,
     "DINOV3Backbone": _dinov3,
@@ -148,6 +225,8 @@ _READERS: dict[str, Callable[[Config], Spec]] = {
     "ViTBackbone": _vit,
     "DeiTBackbone": _deit,
     "SwinTransformerBackbone": _swin,
+    "EfficientNetBackbone": _efficientnet_lite,
+    "MobileNetV5Backbone": _mobilenet_v5,
 }
 
 

@@ -4,6 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from tlsearch.config.networks.convolutions import (
+    EfficientNetLite,
+    MobileNetV5,
+    efficientnet_lite0,
+    mobilenet_v5_300m,
+)
 from tlsearch.config.networks.transformers import (
     SwinTransformer,
     VisionTransformer,
@@ -16,6 +22,11 @@ from tlsearch.config.networks.transformers import (
 )
 
 DINOV3_LICENCE = "DINOv3 License"
+GEMMA_LICENCE = "Gemma Terms of Use"
+CONDITIONAL = (DINOV3_LICENCE, GEMMA_LICENCE)  # they bind models that are trained from the weights
+
+Spec = VisionTransformer | SwinTransformer | EfficientNetLite | MobileNetV5
+Scaling = Literal["tf", "torch", "unit"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,7 @@ class Family:
 
     name: str
     keras_hub: str
-    normalises: Literal["tf", "torch"]
+    normalises: Scaling
     trained_on: str
     licence: str = "Apache-2.0"
 
@@ -42,29 +53,32 @@ class Preset:
 
     name: str
     handle: str
-    spec: VisionTransformer | SwinTransformer
+    spec: Spec
     image_px: int
     family: Family
 
 
 _SMALL, _BASE, _LARGE = (384, 12, 6), (768, 12, 12), (1024, 24, 16)  # width, depth, heads
+_GIANT = (1536, 40, 24)
 _SIZES = {"small": _SMALL, "base": _BASE, "large": _LARGE}
 
 
 def _dinov2() -> Iterator[Preset]:
     family = Family("dinov2", "DINOV2Backbone", "torch", "LVD-142M")
-    for size, measures in _SIZES.items():
+    for size, measures in {**_SIZES, "giant": _GIANT}.items():
         for registers in (0, 4):
             name = f"dinov2_{size}_registers" if registers else f"dinov2_{size}"
             handle = f"dinov2_with_registers_{size}" if registers else name
-            yield Preset(name, handle, dinov2(*measures, registers), 224, family)
+            spec = dinov2(*measures, registers, gated=size == "giant")
+            yield Preset(name, handle, spec, 224, family)
 
 
 def _dinov3() -> Iterator[Preset]:
     family = Family("dinov3", "DINOV3Backbone", "torch", "LVD-1689M", DINOV3_LICENCE)
-    for size, measures in _SIZES.items():
+    for size, measures in {**_SIZES, "small_plus": _SMALL}.items():
         handle = f"dinov3_vit_{size}_lvd1689m"
-        yield Preset(f"dinov3_{size}", handle, dinov3(*measures), 224, family)
+        spec = dinov3(*measures, gated=size == "small_plus")
+        yield Preset(f"dinov3_{size}", handle, spec, 224, family)
 
 
 def _siglip2() -> Iterator[Preset]:
@@ -119,4 +133,17 @@ def _swin() -> Iterator[Preset]:
         yield Preset(f"swin_{size}_{px}", handle, spec, px, family)
 
 
-PRESETS = (*_dinov2(), *_dinov3(), *_siglip2(), *_vit(), *_deit(), *_swin())
+def _convolutional() -> Iterator[Preset]:
+    lite = Family("efficientnet_lite", "EfficientNetBackbone", "torch", "imagenet")
+    handle = "efficientnet_lite0_ra_imagenet"
+    yield Preset("efficientnet_lite0", handle, efficientnet_lite0(), 224, lite)
+    seen = "the training images of Gemma 3n"
+    mobile = Family("mobilenet_v5", "MobileNetV5Backbone", "unit", seen, GEMMA_LICENCE)
+    handle = "mobilenetv5_300m_enc_gemma3n"
+    yield Preset("mobilenet_v5_300m", handle, mobilenet_v5_300m(), 768, mobile)
+
+
+PRESETS = (
+    *(*_dinov2(), *_dinov3(), *_siglip2(), *_vit(), *_deit(), *_swin()),
+    *_convolutional(),
+)

@@ -19,6 +19,7 @@ _DINOV2 = "github.com/facebookresearch/dinov2, linear on frozen features"
 _DEIT = "github.com/facebookresearch/deit, distilled"
 _SWIN_PAPER = "arXiv 2103.14030, table 1a"
 _MOBILENET_PAPER = "arXiv 1704.04861, table 6"
+_TIMM = "github.com/huggingface/pytorch-image-models, results-imagenet.csv"
 
 _TABLES: dict[str, dict[str, float]] = {
     _KERAS: {
@@ -44,7 +45,7 @@ _TABLES: dict[str, dict[str, float]] = {
     _DINOV2: {
         "dinov2_small": 81.1, "dinov2_base": 84.5, "dinov2_large": 86.3,
         "dinov2_small_registers": 80.9, "dinov2_base_registers": 84.6,
-        "dinov2_large_registers": 86.7,
+        "dinov2_large_registers": 86.7, "dinov2_giant": 86.5, "dinov2_giant_registers": 87.1,
     },
     _DEIT: {
         "deit_tiny_224": 74.5, "deit_small_224": 81.2, "deit_base_224": 83.4,
@@ -52,6 +53,7 @@ _TABLES: dict[str, dict[str, float]] = {
     },
     _SWIN_PAPER: {"swin_tiny_224": 81.3, "swin_small_224": 83.0, "swin_base_224": 83.5},
     _MOBILENET_PAPER: {"mobilenet_025": 50.6, "mobilenet_050": 63.7},
+    _TIMM: {"efficientnet_lite0": 75.5},
 }  # fmt: skip
 
 # By the name of the backbone; backbones without a published accuracy on ImageNet have no row.

@@ -6,14 +6,15 @@ from typing import Literal
 
 from tlsearch.base.machine import PACKAGE
 from tlsearch.config.networks.anatomy import Anatomy
-from tlsearch.config.networks.presets import Preset
+from tlsearch.config.networks.convolutions import EfficientNetLite
+from tlsearch.config.networks.presets import Preset, Spec
 from tlsearch.config.networks.published import PUBLISHED, Published
 from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
 
-Preprocess = Literal["tf", "caffe", "torch", "none"]
+Preprocess = Literal["tf", "caffe", "torch", "unit", "none"]
 
 OWN = "own"  # the family of networks that a user brings along
-_BUILDS_PRESETS = "tlsearch.training.network.tokens.preset_network:preset_network"
+_BUILDS_PRESETS = "tlsearch.training.network.hub.preset_network:preset_network"
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Backbone:
     it can be built for; sizes are multiples of `patch_px`. `parameters` counts all weights,
     including BatchNorm's statistics. Up to `single_px` its last feature map has only one place.
     `norm_after_pool`: its last layer is a normalisation that was trained on the pooled vector.
-    `licence` is that of the pretrained weights. `tokens` are the dimensions of a transformer, whose
-    output is tokens and not a feature map.
+    `licence` is that of the pretrained weights. `spec` are the dimensions of a preset's network,
+    which this package builds itself.
     """
 
     name: str
@@ -49,12 +50,13 @@ class Backbone:
     shipped: str | None = None
     trained_on: str = "imagenet"
     licence: str = "Apache-2.0"
-    tokens: VisionTransformer | SwinTransformer | None = None
+    spec: Spec | None = None
 
     @property
     def local_path(self) -> Path | None:
         """The file or folder of this machine that it is read from, if the user named one."""
-        return Path(self.name) if Path(self.name).is_absolute() else None
+        place = Path(str(self.options.get("path", self.name)))
+        return place if place.is_absolute() else None
 
     @property
     def shipped_path(self) -> Path | None:
@@ -84,7 +86,13 @@ class Backbone:
         """The meaning of `weights: default`: the shipped file, the preset, else ImageNet."""
         if self.shipped is not None:
             return "shipped"
-        return "imagenet" if self.tokens is None else "preset"
+        return "imagenet" if self.spec is None else "preset"
+
+    @property
+    def tokens(self) -> VisionTransformer | SwinTransformer | None:
+        """The dimensions of a transformer, whose output is tokens; None for feature maps."""
+        known = VisionTransformer | SwinTransformer
+        return self.spec if isinstance(self.spec, known) else None
 
     def pooled_by(self, pooling: str) -> str:
         """The pooling that a name means for this network; names with the same vector become one."""
@@ -118,9 +126,9 @@ def preset_row(preset: Preset) -> Backbone:
         image_px=preset.image_px,
         min_px=spec.least_px,
         patch_px=spec.multiple,
-        single_px=0,
+        single_px=32 if isinstance(spec, EfficientNetLite) else 0,
         options={"preset": preset.handle},
         trained_on=family.trained_on,
         licence=family.licence,
-        tokens=spec,
+        spec=spec,
     )

@@ -18,7 +18,9 @@ class VisionTransformer:
     table, which was trained for `grid` x `grid` patches and is interpolated for other sizes (with
     antialiasing if `antialias`). If `grid` is None, they are rotations of queries and keys.
     `layer_scale` multiplies the output that a block adds by learned factors. `gelu` is the formula
-    of the activation. `pooling` is the default way to turn its tokens into a vector.
+    of the activation. If the network is `gated`, the values after the first dense layer are instead
+    multiplied by the SiLU of a gate, another dense layer. `pooling` is the default way to turn its
+    tokens into a vector.
     """
 
     width: int
@@ -31,6 +33,7 @@ class VisionTransformer:
     registers: int = 0
     layer_scale: bool = False
     gelu: Literal["exact", "tanh"] = "exact"
+    gated: bool = False
     epsilon: float = 1e-6
     key_bias: bool = True
     antialias: bool = False
@@ -61,12 +64,12 @@ class VisionTransformer:
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """The layers; a block is norm, query, key, value, output, then norm, dense, dense.
+        """The layers; a block is norm, query, key, value, output, then norm, gate, dense, dense.
 
         Each half of a block has its layer scale, if there is one, and ends in a sum.
         """
         half = "wW" if self.layer_scale else "W"
-        block = f"wwww{half}ww{half}"
+        block = f"wwww{half}{'w' * self.gated}ww{half}"
         stem = "OWOW"  # input, patches, room for the tokens in front, and those with positions
         return Anatomy(BLOCK, f"{stem} {block}*{self.depth - 1} {block}W")
 
@@ -74,7 +77,7 @@ class VisionTransformer:
         """The number of its parameters at this image size."""
         width, hidden = self.width, self.hidden
         attention = 4 * width * width + (4 if self.key_bias else 3) * width
-        dense = 2 * width * hidden + hidden + width
+        dense = (2 + self.gated) * width * hidden + (1 + self.gated) * hidden + width
         scales = 2 * width if self.layer_scale else 0
         block = attention + dense + scales + 4 * width
         patches = 3 * self.patch**2 * width + width
@@ -83,7 +86,7 @@ class VisionTransformer:
 
     def multiply_adds(self, image_px: int) -> int:
         """Multiplications with a weight for one image; attention adds some without weights."""
-        block = 4 * self.width**2 + 2 * self.width * self.hidden
+        block = 4 * self.width**2 + (2 + self.gated) * self.width * self.hidden
         patches = self.side(image_px) ** 2 * 3 * self.patch**2 * self.width
         return patches + self.tokens(image_px) * self.depth * block
 
@@ -166,22 +169,32 @@ def deit(width: int, heads: int, grid: int = 14) -> VisionTransformer:
     return VisionTransformer(width, 12, heads, 4 * width, 16, grid, class_tokens=2)
 
 
-def dinov2(width: int, depth: int, heads: int, registers: int = 0) -> VisionTransformer:
+def dinov2(
+    width: int, depth: int, heads: int, registers: int = 0, gated: bool = False
+) -> VisionTransformer:
     """A DINOv2 (arXiv 2304.07193), whose positions were last trained at 518 px."""
+    hidden = narrowed(4 * width) if gated else 4 * width
     return VisionTransformer(
-        *(width, depth, heads, 4 * width, 14, 37),
+        *(width, depth, heads, hidden, 14, 37),
         registers=registers,
+        gated=gated,
         layer_scale=True,
         antialias=registers > 0,
         pooling="cls_mean",
     )
 
 
-def dinov3(width: int, depth: int, heads: int) -> VisionTransformer:
+def narrowed(hidden: int) -> int:
+    """The hidden width of a gated DINOv2, whose configuration tells that of one without gates."""
+    return (int(hidden * 2 / 3) + 7) // 8 * 8
+
+
+def dinov3(width: int, depth: int, heads: int, gated: bool = False) -> VisionTransformer:
     """A DINOv3 ViT (arXiv 2508.10104), whose positions are rotations."""
     return VisionTransformer(
         *(width, depth, heads, 4 * width, 16, None),
         registers=4,
+        gated=gated,
         layer_scale=True,
         epsilon=1e-5,
         key_bias=False,

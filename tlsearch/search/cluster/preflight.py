@@ -25,6 +25,7 @@ from tlsearch.search.cluster.node_checks import (
     problems_table,
 )
 from tlsearch.search.cluster.nodes import Node, nodes_up, this_node
+from tlsearch.search.cluster.trial_transfer import Networks, networks_to_send
 
 ANSWER_S = 60.0
 DOWNLOAD_S = 900.0
@@ -53,7 +54,8 @@ def _looked_at(
     question = question_of(config, home)
     gpus = config.resources.gpus_per_trial
     needs = Needs(node_versions(), gpus, int(config.cache_gb * 1e9))
-    calls = {node: (answer_question, question, node.id, gpus > 0) for node in nodes}
+    sent = networks_to_send(config)
+    calls = {node: (_answer_with, sent, question, node.id, gpus > 0) for node in nodes}
     with _marked(question):
         for node, answer in on_every(calls, ANSWER_S).items():
             if isinstance(answer, Found):
@@ -61,6 +63,16 @@ def _looked_at(
                 yield from _unseen(question, node, answer)
             else:
                 yield Problem(node.name, "node", answer, "an answer")
+
+
+def _answer_with(sent: Networks | None, question: Question, node: str, gpus: bool) -> Found:
+    """Return the answer of this process's node, once it has the networks that were sent to it; one
+    that cannot be written is found missing.
+    """
+    if sent is not None:
+        with contextlib.suppress(OSError):
+            sent()
+    return answer_question(question, node, gpus)
 
 
 def question_of(config: SearchConfig, home: StudyDirectory) -> Question:

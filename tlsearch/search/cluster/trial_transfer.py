@@ -1,4 +1,6 @@
-"""The transfer of a trial's files between the node that trains it and the driver's directory."""
+"""The transfer of a trial's files between the node that trains it and the driver's directory, and
+of networks to the nodes.
+"""
 
 import contextlib
 import shutil
@@ -8,11 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlsearch.base.files import whole_file
+from tlsearch.config.networks.lookup import kept_file
+from tlsearch.config.networks.own import networks_folder
+from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.remote.differences import Stamp
 from tlsearch.results.remote.sync import local_stamps
 from tlsearch.search.cluster.node_files import files_here
 from tlsearch.search.cluster.nodes import this_node
+from tlsearch.search.cluster.ray_session import has_joined
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,36 @@ def handover(home: StudyDirectory, cache: Path) -> Handover | None:
     Returns None for a study whose directory all nodes share.
     """
     return None if home.url is None else Handover(this_node(), files_here(cache))
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The files by which nodes know the networks that come from outside the catalogue: by their
+    place in the folder of such networks, which nodes do not share, their content in Ray's store.
+    """
+
+    contents: dict[str, Any]
+
+    def __call__(self) -> None:
+        """Write the files that this node lacks."""
+        import ray
+
+        for name, content in self.contents.items():
+            path = networks_folder() / name
+            if not path.is_file():
+                with whole_file(path) as file:
+                    file.write(ray.get(content))
+
+
+def networks_to_send(config: SearchConfig) -> Networks | None:
+    """Return the networks of a search that other nodes may lack; None for a local Ray."""
+    import ray
+
+    if not has_joined():
+        return None
+    found = filter(None, map(kept_file, config.space.backbone.values))
+    folder = networks_folder()
+    return Networks({str(p.relative_to(folder)): ray.put(p.read_bytes()) for p in found})
 
 
 class TrialFolder:

@@ -63,6 +63,8 @@ class TrialActor(tune.Trainable):
         `again` trains the runs that follow the trials, such as confirmations, in this process.
         """
         self.workplace, self._again = workplace, again
+        if workplace.networks is not None:
+            workplace.networks()  # the configuration of a trial needs them
         self._looked = 0.0
         self._begin(config)
 

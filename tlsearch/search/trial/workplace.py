@@ -19,7 +19,7 @@ from tlsearch.store.users import mark_used
 
 if TYPE_CHECKING:
     from tlsearch.features import Fetch
-    from tlsearch.search.cluster.trial_transfer import Handover
+    from tlsearch.search.cluster.trial_transfer import Handover, Networks
     from tlsearch.training.checkpoint import Checkpoint
     from tlsearch.training.trial import EpochReport
 
@@ -31,7 +31,8 @@ class Workplace:
     `cpus` is the number of threads of a trial. `gpus` below 1 is the share of a GPU's memory that a
     trial may use. `fetch` copies the images to a node that does not share the driver's cache.
     `peers` fetches features that this node lacks from other nodes. `handover` transfers the files
-    of trials to a driver whose directory the nodes do not share. `versions` are the driver's, empty
+    of trials to a driver whose directory the nodes do not share. `networks` copies the networks
+    from outside the catalogue to a node. `versions` are the driver's, empty
     on a single node. `device` is the device profile of all trials. With `every_batch`, the learning
     curves also hold each batch of an epoch. `rungs` are the epochs after which a trial may wait
     until a worker continues it.
@@ -50,6 +51,7 @@ class Workplace:
     fetch: Callable[[Path], None] | None = None
     handover: "Handover | None" = None
     peers: "Fetch | None" = None
+    networks: "Networks | None" = None
     versions: Mapping[str, str] = field(default_factory=dict)
     device: DeviceProfile = CPU_PROFILE
 
@@ -119,6 +121,7 @@ def workplace(
     fetch: Callable[[Path], None] | None = None,
     handover: "Handover | None" = None,
     peers: "Fetch | None" = None,
+    networks: "Networks | None" = None,
     device: DeviceProfile = CPU_PROFILE,
 ) -> Workplace:
     """Return the workplace of a search whose study directory is `study`."""
@@ -138,6 +141,7 @@ def workplace(
         fetch=fetch,
         handover=handover,
         peers=peers,
+        networks=networks,
         versions=node_versions() if fetch else {},
         device=device,
     )

@@ -18,6 +18,8 @@ def preprocessing(kind: Preprocess, image_px: int | None) -> keras.Model:
     inputs = keras.Input((image_px, image_px, 3), name="rgb")
     if kind == "tf":
         outputs = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(inputs)
+    elif kind == "unit":
+        outputs = keras.layers.Rescaling(1 / 255, name="rescale")(inputs)
     elif kind == "torch":
         scale, offset = 1 / (255 * _TORCH_STD), -_TORCH_MEAN / _TORCH_STD
         outputs = keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="rescale")(inputs)

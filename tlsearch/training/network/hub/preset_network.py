@@ -8,15 +8,19 @@ import keras
 from tlsearch.base.errors import WeightsError
 from tlsearch.config.catalog import BACKBONES
 from tlsearch.config.extras import require_extra
+from tlsearch.config.networks.convolutions import EfficientNetLite, MobileNetV5
 from tlsearch.config.networks.handles import EXTRA, unavailable_message
 from tlsearch.config.networks.lookup import row_of
-from tlsearch.config.networks.preset_config import Spec, parse_preset
+from tlsearch.config.networks.preset_config import parse_preset
+from tlsearch.config.networks.presets import Spec
 from tlsearch.config.networks.row import Backbone
-from tlsearch.config.networks.transformers import SwinTransformer
+from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer
 from tlsearch.training.network.build import one_at_a_time
-from tlsearch.training.network.tokens.preset_weights import copy_weights
-from tlsearch.training.network.tokens.swin import swin_transformer
-from tlsearch.training.network.tokens.transformer import vision_transformer
+from tlsearch.training.network.hub.efficientnet_lite import efficientnet_lite
+from tlsearch.training.network.hub.mobilenet_v5 import mobilenet_v5
+from tlsearch.training.network.hub.preset_weights import copy_weights
+from tlsearch.training.network.hub.swin import swin_transformer
+from tlsearch.training.network.hub.transformer import vision_transformer
 
 
 def preset_network(
@@ -29,12 +33,12 @@ def preset_network(
     del include_top  # part of the signature of Keras' own builders
     published = {row.options.get("preset"): row for row in BACKBONES.values()}
     row = published.get(preset) or row_of(preset)
-    assert row.tokens is not None, "only presets are built here"
+    assert row.spec is not None, "only presets are built here"
     if weights is None:
-        return _built(row.tokens, input_shape[0])
+        return _built(row.spec, input_shape[0])
     original = _original(row)
     try:
-        spec = _spec(original, row.tokens)
+        spec = _spec(original, row.spec)
         model = _built(spec, input_shape[0])
         copy_weights(original, model, spec)
     except ValueError as error:
@@ -43,9 +47,15 @@ def preset_network(
 
 
 def _built(spec: Spec, image_px: int) -> keras.Model:
-    if isinstance(spec, SwinTransformer):
-        return swin_transformer(spec, image_px)
-    return vision_transformer(spec, image_px)
+    match spec:
+        case SwinTransformer():
+            return swin_transformer(spec, image_px)
+        case EfficientNetLite():
+            return efficientnet_lite(spec, image_px)
+        case MobileNetV5():
+            return mobilenet_v5(spec, image_px)
+        case VisionTransformer():
+            return vision_transformer(spec, image_px)
 
 
 def _spec(original: Any, expected: Spec) -> Spec:

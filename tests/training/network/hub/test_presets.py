@@ -1,8 +1,9 @@
-"""Transformers of every family: their rows against what is built, and their weights against
-KerasHub's.
+"""Presets of every family: their rows against what is built, and their weights against those of
+KerasHub.
 """
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -18,38 +19,46 @@ from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.features import FeatureStore
 from tlsearch.training.epoch.executor import Executor
 from tlsearch.training.network.backbone import load_backbone, outline
-from tlsearch.training.network.cut import cut_points
+from tlsearch.training.network.hub.positions import interpolate_positions, resampling_weights
 from tlsearch.training.network.multiply_adds import forward_multiply_adds
-from tlsearch.training.network.tokens.positions import interpolate_positions, resampling_weights
+from tlsearch.training.network.own_network import letters
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
 
-FAMILIES = {row.family: row for row in reversed(BACKBONES.values()) if row.tokens is not None}
-CLASSES = ("DINOV2Backbone", "DINOV3Backbone", "SigLIPVisionEncoder", "ViTBackbone", "DeiTBackbone",
-           "SwinTransformerBackbone")  # fmt: skip
+PRESETS = {row.family: row for row in reversed(BACKBONES.values()) if row.spec is not None}
+FAMILIES = {
+    **PRESETS,
+    "gated dinov2": BACKBONES["dinov2_giant"],
+    "gated dinov3": BACKBONES["dinov3_small_plus"],
+}
+CLASSES = (
+    *("DINOV2Backbone", "DINOV3Backbone", "SigLIPVisionEncoder", "ViTBackbone", "DeiTBackbone"),
+    *("SwinTransformerBackbone", "EfficientNetBackbone", "MobileNetV5Backbone"),
+    *("DINOV2Backbone gated", "DINOV3Backbone gated"),
+)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_row_tells_what_is_built(family):
     row = FAMILIES[family]
     model = outline(row, row.image_px)
-    cuts = {cut.index for cut in cut_points(model)}
-    letters = ["w" if layer.trainable_variables else "o" for layer in model.layers]
-    cut = "".join(letter.upper() if n in cuts else letter for n, letter in enumerate(letters))
-    assert cut == row.anatomy.letters
+    assert letters(model) == row.anatomy.letters
     assert forward_multiply_adds(model.layers) == row.multiply_adds
     assert model.count_params() == row.parameters
     require_known_classes(Path("model.keras"), keras.saving.serialize_keras_object(model))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_block_begins_with_its_first_norm(family):
+def test_blocks_begin_where_their_layers_are_named_so(family):
     row = FAMILIES[family]
     names = [layer.name for layer in outline(row, row.image_px).layers]
-    begins = [names[-count] for count in row.anatomy.block_layers[1:]]
-    assert len(begins) == row.anatomy.blocks
-    assert all("block_" in name and name.endswith("_norm_1") for name in begins)
+    begins = [row.layers - count for count in reversed(row.anatomy.block_layers[1:])]
+    first = {}
+    for place, name in enumerate(names):
+        if found := re.match(r"((stage_\d+_)?block_\d+|block\d[a-z])_", name):
+            first.setdefault(found[1], place)
+    assert begins == list(first.values())
 
 
 @pytest.mark.parametrize("keras_hub", CLASSES)
@@ -86,8 +95,14 @@ def test_registers_are_no_places_and_the_last_norm_is_before_the_vector(pooling,
     np.testing.assert_allclose(pooled, of(tokens), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("blocks", [0, 1])
-@pytest.mark.parametrize("keras_hub", ["DINOV2Backbone", "SwinTransformerBackbone"])
+@pytest.mark.parametrize(
+    ("keras_hub", "blocks"),
+    [
+        *(("DINOV2Backbone", 0), ("DINOV2Backbone gated", 1), ("ViTBackbone", 1)),
+        *(("SigLIPVisionEncoder", 1), ("SwinTransformerBackbone", 1)),
+        *(("EfficientNetBackbone", 1), ("MobileNetV5Backbone", 1)),
+    ],
+)
 def test_a_cached_trial_is_the_uncached_one(keras_hub, blocks, preset, small_trial, digits, cache):
     name = preset(keras_hub)
     depth = row_of(name).anatomy.depth(blocks)
@@ -125,7 +140,7 @@ def test_a_preset_folder_without_weights_says_what_to_do(preset):
 
 
 def test_weights_of_a_preset_need_the_extra(preset, monkeypatch):
-    extra = "tlsearch.training.network.tokens.preset_network.require_extra"
+    extra = "tlsearch.training.network.hub.preset_network.require_extra"
     told = ConfigError(["backbone needs keras_hub: pip install 'keras-hub>=0.32,<0.33'"])
     monkeypatch.setattr(extra, lambda what, extra: (_ for _ in ()).throw(told))
     with pytest.raises(ConfigError, match="pip install"):
@@ -133,16 +148,20 @@ def test_weights_of_a_preset_need_the_extra(preset, monkeypatch):
 
 
 @pytest.mark.parametrize("keras_hub", CLASSES)
-def test_a_saved_preset_is_the_network_of_keras_hub(keras_hub, preset, tmp_path):
+def test_a_saved_preset_is_the_network_of_keras_hub(keras_hub, preset, tmp_path, monkeypatch):
     hub = pytest.importorskip("keras_hub", reason="the extra hub is not installed")
+    if keras_hub == "MobileNetV5Backbone":  # its weights were trained with the approximate GELU
+        gelu = keras.activations.gelu
+        monkeypatch.setattr(keras.activations, "gelu", lambda x, approximate: gelu(x, True))
     config = row_of(preset(keras_hub))
     described = json.loads((Path(preset(keras_hub)) / "config.json").read_text())
-    original = getattr(hub.models, keras_hub)(**described["config"])
+    original = getattr(hub.models, keras_hub.partition(" ")[0])(**described["config"])
     randomise(original)
     original.save_to_preset(tmp_path / "saved")
+    original = type(original).from_preset(tmp_path / "saved")  # which interpolates positions
     px = config.image_px
     ours = load_backbone(str(tmp_path / "saved"), "preset", px, "default")
-    assert (ours.row.tokens, ours.row.image_px) == (config.tokens, config.image_px)
+    assert (ours.row.spec, ours.row.image_px) == (config.spec, config.image_px)
     images = np.random.default_rng(0).normal(size=(2, px, px, 3)).astype(np.float32)
     last = original.post_layer_norm.output if keras_hub.startswith("SigLIP") else original.output
     theirs = keras.Model(original.inputs, last)(images)
@@ -154,5 +173,6 @@ def randomise(network):
     rng = np.random.default_rng(0)
     for variable in network.variables:
         if "float" in variable.dtype:
-            ones = "gamma" in variable.path or "lambda" in variable.path
-            variable.assign(rng.normal(float(ones), 0.2, variable.shape))
+            ones = any(part in variable.path for part in ("gamma", "lambda", "variance"))
+            values = rng.normal(float(ones), 0.2, variable.shape)
+            variable.assign(np.abs(values) if "variance" in variable.path else values)

@@ -8,7 +8,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from tlsearch.config.networks.transformers import SwinTransformer
-from tlsearch.training.network.tokens.transformer import (
+from tlsearch.training.network.hub.transformer import (
     attend,
     by_head,
     small_initializer,

@@ -76,14 +76,22 @@ def _block(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any:
     """
     attended = _attention(_norm(spec, f"{name}_norm_1")(x), spec, image_px, name)
     x = x + _scaled(attended, spec, f"{name}_scale_1")
-    wide = layers.Dense(
-        spec.hidden, kernel_initializer=small_initializer(), name=f"{name}_dense_1"
-    )(_norm(spec, f"{name}_norm_2")(x))
-    wide = ops.gelu(wide, approximate=spec.gelu == "tanh")
+    wide = _widened(_norm(spec, f"{name}_norm_2")(x), spec, name)
     dense = layers.Dense(
         spec.width, kernel_initializer=small_initializer(), name=f"{name}_dense_2"
     )(wide)
     return x + _scaled(dense, spec, f"{name}_scale_2")
+
+
+def _widened(x: Any, spec: VisionTransformer, name: str) -> Any:
+    """Return the hidden values of a block, (n, tokens, hidden), after GELU or times their gate."""
+    dense = layers.Dense(
+        spec.hidden, kernel_initializer=small_initializer(), name=f"{name}_dense_1"
+    )
+    if not spec.gated:
+        return ops.gelu(dense(x), approximate=spec.gelu == "tanh")
+    gate = layers.Dense(spec.hidden, kernel_initializer=small_initializer(), name=f"{name}_gate")(x)
+    return ops.silu(gate) * dense(x)
 
 
 def _attention(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any:

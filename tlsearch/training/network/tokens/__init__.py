@@ -1,3 +1,0 @@
-"""Transformers built from plain Keras layers, block by block, with the weights that KerasHub
-publishes.
-"""
