@@ -55,9 +55,10 @@ def print_backbones(rows: Sequence[Backbone], form: Literal["table", "json"]) ->
         print_answer(json.dumps([_plain(row) for row in rows], indent=2) + "\n")
     else:
         print_table(COLUMNS, [_cells(row) for row in rows], ("layers", "input", "min"))
-        for row in rows:
-            if len(formats := formats_of(row)) < len(EXPORT_FORMATS):
-                print_line(f"{row.name} can be exported as {' and '.join(formats)} only", err=True)
+        large = [row for row in rows if len(formats_of(row)) < len(EXPORT_FORMATS)]
+        for formats in dict.fromkeys(map(formats_of, large)):
+            names = (row.name for row in large if formats_of(row) == formats)
+            print_line(f"exported as {' or '.join(formats)} only: {', '.join(names)}")
 
 
 CUT_COLUMNS = (
