@@ -150,7 +150,8 @@ def _billions(row: Backbone) -> str:
 
 
 def _millions(row: Backbone) -> str:
-    return f"{row.parameters / 1e6:.1f}"
+    millions = row.parameters / 1e6
+    return f"{millions:.1f}" if millions < 1000 else f"{millions:.0f}"
 
 
 def _preprocessing(row: Backbone) -> str:
