@@ -158,7 +158,7 @@ def test_a_saved_preset_is_the_network_of_keras_hub(keras_hub, preset, tmp_path,
     original = getattr(hub.models, keras_hub.partition(" ")[0])(**described["config"])
     randomise(original)
     original.save_to_preset(tmp_path / "saved")
-    original = type(original).from_preset(tmp_path / "saved")  # which interpolates positions
+    original = type(original).from_preset(str(tmp_path / "saved"))  # which interpolates positions
     px = config.image_px
     ours = load_backbone(str(tmp_path / "saved"), "preset", px, "default")
     assert (ours.row.spec, ours.row.image_px) == (config.spec, config.image_px)
