@@ -101,7 +101,7 @@ with connect(config.resources) as slots:
         print("ready")
     except ClusterError as error:
         print(error)
-    node_checks.versions.cache_clear()
+    node_checks.node_versions.cache_clear()
     node_checks.metadata.version = lambda package: "1.2.3"  # as if this were another version
     try:
         require_ready(config, home)
