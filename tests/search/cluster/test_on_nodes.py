@@ -229,18 +229,17 @@ def small():
 
 
 def test_trials_on_another_node_leave_everything_with_the_driver(cluster):
-    """Only the driver sees its home, where it keeps the user's own network."""
+    """Only the driver sees the folder in which it keeps the user's own network."""
     (cluster.root / "two.yaml").write_text(SPACE.format(cache=cluster.root / "cache"))
     (cluster.root / "my_networks.py").write_text(NETWORKS)
     home, shared = cluster.root / "home", cluster.root / "shared" / "one"
-    home.mkdir()
-    prefix = alone_seeing(home)
+    (home / ".cache/tlsearch/networks").mkdir(parents=True)
+    prefix = alone_seeing(home / ".cache/tlsearch/networks")
     command = ["tlsearch.cli.main", "run", "two.yaml", "--study", f"file://{shared}"]
     output(cluster, *prefix, "env", f"HOME={home}", sys.executable, "-m", *command)
     trials = read_journal(shared / "journal.log").trials
     assert {trial.state for trial in trials} <= {"finished", "stopped"}
-    assert sorted(trial.epochs for trial in trials)[:3] == [2, 2, 2]
-    assert any(trial.epochs == 3 for trial in trials)  # it waited, and another actor went on
+    assert {trial.epochs for trial in trials} == {2, 3}  # one waited, and another actor went on
     for trial in trials:
         assert set(trial.values) == set(range(trial.epochs + 1))
         files = {path.name for path in StudyDirectory(shared).trial(trial.number).iterdir()}
