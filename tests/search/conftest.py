@@ -50,6 +50,7 @@ epochs: 1
 trials: 4
 confirm: 1
 export: [keras, onnx]
+resources: {max_concurrent: 1}
 """
 MISSING = "raise ModuleNotFoundError(\"No module named 'tf2onnx'\", name='tf2onnx')"
 

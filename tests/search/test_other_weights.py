@@ -26,6 +26,7 @@ epochs: 2
 warm_up_lr: 1e-2
 trials: 2
 confirm: 0
+resources: {max_concurrent: 1}
 """
 
 
