@@ -28,7 +28,7 @@ PRESETS = [
         for form in EXPORT_FORMATS
     ),
     *(("DINOV3Backbone gated", form) for form in ("keras", "litert", "onnx")),
-    *(("MobileNetV5Backbone", form) for form in ("keras", "litert", "onnx")),
+    *(("MobileNetV5Backbone", form) for form in ("litert", "onnx")),
 ]
 
 

@@ -32,17 +32,6 @@ def test_a_cached_trial_is_the_uncached_one(small_trial, digits, store, off, unf
     np.testing.assert_allclose(cached, uncached, atol=1e-3)
 
 
-def test_a_cached_trial_of_a_network_that_joins_branches_by_plus_is_the_uncached_one(
-    small_trial, digits, store, off
-):
-    short = {"epochs": 1, "warm_up_epochs": 1}
-    trial = small_trial(backbone="convnext_tiny", weights="none", unfrozen_layers=8, **short)
-    executor = Executor()
-    cached, uncached = (told(train(trial, digits, kept, None, executor)) for kept in (store, off))
-    assert executor.network(trial, 10).sections.name == "add_operation_at_145"
-    np.testing.assert_allclose(cached, uncached, atol=1e-3)
-
-
 def test_half_precision_ranks_twelve_trials_as_single_precision_does(small_trial, digits, cache):
     rates = (1e-4, 5e-4, 1e-3, 3e-3)  # above, training is chaotic and amplifies any rounding
     trials = [
