@@ -209,7 +209,8 @@ def mobilenet_v5_modules(net: Any) -> Iterator[Pair]:
         known = {module for module, _ in block.named_modules()}
         for word in _MOBILE[type(block).__name__].split():
             module, layer = word.split("=")
-            if module.endswith(".gamma") or module.rstrip(".") in known:
+            held = f"{module}conv" if module.endswith(".") else module.removesuffix(".gamma")
+            if held in known:  # timm puts an Identity for parts that a block lacks
                 yield from _with_norm(f"{place}.{module}", f"{name}_{layer}")
     yield from _with_norm("msfa.ffn.pw_exp.", "fusion_expand")
     yield from _with_norm("msfa.ffn.pw_proj.", "fusion_project")
