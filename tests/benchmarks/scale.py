@@ -49,10 +49,10 @@ from tlsearch.search.propose.optuna_space import Point, place_point
 from tlsearch.search.propose.reopen import newest_study
 from tlsearch.search.propose.searcher import TruthfulSearch
 from tlsearch.search.propose.tpe_window import NEWEST
+from tlsearch.search.trial.prepared_images import prepare_images
 
 ROWS = (100, 500, 1000, 2000, 5000, 10_000)
 EPOCHS, EPOCH_S = 9, 0.02
-NO_DATA: Any = None  # stand-ins see no pictures
 NO_TRIAL: Any = None  # a random sampler does not look at it
 FAR, SLOTS, PROPOSALS = 10_000, 1000, 20
 ALONE = ((100, 16), (500, 16), (1000, 16), (2000, 16), (FAR, SLOTS))  # trials before, at work
@@ -193,7 +193,9 @@ def search(config: SearchConfig, home: StudyDirectory) -> tuple[int, Watch]:
         home.write_about(plain_config(config))
         watch = Watch(home, config.trials)
         study.run_and_confirm(
-            Search(config, home, NO_DATA, Ending(), watch, slots), lambda: None, lambda: None
+            Search(config, home, prepare_images(config), Ending(), watch, slots),
+            lambda: None,
+            lambda: None,
         )
     return slots, watch
 
