@@ -1,5 +1,6 @@
 """Names under which caches hold things: a changed name would compute everything again."""
 
+from tlsearch.config.device import CPU_PROFILE
 from tlsearch.config.load import parse
 from tlsearch.data.decode import listing_key
 from tlsearch.data.kinds.digits import list_digits
@@ -28,8 +29,8 @@ def test_images():
 def test_calibrations(monkeypatch):
     monkeypatch.setattr(calibration, "package_versions", lambda: {"tensorflow": "2.21.0"})
     monkeypatch.setattr(calibration, "cpu_name", lambda: "a processor")
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(calibration, "granted_cores", lambda: 2)
     assert (
-        calibration._key(parse(SPACE, "space.yaml"), "strokes", 10)
-        == "strokes 48 px 0f00b09edea61ff1"
+        calibration._key(parse(SPACE, "space.yaml"), "strokes", 10, CPU_PROFILE, slots=2)
+        == "strokes 48 px b643316a16e8dba7"
     )

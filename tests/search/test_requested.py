@@ -35,7 +35,7 @@ def test_plain_values_may_hold_what_python_code_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", [object(), len])
 def test_a_value_that_is_none_of_yaml_is_refused(odd: Any) -> None:
-    with pytest.raises(ConfigError, match="no value of YAML"):
+    with pytest.raises(ConfigError, match="not a YAML value"):
         checked_config({"data": {"kind": "digits"}, "trials": odd})
 
 

@@ -221,7 +221,9 @@ def test_a_driver_that_was_taken_over_ends_and_sends_nothing(far, caplog):
             wait_until(lambda: told)
             tell(work.home, "too late")
     assert not same(work.home)
-    assert "took this study over (process 4 on worker-7); what this one did" in str(work.unsent)
+    assert "took this study over (process 4 on worker-7); the trials that ended here" in str(
+        work.unsent
+    )
     assert thief.holder() == thief.owner
 
 
