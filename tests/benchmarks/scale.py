@@ -335,8 +335,7 @@ def _print_far(result: dict[str, Any]) -> None:
     print("the searcher alone, ms")
     print(f"{'trials':>7} {'at work':>10} {'proposing':>10} {'its end':>10}")
     for row in result["alone"]:
-        cells = f"{row['proposing']:10.1f} {row['ends']:10.1f}"
-        print(f"{row['trials']:7} {row['at_work']:10} {cells}")
+        print("{trials:7} {at_work:10} {proposing:10.1f} {ends:10.1f}".format(**row))
     last = result["far"]
     print(
         f"{FAR} trials by a straight line: {last['cpu_ms']:.0f} ms of the driver a trial, "

@@ -40,11 +40,6 @@ def result(epoch, value=0.5, **changes):
 
 
 @pytest.fixture
-def heard():
-    return []
-
-
-@pytest.fixture
 def search(tmp_path, heard):
     def build(**changes):
         settings = [f"{key}={value}" for key, value in changes.items()]
@@ -54,11 +49,6 @@ def search(tmp_path, heard):
         )
 
     return build
-
-
-@pytest.fixture
-def record(tmp_path):
-    return lambda: read_journal(tmp_path / "journal.log")
 
 
 def test_baselines_come_first_and_whole(search):

@@ -7,7 +7,6 @@ import pytest
 
 from tlsearch.config.load import parse
 from tlsearch.results.live.events import EpochReported, FeaturesWidened, TrialBegan, WorkerLost
-from tlsearch.results.record.journal import read_journal
 from tlsearch.search.propose.outcome import RETRIES, journalled_result
 from tlsearch.search.propose.searcher import TruthfulSearch
 
@@ -28,20 +27,10 @@ def result(epoch, value=0.5, **changes):
 
 
 @pytest.fixture
-def heard():
-    return []
-
-
-@pytest.fixture
 def search(tmp_path, heard):
     return lambda: TruthfulSearch(
         parse(SPACE), tmp_path / "journal.log", lambda *ended: None, heard.append
     )
-
-
-@pytest.fixture
-def record(tmp_path):
-    return lambda: read_journal(tmp_path / "journal.log")
 
 
 def test_the_record_numbers_nodes_and_names_no_host() -> None:

@@ -11,6 +11,7 @@ from tlsearch.config.networks.transformers import SwinTransformer
 from tlsearch.training.network.hub.transformer import (
     attend,
     by_head,
+    patch_maps,
     small_initializer,
     swap_axes,
     token_positions,
@@ -24,14 +25,7 @@ def swin_transformer(spec: SwinTransformer, image_px: int) -> keras.Model:
     last norm.
     """
     pixels = keras.Input((image_px, image_px, 3))
-    x = layers.Conv2D(
-        spec.width,
-        spec.patch,
-        strides=spec.patch,
-        kernel_initializer=small_initializer(),
-        name="patches",
-    )(pixels)
-    x = _norm(spec, "patches_norm")(x)
+    x = _norm(spec, "patches_norm")(patch_maps(pixels, spec.width, spec.patch))
     for stage, depth in enumerate(spec.depths):
         for block in range(depth):
             shift = 0 if block % 2 == 0 or x.shape[1] <= spec.window else spec.window // 2

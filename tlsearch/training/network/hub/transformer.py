@@ -31,14 +31,15 @@ def vision_transformer(spec: VisionTransformer, image_px: int) -> keras.Model:
 
 def _patches(pixels: Any, spec: VisionTransformer, image_px: int) -> Any:
     """Return the patch tokens, (n, patches, width)."""
-    maps = layers.Conv2D(
-        spec.width,
-        spec.patch,
-        strides=spec.patch,
-        kernel_initializer=small_initializer(),
-        name="patches",
-    )(pixels)
+    maps = patch_maps(pixels, spec.width, spec.patch)
     return ops.reshape(maps, (-1, spec.side(image_px) ** 2, spec.width))
+
+
+def patch_maps(pixels: Any, width: int, patch: int) -> Any:
+    """Embed squares of `patch` pixels: (n, px, px, 3) -> (n, px / patch, px / patch, width)."""
+    return layers.Conv2D(
+        width, patch, strides=patch, kernel_initializer=small_initializer(), name="patches"
+    )(pixels)
 
 
 def _with_front(patches: Any, spec: VisionTransformer, image_px: int) -> Any:
