@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from losses import Reference, losses
 from small_cluster import ClusterStudy
 
+from tlsearch.search.trial.actor import LEAVES
+
 JOINS_S = 90.0  # patience on a busy machine; `joined_s` holds what it took
 MOVES_S = 30.0
 NOTICE_S = 60.0
@@ -58,7 +60,7 @@ def node_drained(small: ClusterStudy, chance: random.Random) -> bool:
     small.nodes.add()
     if left_s is None:
         small.complaints.append(f"trials were on a node {MOVES_S:g} s after its notice")
-    elif "goes on elsewhere" not in small.log_of(trial) and trial not in small.ended():
+    elif LEAVES not in small.log_of(trial) and trial not in small.ended():
         small.complaints.append(f"trial {trial} left its node without being saved")
     small.left_s.append(left_s or MOVES_S)
     _expect_taken_up(small, trial)

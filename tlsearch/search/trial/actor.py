@@ -45,6 +45,7 @@ SLOT_BYTES = 6 * 2**30  # a process above this size drops what it cached for lat
 
 AGAIN = "again"  # the key of a configuration that holds a run to train again, as text
 TRAINED = "trained"  # the key of its result that holds the trained run, as text
+LEAVES = "this node is leaving: the trial continues on another one"
 Again = Callable[[str, Workplace], str]
 
 
@@ -289,7 +290,7 @@ class TrialActor(tune.Trainable):
             if self._last is not None:
                 self._last.snapshot().save(self.home / RESUME)
             self._hand_over()
-            sys.stderr.write("this node is leaving: the trial continues on another one\n")
+            sys.stderr.write(f"{LEAVES}\n")
             ray.actor.exit_actor()
 
     def _result(self, report: "EpochReport") -> dict[str, object]:
