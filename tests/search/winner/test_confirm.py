@@ -192,7 +192,7 @@ def test_a_run_after_other_trials_is_the_run_in_a_process_of_its_own(search, tmp
 
 
 @pytest.mark.cluster
-def test_a_search_confirms_refines_and_exports_its_winner_once(search):
+def test_a_search_confirms_refines_and_exports_its_winner_once(search, capsys):
     from tlsearch.search.study import resume
 
     study, told = search.study, search.told
@@ -210,6 +210,7 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search):
     assert f"| test accuracy, evaluated once | {facts['test']['value']:.4f} |" in card
     assert (study.home.best / "model.keras").is_file()
     resume(study, listen=told.append)
+    assert capsys.readouterr() == ("", "")  # the caller's listener takes the place of ours
     assert read_journal(study.home.journal_file).facts["confirmation"] == facts["confirmation"]
     assert sum(type(event).__name__ == "Confirming" for event in told) == 1
     phases = [event for event in told if isinstance(event, Phase)]
