@@ -23,7 +23,7 @@ data: {kind: digits, image_px: 32, splits: {train: 100, validation: 100, test: 1
 space: {backbone: strokes, unfrozen_layers: 0}
 epochs: 2
 trials: 2
-resources: {max_concurrent: 2}
+resources: {max_concurrent: 1}
 confirm: 0
 """
 LONG = ("--set", "trials=500", "--set", "epochs=5", "--set", "scheduler=none")

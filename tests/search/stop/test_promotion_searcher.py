@@ -17,6 +17,7 @@ scheduler: promotion
 epochs: 6
 trials: 7
 confirm: 0
+resources: {max_concurrent: 1}
 """
 
 
