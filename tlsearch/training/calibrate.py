@@ -25,7 +25,7 @@ from tlsearch.training.frozen.views import View
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.model import Network, parameter_count
 from tlsearch.training.network.multiply_adds import forward_multiply_adds
-from tlsearch.training.probe import first_and_steady, random_rows, step_of
+from tlsearch.training.probe import begun_loop, first_and_steady, random_rows, step_of
 from tlsearch.training.runtime import apply_profile, limit_threads
 from tlsearch.training.work_done import Price
 
@@ -133,12 +133,11 @@ def _suffix(
 ) -> Suffix:
     network = executor.network(_trial(name, asked, depth), asked.classes)
     sections, price = network.sections, Price.of(network)
-    source = sections.prefix.input if sections.from_images else sections.prefix.output
     counted = Suffix(
         depth=depth,
         cut_name=sections.name,
         from_images=sections.from_images,
-        numbers=int(np.prod(source.shape[1:])),
+        numbers=int(np.prod(sections.source.shape[1:])),
         share=price.prefix / max(1, whole),
         cost=price.epoch(1, 0),
         trained=parameter_count(network.trainable_variables()),
@@ -165,13 +164,9 @@ def _timed(
     counted: Suffix, network: Network, executor: Executor, asked: CalibrationRequest
 ) -> Suffix:
     """Return `counted` with the measured times of training and prediction."""
-    prefix, count = network.sections.prefix, _count(counted.cost, BATCH)
-    shape = (prefix.input if counted.from_images else prefix.output).shape[1:]
-    rows = random_rows((count, *shape), "uint8" if counted.from_images else asked.feature_dtype)
-    owner = network.head if counted.depth.frozen else network
+    count = _count(counted.cost, BATCH)
     jit = asked.device.compiles(network.backbone.row.name)
-    loop = executor.loop(owner, rows, asked.optimizer, jit=jit)
-    loop.begin(1e-4, 0.0)
+    loop, rows = begun_loop(executor, network, count, asked.feature_dtype, asked.optimizer, jit)
     training, train_s = first_and_steady(step_of(loop, rows), count)
     predicting, predict_s = first_and_steady(lambda: loop.predict(rows), count)
     return replace(counted, train_s=train_s, predict_s=predict_s, trace_s=training + predicting)

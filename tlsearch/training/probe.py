@@ -23,6 +23,7 @@ from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.epoch.prediction import Array
 from tlsearch.training.frozen.prefix import fetch_arrays, frozen_pass
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
+from tlsearch.training.network.model import Network
 from tlsearch.training.runtime import apply_profile, limit_threads
 
 BATCH = 32
@@ -107,12 +108,20 @@ def _image_s(name: str, asked: ProbeRequest, device: DeviceProfile) -> float:
         **{depth.rate: 1e-4},
     )
     network = executor.network(trial, CLASSES)
-    sections = network.sections
-    source = sections.prefix.input if sections.from_images else sections.prefix.output
-    features = random_rows((BATCH, *source.shape[1:]), "uint8" if sections.from_images else "f2")
-    loop = executor.loop(network.head if trial.frozen else network, features, "adam", jit=jit)
-    loop.begin(1e-4, 0.0)
+    loop, features = begun_loop(executor, network, BATCH, "f2", "adam", jit)
     return passing + first_and_steady(step_of(loop, features), BATCH)[1]
+
+
+def begun_loop(
+    executor: Executor, network: Network, count: int, feature_dtype: str, optimizer: str, jit: bool
+) -> tuple[Loop, Array]:
+    """Return the compiled epoch of a network, ready to train, and `count` random rows for it."""
+    sections = network.sections
+    dtype = "uint8" if sections.from_images else feature_dtype
+    rows = random_rows((count, *sections.source.shape[1:]), dtype)
+    loop = executor.loop(network.trained_part, rows, optimizer, jit=jit)
+    loop.begin(1e-4, 0.0)
+    return loop, rows
 
 
 def first_and_steady(run: Callable[[], object], count: int) -> tuple[float, float]:

@@ -78,10 +78,10 @@ class Session:
         self._validation = self._rows("validation", None)
         self._history: list[tuple[float, float]] = []  # validation loss and value, from epoch 1
         self._class_weights = class_weights(trial.class_weights, self._labels, self._classes)
-        owner = self._network.head if trial.frozen else self._network
         self._jit = executor.device.compiles(trial.backbone)
         jit = self._jit and not self._network.trains_batch_norm
-        self._loop = executor.loop(owner, self._validation, trial.optimizer, pieces, jit)
+        part = self._network.trained_part
+        self._loop = executor.loop(part, self._validation, trial.optimizer, pieces, jit)
         self._begin_loop()
 
     def warm_up(self) -> tuple[Trained, Probabilities]:

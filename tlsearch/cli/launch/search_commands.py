@@ -114,13 +114,11 @@ def validate(
     Also checks that this machine has the packages and the memory that it needs.
     """
     from tlsearch.cli.launch.picture_check import show_images
-    from tlsearch.config.load import dump, load
-    from tlsearch.config.networks.network_memory import require_memory
-    from tlsearch.config.requirements import require_packages, warn_of_conditions
+    from tlsearch.config.load import dump
+    from tlsearch.config.requirements import warn_of_conditions
+    from tlsearch.search.requested import validate as validated
 
-    config = load(space, set_ or [])
-    require_packages(config)
-    require_memory(config)
+    config = validated(space, set_ or [])
     warn_of_conditions(config)
     if data or samples is not None:
         show_images(config, samples)

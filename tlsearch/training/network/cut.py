@@ -65,6 +65,11 @@ class Sections:
     pool: keras.Model
     from_images: bool
 
+    @property
+    def source(self) -> keras.KerasTensor:
+        """The input of the part that trains: images if nothing is frozen, else activations."""
+        return self.prefix.input if self.from_images else self.prefix.output
+
 
 def cut_in_two(model: keras.Model, pooled: keras.KerasTensor, depth: Depth) -> Sections:
     """Return the sections for trials of this depth; `pooled` is the vector pooled from the model's

@@ -45,6 +45,11 @@ class Network:
         layers = enumerate(backbone.model.layers)
         self._dropouts = {n: x for n, x in layers if isinstance(x, keras.layers.Dropout)}
 
+    @property
+    def trained_part(self) -> "Network | Head":
+        """The head if the whole backbone is frozen, else this network."""
+        return self.head if self.sections.suffix is None else self
+
     def begin(self, trial: TrialConfig) -> None:
         """Undo the changes of an earlier trial and initialize the head for this one."""
         self.backbone.reset()
