@@ -1,14 +1,14 @@
-"""What accidents and bad input can do: damaged files and requests, given to the command line.
+"""Give damaged files and requests to the command line, and count how many it handles.
 
     python tests/benchmarks/attack.py [--seconds N | --cases N] [--seed S] [--only CLASS]
                                       [--keep DIR] [--json OUT]
 
 Each class draws mutated search spaces, pictures, studies, bundles or requests from a seed, runs a
 command on each in a child process, and counts how many were handled: the documented exit code and a
-message of bounded length, no traceback, no hang, no gigabytes, no damage accepted in silence,
-nothing touched outside of what was asked. Whatever was not is a finding: its files, command and
-output are kept under `--keep`. Fresh seeds are drawn unless one is given. Bundles and requests
-need a search of its own (about a minute), which `--cases` without them does not run.
+message of bounded length, no traceback, no hang, no gigabytes of memory, no damage accepted
+silently, and nothing touched outside the command's own files. Any other case is a finding; its
+files, command and output are kept under `--keep`. Without `--seed` the seed is random. Bundles and
+requests need a search of their own (about a minute), which is left out if `--only` names neither.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def _attack(name: str, sandbox: Sandbox, victims: Victims, stack: ExitStack, fol
 
 
 def _seeds(name: str, seed: int, cases: int | None, seconds: float) -> Iterator[str]:
-    """One seed per case, as many as asked for, or until the time is over."""
+    """Yield one seed per case: `cases` of them, or as many as fit into `seconds`."""
     until = time.monotonic() + seconds
     number = 0
     while number < cases if cases is not None else time.monotonic() < until:
@@ -89,30 +89,30 @@ def _seeds(name: str, seed: int, cases: int | None, seconds: float) -> Iterator[
 def _row(
     name: str, strike: Draw, seeds: Iterator[str], sandbox: Sandbox, keep: Path
 ) -> dict[str, Any]:
-    """One line of the table; findings by their first word."""
+    """Return one row of the table; findings are counted by kind."""
     cases = 0
     findings: Counter[str] = Counter()
     for seed in seeds:
         sandbox.clear()
         cases += 1
-        found = strike(random.Random(seed))
-        if found.complaints:
-            findings[found.complaints[0].partition(":")[0]] += 1
-            _keep(keep / seed, found, sandbox)
-            print(f"{seed}: {'; '.join(found.complaints)}", file=sys.stderr, flush=True)
+        result = strike(random.Random(seed))
+        if result.complaints:
+            findings[result.complaints[0].partition(":")[0]] += 1
+            _keep(keep / seed, result, sandbox)
+            print(f"{seed}: {'; '.join(result.complaints)}", file=sys.stderr, flush=True)
     return {"name": name, "cases": cases, "findings": findings.total(), "kinds": dict(findings)}
 
 
-def _keep(folder: Path, found: Strike, sandbox: Sandbox) -> None:
-    """What reproduces a finding: the damaged files, the command, what it printed."""
+def _keep(folder: Path, result: Strike, sandbox: Sandbox) -> None:
+    """Save what reproduces a finding: the damaged files, the command and its output."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(sandbox.work, folder / "work", symlinks=True, ignore=_only_regular)
-    text = "\n".join([found.command, *found.complaints, "", found.said])
+    text = "\n".join([result.command, *result.complaints, "", result.said])
     (folder / "finding.txt").write_text(text, errors="replace")
 
 
 def _only_regular(folder: str, names: list[str]) -> list[str]:
-    """Names that `copytree` leaves out: a pipe would be waited for, for ever."""
+    """Return the names that `copytree` must leave out: reading a pipe would block forever."""
     paths = [Path(folder) / name for name in names]
     return [p.name for p in paths if not (p.is_symlink() or p.is_file() or p.is_dir())]
 

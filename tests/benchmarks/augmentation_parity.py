@@ -1,14 +1,14 @@
-"""What cached augmented views cost in accuracy, against a new view in every epoch.
+"""The accuracy that cached augmented views cost, compared with new views in every epoch.
 
     python tests/benchmarks/augmentation_parity.py DATA... [--json OUT] [--train N] [--seeds N]
 
-Each trial is trained for equal epochs by one recipe (warm-up, Adam, cosine), and scored by its last
-epoch on all pictures that it was not trained on, or on the test split of a folder that has one.
-Every seed draws other training pictures, other views and other first weights; trials of one seed
-differ in their views alone, so differences are taken seed by seed, and their standard error is that
-over the seeds. `first s` are the seconds of a trial of the first seed that makes its views, `later
-s` of one that finds them. With --json the data sets may be measured in pieces: OUT is added to, and
-the table shows all of it.
+Each trial is trained for the same number of epochs with one recipe (warm-up, Adam, cosine) and
+scored by its last epoch on all pictures that it was not trained on, or on the test split of a
+folder that has one. Every seed draws different training pictures, views and initial weights. Trials
+of one seed differ only in their views, so differences are paired by seed, and their standard error
+is over the seeds. `first s` is the time in seconds of a trial of the first seed that makes its
+views, `later s` that of a trial that finds them. With --json the data sets may be measured in
+parts: rows are added to OUT, and the table shows all of them.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def _measure(
     images: Pictures, arguments: argparse.Namespace, measured: Measured, scratch: Path
 ) -> None:
-    """Every seed's trials share a store, in which the views of the deepest cut serve all depths."""
+    """Take the rows of all seeds; in a seed's store, views of the deepest cut serve all depths."""
     for seed in range(arguments.seeds):
         data = images.drawn(seed, arguments.train)
         with tempfile.TemporaryDirectory(dir=scratch) as cache:
@@ -91,7 +91,7 @@ def _trial(way: str, unfrozen: int | str, seed: int, arguments: argparse.Namespa
 
 
 def _row(name: str, way: str, trial: TrialConfig, data: ImageData, store: FeatureStore) -> Row:
-    """What a trial is worth; for the first seed also what it takes."""
+    """Train and test a trial; for the first seed, also time it."""
     seconds = _seconds(trial, data) if trial.seed == 0 else {}
     trained = last_epoch(trial, data, store)
     return seconds | {
@@ -106,7 +106,7 @@ def _row(name: str, way: str, trial: TrialConfig, data: ImageData, store: Featur
 
 
 def _seconds(trial: TrialConfig, data: ImageData) -> dict[str, float]:
-    """Of a trial with its views still to make, and made; compiled before, by a brief one."""
+    """Time a trial that makes its views and one that finds them, compiled by a brief one before."""
     few = {split: rows[:32] for split, rows in data.splits.items()}
     brief = trial.model_copy(update={"epochs": 1, "warm_up_epochs": 1})
     with tempfile.TemporaryDirectory() as cache:
@@ -117,7 +117,7 @@ def _seconds(trial: TrialConfig, data: ImageData) -> dict[str, float]:
 
 
 def _table(rows: Sequence[Row]) -> list[Row]:
-    """A line for each data set, depth and way, the seeds' means; then the data sets' means."""
+    """Return means over the seeds per data set, depth and way, then means over the data sets."""
     groups = grouped(rows, "data", "unfrozen_layers", "views")
     lines = [
         group[0] | against(group, groups[data, last, ONLINE])
@@ -128,7 +128,7 @@ def _table(rows: Sequence[Row]) -> list[Row]:
 
 
 def _over_data_sets(lines: list[Row]) -> Row:
-    """The mean of some data sets, whose errors are independent."""
+    """Average the rows of several data sets, whose errors are independent."""
     means = {
         name: statistics.mean(line[name] for line in lines)
         for name in ("accuracy", "first_s", "later_s", "points")

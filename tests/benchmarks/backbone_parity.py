@@ -1,14 +1,14 @@
-"""Our backbones against other implementations of the same networks: equal weights, equal numbers.
+"""Compare our backbones with other implementations of the same networks, given equal weights.
 
     pip install "tlsearch[parity]"
     python tests/benchmarks/backbone_parity.py [--backbones NAMES] [--json OUT]
 
-Random weights are put into Keras' network and into timm's on PyTorch, and both see the same noise;
-for transformers see `transformer_parity.py`.
-A line tells the largest difference of any value behind any block, and of the pooled vector, as a
-share of the largest value there (of 1 where that is less): both must be at most 1e-4 in float32.
-ResNet is built as its first paper has it, with the stride in a block's first convolution and with
-biases, as Keras does; timm's is changed to that. Nothing is downloaded.
+Random weights are copied into Keras' network and into timm's on PyTorch, and both get the same
+noise as input; for transformers see `transformer_parity.py`. A row shows the largest difference of
+any value after any block, and of the pooled vector, divided by the largest value there (by 1 if
+that is smaller): both must be at most 1e-4 in float32. ResNet is built as in its first paper, with
+the stride in a block's first convolution and with biases, as in Keras; timm's network is changed to
+match. Nothing is downloaded.
 """
 
 import argparse
@@ -32,7 +32,7 @@ PICTURES, TOLERANCE = 2, 1e-4
 
 
 def randomised(backbone: LoadedBackbone) -> None:
-    """Give norms and layer scales weights that an identity would not have."""
+    """Randomise norms, biases and layer scales, which otherwise start as the identity."""
     rng = np.random.default_rng(0)
     for variable in backbone.model.variables:
         kind = variable.path.rsplit("/", 1)[-1]
@@ -48,14 +48,14 @@ def randomised(backbone: LoadedBackbone) -> None:
 
 
 def layer_named(model: keras.Model, name: str) -> Any:
-    """A layer by its name, behind the network's own and before its place where it has them."""
+    """Return a layer by its name, to which Keras may have added the model's name and a number."""
     ends = re.compile(rf"({model.name}_)?{re.escape(name)}(\d+)?")
-    (found,) = (layer for layer in model.layers if ends.fullmatch(layer.name))
-    return found
+    (match,) = (layer for layer in model.layers if ends.fullmatch(layer.name))
+    return match
 
 
 def copy(layer: Any, target: Any) -> None:
-    """A layer's weights into timm's module, or into its parameter."""
+    """Copy a layer's weights into timm's module or parameter."""
     arrays = [torch.from_numpy(variable.numpy()) for variable in layer.variables]
     with torch.no_grad():
         if isinstance(target, torch.nn.Parameter):
@@ -69,7 +69,7 @@ def copy(layer: Any, target: Any) -> None:
 
 
 def _copy_kernel(layer: Any, target: Any, arrays: list[Any]) -> None:
-    """Keras has (height, width, in, out), of depthwise layers (height, width, channels, 1)."""
+    """Copy a kernel: (height, width, in, out) in Keras, depthwise (height, width, channels, 1)."""
     kernel = arrays[0]
     if kernel.ndim == 2:
         kernel = kernel.T
@@ -85,13 +85,13 @@ def _copy_kernel(layer: Any, target: Any, arrays: list[Any]) -> None:
 
 
 def theirs_of(net: Any, name: str) -> Any:
-    """A module or a parameter by its dotted name."""
+    """Return a module or a parameter by its dotted name."""
     outer, _, last = name.rpartition(".")
     return getattr(net.get_submodule(outer), last)
 
 
 def behind(model: keras.Model, name: str) -> Any:
-    """The tensor that ends a block: a layer's output, or with `+` the sum that it goes into."""
+    """Return the output tensor of a block: a layer's output, or with `+` the sum that it enters."""
     if not name.startswith("+"):
         return layer_named(model, name).output
     (node,) = layer_named(model, name[1:])._outbound_nodes
@@ -100,7 +100,7 @@ def behind(model: keras.Model, name: str) -> Any:
 
 @torch.no_grad()
 def theirs(net: Any, blocks: list[Pair], pictures: Any) -> list[Any]:
-    """What timm's network gives behind each block, channels last, and pooled."""
+    """Return timm's outputs after each block, channels last, and the pooled vector."""
     seen: dict[str, Any] = {}
     for module, _ in blocks:
         net.get_submodule(module).register_forward_hook(
@@ -114,7 +114,7 @@ def theirs(net: Any, blocks: list[Pair], pictures: Any) -> list[Any]:
 
 
 def compared(name: str) -> dict[str, Any]:
-    """One backbone against its reference."""
+    """Compare one backbone with its reference."""
     if name in transformer_parity.ORIGINALS:
         return transformer_parity.compared(name)
     reference = REFERENCES[name]
@@ -131,15 +131,15 @@ def compared(name: str) -> dict[str, Any]:
     pixels = np.random.default_rng(1).integers(0, 256, shape).astype(np.float32)
     normal = (pixels / 255 - MEAN) / STD
     ours = keras.Model(backbone.model.input, [*tensors, backbone.pooled])
-    found = ours(pixels if reference.inside else normal, training=False)
-    pairs = zip(found, theirs(net, blocks, normal.astype(np.float32)), strict=True)
+    outputs = ours(pixels if reference.inside else normal, training=False)
+    pairs = zip(outputs, theirs(net, blocks, normal.astype(np.float32)), strict=True)
     apart = [float(np.abs(a - b).max() / max(1.0, np.abs(b).max())) for a, b in pairs]
     return {"reference": reference.timm, "blocks": len(blocks), "behind blocks": max(apart[:-1]),
             "pooled": apart[-1]}  # fmt: skip
 
 
 def main() -> None:
-    """Print a line a backbone; exit 1 where one differs."""
+    """Print a row per backbone; exit 1 if one differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--backbones",

@@ -1,13 +1,14 @@
-"""What compute alone allows: how much less than plain fine-tuning the least work possible is.
+"""The largest speed-up over plain fine-tuning that compute alone allows.
 
     python tests/benchmarks/bound.py < JOB.json
 
-JOB holds image_px, classes, how many images train and validate, and trials with the epochs that
-each was trained. Told twice: `bound` in seconds measured here on one thread, `multiply_adds` by
-their count, the way back through what trains counted twice. Plain: the whole network forward in
-each epoch. Least: one pass of each backbone's frozen prefix a picture, which gives every cut on its
-way, then what is behind each trial's cut in each epoch. Start of processes, tracing, reading and
-head warm-up are in neither.
+JOB holds image_px, classes, the numbers of training and validation images, and trials with the
+epochs that each was trained for. The speed-up is printed twice: `bound` from seconds measured here
+on one thread, `multiply_adds` from their counts, where the backward pass through trained layers
+counts twice. Plain fine-tuning runs the whole network in each epoch. The least possible work is one
+pass of each backbone's frozen prefix per picture, which yields every cut on its way, and then the
+layers after each trial's cut in each epoch. Process start, tracing, reading and head warm-up are in
+neither.
 """
 
 import functools
@@ -29,7 +30,7 @@ LARGE = 1e30
 
 @dataclass(frozen=True)
 class Price:
-    """Of one picture: through the frozen prefix, and behind it to train or to validate."""
+    """The cost of one picture: through the frozen prefix, and after it to train or to validate."""
 
     prefix: float
     train: float
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def bound(job: dict[str, Any], price: Priced) -> float:
-    """What plain fine-tuning costs over the least that gives the same epochs."""
+    """Return the cost of plain fine-tuning divided by the least cost of the same epochs."""
     train, validation = job["train_images"], job["validation_images"]
     plain = least = 0.0
     prefixes: dict[str, float] = {}
@@ -69,7 +70,7 @@ def _counted(backbone: str, unfrozen: int, units: int, *, classes: int, image_px
 
 
 def _measured(backbone: str, unfrozen: int, units: int, *, classes: int, image_px: int) -> Price:
-    """Seconds, the best of some batches after the one that traces."""
+    """Return the price in seconds: the best of several batches after the one that traces."""
     import tensorflow as tf
 
     from tlsearch.config.trial_config import TrialConfig

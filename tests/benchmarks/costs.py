@@ -1,4 +1,4 @@
-"""Multiply-adds of one picture on either side of a cut. Imports TensorFlow."""
+"""Multiply-adds of one picture before and after a cut. Imports TensorFlow."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,10 @@ from tlsearch.training.network.multiply_adds import forward_multiply_adds
 
 @dataclass(frozen=True)
 class Costs:
-    """One forward pass of one picture: `prefix` up to the cut, `suffix` after it with the head.
+    """Multiply-adds per picture, forward: `prefix` up to the cut, `suffix` after it with the head.
 
-    `trained` is what of the suffix trains, the head included; `cut_shape` is what crosses the cut.
+    `trained` is the part of the suffix that trains, head included; `cut_shape` is the shape of the
+    features at the cut.
     """
 
     cut: str
@@ -23,12 +24,12 @@ class Costs:
 
     @property
     def whole(self) -> int:
-        """The whole network."""
+        """The multiply-adds of the whole network."""
         return self.prefix + self.suffix
 
 
 def costs(backbone: str, unfrozen: Unfrozen, units: int, classes: int, image_px: int) -> Costs:
-    """What a network of the catalogue costs, its last layers unfrozen; weights do not matter."""
+    """Return the costs of a catalogue network with its last layers unfrozen, for any weights."""
     loaded = load_backbone(backbone, "none", image_px)
     model, width = loaded.model, int(loaded.pooled.shape[-1])
     head = width * units + units * classes if units else width * classes

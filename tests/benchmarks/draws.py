@@ -1,4 +1,4 @@
-"""A data set of which every seed trains on other pictures."""
+"""A data set from which every seed draws different training pictures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ from tlsearch.data.splits import Indices
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """A folder's pictures, decoded; `fixed_test` are those that it keeps for testing itself."""
+    """A folder's decoded pictures; `fixed_test` are those of the folder's own test split."""
 
     name: str
     data: ImageData
     fixed_test: Indices
 
     def drawn(self, seed: int, train: int, validation: int = 0) -> ImageData:
-        """So many training and validation pictures, by the seed; all others are the test split,
-        unless the folder names one. The same picture is there once.
+        """Draw `train` and `validation` pictures by the seed, without duplicates.
 
-        Without validation pictures the first of each class stand in, whose time is next to none.
+        The test split is the folder's own if it has one, otherwise all remaining pictures. Without
+        validation pictures, the first of each class are used, which take next to no time.
         """
         _, once = np.unique(self.data.hashes, return_index=True)
         once = np.sort(once)
@@ -46,10 +46,11 @@ def pictures(
 ) -> Pictures:
     """Read pictures in one folder per class, with or without folders of splits around them.
 
-    What it keeps for validation is trained on like the rest. `classes` is as in a search space.
+    The folder's validation split may be trained on like the rest. `classes` is as in a search
+    space.
     """
-    asked = Data(path=folder, image_px=image_px, classes=classes, duplicates="keep")
-    named = any(example.split == "test" for example in list_source(asked).examples)
-    data = prepare(asked, cache)
+    config = Data(path=folder, image_px=image_px, classes=classes, duplicates="keep")
+    named = any(example.split == "test" for example in list_source(config).examples)
+    data = prepare(config, cache)
     fixed = data.splits["test"] if named else np.empty(0, dtype=np.int64)
     return Pictures(folder.name, data, fixed)

@@ -1,11 +1,11 @@
-"""What an epoch costs with the frozen prefix's features kept, and without.
+"""The speed of an epoch with the features of the frozen prefix cached, and without.
 
     python tests/benchmarks/epoch_cost.py DATA [--backbones A,B] [--unfrozen 0,15] [--json OUT]
 
-For each backbone and number of unfrozen layers: images a second of a training epoch, from features
-kept at the cut and from images through the prefix in every epoch; the bytes kept an image; which
-share of the multiply-adds is behind the cut. Epochs after the first are timed, the median counts;
-validation is one image a class.
+For each backbone and number of unfrozen layers: images per second of a training epoch, from
+features cached at the cut and from images that pass the prefix in every epoch; the cached bytes per
+image; the share of the multiply-adds after the cut. Epochs after the first are timed, and the
+median counts; validation has one image per class.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _images(arguments: argparse.Namespace, scratch: Path) -> ImageData:
-    """All images train, and the first of each class validates, so that its time is next to none."""
+    """Train on all images and validate on the first of each class, which takes next to no time."""
     folder = linked(arguments.data, scratch / "images", arguments.images, arguments.seed)
     data = prepare(Data(path=folder, image_px=arguments.px, splits=Splits()), scratch / "cache")
     train = np.sort(np.concatenate(list(data.splits.values())))
@@ -116,12 +116,12 @@ def _row(
 
 
 def stores(cache: Path) -> dict[str, FeatureStore]:
-    """Where a trial's features come from: kept, or computed again in every epoch."""
+    """Return two sources of a trial's features: cached, or computed again in every epoch."""
     return {"cached": FeatureStore(cache, DTYPE), "uncached": FeatureStore(cache, DTYPE, 0)}
 
 
 def _seconds(trial: TrialConfig, data: ImageData, store: FeatureStore) -> float:
-    """The median of a trial's epochs from the second on, which neither trace nor fill the store."""
+    """Return the median epoch from the second on; these neither trace nor fill the store."""
     from tlsearch.training.trial import train
 
     return statistics.median(

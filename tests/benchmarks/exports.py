@@ -1,11 +1,11 @@
-"""A small network of every family, with random weights, written in every export format.
+"""Write a small network of every family, with random weights, in every export format.
 
     python tests/benchmarks/exports.py [--backbones NAMES] [--json OUT]
 
-Of keras.applications it is the smallest network of a family, of KerasHub one of two blocks. A cell
-is the largest difference of a probability from the network in memory, and the seconds that writing,
-loading and predicting took; or why there is no file. Random weights amplify rounding, so the
-columns of rounded formats say that a file works, not how good int8 is.
+For keras.applications it is the smallest network of a family, for KerasHub one of two blocks. A
+cell shows the largest difference of a probability from the network in memory, and the seconds for
+writing, loading and predicting; or "failed", with the reason below the table. Random weights
+amplify rounding, so the columns of rounded formats show that a file works, not how good int8 is.
 """
 
 import argparse
@@ -33,26 +33,28 @@ PRESETS = Path(tempfile.mkdtemp(prefix="tlsearch-exports-"))
 
 
 def cell(name: str, form: str) -> Cell:
-    """One network in one format."""
+    """Measure one network in one format."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         if name in CONFIGS:
             name = write_preset(PRESETS, name)
         try:
-            found, expected = written(name, form, Path(folder))
+            actual, expected = written(name, form, Path(folder))
         except TlsearchError as error:
             return {"failed": str(error)}
     seconds = time.perf_counter() - began
-    return {"difference": float(np.abs(found - expected).max()), "seconds": round(seconds, 1)}
+    return {"difference": float(np.abs(actual - expected).max()), "seconds": round(seconds, 1)}
 
 
-def shown(one: Cell) -> str:
-    """A cell as text."""
-    return "failed" if "failed" in one else f"{one['difference']:.0e} {one['seconds']:.0f} s"
+def shown(result: Cell) -> str:
+    """Format a cell as text."""
+    if "failed" in result:
+        return "failed"
+    return f"{result['difference']:.0e} {result['seconds']:.0f} s"
 
 
 def main() -> None:
-    """Print the table, a row when it is ready."""
+    """Print the table, each row as soon as it is ready."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--backbones", type=lambda text: text.split(","), default=[*APPLICATIONS, *CONFIGS]
@@ -63,13 +65,12 @@ def main() -> None:
     rows: dict[str, dict[str, Cell]] = {}
     for name in args.backbones:
         rows[name] = {form: cell(name, form) for form in EXPORT_FORMATS}
-        print(
-            f"{name:24}" + "".join(f"{shown(one):>16}" for one in rows[name].values()), flush=True
-        )
+        cells = "".join(f"{shown(result):>16}" for result in rows[name].values())
+        print(f"{name:24}{cells}", flush=True)
     for name, row in rows.items():
-        for form, one in row.items():
-            if "failed" in one:
-                print(f"{name} as {form}: {one['failed']}")
+        for form, result in row.items():
+            if "failed" in result:
+                print(f"{name} as {form}: {result['failed']}")
     if args.json:
         args.json.write_text(json.dumps({"machine": about(), "rows": rows}, indent=2) + "\n")
 

@@ -1,11 +1,11 @@
-"""What searches survive: faults injected into real ones, which are then resumed to their end.
+"""Inject faults into real searches, resume them to their end, and count those that survive.
 
     python tests/benchmarks/faults.py [--rounds N] [--json OUT] [--only NAME]
 
-`--rounds` is shared by the kills of driver and worker; every other fault has a tenth of it, at
-least one. Each round is a study of its own. A fault counts as injected where it hit a search that
-ran, as survived where the study then ended with nothing lost, doubled or changed: see
-`tests/faults/losses.py` for what is compared. Needs root for the full disk, left out otherwise.
+`--rounds` is shared by the kills of driver and worker; every other fault gets a tenth of it, at
+least one. Each round has its own study. A fault counts as injected if it hit a running search, and
+as survived if the study then ended with nothing lost, duplicated or changed: see
+`tests/faults/losses.py` for what is compared. The full disk needs root and is left out otherwise.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def _write(path: Path | None, rows: list[dict[str, Any]]) -> None:
 
 
 def _row(name: str, rounds: int, folder: Path, reference: Reference) -> dict[str, Any]:
-    """One line of the table; `lost` counts the rounds in which anything was."""
+    """Run the rounds of one fault; `lost` counts the rounds in which anything was lost."""
     injected = survived = 0
     for number in range(rounds):
         root = folder / f"{name.replace(' ', '-')}-{number}"

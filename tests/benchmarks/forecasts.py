@@ -1,21 +1,21 @@
-"""Whether searches end when they are expected to: two on each folder of pictures.
+"""Compare the expected end of searches with the actual one: two searches per folder of pictures.
 
     python tests/benchmarks/forecasts.py FOLDER... [--searches 2] [--images 400] [--cache FOLDER]
                                          [--set KEY=VALUE ...] [--json OUT]
 
-The space is the one that `tlsearch init` prints for as many pictures of a folder, and `tlsearch
+The space is the one that `tlsearch init` prints for `--images` pictures of a folder, and `tlsearch
 plan` measures it once; the searches of a folder differ in their seed. A row is a search. `forecast`
 is the range that the search prints before its first trial, for the whole command. The columns after
-it are the time that is said to be left when a quarter, a half and three quarters of the trials have
+it are the time left that is displayed when a quarter, a half and three quarters of the trials have
 ended. Beside each range is the actual time, with a star if it lies in the range. `trials` and
 `after` are the actual seconds of the trials, and of the steps after them, divided by those of the
 forecast. A search that a perfect score ends before its last trial does not count.
 
-Of data that are split into folders, give the one called train: the few pictures that are left of a
-small validation split would end a search early.
+For data split into folders, give the one called train: the few pictures left of a small validation
+split would end a search early.
 
-Every search is remembered in one cache, so the later ones learn from those before them. With --json
-and --cache the benchmark runs in parts: a row that is in the file is not measured again.
+All searches share one cache, so later ones learn from earlier ones. With --json and --cache the
+benchmark can run in parts: rows already in the file are not measured again.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _measure(source: Path, folder: Path, arguments: argparse.Namespace, measured: Measured) -> None:
-    """Take the missing rows of one folder of pictures."""
+    """Measure the missing rows of one folder of pictures."""
     title = source.parent.name if source.name == "train" else source.name
     names = [f"{title} {seed}" for seed in range(arguments.searches)]
     if {*names} <= {*measured.names}:
@@ -91,7 +91,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _space(folder: Path, pictures: Path, cache: Path, settings: list[str]) -> list[str]:
-    """The words that name a folder's space on the command line, once its machine is measured."""
+    """Return the command-line words for a folder's space, after measuring this machine for it."""
     text = subprocess.run(
         [*COMMAND, "init", pictures.resolve()], check=True, capture_output=True, text=True
     ).stdout
@@ -104,32 +104,32 @@ def _space(folder: Path, pictures: Path, cache: Path, settings: list[str]) -> li
 
 
 def _searched(folder: Path, space: list[str], seed: int) -> Row:
-    """One search: its forecast, what was said to be left meanwhile, and when it ended."""
+    """Run one search: its forecast, the time left that it displayed, and its actual end."""
     name = f"{Path(space[0]).stem}-{seed}"
     words = ["run", *space, "--set", f"seed={seed}", "--study", str(folder / name), "--json"]
-    clock, told, marks = [0.0], dict[str, list[float]](), dict[str, float]()
+    clock, estimates, marks = [0.0], dict[str, list[float]](), dict[str, float]()
     left, early = TimeLeft(lambda: clock[0]), ""
     for clock[0], event in _events(words):
         left.hear(event)
         if isinstance(event, Forecast):
-            told["forecast"] = [0.0, event.whole.low, event.whole.high]
+            estimates["forecast"] = [0.0, event.whole.low, event.whole.high]
             marks["foreseen"] = clock[0]
         if isinstance(event, TrialEnded) and left.span is not None:
             for quarter in QUARTERS:
                 if event.ended * 4 >= quarter * event.trials:
-                    told.setdefault(f"{quarter}/4", [clock[0], left.span.low, left.span.high])
+                    estimates.setdefault(f"{quarter}/4", [clock[0], left.span.low, left.span.high])
         if isinstance(event, StudyEnded):
             early = event.reason
         if isinstance(event, Phase) and (event.name, event.state) == (TRIALS, "ended"):
             marks["trained"] = clock[0]
     if early:
         return {"name": f"{name}, {early}"}
-    ranges = {name: [clock[0] - at, *span] for name, (at, *span) in told.items()}
+    ranges = {name: [clock[0] - at, *span] for name, (at, *span) in estimates.items()}
     return {"name": name, **ranges, **_parts(left.forecast, marks, clock[0])}
 
 
 def _parts(expected: Forecast | None, marks: dict[str, float], end: float) -> dict[str, float]:
-    """The seconds of the trials and of the steps after them, divided by the expected ones."""
+    """Return the seconds of the trials and of the steps after them, over the forecast ones."""
     if expected is None:
         return {}
     return {
@@ -139,9 +139,7 @@ def _parts(expected: Forecast | None, marks: dict[str, float], end: float) -> di
 
 
 def _events(words: list[str]) -> Iterator[tuple[float, Any]]:
-    """The seconds from the start of a search to each event, and the event; at its end a phase of
-    nothing.
-    """
+    """Yield the seconds from a search's start to each event, and the event; last, a dummy phase."""
     began = time.monotonic()
     process = subprocess.Popen(
         [*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -149,14 +147,14 @@ def _events(words: list[str]) -> Iterator[tuple[float, Any]]:
     assert process.stderr is not None
     for line in process.stderr:
         try:
-            told = json.loads(line)
+            fields = json.loads(line)
         except ValueError:
             continue
-        kind, _ = KINDS.get(told.pop("event", None)), told.pop("time", None)
+        kind, _ = KINDS.get(fields.pop("event", None)), fields.pop("time", None)
         if kind is StudyBegan:
-            told["direction"] = Direction(told["direction"])
+            fields["direction"] = Direction(fields["direction"])
         if kind is not None:
-            yield time.monotonic() - began, kind(**told)
+            yield time.monotonic() - began, kind(**fields)
     if process.wait() != 0:
         raise SystemExit(f"{' '.join(words)}: exit code {process.returncode}")
     yield time.monotonic() - began, Phase("over", "ended")

@@ -1,10 +1,11 @@
-"""How fast frozen networks compute features, and what those take on disk. Random weights do.
+"""The speed at which frozen networks compute features, and the size of the features on disk.
 
     python tests/benchmarks/frozen_pass.py [--backbones NAMES] [--images N] [--px PX] [--cpus N]
 
-A line tells a network's multiply-adds (those of attention without weights not counted), images a
-second of the pass that gives the pooled vector and the activations in front of the last block, and
-the kilobytes of each in float16. The median of three passes counts; nothing is downloaded.
+A row shows a network's multiply-adds (without those of attention that involve no weights), images
+per second of the pass that computes the pooled vector and the activations before the last block,
+and the kilobytes of each in float16. The median of three passes counts. Weights are random, so
+nothing is downloaded.
 """
 
 import argparse
@@ -30,7 +31,7 @@ FLOAT16_BYTES = 2
 
 
 def measured(name: str, images: Any) -> dict[str, float]:
-    """One network on some images, (n, px, px, 3) uint8."""
+    """Measure one network on images, (n, px, px, 3) uint8."""
     backbone = load_backbone(name, "none", images.shape[1], "default")
     depths = (Depth(0), backbone.row.anatomy.depth(1))
     outputs = [backbone.sections(depth).prefix.output for depth in depths]
@@ -39,8 +40,8 @@ def measured(name: str, images: Any) -> dict[str, float]:
     def seconds() -> float:
         began = time.perf_counter()
         for start in range(0, len(images), AT_A_TIME):
-            given = compiled(tf.constant(images[start : start + AT_A_TIME]))
-            [np.asarray(one) for one in given]
+            features = compiled(tf.constant(images[start : start + AT_A_TIME]))
+            [np.asarray(array) for array in features]
         return time.perf_counter() - began
 
     seconds()  # the first pass traces
@@ -54,7 +55,7 @@ def measured(name: str, images: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a line a network."""
+    """Print a row per network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbones", type=lambda text: text.split(","), default=BACKBONES)
     parser.add_argument("--images", type=int, default=64)
