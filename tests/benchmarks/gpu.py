@@ -1,14 +1,15 @@
-"""What a GPU gives: tlsearch's paces and searches beside what is written by hand with Keras.
+"""The speed of tlsearch on a GPU, compared with programs written by hand with Keras.
 
     python tests/benchmarks/gpu.py [--models A,B] [--precisions P,Q] [--jit off,on] [--json OUT]
 
-Images a second of the frozen pass, of training the last block, and of training the whole network,
-on pictures of noise with random weights; then trials a minute of a search of heads, and of one of
-the last block, with 1, 2 and 4 trials on one GPU; then the same trials by hand (`search_speed.py`).
-`gpu_paces.py` says what is timed. A network, a precision and XLA on or off are a process of their
-own: one that ends badly is a row that says why, and the rest goes on. With --json rows are written
-one by one, and another run measures those that are not there; --again also those that failed. The
-log is beside it. Without a GPU all is smaller, and no target is judged.
+It measures images per second of the frozen pass, of training the last block, and of training the
+whole network, on pictures of noise with random weights; then a search by tlsearch and the same
+trials by hand (`search_speed.py`); then trials per minute of a search of heads, and of one of the
+last block, with 1, 2 and 4 trials on one GPU. `gpu_paces.py` says what is timed. Each network and
+precision, with XLA on or off, runs in a process of its own: one that fails becomes a row with the
+reason, and the rest goes on. With --json rows are written one by one, and another run measures
+those that are missing; with --again also those that failed. The log is beside OUT. Without a GPU
+everything is smaller, and no target is judged.
 """
 
 import argparse
@@ -48,9 +49,9 @@ PACES = (
     ("suffix", "by hand"),
 )
 PARTS = ("paces", "by-hand", "searches")
-SEARCHED = "mobilenet_v2"  # what the program by hand knows
+SEARCHED = "mobilenet_v2"  # one of the networks in handwritten.py
 STEP_TARGET, SEARCH_TARGET = 0.8, 5.0
-# Of a GPU, and smaller without one: what is measured, in this order.
+# Sizes of the measurements on a GPU, and smaller ones without a GPU.
 ON_GPU = {"px": 224, "images": 4096, "batch": 128, "repeats": 2, "searched_images": 2000}
 ON_CPU = {"px": 96, "images": 64, "batch": 16, "repeats": 2, "searched_images": 120}
 PUBLISHED = (
@@ -62,10 +63,10 @@ Take = Callable[[str, Callable[[], Row]], None]
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no program is left at work
-    found = card()
-    arguments = _arguments(found)
-    measured = Measured(arguments.json, _settings(arguments, found))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops child processes
+    gpu = card()
+    arguments = _arguments(gpu)
+    measured = Measured(arguments.json, _settings(arguments, gpu))
     if arguments.again:
         measured.drop(lambda row: "failed" in row)
     until = time.monotonic() + arguments.for_s
@@ -78,16 +79,16 @@ def main() -> None:
     parts = {"paces": _paces, "by-hand": _against_hand, "searches": _searches}
     with log.open("a") as file, tempfile.TemporaryDirectory(prefix="gpu-") as folder:
         for part in arguments.parts:
-            parts[part](arguments, found, take, Path(folder), file)
-    _print(measured.rows, found)
+            parts[part](arguments, gpu, take, Path(folder), file)
+    _print(measured.rows, gpu)
 
 
-def _arguments(found: Card | None) -> argparse.Namespace:
-    sizes = ON_CPU if found is None else ON_GPU
+def _arguments(gpu: Card | None) -> argparse.Namespace:
+    sizes = ON_CPU if gpu is None else ON_GPU
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=_words, default=list(MODELS))
     parser.add_argument("--precisions", type=_words, default=list(PRECISIONS))
-    jit = ["off"] if found is None else ["off", "on"]  # on CPUs XLA is slow
+    jit = ["off"] if gpu is None else ["off", "on"]  # on CPUs XLA is slow
     parser.add_argument("--jit", type=_words, default=jit)
     works = list(dict.fromkeys(work for work, _ in PACES))
     parser.add_argument("--work", type=_words, default=works, help="step, pass, kept or suffix")
@@ -105,74 +106,74 @@ def _words(text: str) -> list[str]:
     return text.split(",")
 
 
-def _settings(arguments: argparse.Namespace, found: Card | None) -> dict[str, Any]:
-    """What rows of one file have in common."""
+def _settings(arguments: argparse.Namespace, gpu: Card | None) -> dict[str, Any]:
+    """Return the settings that all rows of a file share."""
     sizes = {name: getattr(arguments, name) for name in ON_GPU}
-    return sizes | {"card": None if found is None else found._asdict()}
+    return sizes | {"card": None if gpu is None else gpu._asdict()}
 
 
 # Paces
 
 
 def _paces(
-    arguments: argparse.Namespace, found: Card | None, take: Take, folder: Path, log: IO[str]
+    arguments: argparse.Namespace, gpu: Card | None, take: Take, folder: Path, log: IO[str]
 ) -> None:
-    """All without XLA first: what it compiles takes long."""
+    """Measure the paces; those without XLA come first, since it takes long to compile."""
     kinds = itertools.product(arguments.jit, arguments.models, arguments.precisions)
     for jit, backbone, precision in kinds:
         setup = {name: getattr(arguments, name) for name in ("px", "images", "batch", "repeats")}
         setup |= {"backbone": backbone, "precision": precision, "jit": jit == "on"}
-        setup |= {"cpus": os.cpu_count(), "gpus": 0 if found is None else 1}
+        setup |= {"cpus": os.cpu_count(), "gpus": 0 if gpu is None else 1}
         file = folder / "setup.json"
         file.write_text(json.dumps(setup))
         command = [sys.executable, str(HERE / "gpu_paces.py"), str(file)]
         with Child(command, log, arguments.limit_s) as child:
             for work, program in (pace for pace in PACES if pace[0] in arguments.work):
-                said = {"backbone": backbone, "precision": precision, "jit": jit}
-                said |= {"work": work, "program": program}
-                take(" ".join(said.values()), functools.partial(_pace, child, said))
+                request = {"backbone": backbone, "precision": precision, "jit": jit}
+                request |= {"work": work, "program": program}
+                take(" ".join(request.values()), functools.partial(_pace, child, request))
 
 
-def _pace(child: Child, said: dict[str, str]) -> Row:
-    return said | child.ask(said)
+def _pace(child: Child, request: dict[str, str]) -> Row:
+    return request | child.ask(request)
 
 
 # Searches
 
 
 def _against_hand(
-    arguments: argparse.Namespace, found: Card | None, take: Take, folder: Path, log: IO[str]
+    arguments: argparse.Namespace, gpu: Card | None, take: Take, folder: Path, log: IO[str]
 ) -> None:
-    """The same trials by tlsearch and by the better program by hand, on as many slots."""
-    slots, trials = (2, 4) if found is None else (4, 12)
-    asked = ["--only", "a,d", "--trials", trials, "--epochs", 9 if found else 3]
-    search = _Search(arguments, found, folder, log)
+    """Time the same trials by tlsearch and by the better hand-written program, on as many slots."""
+    slots, trials = (2, 4) if gpu is None else (4, 12)
+    asked = ["--only", "a,d", "--trials", trials, "--epochs", 9 if gpu else 3]
+    search = _Search(arguments, gpu, folder, log)
     take("mixed search", lambda: search.row("mixed", slots, asked))
 
 
 def _searches(
-    arguments: argparse.Namespace, found: Card | None, take: Take, folder: Path, log: IO[str]
+    arguments: argparse.Namespace, gpu: Card | None, take: Take, folder: Path, log: IO[str]
 ) -> None:
-    """Trials a minute by tlsearch, with more and more of them at a time."""
-    search = _Search(arguments, found, folder, log)
+    """Measure tlsearch's trials per minute with an increasing number of trials at a time."""
+    search = _Search(arguments, gpu, folder, log)
     depths = {"heads": 0, "last block": BACKBONES[SEARCHED].anatomy.depth(1).layers}
-    for (kind, depth), slots in itertools.product(depths.items(), (1, 2, 4) if found else (1, 2)):
-        trials = (24 if depth == 0 else 12) if found else 4
+    for (kind, depth), slots in itertools.product(depths.items(), (1, 2, 4) if gpu else (1, 2)):
+        trials = (24 if depth == 0 else 12) if gpu else 4
         asked = ["--only", "a", "--unfrozen", depth, "--backbones", SEARCHED]
-        asked += ["--trials", trials, "--epochs", 9 if found else 3]
+        asked += ["--trials", trials, "--epochs", 9 if gpu else 3]
         take(f"{kind} {slots}", functools.partial(search.row, kind, slots, asked))
 
 
 class _Search:
-    """Runs `search_speed.py` on pictures of coloured squares, written when the first is run."""
+    """Runs `search_speed.py` on pictures of coloured squares, which the first run writes."""
 
     def __init__(
-        self, arguments: argparse.Namespace, found: Card | None, folder: Path, log: IO[str]
+        self, arguments: argparse.Namespace, gpu: Card | None, folder: Path, log: IO[str]
     ) -> None:
-        self._arguments, self._card, self._folder, self._log = arguments, found, folder, log
+        self._arguments, self._card, self._folder, self._log = arguments, gpu, folder, log
 
     def row(self, kind: str, slots: int, asked: Sequence[object]) -> Row:
-        """One search: what its programs took, by their names, or why it failed."""
+        """Run one search; return the rows of its programs, or why it failed."""
         share = 0 if self._card is None else 1 / slots
         cpus = max(1, (os.cpu_count() or 1) // slots) if self._card else 1
         out = self._folder / "search.json"
@@ -187,11 +188,11 @@ class _Search:
             row["limit_mib"] = total if share == 1 else slots * limit_mib(share, total)
         if failed:
             return row | {"failed": failed}
-        told = json.loads(out.read_text())
-        return row | {"ratio": told["ratio"], "programs": told["rows"]}
+        result = json.loads(out.read_text())
+        return row | {"ratio": result["ratio"], "programs": result["rows"]}
 
     def _run(self, command: Sequence[str]) -> str:
-        """How it failed, "" where it did not; it ends its own processes on SIGTERM."""
+        """Return why the command failed, or ""; on SIGTERM it ends its own processes."""
         process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         try:
             code = process.wait(self._arguments.limit_s)
@@ -210,7 +211,7 @@ class _Search:
 
 
 def _write_pictures(root: Path, count: int, px: int) -> None:
-    """Squares of random colours, a little redder or bluer by class."""
+    """Write squares of random colours, a little redder or bluer by class."""
     rng = np.random.default_rng(0)
     for number in range(count):
         label = number % 2
@@ -224,10 +225,10 @@ def _write_pictures(root: Path, count: int, px: int) -> None:
 # Printing
 
 
-def _print(rows: Sequence[Row], found: Card | None) -> None:
+def _print(rows: Sequence[Row], gpu: Card | None) -> None:
     machine = about()["machine"]
     print(f"{machine['processor']}, {machine['cores']} cores")
-    print(f"{found.name}, {found.memory_mib} MiB, driver {found.driver}" if found else "no GPU")
+    print(f"{gpu.name}, {gpu.memory_mib} MiB, driver {gpu.driver}" if gpu else "no GPU")
     paces = {tuple(row[name] for name in _NAMES): row for row in rows if "work" in row}
     searches = [row for row in rows if "search" in row]
     if paces:
@@ -237,7 +238,7 @@ def _print(rows: Sequence[Row], found: Card | None) -> None:
     for line in _failures(rows):
         print(line)
     for line in _targets(paces, searches):
-        print(line if found else f"{line} (not judged without a GPU)")
+        print(line if gpu else f"{line} (not judged without a GPU)")
     print(PUBLISHED)
 
 
@@ -262,7 +263,7 @@ def _print_paces(paces: Paces) -> None:
 
 
 def _by_hand(key: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same work by hand, where nothing is kept."""
+    """Return the key of the same work by hand, which does not keep features."""
     return (*key[:3], "pass" if key[3] == "kept" else key[3], "by hand")
 
 
@@ -281,13 +282,13 @@ def _print_searches(searches: Sequence[Row]) -> None:
         f"{'steady':>7} {'busy %':>6} {'used MiB':>9} {'limit':>9}"
     )
     for row in searches:
-        for one in row.get("programs", ()):
-            trials = len(one["trials"])
+        for program in row.get("programs", ()):
+            trials = len(program["trials"])
             print(
-                f"{row['search']:11} {row['slots']:5} {one['program']:22} {trials:6} "
-                f"{one['wall_s']:7.1f} {60 * trials / one['wall_s']:8.1f} "
-                f"{_number(one['steady']):>7} {_number(one['busy'], 0):>6} "
-                f"{_number(one['used_mib'], 0):>9} {_number(row.get('limit_mib'), 0):>9}"
+                f"{row['search']:11} {row['slots']:5} {program['program']:22} {trials:6} "
+                f"{program['wall_s']:7.1f} {60 * trials / program['wall_s']:8.1f} "
+                f"{_number(program['steady']):>7} {_number(program['busy'], 0):>6} "
+                f"{_number(program['used_mib'], 0):>9} {_number(row.get('limit_mib'), 0):>9}"
             )
 
 
@@ -299,7 +300,7 @@ def _failures(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _targets(paces: Paces, searches: Sequence[Row]) -> Iterator[str]:
-    """Each target, and whether it is met."""
+    """Yield each target, and whether it is met."""
     steps = {k: _ratio(paces, k) for k in paces if k[3:] == ("step", "tlsearch")}
     known = {key: ratio for key, ratio in steps.items() if ratio is not None}
     if known:
@@ -316,8 +317,8 @@ def _targets(paces: Paces, searches: Sequence[Row]) -> Iterator[str]:
             )
 
 
-def _met(found: float, target: float) -> str:
-    return "met" if found >= target else "missed"
+def _met(value: float, target: float) -> str:
+    return "met" if value >= target else "missed"
 
 
 if __name__ == "__main__":

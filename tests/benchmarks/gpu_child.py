@@ -1,4 +1,4 @@
-"""A process that answers requests one by one, and whose end takes one answer alone."""
+"""A child process that answers requests one by one; if it dies, only one answer is lost."""
 
 import json
 import subprocess
@@ -9,9 +9,10 @@ from typing import IO, Any
 
 
 class Child:
-    """Runs `command` when it is first asked, and again when it is asked after its end.
+    """Runs `command` at the first request, and again at the next request after it has ended.
 
-    A request and its answer are a line of JSON each. One that takes more than `limit_s` ends it.
+    A request and its answer are one line of JSON each. A request that takes more than `limit_s`
+    kills the process.
     """
 
     def __init__(self, command: Sequence[str], log: IO[str], limit_s: float) -> None:
@@ -27,7 +28,7 @@ class Child:
             self._process.wait()
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Its answer; `failed` says how it ended where there is none."""
+        """Return the answer; without one, `failed` says how the process ended."""
         if self._process is None:
             self._process = subprocess.Popen(
                 self._command,

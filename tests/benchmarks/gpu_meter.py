@@ -1,4 +1,4 @@
-"""What nvidia-smi tells of the first GPU that this process may use; nothing where there is none."""
+"""Readings of nvidia-smi for the first GPU that this process may use; empty without a GPU."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ class Card(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """At a moment of `time.monotonic`: percent of the time that it computed, and MiB in use."""
+    """The percentage of time busy and the MiB in use, at a moment of `time.monotonic`."""
 
     moment: float
     busy: float
@@ -29,7 +29,7 @@ class Sample(NamedTuple):
 
 
 class Meter:
-    """Samples the GPU while the block runs; what programs on other GPUs do is not seen."""
+    """Samples the GPU while the block runs, but no other GPUs."""
 
     def __init__(self) -> None:
         self._samples: list[Sample] = []
@@ -45,8 +45,9 @@ class Meter:
         self._thread.join()
 
     def told(self, since: float = 0.0, until: float = float("inf")) -> dict[str, float | None]:
-        """Between two moments: the mean busy share in percent, and the most memory in use; None
-        where no sample was taken.
+        """Return the mean busy percentage and the peak memory between two moments.
+
+        Both are None if no sample was taken.
         """
         within = [sample for sample in self._samples if since <= sample.moment <= until]
         return {
@@ -58,24 +59,24 @@ class Meter:
         while (words := ask("utilization.gpu,memory.used")) and not self._over.is_set():
             try:
                 self._samples.append(Sample(time.monotonic(), *map(float, words)))
-            except (TypeError, ValueError):  # "[N/A]": this driver does not count it
+            except (TypeError, ValueError):  # "[N/A]": this driver does not report it
                 return
             self._over.wait(EVERY_S)
 
 
 def first_gpu() -> str:
-    """The first that this process may use, as nvidia-smi takes it; "" where it may use none."""
+    """Return the first GPU that this process may use, as nvidia-smi takes it, or "" for none."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
 def card() -> Card | None:
-    """The GPU, None where NVIDIA's driver does not answer."""
+    """Return the GPU, or None if NVIDIA's driver does not answer."""
     words = ask("name,driver_version,memory.total")
     return Card(words[0], words[1], int(words[2])) if len(words) == 3 else None
 
 
 def ask(fields: str) -> list[str]:
-    """The answers of nvidia-smi to these fields, none where it gives none."""
+    """Query nvidia-smi for these fields; empty if it does not answer."""
     first = first_gpu()
     if not first:
         return []

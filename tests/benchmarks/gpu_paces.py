@@ -1,12 +1,12 @@
-"""Images a second of one network in one precision: tlsearch's, and a Keras loop's on the same work.
+"""Images per second of one network in one precision, by tlsearch and by a Keras loop.
 
     python tests/benchmarks/gpu_paces.py SETUP.json < REQUESTS
 
-`gpu.py` starts it. SETUP says backbone, precision, jit, px, images, batch, repeats, cpus, gpus. A
-request is a line of JSON, the work and the program; the answer is a line of JSON: images a second,
-seconds that the first round took longer (tracing, compiling; of suffix the pass, too), the GPU's
-busy share and memory in the others, and what TensorFlow had in use at most. Requests come one at a
-time. Weights and pictures are random.
+`gpu.py` starts it. SETUP holds backbone, precision, jit, px, images, batch, repeats, cpus, gpus. A
+request is a line of JSON: the work and the program. The answer is a line of JSON: images per
+second, the extra seconds of the first round (tracing, compiling; for suffix also the pass), the
+GPU's busy share and memory in the other rounds, and TensorFlow's peak memory. Requests come one at
+a time. Weights and pictures are random.
 
     pass    the frozen backbone over all pictures, to pooled vectors in memory
     kept    the same into the feature store, checksums and fsync included (tlsearch alone)
@@ -53,12 +53,12 @@ from tlsearch.training.session import Session
 
 CLASSES = 10
 RATE = 1e-5
-EPOCHS = 1000  # more than are trained: features are worth keeping
+EPOCHS = 1000  # more than are trained, so that features are worth keeping
 HAND_PASS_BATCH = 256
 GPU = "GPU:0"
 
 Setup = dict[str, Any]
-# So many rounds over all pictures -> the moments at which they began and ended: one more.
+# The number of rounds over all pictures -> the moments from the first start to the last end.
 Rounds = Callable[[int], list[float]]
 
 
@@ -76,14 +76,14 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _answers() -> Iterator[TextIO]:
-    """Where answers go; whatever libraries print goes to stderr."""
+    """Yield the stream for answers, while the output of libraries goes to stderr."""
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
         yield out
 
 
 def _synthetic(setup: Setup, folder: Path) -> ImageData:
-    """Pictures of noise; a few of those that train validate."""
+    """Write pictures of noise; a few of the training pictures also validate."""
     rng, count, px = np.random.default_rng(0), setup["images"], setup["px"]
     np.save(folder / "images.npy", rng.integers(0, 256, (count, px, px, 3), np.uint8))
     few = np.arange(CLASSES)
@@ -98,13 +98,13 @@ def _synthetic(setup: Setup, folder: Path) -> ImageData:
 
 
 def _answer(request: dict[str, str], setup: Setup, data: ImageData, folder: Path) -> dict[str, Any]:
-    """The measurement; `failed`, the error in one line, where it came to none."""
+    """Return the measurement; if it failed, the error in one line, as `failed`."""
     programs = {"tlsearch": _by_tlsearch, "by hand": _by_hand}
     try:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             run = programs[request["program"]](request["work"], setup, data, Path(scratch))
             return _measured(run, setup["repeats"], len(data.labels))
-    except Exception as error:  # whatever TensorFlow raises: the next measurement may go well
+    except Exception as error:  # whatever TensorFlow raises: the next measurement may succeed
         traceback.print_exc()
         first = next(iter(str(error).splitlines()), "")
         return {"failed": f"{type(error).__name__}: {first}"}
@@ -132,7 +132,7 @@ def _measured(run: Rounds, repeats: int, images: int) -> dict[str, Any]:
 
 
 def _each(once: Callable[[], object]) -> Rounds:
-    """Rounds that are calls of a function."""
+    """Return rounds that each call a function once."""
 
     def run(times: int) -> list[float]:
         moments = [time.monotonic()]
@@ -160,7 +160,7 @@ def _by_tlsearch(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rou
 
 
 def profile(setup: Setup) -> DeviceProfile:
-    """As a study of this precision, with XLA or without, has it on this device."""
+    """Return the device profile of a study with this precision and XLA setting on this machine."""
     backbone, precision = setup["backbone"], setup["precision"]
     gpus = describe_gpus(first_gpu()) if setup["gpus"] else None
     device = chosen_profile(precision, "on" if setup["jit"] else "off", [backbone], gpus)
@@ -172,7 +172,7 @@ def profile(setup: Setup) -> DeviceProfile:
 
 @functools.cache
 def _pass_rows(backbone: str, px: int, precision: str) -> int:
-    """Measured without XLA, which would compile each number of rows that is tried."""
+    """Measure the rows per pass without XLA, which would compile every number that is tried."""
     return pass_rows(load_backbone(backbone, "none", px, "gap", precision), px, jit=False)
 
 
@@ -194,7 +194,7 @@ def _trial(setup: Setup, **depth: Any) -> TrialConfig:
 def _passes(
     trial: TrialConfig, data: ImageData, scratch: Path, executor: Executor, work: str
 ) -> Rounds:
-    """Passes with one compiled graph; each into a new store, or into none."""
+    """Return passes with one compiled graph, each into a new store; that of `pass` keeps nothing."""
     backbone = executor.network(trial, CLASSES).backbone
     budget, numbers = (None if work == "kept" else 0), itertools.count()
 
@@ -206,7 +206,7 @@ def _passes(
 
 
 def _session(trial: TrialConfig, data: ImageData, scratch: Path, executor: Executor) -> Session:
-    """A trial with its features at the cut; random weights may need the wider type."""
+    """Return a session of a trial; random weights may need features in float32."""
     store = FeatureStore(scratch, trial.feature_dtype)
     try:
         return Session(trial, data, store, executor)
@@ -237,7 +237,7 @@ def _by_hand(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rounds:
 
 
 def _model(work: str, setup: Setup, data: ImageData) -> tuple[keras.Model, Any]:
-    """What somebody who knows Keras writes for this work, and what it is shown."""
+    """Return the model that a Keras user would write for this work, and its inputs."""
     row, shape = BACKBONES[setup["backbone"]], (setup["px"], setup["px"], 3)
     base = _attribute(row.build)(include_top=False, weights=None, input_shape=shape, **row.options)
     for layer in base.layers:
@@ -257,7 +257,7 @@ def _model(work: str, setup: Setup, data: ImageData) -> tuple[keras.Model, Any]:
 
 
 def _features(count: int, cut: Any) -> Any:
-    """Random numbers in the place of what crosses a cut, as many bytes as tlsearch keeps."""
+    """Return random numbers in place of features at a cut, with as many bytes as tlsearch keeps."""
     numbers = np.random.default_rng(0).random((count, *cut.shape[1:]), np.float32)
     return numbers.astype(np.float16)
 
@@ -268,8 +268,8 @@ def _attribute(place: str) -> Any:
 
 
 def _batches(rows: Any, labels: Any, batch: int, shuffled: bool) -> tf.data.Dataset:
-    """Batches that other threads gather from memory."""
-    with tf.device("CPU:0"):  # else TensorFlow puts them on the GPU, and takes them back
+    """Return batches that other threads gather from memory."""
+    with tf.device("CPU:0"):  # else TensorFlow copies them to the GPU and back
         rows, labels = tf.constant(rows), tf.constant(labels)
     places = tf.data.Dataset.range(len(rows))
     if shuffled:

@@ -2,15 +2,15 @@
 
     python tests/benchmarks/handwritten.py JOB.json RESULT.json
 
-What a user who knows these libraries writes: pictures decoded once a process and cached in memory,
-ASHA, threads kept to the processors that a trial was given, BatchNorm frozen, best weights kept.
-Fine-tuning is that of the tutorials, without a warm-up of the head. `reuse_actors` false runs a
-function, a process each trial; true a class whose process, pictures included, serves many trials.
-TensorFlow decodes, so pictures are JPEG, PNG, BMP or GIF.
+It is what a user of these libraries would write: pictures decoded once per process and cached in
+memory, ASHA, threads limited to the trial's processors, BatchNorm frozen, best weights kept.
+Fine-tuning follows the tutorials, without a warm-up of the head. With `reuse_actors` false, a trial
+is a function in its own process; with true, a class whose process, pictures included, serves many
+trials. TensorFlow decodes, so pictures are JPEG, PNG, BMP or GIF.
 
-JOB holds trials (points of SPACE), train and validation (files, labels), classes, image_px, epochs,
-slots, cpus and gpus of a slot, weights, seed, reuse_actors and scratch. RESULT says when the last
-trial had ended, by the clock that all processes share, and what each gave.
+JOB holds trials (points of `space`), train and validation (files, labels), classes, image_px,
+epochs, slots, cpus and gpus per slot, weights, seed, reuse_actors and scratch. RESULT holds the end
+of the last trial, on the clock that all processes share, and the result of each trial.
 """
 
 import json
@@ -34,7 +34,7 @@ NETWORKS = {
     "convnext_tiny": ("ConvNeXtTiny", {}, "convnext"),
 }
 BATCH = 32
-FIRST_RUNG, REDUCTION = 2, 3  # epochs; one of three goes on
+FIRST_RUNG, REDUCTION = 2, 3  # epochs; the best third goes on
 
 
 def main():
@@ -84,7 +84,7 @@ def search(job):
 
 
 def space(trials):
-    """The search space, wide enough for the trials that are asked for."""
+    """Return a search space that is wide enough for these trials."""
     return {
         "backbone": tune.choice(sorted({trial["backbone"] for trial in trials})),
         "unfrozen_layers": tune.choice(list({trial["unfrozen_layers"] for trial in trials})),
@@ -95,7 +95,7 @@ def space(trials):
 
 
 def row(result):
-    """What a trial was, and what it gave."""
+    """Return a trial's configuration and its result."""
     names = ("backbone", "unfrozen_layers", "head_units")
     return {
         **{name: result.config[name] for name in names},
@@ -105,7 +105,7 @@ def row(result):
 
 
 def run_trial(config, job):
-    """A trial as a function: everything is built anew."""
+    """Run a trial as a function that builds everything anew."""
     limit_threads(job["cpus"])
     train, validation = datasets(job)
     model = build_model(config, job)
@@ -117,7 +117,7 @@ def run_trial(config, job):
 
 
 class WarmTrial(tune.Trainable):
-    """A trial in a process that has served others: TensorFlow and the pictures are there."""
+    """A trial in a process that has served others, so TensorFlow and the pictures are loaded."""
 
     def setup(self, config, job):
         limit_threads(job["cpus"])
@@ -142,14 +142,14 @@ class WarmTrial(tune.Trainable):
         return {"accuracy": accuracy, "best_accuracy": self.best}
 
     def save_checkpoint(self, checkpoint_dir):
-        """The best weights are kept already."""
+        """Do nothing: the best weights are already saved."""
 
     def load_checkpoint(self, checkpoint):
-        """Nothing is ever taken up again."""
+        """Do nothing: no trial is ever resumed."""
 
 
 def limit_threads(cpus):
-    """TensorFlow would take every core, and all memory of the GPU, for each trial."""
+    """Limit TensorFlow, which would take every core and all GPU memory for each trial."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(cpus)
@@ -159,7 +159,7 @@ def limit_threads(cpus):
 
 
 def datasets(job):
-    """Training and validation pictures, decoded and resized once, then held in memory."""
+    """Return training and validation pictures, decoded and resized once, then kept in memory."""
     return dataset(job, "train", shuffle=True), dataset(job, "validation", shuffle=False)
 
 
@@ -184,7 +184,7 @@ def dataset(job, split, shuffle):
 
 
 def build_model(config, job):
-    """A network with a new head, compiled."""
+    """Build and compile a network with a new head."""
     import keras
 
     keras.utils.set_random_seed(job["seed"])
@@ -213,7 +213,7 @@ def build_model(config, job):
 
 
 def unfreeze_last(base, layers):
-    """Only the last layers train, and never BatchNorm."""
+    """Make only the last layers trainable, and never BatchNorm."""
     import keras
 
     base.trainable = True
@@ -224,13 +224,13 @@ def unfreeze_last(base, layers):
 
 
 def run_epoch(model, train, validation):
-    """One epoch; the validation accuracy after it."""
+    """Train one epoch; return the validation accuracy after it."""
     history = model.fit(train, validation_data=validation, epochs=1, verbose=0)
     return history.history["val_accuracy"][0]
 
 
 def keep_best(model, accuracy, best, job, trial_id):
-    """Save the weights where they are the trial's best so far."""
+    """Save the weights if they are the trial's best so far; return the best accuracy."""
     if accuracy > best:
         folder = Path(job["scratch"]) / "weights"
         folder.mkdir(exist_ok=True)

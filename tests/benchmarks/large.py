@@ -1,17 +1,18 @@
-"""How a search grows with its pictures: seconds of each phase, memory of each process, disk.
+"""How a search scales with its pictures: seconds per phase, memory per process, disk space.
 
     python tests/benchmarks/large.py [--cifar PATH] [--sizes 1000,10000,50000] [--json OUT]
 
 PATH is CIFAR-10 as pictures, a folder `train/<class>/*` or an archive of `cifar10/train/<class>/*`;
-its training pictures are taken. Beside it, or alone where there is no PATH, stand synthetic
-pictures that are drawn for each size: ten in a class up to 10,000, from there on 1,000 classes.
-Each row is one search through the command line from an empty cache, with the events that `--json`
-writes; a size that the disk cannot hold is left out. `again` is `tlsearch validate --data` once
-more, which finds everything in the cache. Rows are written to OUT one by one, and taken up from it.
+its training pictures are used. Synthetic pictures are drawn for each size in addition, or alone
+without PATH: ten per class up to 10,000, above that 1,000 classes. Each row is one search through
+the command line from an empty cache, measured by the events that `--json` writes; a size that the
+disk cannot hold is left out. `again` is a later `tlsearch validate --data`, which finds everything
+in the cache. Rows are written to OUT one by one and read back from it.
 
-Then the slopes between neighbouring sizes, and how many pictures would fill 24 GB and 128 GB: where
-a straight line through the two largest sizes puts the private memory of all processes together. A
-line says nothing of what is not on it; no number where memory did not grow.
+The slopes between neighbouring sizes follow, and the number of pictures that would fill 24 GB and
+128 GB, from a straight line through the two largest sizes for the private memory of all processes
+together. The line ignores whatever these sizes do not show; there is no number if memory did not
+grow.
 """
 
 import argparse
@@ -42,8 +43,8 @@ from tlsearch.store.caches import Held, held_entries
 PER_CLASS, MOST_CLASSES, DRAWN_PX = 10, 1000, 128
 MACHINES_GB = (24, 128)
 PHASES = ("imports", "read", "start", "trials", "confirm", "refine", "export", "end")
-SOURCE_BYTES = 20_000  # of a drawn picture, at most
-FEATURE_BYTES = 40_000  # of a picture, at most, with the views of the default space
+SOURCE_BYTES = 20_000  # per drawn picture, at most
+FEATURE_BYTES = 40_000  # per picture, at most, with the views of the default space
 
 
 def main() -> None:
@@ -93,14 +94,14 @@ def _fits(name: str, size: int, folder: Path, arguments: argparse.Namespace) -> 
 
 
 class _Measurement:
-    """One search on so many pictures of a set, from an empty cache."""
+    """One search on `size` pictures of a set, from an empty cache."""
 
     def __init__(self, name: str, size: int, folder: Path, arguments: argparse.Namespace) -> None:
         self.name, self.size, self.arguments = name, size, arguments
         self.shared, self.folder = folder, folder / f"{name}-{size}"
 
     def measure(self) -> Row:
-        """The row; everything that it wrote is gone afterwards."""
+        """Return the row, and delete everything that the search wrote."""
         self.folder.mkdir()
         try:
             return self._measured()
@@ -114,27 +115,27 @@ class _Measurement:
         began = time.time()
         process = self._cli("run", space, "--json", "--study", self.folder / "study")
         with Sampler(process.pid) as sampler:
-            _, said = process.communicate()
+            _, stderr = process.communicate()
         ended = time.time()
         if process.returncode:
-            raise SystemExit(f"{self.name} {self.size}: {said[-2000:]}")
-        told = list(events(said))
+            raise SystemExit(f"{self.name} {self.size}: {stderr[-2000:]}")
+        reported = list(events(stderr))
         again_s = self._again(space)
-        every = held_entries(self.folder / "cache")
+        entries = held_entries(self.folder / "cache")
         return {
             "set": self.name,
             "images": self.size,
             "classes": classes,
-            "seconds": phases(began, ended, told),
+            "seconds": phases(began, ended, reported),
             "wall_s": ended - began,
             "again_s": again_s,
-            "per_s": speeds(every, told),
+            "per_s": speeds(entries, reported),
             "memory_mb": _memory(sampler.peaks),
-            "bytes": self._bytes(every) | {"pictures": bytes_of_pictures},
+            "bytes": self._bytes(entries) | {"pictures": bytes_of_pictures},
         }
 
     def _pictures(self, into: Path) -> tuple[int, int]:
-        """Make them; how many classes, and bytes of files."""
+        """Make the pictures; return the number of classes and the bytes of the files."""
         if self.name == "synthetic":
             classes = min(MOST_CLASSES, self.size // PER_CLASS)
             return classes, draw(into, classes, self.size)
@@ -143,19 +144,19 @@ class _Measurement:
         return len(list(into.iterdir())), sum(path.stat().st_size for path in files)
 
     def _space(self) -> dict[str, Any]:
-        asked = self.arguments
+        arguments = self.arguments
         return {
             "name": "large",
-            "data": {"path": str(self.folder / "pictures"), "image_px": asked.px},
+            "data": {"path": str(self.folder / "pictures"), "image_px": arguments.px},
             "space": {
-                "backbone": asked.backbone,
-                "weights": asked.weights,
-                "unfrozen_layers": asked.unfrozen,
+                "backbone": arguments.backbone,
+                "weights": arguments.weights,
+                "unfrozen_layers": arguments.unfrozen,
             },
-            "augment": asked.augment,
-            "views": asked.views,
-            "trials": asked.trials,
-            "epochs": asked.epochs,
+            "augment": arguments.augment,
+            "views": arguments.views,
+            "trials": arguments.trials,
+            "epochs": arguments.epochs,
             "cache": str(self.folder / "cache"),
         }
 
@@ -173,15 +174,15 @@ class _Measurement:
         self._cli("validate", space, "--data").communicate()
         return time.perf_counter() - began
 
-    def _bytes(self, every: Sequence[Held]) -> dict[str, int]:
-        kinds = sorted({one.kind for one in every})
-        found = {kind: sum(o.entry.bytes for o in every if o.kind == kind) for kind in kinds}
+    def _bytes(self, entries: Sequence[Held]) -> dict[str, int]:
+        kinds = sorted({one.kind for one in entries})
+        sizes = {kind: sum(o.entry.bytes for o in entries if o.kind == kind) for kind in kinds}
         study = (path.stat().st_size for path in (self.folder / "study").rglob("*"))
-        return found | {"study": sum(study)}
+        return sizes | {"study": sum(study)}
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """The folder of CIFAR-10's pictures; an archive is unpacked once."""
+    """Return the folder of CIFAR-10's pictures; an archive is unpacked once."""
     if path.is_dir():
         return path
     if not (folder / "cifar10").is_dir():
@@ -191,8 +192,10 @@ def unpacked(path: Path, folder: Path) -> Path:
 
 
 def draw(into: Path, classes: int, count: int) -> int:
-    """Draw pictures, as many of each class; the bytes of their files. A class is a soft pattern of
-    colours; a picture mixes it with one of its own, so that no two are alike.
+    """Draw pictures, equally many per class; return the bytes of their files.
+
+    A class is a soft pattern of colours; each picture mixes it with one of its own, so no two are
+    alike.
     """
     written = 0
     for number in range(count):
@@ -213,16 +216,16 @@ def _pattern(name: tuple[str, int]) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(float)
 
 
-def events(said: str) -> Iterator[dict[str, Any]]:
-    """The events that `--json` wrote, each with its time in seconds as `at`."""
-    for line in said.splitlines():
+def events(stderr: str) -> Iterator[dict[str, Any]]:
+    """Yield the events that `--json` wrote, each with its time in seconds as `at`."""
+    for line in stderr.splitlines():
         if line.startswith("{"):
             event = json.loads(line)
             yield event | {"at": datetime.fromisoformat(event["time"]).timestamp()}
 
 
 def phases(began: float, ended: float, events: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Seconds of each phase of a search, which follow one another without a gap."""
+    """Return the seconds of each phase of a search; phases follow one another without a gap."""
     at: dict[str, float] = {}
     for event in events:
         name = event["event"]
@@ -239,25 +242,25 @@ def phases(began: float, ended: float, events: Sequence[dict[str, Any]]) -> dict
     return dict(zip(PHASES, gaps, strict=True))
 
 
-def speeds(every: Sequence[Held], events: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Images a second: of what the cache says how long it took, and of the trials' epochs."""
-    found = {}
-    known = [(one.kind, about) for one in every if (about := one.entry.about)]
+def speeds(entries: Sequence[Held], events: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return images per second, from the seconds that the cache records and those of the epochs."""
+    rates = {}
+    known = [(one.kind, about) for one in entries if (about := one.entry.about)]
     whole = max((about.shape[0] for _, about in known), default=0)
     rows = max((about.shape[0] for kind, about in known if kind == "images"), default=whole)
     for kind, name in (("images", "decoding"), ("hashes", "hashing"), ("audits", "audit")):
         seconds = sum(about.seconds for its, about in known if its == kind)
-        found[name] = rows / max(seconds, 1e-3)
+        rates[name] = rows / max(seconds, 1e-3)
     passes = [about for kind, about in known if kind == "features"]
     if passes:
         largest = max(passes, key=lambda about: about.shape[0] / max(about.seconds, 1e-3))
-        found["pass"] = largest.shape[0] / max(largest.seconds, 1e-3)
+        rates["pass"] = largest.shape[0] / max(largest.seconds, 1e-3)
     read = next(event for event in events if event["event"] == "data_read")
     ended = [event for event in events if event["event"] == "trial_ended"]
     seconds = sum(event["seconds"] for event in ended)
     epochs = sum(event["epochs"] for event in ended)
-    found["training"] = epochs * read["images"]["train"] / max(seconds, 1e-3)
-    return found
+    rates["training"] = epochs * read["images"]["train"] / max(seconds, 1e-3)
+    return rates
 
 
 def _memory(peaks: Peaks) -> dict[str, Any]:
@@ -265,7 +268,7 @@ def _memory(peaks: Peaks) -> dict[str, Any]:
 
 
 def slopes(one: Row, other: Row) -> Row:
-    """What a thousand more pictures add between two sizes: seconds, MB of memory, MB of disk."""
+    """Return what 1,000 more pictures add between two sizes: seconds, MB of memory, MB on disk."""
     more = (other["images"] - one["images"]) / 1000
     gained = {name: other["seconds"][name] - one["seconds"][name] for name in PHASES}
     held_mb = other["memory_mb"]["together"] - one["memory_mb"]["together"]
@@ -278,7 +281,7 @@ def slopes(one: Row, other: Row) -> Row:
 
 
 def ceiling(one: Row, other: Row, gigabytes: float) -> float | None:
-    """How many pictures fill so much memory, by a line through two sizes; None where it is flat."""
+    """Return how many pictures fill this memory, by a line through two sizes; None if flat."""
     slope = slopes(one, other)["memory_mb"]
     if slope <= 0:
         return None
@@ -300,12 +303,12 @@ def _print(rows: Sequence[Row]) -> None:
     for group in grouped(rows, "set").values():
         ordered = sorted(group, key=lambda row: row["images"])
         for one, other in itertools.pairwise(ordered):
-            told = ", ".join(f"{name} {value:.3f}" for name, value in slopes(one, other).items())
-            print(f"{_named(other)}a thousand more than {one['images']} add: {told}")
+            gains = ", ".join(f"{name} {value:.3f}" for name, value in slopes(one, other).items())
+            print(f"{_named(other)}a thousand more than {one['images']} add: {gains}")
         for gigabytes in MACHINES_GB if len(ordered) > 1 else ():
             most = ceiling(ordered[-2], ordered[-1], gigabytes)
-            said = "memory did not grow" if most is None else f"about {most:,.0f} pictures"
-            print(f"{ordered[-1]['set']}: {gigabytes} GB: {said}")
+            answer = "memory did not grow" if most is None else f"about {most:,.0f} pictures"
+            print(f"{ordered[-1]['set']}: {gigabytes} GB: {answer}")
 
 
 def _private(row: Row) -> dict[str, float]:
