@@ -194,7 +194,7 @@ def _trial(setup: Setup, **depth: Any) -> TrialConfig:
 def _passes(
     trial: TrialConfig, data: ImageData, scratch: Path, executor: Executor, work: str
 ) -> Rounds:
-    """Return passes with one compiled graph, each into a new store; that of `pass` keeps nothing."""
+    """Return passes with one compiled graph, each into a new store; for `pass` it keeps nothing."""
     backbone = executor.network(trial, CLASSES).backbone
     budget, numbers = (None if work == "kept" else 0), itertools.count()
 

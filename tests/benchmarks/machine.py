@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, and what was installed there."""
+"""The machine that a benchmark ran on, and the versions of the packages installed there."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from tlsearch.results.record.directory import package_versions
 
 
 def about() -> dict[str, Any]:
-    """What a benchmark's figures are worth nothing without."""
+    """Return the machine and the versions, without which a benchmark's figures mean nothing."""
     return {
         "machine": {"processor": _processor(), "cores": os.cpu_count()},
         "versions": package_versions(),
@@ -17,15 +17,15 @@ def about() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's own name where the system tells it."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.is_file() else []
+    """Return the processor's own name if the system reports it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def memory_mb(pid: int) -> float:
-    """Resident memory of a process, in megabytes (Linux); not a number where it is gone."""
+    """Return the resident memory of a process in megabytes (Linux); NaN if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Rows of a benchmark that runs in pieces: what was measured is not measured again."""
+"""Rows of a benchmark that runs in parts: a row that was measured is not measured again."""
 
 import argparse
 import json
@@ -17,23 +17,23 @@ Row = dict[str, Any]
 
 
 class Measured:
-    """Rows by name, written to a JSON file one by one and taken up from there.
+    """Rows by name, written to a JSON file one by one and read back from it.
 
-    A file of other settings is refused.
+    A file with other settings is refused.
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
         self._path, self._settings = path, settings
         self._rows: dict[str, Row] = {}
         if path is not None and path.is_file():
-            told = json.loads(path.read_text())
-            if told["settings"] != settings:
-                raise SystemExit(f"{path}: measured with {told['settings']}, not with {settings}")
-            self._rows = told["rows"]
+            saved = json.loads(path.read_text())
+            if saved["settings"] != settings:
+                raise SystemExit(f"{path}: measured with {saved['settings']}, not with {settings}")
+            self._rows = saved["rows"]
 
     @property
     def rows(self) -> list[Row]:
-        """All there are, those of earlier pieces too."""
+        """All rows, including those of earlier runs."""
         return list(self._rows.values())
 
     @property
@@ -46,7 +46,7 @@ class Measured:
         self._rows = {name: row for name, row in self._rows.items() if not which(row)}
 
     def take(self, name: str, measure: Callable[[], Row]) -> None:
-        """Measure a row that is not there yet."""
+        """Measure a row unless it is already there."""
         if name not in self._rows:
             self._rows[name] = measure()
             print(f"{name}: {self._rows[name]}", file=sys.stderr, flush=True)
@@ -56,7 +56,7 @@ class Measured:
 
 
 def in_pieces(about_it: str) -> argparse.ArgumentParser:
-    """The arguments of a benchmark that runs data set by data set, seed by seed."""
+    """Return the argument parser of a benchmark that runs by data set and by seed."""
     parser = argparse.ArgumentParser(description=about_it.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="*")
     parser.add_argument("--classes", type=json.loads, help="data.classes of a space, as JSON")
@@ -69,12 +69,12 @@ def in_pieces(about_it: str) -> argparse.ArgumentParser:
 
 
 def layers(text: str) -> list[int | str]:
-    """Numbers of unfrozen layers: `0,40,all`."""
+    """Parse numbers of unfrozen layers: `0,40,all`."""
     return [word if word == "all" else int(word) for word in text.split(",")]
 
 
 def grouped(rows: Sequence[Row], *names: str) -> dict[tuple[Any, ...], list[Row]]:
-    """Rows by what they say of these, in their order."""
+    """Group rows by their values of these names, in the order of the rows."""
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         groups[tuple(row[name] for name in names)].append(row)
@@ -82,8 +82,9 @@ def grouped(rows: Sequence[Row], *names: str) -> dict[tuple[Any, ...], list[Row]
 
 
 def against(group: list[Row], reference: list[Row]) -> Row:
-    """The seeds' mean accuracy, and how much more it is than the reference's of the same seeds:
-    `points`, of a hundred, and their standard `error` over the seeds.
+    """Return the mean accuracy over the seeds and its gain over the reference of the same seeds.
+
+    `points` is the gain in percentage points, `error` its standard error over the seeds.
     """
     theirs = {row["seed"]: row["accuracy"] for row in reference}
     gaps = [100 * (x["accuracy"] - theirs[x["seed"]]) for x in group if x["seed"] in theirs]

@@ -1,13 +1,13 @@
-"""What searches survive of nodes that come and go, on several Ray nodes of this machine.
+"""Add and remove Ray nodes of this machine during searches, and count the searches that survive.
 
     python tests/benchmarks/nodes.py [--rounds N] [--json OUT] [--only NAME]
 
-Each round is a cluster and a study of its own that takes every departure in turn and is trained to
-its end. One counts as injected where it hit a search that ran, as survived where what was expected
-of it came in time and, at the study's end, nothing was lost, doubled or changed: see
-`tests/faults/departures.py` and `losses.py` for what is compared. `slowest` is in seconds: until a
-node that joined had a trial, until a killed one was noticed, until trials had left a node with a
-notice. With `--json`, rounds are added to those that OUT holds.
+Each round has its own cluster and study, which goes through every departure in turn and is trained
+to its end. A departure counts as injected if it hit a running search, and as survived if the
+expected reaction came in time and nothing was lost, duplicated or changed at the end of the study:
+see `tests/faults/departures.py` and `losses.py` for what is compared. `slowest` is in seconds:
+until a node that joined had a trial, until a killed node was noticed, until trials had left a node
+that was given notice. With `--json`, rounds are added to those in OUT.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
                 arguments.json.write_text(text + "\n")
     print(f"{'fault':<30}{'injected':>9}{'survived':>9}{'lost':>5}{'slowest':>9}")
     for name in DEPARTURES:
-        print(_line(name, [told[name] for told in rounds if name in told]))
+        print(_line(name, [results[name] for results in rounds if name in results]))
 
 
 def _arguments() -> argparse.Namespace:
@@ -69,27 +69,27 @@ def _known(path: Path | None) -> list[dict[str, Any]]:
 def _round(
     seed: int, names: Iterable[str], folder: Path, reference: Reference
 ) -> dict[str, dict[str, Any]]:
-    """What each departure did in one round."""
+    """Run one round; return the result of each departure."""
     began = time.monotonic()
     with cluster_study(folder / str(seed)) as small:
-        found = round_of(names, small, random.Random(seed), reference)
+        results = round_of(names, small, random.Random(seed), reference)
         seconds = {name: max(getattr(small, SECONDS[name]), default=None) for name in SECONDS}
-    for name, one in found.items():
-        for loss in one.lost:
+    for name, result in results.items():
+        for loss in result.lost:
             print(f"{name}, seed {seed}: {loss}", file=sys.stderr)
-    hits = ", ".join(name for name, one in found.items() if one.hit)
+    hits = ", ".join(name for name, result in results.items() if result.hit)
     print(f"seed {seed}, {time.monotonic() - began:.0f} s: {hits}", file=sys.stderr, flush=True)
     return {
-        name: {"hit": one.hit, "lost": len(one.lost), "seconds": seconds.get(name)}
-        for name, one in found.items()
+        name: {"hit": result.hit, "lost": len(result.lost), "seconds": seconds.get(name)}
+        for name, result in results.items()
     }
 
 
-def _line(name: str, told: list[dict[str, Any]]) -> str:
-    """One line of the table; `lost` counts the rounds in which anything was."""
-    injected = sum(one["hit"] for one in told)
-    survived = sum(one["hit"] and not one["lost"] for one in told)
-    slowest = max((one["seconds"] for one in told if one["seconds"]), default=None)
+def _line(name: str, results: list[dict[str, Any]]) -> str:
+    """Return one row of the table; `lost` counts the rounds in which anything was lost."""
+    injected = sum(result["hit"] for result in results)
+    survived = sum(result["hit"] and not result["lost"] for result in results)
+    slowest = max((result["seconds"] for result in results if result["seconds"]), default=None)
     shown = "-" if slowest is None else f"{slowest:.1f}"
     return f"{name:<30}{injected:>9}{survived:>9}{injected - survived:>5}{shown:>9}"
 

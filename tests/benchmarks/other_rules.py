@@ -1,4 +1,4 @@
-"""Stopping rules that tlsearch does not offer, to be compared with its own in `replay.py`."""
+"""Stopping rules that tlsearch does not offer, for comparison with its own in `replay.py`."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,24 +8,24 @@ from tlsearch.search.stop.rules import Curve, Halving, Place, Promoting, Rung, T
 from tlsearch.search.stop.rungs import Rungs
 
 MARKS, REDUCTION = (2, 6, 18), 3
-ALL = 10**6  # trials: no run is beyond hope
+ALL = 10**6  # planned trials, so many that any run may still be promoted
 
 
 class StrictAsha(Halving):
-    """A run goes on past a rung if it is among the top third of all that came there.
+    """Continues a run past a rung if it is among the top third of all that reached the rung.
 
-    The first two that come to a rung are stopped; Ray's rule lets the first one pass, and compares
-    the later ones with a percentile of those before.
+    The first two runs at a rung are stopped; Ray's rule lets the first one pass, and compares later
+    ones with a percentile of those before.
     """
 
     def decide(self, trial: int, curve: Curve, rung: Rung, order: Sequence[Place]) -> Decision:
-        """Promotion's decision, for good."""
+        """Return the same decision as promotion, but for good."""
         promoting = Promoting(self.direction, self.marks, self.reduction, ALL)
         return promoting.decide(trial, curve, rung, order)
 
 
 class Pasha(Rungs):
-    """Promotion up to a rung that moves up once the two last rungs rank their runs differently.
+    """Promotion up to a rung that moves up once the last two rungs rank their runs differently.
 
     Bohdal et al., "PASHA: Efficient HPO and NAS with Progressive Resource Allocation", with a soft
     ranking: two runs within `SOFT` points of accuracy rank alike.
@@ -38,7 +38,7 @@ class Pasha(Rungs):
         self._open = 2  # rungs in use
 
     def promote(self, at_least: int = 0) -> int | None:
-        """A run that waits below the last rung in use; once nothing is new, any."""
+        """Return a run that waits below the last rung in use, or any waiting run if none is new."""
         closed = {(0, epoch) for epoch in MARKS[self._open - 1 :]} if at_least == 0 else set()
         kept = {rung: self._waiting.pop(rung) for rung in closed & self._waiting.keys()}
         number = super().promote(at_least)
@@ -48,7 +48,7 @@ class Pasha(Rungs):
     def take(
         self, trial: int, epoch: int, value: float, before: Curve, over: bool = False
     ) -> Decision | None:
-        """Promotion's decision; every run waits at the last rung in use."""
+        """Return promotion's decision, except that every run waits at the last rung in use."""
         decision = super().take(trial, epoch, value, before, over)
         if decision is None or epoch not in MARKS[: self._open]:
             return decision
@@ -70,10 +70,10 @@ class Pasha(Rungs):
 
 
 class ProlongedCurves(Rungs):
-    """A run is stopped once its curve, prolonged, stays below the best that was seen.
+    """Stops a run once its extrapolated curve stays below the best accuracy seen.
 
-    Every third epoch on from the second: an accuracy is prolonged by what it gained over the last
-    half of its epochs, once more.
+    At epochs 2, 4, 6, 9, 12, 18, 25 and 36 the best accuracy of the run is extrapolated: its gain
+    over the last half of the epochs is added once more.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class ProlongedCurves(Rungs):
     def take(
         self, trial: int, epoch: int, value: float, before: Curve, over: bool = False
     ) -> Decision | None:
-        """The decision at some epochs, by what the other runs reached."""
+        """Decide at some epochs, by what the other runs reached."""
         others, self._best = self._best, max(self._best, value)
         if over or epoch not in (2, 4, 6, 9, 12, 18, 25, 36):
             return None

@@ -1,12 +1,13 @@
-"""What tlsearch adds to the compute of trials that cost next to nothing, and whether memory grows.
+"""The time that tlsearch adds to trials that cost next to nothing, and whether memory grows.
 
     python tests/benchmarks/overhead.py [--trials N] [--epochs E] [--json OUT]
 
-A search for heads on 24 pictures of 32 px, one trial at a time, nothing stopped early. A trial's
-overhead is the time from the end of the one before to its first report, and from its last report to
-its end; an epoch's that between two reports; each less the seconds that the epoch itself reports.
-The first trial, which starts TensorFlow, is told apart. Medians and means over the others; resident
-memory of the process that trains, after 10, 50, 100, 200, ... trials.
+The benchmark searches heads on 24 pictures of 32 px, one trial at a time, without early stopping. A
+trial's overhead is the time from the end of the previous trial to its first report, plus the time
+from its last report to its end; an epoch's overhead is the time between two reports; each minus the
+seconds that the epoch itself reports. The first trial, which starts TensorFlow, is shown
+separately. Medians and means are over the others. Resident memory of the training process is read
+after 1, 10, 50, 100, 200, ... trials.
 """
 
 import argparse
@@ -34,11 +35,11 @@ CLASSES, PER_CLASS, PX = 2, 12, 32
 
 
 class Watch:
-    """When a search's trials reported and ended, by a clock that stands while memory is read."""
+    """Records when trials report and end, on a clock that stops while memory is read."""
 
     def __init__(self) -> None:
         self.began_s = 0.0
-        self.reports: dict[int, dict[int, float]] = defaultdict(dict)  # trial -> epoch -> when
+        self.reports: dict[int, dict[int, float]] = defaultdict(dict)  # trial -> epoch -> seconds
         self.ends: dict[int, float] = {}
         self.memory: dict[int, dict[str, float]] = {}  # trials ended -> process -> megabytes
         self._home: StudyDirectory | None = None
@@ -86,7 +87,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _draw(folder: Path) -> None:
-    """Noise, each picture another, dark in one class and light in the other."""
+    """Write pictures of noise, each different, dark in one class and light in the other."""
     chance = np.random.default_rng(0)
     for label in range(CLASSES):
         (folder / f"class{label}").mkdir(parents=True)
@@ -115,7 +116,7 @@ def _config(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _overhead(watch: Watch, study: "tlsearch.Study") -> dict[str, Any]:
-    """Seconds beyond compute, a trial and an epoch, and trials a second, the first trial apart."""
+    """Return overhead in seconds per trial and per epoch, and trials per second after the first."""
     order = sorted(watch.ends, key=watch.ends.__getitem__)
     trial_s, epoch_s, compute_s = [], [], []
     for before, trial in itertools.pairwise(order):
@@ -138,7 +139,7 @@ def _overhead(watch: Watch, study: "tlsearch.Study") -> dict[str, Any]:
 
 
 def _own_seconds(study: "tlsearch.Study", trial: int) -> list[float]:
-    """What a trial's epochs say they took."""
+    """Return the seconds that a trial's epochs report."""
     lines = (study.home.trial(trial) / "curves.jsonl").read_text().splitlines()
     return [json.loads(line)["seconds"] for line in lines]
 

@@ -1,11 +1,11 @@
-"""Memory on photos of a camera: a search, its export, `predict` and `evaluate` on large originals.
+"""Memory use for camera photos: a search, its export, `predict` and `evaluate` on large originals.
 
     python tests/benchmarks/photos.py [--photos 64] [--megapixels 12,24] [--json OUT]
 
-The photos of a row have one size, as those of one phone held one way; their pixels are drawn. Each
-row is a search of one trial through the command line, then `predict` and `evaluate` with its
-bundle: for each, the peak of the private memory of its processes together, that of the largest
-one, and seconds.
+The photos of a row have one size, like those of one phone held one way; their pixels are synthetic.
+Each row is a search of one trial through the command line, then `predict` and `evaluate` with its
+bundle. The columns of each are the peak of the private memory of all its processes together, that
+of the largest process, and seconds.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def _row(folder: Path, megapixels: float, arguments: argparse.Namespace) -> Row:
 
 
 def draw(into: Path, count: int, megapixels: float) -> None:
-    """Photos of 4:3 with soft patterns, no two alike."""
+    """Write photos of 4:3 with soft patterns, no two alike."""
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     size = (round(height * 4 / 3), height)
     for number in range(count):

@@ -1,4 +1,4 @@
-"""The pictures of a benchmark: some of a folder's, the same for every program."""
+"""The pictures of a benchmark: a sample of a folder's, the same for every program."""
 
 import random
 from collections import defaultdict
@@ -13,10 +13,10 @@ from tlsearch.data.sources import ImageData, list_source
 def linked(
     source: Path, into: Path, images: int | None, seed: int, validation: Path | None = None
 ) -> Path:
-    """A folder of links to `images` of a source's pictures (all by default), as tlsearch reads it.
+    """Link `images` of a source's pictures (all by default) into a folder, as tlsearch reads it.
 
-    With `validation` all pictures of that folder are the validation split, and those that the
-    source itself keeps for validation are left out.
+    With `validation`, all pictures of that folder become the validation split, and the source's own
+    validation pictures are left out.
     """
     examples = list(list_folder(source).examples)
     if validation is not None:
@@ -33,9 +33,9 @@ def linked(
 
 
 def stratified(examples: list[Example], count: int | None, seed: int) -> list[Example]:
-    """A seeded choice in which each class of each split keeps its share, and one picture at least.
+    """Return a seeded sample that keeps each class's share of each split, at least one picture.
 
-    The larger of two choices with one seed contains the smaller one, but for roundings.
+    Of two samples with the same seed, the larger contains the smaller, except for rounding.
     """
     if count is None or count >= len(examples):
         return examples
@@ -51,7 +51,7 @@ def stratified(examples: list[Example], count: int | None, seed: int) -> list[Ex
 
 
 def listed(data: Data, prepared: ImageData, split: Split) -> dict[str, list[object]]:
-    """The files of a split and their labels, in one order: {"files": [...], "labels": [...]}."""
+    """Return a split's files and their labels in one order: {"files": [...], "labels": [...]}."""
     listing = list_source(data)
     rows = prepared.splits[split].tolist()
     files = [str(Path(listing.source) / listing.examples[row].key) for row in rows]

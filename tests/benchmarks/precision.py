@@ -2,8 +2,8 @@
 
     python tests/benchmarks/precision.py [--seeds 3] [--unfrozen 0 40] [--json OUT]
 
-Every trial is trained once in each precision and from each seed; the table shows the mean
-validation accuracy, and how far it is from that of float32. Expected: at most 0.3 points.
+Every trial is trained once per precision and seed; the table shows the mean validation accuracy and
+its difference from float32. Expected: at most 0.3 points.
 """
 
 import argparse
@@ -24,38 +24,40 @@ ALLOWED = 0.003
 
 
 def main() -> None:
-    """Print the table, and write it as JSON where that is asked for."""
+    """Print the table; with --json also write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--unfrozen", type=int, nargs="+", default=[0, 40])
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     from tlsearch.base.cores import granted_cores
     from tlsearch.training.runtime import limit_threads
 
     limit_threads(granted_cores())
     with tempfile.TemporaryDirectory() as folder:
-        found = [_row(n, asked.seeds, asked.epochs, Path(folder)) for n in asked.unfrozen]
+        rows = [
+            _row(n, arguments.seeds, arguments.epochs, Path(folder)) for n in arguments.unfrozen
+        ]
     print(f"{'unfrozen':>8}  {'precision':<15} {'accuracy':>8}  {'apart':>7}")
-    for row in found:
+    for row in rows:
         for precision, values in row["accuracy"].items():
             mean = statistics.mean(values)
             apart = mean - statistics.mean(row["accuracy"][EXACT])
             print(f"{row['unfrozen']:>8}  {precision:<15} {mean:8.4f}  {apart:+7.4f}")
-    print(f"{asked.seeds} seeds, {asked.epochs} epochs; allowed: {ALLOWED:g}")
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=2) + "\n")
+    print(f"{arguments.seeds} seeds, {arguments.epochs} epochs; allowed: {ALLOWED:g}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 def _row(unfrozen: int, seeds: int, epochs: int, cache: Path) -> dict[str, Any]:
-    """The last accuracy of each precision and seed, at one depth."""
+    """Return the last accuracy of each precision and seed, at one depth."""
     from tlsearch.training.epoch.executor import Executor
     from tlsearch.training.trial import train
 
     data = prepare(Data(kind="digits", image_px=32, splits=Splits(validation=600, test=10)), cache)
     executor, store = Executor(), FeatureStore(cache, "float16")
-    found: dict[str, list[float]] = {}
+    accuracies: dict[str, list[float]] = {}
     for precision in (EXACT, *MIXED):
         for seed in range(seeds):
             trial = TrialConfig(
@@ -69,8 +71,8 @@ def _row(unfrozen: int, seeds: int, epochs: int, cache: Path) -> dict[str, Any]:
                 seed=seed,
             )
             (*_, last) = train(trial, data, store, None, executor)
-            found.setdefault(precision, []).append(last.value)
-    return {"unfrozen": unfrozen, "accuracy": found}
+            accuracies.setdefault(precision, []).append(last.value)
+    return {"unfrozen": unfrozen, "accuracy": accuracies}
 
 
 if __name__ == "__main__":

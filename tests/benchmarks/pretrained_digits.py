@@ -1,11 +1,11 @@
-"""What the shipped weights are worth: digits with 200 labels, fine-tuned against from scratch.
+"""The gain from the shipped weights: digits with 200 labels, fine-tuned and from scratch.
 
     python tests/benchmarks/pretrained_digits.py [--epochs E] [--seeds N] [--json OUT]
 
-Every network is the same MobileNetV2 (alpha 0.35, 48 px), trained whole for equal epochs with the
-same optimizer and batch; the value is that of the last epoch on the test split. From scratch
-BatchNorm trains too, since untrained statistics would cripple it, and higher rates are tried as
-well, since they suit it better; fine-tuned networks keep their statistics.
+Every network is the same MobileNetV2 (alpha 0.35, 48 px), trained whole for the same number of
+epochs with the same optimizer and batch size; the value is that of the last epoch on the test
+split. From scratch, BatchNorm trains too, since untrained statistics would cripple it, and higher
+rates are tried as well, since they suit it better; fine-tuned networks keep their statistics.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _digits(cache: Path) -> ImageData:
-    """The quickstart's split, with the test images where validation is scored."""
+    """Return the quickstart's split, with the test images in place of the validation images."""
     splits = Splits(train=200, validation=600, test="rest")
     data = prepare(Data(kind="digits", image_px=48, splits=splits), cache)
     return dataclasses.replace(data, splits={**data.splits, "validation": data.splits["test"]})

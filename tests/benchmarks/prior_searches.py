@@ -1,17 +1,17 @@
-"""Real searches: how long a method takes to find what today's search ends with.
+"""The time that a method takes, in real searches, to reach the result of `asha` without a prior.
 
     KERAS_HOME=... python tests/benchmarks/prior_searches.py DATA... [--seeds 3] [--trials 20]
         [--only NAME ...] [--json OUT]
 
 DATA are folders with one folder of images per class. For every data set and seed, a search with
 `asha` and no prior sets the validation accuracy to reach. Every other method searches the same
-space with the same seed, in a new study and with a cache that holds the decoded images alone, and
-is interrupted once it has reached this accuracy. `seconds` count from the proposal of the first
-trial, so neither Ray's start nor the reading of images counts; `epochs` is the number of epochs
-that all trials had reported by then, which other load on the machine does not change. A search that
-never reaches the accuracy counts with its whole length, `never`. `gain` is the summed seconds of
-the searches with `asha` over those of the method. With --json every search is kept as soon as it
-ends and is not repeated, so that the benchmark may be interrupted and continued.
+space with the same seed, in a new study and with a cache that holds only the decoded images, and is
+interrupted once it has reached this accuracy. `seconds` count from the proposal of the first trial,
+so neither Ray's start nor the reading of images counts; `epochs` is the number of epochs that all
+trials had reported by then, which other load on the machine does not change. A search that never
+reaches the accuracy counts with its whole length, marked `never`. `gain` is the summed seconds of
+the searches with `asha` divided by those of the method. With --json every search is saved as soon
+as it ends and is not repeated, so the benchmark can be interrupted and continued.
 """
 
 import argparse
@@ -52,9 +52,9 @@ DECODED = ("images", "audits", "depths", "hashes")  # what a cache holds before 
 
 
 class Progress:
-    """When a search reported each new best validation accuracy.
+    """Records when a search reports a new best validation accuracy.
 
-    It is interrupted once it has reached `goal`, and instead of exporting a model.
+    Interrupts the search once it has reached `goal`, or else before it exports a model.
     """
 
     def __init__(self, goal: float | None) -> None:
@@ -94,7 +94,7 @@ def search(
     goal: float | None,
     arguments: argparse.Namespace,
 ) -> Row:
-    """Run one search; return its best accuracies in the order of time."""
+    """Run one search; return its best accuracies in order of time."""
     began, progress = time.monotonic(), Progress(goal)
     for entry in cache.glob("*"):
         if entry.name not in DECODED:
@@ -145,7 +145,7 @@ def _measure(measured: Measured, caches: Path, arguments: argparse.Namespace) ->
 
 
 def _goal(measured: Measured, name: str, seed: int) -> float:
-    """The accuracy that the search with `asha` ended with."""
+    """Return the final accuracy of the search with `asha`."""
     [row] = [
         row
         for row in measured.rows
@@ -155,7 +155,10 @@ def _goal(measured: Measured, name: str, seed: int) -> float:
 
 
 def reached(row: Row, accuracy: float) -> tuple[float, int, bool]:
-    """Seconds and epochs until a search had an accuracy, those of all of it where it never had."""
+    """Return seconds and epochs until a search reached an accuracy, and whether it did.
+
+    A search that never did counts with all its seconds and epochs.
+    """
     found = next((step for step in row["steps"] if step[2] >= accuracy), None)
     return (*row["whole"], False) if found is None else (found[0], found[1], True)
 
