@@ -106,7 +106,7 @@ def _row(name: str, way: str, trial: TrialConfig, data: ImageData, store: Featur
 
 
 def _seconds(trial: TrialConfig, data: ImageData) -> dict[str, float]:
-    """Time a trial that makes its views and one that finds them, compiled by a brief one before."""
+    """Time a trial that makes its views and one that finds them; a brief one compiles first."""
     few = {split: rows[:32] for split, rows in data.splits.items()}
     brief = trial.model_copy(update={"epochs": 1, "warm_up_epochs": 1})
     with tempfile.TemporaryDirectory() as cache:

@@ -1,4 +1,4 @@
-"""The memory of a process and all that it started, by what each of them is (Linux)."""
+"""The memory of a process and all its descendants, by role (Linux)."""
 
 import threading
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MB = 2**20
-# What Ray calls a worker -> what it does in a search; an idle one is what it was before.
+# Ray's name for a worker -> its task in a search; an idle worker keeps its last role.
 _WORKERS = {
     "resourcetrainable": "trial",
     "trialactor": "trial",
@@ -19,8 +19,10 @@ _KINDS = {"VmRSS": "rss", "RssAnon": "private", "RssShmem": "shared"}
 
 @dataclass
 class Peaks:
-    """The largest that was seen, in MB: of each role's largest process, `rss` with the files that
-    it has mapped and `private` without; and of the private memory of all processes together.
+    """Peak memory in MB, of the largest process of each role and of all processes together.
+
+    `rss` includes the files that a process has mapped, `private` does not; `together` is private
+    memory.
     """
 
     rss: dict[str, float] = field(default_factory=dict)
@@ -28,7 +30,7 @@ class Peaks:
     together: float = 0.0
 
     def see(self, processes: Mapping[int, tuple[str, dict[str, float]]]) -> None:
-        """Take one sample into account: process -> its role and its memory."""
+        """Take one sample into account: process -> its role and memory."""
         for role, memory in processes.values():
             for name, peaks in (("rss", self.rss), ("private", self.private)):
                 peaks[role] = max(peaks.get(role, 0.0), memory.get(name, 0.0))
@@ -37,7 +39,7 @@ class Peaks:
 
 
 class Sampler:
-    """Samples the processes below `root` while the block runs; `peaks` tells what was seen."""
+    """Samples the processes below `root` while the block runs; `peaks` holds the results."""
 
     def __init__(self, root: int, every_s: float = 0.25) -> None:
         self.peaks = Peaks()
@@ -61,42 +63,42 @@ class Sampler:
     def _remembered(
         self, seen: Mapping[int, tuple[str, dict[str, float]]]
     ) -> dict[int, tuple[str, dict[str, float]]]:
-        """The same, an idle worker in the role that it had last."""
-        found = {}
+        """Return the sample with every idle worker in its last role."""
+        sample = {}
         for pid, (role, memory) in seen.items():
             if role != _IDLE:
                 self._before[pid] = role
-            found[pid] = (self._before.get(pid, _IDLE), memory)
-        return found
+            sample[pid] = (self._before.get(pid, _IDLE), memory)
+        return sample
 
 
 def tree(root: int) -> dict[int, tuple[str, dict[str, float]]]:
-    """A process and all below it: its role and its memory in MB."""
+    """Return a process and all its descendants: the role and the memory in MB of each."""
     parents = {pid: parent for pid in _running() if (parent := _parent(pid)) is not None}
-    found, grown = {root}, True
+    members, grown = {root}, True
     while grown:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
-        found, grown = found | more, bool(more)
-    return {pid: (_role(pid, root), memory) for pid in found if (memory := _memory(pid))}
+        more = {pid for pid, parent in parents.items() if parent in members} - members
+        members, grown = members | more, bool(more)
+    return {pid: (_role(pid, root), memory) for pid in members if (memory := _memory(pid))}
 
 
 def _role(pid: int, root: int) -> str:
-    """What a process is: the driver, what a worker of Ray's does, Ray itself, or a check."""
+    """Return the role of a process: the driver, a Ray worker's task, Ray itself, or a check."""
     if pid == root:
         return "driver"
-    said = _read(pid, "cmdline").replace("\0", " ").strip()
-    if said.startswith("ray::"):
-        name = said.removeprefix("ray::").split("(")[0].split(".")[0].strip().strip("_").lower()
+    command = _read(pid, "cmdline").replace("\0", " ").strip()
+    if command.startswith("ray::"):
+        name = command.removeprefix("ray::").split("(")[0].split(".")[0].strip().strip("_").lower()
         return "ray" if name.endswith("agent") else f"worker {_WORKERS.get(name, name)}"
-    if "raylet" in said or "gcs_server" in said or "/ray/" in said:
+    if "raylet" in command or "gcs_server" in command or "/ray/" in command:
         return "ray"
-    return "check" if "tlsearch" in said or "python" in said else "other"
+    return "check" if "tlsearch" in command or "python" in command else "other"
 
 
 def _memory(pid: int) -> dict[str, float]:
     lines = (line.split() for line in _read(pid, "status").splitlines())
-    told = {words[0].rstrip(":"): words[1] for words in lines if len(words) == 3}
-    return {name: int(told[kind]) * 1024 / MB for kind, name in _KINDS.items() if kind in told}
+    fields = {words[0].rstrip(":"): words[1] for words in lines if len(words) == 3}
+    return {name: int(fields[kind]) * 1024 / MB for kind, name in _KINDS.items() if kind in fields}
 
 
 def _running() -> list[int]:
@@ -109,7 +111,7 @@ def _parent(pid: int) -> int | None:
 
 
 def _read(pid: int, name: str) -> str:
-    """A file of a process; "" where it has ended."""
+    """Return a file of a process in /proc; "" if the process has ended."""
     try:
         return (Path("/proc") / str(pid) / name).read_text(errors="replace")
     except OSError:

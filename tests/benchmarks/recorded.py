@@ -16,7 +16,7 @@ SUFFIX = ".json.gz"
 
 @dataclass(frozen=True)
 class Run:
-    """A recorded run: its configuration, and accuracy in per cent and seconds by epoch."""
+    """A recorded run: its configuration, and per epoch its accuracy in percent and its seconds."""
 
     config: Mapping[str, Any]
     accuracy: Sequence[float]
@@ -25,7 +25,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Table:
-    """All runs of one data set, and how many images and classes it has."""
+    """All runs of one data set, and the number of its images and classes."""
 
     name: str
     images: int
@@ -43,27 +43,27 @@ class Table:
         return min(min(run.accuracy) for run in self.runs)
 
     def regret(self, seen: float | None) -> float:
-        """How far an accuracy is from the best, as a share of the way from the worst to it."""
+        """Return (best - seen) / (best - worst), or 1 if nothing was seen."""
         return 1.0 if seen is None else (self.best - seen) / (self.best - self.worst)
 
     @cached_property
     def space(self) -> dict[str, BaseDistribution]:
-        """What varies between the runs, as Optuna names it; rates and sizes by magnitude."""
+        """The parameters that vary between runs, as Optuna distributions; ranges on a log scale."""
         return {
-            name: found
+            name: distribution
             for name in sorted(self.runs[0].config)
-            if (found := _distribution([run.config[name] for run in self.runs])) is not None
+            if (distribution := _distribution([run.config[name] for run in self.runs])) is not None
         }
 
     @cached_property
     def _units(self) -> dict[str, np.ndarray]:
         return {
-            name: _unit(found, [run.config[name] for run in self.runs])
-            for name, found in self.space.items()
+            name: _unit(distribution, [run.config[name] for run in self.runs])
+            for name, distribution in self.space.items()
         }
 
     def distances(self, config: Mapping[str, Any]) -> np.ndarray:
-        """From a configuration to each run: the mean over what varies of 0 ... 1 each. (runs,)"""
+        """Return the distance to each run, (runs,): the mean over parameters of 0 to 1 each."""
         parts = []
         for name, known in self._units.items():
             own = _unit(self.space[name], [config[name]])[0]
@@ -73,7 +73,10 @@ class Table:
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution | None:
-    """A choice between names, and between numbers of which one is 0; else a range."""
+    """Return a choice for names, two values, or numbers that include 0, otherwise a log range.
+
+    A constant has no distribution: None.
+    """
     known = sorted(set(values), key=str)
     if len(known) == 1:
         return None
@@ -82,17 +85,17 @@ def _distribution(values: Sequence[Any]) -> BaseDistribution | None:
     return FloatDistribution(min(known), max(known), log=True)
 
 
-def _unit(found: BaseDistribution, values: Iterable[Any]) -> np.ndarray:
-    """Values on a scale from 0 to 1; choices by their place."""
-    inner = np.array([found.to_internal_repr(value) for value in values], dtype=float)
-    if not isinstance(found, FloatDistribution):
+def _unit(distribution: BaseDistribution, values: Iterable[Any]) -> np.ndarray:
+    """Return values on a log scale from 0 to 1; choices as their index."""
+    inner = np.array([distribution.to_internal_repr(value) for value in values], dtype=float)
+    if not isinstance(distribution, FloatDistribution):
         return inner
-    low, high = np.log(found.low), np.log(found.high)
+    low, high = np.log(distribution.low), np.log(distribution.high)
     return np.asarray((np.log(inner) - low) / (high - low))
 
 
 def read(folder: Path) -> list[Table]:
-    """The tables of a folder, by name."""
+    """Read the tables of a folder, in the order of their names."""
     tables = [_table(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
     if not tables:
         raise SystemExit(f"{folder}: found no *{SUFFIX}, expected one for each data set")
@@ -101,6 +104,6 @@ def read(folder: Path) -> list[Table]:
 
 def _table(path: Path) -> Table:
     with gzip.open(path, "rt") as file:
-        told = json.load(file)
-    runs = [Run(run["config"], run["accuracy"], run["seconds"]) for run in told["runs"]]
-    return Table(path.name.removesuffix(SUFFIX), told["n_images"], told["n_classes"], runs)
+        table = json.load(file)
+    runs = [Run(run["config"], run["accuracy"], run["seconds"]) for run in table["runs"]]
+    return Table(path.name.removesuffix(SUFFIX), table["n_images"], table["n_classes"], runs)

@@ -1,26 +1,27 @@
-"""What a search finds in how much time, replayed on recorded fine-tuning curves.
+"""The accuracy that a search reaches over time, replayed on recorded fine-tuning curves.
 
     python tests/benchmarks/replay.py TABLES [--train-tables DIR] [--json OUT]
         [--workers N] [--seeds S] [--hours H ...] [--only NAME ...]
 
-TABLES holds `*.json.gz` files, one a data set: {"n_images", "n_classes", "runs": [{"config":
-{name: value}, "accuracy": [per cent, by epoch], "seconds": [by epoch]}]}. A search asks for a run,
-pays its seconds epoch by epoch on a simulated clock, sees its accuracies, and may stop it. Every
-method is a way to propose runs and a rule that stops them. The stopping rules are those of tlsearch
-itself, but for the ones of `other_rules.py`.
+TABLES holds one `*.json.gz` file per data set: {"n_images", "n_classes", "runs": [{"config":
+{name: value}, "accuracy": [percent, by epoch], "seconds": [by epoch]}]}. A search asks for a run,
+pays its seconds epoch by epoch on a simulated clock, sees its accuracies, and may stop it. A method
+is a way to propose runs and a rule that stops them. The stopping rules are those of tlsearch
+itself, except those of `other_rules.py`.
 
 - `random`: the recorded runs in random order.
-- `tpe`: tlsearch's sampler, told as tlsearch tells it. A proposal maps to the nearest run that is
-  not used yet, and the sampler is told that run's configuration.
-- `prior`: the runs in the order of a prior that is learned as tlsearch's is, from all tables but
-  the one that is judged, or with --train-tables from those of DIR alone. The power of the cost is
-  chosen within the tables that it learns from; so is the first rung of `chosen promotion`.
-  `prior, new networks`: it learns from no run of the same network either. `prior as shipped`: nor
-  does it see what tlsearch cannot vary.
+- `tpe`: tlsearch's sampler, informed as in tlsearch. A proposal maps to the nearest unused run, and
+  the sampler is told the configuration of that run.
+- `prior`: the runs in the order of a prior that is learned like tlsearch's, from all tables except
+  the judged one, or with --train-tables only from those in DIR. The power of the cost is chosen
+  within the tables that it learns from; so is the first rung of `chosen promotion`.
+  `prior, new networks`: it does not learn from runs of the same network either. `prior as shipped`:
+  in addition, it does not see what tlsearch cannot vary.
 - `prior, tpe`: the prior and the sampler in turns, as in a search with `prior: auto`.
 
-Regret after H hours: (best - best seen) / (best - worst) over all points of the data set, 1 before
-the first epoch ends; the mean over seeds, and of that the mean and the median over data sets.
+Regret after H hours is (best - best seen) / (best - worst) over all points of the data set, 1
+before the first epoch ends. The table shows the mean and the median over data sets of the mean over
+seeds.
 """
 
 import argparse
@@ -52,26 +53,26 @@ HOURS = (0.25, 1.0, 4.0, 16.0)
 
 
 class Proposals(Protocol):
-    """Which run is tried next, and what becomes of it."""
+    """Proposes the next run, and learns what becomes of each run."""
 
     distances: list[float]
 
     def next(self) -> int | None:
-        """The number of a run that was not tried before, None where there is none left."""
+        """Return the number of a run that was not tried before; None if there is none left."""
 
     def report(self, number: int, epoch: int, accuracy: float) -> None:
-        """A run has trained an epoch."""
+        """Record that a run has trained an epoch."""
 
     def wait(self, number: int) -> None:
-        """A run has left its slot, and may be taken up again."""
+        """Record that a run has left its slot, and may be resumed."""
 
     def end(self, number: int, whole: bool) -> None:
-        """A run has left its slot for good: trained to its last epoch, or stopped before."""
+        """Record that a run has left its slot for good: trained to the end, or stopped before."""
 
 
 @dataclass
 class Ordered:
-    """The runs in an order that nothing changes."""
+    """The runs in a fixed order."""
 
     waiting: list[int]
     distances: list[float] = field(default_factory=list)
@@ -91,11 +92,11 @@ class Ordered:
 
 @dataclass
 class Sampled:
-    """What tlsearch's sampler proposes, each time as the nearest run that is left."""
+    """The proposals of tlsearch's sampler, each replaced by the nearest run that is left."""
 
     table: Table
     seed: int
-    ahead: Sequence[int] = ()  # the prior's order, where it has its turns
+    ahead: Sequence[int] = ()  # the prior's order, if it takes turns
     distances: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -123,10 +124,10 @@ class Sampled:
         return number
 
     def _begin(self, number: int, trial: optuna.Trial) -> None:
-        """Tell the sampler which run it is that trains."""
-        for name, found in self.table.space.items():
-            inner = found.to_internal_repr(self.table.runs[number].config[name])
-            self.study._storage.set_trial_param(trial._trial_id, name, inner, found)
+        """Tell the sampler which run is trained."""
+        for name, distribution in self.table.space.items():
+            inner = distribution.to_internal_repr(self.table.runs[number].config[name])
+            self.study._storage.set_trial_param(trial._trial_id, name, inner, distribution)
         self._trials[number], self._values[number] = trial, []
 
     def report(self, number: int, epoch: int, accuracy: float) -> None:
@@ -148,7 +149,7 @@ class Sampled:
 
 @dataclass
 class Rule:
-    """A stopping rule, by its name or settings in a search space; a run may wait at its rung."""
+    """A stopping rule by its name or settings in a search space; a run may wait at its rung."""
 
     written: str
     seed: int
@@ -162,15 +163,15 @@ class Rule:
         self._rungs = Rungs(rule_of(parse(text, settings=[f"scheduler={self.written}"])))
 
     def promoted(self, at_least: int = 0) -> int | None:
-        """A waiting run that is due, None where there is none or the rule lets none wait."""
+        """Return a waiting run that is due; None if there is none or the rule lets none wait."""
         return self._rungs.promote(at_least)
 
     def waits(self, number: int) -> bool:
-        """Whether a run that left its slot may be taken up again."""
+        """Whether a run that left its slot may be resumed."""
         return number in self._rungs.parked
 
     def goes_on(self, number: int, epoch: int, accuracy: float, last: int) -> bool:
-        """Whether a run trains another epoch at once; `last` is the last one recorded."""
+        """Whether a run trains another epoch at once; `last` is its last recorded epoch."""
         known = self._known[number]
         decision = self._rungs.take(number, epoch, accuracy, known, over=epoch == last)
         known[epoch] = accuracy
@@ -178,7 +179,7 @@ class Rule:
 
 
 def replay(table: Table, ask: Proposals, rule: Rule, workers: int) -> Iterator[tuple[float, float]]:
-    """When each epoch ends, in seconds, and its accuracy, in the order of the clock."""
+    """Yield the end of each epoch in seconds and its accuracy, in the order of the clock."""
     reached = dict.fromkeys(range(len(table.runs)), 0)
     busy: list[tuple[float, int]] = []  # when a worker reports, and the run that it trains
     now, free = 0.0, workers
@@ -204,7 +205,7 @@ def replay(table: Table, ask: Proposals, rule: Rule, workers: int) -> Iterator[t
 
 
 def _next(ask: Proposals, rule: Rule, others_run: bool) -> int | None:
-    """A run that is due, else one that is new, else the best that waits once nothing else runs."""
+    """Return a run that is due, else a new one, else the best that waits if nothing else runs."""
     number = rule.promoted()
     number = ask.next() if number is None else number
     return rule.promoted(at_least=1) if number is None and not others_run else number
@@ -213,28 +214,28 @@ def _next(ask: Proposals, rule: Rule, others_run: bool) -> int | None:
 def regrets(
     table: Table, ask: Proposals, rule: Rule, workers: int, hours: Sequence[float]
 ) -> list[float]:
-    """Normalised regret after each of some hours, ascending."""
+    """Return the normalised regret after each of `hours`, which must ascend."""
     best: float | None = None
-    found: list[float] = []
+    values: list[float] = []
     for now, accuracy in replay(table, ask, rule, workers):
-        while now > 3600 * hours[len(found)]:
-            found.append(table.regret(best))
-            if len(found) == len(hours):
-                return found
+        while now > 3600 * hours[len(values)]:
+            values.append(table.regret(best))
+            if len(values) == len(hours):
+                return values
         best = accuracy if best is None else max(best, accuracy)
-    return found + [table.regret(best)] * (len(hours) - len(found))
+    return values + [table.regret(best)] * (len(hours) - len(values))
 
 
 def shuffled(table: Table, seed: int) -> Ordered:
-    """The runs in random order."""
+    """Return the runs in random order."""
     count = len(table.runs)
     return Ordered(random.Random(f"{table.name} {seed}").sample(range(count), count)[::-1])
 
 
 def _judge(table: Table, runs: list[int], rule: str) -> float:
-    """How badly an order of runs serves with a rule; roots, since late regrets are small."""
-    found = regrets(table, Ordered(list(runs)), Rule(rule, 0), 1, HOURS[1:])
-    return float(sum(regret**0.5 for regret in found))
+    """Return the loss of an order of runs under a rule: square roots, as late regrets are small."""
+    values = regrets(table, Ordered(list(runs)), Rule(rule, 0), 1, HOURS[1:])
+    return float(sum(regret**0.5 for regret in values))
 
 
 PROPOSALS = ("random", "tpe", "prior", "prior, tpe", *NEW_NETWORKS)
@@ -242,7 +243,7 @@ SEEDED = ("random", "tpe", "prior, tpe")
 
 
 def begin(how: str, rule: str, table: Table, seed: int, teacher: Teacher) -> Proposals:
-    """Proposals for a search that begins."""
+    """Return the proposals for a new search."""
     if how == "random":
         return shuffled(table, seed)
     if how == "tpe":
@@ -256,21 +257,21 @@ RULES = ("none", "asha", "hyperband", "median", *PROMOTIONS, *OTHER_RULES)
 
 
 def names() -> list[str]:
-    """Every method: how it proposes, and what stops its runs."""
-    found = [f"{ask} + {rule}" for ask in PROPOSALS for rule in RULES]
-    return found + [f"{ask} + {CHOSEN}" for ask in PROPOSALS if ask.startswith("prior")]
+    """Return every method: how it proposes runs, and what stops them."""
+    methods = [f"{ask} + {rule}" for ask in PROPOSALS for rule in RULES]
+    return methods + [f"{ask} + {CHOSEN}" for ask in PROPOSALS if ask.startswith("prior")]
 
 
 @dataclass(frozen=True)
 class Found:
-    """Regret of a method by data set, after each of some hours, and how far its runs were away."""
+    """A method's regret by data set after each of some hours, and the mean distance to its runs."""
 
     name: str
     regret: dict[str, list[float]]
     distance: float | None
 
     def row(self, hours: Sequence[float]) -> dict[str, Any]:
-        """Mean and median over the data sets, by hours."""
+        """Return the mean and the median over the data sets, by hours."""
         by_hours = list(zip(*self.regret.values(), strict=True))
         kinds = {"mean": statistics.mean, "median": statistics.median}
         return {"name": self.name} | {
@@ -282,7 +283,7 @@ class Found:
 def measure(
     name: str, tables: Sequence[Table], teacher: Teacher, arguments: argparse.Namespace
 ) -> Found:
-    """A method on every table, averaged over the seeds."""
+    """Measure a method on every table, averaged over the seeds."""
     how, _, written = name.partition(" + ")
     regret, distances = {}, []
     for table in tables:
@@ -309,11 +310,11 @@ def main() -> None:
     print(f"{'after hours':<56}" + "".join(f"{hours:>15g}" for hours in arguments.hours))
     rows = []
     for name in arguments.only or names():
-        found = measure(name, tables, teacher, arguments)
-        rows.append(row := found.row(arguments.hours))
+        result = measure(name, tables, teacher, arguments)
+        rows.append(row := result.row(arguments.hours))
         pairs = zip(row["mean"].values(), row["median"].values(), strict=True)
         cells = "".join(f"{f'{mean:.4f}/{median:.4f}':>15}" for mean, median in pairs)
-        away = "" if found.distance is None else f"   distance {found.distance:.3f}"
+        away = "" if result.distance is None else f"   distance {result.distance:.3f}"
         print(f"{name:<56}{cells}{away}", flush=True)
         if arguments.json:
             arguments.json.write_text(json.dumps({"methods": rows}, indent=2) + "\n")

@@ -1,9 +1,9 @@
-"""How long `tlsearch report` takes on a large study.
+"""The time that `tlsearch report` takes on a large study.
 
     python tests/benchmarks/report_speed.py [--trials N] [--epochs E] [--json OUT]
 
-Writes the journal of a study that never ran, and reports it in a process of its own, in each
-format that needs no page. Prints seconds.
+Writes the journal of a study that never ran, and reports it in a separate process in each format
+that needs no page. Prints seconds.
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Memory(BaseJournalBackend):
         self.lines: list[dict[str, object]] = []
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, object]]:
-        """The lines from there on."""
+        """Return the lines from this number on."""
         return iter(self.lines[log_number_from:])
 
     def append_logs(self, logs: Iterable[dict[str, object]]) -> None:

@@ -1,14 +1,14 @@
-"""How far one driver goes: thousands of trials that train nothing, over several nodes of Ray.
+"""The limits of one driver: thousands of trials that train nothing, on several Ray nodes.
 
     python tests/benchmarks/scale.py [--trials N] [--nodes K] [--cpus C] [--json OUT]
 
 Searcher, sampler, scheduler, journal and events are those of a search; the trials are stand-ins
-that sleep 20 ms an epoch, and TensorFlow is never imported. Every node is a Ray node of its own on
-this machine; their processors are made up, so the driver has to share the real ones with them. A
-table's row holds the trials since the row before: what the driver's process computed, and how much
-of it in the searcher, in milliseconds a trial. Then the searcher alone, without Ray, on journals of
-up to ten thousand trials with a thousand at work, and what a straight line through the rows says of
-such a study; rows before the sampler's window is full are left out of it.
+that sleep 20 ms per epoch, and TensorFlow is never imported. Every node is a Ray node on this
+machine with made-up processors, so the driver has to share the real ones with them. A row of the
+table holds the trials since the row before: the CPU time of the driver's process and the searcher's
+part of it, in milliseconds per trial. Then follows the searcher alone, without Ray, on journals of
+up to ten thousand trials with a thousand running, and the rows extrapolated to such a study by a
+straight line; rows before the sampler's window is full are left out of it.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback alone; tlsearch.search would ask for a token
+os.environ["RAY_AUTH_MODE"] = "disabled"  # loopback only; tlsearch.search would require a token
 
 import tlsearch.search  # noqa: F401, I001 - it holds the settings that Ray reads when imported
 
@@ -53,9 +53,9 @@ from tlsearch.search.trial.prepared_images import prepare_images
 
 ROWS = (100, 500, 1000, 2000, 5000, 10_000)
 EPOCHS, EPOCH_S = 9, 0.02
-NO_TRIAL: Any = None  # a random sampler does not look at it
+NO_TRIAL: Any = None  # a random sampler ignores it
 FAR, SLOTS, PROPOSALS = 10_000, 1000, 20
-ALONE = ((100, 16), (500, 16), (1000, 16), (2000, 16), (FAR, SLOTS))  # trials before, at work
+ALONE = ((100, 16), (500, 16), (1000, 16), (2000, 16), (FAR, SLOTS))  # trials so far, running
 SPACE = {
     "backbone": ["strokes", "photos"],
     "unfrozen_layers": [0, 15, "all"],
@@ -68,19 +68,19 @@ SPACE = {
 
 
 class StandIn(tune.Trainable):
-    """A trial that learns nothing: its values are a function of configuration and epoch."""
+    """A trial that learns nothing: its values depend only on its configuration and the epoch."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin the first trial."""
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another."""
+        """Begin another trial."""
         self.trial, self.epoch = new_config["trial"], -1
         return True
 
     def step(self) -> dict[str, Any]:
-        """Sleep for an epoch, and report it with all that a real trial reports."""
+        """Sleep for an epoch, and report all that a real trial reports."""
         time.sleep(EPOCH_S)
         self.epoch += 1
         return _result(self.trial, self.epoch) | {"done": self.epoch == EPOCHS}
@@ -105,42 +105,42 @@ def _result(trial: dict[str, Any], epoch: int) -> dict[str, Any]:
 
 
 def _value(trial: dict[str, Any], epoch: int) -> float:
-    """Better for one rate and for more layers, rising with the epochs."""
+    """Return a value that depends on the rate and the depth, and rises with the epochs."""
     rate = trial["head_lr"] or trial["fine_tune_lr"]
     off = abs(np.log10(rate) + 3) / 3 + trial["dropout"] + 0.2 * (trial["unfrozen_layers"] == 0)
     return float(np.exp(-off) * (1 - 0.5 ** (epoch + 1)))
 
 
 class Timed(TruthfulSearch):
-    """The searcher of a search, and the seconds that each of its answers took."""
+    """The searcher of a search, which adds up the seconds that its answers take."""
 
     spent: ClassVar[defaultdict[str, float]] = defaultdict(float)
 
     def suggest(self, trial_id: str) -> Any:
-        """A proposal, or that there is none now."""
+        """Return a proposal, or that there is none now."""
         began = time.perf_counter()
-        found = super().suggest(trial_id)
-        self.spent["proposing" if isinstance(found, dict) else "idle"] += (
+        proposal = super().suggest(trial_id)
+        self.spent["proposing" if isinstance(proposal, dict) else "idle"] += (
             time.perf_counter() - began
         )
-        return found
+        return proposal
 
     def take(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """An epoch is recorded."""
+        """Record an epoch."""
         began = time.perf_counter()
         goes_on = super().take(trial_id, result)
         self.spent["epochs"] += time.perf_counter() - began
         return goes_on
 
     def on_trial_complete(self, trial_id: str, *arguments: Any, **named: Any) -> None:
-        """An end is recorded and announced."""
+        """Record and announce an end."""
         began = time.perf_counter()
         super().on_trial_complete(trial_id, *arguments, **named)
         self.spent["ends"] += time.perf_counter() - began
 
 
 class Watch:
-    """The driver at certain numbers of ended trials."""
+    """Records the state of the driver at certain numbers of ended trials."""
 
     def __init__(self, home: StudyDirectory, trials: int) -> None:
         self._home = home
@@ -151,14 +151,14 @@ class Watch:
     def __call__(self, event: Event) -> None:
         if isinstance(event, TrialEnded) and event.ended in self._rows:
             now = self._now()
-            gone = {name: now[name] - self._before[name] for name in now}
+            elapsed = {name: now[name] - self._before[name] for name in now}
             count = event.ended - (self.rows[-1]["trials"] if self.rows else 0)
             self._before = now
             self.rows.append(
                 {
                     "trials": event.ended,
-                    "trials_per_s": count / gone.pop("wall"),
-                    **{f"{name}_ms": 1000 * s / count for name, s in gone.items()},
+                    "trials_per_s": count / elapsed.pop("wall"),
+                    **{f"{name}_ms": 1000 * s / count for name, s in elapsed.items()},
                     "rss_mb": memory_mb(os.getpid()),
                     "journal_mb": self._home.journal_file.stat().st_size / 1e6,
                 }
@@ -171,7 +171,7 @@ class Watch:
 
 @contextlib.contextmanager
 def nodes(count: int, cpus: int) -> Iterator[None]:
-    """A cluster of that many nodes and a head without processors, for the block."""
+    """Run a cluster of `count` nodes and a head without processors during the block."""
     quiet = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **quiet})
     try:
@@ -186,7 +186,7 @@ def nodes(count: int, cpus: int) -> Iterator[None]:
 
 
 def search(config: SearchConfig, home: StudyDirectory) -> tuple[int, Watch]:
-    """All trials of a study, as `tlsearch run` has them run; the slots, and what was seen."""
+    """Run all trials of a study as `tlsearch run` does; return the slots and the records."""
     stand_in = tune.with_resources(StandIn, {"cpu": 1})
     replaced = patch.multiple(runner, TruthfulSearch=Timed, _trainable=lambda search: stand_in)
     with replaced, home.locked(), connect(config.resources) as slots:
@@ -201,7 +201,7 @@ def search(config: SearchConfig, home: StudyDirectory) -> tuple[int, Watch]:
 
 
 def alone(config: SearchConfig, trials: int, at_work: int, folder: Path) -> dict[str, float]:
-    """Milliseconds a proposal and an end, of a searcher on a journal that holds so much already."""
+    """Return milliseconds per proposal and per end of a searcher with so many recorded trials."""
     journal = folder / f"{trials}.log"
     _fill(config, journal, trials)
     wide = config.model_copy(update={"trials": 10 * (trials + at_work)})
@@ -217,7 +217,7 @@ def alone(config: SearchConfig, trials: int, at_work: int, folder: Path) -> dict
 
 
 def _fill(config: SearchConfig, journal: Path, trials: int) -> None:
-    """Trials at random places, a third of them finished, the others stopped at epoch 2."""
+    """Add random trials, about a third of them finished, the others stopped at epoch 2."""
     history, chance = newest_study(config, open_storage(journal)), random.Random(0)
     uniform = optuna.samplers.RandomSampler(seed=0)
     state = optuna.trial.TrialState
@@ -229,10 +229,10 @@ def _fill(config: SearchConfig, journal: Path, trials: int) -> None:
             return uniform.sample_independent(history, NO_TRIAL, name, kind)
 
         point, last = place_point(config, ask), chance.choice((EPOCHS, 2, 2))
-        history.add_trial(_told(point, kinds, last, state))
+        history.add_trial(_frozen(point, kinds, last, state))
 
 
-def _told(point: Point, kinds: dict[str, Any], last: int, state: Any) -> optuna.trial.FrozenTrial:
+def _frozen(point: Point, kinds: dict[str, Any], last: int, state: Any) -> optuna.trial.FrozenTrial:
     plain = point.trial.to_json()
     done = last == EPOCHS
     return optuna.trial.create_trial(
@@ -246,7 +246,7 @@ def _told(point: Point, kinds: dict[str, Any], last: int, state: Any) -> optuna.
 
 
 def far(at: list[float], values: list[float]) -> float:
-    """A column at ten thousand trials, by a straight line; no number where it has one row."""
+    """Extrapolate a column to ten thousand trials by a straight line; NaN if it has one row."""
     if len(at) < 2:
         return float("nan")
     slope, start = np.polyfit(at, values, 1)
@@ -297,7 +297,7 @@ def _config(trials: int, folder: Path) -> SearchConfig:
 
 
 def _far(result: dict[str, Any]) -> dict[str, float]:
-    """A study of ten thousand trials over a thousand slots; what was measured there, and lines."""
+    """Describe a study of ten thousand trials on a thousand slots, from measurements and lines."""
     rows, most = result["rows"], result["alone"][-1]
     spans = itertools.pairwise([0, *(row["trials"] for row in rows)])
     full = [

@@ -1,16 +1,16 @@
-"""How long a search takes: tlsearch, tlsearch without its store, and a program written by hand.
+"""The time of a search: by tlsearch, by tlsearch without its store, and by a hand-written program.
 
     python tests/benchmarks/search_speed.py DATA [--val DIR] [--trials N] [--epochs E] [--json OUT]
 
-The same trials, splits, epochs and slots through (a) tlsearch from an empty cache, (b) tlsearch
+The same trials, splits, epochs and slots run through (a) tlsearch from an empty cache, (b) tlsearch
 with `cache_gb: 0`, (c) `handwritten.py` without and with `reuse_actors`. The trials cover backbones
-and unfrozen layers evenly; rates, dropout and head are drawn by the seed. Each program is a process
-of its own, timed from its start, imports included, to the end of its last trial; `steady` in the
-JSON are trials a minute once every slot has ended its first. With --gpus, a slot's share of a GPU,
-the table shows how busy it was. ASHA's decisions depend on timing, so epochs are counted and
-seconds an epoch are compared too. tlsearch's warm-up of the head is in its seconds, not in its
-epochs. DATA holds pictures that TensorFlow can decode, in one folder per class; without --val a
-fifth validates.
+and unfrozen layers evenly; rates, dropout and head are drawn by the seed. Each program is a
+separate process, timed from its start, imports included, to the end of its last trial; `steady` in
+the JSON is the trials per minute after every slot has ended its first. With --gpus, a slot's share
+of a GPU, the table shows how busy the GPU was. ASHA's decisions depend on timing, so epochs are
+counted, and seconds per epoch are compared too. tlsearch's warm-up of the head counts in its
+seconds, not in its epochs. DATA holds pictures that TensorFlow can decode, in one folder per class;
+without --val a fifth validates.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import prepare
 
 HERE = Path(__file__).parent
-SPLITS = {"train": "rest", "validation": 0.2, "test": 0.02}  # nothing reads test while it is timed
+SPLITS = {"train": "rest", "validation": 0.2, "test": 0.02}  # test is not read while timed
 HEAD_LR, FINE_TUNE_LR = (3e-4, 3e-2), (3e-5, 3e-3)
 DROPOUT, UNITS = (0.0, 0.2), (0, 128)
 PROGRAMS = {
@@ -44,7 +44,7 @@ PROGRAMS = {
     "c": "by hand",
     "d": "by hand, reuse_actors",
 }
-# The same for every program; token: Ray's own default once it has started.
+# The same for every program; `token` is Ray's own default once it has started.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
 
 Row = dict[str, Any]
@@ -52,7 +52,7 @@ Job = dict[str, Any]
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no program is left at work
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops child processes
     arguments = _arguments()
     trials = draw(arguments)
     with tempfile.TemporaryDirectory(prefix="search-speed-") as folder:
@@ -102,13 +102,13 @@ def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _programs(only: Iterable[str]) -> list[str]:
-    """Which to run; c stands for both ways of it."""
+    """Return the programs to run; c stands for both hand-written ones."""
     wanted = {"d" if letter == "c" else letter for letter in only} | set(only)
     return [letter for letter in PROGRAMS if letter in wanted]
 
 
 def draw(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The trials: every backbone with every depth in turn, the rest by the seed."""
+    """Return the trials: every backbone with every depth in turn, the rest drawn by the seed."""
     chance = random.Random(arguments.seed)
     depths = [0] if arguments.head_only else arguments.unfrozen
     grid = itertools.cycle(itertools.product(arguments.backbones, depths))
@@ -129,7 +129,7 @@ def _trial(backbone: str, unfrozen: int | str, chance: random.Random) -> dict[st
 
 
 def _job(arguments: argparse.Namespace, trials: list[dict[str, Any]], scratch: Path) -> Job:
-    """What the programs share; tlsearch splits the pictures once, and all get its lists."""
+    """Return what the programs share; tlsearch splits the pictures once, for all of them."""
     folder = linked(
         arguments.data, scratch / "images", arguments.images, arguments.seed, arguments.val
     )
@@ -150,7 +150,7 @@ def _job(arguments: argparse.Namespace, trials: list[dict[str, Any]], scratch: P
 
 
 def _measure(letter: str, job: Job, scratch: Path) -> Row:
-    """Run one program and judge what it left: a row of the table."""
+    """Run one program and return its row of the table."""
     own, slots = scratch / letter, job["slots"]
     own.mkdir()
     if letter in "ab":
@@ -173,13 +173,13 @@ def _measure(letter: str, job: Job, scratch: Path) -> Row:
 
 
 def _steady(ends: Sequence[float], slots: int) -> float | None:
-    """Trials a minute after each slot has ended one, None where nobody told or there are few."""
+    """Return trials per minute after each slot has ended one; None if ends are unknown or few."""
     later = ends[slots - 1 :]
     return 60 * (len(later) - 1) / (later[-1] - later[0]) if len(later) > 1 else None
 
 
 def _config(job: Job, own: Path, cache_gb: float) -> dict[str, Any]:
-    """The search space of tlsearch in which the trials are the only ones."""
+    """Return a search space of tlsearch that holds exactly these trials."""
     return {
         "name": "speed",
         "data": {"path": job["data"], "image_px": job["image_px"], "splits": SPLITS},
@@ -222,7 +222,7 @@ def _baseline(trial: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(program: str, job: Job, own: Path) -> tuple[float, dict[str, Any]]:
-    """A program in a process of its own: the moment it began, and its result."""
+    """Run a program in a separate process; return the moment it began, and its result."""
     (own / "job.json").write_text(json.dumps(job))
     command: list[str | Path] = [
         sys.executable,
@@ -255,8 +255,9 @@ def _environment() -> dict[str, str]:
 
 
 def _compared(rows: list[Row], job: Job) -> dict[str, Any]:
-    """Rows with what follows from them, ratios of tlsearch to the better program by hand, and the
-    bound at the epochs of the first program.
+    """Return the rows with derived numbers, the ratios to programs by hand, and the bound.
+
+    The bound is for the epochs of the first program.
     """
     images = len(job["train"]["files"])
     for row in rows:
@@ -275,24 +276,24 @@ def _compared(rows: list[Row], job: Job) -> dict[str, Any]:
 
 
 def _ratio(rows: list[Row], name: str) -> float | None:
-    """The better of the programs by hand over tlsearch, None where either was left out."""
+    """Return the better hand-written program's number over tlsearch's; None without either."""
     by_hand = [row[name] for row in rows if row["letter"] in "cd"]
     ours = [row[name] for row in rows if row["letter"] == "a"]
     return min(by_hand) / ours[0] if by_hand and ours else None
 
 
 def _bound(trials: list[Row], job: Job) -> dict[str, float]:
-    """What compute alone allows, from a process of its own, since it takes TensorFlow."""
-    asked = {name: job[name] for name in ("image_px", "classes")} | {"trials": trials}
-    asked |= {f"{split}_images": len(job[split]["files"]) for split in ("train", "validation")}
-    told = subprocess.run(
+    """Return the bound of compute, from a separate process, since it imports TensorFlow."""
+    request = {name: job[name] for name in ("image_px", "classes")} | {"trials": trials}
+    request |= {f"{split}_images": len(job[split]["files"]) for split in ("train", "validation")}
+    done = subprocess.run(
         [sys.executable, HERE / "bound.py"],
-        input=json.dumps(asked),
+        input=json.dumps(request),
         text=True,
         capture_output=True,
         check=True,
     )
-    bounds: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    bounds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return bounds
 
 

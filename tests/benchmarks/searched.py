@@ -1,10 +1,10 @@
-"""A list of trials through tlsearch, as a process of its own.
+"""Run a list of trials through tlsearch, as a separate process.
 
     python tests/benchmarks/searched.py JOB.json RESULT.json
 
-JOB holds a search space as plain values (`config`) and a new study directory (`study`). RESULT says
-when the trials, and the last of them, had ended, by the clock that all processes share; what comes
-after it, the export and the report, is not counted.
+JOB holds a search space as plain values (`config`) and a new study directory (`study`). RESULT
+holds the end of each trial and of the last one, on the clock that all processes share; the export
+and the report, which come later, are not counted.
 """
 
 import json
@@ -20,7 +20,7 @@ from tlsearch.results.live.events import Event, TrialEnded
 
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
-    ended: list[float] = []  # when trials ended, the last one last
+    ended: list[float] = []  # the end of each trial, in order
 
     def listen(event: Event) -> None:
         print(event, flush=True)

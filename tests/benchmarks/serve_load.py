@@ -1,9 +1,9 @@
-"""How many pictures a second `tlsearch serve` labels, on loopback.
+"""The number of pictures per second that `tlsearch serve` labels, on loopback.
 
     python tests/benchmarks/serve_load.py BUNDLE PICTURE [--requests N] [--clients C] [--json OUT]
 
-Starts the service in a process of its own, sends N requests from C clients that each wait for their
-answer, and ends it.
+Starts the service in a separate process, sends N requests from C clients that each wait for their
+answer, and stops the service.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Whether trainings slow each other down: one process, then two at the same time.
+"""Whether two trainings at the same time slow each other down, compared with one.
 
     python tests/benchmarks/side_by_side.py DATA [--images 400] [--epochs 8]
 
 Each process has one core. It multiplies matrices that fit into its cache, copies memory, and trains
-the last 40 layers of MobileNetV2 on cached features. The table shows the seconds of the slower one,
-for training those of the median epoch from the second on, and its CPU seconds.
+the last 40 layers of MobileNetV2 on cached features. The table shows the seconds and the CPU
+seconds of the slower process; for training, those of the median epoch from the second on.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from machine import about
 from pictures import linked
 
 LAYERS, BATCH, PX = 40, 32, 224
-Seconds = tuple[float, float]  # of the clock, and of the processor
+Seconds = tuple[float, float]  # wall-clock time, and CPU time
 
 
 def main() -> None:
@@ -55,12 +55,12 @@ def _slowest(name: str, count: int, arguments: argparse.Namespace, folder: Path)
     words = [sys.executable, __file__, arguments.data, "--epochs", arguments.epochs]
     words += ["--child", name, "--cache", folder / "cache"]
     quiet = os.environ | {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    begun = [
+    processes = [
         subprocess.Popen([*map(str, words)], env=quiet, stdout=subprocess.PIPE, text=True)
         for _ in range(count)
     ]
-    told = [process.communicate()[0].splitlines()[-1] for process in begun]
-    wall, cpu = max(json.loads(line) for line in told)
+    lines = [process.communicate()[0].splitlines()[-1] for process in processes]
+    wall, cpu = max(json.loads(line) for line in lines)
     return wall, cpu
 
 

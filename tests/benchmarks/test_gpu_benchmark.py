@@ -1,4 +1,4 @@
-"""The benchmark of a GPU: small and on the CPU, and the table of rows that are there."""
+"""The GPU benchmark: a small run on the CPU, and the table of rows measured before."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-# A GPU that is busy, as the driver of one tells.
+# The answers of nvidia-smi for a busy GPU.
 SMI = """#!/bin/sh
 case "$1" in
   *name*) echo "NVIDIA X1, 580.1, 16384" ;;
@@ -28,7 +28,7 @@ SEEN = {"first_s": 3.0, "busy": 91.0, "used_mib": 2048.0, "peak_mib": 1500.0}
 
 
 def gpu(folder, *words, **env):
-    """The benchmark's lines, and the rows of its file."""
+    """Run the benchmark; return its lines and the rows of its file."""
     command = [sys.executable, HERE / "gpu.py", *words, "--json", folder / "rows.json"]
     env = {**os.environ, **env}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
@@ -59,7 +59,7 @@ def search(kind, slots, **more):
 
 @pytest.fixture
 def on_gpu(tmp_path):
-    """The lines of rows that another run left, on a machine with a GPU."""
+    """Return a function that prints rows of another run, as on a machine with a GPU."""
 
     def printed(*rows):
         (tmp_path / "nvidia-smi").write_text(SMI)

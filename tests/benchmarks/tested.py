@@ -1,4 +1,4 @@
-"""A trial trained to its end, and what it is worth on the test pictures."""
+"""A trial trained to its end, and its accuracy on the test pictures."""
 
 import argparse
 import time
@@ -18,7 +18,7 @@ DTYPE = "float16"
 
 
 def recipe(arguments: argparse.Namespace, seed: int, **options: Any) -> TrialConfig:
-    """What the trials of these benchmarks have in common."""
+    """Return a trial with the settings that these benchmarks share."""
     return TrialConfig(
         backbone=arguments.backbone,
         image_px=arguments.px,
@@ -34,23 +34,23 @@ def recipe(arguments: argparse.Namespace, seed: int, **options: Any) -> TrialCon
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """One epoch of a trial: its state, its validation accuracy, and what all epochs took."""
+    """One epoch of a trial: its state, its validation accuracy, and the seconds of all epochs."""
 
     checkpoint: Checkpoint
     accuracy: float
-    share: float  # of the multiply-adds that lie in layers that train
+    share: float  # of the multiply-adds in layers that train
     seconds: float
 
 
 def last_epoch(trial: TrialConfig, data: ImageData, store: FeatureStore) -> Trained:
-    """A trial's last epoch."""
+    """Train a trial and return its last epoch."""
     began = time.perf_counter()
     *_, last = train(trial, data, store)
     return _trained(last.snapshot(), last, began)
 
 
 def best_epoch(trial: TrialConfig, data: ImageData, store: FeatureStore) -> Trained:
-    """The epoch of a trial that validates best, the first of equals."""
+    """Train a trial and return the epoch that validates best, the first of equals."""
     began, best, state = time.perf_counter(), None, None
     for report in train(trial, data, store):
         if best is None or report.value > best.value:
@@ -61,7 +61,7 @@ def best_epoch(trial: TrialConfig, data: ImageData, store: FeatureStore) -> Trai
 
 
 def test_accuracy(trained: Trained, data: ImageData, store: FeatureStore) -> float:
-    """Of the test split, whose features the store keeps like any others."""
+    """Return the accuracy on the test split, whose features the store keeps like any others."""
     tested = replace(data, splits=data.splits | {"validation": data.splits["test"]})
     session = Session(trained.checkpoint.trial, tested, store, shared_executor())
     session.restore(trained.checkpoint)

@@ -1,13 +1,13 @@
-"""Where the seconds of a small search go, from the start of the command to its end.
+"""The seconds of each step of a small search, from the start of the command to its end.
 
     python tests/benchmarks/timeline.py FOLDER [--images 400] [--runs 1] [--set KEY=VALUE ...]
 
-The space is the one that `tlsearch init` prints for as many pictures of FOLDER; it runs through the
-command line from an empty cache. A row is a step of the search: the second at which it was over,
-how long it took since the row before, and what it was; with several runs, their means. The moments
-are those of the events that `--json` writes. What runs beside a step, such as the start of Ray
-while pictures are read, is in no row. With --phases, each phase of the search follows with its
-first and last second; those of a worker arrive up to half a second late.
+The space is the one that `tlsearch init` prints for `--images` pictures of FOLDER; it runs through
+the command line from an empty cache. A row is a step of the search: the second at which it ended,
+its duration since the row before, and its name; with several runs, the means. The moments are those
+of the events that `--json` writes. Work beside a step, such as the start of Ray while pictures are
+read, is in no row. With --phases, each phase of the search follows with its first and last second;
+those of a worker arrive up to half a second late.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from machine import about
 from pictures import linked
 
 COMMAND = (sys.executable, "-m", "tlsearch.cli.main")
-# The last moment of a step: the event that tells of it, and whether its first or its last counts.
+# A step -> the event that ends it, and whether the first (0) or the last (-1) such event counts.
 STEPS = {
     "arguments, YAML": ("data_reading", 0),
     "reading {images} pictures": ("data_read", 0),
@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="timeline-") as folder:
         pictures = linked(arguments.folder, Path(folder) / "pictures", arguments.images, seed=0)
         space = Path(folder) / "space.yaml"
-        space.write_text(_said("init", pictures).stdout)
+        space.write_text(_tlsearch("init", pictures).stdout)
         runs = [_events(space, Path(folder) / str(run), arguments) for run in range(arguments.runs)]
     machine = about()["machine"]
     print(f"{machine['processor']}, {machine['cores']} cores; {arguments.runs} runs")
@@ -65,24 +65,24 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _said(*words: object) -> "subprocess.CompletedProcess[str]":
+def _tlsearch(*words: object) -> "subprocess.CompletedProcess[str]":
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    told = subprocess.run(
+    done = subprocess.run(
         [*COMMAND, *map(str, words)], capture_output=True, text=True, env=os.environ | quiet
     )
-    if told.returncode:
-        raise SystemExit(told.stderr[-2000:])
-    return told
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return done
 
 
 def _events(space: Path, own: Path, arguments: argparse.Namespace) -> list[Event]:
-    """The events of one search; `at` is in seconds since its command was started."""
+    """Return the events of one search; `at` is in seconds since the start of its command."""
     settings = [f"cache={own / 'cache'}", *arguments.set]
     words = [word for setting in settings for word in ("--set", setting)]
     began = time.time()
-    told = _said("run", space, "--json", "--study", own / "study", *words)
+    done = _tlsearch("run", space, "--json", "--study", own / "study", *words)
     ended = {"event": "ended", "at": time.time()}
-    return [event | {"at": event["at"] - began} for event in [*events(told.stderr), ended]]
+    return [event | {"at": event["at"] - began} for event in [*events(done.stderr), ended]]
 
 
 def _print_steps(runs: Sequence[Sequence[Event]]) -> None:
@@ -90,7 +90,7 @@ def _print_steps(runs: Sequence[Sequence[Event]]) -> None:
     before = 0.0
     for what, (name, which) in STEPS.items():
         moments = [[event["at"] for event in run if event["event"] == name] for run in runs]
-        until = statistics.mean(found[which] for found in moments) if all(moments) else before
+        until = statistics.mean(times[which] for times in moments) if all(moments) else before
         print(f"{until:7.1f} {until - before:6.1f}  {what.format(**_counts(runs[0]))}")
         before = until
 
@@ -109,7 +109,7 @@ def _print_phases(run: Sequence[Event]) -> None:
 
 
 def _phases(run: Sequence[Event]) -> Iterator[tuple[float, float, str]]:
-    """The phases of a search, each with its first and last second."""
+    """Yield the phases of a search, each with its first and last second."""
     for event in run:
         if event["event"] == "phase" and event["state"] == "ended":
             what = f"{event['name']} {event['subject']}".strip()

@@ -1,6 +1,4 @@
-"""What timm calls the parts of the networks that `backbone_parity.py` compares, and what they are
-called here.
-"""
+"""The names of layers in timm and here, for the networks that `backbone_parity.py` compares."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -20,8 +18,8 @@ Pair = tuple[str, str]  # a module of timm, the layer or operation of Keras
 class Reference:
     """Another implementation of a backbone.
 
-    `modules` pairs what holds weights, `blocks` what ends a block. `inside`: Keras' network
-    normalises pixels itself. `change` makes timm's network the one that Keras builds.
+    `modules` pairs what holds weights, `blocks` what ends a block. `inside`: whether Keras' network
+    normalises pixels itself. `change` turns timm's network into the one that Keras builds.
     """
 
     timm: str
@@ -33,7 +31,7 @@ class Reference:
 
 
 def convnext_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions, norms, dense layers and layer scales of a ConvNeXt."""
+    """Yield the convolutions, norms, dense layers and layer scales of a ConvNeXt."""
     yield from (("stem.0", "stem_conv"), ("stem.1", "stem_layernorm"))
     for stage, parts in enumerate(net.stages):
         if stage:
@@ -50,14 +48,14 @@ def convnext_modules(net: Any) -> Iterator[Pair]:
 
 
 def convnext_blocks(net: Any) -> Iterator[Pair]:
-    """The sum that ends each block."""
+    """Yield the sum that ends each block."""
     blocks = [(s, b) for s, stage in enumerate(net.stages) for b in range(len(stage.blocks))]
     for stage, block in blocks:
         yield f"stages.{stage}.blocks.{block}", f"+stage_{stage}_block_{block}_identity"
 
 
 def resnet_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions and norms of a ResNet."""
+    """Yield the convolutions and norms of a ResNet."""
     yield from (("conv1", "conv1_conv"), ("bn1", "conv1_bn"))
     for stage in range(1, 5):
         for block, module in enumerate(getattr(net, f"layer{stage}")):
@@ -71,14 +69,14 @@ def resnet_modules(net: Any) -> Iterator[Pair]:
 
 
 def resnet_blocks(net: Any) -> Iterator[Pair]:
-    """The activation that ends each block."""
+    """Yield the activation that ends each block."""
     for stage in range(1, 5):
         for block in range(len(getattr(net, f"layer{stage}"))):
             yield f"layer{stage}.{block}", f"conv{stage + 1}_block{block + 1}_out"
 
 
 def as_first_published(net: Any) -> None:
-    """Stride in the first convolution of a block, biases, and Keras' epsilon."""
+    """Put the stride in a block's first convolution, add biases, and set Keras' epsilon."""
     for module in net.modules():
         if type(module).__name__ == "Bottleneck":
             module.conv1.stride, module.conv2.stride = module.conv2.stride, (1, 1)
@@ -88,7 +86,7 @@ def as_first_published(net: Any) -> None:
 
 
 def with_epsilon(epsilon: float) -> Callable[[Any], None]:
-    """Give every BatchNorm this epsilon."""
+    """Return a change that gives every BatchNorm this epsilon."""
 
     def change(net: Any) -> None:
         for module in net.modules():
@@ -98,7 +96,7 @@ def with_epsilon(epsilon: float) -> Callable[[Any], None]:
     return change
 
 
-# timm's kind of block -> its modules and what their layers are called here.
+# timm's class of block -> its modules and the names of their layers here.
 _EFFICIENTNET = {
     "DepthwiseSeparableConv": "conv_dw=dwconv bn1={norm} conv_pw={last} bn2=project_bn",
     "InvertedResidual": "conv_pw=expand_conv bn1=expand_bn conv_dw={depthwise} bn2={norm} "
@@ -114,7 +112,7 @@ _LITE = {"depthwise": "dwconv", "norm": "dwconv_bn", "last": "project"}
 
 
 def efficientnet_modules(net: Any, names: dict[str, str]) -> Iterator[Pair]:
-    """Convolutions, norms and squeeze-and-excite of an EfficientNet of any version."""
+    """Yield the convolutions, norms and squeeze-and-excite of an EfficientNet of any version."""
     yield from (("conv_stem", "stem_conv"), ("bn1", "stem_bn"))
     for place, block, name in _blocks_by_letter(net):
         words = _EFFICIENTNET[type(block).__name__].format(**names)
@@ -127,7 +125,7 @@ def efficientnet_modules(net: Any, names: dict[str, str]) -> Iterator[Pair]:
 
 
 def efficientnet_blocks(net: Any) -> Iterator[Pair]:
-    """The sum that ends a block, or its last norm where nothing is added."""
+    """Yield the sum that ends each block, or its last norm if nothing is added."""
     for place, block, name in _blocks_by_letter(net):
         plain = type(block).__name__ == "ConvBnAct"
         last = "project_activation" if plain else "project_bn"
@@ -141,7 +139,7 @@ def _blocks_by_letter(net: Any) -> Iterator[tuple[str, Any, str]]:
 
 
 def densenet_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions and norms of a DenseNet."""
+    """Yield the convolutions and norms of a DenseNet."""
     yield from (("features.conv0", "conv1_conv"), ("features.norm0", "conv1_bn"))
     layers = "norm1=0_bn conv1=1_conv norm2=1_bn conv2=2_conv"
     for stage, count in enumerate(_dense_layers(net), start=1):
@@ -156,7 +154,7 @@ def densenet_modules(net: Any) -> Iterator[Pair]:
 
 
 def densenet_blocks(net: Any) -> Iterator[Pair]:
-    """What a dense block has put together."""
+    """Yield the concatenation that ends each dense block."""
     for stage, count in enumerate(_dense_layers(net), start=1):
         yield f"features.denseblock{stage}", f"conv{stage + 1}_block{count}_concat"
 
@@ -166,30 +164,30 @@ def _dense_layers(net: Any) -> list[int]:
 
 
 def vgg_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions of a VGG."""
+    """Yield the convolutions of a VGG."""
     for stage, places in enumerate(_convolutions(net), start=1):
         for number, place in enumerate(places, start=1):
             yield f"features.{place}", f"block{stage}_conv{number}"
 
 
 def vgg_blocks(net: Any) -> Iterator[Pair]:
-    """The pooling that ends each block."""
+    """Yield the pooling that ends each block."""
     for stage, places in enumerate(_convolutions(net), start=1):
         yield f"features.{places[-1] + 2}", f"block{stage}_pool"
 
 
 def _convolutions(net: Any) -> list[list[int]]:
-    """The places of convolutions, by block."""
-    found: list[list[int]] = [[]]
+    """Return the positions of convolutions, by block."""
+    blocks: list[list[int]] = [[]]
     for place, module in enumerate(net.features):
         if isinstance(module, torch.nn.Conv2d):
-            found[-1].append(place)
+            blocks[-1].append(place)
         elif isinstance(module, torch.nn.MaxPool2d):
-            found.append([])
-    return found[:-1]
+            blocks.append([])
+    return blocks[:-1]
 
 
-# timm's kind of block -> its modules and what their layers are called here; `.` stands for a
+# timm's class of block -> its modules and the names of their layers here; `.` stands for a
 # convolution with its norm.
 _MOBILE = {
     "EdgeResidual": "conv_exp=expand bn1=expand_norm conv_pwl=project bn2=project_norm",
@@ -203,14 +201,14 @@ _MOBILE = {
 
 
 def mobilenet_v5_modules(net: Any) -> Iterator[Pair]:
-    """Convolutions, norms and layer scales of a MobileNetV5."""
+    """Yield the convolutions, norms and layer scales of a MobileNetV5."""
     yield from _with_norm("conv_stem.", "stem")
     for place, block, name in _mobile_blocks(net):
         known = {module for module, _ in block.named_modules()}
         for word in _MOBILE[type(block).__name__].split():
             module, layer = word.split("=")
             held = f"{module}conv" if module.endswith(".") else module.removesuffix(".gamma")
-            if held in known:  # timm puts an Identity for parts that a block lacks
+            if held in known:  # timm has an Identity for parts that a block lacks
                 yield from _with_norm(f"{place}.{module}", f"{name}_{layer}")
     yield from _with_norm("msfa.ffn.pw_exp.", "fusion_expand")
     yield from _with_norm("msfa.ffn.pw_proj.", "fusion_project")
@@ -225,7 +223,7 @@ def _with_norm(module: str, layer: str) -> Iterator[Pair]:
 
 
 def mobilenet_v5_blocks(net: Any) -> Iterator[Pair]:
-    """The sum that ends a block, or its last layer where nothing is added."""
+    """Yield the sum that ends each block, or its last layer if nothing is added."""
     for place, block, name in _mobile_blocks(net):
         last = "project_norm" if type(block).__name__ == "EdgeResidual" else "scale"
         yield place, f"{'+' if block.has_skip else ''}{name}_{last}"

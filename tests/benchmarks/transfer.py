@@ -1,11 +1,12 @@
-"""Features computed against features fetched from another process through Ray's object store.
+"""Compare computing features with fetching them from another process over Ray's object store.
 
     python tests/benchmarks/transfer.py [--backbones NAMES] [--images N] [--json OUT]
 
-For each backbone and cut: images a second of a frozen pass on one core, with random weights, which
-cost the same; rows a second from a shelf (`tlsearch/search/peers.py`) to an array on disk; and the
-rows that would fill a gigabit a second, since a network between two nodes is slower than this
-machine's memory. Where the two last ones are above the first, fetching is cheaper.
+For each backbone and cut: images per second of a frozen pass on one core, with random weights,
+which cost the same; rows per second from the file actor of another process
+(`tlsearch/search/cluster/node_files.py`) to an array on disk; and the rows that would fill a
+gigabit per second, since a network between two nodes is slower than this machine's memory. Fetching
+is cheaper where both of the latter exceed the first.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from tlsearch.search.cluster.array_transfer import Fetched
 from tlsearch.search.cluster.node_files import NodeFiles
 from tlsearch.search.cluster.ray_session import connect, in_worker
 
-GIGABIT = 125e6  # bytes a second
+GIGABIT = 125e6  # bytes per second
 PX = 224
-CUTS = (0, 15, 40)  # layers unfrozen behind them
+CUTS = (0, 15, 40)  # the number of unfrozen layers after each
 KEY = FeatureKey("weights", "cut", "tf", PX, "float16", "images")
 
 
@@ -60,7 +61,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def passed(name: str, images: int = 128) -> list[dict[str, Any]]:
-    """Images a second of the frozen pass to each cut, on one core, in a process of its own."""
+    """Return images per second of the frozen pass to each cut, on one core, in its own process."""
     from tlsearch.training.runtime import limit_threads
 
     limit_threads(1)
@@ -83,15 +84,15 @@ def passed(name: str, images: int = 128) -> list[dict[str, Any]]:
 
 
 def fetched(shape: tuple[int, ...], images: int) -> float:
-    """Rows a second of such features, from another process to an array on disk."""
+    """Return rows per second of such features, from another process to an array on disk."""
     import ray
 
     with tempfile.TemporaryDirectory() as folder:
         here, there = Path(folder) / "here", Path(folder) / "there"
         rows = np.random.default_rng(0).random((images, *shape)).astype(np.float16)
-        asked = [Activation(KEY, shape)]
+        activations = [Activation(KEY, shape)]
         FeatureStore(there, "float16").open_together(
-            asked, images, lambda _: lambda i, j: [rows[i:j]]
+            activations, images, lambda _: lambda i, j: [rows[i:j]]
         )
         files = ray.remote(num_cpus=0)(NodeFiles).remote(there)
         ray.get(files.holds.remote([KEY.name]))
@@ -99,7 +100,7 @@ def fetched(shape: tuple[int, ...], images: int) -> float:
             here, "float16", fetch=lambda names, _: Fetched(files, names, _missing)
         )
         began = time.perf_counter()
-        store.open_together(asked, images, _missing)
+        store.open_together(activations, images, _missing)
         return images / (time.perf_counter() - began)
 
 

@@ -1,7 +1,8 @@
-"""Our transformers against those of Hugging Face's library on PyTorch, for `backbone_parity.py`.
+"""Compare our transformers with those of Hugging Face on PyTorch, for `backbone_parity.py`.
 
-Random weights are saved as that library saves them, and loaded as a search loads a preset: by
-KerasHub, then into our network. Only a SigLIP goes without KerasHub, which converts none.
+Random weights are saved as Hugging Face's library saves them, and loaded as a search loads a
+preset: by KerasHub, then into our network. Only SigLIP is copied without KerasHub, which cannot
+convert it.
 """
 
 import tempfile
@@ -23,22 +24,24 @@ from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.hub.positions import interpolate_positions
 
 PICTURES = 2
-SPREAD = 0.1  # of random weights: more would make attention choose one token
+SPREAD = 0.1  # of random weights; with more, attention would choose one token
 
 Weights = Iterator[tuple[str, list[Any]]]
 
 
 @dataclass(frozen=True)
 class Original:
-    """A network of Hugging Face's: its classes, what is set besides its measures, the sizes of
-    images at which both are compared, and whether it is asked to interpolate positions.
+    """A Hugging Face network: its classes, and how it is compared with ours.
+
+    `sizes` are the image sizes of the comparison, `more` gives the settings besides the dimensions,
+    and `interpolates` says whether the network interpolates positions only on request.
     """
 
     config: str
     model: str
     sizes: tuple[int, int]
     more: Callable[[Backbone], dict[str, Any]] = lambda row: {}
-    asked: bool = False
+    interpolates: bool = False
 
 
 def _tokens(row: Backbone) -> VisionTransformer | SwinTransformer:
@@ -66,7 +69,7 @@ def _registers(row: Backbone) -> dict[str, Any]:
     return {"num_register_tokens": _vision(row).registers}
 
 
-# The gates of DINOv2's giant, in a network of the size of its small one.
+# The gated layers of DINOv2's giant, in a network of the size of its small one.
 _SMALL = next(preset for preset in PRESETS if preset.name == "dinov2_small")
 _GATED = replace(_SMALL, name="dinov2_small_gated", spec=dinov2(384, 12, 6, gated=True))
 ROWS = {**BACKBONES, _GATED.name: preset_row(_GATED)}
@@ -89,15 +92,15 @@ ORIGINALS = {
         ),
     ),
     "siglip2_base_224": Original(
-        "SiglipVisionConfig", "SiglipVisionModel", (224, 288), more=_hidden, asked=True
+        "SiglipVisionConfig", "SiglipVisionModel", (224, 288), more=_hidden, interpolates=True
     ),
     "vit_base_16_224": Original(
-        "ViTConfig", "ViTForImageClassification", (224, 288), more=_hidden, asked=True
+        "ViTConfig", "ViTForImageClassification", (224, 288), more=_hidden, interpolates=True
     ),
     "deit_tiny_224": Original(
         *("DeiTConfig", "DeiTForImageClassificationWithTeacher", (224, 288)),
         more=_hidden,
-        asked=True,
+        interpolates=True,
     ),
     "swin_tiny_224": Original("SwinConfig", "SwinForImageClassification", (224, 256), more=_stages),
 }
@@ -106,12 +109,12 @@ _BLOCKS = ("Dinov2Layer", "Dinov2WithRegistersLayer", "DINOv3ViTLayer", "SiglipE
 
 
 def compared(name: str) -> dict[str, Any]:
-    """One network at two sizes of images, the first that of its positions."""
+    """Compare one network at two image sizes, the first of which is that of its positions."""
     original, row = ORIGINALS[name], ROWS[name]
     whole = _random(original, row)
     with tempfile.TemporaryDirectory() as folder:
         whole.save_pretrained(folder)
-        # A Swin of transformers that has seen small maps shifts no windows of larger ones after.
+        # After small maps, Swin of transformers no longer shifts the windows of larger ones.
         rows = [_apart(original, deepcopy(whole), row, folder, px) for px in original.sizes]
     return {
         "reference": original.model,
@@ -126,11 +129,11 @@ def _random(original: Original, row: Backbone) -> Any:
     if not isinstance(spec, SwinTransformer):
         settings |= {"hidden_size": spec.width, "num_hidden_layers": spec.depth,
                      "num_attention_heads": spec.heads}  # fmt: skip
-    made = getattr(transformers, original.config)(
+    config = getattr(transformers, original.config)(
         image_size=original.sizes[0], patch_size=spec.patch, **settings
     )
     torch.manual_seed(0)
-    net = getattr(transformers, original.model)(made).eval()
+    net = getattr(transformers, original.model)(config).eval()
     with torch.no_grad():
         for parameter in net.parameters():
             ones = 1.0 if parameter.ndim == 1 else 0.0
@@ -141,7 +144,7 @@ def _random(original: Original, row: Backbone) -> Any:
 def _apart(
     original: Original, whole: Any, row: Backbone, folder: str, px: int
 ) -> tuple[float, float]:
-    """The largest difference behind a block, and of the pooled vectors."""
+    """Return the largest difference after any block, and that of the pooled vectors."""
     if row.family == "siglip2":
         ours = load_backbone(row.name, "none", px, "default")
         _copy_siglip(whole, ours)
@@ -152,18 +155,18 @@ def _apart(
     blocks, last = _theirs(original, whole, pixels)
     expected = [*blocks, _pooled(last, ours.row)]
     tensors = [_behind(ours.model, place) for place in _ends(ours.row)]
-    found = keras.Model(ours.model.input, [*tensors, ours.pooled])(pixels, training=False)
+    outputs = keras.Model(ours.model.input, [*tensors, ours.pooled])(pixels, training=False)
     load_backbone.cache_clear()
     apart = [
         float(np.abs(np.asarray(a).reshape(b.shape) - b).max() / max(1.0, np.abs(b).max()))
-        for a, b in zip(found, expected, strict=True)
+        for a, b in zip(outputs, expected, strict=True)
     ]
     return max(apart[:-1]), apart[-1]
 
 
 @torch.no_grad()
 def _theirs(original: Original, whole: Any, pixels: Any) -> tuple[list[Any], Any]:
-    """What their network gives behind each block, and behind the last norm."""
+    """Return the outputs of their network after each block, and after the last norm."""
     net = next(
         (getattr(whole, name) for name in ("vit", "deit", "swin") if hasattr(whole, name)), whole
     )
@@ -175,8 +178,8 @@ def _theirs(original: Original, whole: Any, pixels: Any) -> tuple[list[Any], Any
                     output[0] if isinstance(output, tuple) else output
                 )
             )
-    asked = {"interpolate_pos_encoding": True} if original.asked else {}
-    last = net(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()), **asked).last_hidden_state
+    options = {"interpolate_pos_encoding": True} if original.interpolates else {}
+    last = net(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()), **options).last_hidden_state
     for module in net.modules():
         module._forward_hooks.clear()
     return [one.numpy() for one in seen], last.numpy()
@@ -190,7 +193,7 @@ def _pooled(last: Any, row: Backbone) -> Any:
 
 
 def _ends(row: Backbone) -> list[str]:
-    """What is added last in each block."""
+    """Return the name of the layer that is added last in each block."""
     spec = _tokens(row)
     if isinstance(spec, SwinTransformer):
         places = [(s, b) for s, depth in enumerate(spec.depths) for b in range(depth)]
@@ -205,7 +208,7 @@ def _behind(model: keras.Model, place: str) -> Any:
 
 
 def _copy_siglip(whole: Any, ours: LoadedBackbone) -> None:
-    """By the names of both."""
+    """Copy SigLIP's weights into our network, by the layer names of both."""
     for name, arrays in _siglip(whole, ours):
         layer = ours.model.get_layer(name)
         layer.set_weights(

@@ -1,14 +1,14 @@
-"""When unfreezing pays: the last layers fine-tuned, against the head alone.
+"""When unfreezing pays: fine-tuning the last layers, compared with training the head alone.
 
     python tests/benchmarks/unfreezing.py DATA... [--train 100,400] [--json OUT]
 
-Every depth gets equal epochs, the same warm-up and as many rates to choose from. A trial counts by
-its epoch that validates best, a depth by its trial that does, and that one is tested, once: on all
-pictures left over, or on the test split of a folder that has one. Every seed draws other pictures
-and other first weights; gains over the head alone are taken seed by seed, and their standard error
-is that over the seeds. `pays` is yes or no where their 95 % interval (Student's) leaves 0 out. `s`
-are the seconds of one trial, the features kept. With --json the data sets may be measured in
-pieces: OUT is added to, and the table shows all of it.
+Every depth gets the same number of epochs, the same warm-up and as many learning rates to choose
+from. A trial counts by its epoch that validates best, a depth by its trial that validates best, and
+only that trial is tested, once: on all remaining pictures, or on the test split of a folder that
+has one. Every seed draws different pictures and initial weights; gains over the head alone are
+paired by seed, and their standard error is over the seeds. `pays` is yes or no if their 95 %
+interval (Student's) excludes 0. `s` is the seconds of one trial with cached features. With --json
+the data sets may be measured in parts: rows are added to OUT, and the table shows all of them.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def _measure(
 
 
 def _trials(unfrozen: int | str, seed: int, arguments: argparse.Namespace) -> list[TrialConfig]:
-    """One depth at each of its rates."""
+    """Return the trials of one depth, one per rate."""
     rates = HEAD_RATES if unfrozen == 0 else FINE_TUNE_RATES
     return [
         recipe(arguments, seed, head_lr=rate, fine_tune_lr=rate, unfrozen_layers=unfrozen)
@@ -88,7 +88,7 @@ def _trials(unfrozen: int | str, seed: int, arguments: argparse.Namespace) -> li
 
 
 def _row(name: str, trials: Sequence[TrialConfig], data: ImageData, store: FeatureStore) -> Row:
-    """What a depth is worth: its best trial, by validation, on the test pictures."""
+    """Train the trials of a depth; test the one that validates best."""
     trained = [best_epoch(trial, data, store) for trial in trials]
     best = max(trained, key=lambda one: one.accuracy)
     return {
@@ -107,7 +107,7 @@ def _row(name: str, trials: Sequence[TrialConfig], data: ImageData, store: Featu
 
 
 def _table(rows: Sequence[Row]) -> list[Row]:
-    """A line for each data set, number of training pictures and depth, the seeds' means."""
+    """Return a row per data set, number of training pictures and depth: means over the seeds."""
     groups = grouped(sorted(rows, key=_place), "data", "train", "unfrozen_layers")
     return [
         group[0]

@@ -1,5 +1,6 @@
-"""A vision transformer as a row of the catalogue, of the shape of ViT-S/16 but without a class
-token: a benchmark alone can name it.
+"""A vision transformer as a row of the catalogue, which only benchmarks can name.
+
+It has the shape of ViT-S/16, but no class token.
 """
 
 from dataclasses import replace
@@ -15,7 +16,7 @@ NAME = "vit_s"
 
 
 def add_to_catalogue() -> None:
-    """Let trials of this process name it; what is not said here is as of MobileNetV2."""
+    """Let trials of this process name the network; fields not set here are those of MobileNetV2."""
     row = BACKBONES["mobilenet_v2"]
     BACKBONES[NAME] = replace(
         row,
@@ -29,7 +30,7 @@ def add_to_catalogue() -> None:
 
 
 def vit_s(include_top: bool, weights: None, input_shape: tuple[int, int, int]) -> keras.Model:
-    """Built as `keras.applications` builds its networks: pictures -> (rows, columns, WIDTH)."""
+    """Build the network like those of `keras.applications`: pictures -> (rows, columns, WIDTH)."""
     assert not include_top
     assert weights is None
     images = keras.Input(input_shape)
@@ -45,7 +46,7 @@ def vit_s(include_top: bool, weights: None, input_shape: tuple[int, int, int]) -
 
 
 class Positions(keras.layers.Layer):
-    """Adds what is learned of each place."""
+    """Adds a learned vector to each position."""
 
     def build(self, shape: tuple[int, ...]) -> None:
         self.places = self.add_weight(shape=shape[1:], name="places", initializer="random_normal")

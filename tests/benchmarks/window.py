@@ -2,11 +2,11 @@
 
     python tests/benchmarks/window.py [--trials N] [--seeds S] [--newest W ...] [--json OUT]
 
-The value of a trial is a function of its configuration, with an optimum whose rate depends on how
-much is unfrozen, and noise of 0.01; two of three trials stop at epoch 2, as the top third of their
-rung goes on. `newest` is how many of the ended trials TPE sees beside the best 25; the number of
-trials stands for an unbounded view. Told: the best value without noise after a quarter, a half and
-all of the trials, the mean value of the last quarter, and seconds a proposal there.
+The value of a trial is a function of its configuration, whose best rate depends on how much is
+unfrozen, plus noise of 0.01. Two of three trials stop at epoch 2, since the top third of their rung
+goes on. `newest` is the number of ended trials that TPE sees besides the best 25; the number of
+trials stands for an unbounded view. The table shows the best value without noise after a quarter, a
+half and all of the trials, the mean value of the last quarter, and milliseconds per proposal there.
 """
 
 import argparse
@@ -37,12 +37,12 @@ SPACE = {
 }
 NOISE, REDUCTION = 0.01, 3
 BETTER = {"strokes": 0.0, "photos": 0.05, "mobilenet_v2": 0.1}
-AT_BEST = {0: -2.0, 5: -2.5, 15: -3.0, 40: -3.5, "all": -4.5}  # the rate's logarithm
+AT_BEST = {0: -2.0, 5: -2.5, 15: -3.0, 40: -3.5, "all": -4.5}  # log10 of the best rate
 GAIN = {0: 0.0, 5: 0.02, 15: 0.05, 40: 0.04, "all": 0.03}
 
 
 def quality(trial: TrialConfig) -> float:
-    """A trial's value without noise: at the most 0.95."""
+    """Return a trial's value without noise, at most 0.95."""
     off = np.log10(trial.learning_rate) - AT_BEST[trial.unfrozen_layers]
     lost = 0.08 * off**2 + 0.4 * (trial.dropout - 0.2) ** 2
     lost += 0.5 * (trial.label_smoothing - 0.1) ** 2 + 0.02 * (trial.head_units != (128,))
@@ -50,25 +50,25 @@ def quality(trial: TrialConfig) -> float:
 
 
 def search(config: SearchConfig, newest: int, seed: int) -> tuple[list[float], list[float]]:
-    """The values without noise of all trials in order, and the seconds of their proposals."""
+    """Return the noise-free values of all trials in order, and the seconds of their proposals."""
     study = optuna.create_study(direction="maximize", sampler=tpe(seed))
     window, chance = Window(study, newest), np.random.default_rng(seed)
     rung: list[float] = []
-    found, seconds = [], []
+    values, seconds = [], []
     for _ in range(config.trials):
         began = time.perf_counter()
         trial = study.ask()
         point = next(draw_points(config, window.now(), study._storage.get_trial(trial._trial_id)))
         seconds.append(time.perf_counter() - began)
         write_parameters(study._storage, trial._trial_id, point, config.space)
-        found.append(quality(point.trial))
-        _end(study, trial, found[-1] + NOISE * chance.standard_normal(), rung)
+        values.append(quality(point.trial))
+        _end(study, trial, values[-1] + NOISE * chance.standard_normal(), rung)
         window.take(study._storage.get_trial(trial._trial_id))
-    return found, seconds
+    return values, seconds
 
 
 def _end(study: optuna.Study, trial: optuna.Trial, value: float, rung: list[float]) -> None:
-    """Tell a trial as complete if it is among the top third of the rung, else as pruned there."""
+    """End a trial: complete if it is among the top third of the rung, else pruned there."""
     trial.report(value - 0.1, 2)
     rung.append(value)
     if value >= np.percentile(rung, 100 * (1 - 1 / REDUCTION)):
@@ -77,14 +77,14 @@ def _end(study: optuna.Study, trial: optuna.Trial, value: float, rung: list[floa
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
 
-def told(found: list[float], seconds: list[float]) -> dict[str, float]:
-    """One search in numbers."""
-    quarter = len(found) // 4
+def summary(values: list[float], seconds: list[float]) -> dict[str, float]:
+    """Summarise one search."""
+    quarter = len(values) // 4
     return {
-        "best_quarter": max(found[:quarter]),
-        "best_half": max(found[: 2 * quarter]),
-        "best": max(found),
-        "mean_last": statistics.mean(found[-quarter:]),
+        "best_quarter": max(values[:quarter]),
+        "best_half": max(values[: 2 * quarter]),
+        "best": max(values),
+        "mean_last": statistics.mean(values[-quarter:]),
         "proposal_ms": 1000 * statistics.mean(seconds[-quarter:]),
     }
 
@@ -99,7 +99,7 @@ def main() -> None:
     print(f"{'newest':>7} " + " ".join(f"{name:>16}" for name in names))
     result = {}
     for newest in [*arguments.newest, arguments.trials]:
-        runs = [told(*search(config, newest, seed)) for seed in range(arguments.seeds)]
+        runs = [summary(*search(config, newest, seed)) for seed in range(arguments.seeds)]
         result[newest] = runs
         columns = [[run[name] for run in runs] for name in names]
         cells = [f"{statistics.mean(c):.4f} ({statistics.pstdev(c):.4f})" for c in columns]
