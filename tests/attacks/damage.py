@@ -28,7 +28,7 @@ BOMB = "\n".join(
 
 
 def bits(data: bytes, rng: random.Random, count: int = 1) -> bytes:
-    """The same bytes with some single bits turned over."""
+    """Return the bytes with `count` random bits flipped."""
     held = bytearray(data)
     for _ in range(count if held else 0):
         held[rng.randrange(len(held))] ^= 1 << rng.randrange(8)
@@ -36,7 +36,7 @@ def bits(data: bytes, rng: random.Random, count: int = 1) -> bytes:
 
 
 def spans(data: bytes, rng: random.Random) -> bytes:
-    """The same bytes with a stretch cut out, doubled, zeroed, or replaced by noise."""
+    """Return the bytes with one span removed, doubled, zeroed or replaced by noise."""
     begin = rng.randrange(len(data) + 1)
     end = min(len(data), begin + rng.choice((1, 2, 16, 200, 5000)))
     middle = rng.choice(
@@ -46,12 +46,12 @@ def spans(data: bytes, rng: random.Random) -> bytes:
 
 
 def cut(data: bytes, rng: random.Random) -> bytes:
-    """Only the beginning."""
+    """Return a prefix of random length."""
     return data[: rng.randrange(len(data) + 1)]
 
 
 def lines(data: bytes, rng: random.Random) -> bytes:
-    """The same lines with one deleted, doubled, moved, or joined by garbage."""
+    """Return the lines with one deleted or duplicated, two swapped, or a garbage line inserted."""
     held = data.splitlines(keepends=True)
     if not held:
         return b"\n"
@@ -71,12 +71,12 @@ def lines(data: bytes, rng: random.Random) -> bytes:
 
 
 def any_bytes(data: bytes, rng: random.Random) -> bytes:
-    """One of the above."""
+    """Apply one of the functions above at random."""
     return rng.choice((bits, bits, spans, cut, lines))(data, rng)
 
 
 def json_value(data: bytes, rng: random.Random) -> bytes:
-    """The same JSON document with one of its values replaced, dropped, or nested very deep."""
+    """Return the JSON document with one value replaced or dropped, rarely nested very deeply."""
     document = json.loads(data)
     places = list(_places(document))
     holder, key = rng.choice(places)
@@ -97,7 +97,7 @@ def json_value(data: bytes, rng: random.Random) -> bytes:
 
 
 def _places(document: Any) -> Any:
-    """Every (holder, key) of a document, at all depths."""
+    """Yield every (container, key) pair of a document, at all depths."""
     keys = document if isinstance(document, dict) else range(len(document))
     for key in list(keys):
         yield document, key
@@ -106,7 +106,7 @@ def _places(document: Any) -> Any:
 
 
 def yaml_text(text: str, rng: random.Random) -> bytes:
-    """A search space with one to three odd values, keys, bombs, or bytes."""
+    """Damage a search space in one to three places with odd values, keys, YAML bombs or bytes."""
     for _ in range(rng.randint(1, 3)):
         match rng.randrange(8):
             case 0 | 1 | 2:
@@ -129,7 +129,7 @@ def yaml_text(text: str, rng: random.Random) -> bytes:
 
 
 def _replace_part(text: str, rng: random.Random, key: bool = False) -> str:
-    """The value of a random line, or its key, becomes an odd one."""
+    """Replace the value of a random line, or its key if `key` is set, by an odd one."""
     rows = text.splitlines()
     place = rng.choice([n for n, row in enumerate(rows) if ":" in row])
     before, _, after = rows[place].partition(":")

@@ -1,6 +1,6 @@
-"""One command under attack: a forked child in a folder of its own, watched from outside.
+"""Run one command under attack in a forked child with its own folder, watched from outside.
 
-The parent imports what commands need before it forks, so that a case costs the command alone.
+The parent imports what commands need before it forks, so a case costs only the command itself.
 """
 
 import dataclasses
@@ -18,18 +18,20 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-PATIENCE_S = 60.0  # more than a command takes that reads, on a busy machine
-LONG_S = 600.0  # and than one that starts Ray or trains
-MEMORY_MB = 2048  # above what the parent held when it forked
-MESSAGE_BYTES = 20_000  # of everything that a command says of one damaged file
-CODES = frozenset({0, 1, 2, 3, 4, 130})  # what the README documents
+PATIENCE_S = 60.0  # more than a command that only reads takes on a busy machine
+LONG_S = 600.0  # more than a command that starts Ray or trains takes
+MEMORY_MB = 2048  # above the parent's resident memory at the fork
+MESSAGE_BYTES = 20_000  # of a command's stderr about one damaged file
+CODES = frozenset(
+    {0, 1, 2, 3, 4, 130}
+)  # documented in the README, which adds 129: the terminal closed
 LONG = ("resume", "export")
 LIBRARIES = ("pandas", "plotly", "optuna", "sklearn.metrics", "jinja2", "PIL.Image", "yaml")
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a command ended: exit code (negative: a signal), what it said, seconds, MB more."""
+    """The result of a command: exit code (negative for a signal), output, seconds, MB used."""
 
     code: int
     out: str
@@ -38,7 +40,7 @@ class Outcome:
     memory_mb: float
 
     def complaints(self, allowed: frozenset[int] = CODES) -> list[str]:
-        """What no command may do, whatever it was given."""
+        """Return what the command did that no command may do, whatever its input."""
         said = self.out + self.err
         found = []
         if self.code == -signal.SIGKILL:
@@ -68,20 +70,20 @@ class Sandbox:
         self.elsewhere.mkdir()
         (self.elsewhere / "thesis.txt").write_text("years of work\n")
         self._untouched = snapshot(self.elsewhere)
-        self.undamaged: dict[str, str] = {}  # what commands printed of whole files
+        self.undamaged: dict[str, str] = {}  # the output of commands on undamaged files
         self.clear()
 
     def clear(self) -> None:
-        """An empty `work` again."""
+        """Empty `work`."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
 
     def call(self, argv: Sequence[str]) -> Outcome:
-        """Run the command line with these words, in `work`."""
+        """Run `tlsearch` with these arguments in `work`."""
         return self.run(lambda: _tlsearch(argv), LONG_S if argv[0] in LONG else None)
 
     def run(self, body: Callable[[], int], patience_s: float | None = None) -> Outcome:
-        """Run a function in a child of its own; its value is the exit code."""
+        """Run a function in its own child process; its return value is the exit code."""
         patience_s = patience_s or PATIENCE_S
         began = time.monotonic()
         child = os.fork()
@@ -93,20 +95,20 @@ class Sandbox:
         return Outcome(code, out, err, time.monotonic() - began, used_mb - before_mb)
 
     def trespasses(self) -> list[str]:
-        """What was written outside of what was asked."""
+        """Return a complaint for each file in `elsewhere` that was touched."""
         now = snapshot(self.elsewhere)
         differing = {*now.items()} ^ {*self._untouched.items()}
         return [f"outside: {name} was touched" for name in sorted({n for n, _ in differing})]
 
 
 def warm(*more: str) -> None:
-    """Import what commands import late, so that children find it there."""
+    """Import the modules that commands import late, so that children inherit them."""
     for name in ("tlsearch.cli.main", *LIBRARIES, *more):
         importlib.import_module(name)
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Every file under a folder: its mode and the digest of what it holds, links not followed."""
+    """Map each path under a folder to its mode and content digest, without following links."""
     return {str(path.relative_to(folder)): _look(path) for path in sorted(folder.rglob("*"))}
 
 
@@ -127,7 +129,7 @@ def _tlsearch(argv: Sequence[str]) -> int:
 
 
 def _become(sandbox: Sandbox, patience_s: float, body: Callable[[], int]) -> None:
-    """What the child does: never returns."""
+    """Run the body in the child process; never return."""
     code = 70
     try:
         os.setsid()
@@ -154,7 +156,7 @@ def _become(sandbox: Sandbox, patience_s: float, body: Callable[[], int]) -> Non
 
 
 def _wait(child: int, until: float) -> tuple[int, float]:
-    """(exit code, peak MB) of a child, which is killed with its group when time is over."""
+    """Return (exit code, peak MB) of a child; kill it and its process group at the deadline."""
     handle = os.pidfd_open(child)
     try:
         ended, _, _ = select.select([handle], [], [], max(0.0, until - time.monotonic()))

@@ -19,7 +19,7 @@ from victims import Victims
 
 READY_S = 120.0
 ANSWER_S = 60.0
-STOP_S = 10.0  # twice what the README promises for the end of a server, on a busy machine
+STOP_S = 10.0  # SHUTDOWN_S of `bundle/serve.py` is 3; the machine may be busy
 METHODS = ("POST", "POST", "POST", "PUT", "GET", "HEAD", "BREW")
 PATHS = (
     "/predict", "/predict?top=3", "/predict?top=-1", "/predict?top=9e99", "/predict?top=%00",
@@ -33,7 +33,7 @@ TYPES = (
 
 
 class Server:
-    """`tlsearch serve` of a bundle on a free port, its words in a file."""
+    """A `tlsearch serve` process for a bundle on a free port, with its output in a log file."""
 
     def __init__(self, bundle: Path, log: Path) -> None:
         self.log = log
@@ -59,8 +59,9 @@ class Server:
         return b" 200 " in self.send(request.encode())[:20]
 
     def send(self, request: bytes, stop: bool = False) -> bytes:
-        """Send bytes, read to the end; nothing where there is no answer. With `stop` the server is
-        told that no more will come, so that it does not wait for the rest of a body.
+        """Send bytes and return the whole answer, empty if there is none.
+
+        `stop` closes the sending side, so that the server does not wait for the rest of a body.
         """
         with (
             contextlib.suppress(OSError),
@@ -73,7 +74,7 @@ class Server:
         return b""
 
     def memory_mb(self) -> float:
-        """What it holds now; 0 where it has ended."""
+        """Return the server's peak resident memory; 0 if it has ended."""
         with contextlib.suppress(OSError):
             text = Path(f"/proc/{self.process.pid}/status").read_text()
             peak = next(row for row in text.splitlines() if row.startswith("VmHWM"))
@@ -81,13 +82,13 @@ class Server:
         return 0.0
 
     def said(self) -> str:
-        """What it has printed since this was last asked."""
+        """Return what the server has printed since the last call."""
         text = self.log.read_text(errors="replace")
         new, self._seen = text[self._seen :], len(text)
         return new
 
     def stop(self) -> list[str]:
-        """End it with SIGTERM while a client stalls; what is to be complained about."""
+        """Send SIGTERM while a client stalls, and return the complaints."""
         with socket.create_connection(("127.0.0.1", self.port)) as line:
             line.sendall(b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
             time.sleep(0.5)
@@ -103,7 +104,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(bundle: Path, root: Path) -> Iterator[Server]:
-    """A server for the time of a `with` block."""
+    """Run a server for the duration of a `with` block."""
     server = Server(bundle, root / "serve.log")
     try:
         yield server
@@ -114,7 +115,7 @@ def serving(bundle: Path, root: Path) -> Iterator[Server]:
 
 
 def requests(server: Server, sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
-    """One odd request, or six bombs at once; the server must answer the next one."""
+    """Send one odd request, or the same one six times at once; the server must survive it."""
     request, whole = _request(server.port, victims, rng)
     (sandbox.work / "request.bin").write_bytes(request)
     answers = (
@@ -145,7 +146,7 @@ def _six_at_once(server: Server, request: bytes) -> list[bytes]:
 
 
 def _request(port: int, victims: Victims, rng: random.Random) -> tuple[bytes, bool]:
-    """A request, and whether its body is as long as it says."""
+    """Return a request and whether its body is as long as the request says."""
     whole = rng.choice(sorted(victims.pictures.items()))[1]
     body = rng.choice(
         (

@@ -1,7 +1,7 @@
-"""The classes of attack: each strikes once per call, with a generator of its own.
+"""The kinds of attack; each call makes one attack with the given random generator.
 
-A strike writes damaged files into the sandbox's `work`, runs a command on them, and returns a
-`Strike`: the command's words and what is to be complained about, nothing where it was handled.
+An attack writes damaged files into the sandbox's `work`, runs a command on them, and returns a
+`Strike`: the command line, its output, and the complaints, none if the damage was handled.
 """
 
 import os
@@ -22,7 +22,7 @@ DAMAGED = frozenset({0, 4})
 
 
 class Strike(NamedTuple):
-    """What was run on the damaged files, and what it did wrong."""
+    """The command run on the damaged files, its output, and what it did wrong."""
 
     command: str
     said: str
@@ -30,7 +30,7 @@ class Strike(NamedTuple):
 
 
 def spaces(sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
-    """A mutated search space is validated."""
+    """Validate a mutated search space."""
     text = rng.choice(sorted(SPACES.glob("*.yaml"))).read_text()
     (sandbox.work / "space.yaml").write_bytes(yaml_text(text, rng))
     words = ["validate", "space.yaml"]
@@ -38,7 +38,7 @@ def spaces(sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
 
 
 def pictures(sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
-    """A folder with some damaged pictures is checked, or labelled."""
+    """Check a folder with some damaged pictures, or label them."""
     folder = sandbox.work / "pictures"
     for number in range(12):
         _put_picture(folder / rng.choice("ab"), number, victims, rng)
@@ -75,7 +75,7 @@ def _put_picture(folder: Path, number: int, victims: Victims, rng: random.Random
 
 
 def bomb(side: int) -> bytes:
-    """A grey PNG of side x side pixels, of some kilobytes: mostly zeros, well compressed."""
+    """Return a small PNG that declares side x side grey pixels: zeros, well compressed."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         ends = zlib.crc32(kind + data).to_bytes(4, "big")
@@ -89,7 +89,7 @@ def bomb(side: int) -> bytes:
 
 
 def studies(sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
-    """A study with a damaged, missing or strange file is read, exported, or gone on with."""
+    """Read, export or resume a study with a damaged, missing or strange file."""
     source = rng.choice(victims.studies)
     study = sandbox.work / "study"
     words = _reading(rng, trained=victims.fresh is not None)
@@ -112,7 +112,7 @@ def _reading(rng: random.Random, trained: bool) -> list[str]:
 
 
 def _undamaged(sandbox: Sandbox, source: Path, words: list[str]) -> str:
-    """What a command prints of the whole thing, asked once; nothing of those that do more."""
+    """Return a command's output for undamaged input, run once; empty for commands that write."""
     if words[0] not in ("report", "compare", "predict"):
         return ""
     if (key := " ".join(words)) not in sandbox.undamaged:
@@ -123,7 +123,7 @@ def _undamaged(sandbox: Sandbox, source: Path, words: list[str]) -> str:
 
 
 def _damage_one(study: Path, rng: random.Random) -> str:
-    """Harm one file of a study, those that hold its record more often; its name."""
+    """Damage one file of a study, usually one of its record; return the file's name."""
     record = [study / "journal.log", study / "study.yaml", *study.glob("trials/*/*.*")]
     path = rng.choice(record if rng.random() < 0.9 else _files(study))
     _harm(path, rng, study.parents[1] / "elsewhere")
@@ -155,7 +155,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def bundles(sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
-    """A damaged or hostile bundle labels a picture."""
+    """Label a picture with a damaged or hostile bundle."""
     assert victims.bundle is not None
     (sandbox.work / "a.jpg").write_bytes(victims.pictures["jpg"])
     words = ["predict", "bundle", "a.jpg", "--format", "json", "--top", "3"]

@@ -1,4 +1,4 @@
-"""A small, seeded part of `tests/benchmarks/attack.py`, and that its watch sees what it watches."""
+"""A small seeded run of `tests/benchmarks/attack.py`, and tests of the sandbox's checks."""
 
 import json
 import subprocess

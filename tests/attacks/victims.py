@@ -1,4 +1,4 @@
-"""What is attacked: studies of earlier versions, a fresh one with its bundle, pictures."""
+"""The attacked files: studies of earlier versions, a fresh study with its bundle, and pictures."""
 
 import io
 import os
@@ -29,7 +29,7 @@ cache: {cache}
 
 
 class Victims(NamedTuple):
-    """Folders that are copied, damaged, and given to a command; the bundle is optional."""
+    """Folders to copy, damage and pass to a command; a fresh study and its bundle are optional."""
 
     studies: tuple[Path, ...]
     fresh: Path | None
@@ -38,12 +38,12 @@ class Victims(NamedTuple):
 
 
 def earlier(root: Path) -> Victims:
-    """What needs no search."""
+    """Return the files that need no search."""
     return Victims(_earlier_studies(root), None, None, pictures())
 
 
 def fresh(root: Path) -> Victims:
-    """All of that, and a study of this version, run now, with the bundle it exported."""
+    """Return these files and a study of this version, run now, with the bundle it exported."""
     (root / "space.yaml").write_text(FRESH.format(cache=root / "cache"))
     study = root / "fresh"
     subprocess.run(
@@ -68,7 +68,7 @@ def _earlier_studies(root: Path) -> tuple[Path, ...]:
 
 
 def pictures() -> dict[str, bytes]:
-    """One small picture of each format that is read, those that can with an EXIF block."""
+    """Return one small picture per supported format, with an EXIF block if the format allows it."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif.update(

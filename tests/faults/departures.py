@@ -1,6 +1,6 @@
-"""Nodes that come and go while a search runs on them; each says whether it hit.
+"""Nodes that join and leave while a search runs on them; each function returns whether it hit.
 
-What is wrong at once is a complaint of the study; what was lost is counted at its end.
+Immediate errors are complaints of the study; losses are counted at its end.
 """
 
 import random
@@ -14,7 +14,7 @@ from small_cluster import ClusterStudy
 
 from tlsearch.search.trial.actor import LEAVES
 
-JOINS_S = 90.0  # patience on a busy machine; `joined_s` holds what it took
+JOINS_S = 90.0  # generous, for busy machines; `joined_s` holds the measured times
 MOVES_S = 30.0
 NOTICE_S = 60.0
 TRIES = 3
@@ -23,8 +23,8 @@ Departure = Callable[[ClusterStudy, random.Random], bool]
 
 
 def node_joins(small: ClusterStudy, chance: random.Random) -> bool:
-    """A node joins a search; it trains a trial soon."""
-    _running(small, chance)
+    """Add a node to a search; it must soon train a trial."""
+    _wait_for_epochs(small, chance)
     joined = small.nodes.add()
     took_s = small.wait_until(lambda: small.trials_on(joined), JOINS_S)
     if took_s is None and small.alive():
@@ -35,8 +35,8 @@ def node_joins(small: ClusterStudy, chance: random.Random) -> bool:
 
 
 def node_killed(small: ClusterStudy, chance: random.Random) -> bool:
-    """A node dies in the middle of an epoch of a trial that has a saved state."""
-    _running(small, chance)
+    """Kill a node in the middle of an epoch of a trial that has a saved state."""
+    _wait_for_epochs(small, chance)
     time.sleep(chance.random())
     victim = _victim(small, chance, small.saved)
     if victim is None:
@@ -44,13 +44,13 @@ def node_killed(small: ClusterStudy, chance: random.Random) -> bool:
     node, trial = victim
     small.noticed_s.append(small.nodes.kill(node))
     small.nodes.add()
-    _expect_taken_up(small, trial)
+    _expect_resumed(small, trial)
     return True
 
 
 def node_drained(small: ClusterStudy, chance: random.Random) -> bool:
-    """A node is told that it will end: its trials leave it, no other comes, and then it ends."""
-    _running(small, chance)
+    """Drain a node: its trials must leave it, no others may start on it, and then it is killed."""
+    _wait_for_epochs(small, chance)
     victim = _victim(small, chance, lambda trial: True)
     if victim is None:
         return False
@@ -63,14 +63,14 @@ def node_drained(small: ClusterStudy, chance: random.Random) -> bool:
     elif LEAVES not in small.log_of(trial) and trial not in small.ended():
         small.complaints.append(f"trial {trial} left its node without being saved")
     small.left_s.append(left_s or MOVES_S)
-    _expect_taken_up(small, trial)
+    _expect_resumed(small, trial)
     small.nodes.kill(node)
     return True
 
 
 def driver_killed_on_cluster(small: ClusterStudy, chance: random.Random) -> bool:
-    """SIGKILL of the driver; the same cluster serves the next one."""
-    _running(small, chance)
+    """Send SIGKILL to the driver; the same cluster serves the next one."""
+    _wait_for_epochs(small, chance)
     time.sleep(chance.random() * 2)
     hit = small.alive()
     small.driver.send_signal(signal.SIGKILL)
@@ -78,8 +78,8 @@ def driver_killed_on_cluster(small: ClusterStudy, chance: random.Random) -> bool
     return hit
 
 
-def _running(small: ClusterStudy, chance: random.Random) -> None:
-    """Until the search reports epochs, a few of them."""
+def _wait_for_epochs(small: ClusterStudy, chance: random.Random) -> None:
+    """Start the search if needed, and wait until it has reported a few epochs."""
     if not small.alive():
         small.start()
     small.wait_for_reports(chance.randrange(2, 8))
@@ -88,30 +88,30 @@ def _running(small: ClusterStudy, chance: random.Random) -> None:
 def _victim(
     small: ClusterStudy, chance: random.Random, suits: Callable[[int], bool]
 ) -> tuple[str, int] | None:
-    """A node and a trial on it that suits, as soon as there is one; None where the search ends."""
+    """Wait for a node with a suitable trial; return both, or None if none appears in time."""
 
     def suiting() -> list[tuple[str, int]]:
         pairs = [(n, t) for n in small.nodes.raylets for t in small.trials_on(n).values()]
         return [(node, trial) for node, trial in pairs if suits(trial)]
 
-    found: list[tuple[str, int]] = []
+    candidates: list[tuple[str, int]] = []
 
     def is_there() -> bool:
-        found.extend(suiting())
-        return bool(found)
+        candidates.extend(suiting())
+        return bool(candidates)
 
-    return None if small.wait_until(is_there, JOINS_S) is None else chance.choice(found)
+    return None if small.wait_until(is_there, JOINS_S) is None else chance.choice(candidates)
 
 
-def _expect_taken_up(small: ClusterStudy, trial: int) -> None:
-    """A trial whose node is gone is trained on another one soon, unless it had ended."""
+def _expect_resumed(small: ClusterStudy, trial: int) -> None:
+    """Complain unless a trial whose node is gone soon trains on another one or has ended."""
 
-    def taken_up() -> bool:
+    def resumed() -> bool:
         return trial in small.ended() or any(
             trial in small.trials_on(node).values() for node in small.nodes.raylets
         )
 
-    if small.wait_until(taken_up, MOVES_S) is None and small.alive():
+    if small.wait_until(resumed, MOVES_S) is None and small.alive():
         small.complaints.append(f"trial {trial} was not taken up in {MOVES_S:g} s")
 
 
@@ -125,7 +125,7 @@ DEPARTURES: dict[str, Departure] = {
 
 @dataclass
 class Hit:
-    """Whether a departure hit a search that ran, and what was lost."""
+    """Whether a departure hit a running search, and what was lost."""
 
     hit: bool
     lost: list[str] = field(default_factory=list)
@@ -134,17 +134,18 @@ class Hit:
 def round_of(
     names: Iterable[str], small: ClusterStudy, chance: random.Random, reference: Reference
 ) -> dict[str, Hit]:
-    """Each departure in turn, to one study that then ends; what is lost at its end counts against
-    all of them. One that missed, as where the search came to its end before, is tried again.
+    """Apply each departure to one study and finish it; its final losses count against all of them.
+
+    A departure that missed, e.g. because the search had already ended, is tried again.
     """
-    found = {}
+    results = {}
     for name in names:
         hit = any(DEPARTURES[name](small, chance) for _ in range(TRIES))
-        found[name] = Hit(hit, small.complaints)
+        results[name] = Hit(hit, small.complaints)
         small.complaints = []
     before = small.ended()
     small.finish()
     lost = small.complaints or losses(small, before, reference)
-    for one in found.values():
-        one.lost += lost
-    return found
+    for result in results.values():
+        result.lost += lost
+    return results

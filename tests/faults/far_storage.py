@@ -12,10 +12,10 @@ BUCKET = "studies"
 
 
 class FarStorage:
-    """Where the proxy listens, how it harms, and the requests that it let through.
+    """The proxy's address, the faults it injects, and the requests it passed on.
 
-    `one_in` harms one request of so many: an error 500, a connection reset before the server heard
-    of the request, or after it did. `away` resets every connection.
+    `one_in` harms one in that many requests: an error 500, or a connection reset before or after
+    the server received the request. `away` resets every connection.
     """
 
     def __init__(self, host: str, port: int, seed: int = 0) -> None:
@@ -33,14 +33,14 @@ class FarStorage:
         return f"http://127.0.0.1:{self.port}"
 
     def written(self) -> list[str]:
-        """The names of the files that were put, from the bucket on, in order."""
+        """Return the names of the uploaded files, relative to the bucket, in order."""
         marker = f"/{BUCKET}/"
         return [
             path.split("?")[0][len(marker) :] for method, path in self.passed if method == "PUT"
         ]
 
     def harm(self) -> str:
-        """What is done to the next request: "" for nothing."""
+        """Return the fault of the next request, "" for none."""
         with self._lock:
             if self.away:
                 return "reset before"
@@ -61,7 +61,7 @@ def _handler(far: FarStorage) -> type[BaseHTTPRequestHandler]:
             if harm == "error":
                 return self._answer(500, [("Content-Length", "0")], b"")
             far.passed.append((self.command, self.path))
-            status, headers, answer = self._asked(body)
+            status, headers, answer = self._forward(body)
             if harm == "reset after":
                 return self._reset()
             return self._answer(status, headers, answer)
@@ -77,7 +77,7 @@ def _handler(far: FarStorage) -> type[BaseHTTPRequestHandler]:
                 pass
             return body
 
-        def _asked(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
             server = http.client.HTTPConnection(*far.server, timeout=30)
             kept = {k: v for k, v in self.headers.items() if k.lower() != "transfer-encoding"}
             if body:
@@ -112,7 +112,7 @@ def _handler(far: FarStorage) -> type[BaseHTTPRequestHandler]:
 
 @contextlib.contextmanager
 def far_storage(seed: int = 0) -> Iterator[FarStorage]:
-    """An S3 server with one empty bucket, behind its proxy."""
+    """Run an S3 server with one empty bucket behind its proxy."""
     import logging
 
     from moto.server import ThreadedMotoServer
@@ -126,7 +126,7 @@ def far_storage(seed: int = 0) -> Iterator[FarStorage]:
     far.port = proxy.server_port
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
-        _begin_anew(*far.server)
+        _reset_bucket(*far.server)
         yield far
     finally:
         proxy.shutdown()
@@ -134,7 +134,7 @@ def far_storage(seed: int = 0) -> Iterator[FarStorage]:
         server.stop()
 
 
-def _begin_anew(host: str, port: int) -> None:
+def _reset_bucket(host: str, port: int) -> None:
     for method, path in (("POST", "/moto-api/reset"), ("PUT", f"/{BUCKET}")):
         connection = http.client.HTTPConnection(host, port, timeout=30)
         connection.request(method, path)
@@ -143,7 +143,7 @@ def _begin_anew(host: str, port: int) -> None:
 
 
 def environment(far: FarStorage) -> dict[str, str]:
-    """What a process needs to find it: the endpoint, and credentials that open nothing else."""
+    """Return the variables that lead a process to the proxy, with credentials valid only there."""
     return {
         "AWS_ENDPOINT_URL": far.endpoint,
         "AWS_ACCESS_KEY_ID": "nobody",

@@ -1,6 +1,6 @@
-"""Faults, each injected into a search that runs; they say whether they hit.
+"""Faults injected into a running search; each function returns whether it hit.
 
-What comes after, going on until the study is at its end, is the caller's.
+The caller resumes the study to its end.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from tlsearch.search.propose.outcome import RETRIES
 Fault = Callable[[SmallStudy, random.Random], bool]
 
 JUMPING = Path(__file__).parent / "jumping_clock"
-LINES = 75  # about what a journal of five trials has
+LINES = 75  # about the length of a journal of five trials
 
 
 def driver_killed(small: SmallStudy, chance: random.Random) -> bool:
-    """SIGKILL of the driver somewhere between its start and the last export."""
+    """Send SIGKILL to the driver at a random point between its start and the last export."""
     driver = small.start()
     small.wait_for_lines(chance.randrange(LINES))
     time.sleep(chance.random())
@@ -33,7 +33,7 @@ def driver_killed(small: SmallStudy, chance: random.Random) -> bool:
 
 
 def worker_killed(small: SmallStudy, chance: random.Random) -> bool:
-    """SIGKILL of a worker at a random moment of its search, which goes on."""
+    """Send SIGKILL to a worker at a random moment of its search, which continues."""
     small.start()
     hit = kill_a_worker(small, chance)
     small.expect(0)
@@ -41,9 +41,7 @@ def worker_killed(small: SmallStudy, chance: random.Random) -> bool:
 
 
 def kill_a_worker(small: SmallStudy, chance: random.Random, within: int = LINES // 2) -> bool:
-    """SIGKILL of one of the workers, so many lines from now at most; False where the search ended
-    before.
-    """
+    """Send SIGKILL to a worker after fewer than `within` lines; False if the search ended first."""
     small.wait_for_lines(chance.randrange(within))
     while small.alive():
         time.sleep(chance.random() * 0.2)
@@ -55,7 +53,7 @@ def kill_a_worker(small: SmallStudy, chance: random.Random, within: int = LINES 
 
 
 def memory_killer(small: SmallStudy, chance: random.Random) -> bool:
-    """One configuration whose every worker is killed, as the kernel does where memory ends."""
+    """Kill every worker of one configuration, as the kernel does when memory runs out."""
     small.start()
     killed = kill_every_worker_of(small, 0)
     small.expect(0)
@@ -65,7 +63,7 @@ def memory_killer(small: SmallStudy, chance: random.Random) -> bool:
 
 
 def kill_every_worker_of(small: SmallStudy, victim: int) -> int:
-    """SIGKILL of each worker of a trial, until the study gives it up; how many."""
+    """Kill each worker of a trial until the study gives it up; return how many were killed."""
     killed: set[int] = set()
     small.sacrificed.add(victim)
     while small.alive() and victim not in small.ended():
@@ -77,14 +75,14 @@ def kill_every_worker_of(small: SmallStudy, victim: int) -> int:
 
 
 def tail_cut(small: SmallStudy, chance: random.Random) -> bool:
-    """The last bytes of the journal gone after the driver that wrote them was killed."""
+    """Kill the driver, and cut the last bytes off the journal it wrote."""
     journal = small.study / "journal.log"
     before = journal.stat().st_size if journal.exists() else 0
     return driver_killed(small, chance) and cut_tail(small, chance, before)
 
 
 def cut_tail(small: SmallStudy, chance: random.Random, before: int = 0) -> bool:
-    """Cut up to 300 bytes off the journal; False where it grew by no more since it had `before`."""
+    """Cut up to 300 bytes off the journal; False unless it is longer than `before` by more."""
     journal = small.study / "journal.log"
     cut = 1 + chance.randrange(300)
     if not journal.exists() or journal.stat().st_size <= before + cut:
@@ -94,7 +92,7 @@ def cut_tail(small: SmallStudy, chance: random.Random, before: int = 0) -> bool:
 
 
 def feature_truncated(small: SmallStudy, chance: random.Random) -> bool:
-    """All feature arrays shortened on disk after the driver was killed."""
+    """Kill the driver, and truncate all feature arrays on disk."""
     driver = small.start()
     features = small.seen / "cache" / "features"
     small.wait_for_lines(1)
@@ -110,12 +108,12 @@ def feature_truncated(small: SmallStudy, chance: random.Random) -> bool:
 
 
 def disk_full(small: SmallStudy, chance: random.Random) -> bool:
-    """A disk without a byte left, from a random moment on until the driver gave up."""
+    """Fill the disk completely from a random moment until the driver gives up."""
     small.start()
     hit = small.wait_for_lines(chance.randrange(LINES // 4, LINES // 2))
     filler = small.seen / "filler"
     while small.alive():
-        fill(filler)  # what the search frees is taken too
+        fill(filler)  # takes what the search frees, too
         time.sleep(0.05)
     filler.unlink()
     small.expect(3, "No space left on device")
@@ -125,7 +123,7 @@ def disk_full(small: SmallStudy, chance: random.Random) -> bool:
 
 
 def fill(path: Path) -> None:
-    """Write until there is no room."""
+    """Write to a file until the disk is full."""
     with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
         for size in (2**20, 2**12, 1):
             with contextlib.suppress(OSError):
@@ -134,7 +132,7 @@ def fill(path: Path) -> None:
 
 
 def pictures_damaged(small: SmallStudy, chance: random.Random) -> bool:
-    """Pictures truncated and removed while the search runs; they come back before it goes on."""
+    """Truncate and remove pictures while the search runs; restore them before it is resumed."""
     small.start()
     hit = small.wait_for_lines(chance.randrange(1, LINES // 2))
     end_without_pictures(small, chance)
@@ -142,7 +140,7 @@ def pictures_damaged(small: SmallStudy, chance: random.Random) -> bool:
 
 
 def end_without_pictures(small: SmallStudy, chance: random.Random) -> None:
-    """Truncate and remove pictures until the search ends, which cannot verify its model."""
+    """Truncate and remove pictures until the search ends, unable to verify its model."""
     chosen = chance.sample(sorted(small.pictures.glob("*/*.png")), 100)
     kept = {path: path.read_bytes() for path in chosen}
     for path in chosen[:50]:
@@ -159,14 +157,14 @@ def end_without_pictures(small: SmallStudy, chance: random.Random) -> None:
 
 
 def clock_jumps(small: SmallStudy, chance: random.Random) -> bool:
-    """The driver's wall clock jumps by hours, forwards and backwards, all the time."""
+    """Let the driver's wall clock jump by hours, forwards and backwards, all the time."""
     small.start(**jumping_clock(chance.randrange(10**6)))
     small.expect(0, "the clock jumps")
     return True
 
 
 def jumping_clock(seed: int) -> dict[str, str]:
-    """The environment of a driver whose wall clock jumps."""
+    """Return the environment of a driver whose wall clock jumps."""
     path = os.pathsep.join([str(JUMPING), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {"PYTHONPATH": path, "JUMPING_CLOCK": str(seed)}
 

@@ -1,4 +1,4 @@
-"""What a study lost, counted strictly, once it was resumed to its end."""
+"""A strict account of what a study lost once it was resumed to its end."""
 
 import json
 import random
@@ -27,14 +27,14 @@ EXACT = ("epoch", "value", "train_loss", "validation_loss", "validation_accuracy
 
 
 class Reference:
-    """The same configurations trained in this process, undisturbed, each once."""
+    """Undisturbed learning curves of the same configurations, each trained once in this process."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._known: dict[str, Points] = {}
 
     def points(self, study: Study, config: dict[str, Any]) -> Points:
-        """The learning curve that a configuration has where nothing goes wrong."""
+        """Return the learning curve of a configuration when nothing goes wrong."""
         key = json.dumps(config, sort_keys=True)
         if key not in self._known:
             data = prepare(study.config.data, self._cache)
@@ -55,7 +55,7 @@ class Reference:
 def round_of(
     fault: Fault, small: SmallStudy, chance: random.Random, reference: Reference
 ) -> tuple[bool, list[str]]:
-    """Whether a fault hit, and what was lost once the study was resumed to its end."""
+    """Inject a fault and resume the study to its end; return whether it hit, and what was lost."""
     hit = fault(small, chance)
     before = small.ended()
     small.finish()
@@ -65,16 +65,16 @@ def round_of(
 
 
 def losses(small: SmallStudy, before: dict[int, TrialRecord], reference: Reference) -> list[str]:
-    """What was lost, doubled or changed, in words; `before` are the trials that had ended when
+    """Describe what was lost, duplicated or changed; `before` are the trials that had ended when
     the last fault hit.
     """
     study = Study(small.study)
     trials = study.record().trials
-    found = list(_of_numbers(small, study, trials))
-    found += [f"trial {n} is not what it was" for n in before if not _same(n, before, trials)]
+    problems = list(_of_numbers(small, study, trials))
+    problems += [f"trial {n} is not what it was" for n in before if not _same(n, before, trials)]
     for trial in trials:
-        found += _of_trial(small, study, trial, reference)
-    return [*found, *_of_winner(study), *_of_report(study)]
+        problems += _of_trial(small, study, trial, reference)
+    return [*problems, *_of_winner(study), *_of_report(study)]
 
 
 def _of_numbers(small: SmallStudy, study: Study, trials: tuple[TrialRecord, ...]) -> Iterator[str]:
@@ -82,8 +82,8 @@ def _of_numbers(small: SmallStudy, study: Study, trials: tuple[TrialRecord, ...]
     if numbers != list(range(study.config.trials)):
         yield f"trials {numbers}, expected {study.config.trials} of them"
     storage = open_storage(small.study / "journal.log")
-    told = optuna.load_study(study_name=newest_name(storage), storage=storage).trials
-    for trial in told:
+    optuna_trials = optuna.load_study(study_name=newest_name(storage), storage=storage).trials
+    for trial in optuna_trials:
         if trial.state not in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED):
             yield f"trial {trial.number} is {trial.state.name} to the sampler"
         if (trial.constraints == {"sound": 1.0}) != (trial.number in small.sacrificed):

@@ -1,9 +1,9 @@
-"""Several Ray nodes on this machine, in a process of their own that is told what to do.
+"""Several Ray nodes on this machine, run by one process that takes commands on stdin.
 
     python nodes_host.py
 
-reads a JSON list a line: `["add", {"num_cpus": 1}]`, `["kill", ID]`, `["drain", ID, SECONDS]`; and
-answers each with a JSON value. The first line it writes is the address. All nodes end with it.
+reads one JSON list per line: `["add", {"num_cpus": 1}]`, `["kill", ID]`, `["drain", ID, SECONDS]`;
+and answers each with a JSON value. Its first output line is the address. All nodes end with it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
-# A killed node is noticed after 2 s; without this after 12.
+# A killed node is noticed after 2 s instead of 12 s.
 NOTICE = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 1000,
@@ -29,7 +29,7 @@ NOTICE = {
 
 
 class Host:
-    """A head that takes no trials, and the nodes added to it, by their ids."""
+    """A head that takes no trials, and the nodes added to it by id."""
 
     def __init__(self) -> None:
         # Ray notes the newest cluster's address under RAY_TMPDIR, where others would find it.
@@ -39,13 +39,13 @@ class Host:
         self.nodes: dict[str, Any] = {}
 
     def add(self, amounts: dict[str, Any]) -> list[Any]:
-        """A new node, by its id and the process of its raylet."""
+        """Add a node; return its id and the pid of its raylet."""
         node = self.cluster.add_node(**amounts)
         self.nodes[node.node_id] = node
         return [node.node_id, raylet(node)]
 
     def kill(self, node_id: str) -> float:
-        """SIGKILL of all that a node runs at once, as where its machine loses power; seconds until
+        """Send SIGKILL to everything on a node at once, like a power loss; return the seconds until
         the cluster noticed.
         """
         node = self.nodes.pop(node_id)
@@ -60,7 +60,7 @@ class Host:
         return noticed_s
 
     def drain(self, node_id: str, seconds: float) -> list[Any]:
-        """The notice that a spot instance gets."""
+        """Give a node the notice of a spot instance; return whether it was accepted, and why."""
         preempted = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
         deadline_ms = int((time.time() + seconds) * 1000)
         gcs = GcsClient(address=self.cluster.address)

@@ -13,7 +13,7 @@ _COUNTS = (0, 1, 2, 4, 2**31)
 ORIENTATION, RESOLUTION_UNIT = 0x112, 0x128
 SHORT, RATIONAL = 3, 5
 
-# Tag, type, count, value: turned a quarter, and a unit that is not of its type.
+# Tag, type, count, value: rotated by 90 degrees, and a resolution unit of the wrong type.
 RATIONAL_UNIT = (
     (ORIENTATION, SHORT, 1, struct.pack(">H", 6)),
     (RESOLUTION_UNIT, RATIONAL, 1, struct.pack(">LL", 2, 1)),
@@ -21,7 +21,7 @@ RATIONAL_UNIT = (
 
 
 def exif(entries: tuple[tuple[int, int, int, bytes], ...]) -> bytes:
-    """An EXIF block of one directory, big endian, whatever its entries say."""
+    """Return a big-endian EXIF block of one directory with these entries, valid or not."""
     values, rows, at = b"", b"", 14 + 12 * len(entries)
     for tag, kind, count, raw in entries:
         held = raw.ljust(4, b"\0") if len(raw) <= 4 else struct.pack(">L", at + len(values))
@@ -32,7 +32,7 @@ def exif(entries: tuple[tuple[int, int, int, bytes], ...]) -> bytes:
 
 
 def odd_exifs(seed: int, count: int) -> Iterator[bytes]:
-    """The block of RATIONAL_UNIT, then turned pictures' blocks of odd entries and odd bytes."""
+    """Yield the RATIONAL_UNIT block, then blocks of rotated pictures with odd entries and bytes."""
     rng = random.Random(seed)
     yield exif(RATIONAL_UNIT)
     for _ in range(count - 1):
@@ -47,31 +47,31 @@ def odd_exifs(seed: int, count: int) -> Iterator[bytes]:
 
 
 def with_exif(block: bytes, form: str = "JPEG", size: tuple[int, int] = (12, 10)) -> bytes:
-    """A picture with an EXIF block."""
+    """Return a picture with an EXIF block."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize(size).convert("RGB").save(file, form, exif=block)
     return file.getvalue()
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG."""
+    """Return a PNG chunk."""
     body = kind + data
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def png(width: int, height: int, *chunks: bytes) -> bytes:
-    """A PNG that says a size, grey of 8 bits; without chunks it has no pixels."""
+    """Return an 8-bit grey PNG that declares this size; without chunks it has no pixels."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join((*chunks, chunk(b"IEND", b"")))
 
 
 def grey_rows(width: int, height: int) -> bytes:
-    """The black pixels of such a PNG."""
+    """Return the IDAT chunk with the black pixels of such a PNG."""
     return chunk(b"IDAT", zlib.compress(bytes((width + 1) * height)))
 
 
 def tiled_tiff(tile_px: int) -> bytes:
-    """A grey TIFF of 16 x 16 black pixels in one tile, which may be far larger."""
+    """Return a grey TIFF of 16 x 16 black pixels in one tile, which may be far larger."""
     packer = zlib.compressobj()
     tile = b"".join(packer.compress(bytes(tile_px)) for _ in range(tile_px)) + packer.flush()
     at = 14 + 12 * 10
@@ -83,7 +83,7 @@ def tiled_tiff(tile_px: int) -> bytes:
 
 
 def jpeg_of_scans(count: int) -> bytes:
-    """A progressive JPEG with its last scan written `count` times more."""
+    """Return a progressive JPEG whose last scan is repeated `count` more times."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize((12, 10)).save(file, "JPEG", progressive=True)
     whole = file.getvalue()

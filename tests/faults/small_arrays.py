@@ -1,4 +1,4 @@
-"""Two small arrays of one pass: what makes them, whether they are whole, a pass broken off."""
+"""Two small arrays of one pass: how to compute and check them, and an interrupted pass."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def rows_of(spec: ArraySpec, start: int, stop: int) -> np.ndarray:
 
 
 def makes(*specs: ArraySpec) -> Callable[[tuple[int, ...]], Block]:
-    """What gives the missing ones of these arrays."""
+    """Return a function that prepares the computation of the missing arrays."""
 
     def prepare(missing: tuple[int, ...]) -> Block:
         return lambda start, stop: [rows_of(specs[m], start, stop) for m in missing]
@@ -34,7 +34,7 @@ def never(missing: tuple[int, ...]) -> Block:
 
 
 def assert_whole(root: Path, *specs: ArraySpec) -> None:
-    """The arrays are there, right, with checksums that hold, and nothing else is left."""
+    """Assert that the arrays are complete and match their checksums, and nothing else is left."""
     for spec, found in zip(specs, ArrayStore(root).open_together(specs, never, SHARD), strict=True):
         np.testing.assert_array_equal(found, rows_of(spec, 0, ROWS))
         assert not found.flags.writeable
@@ -47,7 +47,7 @@ def assert_whole(root: Path, *specs: ArraySpec) -> None:
 
 
 def begun(root: Path) -> Pass:
-    """A pass that stopped after four shards, whose partial files and markers are there."""
+    """Return a pass that was interrupted after four shards, with its partial files and markers."""
 
     def fails(missing: tuple[int, ...]) -> Block:
         def block(start: int, stop: int) -> Any:

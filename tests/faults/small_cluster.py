@@ -1,4 +1,4 @@
-"""The small study on a cluster of several nodes on this machine, which come and go."""
+"""The small study on a cluster of several nodes on this machine, which join and leave."""
 
 import contextlib
 import json
@@ -20,17 +20,17 @@ HOST = Path(__file__).with_name("nodes_host.py")
 ENDS_S = 30.0
 EPOCHS = 14
 TRIALS = 5
-BEGINNING = 12  # lines of the journal before the first epoch's, about
+BEGINNING = 12  # approximate number of journal lines before the first epoch's
 
 
 class Nodes:
     """A Ray cluster with a head that takes no trials; every other node has one CPU.
 
-    Its folder, its token and its home are its own: no other Ray of this machine meets it.
+    It has its own folder, token and home, so no other Ray on this machine meets it.
     """
 
     def __init__(self, home: Path, log: Path) -> None:
-        self.folder = tempfile.mkdtemp(prefix="tls-")  # short: it is in the names of sockets
+        self.folder = tempfile.mkdtemp(prefix="tls-")  # short, since socket names contain it
         self.env = {
             "HOME": str(home),
             "RAY_TMPDIR": self.folder,
@@ -58,28 +58,28 @@ class Nodes:
         self.raylets: dict[str, int] = {}
 
     def environment(self) -> dict[str, str]:
-        """Of a process that joins the cluster."""
+        """Return the environment of a process that joins the cluster."""
         return {**os.environ, **self.env}
 
     def add(self, **amounts: Any) -> str:
-        """A new node, by its id."""
+        """Add a node and return its id."""
         node: str
-        node, self.raylets[node] = self._asked("add", {"num_cpus": 1, **amounts})
+        node, self.raylets[node] = self._call("add", {"num_cpus": 1, **amounts})
         return node
 
     def kill(self, node: str) -> float:
-        """SIGKILL of everything that runs on a node; seconds until the cluster noticed."""
+        """Send SIGKILL to everything on a node; return the seconds until the cluster noticed."""
         del self.raylets[node]
-        noticed_s: float = self._asked("kill", node)
+        noticed_s: float = self._call("kill", node)
         return noticed_s
 
     def drain(self, node: str, seconds: float) -> None:
         """Give a node the notice of a spot instance."""
-        accepted, why = self._asked("drain", node, seconds)
+        accepted, why = self._call("drain", node, seconds)
         assert accepted, why
 
     def workers(self, node: str) -> set[int]:
-        """The processes that Ray runs on a node."""
+        """Return the pids of the processes that Ray runs on a node."""
         return set(children(self.raylets[node]))
 
     def close(self) -> None:
@@ -93,26 +93,26 @@ class Nodes:
             self._host.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _asked(self, *request: Any) -> Any:
+    def _call(self, *request: Any) -> Any:
         self._requests.write(json.dumps(request) + "\n")
         self._requests.flush()
         return self._answer()
 
     def _answer(self) -> Any:
         while line := self._answers.readline():
-            with contextlib.suppress(ValueError):  # Ray prints now and then
+            with contextlib.suppress(ValueError):  # Ray prints other lines now and then
                 return json.loads(line)
         raise RuntimeError(f"the nodes' process ended: {self._log.read_text()[-2000:]}")
 
 
 class ClusterStudy(SmallStudy):
-    """The small study, whose driver joins a cluster; its trials train whole networks."""
+    """A small study whose driver joins a cluster and whose trials train whole networks."""
 
     def __init__(self, root: Path, nodes: Nodes, trials: int) -> None:
         super().__init__(root, trials=trials)
         self.nodes = nodes
         self.joined_s: list[float] = []  # seconds until a node that joined had a trial
-        self.noticed_s: list[float] = []  # seconds until the cluster saw that a node was killed
+        self.noticed_s: list[float] = []  # seconds until the cluster noticed that a node was killed
         self.left_s: list[float] = []  # seconds until trials had left a node after its notice
         space = root / "space.yaml"
         changed = space.read_text().replace("max_concurrent: 2", "max_concurrent: auto")
@@ -120,23 +120,23 @@ class ClusterStudy(SmallStudy):
         space.write_text(changed.replace("epochs: 4", f"epochs: {EPOCHS}\nscheduler: none"))
 
     def start(self, extend: bool = True, /, **env: str) -> subprocess.Popen[bytes]:
-        """Begin the study, or go on with it, on the cluster."""
+        """Start or resume the study on the cluster."""
         return super().start(extend, **{**self.nodes.env, **env})
 
     def finish(self) -> None:
-        """Let the driver come to its end; where there is none any more, go on until then."""
+        """Wait until the driver ends; without one, resume the study to its end."""
         if self.alive():
             self.expect(0)
         else:
             super().finish()
 
     def trials_on(self, node: str) -> dict[int, int]:
-        """The processes of a node that train a trial: pid, trial."""
+        """Return the trials that train on a node, by pid."""
         there = self.nodes.workers(node)
         return {pid: trial for pid, trial in self.workers().items() if pid in there}
 
     def wait_until(self, holds: Any, within_s: float) -> float | None:
-        """Seconds until something holds; None where it did not in time, or the driver ended."""
+        """Return the seconds until `holds()` is true; None if time ran out or the driver ended."""
         began = time.monotonic()
         while self.alive() and time.monotonic() - began < within_s:
             if holds():
@@ -145,21 +145,21 @@ class ClusterStudy(SmallStudy):
         return None
 
     def wait_for_reports(self, count: int) -> bool:
-        """Wait until the journal holds that many lines more than a trial's beginning takes."""
+        """Wait for `count` more journal lines, beyond those before the first epoch."""
         return self.wait_for_lines(BEGINNING + count if self.lines() == 0 else count)
 
     def log_of(self, trial: int) -> str:
-        """What the workers of a trial said."""
+        """Return the output of a trial's workers."""
         return (self.study / "trials" / f"{trial:05d}" / "log").read_text(errors="replace")
 
     def saved(self, trial: int) -> bool:
-        """Whether a trial can be taken up from an epoch that it has trained."""
+        """Whether a trial can resume from an epoch that it has trained."""
         return (self.study / "trials" / f"{trial:05d}" / "resume.npz").is_file()
 
 
 @contextlib.contextmanager
 def cluster_study(root: Path, nodes: int = 1, trials: int = TRIALS) -> Iterator[ClusterStudy]:
-    """A study on a cluster of this many nodes; neither is left when the block ends."""
+    """Yield a study on a cluster of this many nodes; both are gone when the block ends."""
     root.mkdir(parents=True, exist_ok=True)
     cluster = Nodes(root, root / "nodes.log")
     try:

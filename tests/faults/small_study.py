@@ -1,4 +1,4 @@
-"""A real search on tiny pictures that can be harmed: driven through the command line, with Ray."""
+"""A real search on tiny pictures for injecting faults, run through the command line with Ray."""
 
 import contextlib
 import os
@@ -32,15 +32,15 @@ cache: {cache}
 """  # noqa: E501
 TRIALS = 5
 PICTURES = 210
-TIMEOUT_S = 600.0  # of something that hangs, not of a busy machine
+TIMEOUT_S = 600.0  # reached only if something hangs, not on a busy machine
 ENDED = ("finished", "stopped", "diverged", "failed")
 
 
 class SmallStudy:
-    """One study in a folder of its own, its driver, and what is known of it from outside.
+    """One study in its own folder, its driver, and what can be observed from outside.
 
-    `disk` is the folder that holds study and cache as the driver names it, `seen` the same folder
-    from here; they differ where the driver, started through `prefix`, has mounts of its own.
+    `disk` is the driver's path of the folder that holds study and cache, `seen` this process's path
+    of it; they differ if the driver, started through `prefix`, has its own mounts.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SmallStudy:
         self.prefix = tuple(prefix)
         self.pictures = root / "pictures"
         self.sacrificed: set[int] = set()  # trials whose every worker was killed
-        self.complaints: list[str] = []  # what its drivers did that they should not have done
+        self.complaints: list[str] = []  # what the drivers did wrong
         self._driver: subprocess.Popen[bytes] | None = None
         self.seen.mkdir(parents=True, exist_ok=True)
         if not self.pictures.exists():
@@ -67,7 +67,7 @@ class SmallStudy:
 
     @property
     def study(self) -> Path:
-        """The study directory, from here."""
+        """The study directory, as seen from this process."""
         return self.seen / "study"
 
     @property
@@ -77,7 +77,7 @@ class SmallStudy:
         return self._driver
 
     def start(self, extend: bool = True, /, **env: str) -> subprocess.Popen[bytes]:
-        """Begin the study, go on with it, or, so that there is work, extend one at its end."""
+        """Start or resume the study; with `extend`, a finished one gets more trials."""
         with (self.root / "driver.log").open("wb") as log:
             self._driver = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", "tlsearch.cli.main", *self._verb(extend)],
@@ -95,37 +95,37 @@ class SmallStudy:
         return ["resume", inner, *(["--trials", "+4"] if extend and self.owed() == 0 else [])]
 
     def owed(self) -> int:
-        """How many trials the study still owes."""
+        """Return how many trials the study still has to train."""
         return Study(self.study).config.trials - len(self.ended())
 
     def ended(self) -> dict[int, TrialRecord]:
-        """The trials that came to an end, by number."""
+        """Return the trials that have ended, by number."""
         with contextlib.suppress(RecordError):
             trials = read_journal(self.study / "journal.log").trials
             return {trial.number: trial for trial in trials if trial.state in ENDED}
         return {}
 
     def finish(self) -> None:
-        """Go on until the study is at its end."""
+        """Resume the study to its end."""
         self.start(False)
         self.expect(0)
 
     def expect(self, code: int, said: str = "") -> None:
-        """Wait for the driver's end; complain where it is another one, or without these words."""
-        found = self.driver.wait(TIMEOUT_S)
-        if found != code or said not in self.said():
+        """Wait until the driver ends; complain about another exit code or output without `said`."""
+        actual = self.driver.wait(TIMEOUT_S)
+        if actual != code or said not in self.said():
             self.complaints.append(
-                f"exit code {found}, expected {code} and {said!r}: ...{self.said()[-2000:]}"
+                f"exit code {actual}, expected {code} and {said!r}: ...{self.said()[-2000:]}"
             )
 
     def lines(self) -> int:
-        """Lines in the journal: how far the search is, whatever the machine."""
+        """Return the number of journal lines: the progress of the search on any machine."""
         with contextlib.suppress(OSError):
             return (self.study / "journal.log").read_bytes().count(b"\n")
         return 0
 
     def wait_for_lines(self, count: int) -> bool:
-        """Wait for that many more lines; whether the driver is alive then."""
+        """Wait for that many more journal lines; return whether the driver is still alive."""
         wanted, deadline = self.lines() + count, time.monotonic() + TIMEOUT_S
         while self.alive() and self.lines() < wanted:
             if time.monotonic() > deadline:
@@ -134,11 +134,11 @@ class SmallStudy:
         return self.alive()
 
     def alive(self) -> bool:
-        """Whether there is a driver at work."""
+        """Whether a driver is running."""
         return self._driver is not None and self._driver.poll() is None
 
     def workers(self) -> dict[int, int]:
-        """The processes whose output goes to the log of one of this study's trials: pid, trial."""
+        """Return the trial of each worker of this study by pid, found by its log file."""
         found = {}
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, ValueError):
@@ -148,15 +148,15 @@ class SmallStudy:
         return found
 
     def workers_of(self, trial: int) -> set[int]:
-        """The processes that train a trial."""
+        """Return the pids of the processes that train a trial."""
         return {worker for worker, number in self.workers().items() if number == trial}
 
     def said(self) -> str:
-        """What the last driver said."""
+        """Return the output of the last driver."""
         return (self.root / "driver.log").read_text(errors="replace")
 
     def close(self) -> None:
-        """Leave no driver behind."""
+        """Stop the driver if one is running."""
         if self.alive():
             self.driver.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -166,7 +166,7 @@ class SmallStudy:
 
 
 def write_pictures(folder: Path) -> None:
-    """Digits as PNG files, one folder per class."""
+    """Write digits as PNG files, one folder per class."""
     digits = load_digits()
     for place in range(PICTURES):
         label = folder / str(digits.target[place])
@@ -177,7 +177,7 @@ def write_pictures(folder: Path) -> None:
 
 @contextlib.contextmanager
 def small_study(root: Path, trials: int = TRIALS) -> Iterator[SmallStudy]:
-    """A study on the machine's disk, without a driver when the block ends."""
+    """Yield a study on the machine's disk; no driver is left when the block ends."""
     study = SmallStudy(root, trials=trials)
     try:
         yield study
@@ -189,10 +189,10 @@ def small_study(root: Path, trials: int = TRIALS) -> Iterator[SmallStudy]:
 def study_on_small_disk(
     root: Path, size: str = "64m", trials: int = TRIALS
 ) -> Iterator[SmallStudy]:
-    """A study on a file system of its own; raises PermissionError where none can be mounted.
+    """Yield a study on its own file system; raise PermissionError if none can be mounted.
 
-    It is mounted in a mount namespace that a process of ours holds open: when this process ends,
-    however it ends, so does that one, and nothing stays mounted.
+    A child process holds the mount namespace open. It ends with this process, however that ends, so
+    nothing stays mounted.
     """
     disk = root / "disk"
     disk.mkdir(parents=True)

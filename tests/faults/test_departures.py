@@ -1,6 +1,6 @@
-"""A real search on several Ray nodes of this machine that join it and leave it.
+"""A real search on several Ray nodes of this machine that join and leave.
 
-One study takes all of them, one after another: Ray and TensorFlow are slow to start.
+One study takes all departures in turn, since Ray and TensorFlow are slow to start.
 """
 
 import random

@@ -1,6 +1,6 @@
-"""Real searches that are harmed on purpose, and what they are worth afterwards.
+"""Real searches with injected faults, and what they lose.
 
-One study takes several faults, one after another, since Ray and TensorFlow are slow to start.
+One study takes several faults in turn, since Ray and TensorFlow are slow to start.
 """
 
 import os
@@ -33,15 +33,16 @@ def reference(tmp_path_factory):
 
 
 def finished(small, before, reference):
-    """Go on to the end; what was lost of the study, and of the trials that had ended before."""
+    """Finish the study; return what was lost, including from the trials that had ended before."""
     small.finish()
     assert not small.complaints
     return losses(small, before, reference)
 
 
 def test_a_study_harmed_in_every_way_but_by_its_disk_loses_nothing(tmp_path, reference):
-    """The driver is killed, the features and the journal are cut; then, under a jumping clock,
-    workers are killed, all those of one trial are, and pictures are gone at the verification.
+    """The driver is killed, and the features and the journal are cut. Then, under a jumping clock,
+    some workers and all workers of one trial are killed, and pictures are missing at the
+    verification.
     """
     with small_study(tmp_path, trials=TRIALS) as small:
         assert feature_truncated(small, random.Random(2))
@@ -60,7 +61,7 @@ def test_a_study_harmed_in_every_way_but_by_its_disk_loses_nothing(tmp_path, ref
 
 
 def losses_are_seen(small, reference):
-    """Whether each way to falsify a learning curve is found."""
+    """Whether every falsified learning curve is detected."""
     curve = small.study / "trials" / "00001" / "curves.jsonl"
     whole = curve.read_text()
     found = []

@@ -1,4 +1,4 @@
-"""A wall clock that jumps by hours, in the driver of a search alone."""
+"""A wall clock that jumps by hours, only in the driver of a search."""
 
 import os
 import random
