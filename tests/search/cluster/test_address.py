@@ -1,4 +1,4 @@
-"""Addresses of clusters: which a driver may join, and that silence is told at once."""
+"""Cluster addresses: which ones a driver may join, and that an unreachable one fails at once."""
 
 import os
 import socket
@@ -13,14 +13,14 @@ from tlsearch.search.cluster.address import JOB_SERVER, job_server, join, requir
 
 @pytest.fixture
 def listening():
-    """The port of a socket that listens."""
+    """Yield the port of a listening socket."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 @pytest.fixture
 def silent():
-    """A port at which nobody listens."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

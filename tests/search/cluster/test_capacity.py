@@ -16,7 +16,7 @@ NODES = st.lists(
 
 
 def recorded(**asked):
-    """As an older version took them, also several GPUs for a trial."""
+    """Return resources as an older version recorded them, which allowed several GPUs per trial."""
     return Resources.model_validate(asked, context={RECORDED: True})
 
 
@@ -30,7 +30,7 @@ ASKED = st.builds(
 
 @given(ASKED, NODES)
 def test_what_fits_can_be_placed_and_one_more_cannot(asked, nodes):
-    """Trials placed one by one, each on whole CPUs and on one GPU, or on whole GPUs, of a node."""
+    """Compare with placing trials one by one on a node's whole CPUs and one GPU or whole GPUs."""
     assert trials_that_fit(asked, nodes) == sum(placed(asked, node) for node in nodes)
 
 
@@ -59,7 +59,7 @@ def test_a_node_adds_what_fits_on_it_whatever_the_others(asked, one, other):
 def test_a_trial_cannot_straddle_two_nodes():
     asked = Resources(cpus_per_trial=4)
     halves = [{"CPU": 2}, {"CPU": 2}, {"CPU": 3}]
-    assert trials_that_fit(asked, halves) == 0  # 7 CPUs in all; the sum over the cluster holds one
+    assert trials_that_fit(asked, halves) == 0  # 7 CPUs in total, enough for one trial
     assert trials_that_fit(asked, [*halves, {"CPU": 9}]) == 2
 
 

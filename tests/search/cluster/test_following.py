@@ -1,4 +1,4 @@
-"""The log of a job followed over a connection that fails."""
+"""Following the log of a job over a failing connection."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.cluster  # imports Ray
 
 
 class Server:
-    """A job server whose log grows by a line a look; `fails` are the looks that find no network."""
+    """A job server whose log grows by one line per look; the looks in `fails` find no network."""
 
     def __init__(self, lines, fails):
         self.lines, self.fails, self.looks = lines, fails, 0

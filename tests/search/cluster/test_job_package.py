@@ -1,4 +1,4 @@
-"""What travels to a cluster runs there; what would stay behind is refused."""
+"""The package sent to a cluster runs there; what would stay behind is refused."""
 
 import os
 import shlex
@@ -36,9 +36,9 @@ def test_everything_that_would_stay_behind_is_told_at_once():
     settings = ["data.kind=folder", "data.path=photos", "space.weights=[mine.weights.h5]"]
     with pytest.raises(ConfigError) as caught:
         new_search(load("quickstart", [*settings, "data.image_px=64"]), None)
-    told = "\n".join(caught.value.problems)
+    problems = "\n".join(caught.value.problems)
     for part in ("storage: found runs", "data.path: found photos", "mine.weights.h5"):
-        assert part in told
+        assert part in problems
 
 
 def test_a_driver_gets_the_study_and_the_changes_as_they_were_written():

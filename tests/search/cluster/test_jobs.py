@@ -1,4 +1,4 @@
-"""Searches handed to a real Ray cluster on this machine, with a token, through the command line."""
+"""Searches submitted through the command line to a real local Ray cluster, with a token."""
 
 import contextlib
 import os
@@ -48,11 +48,11 @@ TOKEN = "0123456789abcdef" * 4
 
 
 class Head:
-    """A Ray head of its own: token, ports, temporary folder, and a command line beside it."""
+    """A Ray head with its own token, ports and temporary folder, and a command line for it."""
 
     def __init__(self, tlsearch) -> None:
         self.tlsearch, self.root, self.env = tlsearch, tlsearch.home, tlsearch.env
-        del tlsearch.env["RAY_AUTH_TOKEN"]  # it is in the home's file
+        del tlsearch.env["RAY_AUTH_TOKEN"]  # the token is in a file of the home
         (self.root / ".ray").mkdir()
         (self.root / ".ray" / "auth_token").write_text(TOKEN)
         (self.root / "space.yaml").write_text(SPACE)
@@ -97,7 +97,7 @@ class Head:
         return self.tlsearch(*arguments, **env)
 
     def end(self):
-        """End the head, then by their ids what of it is left."""
+        """Stop the head, then kill its remaining processes by pid."""
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(20)
@@ -134,7 +134,7 @@ def wait_until(true, seconds=180):
 
 @pytest.fixture(scope="module")
 def left(head):
-    """A long search that was submitted and followed until Ctrl-C: its job, its study."""
+    """Submit a long search and follow it until Ctrl-C; return its job and its study."""
     study = head.root / "study"
     where = ("--study", study, "--address", head.jobs)
     follower = head.tlsearch.start("submit", "space.yaml", *LONG, *where)
@@ -148,23 +148,23 @@ def left(head):
 
 @pytest.fixture(scope="module")
 def stopped(left, head):
-    """What `stop` said of that search while it was running, and the trials that had ended."""
+    """Stop that search while it runs; return the result of `stop` and the trials that had ended."""
     job, study = left
     seen = len(ended(study))
-    wait_until(lambda: len(ended(study)) > seen)  # it continues alone
+    wait_until(lambda: len(ended(study)) > seen)  # it continues without the follower
     said = head("stop", job, "--address", head.jobs)
     return said, ended(study)
 
 
 @pytest.fixture(scope="module")
 def resumed(stopped, left, head):
-    """That study gone on with, followed to its end: exit code, log, what stderr said."""
+    """Resume that study and follow it to its end; return exit code, log and stderr."""
     more = ("--set", f"trials={len(stopped[1]) + 1}")
     return head("submit", "--resume", left[1], *more, "--address", head.jobs)
 
 
 def jobs_of(head, study):
-    """The jobs of a study as `status` lists them: name -> state."""
+    """Return the jobs of a study as `status` lists them: name -> state."""
     code, out, err = head("status", "--address", head.jobs)
     assert code == 0, err
     lines = [line.split() for line in out.splitlines() if line.endswith(str(study))]
@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_it_running_and_stop_ends_it_in_order(stopped, left, head)
     assert (study / "report" / "index.html").is_file()
     assert jobs_of(head, study)[job] == "stopped"
     code, out, _ = head("status", job, "--follow", "--address", head.jobs)
-    assert code == 130  # as an interrupted search ends
+    assert code == 130  # as for an interrupted search
     assert "rank  trial  state" in out
     code, out, _ = head("stop", job, "--address", head.jobs)
     assert (code, out) == (0, f"{job} had ended: STOPPED\n")

@@ -1,4 +1,4 @@
-"""The manifest for KubeRay: YAML that holds what matters."""
+"""The KubeRay manifest: YAML with the settings that matter."""
 
 from importlib import metadata
 

@@ -1,4 +1,4 @@
-"""A launcher's file against Ray's own schema and defaults, and where its mistakes are."""
+"""Launcher files checked against Ray's own schema and defaults, with the line of each mistake."""
 
 from importlib import metadata
 from pathlib import Path
@@ -28,39 +28,41 @@ def line_of(text, part):
 
 
 def test_the_projects_own_file_passes_and_says_what_is_to_fill_in():
-    told = check_launcher(OWN, Resources(gpus_per_trial=0.25))
-    assert any(line.startswith("gpu_spot: 1 to 8 workers of 8 CPU, 1 GPU") for line in told)
+    lines = check_launcher(OWN, Resources(gpus_per_trial=0.25))
+    assert any(line.startswith("gpu_spot: 1 to 8 workers of 8 CPU, 1 GPU") for line in lines)
     text = OWN.read_text()
     assert f"still to fill in: {OWN}:{line_of(text, 'storage: s3')}: s3://REPLACE" in "\n".join(
-        told
+        lines
     )
 
 
 def test_mistakes_come_with_their_lines_all_at_once(tmp_path):
     text = OWN.read_text().replace("{CPU: 0}", "{CPU: 4}").replace("127.0.0.1", "0.0.0.0")
-    told = problems(tmp_path, text, Resources(cpus_per_trial=9))
+    lines = problems(tmp_path, text, Resources(cpus_per_trial=9))
     start = line_of(text, "ulimit -n 65536; RAY_AUTH_MODE=token ray start --head")
-    assert len(told) == 4
-    assert told[0].startswith(f"c.yaml:{line_of(text, '{CPU: 4}')}: ")
-    assert told[-1].startswith(f"c.yaml:{start}: head_start_ray_commands.1: found --dashboard-host")
+    assert len(lines) == 4
+    assert lines[0].startswith(f"c.yaml:{line_of(text, '{CPU: 4}')}: ")
+    assert lines[-1].startswith(
+        f"c.yaml:{start}: head_start_ray_commands.1: found --dashboard-host"
+    )
 
 
 def test_what_rays_schema_refuses_is_told_with_its_line_beside_our_own(tmp_path):
     text = OWN.read_text().replace("idle_timeout_minutes", "idle_timeout_minute")
-    told = problems(tmp_path, text.replace("127.0.0.1", "0.0.0.0"))
+    lines = problems(tmp_path, text.replace("127.0.0.1", "0.0.0.0"))
     line = line_of(text, "idle_timeout_minute")
-    assert told[0] == (
+    assert lines[0] == (
         f"c.yaml:{line}: idle_timeout_minute: found an unknown key, "
         "expected one of Ray's: did you mean 'idle_timeout_minutes'?"
     )
-    assert "--dashboard-host=0.0.0.0" in told[1]
+    assert "--dashboard-host=0.0.0.0" in lines[1]
 
 
 def test_half_a_gpu_is_refused_as_ray_does(tmp_path):
     text = OWN.read_text().replace("{CPU: 8, GPU: 1}", "{CPU: 8, GPU: 0.5}")
-    told = problems(tmp_path, text)
-    assert told[0].startswith(f"c.yaml:{line_of(text, '{CPU: 8, GPU: 0.5}')}: ")
-    assert "0.5 is not of type 'integer'" in told[0]
+    lines = problems(tmp_path, text)
+    assert lines[0].startswith(f"c.yaml:{line_of(text, '{CPU: 8, GPU: 0.5}')}: ")
+    assert "0.5 is not of type 'integer'" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_a_file_that_is_no_cluster_at_all_is_refused(tmp_path, text):
 
 
 def variant(title, without=()):
-    """The project's file with one of its commented variants in place."""
+    """Return the project's file with one of its commented variants applied."""
     block = OWN.read_text().split(f"# --- {title}")[1].split("# ---")[0]
     lines = block.split("\n#\n", 1)[1].splitlines()
     shown = yaml.safe_load("\n".join(line.removeprefix("# ") for line in lines))
@@ -118,11 +120,11 @@ def test_ray_fills_in_the_version_that_is_installed():
 
 def test_an_unknown_key_hides_no_mistake_that_ray_stops_over(tmp_path):
     text = OWN.read_text().replace("head_node_type: head", "head_node_type: hd\nuser: me")
-    told = problems(tmp_path, text)
-    assert told[0] == "c.yaml: found `head_node_type` must be one of `available_node_types`., " + (
+    lines = problems(tmp_path, text)
+    assert lines[0] == "c.yaml: found `head_node_type` must be one of `available_node_types`., " + (
         "expected what `ray up` takes: see Ray's message"
     )
-    assert told[1].startswith(f"c.yaml:{line_of(text, 'user: me')}: user: found an unknown key")
+    assert lines[1].startswith(f"c.yaml:{line_of(text, 'user: me')}: user: found an unknown key")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Mistakes that Ray's launcher takes and that bite, each injected into the project's own file."""
+"""Harmful mistakes that Ray's launcher accepts, each injected into the project's own file."""
 
 import re
 from importlib import metadata
@@ -26,7 +26,7 @@ def test_the_projects_own_file_has_none():
 INSTALL = f'pip install "ray[default,tune]=={RAY}" ~/tlsearch-source"[gpu,cluster]"'
 TOKEN = "RAY_AUTH_MODE=token"
 
-# What is wrong -> in the file, and instead; the key that is named; words of the message.
+# Mistake -> text in the file, its replacement, the key named, words of the message.
 INJECTED = {
     "head takes trials": ("{CPU: 0}", "{CPU: 4}", "resources.CPU", "4"),
     "head takes what it has": ("{CPU: 0}", "{}", "resources.CPU", "all that the machine has"),
@@ -73,9 +73,11 @@ INJECTED = {
 def test_each_mistake_is_found_where_it_is(old, new, key, words):
     assert old in OWN
     found = found_in(OWN.replace(old, new))
-    told = [(".".join(map(str, one.at)), f"{one.found} {one.expected}") for one in found]
-    assert any(key in at and words in text for at, text in told), told
-    assert all(one.expected and one.remedy for one in found)
+    described = [
+        (".".join(map(str, mistake.at)), f"{mistake.found} {mistake.expected}") for mistake in found
+    ]
+    assert any(key in at and words in text for at, text in described), described
+    assert all(mistake.expected and mistake.remedy for mistake in found)
 
 
 @pytest.mark.parametrize(
@@ -90,18 +92,18 @@ def test_each_mistake_is_found_where_it_is(old, new, key, words):
 def test_a_trial_must_fit_on_one_worker(trial, fits):
     found = found_in(OWN, Resources(**trial))
     assert (found == []) == fits
-    assert all("one node" in one.expected for one in found)
+    assert all("one node" in mistake.expected for mistake in found)
 
 
 def test_another_ray_installed_here_is_told_for_each_place():
-    told = [one.at for one in found_in(OWN, ray="2.61.0")]
-    assert told == [("docker", "head_image"), ("docker", "worker_image"), ("setup_commands", 0)]
+    places = [mistake.at for mistake in found_in(OWN, ray="2.61.0")]
+    assert places == [("docker", "head_image"), ("docker", "worker_image"), ("setup_commands", 0)]
 
 
 def test_all_mistakes_are_told_at_once():
     text = OWN.replace("{CPU: 0}", "{CPU: 4}").replace("127.0.0.1", "0.0.0.0")
     text = text.replace(INSTALL, "pip install ray").replace(TOKEN, "X=1")
-    assert len({one.at[0] for one in found_in(text)}) >= 4
+    assert len({mistake.at[0] for mistake in found_in(text)}) >= 4
 
 
 def test_a_token_in_the_environment_needs_no_file():
@@ -113,6 +115,6 @@ def test_an_image_of_ones_own_may_hold_ray_where_its_tag_is_fixed():
     text = re.sub(r"rayproject/ray:\S+", "me.test:5000/tlsearch:1.0", OWN)
     text = text.replace(INSTALL, "date")
     assert found_in(text) == []
-    assert {one.at[0] for one in found_in(text.replace("tlsearch:1.0", "tlsearch:latest"))} == {
-        "docker"
-    }
+    assert {
+        mistake.at[0] for mistake in found_in(text.replace("tlsearch:1.0", "tlsearch:latest"))
+    } == {"docker"}

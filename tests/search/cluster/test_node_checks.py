@@ -1,4 +1,4 @@
-"""What a node answers before the first trial, and what is made of it; without Ray."""
+"""The answers of a node before the first trial, and the problems found in them; without Ray."""
 
 import json
 import re
@@ -25,7 +25,7 @@ SOUND = Found({"python": "3.11", "ray": "2.60.0"}, {}, None, (), 2**40)
 
 @pytest.fixture
 def question(tmp_path):
-    """A study whose weights and storage are there, with the driver's marker."""
+    """Return the question about a study whose weights, storage and driver's marker are in place."""
     (tmp_path / "study").mkdir()
     (tmp_path / "own.h5").write_bytes(b"weights")
     made = build_question([tmp_path / "own.h5"], tmp_path / "study", tmp_path / "cache" / "deep")
@@ -47,7 +47,7 @@ def test_a_node_that_sees_everything_is_sound_and_leaves_its_marker(question):
 
 def test_weight_files_that_are_not_there_or_others_are_named(question, tmp_path):
     held = question.files[tmp_path / "own.h5"][:12]
-    (tmp_path / "own.h5").write_bytes(b"WEIGHTS")  # as many bytes
+    (tmp_path / "own.h5").write_bytes(b"WEIGHTS")  # the same number of bytes
     found = answer_question(question, "n1", gpus=False)
     (why,) = found.unreadable.values()
     assert re.fullmatch(rf"SHA-256 [0-9a-f]{{12}}, not {held}", why)
@@ -84,7 +84,7 @@ def test_without_a_directory_that_is_shared_no_marker_is_asked_for(question):
 
 
 def test_storage_that_cannot_be_written_is_a_problem(question):
-    question.marker_of("n1").mkdir()  # root may write whatever a mode forbids, but not here
+    question.marker_of("n1").mkdir()  # root may write whatever the mode, but not to a directory
     assert "Is a directory" in answer_question(question, "n1", gpus=False).marker
 
 

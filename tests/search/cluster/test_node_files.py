@@ -1,4 +1,4 @@
-"""What the actor of a node gives to the other nodes, and takes from them."""
+"""The files that a node's actor gives to other nodes and takes from them."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ ROWS = np.arange(20, dtype="float16").reshape(10, 2)
 
 @pytest.fixture
 def files(tmp_path):
-    """The files of a node whose cache holds one array."""
+    """Return the files of a node whose cache holds one array."""
     store = FeatureStore(tmp_path, "float16")
     store.open_together([Activation(KEY, (2,))], 10, lambda _: lambda i, j: [ROWS[i:j]])
     return NodeFiles(tmp_path)

@@ -1,4 +1,4 @@
-"""The watch over a cluster's nodes, on nodes and a clock of its own; and the limit that follows."""
+"""The watch over a cluster's nodes, with simulated nodes and clock, and the concurrency limit."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from tlsearch.search.runner import ElasticLimiter
 
 
 class Cluster:
-    """Nodes that a test adds and takes away, at a time that it sets."""
+    """Nodes that a test adds and removes, at a time that it sets."""
 
     def __init__(self, *names):
         self.time_s, self.looks, self.nodes = 100.0, 0, {}
@@ -38,7 +38,7 @@ class Cluster:
 
 @pytest.fixture
 def nothing(tmp_path):
-    """Where the launcher's configuration would be."""
+    """Return a path for the launcher's configuration, where no file exists."""
     return tmp_path / "none.yaml"
 
 
@@ -54,7 +54,7 @@ def test_room_follows_nodes_that_join_and_leave(nothing):
     assert watch.room() == 1
     cluster.nodes.clear()
     cluster.later()
-    assert watch.room() == 1  # a trial that waits, or else nothing would be asked for
+    assert watch.room() == 1  # one trial waits, or nothing would be requested
 
 
 def test_nodes_are_looked_at_once_a_second(nothing):
@@ -126,7 +126,7 @@ def test_a_worker_that_left_a_node_with_its_notice_is_excused(nothing):
 
 
 class Counting(Searcher):
-    """Proposes without an end."""
+    """A searcher that proposes without end."""
 
     def suggest(self, trial_id):
         return {"id": trial_id}
@@ -136,12 +136,12 @@ class Counting(Searcher):
 
 
 def limited(room):
-    """A limiter that lets as many trials through as `room` says."""
+    """Return a limiter that admits `room[0]` trials."""
     return ElasticLimiter(Counting(), lambda: room[0], Ending())
 
 
 def proposed(limiter):
-    """How many more trials begin now."""
+    """Return how many more trials begin now."""
     count = 0
     while limiter.suggest(f"{id(limiter)}-{count}-{len(limiter.live_trials)}") is not None:
         count += 1
@@ -172,7 +172,7 @@ def test_where_the_room_shrinks_no_trial_begins_until_enough_have_ended():
 
 
 class Unwritable(Counting):
-    """Cannot note in its journal what it is told."""
+    """A searcher that cannot write to its journal."""
 
     def suggest(self, *_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "journal.log")
@@ -192,7 +192,7 @@ def test_a_journal_that_cannot_be_written_ends_the_search_with_its_name(call):
     ending = Ending()
     ours = ElasticLimiter(Unwritable(), lambda: 2, ending)
     ours.live_trials.add("a")
-    assert call(ours) in (None, True)  # a trial is not stopped by what its driver's disk does
+    assert call(ours) in (None, True)  # an error of the driver's disk does not stop a trial
     assert ending.over
     assert str(ending.error).startswith("journal.log: No space left on device")
 

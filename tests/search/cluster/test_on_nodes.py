@@ -1,6 +1,6 @@
-"""What several Ray nodes of this machine show: problems before the first trial, files on their way.
+"""Several real Ray nodes on this machine: problems before the first trial, and transferred files.
 
-One cluster serves all tests; it takes ten seconds to start.
+One cluster serves all tests, since it takes ten seconds to start.
 """
 
 import json
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A cluster of three nodes, one of which promises GPUs that it does not have; the temporary
-    files of its processes are in `scratch`.
+    """Yield a cluster of three nodes, one of which promises GPUs that it does not have; the
+    temporary files of its processes are in `scratch`.
     """
     root = tmp_path_factory.mktemp("nodes")
     with (
-        tempfile.TemporaryDirectory(  # short: it is in the names of Ray's sockets
+        tempfile.TemporaryDirectory(  # short, since the names of Ray's sockets contain it
             prefix="tls-", dir="/tmp", ignore_cleanup_errors=True
         ) as scratch,
         pytest.MonkeyPatch.context() as patch,
@@ -46,7 +46,7 @@ def cluster(tmp_path_factory):
 
 
 def output(cluster, *command):
-    """Stdout of a process that joins the cluster and ends well."""
+    """Return the stdout of a process that joins the cluster and succeeds."""
     done = subprocess.run(
         list(map(str, command)),
         cwd=cluster.root,
@@ -60,8 +60,8 @@ def output(cluster, *command):
 
 
 def alone_seeing(folder):
-    """What a command begins with so that a folder is a file system of its own, in its mount
-    namespace alone; nothing where no file system can be mounted.
+    """Return a command prefix that mounts an empty file system on a folder, in the command's own
+    mount namespace; empty if none can be mounted.
     """
     script = 'mount -t tmpfs tlsearch "$0" && exec "$@"'
     prefix = ("unshare", "--mount", "sh", "-c", script, str(folder))
@@ -113,7 +113,7 @@ print("left", [path.name for path in home.root.iterdir()])
 
 @pytest.fixture(scope="module")
 def said(cluster):
-    """What a driver says of the nodes as they are, then as if it ran other versions."""
+    """Return a driver's output on the nodes as they are, then as if it ran other versions."""
     return driver(cluster)
 
 
@@ -239,7 +239,7 @@ def test_trials_on_another_node_leave_everything_with_the_driver(cluster):
     output(cluster, *prefix, "env", f"HOME={home}", sys.executable, "-m", *command)
     trials = read_journal(shared / "journal.log").trials
     assert {trial.state for trial in trials} <= {"finished", "stopped"}
-    assert {trial.epochs for trial in trials} == {2, 3}  # one waited, and another actor went on
+    assert {trial.epochs for trial in trials} == {2, 3}  # one waited, and another actor resumed it
     for trial in trials:
         assert set(trial.values) == set(range(trial.epochs + 1))
         files = {path.name for path in StudyDirectory(shared).trial(trial.number).iterdir()}
@@ -247,5 +247,5 @@ def test_trials_on_another_node_leave_everything_with_the_driver(cluster):
     assert list(shared.glob("trials/*/confirmed-*.npz"))
     assert list(cluster.scratch.glob("tlsearch-trial-*")) == []
     if prefix:
-        assert len(list(cluster.root.glob(".cache/tlsearch/networks/*.keras"))) == 1  # of the nodes
+        assert len(list(cluster.root.glob(".cache/tlsearch/networks/*.keras"))) == 1  # on the nodes
     assert json.loads((shared / "best" / "manifest.json").read_text())["backbone"].endswith("keras")

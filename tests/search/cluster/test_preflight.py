@@ -1,4 +1,4 @@
-"""Nodes that cannot train are found before the first trial; `test_on_nodes.py` has real ones."""
+"""Nodes that cannot train are found before the first trial; `test_on_nodes.py` uses real ones."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ SPACE = "data: {{kind: digits}}\ncache: {cache}\n{more}"
 
 @pytest.fixture
 def nodes(monkeypatch):
-    """Let there be nodes of these names, each answering by itself; the driver's is "here"."""
+    """Return a function that simulates nodes with these names; the driver's is "here"."""
     import ray
 
     def let_there_be(*names, silent=()):
@@ -40,7 +40,7 @@ def nodes(monkeypatch):
 
 @pytest.fixture
 def study(tmp_path):
-    """A configuration, and its study directory."""
+    """Return a configuration and its study directory."""
     home = StudyDirectory(tmp_path / "study")
     home.root.mkdir()
     return parse(SPACE.format(cache=tmp_path / "cache", more="space: {backbone: strokes}")), home
@@ -67,7 +67,7 @@ def test_a_node_that_writes_elsewhere_is_found_by_the_marker_that_does_not_come(
 
     def elsewhere(question, node, gpus):
         found = sound(question, node, gpus)
-        question.marker_of(node).unlink()  # as where its folder is a cache of its own
+        question.marker_of(node).unlink()  # as if its folder were local, not shared
         return found
 
     monkeypatch.setattr(preflight, "answer_question", elsewhere)

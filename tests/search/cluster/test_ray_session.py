@@ -46,7 +46,7 @@ def test_a_trial_that_never_fits_is_refused_with_both_numbers():
 
 @pytest.fixture(scope="module")
 def cluster():
-    """cluster.yaml with what Ray fills in, checked against Ray's schema."""
+    """Return cluster.yaml with Ray's defaults filled in, validated against Ray's schema."""
     path = Path(__file__).parents[3] / "cluster.yaml"
     config = prepare_config(yaml.safe_load(path.read_text()))
     validate_config(config)
@@ -80,7 +80,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def settings():
-    """What stands in the environment once a module that imports Ray was imported."""
+    """Return the environment after the import of a module that imports Ray."""
     code = "import json, os, tlsearch.search.ending; print(json.dumps(dict(os.environ)))"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_"))}
     done = subprocess.run(
@@ -147,18 +147,18 @@ def test_what_runs_in_a_worker_of_its_own_sees_no_gpu(monkeypatch):
 
 
 class DiedError(RayActorError):
-    """As Ray tells of an actor whose node died."""
+    """Ray's error for an actor whose node died."""
 
 
 def logged(name, message, error, caplog):
-    for told in LOGGERS:
-        logger = logging.getLogger(told)
-        logger.addFilter(taken := LostWorkerFilter())
+    for logger_name in LOGGERS:
+        logger = logging.getLogger(logger_name)
+        logger.addFilter(log_filter := LostWorkerFilter())
         try:
-            if told == name:
+            if logger_name == name:
                 logger.error(message, exc_info=error)
         finally:
-            logger.removeFilter(taken)
+            logger.removeFilter(log_filter)
     return caplog.messages
 
 

@@ -1,4 +1,4 @@
-"""The files of trials that train on another node than the driver's are the driver's in the end."""
+"""Files of trials that train on other nodes than the driver's end up with the driver."""
 
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.search.cluster.trial_transfer import TrialFolder, handover, trial_folder

@@ -1,6 +1,4 @@
-"""The device of a study: chosen once, measured once, recorded. GPUs and what measures them are
-stand-ins.
-"""
+"""The device of a study: chosen once, measured once, recorded; GPUs and measurements are faked."""
 
 import json
 
@@ -36,7 +34,9 @@ def config(tmp_path):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Let each of the nodes have these GPUs; the driver's has none. What was asked of a GPU."""
+    """Return a function that gives the nodes these GPUs (the driver's node has none) and returns
+    the list of measurement requests.
+    """
     asked = []
 
     def let_there_be(*gpus_of_nodes, answer=SAID):

@@ -1,4 +1,4 @@
-"""Forecasts: measured once, remembered by all that matters, told and noted beside what came."""
+"""Forecasts: measured once, remembered by all that matters, and recorded beside the outcome."""
 
 import json
 import subprocess
@@ -47,7 +47,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def answers(monkeypatch):
-    """How often the measuring process was started; its answer is of one made-up machine."""
+    """Fake the measuring process with one made-up machine; return the requests that it received."""
     started = []
     suffixes = [
         {
@@ -152,7 +152,7 @@ def test_what_would_stop_a_run_stops_its_plan(config, answers, tmp_path):
 
 
 def begun(tmp_path, name="study"):
-    """A study of which an earlier run trained one trial."""
+    """Return a study in which an earlier run trained one trial."""
     home = StudyDirectory(tmp_path / name)
     home.root.mkdir()
     trained(optuna.create_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME))
@@ -188,7 +188,7 @@ def searched(config, home, cut_short=False, enough=None):
             (features / "a.npy").write_bytes(bytes(300))
             home.trial(0).mkdir(parents=True)
             (home.trial(0) / "best.npz").write_bytes(bytes(50))
-        now[0] += AFTER_S  # confirmed and exported
+        now[0] += AFTER_S  # confirmation and export
     return heard
 
 

@@ -1,4 +1,4 @@
-"""The next search is expected to take what past ones took beside their plans."""
+"""A search is expected to deviate from its plan as past searches did."""
 
 import json
 
@@ -58,7 +58,7 @@ def test_the_last_searches_are_remembered_by_machine_and_kind(config, tmp_path, 
     assert [one.trials for one in found] == [2.0 + number for number in range(MOST)]
     assert {one.kind for one in found} == {kind_of(config(seed=3))}
     assert kind_of(config(trials=3)) != kind_of(config())
-    assert past_searches(tmp_path, 1) == ()  # with other slots it is another machine
+    assert past_searches(tmp_path, 1) == ()  # another number of slots counts as another machine
     monkeypatch.setattr(learned, "cpu_name", lambda: "another")
     assert past_searches(tmp_path, 2) == ()
 

@@ -1,4 +1,4 @@
-"""How many trials train each epoch: never more than before, never fewer with more of them."""
+"""How many trials train each epoch: no more than the previous one, no fewer with more trials."""
 
 import itertools
 import math
@@ -55,7 +55,7 @@ def test_a_rung_lets_some_go_on_and_never_more_than_came(trials, reduction):
 
 
 def test_survival_is_near_what_the_shipped_searches_did():
-    """Trials that went on from the rungs at epoch 2 and 6, counted in the files' own tables."""
+    """The counts of trials past the rungs at epochs 2 and 6 come from the files' own tables."""
     quickstart = trials_reaching(Asha(), 18, 16)
     flowers = trials_reaching(Asha(), 9, 20)
     assert math.isclose(quickstart[2], 10, rel_tol=0.5)

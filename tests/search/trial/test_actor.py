@@ -1,4 +1,4 @@
-"""What an actor keeps of a trial, and from where another one takes it up; without Ray running."""
+"""The state that an actor saves of a trial, and where another one resumes; without running Ray."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def workplace(tmp_path):
 
 @pytest.fixture
 def begin(workplace, monkeypatch):
-    """A new actor, as after the death of the one before it; every epoch saves its state."""
+    """Return a function that starts a new actor, as after a death; every epoch saves its state."""
     monkeypatch.setattr(module, "RESUME_EVERY_S", 0.0)
     monkeypatch.setattr(module, "RESUME_SHARE", float("inf"))
     monkeypatch.setattr(module, "_log_to", lambda path: None)
@@ -57,7 +57,7 @@ def begin(workplace, monkeypatch):
 
     def start(workplace=workplace, beside=False):
         if living and not beside:
-            living.pop()._epochs.close()  # frees the trial's folder, as a death does; no more
+            living.pop()._epochs.close()  # only frees the trial's folder, as a death does
         actor = TrialActor.__new__(TrialActor)
         actor.setup({"number": 0, "trial": trial.to_json()}, workplace)
         living.append(actor)
@@ -135,8 +135,8 @@ def test_what_the_best_epoch_predicts_is_kept_beside_its_weights(begin, workplac
     results = [actor.step() for _ in range(EPOCHS + 1)]
     values = [result["value"] for result in results]
     home = workplace.study / "trials" / "00000"
-    told = json.loads(results[-1]["kept"])
-    assert told == {name: sha256(home / name) for name in ("best.npz", PREDICTIONS)}
+    digests = json.loads(results[-1]["kept"])
+    assert digests == {name: sha256(home / name) for name in ("best.npz", PREDICTIONS)}
     found = load_predictions(home / PREDICTIONS)
     assert found.epoch == load_checkpoint(home / "best.npz").epoch
     assert (found.shown == found.called).mean() == values[found.epoch]
@@ -218,7 +218,7 @@ def test_a_disk_that_is_full_before_a_trial_begins_is_a_result_and_no_lost_worke
 
 @pytest.fixture
 def other_worker(workplace):
-    """The worker of a killed driver, which trains on for some seconds."""
+    """Yield a function that starts a killed driver's worker, which trains on for some seconds."""
     processes = []
 
     def start(seconds):

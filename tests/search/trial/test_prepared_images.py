@@ -1,4 +1,4 @@
-"""The images of a search: prepared with what it was granted, and in use while it trains on them."""
+"""The images of a search: prepared with the granted resources, and in use while it trains."""
 
 from typing import Any
 

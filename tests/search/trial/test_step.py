@@ -12,7 +12,7 @@ from tlsearch.search.trial.actor import TrialActor
 
 
 def actor(error):
-    """An actor whose next epoch ends so."""
+    """Return an actor whose next epoch raises this error."""
 
     def epochs():
         raise error

@@ -1,4 +1,4 @@
-"""What a study says of its weight files, and what it does where they hold something else."""
+"""The weight files that a study records, and what happens if their contents change."""
 
 import re
 
@@ -43,10 +43,10 @@ def test_a_changed_file_is_refused_with_both_digests_and_the_ways_on(tmp_path, o
     config = space("default", own)
     known = study(tmp_path, config)
     before = known[1]["weights"]["files"][str(own)][:12]
-    own.write_bytes(b"WEIGHTS")  # as many bytes
+    own.write_bytes(b"WEIGHTS")  # the same number of bytes
     after = file_digests(config)[str(own)][:12]
-    told = rf"own\.weights\.h5: .*study\.yaml recorded SHA-256 {before}, found {after} in .*back"
-    with pytest.raises(WeightsError, match=told):
+    message = rf"own\.weights\.h5: .*study\.yaml recorded SHA-256 {before}, found {after} in .*back"
+    with pytest.raises(WeightsError, match=message):
         require_same_files(*known, config)
     own.unlink()
     with pytest.raises(WeightsError, match="found no such file in"):

@@ -1,4 +1,4 @@
-"""A study whose trials have ended, as the tests of its confirmation begin with it."""
+"""A study whose trials have ended, the starting point of the confirmation tests."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -139,7 +139,7 @@ resources: {max_concurrent: 2}
 
 
 def with_tensorflow(root):
-    """The processes below one that have imported TensorFlow (Linux)."""
+    """Return the descendants of a process that have imported TensorFlow (Linux)."""
     found = set()
     for child in children(root):
         with contextlib.suppress(OSError):  # it ended meanwhile
@@ -151,8 +151,8 @@ def with_tensorflow(root):
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory):
-    """A search with time for every run: its `study`, what it `told`, and the `processes` that had
-    imported TensorFlow after its trials.
+    """Run a search with time for every run; return its `study`, the events it `told`, and the
+    `processes` that had imported TensorFlow after its trials.
     """
     from tlsearch.search.study import run
 
@@ -173,7 +173,7 @@ def search(tmp_path_factory):
 
 @pytest.mark.cluster
 def test_after_the_trials_two_processes_import_tensorflow(search):
-    """The one that exports and the clean one: what confirms and refines runs where trials ran."""
+    """They export and reload; confirmation and refinement run in the workers of the trials."""
     workers = {trial.worker for trial in search.study.record().trials}
     trained = {int(worker.rpartition(" ")[2]) for worker in workers}
     assert trained <= search.processes
@@ -188,7 +188,7 @@ def test_a_run_after_other_trials_is_the_run_in_a_process_of_its_own(search, tmp
         trial = TrialConfig(**record.trials[run.trial].config)
         job = PlannedRun(run.trial, trial.model_copy(update={"seed": run.seed}))
         again = train_again(job, workplace(study.config, data, tmp_path), tmp_path)
-        assert replace(again, seconds=run.seconds) == run  # with the digest of its weights
+        assert replace(again, seconds=run.seconds) == run  # including the digest of its weights
 
 
 @pytest.mark.cluster
@@ -210,7 +210,7 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search, capsys):
     assert f"| test accuracy, evaluated once | {facts['test']['value']:.4f} |" in card
     assert (study.home.best / "model.keras").is_file()
     resume(study, listen=told.append)
-    assert capsys.readouterr() == ("", "")  # the caller's listener takes the place of ours
+    assert capsys.readouterr() == ("", "")  # the caller's listener replaces the default one
     assert read_journal(study.home.journal_file).facts["confirmation"] == facts["confirmation"]
     assert sum(type(event).__name__ == "Confirming" for event in told) == 1
     phases = [event for event in told if isinstance(event, Phase)]

@@ -1,4 +1,4 @@
-"""The process that exports: what it sees of the machine."""
+"""The GPUs that the exporting process sees."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What is left on disk of trials that ended."""
+"""The files that ended trials leave on disk."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What follows the trials, as Ray Tune asks for it: stage by stage, and each run once."""
+"""The runs after the trials, as Ray Tune requests them: stage by stage, and each once."""
 
 import json
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from tlsearch.search.winner.rounds import PlannedRun
 
 
 class Trials(Searcher):
-    """A searcher of so many trials, which all begin at once."""
+    """A searcher of this many trials, which all begin at once."""
 
     def __init__(self, count):
         super().__init__(metric="value", mode="max")
@@ -43,7 +43,7 @@ def planned(seed):
 
 
 def last_result(config):
-    """The last result of a trial or a run, as an actor gives it."""
+    """Return the last result of a trial or a run, as an actor reports it."""
     if AGAIN not in config:
         return {"value": 0.5}
     job = PlannedRun.of_text(config[AGAIN])
@@ -138,4 +138,4 @@ def test_all_of_the_budget_is_left_to_what_follows_the_trials():
     assert not stopper.stop_all()
     clock.now = 91
     assert stopper.stop_all()
-    assert not ending.out_of_time  # the trials were not cut
+    assert not ending.out_of_time  # the trials were not cut short

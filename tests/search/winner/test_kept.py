@@ -1,4 +1,4 @@
-"""Kept weights are those that the journal recorded, or nothing is made from them."""
+"""Kept weights are used only if they are those that the journal recorded."""
 
 import json
 from types import SimpleNamespace
@@ -41,9 +41,9 @@ def record(*digests, state="finished", runs=()):
         TrialRecord(
             *(n, state, config, {1: 0.1, 2: 0.9}),
             seconds=3.0,
-            kept={"best.npz": one} if one else {},
+            kept={"best.npz": digest} if digest else {},
         )
-        for n, one in enumerate(digests)
+        for n, digest in enumerate(digests)
     ]
     return StudyRecord(
         Direction.MAX, tuple(trials), {"confirmation": [run.to_json() for run in runs]}

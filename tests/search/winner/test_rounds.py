@@ -1,4 +1,4 @@
-"""Which runs confirm a search: whole rounds of its best trials within their time; a refinement."""
+"""The runs that confirm a search: whole rounds of its best trials in time, and a refinement."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def test_runs_fit_into_their_time_but_for_those_that_must_be(expected, allowed_s
 
 
 def planned(trials, runs=(), config=CONFIG, spent_s=0.0):
-    """The trials that a driver would still train, per seed in order."""
+    """Return the (trial, seed) runs that a driver would still train, in order."""
     found = due_runs(config, record(*trials, runs=runs), spent_s, slots=1)
     return [(run.number, run.trial.seed) for run in found]
 
@@ -79,7 +79,7 @@ def test_the_first_round_over_the_best_is_due_whatever_it_takes():
 def test_another_round_is_due_whole_where_it_fits_into_its_share():
     best = trial(0, 0.9, seconds=10.0), trial(1, 0.8, seconds=10.0)
     others = tuple(trial(n, 0.1, seconds=10.0) for n in range(2, 30))
-    assert planned(best + others[:16]) == [(0, FIRST), (1, FIRST)]  # 20 % of 180 s: less than 40
+    assert planned(best + others[:16]) == [(0, FIRST), (1, FIRST)]  # 20 % of 180 s is below 40 s
     assert planned(best + others[:18]) == [(0, s) for s in (FIRST,)] + [
         (1, FIRST),
         (0, SECOND),
@@ -128,7 +128,7 @@ def test_a_refinement_sees_a_new_view_every_epoch_at_a_lower_rate():
     assert (refined.seed, refined.epochs, refined.fine_tune_lr) == (11, 4, pytest.approx(1e-4))
     assert [refined.view(epoch) for epoch in (1, 2, 3)] == [1, 2, 3]
     assert refined.view_seed not in (unfrozen.view_seed, unfrozen.seed)
-    assert refined.augment == unfrozen.augment  # nothing that nobody asked for
+    assert refined.augment == unfrozen.augment  # no augmentation that was not requested
     assert refinement(unfrozen, 11, most_epochs=2).epochs == 2
 
 
@@ -136,6 +136,6 @@ def test_an_epoch_on_new_views_is_expected_to_take_its_own_time_and_a_pass():
     work = {"done": 4e9, "least": 1e9, "prefix": "x", "prefix_pass": 1e9}
     fast, slow = trial(0, 0.9, seconds=10.0), trial(1, 0.8, seconds=20.0)
     known = record(replace(fast, work=work), replace(slow, work=work))
-    # 80 of the 100 images of a pass are trained on; a trial reached 4e8 multiply-adds a second
+    # 80 of the 100 images of a pass are trained on; a trial reached 4e8 multiply-adds per second
     assert online_epoch_s(known, known.trials[1], 80, 20) == pytest.approx(2.0 + 0.8 * 2.5)
     assert online_epoch_s(record(fast), fast, 80, 20) == pytest.approx(1.0)
