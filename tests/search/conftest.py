@@ -1,4 +1,4 @@
-"""Searches that several modules look at; a disk that does not keep these tests waiting."""
+"""Searches that several modules share, and a disk that does not slow down these tests."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ trials: 4
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_disk() -> Iterator[None]:
-    """No waiting for the disk after each of a journal's lines: here no machine loses its power."""
+    """Disable the fsync after each journal line, since no machine loses power here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda file: None)
         yield
@@ -28,7 +28,7 @@ def _quick_disk() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def replayed_space():
-    """A space for four trials on a few digits, as text."""
+    """Return a space for four trials on a few digits, as text."""
     return SPACE
 
 
@@ -57,8 +57,8 @@ MISSING = "raise ModuleNotFoundError(\"No module named 'tf2onnx'\", name='tf2onn
 
 @pytest.fixture(scope="session")
 def blocks_search(tmp_path_factory, command_line):
-    """A search in blocks where tf2onnx is not installed, at its end: `ran`, its `tlsearch`, and
-    `broken`, the folder of the broken package.
+    """Run a search over blocks without tf2onnx; return its result `ran`, its `tlsearch` and `home`,
+    and `broken`, the folder of the broken package.
     """
     tlsearch = command_line(tmp_path_factory.mktemp("home"))
     (tlsearch.home / "blocks.yaml").write_text(BLOCKS)

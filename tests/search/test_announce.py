@@ -1,4 +1,4 @@
-"""Who hears a search that names no listener, and when its end is prepared."""
+"""The default listener of a search, and when the preparation of its export begins."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ def test_a_notebook_shows_a_line_per_event(
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     hear = default_listener()
     hear(READ)
-    hear(EpochReported(trial=0, epoch=1, value=0.5, rung=False))  # of which there are too many
+    hear(EpochReported(trial=0, epoch=1, value=0.5, rung=False))  # not shown: there are too many
     assert capsys.readouterr().out == "2 classes; 3 train\\x1b[2J\n"
 
 
@@ -48,7 +48,7 @@ def test_the_export_is_begun_when_the_last_trials_run_or_shortly_before(
         search: Any = SimpleNamespace(config=config, slots=slots, budget=budget)
         none: Any = None
         begun.append(EachEnd(search, none, False, none, began_s, before).ends_soon(before + done))
-    first, idle = begun.index(True), max(0, trials - slots)  # a worker is idle from there on
-    assert begun == sorted(begun)  # once begun, at every later end too
+    first, idle = begun.index(True), max(0, trials - slots)  # a worker is idle from here on
+    assert begun == sorted(begun)  # once begun, it stays begun
     assert first <= idle
     assert first == idle or (trials - 1 - first) * each_s <= AHEAD_S + 1e-6

@@ -1,4 +1,4 @@
-"""A search in blocks, whole: from the YAML to what its reports say."""
+"""A whole search over blocks, from the YAML to its reports."""
 
 import json
 
@@ -14,7 +14,7 @@ ASKED = [("strokes", 3), ("mobilenet_025", 1), ("strokes", 0), ("strokes", "all"
 
 @pytest.fixture
 def tlsearch(blocks_search):
-    """Stdout of a command that ends well."""
+    """Return a function that runs a command and returns its stdout."""
 
     def say(*words):
         done = blocks_search.tlsearch.here(*words)
@@ -45,8 +45,8 @@ def test_reports_tell_what_was_asked_for(tlsearch):
     table = tlsearch("report", "study", "--columns", "trial,unfrozen_blocks,trained_share")
     assert table.split()[:3] == ["trial", "unfrozen_blocks", "trained_share"]
     best = document["trials"][0]
-    told = "all" if best["unfrozen_blocks"] == "all" else f"{best['unfrozen_blocks']} block"
-    assert f"unfrozen {told}" in tlsearch("compare", "study")
+    label = "all" if best["unfrozen_blocks"] == "all" else f"{best['unfrozen_blocks']} block"
+    assert f"unfrozen {label}" in tlsearch("compare", "study")
     tlsearch("report", "study", "--format", "html")
 
 

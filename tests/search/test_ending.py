@@ -26,7 +26,7 @@ class Clock:
 
 
 def limited(seconds=None, **known):
-    """A stopper, its ending and its clock."""
+    """Return a stopper, its ending and its clock."""
     clock, ending = Clock(), Ending()
     return SearchStopper(ending, Budget(seconds, clock=clock, **known)), ending, clock
 
@@ -121,7 +121,7 @@ def test_what_a_worker_raised_keeps_its_words_and_exit_code(kind, code):
 )
 def test_a_signal_ends_the_search_and_a_second_one_at_once(number, code):
     ending = Ending()
-    before = signal.signal(number, signal.SIG_DFL)  # a shell may have it ignored
+    before = signal.signal(number, signal.SIG_DFL)  # the shell may have set it to ignored
     try:
         with end_on_signals(ending):
             os.kill(os.getpid(), number)

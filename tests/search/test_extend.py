@@ -1,4 +1,4 @@
-"""What a study may be asked for more, and what must stay as it was."""
+"""How a study may be extended, and what must stay as it was."""
 
 import hypothesis
 import pytest
@@ -40,7 +40,7 @@ def test_nothing_asked_changes_nothing() -> None:
     assert extend_config(CONFIG, settings("seed=0", "epochs=10")) == CONFIG
 
 
-@hypothesis.settings(max_examples=20, deadline=None)  # each reads the whole configuration anew
+@hypothesis.settings(max_examples=20, deadline=None)  # each parses the whole configuration
 @given(st.integers(1, 500), st.integers(0, 10))
 def test_trials_are_a_number_or_so_many_more(count: int, ended: int) -> None:
     assert extend_config(CONFIG, Extension(trials=f"+{count}"), ended).trials == 20 + count
@@ -51,7 +51,7 @@ def test_trials_are_a_number_or_so_many_more(count: int, ended: int) -> None:
 @pytest.mark.parametrize(
     ("budget", "spent", "asked", "seconds"),
     [
-        (600, 180, "+10m", 1200),  # what is left stays
+        (600, 180, "+10m", 1200),  # the remaining time stays
         (600, 640, "+10m", 1240),  # ten minutes from now
         (None, 200, "+90s", 290),
         (600, 180, "30m", 1800),
@@ -167,17 +167,17 @@ def test_a_study_that_began_with_layers_that_train_nothing_goes_on() -> None:
 
 def test_an_entry_of_the_history_says_when_and_what() -> None:
     found = extend_config(CONFIG, Extension("+10", "+5m", ("space.backbone=strokes",)), 20, 700)
-    told = extension_entry(CONFIG, found, 20)
-    assert told["after_trials"] == 20
-    assert told["at"].endswith("+00:00")
-    assert "optuna" in told["versions"]
-    assert told["changes"] == {
+    entry = extension_entry(CONFIG, found, 20)
+    assert entry["after_trials"] == 20
+    assert entry["at"].endswith("+00:00")
+    assert "optuna" in entry["versions"]
+    assert entry["changes"] == {
         "space.backbone": {"from": ["strokes", "photos"], "to": ["strokes"]},
         "baselines": {"from": list(CONFIG.baselines), "to": [{"unfrozen_layers": 15}]},
         "trials": {"from": 20, "to": 30},
         "time_budget": {"from": 600.0, "to": 1000.0},
     }
-    assert yaml.safe_load(yaml.safe_dump(told)) == told
+    assert yaml.safe_load(yaml.safe_dump(entry)) == entry
 
 
 def test_a_name_that_reads_as_a_number_stays_a_name() -> None:

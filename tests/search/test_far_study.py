@@ -1,4 +1,4 @@
-"""A real search whose study is in a bucket: killed, gone on with elsewhere, read by its URL."""
+"""A real search whose study is in a bucket: killed, resumed elsewhere, and read by its URL."""
 
 import shutil
 import time
@@ -85,12 +85,12 @@ def test_a_killed_search_goes_on_from_the_bucket_on_another_machine(
     assert third.here("report", URL, "--format", "csv").out.count("\n") == 5
     fetched = {path.rpartition("/")[2] for _, path in far.passed}
     weights = {name for name in fetched if ".npz" in name or ".keras" in name}
-    assert weights <= {PREDICTIONS}  # by which ties are told; no weights
+    assert weights <= {PREDICTIONS}  # needed to find ties; no weights
     assert third.here("export", URL, "--out", tmp_path / "model.keras", "--no-timed").code == 0
     assert (tmp_path / "model.keras").is_file()
 
 
 def copied(tmp_path, monkeypatch, name):
-    """The trials that the bucket tells of now."""
+    """Return the trials that the bucket now holds."""
     monkeypatch.setenv("HOME", str(tmp_path / name))
     return read_journal(readable_copy(URL).journal_file).trials

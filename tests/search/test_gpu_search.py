@@ -1,4 +1,4 @@
-"""What a search takes of a GPU: what its trials were granted."""
+"""A search takes only as much of a GPU as its trials were granted."""
 
 import pytest
 
@@ -17,7 +17,7 @@ confirm: 0
 export: [keras]
 resources: {max_concurrent: 2}
 """
-NOTHING_MIB = 64  # of what a driver takes for itself
+NOTHING_MIB = 64  # allowed for the driver itself
 
 
 @pytest.mark.parametrize("share", [0, 0.25])

@@ -1,4 +1,4 @@
-"""A search and an export of which one format cannot be written."""
+"""A search and an export in which one format cannot be written."""
 
 import sys
 

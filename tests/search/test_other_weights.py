@@ -1,4 +1,4 @@
-"""A weight file that is replaced after the search: every way on refuses it, each in its words."""
+"""A weight file replaced after the search is refused by every later command in its own words."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def own(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(own, tmp_path_factory):
-    """A study on the user's own weight file, which is replaced once it has ended."""
+    """Return a study on the user's own weight file, which is replaced after the study has ended."""
     root = tmp_path_factory.mktemp("studies")
     shutil.copyfile(BACKBONES["strokes"].shipped_path, own)
     config = parse(SPACE, settings=[f"space.weights={own}", f"cache={root / 'cache'}"])
@@ -53,19 +53,19 @@ def study(finished, tmp_path):
 
 
 def forgotten(study, checkpoints):
-    """The study as an earlier version would have written it."""
+    """Rewrite the study as an earlier version would have written it."""
     about = yaml.safe_load((study / "study.yaml").read_text())
     del about["weights"]
     (study / "study.yaml").write_text(yaml.safe_dump(about))
     lines = (study / "journal.log").read_text().splitlines(keepends=True)
     (study / SEAL).unlink()
-    (study / "journal.log").write_text("".join(one for one in lines if '"kept"' not in one))
+    (study / "journal.log").write_text("".join(line for line in lines if '"kept"' not in line))
     for path in study.glob("trials/*/best.npz") if checkpoints else ():
         with np.load(path) as file:
             arrays = dict(file)
-        told = json.loads(str(arrays.pop("about")))
-        del told["network"]
-        np.savez(path, about=np.array(json.dumps(told)), **arrays)
+        checkpoint = json.loads(str(arrays.pop("about")))
+        del checkpoint["network"]
+        np.savez(path, about=np.array(json.dumps(checkpoint)), **arrays)
 
 
 def test_the_study_its_trials_and_its_model_say_which_weights_they_have(study, own):
@@ -91,12 +91,12 @@ def test_where_the_journal_alone_tells_it_the_next_trial_refuses_them(study):
     assert "strokes: its pretrained network is not the one" in str(ended.ended_by)
     after = read_journal(study / "journal.log").trials[len(before) :]
     assert not any(trial.values for trial in after)
-    assert {trial.state for trial in after} == {"unfinished"}  # told to no sampler
+    assert {trial.state for trial in after} == {"unfinished"}  # not reported to the sampler
 
 
 @pytest.fixture
 def tlsearch(command_line, tmp_path):
-    """The command line, whose process finds the weights that there are now."""
+    """Yield the command line, whose process loads the current weights."""
     load_backbone.cache_clear()
     yield command_line(tmp_path / "home").here
     load_backbone.cache_clear()

@@ -1,4 +1,4 @@
-"""Phases of workers reach the driver in their order, and a store that fails costs no work."""
+"""Workers' phases reach the driver in order, and a failing store costs no work."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from tlsearch.search import relay
 
 
 class Store:
-    """What Ray's key-value store does, in memory."""
+    """An in-memory version of Ray's key-value store."""
 
     def __init__(self):
         self.kept = {}

@@ -1,4 +1,4 @@
-"""A row trained again beside its record: what matches, what does not, what is refused."""
+"""Trials replayed beside their record: what matches, what does not, what is refused."""
 
 import json
 import math
@@ -43,7 +43,7 @@ UNSTABLE = HEAD.model_copy(
 
 
 def replayed(*pairs, exact=True, ended=("", ""), tolerance=TOLERANCE):
-    """A replay with these values, recorded and now."""
+    """Return a replay with these pairs of recorded and new values."""
     epochs = [EpochPair(n, {"value": a}, {"value": b}) for n, (a, b) in enumerate(pairs)]
     return Replay(
         3, "finished", "accuracy", tuple(epochs), ended, "", {}, exact, tolerance, threads=1
@@ -118,8 +118,8 @@ def test_json_holds_no_infinity():
 
 
 def test_a_trial_has_the_versions_of_the_last_extension_before_it():
-    told = [{"after_trials": 5, "versions": {"numpy": "2"}}]
-    about = {"versions": {"numpy": "1"}, "extended": told}
+    extensions = [{"after_trials": 5, "versions": {"numpy": "2"}}]
+    about = {"versions": {"numpy": "1"}, "extended": extensions}
     found = [versions_of_trial(about, number)["numpy"] for number in (0, 4, 5, 9)]
     assert found == ["1", "1", "2", "2"]
 
@@ -131,7 +131,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def home(tmp_path, cache, replayed_space):
-    """A study directory on a few digits, without trials."""
+    """Return a study directory on a few digits, without trials."""
     config = parse(replayed_space, settings=[f"cache={cache}"])
     found = StudyDirectory(tmp_path / "study")
     found.write_about(plain_config(config), data=describe(prepare(config.data, cache)))
@@ -180,7 +180,7 @@ def test_what_cannot_be_replayed_has_its_exit_code(home, monkeypatch, directory,
 
 
 def epochs_of(home, trial, broken_after=None):
-    """The reports of a trial, from its snapshot after `broken_after` where it was broken off."""
+    """Return the reports of a trial, interrupted and resumed after `broken_after` if given."""
     config = Study(home.root).config
     from tlsearch.search.trial.workplace import workplace
 
@@ -255,7 +255,7 @@ def test_other_versions_and_cpus_are_named_and_ask_for_no_equal_bits(home, true_
         "machine": ("another", machine()),
     }
     assert (done.exact, done.equal, done.matched) == (False, False, True)
-    assert done.tolerance == 2 / 70  # two pictures, here more than a point
+    assert done.tolerance == 2 / 70  # two pictures, here more than a percentage point
     assert done.difference == pytest.approx(1e-3)
 
 

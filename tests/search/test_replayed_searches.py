@@ -1,4 +1,4 @@
-"""Whole searches of one space and seed: equal again with one slot, replayed with several."""
+"""Whole searches of one space and seed: equal if repeated with one slot, replayed with several."""
 
 import json
 import os
@@ -57,7 +57,7 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory, replayed_space):
-    """Three searches of the same space in one Ray: twice with one slot, once with two."""
+    """Run three searches of the same space in one Ray: two with one slot, one with two."""
     root = tmp_path_factory.mktemp("searched")
     in_a_process(root, SEARCH, replayed_space)
     return root
@@ -86,7 +86,7 @@ def test_with_one_slot_a_seed_promises_the_leaderboard(searched):
 
 
 def tampered(study: Path) -> Path:
-    """A copy of a study in which trial 1 is better by a millionth at its first epoch."""
+    """Return a copy of a study in which trial 1 is better by 1e-6 at its first epoch."""
     copy = StudyDirectory(study.parent / "tampered")
     copy.root.mkdir()
     copy.study_file.write_bytes((study / "study.yaml").read_bytes())

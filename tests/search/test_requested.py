@@ -1,4 +1,4 @@
-"""What Python code may ask to search: names, plain values, arrays."""
+"""Searches requested from Python code: by names, plain values and arrays."""
 
 import sys
 from pathlib import Path

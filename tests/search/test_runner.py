@@ -1,4 +1,4 @@
-"""What Ray Tune is asked for, without Ray running."""
+"""The arguments given to Ray Tune, without running Ray."""
 
 import json
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ trials: 7
 
 @pytest.fixture
 def asked(tmp_path, monkeypatch):
-    """What the Tuner was given: `trainable`, `tune_config`, `run_config`."""
+    """Return the Tuner's arguments: `trainable`, `tune_config`, `run_config`."""
     seen = {}
 
     class Tuner:
@@ -58,7 +58,7 @@ def test_nothing_is_proposed_ahead_of_results(asked):
     assert [search.suggest(f"trial {place}") is not None for place in range(5)] == [True] * 3 + [
         False
     ] * 2
-    assert asked.tune_config.max_concurrent_trials is None  # stock Ray's, fixed for good
+    assert asked.tune_config.max_concurrent_trials is None  # stock Ray's limit cannot change later
 
 
 def test_the_metric_is_said_once(asked):
@@ -113,8 +113,8 @@ def checkpoint(path, epoch):
     ("recorded", "epoch", "goes_on"),
     [
         ("as it is", 2, True),
-        (None, 2, True),  # of an earlier version
-        ("other", 3, True),  # the journal has not heard of it yet
+        (None, 2, True),  # written by an earlier version
+        ("other", 3, True),  # not in the journal yet
         ("other", 2, False),
         ("other", None, False),  # damaged
         ("gone", 2, False),

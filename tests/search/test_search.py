@@ -187,9 +187,9 @@ def test_a_finished_study_is_extended_in_trials_space_and_time(finished, shell):
     after = ended(study)
     assert sorted(after) == list(range(6))
     assert all(after[n] == trial for n, trial in before.items())
-    (told,) = Study(study).about["extended"]
-    assert told["after_trials"] == 5
-    assert {"trials", "time_budget", "space.head_units"} == set(told["changes"])
+    (entry,) = Study(study).about["extended"]
+    assert entry["after_trials"] == 5
+    assert {"trials", "time_budget", "space.head_units"} == set(entry["changes"])
     facts = Study(study).record().facts
     assert facts["spent_s"] > 0
     assert len(facts["tests"]) in (1, 2)  # the new trial may have won

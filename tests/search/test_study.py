@@ -1,4 +1,4 @@
-"""What study.yaml tells of a study, from its beginning and through every extension."""
+"""The contents of study.yaml, from the start of a study through every extension."""
 
 import errno
 import os
@@ -82,7 +82,7 @@ def test_a_study_that_only_goes_on_is_not_written_again(
 
 
 SHARES = "data: {kind: digits, image_px: 32, splits: {validation: 0.02, test: 0.02}}"
-BY_SHARES = "266c12a15d420edfd3bdb001f981aad0"  # the fingerprint that 0.1.0 wrote of them
+BY_SHARES = "266c12a15d420edfd3bdb001f981aad0"  # their fingerprint as written by 0.1.0
 
 
 def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_with(

@@ -1,4 +1,4 @@
-"""What `init` proposes for the splits and the pictures that are there."""
+"""The template that `init` proposes for the splits and pictures it finds."""
 
 import logging
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def test_only_a_split_that_is_not_there_gets_a_share(
     listing = list_source(data)
     rows = assign(listing.examples, data.splits, listing.classes)
     if "val" in given or "valid" in given:
-        assert len(rows["validation"]) == 12  # those of the folder, and no others
+        assert len(rows["validation"]) == 12  # only those of the folder
 
 
 def test_few_pictures_of_a_split_are_warned_of_with_the_width_of_the_interval(

@@ -1,4 +1,4 @@
-"""What the tests of a searcher share: what it told, and what its journal holds."""
+"""Fixtures of the searcher tests: what a searcher announced, and its journal."""
 
 from pathlib import Path
 
@@ -14,5 +14,5 @@ def heard() -> list[object]:
 
 @pytest.fixture
 def record(tmp_path: Path):
-    """Read the journal of a searcher."""
+    """Return a function that reads the journal of a searcher."""
     return lambda: read_journal(tmp_path / "journal.log")

@@ -1,4 +1,4 @@
-"""What is proposed after trials went wrong, beside what stock Ray with Optuna proposes."""
+"""Proposals after trials went wrong, compared with those of stock Ray with Optuna."""
 
 import math
 import pickle
@@ -23,7 +23,7 @@ TRIALS, LAST = 60, 30
 
 
 def last_proposals(searcher, crash):
-    """How many of the last proposals take the choice that always crashes."""
+    """Return how many of the last proposals take the choice that always crashes."""
     crashed = []
     for turn in range(TRIALS):
         trial = searcher.suggest(str(turn))["trial"]

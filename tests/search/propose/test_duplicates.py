@@ -1,4 +1,4 @@
-"""What was tried is found by digest as it would be by comparing every configuration."""
+"""Tried configurations are found by digest exactly as by comparing every configuration."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
 
-# Few values, and rates that are not used where nothing or something is unfrozen.
+# Few values, and learning rates that are unused if the backbone is frozen or if it is not.
 configs = st.builds(
     TrialConfig,
     backbone=st.just("strokes"),

@@ -1,4 +1,4 @@
-"""An event of a search costs as much in a large study as in a small one: work counted, not time."""
+"""An event costs as much in a large study as in a small one; the tests count calls, not time."""
 
 import sys
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def result(epoch: int, value: float) -> dict[str, Any]:
 
 
 def calls(function: Callable[[], object]) -> int:
-    """How many functions, Python's and C's, a call goes through."""
+    """Return how many functions, in Python and C, a call runs."""
     count = 0
 
     def note(frame: object, event: str, argument: object) -> None:

@@ -1,4 +1,4 @@
-"""Laws of proposals: nothing is trained twice by accident, and Optuna is not told of it."""
+"""Laws of proposals: no training is repeated by accident, and duplicates never reach Optuna."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ def result(epoch: int, value: float) -> dict[str, Any]:
 
 
 def train(search: TruthfulSearch, count: int) -> list[TrialConfig]:
-    """Propose and end some trials; photos unfrozen is best by far, so that TPE insists on it."""
+    """Propose and end some trials; unfrozen photos is best by far, so that TPE insists on it."""
     found = []
     for _ in range(count):
         name = str(search.remaining())
@@ -288,7 +288,7 @@ def test_a_search_over_blocks_is_recorded_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_search_goes_on_in_blocks(tmp_path: Path) -> None:
-    """The space changed from layers to blocks: its old trials stay in the record."""
+    """The space changes from layers to blocks; the old trials stay in the record."""
     train(searcher(tmp_path), 3)
     blocks = SMALL.replace("unfrozen_layers: [0, 15]", "unfrozen_blocks: [0, 2]")
     again = searcher(tmp_path, blocks)

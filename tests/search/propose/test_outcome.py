@@ -1,4 +1,4 @@
-"""What becomes of a trial, judged from its last result alone."""
+"""The outcome of a trial, judged from its last result alone."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A study whose space was changed: the same trials by the same numbers, in a new Optuna study."""
+"""A study whose space changes keeps its trials and their numbers, in a new Optuna study."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def result(epoch: int, value: float, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """Twelve trials that ended in every way, one unfinished, and a fact."""
+    """Write a journal of twelve trials that ended in every way, one unfinished, and a fact."""
     path = tmp_path / "journal.log"
     search = searcher(path)
     for number in range(12):
@@ -89,11 +89,11 @@ def test_a_space_that_stays_opens_no_new_study(journal: Path) -> None:
 
 def test_the_sampler_knows_all_old_trials_and_proposes_the_new_choice(journal: Path) -> None:
     search = searcher(journal, WIDER)
-    told = [t for t in search.study.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len(told) == 12
-    assert all(len(t.distributions["backbone"].choices) == 3 for t in told)
-    assert sum(t.state == TrialState.COMPLETE for t in told) == 5
-    assert {t.number for t in told if any(v > 0 for v in t.constraints.values())} == {9, 10}
+    known = [t for t in search.study.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(known) == 12
+    assert all(len(t.distributions["backbone"].choices) == 3 for t in known)
+    assert sum(t.state == TrialState.COMPLETE for t in known) == 5
+    assert {t.number for t in known if any(v > 0 for v in t.constraints.values())} == {9, 10}
     assert search.suggest("a")["number"] == 12
     numbers, backbones = set(), set()
     for number in range(13, 30):

@@ -139,7 +139,7 @@ def test_a_trial_whose_nodes_are_lost_is_taken_up_as_often_as_that_happens(tmp_p
     for number in range(3 * RETRIES):
         searcher.on_trial_complete(str(number), None, error=True)
         assert searcher.suggest(str(number + 1)) == first
-    nodes_die[0] = False  # what looked like the loss of a node was not
+    nodes_die[0] = False  # the next loss is not that of a node
     searcher.on_trial_complete(str(3 * RETRIES), None, error=True)
     assert heard[0].state == "failed"
 

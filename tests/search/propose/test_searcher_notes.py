@@ -1,4 +1,4 @@
-"""What a search tells its listeners while it runs, and what the journal keeps of its trials."""
+"""The events that a search announces while it runs, and what its journal keeps of the trials."""
 
 import json
 import math
@@ -72,8 +72,8 @@ def test_the_digests_of_kept_files_follow_the_trial(search, record, tmp_path):
         assert record().trials[0].kept == json.loads(kept(*digests))
     lines = (tmp_path / "journal.log").read_text().splitlines()
     noted = [line for line in lines if '"kept"' in line]
-    assert len(noted) == 2  # where they changed, and not in each epoch
-    again = search()  # a driver that goes on: another actor begins without a best epoch, ...
+    assert len(noted) == 2  # only when they changed, not in each epoch
+    again = search()  # a resumed search: another actor begins without a best epoch, ...
     number = again.suggest("b")["number"]
     again.take("b", result(2, kept="{}"))
     assert record().trials[number].kept == json.loads(kept("two", "three"))
@@ -98,7 +98,7 @@ def test_a_wider_type_of_features_is_told_once_per_backbone_and_recorded(search,
     for name, dtype in (("a", "float32"), ("b", "float16")):
         searcher.take(name, result(1, feature_dtype=dtype))
     searcher.on_trial_complete("b", result(6, feature_dtype="float16"))
-    again = search()  # by another driver, which takes up the trial that was cut short
+    again = search()  # another driver, which resumes the interrupted trial
     again.suggest("a")
     again.take("a", result(2, feature_dtype="float32"))
     again.on_trial_complete("a", result(6, feature_dtype="float32"))
@@ -121,7 +121,9 @@ def test_later_trials_of_a_backbone_must_have_the_network_that_the_first_one_fou
     assert [trial.network for trial in record().trials] == ["p" * 32, "s" * 32, None]
     again = search()
     proposed = [again.suggest(name) for name in "abcd"]
-    assert all(one["network"] == networks[one["trial"]["backbone"]] for one in proposed)
+    assert all(
+        proposal["network"] == networks[proposal["trial"]["backbone"]] for proposal in proposed
+    )
 
 
 def test_a_trial_that_reported_before_networks_were_noted_is_not_given_one(search, record):
@@ -133,12 +135,12 @@ def test_a_trial_that_reported_before_networks_were_noted_is_not_given_one(searc
 
 
 def test_a_lost_worker_is_told_with_the_epoch_that_it_had_and_what_comes(tmp_path, heard):
-    told, nodes_die = [], [True]
+    events, nodes_die = [], [True]
     searcher = TruthfulSearch(
         parse(SPACE),
         tmp_path / "journal.log",
         lambda trial, record: heard.append(trial),
-        told.append,
+        events.append,
         lambda lost_at: nodes_die[0],
     )
     searcher.suggest("0")
@@ -148,7 +150,7 @@ def test_a_lost_worker_is_told_with_the_epoch_that_it_had_and_what_comes(tmp_pat
     for number in range(RETRIES):
         searcher.suggest(str(number + 1))
         searcher.on_trial_complete(str(number + 1), None, error=True)
-    lost = [event for event in told if isinstance(event, WorkerLost)]
+    lost = [event for event in events if isinstance(event, WorkerLost)]
     assert lost[0] == WorkerLost(0, 2, left=True, retried=True)
     assert lost[-1] == WorkerLost(0, 2, left=False, retried=False)
     assert heard[0].state == "failed"

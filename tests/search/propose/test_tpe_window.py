@@ -1,4 +1,4 @@
-"""What TPE sees of a study: all of a small one, a bounded part of a large one, with the best."""
+"""The trials that TPE sees: all of a small study, a bounded part of a large one, with the best."""
 
 import optuna
 from hypothesis import given, settings
@@ -17,11 +17,11 @@ RATE = optuna.distributions.FloatDistribution(0.0, 1.0)
 def study_of(trials) -> optuna.Study:
     study = optuna.create_study(direction="maximize", sampler=tpe(0))
     for state, value in trials:
-        told = value if state == TrialState.COMPLETE else None
+        final = value if state == TrialState.COMPLETE else None
         study.add_trial(
             create_trial(
                 state=state,
-                value=told,
+                value=final,
                 params={"rate": value / 10},
                 distributions={"rate": RATE},
                 intermediate_values={1 + value % 2: value},

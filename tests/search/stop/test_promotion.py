@@ -1,4 +1,4 @@
-"""Promotion-style ASHA: the rungs alone, then with the searcher that keeps parked trials untold."""
+"""Promotion-style ASHA: the rungs alone, then with the searcher, which parks trials unreported."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def rungs(direction=Direction.MAX):
 
 
 class Search:
-    """A search with slots and no Ray: what its controller would do, in its order."""
+    """A search with slots and no Ray, which does what Ray's controller would do, in its order."""
 
     def __init__(self, journal, trials, value, slots=2, told=None):
         config = parse(SPACE, settings=[f"trials={trials}"])
@@ -54,7 +54,7 @@ class Search:
             self.running[f"ray-{self.count}"] = [proposal["number"], done]
 
     def step(self):
-        """One epoch of the trial that has run longest, and what follows from it."""
+        """Train one epoch of the trial that has run longest, and handle its result."""
         self.fill()
         if not self.running:
             return
@@ -78,7 +78,7 @@ class Search:
 
 
 def skill(number, epoch):
-    """Values that differ between trials and grow with the epoch."""
+    """Return a value that differs between trials and grows with the epoch."""
     return random.Random(number).random() + epoch / 1000
 
 
@@ -103,7 +103,7 @@ def test_only_the_top_third_ever_leaves_a_rung(values, direction):
 
 
 def gone_on(values, direction, early):
-    """The trials that leave the first rung of a study; hopeless ones are dismissed early or not."""
+    """Return the trials that leave the first rung, with hopeless ones dismissed early or not."""
     found = Rungs(Promoting(direction, (2, 6), 3, trials=len(values)))
     left = []
     for number, value in enumerate(values):
@@ -143,7 +143,7 @@ def test_a_search_ends_with_every_trial_told_once(tmp_path):
 def test_the_reason_names_place_and_cutoff(tmp_path):
     Search(tmp_path / "journal.log", 6, lambda number, epoch: number / 10).run()
     reasons = [trial.reason for trial in read_journal(tmp_path / "journal.log").trials]
-    assert reasons[0] == "stopped at epoch 2: 0 < 0.3, place 4 of 4 at rung 2"  # two go on at most
+    assert reasons[0] == "stopped at epoch 2: 0 < 0.3, place 4 of 4 at rung 2"  # at most two go on
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3])
@@ -169,7 +169,7 @@ def test_it_spends_less_than_stopping_would_on_the_first_ones(tmp_path):
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 60))
 def test_a_search_killed_anywhere_ends_as_it_would_have(tmp_path_factory, steps):
-    """With one slot, whose order of events does not depend on when it was killed."""
+    """With one slot, the order of events does not depend on when the search was killed."""
     folder = tmp_path_factory.mktemp("studies")
     told = []
     Search(folder / "journal.log", 8, skill, slots=1, told=told).run(steps)

@@ -28,7 +28,7 @@ def tlsearch(command_line, tmp_path):
 
 
 def begun(journal):
-    """The trials so far; none before the study is written to its journal."""
+    """Return the trials so far; none before the study is written to its journal."""
     try:
         return read_journal(journal).trials
     except RecordError:
@@ -36,7 +36,7 @@ def begun(journal):
 
 
 def check(study):
-    """Every trial told, every epoch once, and no more than a third beyond the rung."""
+    """Assert that trials ended with all their epochs, and one to four of them passed the rung."""
     trials = read_journal(study / "journal.log").trials
     assert [trial.number for trial in trials] == list(range(7))
     assert {trial.state for trial in trials} == {"finished", "stopped"}
@@ -62,7 +62,7 @@ def test_a_search_by_promotion_that_was_killed_ends_with_every_trial_told_once(t
     process.kill()
     process.communicate(timeout=60)
     before = {t.number: dict(t.values) for t in read_journal(journal).trials}
-    resumed = tlsearch.here("resume", "study")  # waits for the workers that live on for seconds
+    resumed = tlsearch.here("resume", "study")  # waits for the old workers, which live on briefly
     assert resumed.code == 0, resumed.err
     assert "rank" in resumed.out
     check(tmp_path / "study")

@@ -1,4 +1,4 @@
-"""The stopping rules against Ray's own, and the laws that hold for every one of them."""
+"""The stopping rules compared with Ray's own, and laws that hold for all of them."""
 
 import math
 from types import SimpleNamespace
@@ -41,7 +41,7 @@ class trial:  # noqa: N801 - reads as a function where it is used
 
 
 def play(rungs, curves, first=0, told=None):
-    """Run trials one after another until each is stopped; gives the epochs they reached."""
+    """Run trials one after another until each is stopped; return the epochs they reached."""
     return {
         number: _reached(rungs, number, curve, [] if told is None else told)
         for number, curve in enumerate(curves, start=first)
@@ -61,22 +61,22 @@ def _reached(rungs, number, curve, told):
 
 
 def play_stock(stock, curves):
-    """The same with a scheduler of Ray's."""
+    """Run the same trials with one of Ray's schedulers."""
     expected = {}
     for number, curve in enumerate(curves):
-        one = trial(number)
+        ray_trial = trial(number)
         if isinstance(stock, AsyncHyperBandScheduler):
-            stock.on_trial_add(None, one)
+            stock.on_trial_add(None, ray_trial)
         for epoch, value in enumerate(curve, start=1):
             expected[number] = epoch
             result = {"epoch": epoch, "value": value}
-            if stock.on_trial_result(_Controller(), one, result) == "STOP":
+            if stock.on_trial_result(_Controller(), ray_trial, result) == "STOP":
                 break
     return expected
 
 
 class _Controller:
-    """Ray's controller, with no trial that waits."""
+    """Ray's controller, without waiting trials."""
 
     def get_live_trials(self):
         return []
@@ -128,7 +128,7 @@ def test_a_trial_that_ends_itself_leaves_its_value_as_the_journal_knows_it(kind)
     for epoch in range(1, last):
         live.take(0, epoch, 0.5, known)
         known[epoch] = 0.5
-    live.promote(at_least=1)  # where it waited at a rung before
+    live.promote(at_least=1)  # in case it waited at a rung before
     assert live.take(0, last, 0.5, known, over=True) is None
     journal = [TrialRecord(0, "finished", {}, {**known, last: 0.5})]
     assert state(live) == state(build(kind, history=journal))
@@ -150,7 +150,7 @@ def test_it_decides_the_same_whatever_numpys_global_state(kind, drawn, one, othe
 
 
 def test_stock_hyperband_draws_brackets_from_numpys_global_state():
-    """The pitfall itself, so that this project hears of it when Ray mends it."""
+    """Reproduce Ray's pitfall, so that this test fails once Ray fixes it."""
     drawn = set()
     for seed in range(20):
         np.random.seed(seed)
@@ -211,7 +211,7 @@ def test_what_is_no_number_in_the_journal_is_left_out(kind, value):
 
 
 def test_stock_asha_lets_what_is_no_number_train_on():
-    """The pitfall itself, so that this project hears of it when Ray mends it."""
+    """Reproduce Ray's pitfall, so that this test fails once Ray fixes it."""
     stock = AsyncHyperBandScheduler("epoch", "value", "max", EPOCHS, 2, 3)
     for number, value in enumerate([0.9, math.nan]):
         stock.on_trial_add(None, trial(number))
@@ -220,7 +220,7 @@ def test_stock_asha_lets_what_is_no_number_train_on():
 
 
 def reasons(found, curves, first=0):
-    """Why trials were stopped, by number."""
+    """Return why trials were stopped, by number."""
     play(found, curves, first, told := [])
     return {decision.trial: str(decision) for decision in told if decision.stopped}
 
@@ -278,7 +278,7 @@ def test_a_resumed_trial_that_repeats_epochs_is_not_counted_twice(kind):
 
 
 def test_the_median_rule_never_pauses_a_trial():
-    """Ray's own pauses where few can be compared and others wait: that loses unsaved epochs."""
+    """Ray's rule pauses a trial if few can be compared and others wait, losing unsaved epochs."""
 
     class Waiting:
         def get_live_trials(self):
