@@ -1,4 +1,4 @@
-"""Cores are those that were granted, and work is spread over them without running ahead."""
+"""Cores granted to a process, and work that is spread over them without running ahead."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ from tlsearch.base.cores import AHEAD, granted_cores, in_order, one_ahead
 
 @pytest.fixture
 def eight_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine of 64 cores, 8 of which this process may use."""
+    """Simulate a machine of 64 cores, 8 of which this process may use."""
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
@@ -112,8 +112,8 @@ def test_what_was_begun_is_finished_after_an_error_where_that_is_wanted() -> Non
 def test_one_ahead_is_the_loop_that_it_replaces(
     count: int, threads: int, fails_at: int, leaves_at: int
 ) -> None:
-    """The same results in the same order, the same error in its place, no more than one computed
-    before it is used, and no thread left, however it ends.
+    """`one_ahead` yields the same results in the same order and raises the same error in the same
+    place as a loop. It computes at most one result ahead and leaves no thread, however it ends.
     """
     begun, before = 0, threading.active_count()
 

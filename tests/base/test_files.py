@@ -1,4 +1,4 @@
-"""Laws of files that appear whole or not at all."""
+"""Laws of atomic files: they appear whole or not at all."""
 
 import errno
 import json
@@ -197,7 +197,7 @@ def test_what_a_killed_writer_left_goes_and_nothing_else(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", KILLED_WHILE_EXPORTING, str(tmp_path)], check=False)
     left = sorted(path.name[:-9] for path in tmp_path.iterdir())
     assert left == [".best", ".study.yaml"]
-    sweep(tmp_path)  # not of this minute alone: a living writer may not hold its file yet
+    sweep(tmp_path)  # keeps files of the last minute: their writers may not have locked them yet
     assert len(list(tmp_path.iterdir())) == 2
     kept = [".bashrc", ".notes.txt", ".best.other", "best.a1b2c3d4", ".study.yaml.A1B2C3D4"]
     for name in kept:

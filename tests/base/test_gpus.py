@@ -1,4 +1,4 @@
-"""GPUs as nvidia-smi tells them (a stand-in is on the path), and what a share of one leaves."""
+"""GPUs as reported by nvidia-smi (a stand-in on the PATH), and the memory in a share of one."""
 
 import os
 
@@ -20,7 +20,7 @@ from tlsearch.base.gpus import (
 
 @pytest.fixture
 def driver(tmp_path, monkeypatch):
-    """Write what `nvidia-smi` is: a shell script."""
+    """Write a shell script that stands in for `nvidia-smi`."""
 
     def write(script):
         path = tmp_path / "nvidia-smi"

@@ -1,4 +1,4 @@
-"""How the processor is told that numbers were computed on, and how much memory there is."""
+"""The name of the processor that numbers were computed on, and the amount of memory."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A phase is heard of from its beginning to its end, with a count that only grows."""
+"""A phase reports its beginning, its end and a count that only grows."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Text for people: names cannot command a terminal, secrets do not show, lengths are bounded."""
+"""Text for people: names cannot control a terminal, secrets are hidden, lengths are bounded."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""YAML within limits, by libyaml and by PyYAML's own parser."""
+"""YAML within limits, parsed by libyaml and by PyYAML's own parser."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A real browser, and the page of a study with every section, open in it."""
+"""A real browser that shows the page of a study with every section."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 from tlsearch.results.report.html import render_html
 
-# A class name, a backbone and a reason that would run if they were not escaped.
+# A class name, a backbone and a reason that would run as a script if they were not escaped.
 EVIL = "<script>alert(1)</script>"
 
 FLAGS = (
@@ -32,7 +32,7 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Debian's chromium, driven by its own driver."""
+    """Start Debian's chromium with its own driver."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -48,7 +48,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of twelve trials, with pictures and evil names."""
+    """Write the page of a study of twelve trials, with images and malicious names."""
     study = tmp_path_factory.mktemp("study")
     write_artifacts(study / "artifacts")
     write_curve(study / "trials" / "00008")
@@ -59,7 +59,7 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_curve(folder: Path) -> None:
-    """Two epochs of which each batch is known."""
+    """Write three epochs with values for each batch."""
     folder.mkdir(parents=True)
     batches = {"batch_losses": [0.9, 0.8, 0.7], "batch_accuracies": [0.5, None, 0.7]}
     point = {"value": 0.6, "train_value": 0.6, "train_loss": 0.8, "validation_loss": 0.9}
@@ -71,7 +71,7 @@ def write_curve(folder: Path) -> None:
 
 
 class Reader:
-    """Someone at a page: what they see, click and press."""
+    """A person who reads a page: what they see, click and press."""
 
     evil = EVIL
 
@@ -79,27 +79,28 @@ class Reader:
         self.driver = driver
 
     def screen(self, width: int, height: int) -> None:
-        """Give the page a window of this size in CSS pixels."""
+        """Set the size of the window in CSS pixels."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def dark(self, on: bool) -> None:
-        """Let the page think that its reader prefers dark, or light, and never movement."""
+        """Emulate a reader who prefers a dark or light scheme, and reduced motion."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if on else "light"}
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
 
     def see(self, expression: str, *arguments: Any) -> Any:
-        """The value of a JavaScript expression in the page."""
+        """Return the value of a JavaScript expression in the page."""
         return self.driver.execute_script(f"return {expression}", *arguments)
 
     def click(self, selector: str) -> None:
-        """Click where a mouse would."""
+        """Click an element with the mouse."""
         self.driver.find_element("css selector", selector).click()
 
     def point_at(self, selector: str) -> None:
-        """Rest the mouse on an element until its explanation appears. The page moves while it draws
-        its plots, and then the mouse is elsewhere: it comes again.
+        """Rest the mouse on an element until its tooltip appears.
+
+        The page moves while it draws its plots, so the mouse may miss the element and tries again.
         """
         from selenium.webdriver import ActionChains
         from selenium.webdriver.support.wait import WebDriverWait
@@ -114,13 +115,13 @@ class Reader:
         WebDriverWait(self.driver, timeout=60).until(explained)
 
     def press(self, *keys: str) -> None:
-        """Press keys, wherever the focus is."""
+        """Press keys in whichever element has the focus."""
         from selenium.webdriver import ActionChains
 
         ActionChains(self.driver).send_keys(*keys).perform()
 
     def column(self, name: str) -> list[str]:
-        """The cells of the table of trials under a name, in the rows that are shown."""
+        """Return the visible cells of a column in the table of trials."""
         heads = self.see("[...document.querySelectorAll('#board th')].map(h => h.textContent)")
         return list(
             self.see(
@@ -133,12 +134,12 @@ class Reader:
 
 @pytest.fixture
 def report(browser: Any, report_file: Path) -> Reader:
-    """A reader of the page, freshly opened on a wide light screen."""
+    """Open the page anew on a wide, light screen."""
     reader = Reader(browser)
     reader.screen(1280, 900)
     reader.dark(False)
     for kind in ("browser", "performance"):
-        browser.get_log(kind)  # what earlier tests did
+        browser.get_log(kind)  # discard the logs of earlier tests
     browser.get(report_file.as_uri())
     return reader
 
@@ -158,7 +159,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def study_record() -> StudyRecord:
-    """Twelve trials on two workers; trial 0 stopped, trial 1 failed, trial 11 best."""
+    """Return twelve trials on two workers; trial 0 stopped, 1 failed, 11 is the best."""
     trials = tuple(_trial(number) for number in range(12))
     facts = {"baselines": {EVIL: 0.5}, "test": {"trial": 11, "value": 0.8, "images": 100}}
     return StudyRecord(Direction.MAX, trials, facts)
@@ -189,7 +190,7 @@ def _trial(number: int) -> TrialRecord:
 
 
 def write_artifacts(folder: Path) -> None:
-    """Two classes, one of them evil, and a picture of noise in each gallery."""
+    """Write two classes, one with a malicious name, and a noise image for each gallery."""
     from PIL import Image
 
     folder.mkdir()

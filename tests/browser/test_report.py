@@ -1,4 +1,4 @@
-"""The page of a study in a real browser, used by mouse and by keyboard."""
+"""The page of a study in a real browser, used with the mouse and the keyboard."""
 
 import io
 import json
@@ -183,7 +183,7 @@ LOOKS = {"light": (1280, False), "dark": (1280, True), "phone": (390, False)}
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_section_shows_something(report: Any, look: str, tmp_path: Path) -> None:
-    """The pictures are kept in the folder that TLSEARCH_SHOTS names, to be looked at."""
+    """The screenshots are kept in the folder given by TLSEARCH_SHOTS, for a person to look at."""
     width, dark = LOOKS[look]
     report.screen(width, 900)
     report.dark(dark)

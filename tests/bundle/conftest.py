@@ -1,4 +1,4 @@
-"""What several tests of bundles watch."""
+"""A fixture that several tests of bundles share."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tlsearch.bundle import open_bundle
 
 @pytest.fixture
 def loaded(monkeypatch):
-    """The files that would be handed to a runtime."""
+    """Collect the names of the files that would be loaded by a runtime."""
     found = []
 
     def load(path, form, threads=None):

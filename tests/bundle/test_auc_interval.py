@@ -1,4 +1,4 @@
-"""DeLong's components and variance, against their definitions; Newcombe's end, against its own."""
+"""DeLong's components and variance and Newcombe's bound, against their definitions."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_the_auc_is_that_of_scikit_learn(seed, classes, each):
 @given(st.integers(0, 10**6), st.integers(2, 9))
 def test_with_two_classes_the_variance_is_delongs(seed, each):
     labels, probabilities = drawn(seed, 2, each)
-    labels[0] = 1 - labels[0]  # unequal classes
+    labels[0] = 1 - labels[0]  # classes of unequal size
     counts = np.bincount(labels, minlength=2)
     _, influence = auc_and_influence(labels, probabilities, counts)
     above, below = placements(probabilities[labels == 1, 1], probabilities[labels == 0, 1])

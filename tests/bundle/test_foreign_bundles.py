@@ -1,4 +1,4 @@
-"""Bundles made by somebody else: nothing in them runs unasked or reaches outside of them."""
+"""Bundles from a third party: nothing in them runs without consent or reaches outside of them."""
 
 import json
 import logging
@@ -63,7 +63,7 @@ def test_a_saved_model_alone_is_opened_on_request_only_and_told(bundle_of, loade
     assert loaded == []
     caplog.set_level(logging.WARNING)
     open_model(bundle, "saved_model")
-    open_model(bundle / "saved_model")  # named, and so asked for
+    open_model(bundle / "saved_model")  # naming the file is consent
     assert loaded == ["saved_model", "saved_model"]
     assert all("may read and write files" in record.message for record in caplog.records)
     assert len(caplog.records) == 2

@@ -40,7 +40,7 @@ def artifact_of(path, form="keras", digest=""):
 
 
 def test_a_manifest_of_before_is_read(tmp_path):
-    """Version 0.1.0 stated neither inputs nor the turn nor the test score."""
+    """Version 0.1.0 recorded neither the inputs nor the orientation nor the test score."""
     plain = json.loads(manifest_of(artifact_of("model.keras")).model_dump_json())
     del plain["orientation"], plain["test"], plain["artifacts"][0]["input"]
     (tmp_path / "manifest.json").write_text(json.dumps(plain))
@@ -153,7 +153,7 @@ def test_a_missing_file_is_named(tmp_path):
         ({"manifest.json": "ours", "labels.json": "[]", "model.keras": ""}, True),
         ({"manifest.json": "ours"}, True),
         ({"manifest.json": "{", "labels.json": "[]"}, True),
-        ({"manifest.json": '{"manifest_version": 3}'}, False),  # of a browser's extension
+        ({"manifest.json": '{"manifest_version": 3}'}, False),  # a browser extension
         ({"manifest.json": '{"manifest_version": 3}', "thesis.txt": "years of work"}, False),
         ({"manifest.json": "ours", "labels.json": "[]", "thesis.txt": "years of work"}, False),
         ({"thesis.txt": "years of work"}, False),

@@ -72,7 +72,7 @@ def test_top_k_is_that_of_scikit_learn(seed, classes, data):
 @given(st.integers(0, 10**6), st.integers(2, 7))
 def test_top_k_grows_from_accuracy_to_certainty(seed, classes):
     labels, probabilities = drawn(seed, classes)
-    rounded = probabilities.round(1)  # with equal ones among them
+    rounded = probabilities.round(1)  # rounded, so that some are tied
     values = [top_k_accuracy(labels, rounded, k) for k in range(1, classes + 1)]
     assert values[0] == accuracy(labels, rounded)
     assert values == sorted(values)

@@ -1,4 +1,4 @@
-"""What a loaded model says of pictures, whatever its runtime gives."""
+"""Probabilities of a loaded model, whatever its runtime returns."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tlsearch.bundle.predict import predict_files, ranking
 from tlsearch.config.catalog import EXPORT_FORMATS
 
 PICTURES = [np.full((4, 4, 3), shade, np.uint8) for shade in range(40)]
-STEP = 1 / 256  # of an int8 file's probabilities
+STEP = 1 / 256  # the step of the probabilities from an int8 file
 
 
 def opened(rows):
@@ -22,7 +22,7 @@ def opened(rows):
 
 
 def rounded(seed, classes, scale=2.0):
-    """Softmax probabilities in steps of 1/256, as an int8 file gives them."""
+    """Return softmax probabilities in steps of 1/256, as an int8 file returns them."""
     logits = np.random.default_rng(seed).normal(0, scale, (len(PICTURES), classes))
     exact = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return (np.round(exact / STEP) * STEP).astype(np.float32)
@@ -63,9 +63,9 @@ def test_what_is_not_finite_stays_so():
 
 
 class Watched:
-    """A stand-in for a model file that takes any size: what it was given, how much lay in memory.
+    """A stand-in for a model file of any input size that classifies images by their mean.
 
-    A picture is called by its mean.
+    It records its inputs and how many images were in memory at once.
     """
 
     def __init__(self, monkeypatch, form="keras"):
@@ -88,7 +88,7 @@ class Watched:
 
 @pytest.fixture
 def photos(tmp_path, picture):
-    """Paths of 100 photos of one size, as one camera in one orientation writes them."""
+    """Write 100 photos of the same size and return their paths."""
     paths = [tmp_path / f"{number:03}.png" for number in range(100)]
     for number, path in enumerate(paths):
         picture(path, number, px=12)

@@ -1,4 +1,4 @@
-"""Image files -> labels: what cannot be read is one line, and the rest goes on."""
+"""Labels for image files: an unreadable file gets one line, and the rest are still labelled."""
 
 import csv
 import errno

@@ -1,4 +1,4 @@
-"""The process that verifies a file waits for it, and lives no longer than it is needed."""
+"""The process that verifies a file waits for it, and ends as soon as it is no longer needed."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tlsearch.bundle import runtimes
 from tlsearch.bundle.reload_check import CleanProcess, main
 from tlsearch.config.catalog import EXPORT_FORMATS
 
-ONNX = EXPORT_FORMATS["onnx"]  # whose runtime is imported at once
+ONNX = EXPORT_FORMATS["onnx"]  # its runtime is imported at once
 SIZES = [(3, 2), (1, 7), (40, 40), (40, 40)]
 
 
@@ -30,7 +30,7 @@ def alive(pid: int) -> bool:
 def test_every_picture_that_is_shown_is_predicted_in_its_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through a real pipe, to a model that says how light a picture is."""
+    """The images go through a real pipe to a model that returns their brightness."""
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
     shown = tmp_path / "shown"
@@ -58,7 +58,7 @@ def test_a_process_that_ends_early_says_why_and_nobody_waits_for_it(tmp_path: Pa
     file.write_bytes(b"no model")
     with CleanProcess(ONNX, 1) as process:
         process.load(file, 32)
-        for _ in range(200):  # more than a pipe holds
+        for _ in range(200):  # more than fits into a pipe
             process.show(np.zeros((64, 64, 3), np.uint8))
         with pytest.raises(RecordError, match=r"^model\.onnx: cannot be used in a clean process"):
             process.answer()

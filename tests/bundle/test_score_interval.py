@@ -1,4 +1,4 @@
-"""A score's interval holds the score, narrows with images, repeats, and is never a point."""
+"""The interval of a score contains it, narrows with more images, is repeatable and has a width."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ from tlsearch.bundle.score_interval import (
 from tlsearch.config.catalog import METRICS
 from tlsearch.results.rank.interval import wilson
 
-BOUNDED = tuple(metric for metric in METRICS if metric != "loss")  # at 1
+BOUNDED = tuple(metric for metric in METRICS if metric != "loss")  # by 1
 
 
 def predictions(count: int, right: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +32,7 @@ def predictions(count: int, right: float, seed: int = 1) -> tuple[np.ndarray, np
 def image_bootstrap(
     metric: str, labels: np.ndarray, probabilities: np.ndarray, rounds: int, seed: int = 0
 ) -> tuple[float, float]:
-    """The percentile interval by its definition: images drawn, everything computed again."""
+    """Return the percentile interval by its definition: draw images, compute the score again."""
     rng, count = np.random.default_rng(seed), len(labels)
     drawn = (rng.integers(0, count, count) for _ in range(rounds))
     values = [score(metric, labels[rows], probabilities[rows]) for rows in drawn]
@@ -116,7 +116,7 @@ def test_rounds_are_bounded_by_what_they_draw(size: int) -> None:
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
-@pytest.mark.parametrize("seed", range(3))  # both draw: of a million seeds some lie further apart
+@pytest.mark.parametrize("seed", range(3))  # both are random: rare seeds differ more
 def test_drawing_cells_of_the_confusion_is_drawing_images(metric: str, seed: int) -> None:
     labels, probabilities = predictions(90, 0.7, seed)
     found = score_interval(metric, labels, probabilities, rounds=400)
@@ -130,7 +130,9 @@ def test_drawing_cells_of_the_confusion_is_drawing_images(metric: str, seed: int
 def test_the_interval_of_a_macro_average_holds_the_truth_as_often_as_it_says(
     metric: str, classes: int, each: int, right: float
 ) -> None:
-    """Without a correction that of macro F1 holds it in a third of 60 classes of 5 images."""
+    """Without a correction, the interval of macro F1 covers the truth in a third of the samples
+    of 60 classes of 5 images.
+    """
 
     def drawn(rng: np.random.Generator, each: int) -> tuple[np.ndarray, np.ndarray]:
         labels = rng.integers(0, classes, classes * each).astype(np.int32)
@@ -138,7 +140,7 @@ def test_the_interval_of_a_macro_average_holds_the_truth_as_often_as_it_says(
         return labels, np.eye(classes)[np.where(rng.random(len(labels)) < right, labels, others)]
 
     rng, inside = np.random.default_rng(0), 0
-    truth = right  # of both averages, as every class is confused alike
+    truth = right  # for both averages, because all classes are confused alike
     for _ in range(120):
         found = score_interval(metric, *drawn(rng, each), rounds=200)
         inside += found.low <= truth <= found.high
@@ -158,7 +160,7 @@ def test_ten_thousand_images_of_a_hundred_classes_have_an_interval(metric: str) 
 def covered(
     classes: int, images: int, shift: float, truth: float, draws: int = 400
 ) -> tuple[float, float]:
-    """How often the AUC's interval of a generated sample lies below the truth, and holds it."""
+    """Return how often the AUC's interval of a sample lies below the truth, and covers it."""
     rng, inside, below = np.random.default_rng(3), 0, 0
     for _ in range(draws):
         found = score_interval("auc", *scored(rng, classes, images, shift))

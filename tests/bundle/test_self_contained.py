@@ -1,4 +1,4 @@
-"""Model files made by somebody else: only what can do no harm is handed to a runtime."""
+"""Model files from a third party: a runtime is given only files that can do no harm."""
 
 import importlib
 import io

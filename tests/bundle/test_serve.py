@@ -1,4 +1,4 @@
-"""The service with a stand-in for the network alone: what is tested is what comes before it."""
+"""The service with a stand-in for the network, to test all that happens before inference."""
 
 import io
 import socket
@@ -24,7 +24,7 @@ from tlsearch.data.picture_file import LIMIT, DecodingBudget
 
 
 def brightness(images):
-    """Dark or light, by the mean of the pixels."""
+    """Return the probabilities of dark and light from the mean of the pixels."""
     light = images.reshape(len(images), -1).mean(axis=1) / 255
     return np.stack([1 - light, light], axis=1)
 
@@ -237,7 +237,7 @@ def test_a_picture_counts_until_it_is_labelled(monkeypatch):
 
 @contextmanager
 def served() -> Iterator[tuple[str, int]]:
-    """The service on a free port, ended as SIGTERM ends it."""
+    """Run the service on a free port, and stop it as SIGTERM does."""
     service = server(build_app(MODEL), "127.0.0.1", 0)
     thread = threading.Thread(target=service.run, daemon=True)
     thread.start()

@@ -12,7 +12,7 @@ from tlsearch.results.record.journal import STUDY_NAME, open_storage
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study directory with one trial."""
+    """Return a study directory with one trial."""
     home = StudyDirectory(tmp_path / "study")
     home.write_about({"name": "pets", "metric": "accuracy"})
     journal = optuna.create_study(

@@ -1,4 +1,4 @@
-"""The cache commands: what they list, find, free; and how they answer mistakes."""
+"""The cache commands: what they list, verify and free, and how they report mistakes."""
 
 import functools
 import json
@@ -21,13 +21,13 @@ ROWS = np.zeros((100, 50), np.float32)
 
 @pytest.fixture
 def say(say: Callable[..., Said]) -> Callable[..., Said]:
-    """Run a cache command in this process: exit code, stdout, stderr."""
+    """Run a cache command in this process and return its exit code, stdout and stderr."""
     return functools.partial(say, "cache")
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """A cache of two features of 10 kB, the pooled one not used for long."""
+    """Return a cache of two features of 10 kB; the pooled one was used least recently."""
     store = FeatureStore(tmp_path, "float16")
     for age, cut in ((0, "pool"), (10**9, "out")):
         key = FeatureKey("k:MobileNetV2 ab", cut, "tf", 48, "float16", "i", view=2)

@@ -1,4 +1,4 @@
-"""Commands about a cluster: quick, without Ray until they need it, clear about mistakes."""
+"""Commands for a cluster: fast, without Ray until they need it, and clear about mistakes."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""What a command says of a disk that takes no more: the file, exit code 3, and no traceback."""
+"""Commands on a full disk: they name the file, exit with code 3 and print no traceback."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file takes its last byte any more."""
+    """Let every write fail at its fsync for lack of space."""
 
     def fsync(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,4 @@
-"""The commands that only read: quick, without TensorFlow or Ray, and clear about mistakes."""
+"""The commands that only read: fast, without TensorFlow or Ray, and clear about mistakes."""
 
 import json
 import os
@@ -37,8 +37,9 @@ sys.exit(f"imported {heavy}" if heavy else code)
 
 
 def in_a_process(*arguments: object, warnings: int = 0) -> str:
-    """Stdout of a command in a process of its own that imports nothing heavy and exits with 0; so
-    many warnings on stderr.
+    """Run a command in its own process and return its stdout.
+
+    The command must import nothing heavy, exit with 0 and print that many warnings on stderr.
     """
     command = [sys.executable, "-c", COMMAND, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

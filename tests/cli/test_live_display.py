@@ -1,4 +1,4 @@
-"""What stderr shows of a search: a board on a terminal, lines elsewhere, JSON where asked."""
+"""Progress on stderr: a board on a terminal, lines elsewhere, JSON on request."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""What reaches the terminal, of names and places that mean harm."""
+"""Output on the terminal when names and paths are malicious."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ SECRET = "s3://AKIAKEY:HUNT/ER2@bucket/studies"
 
 
 class Terminal(io.StringIO):
-    """A stdout that a person looks at."""
+    """A stdout that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Run a command that must end with 2 or 3; what it says on stderr."""
+    """Run a command that must exit with 2 or 3, and return its stderr."""
 
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["tlsearch", *arguments])
@@ -46,7 +46,7 @@ def test_no_name_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> No
     print_table(["class", EVIL], [[EVIL, "1"]])
     said = capsys.readouterr()
     assert not {"\x1b", "\x07", "\u202e"} & set(said.out + said.err)
-    assert said.out.count("\n") == 4  # a line, and a table of three
+    assert said.out.count("\n") == 4  # one line, and a table of three lines
 
 
 def test_data_is_changed_for_a_terminal_alone(
@@ -171,6 +171,6 @@ def test_the_version_is_one_line(
 
 def test_a_warning_goes_where_stderr_is_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     handler, drawn = StderrHandler(), io.StringIO()
-    monkeypatch.setattr(sys, "stderr", drawn)  # as a table does that is drawn there
+    monkeypatch.setattr(sys, "stderr", drawn)  # as when a table is drawn on stderr
     handler.emit(logging.makeLogRecord({"msg": "the cluster did not answer"}))
     assert drawn.getvalue() == "the cluster did not answer\n"

@@ -1,4 +1,4 @@
-"""A signal ends any command as Ctrl-C does: a message, its exit code, and nothing half written."""
+"""A signal ends any command as Ctrl-C does: with a message, its exit code and no partial files."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ from tlsearch.cli.read import study_tables
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.ray_session import connect
 
-DEFAULTS = {signal.SIGINT: signal.default_int_handler}  # a shell may have them ignored
+DEFAULTS = {signal.SIGINT: signal.default_int_handler}  # a shell may ignore them
 EARLIER = Path(__file__).parents[1] / "earlier_studies" / "finished"
 
 
@@ -64,7 +64,7 @@ def test_a_sigterm_that_ray_takes_as_it_starts_ends_the_command_with_a_message(
 ) -> None:
     import ray
 
-    def starting(*_: object, **__: object) -> None:  # as `ray.init` and Ray's node answer SIGTERM
+    def starting(*_: object, **__: object) -> None:  # as `ray.init` and Ray's node do on SIGTERM
         sys.exit(status)
 
     def begin(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""`tlsearch plan`: what it prints, on how little, and how it answers where it cannot."""
+"""`tlsearch plan`: its output, its few requirements, and its errors."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Studies by their URL on the command line: sent, shown, compared; and clear about mishaps."""
+"""Studies given by URL on the command line: uploaded, reported, compared; and clear errors."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from tlsearch.results.remote import bucket
 
 @pytest.fixture
 def home(study, tmp_path, monkeypatch):
-    """A local study with one trial, in a home folder of its own."""
+    """Return a local study with one trial, in a separate home folder."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return StudyDirectory(study)
 

@@ -1,4 +1,4 @@
-"""A trial that trains while its study is looked at is running; one that was cut short is not."""
+"""A trial that trains while its study is read is running; an interrupted one is not."""
 
 import shutil
 from pathlib import Path

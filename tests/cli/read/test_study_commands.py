@@ -1,4 +1,4 @@
-"""`report` and `compare`: their forms, their columns, studies that do not compare."""
+"""`report` and `compare`: their formats, their columns, and studies that cannot be compared."""
 
 import json
 import os
