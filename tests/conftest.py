@@ -1,4 +1,4 @@
-"""What several floors' tests need: checks that can run here, pictures, the command line."""
+"""Fixtures for all tests: checks of what can run here, images and the command line."""
 
 import contextlib
 import functools
@@ -21,22 +21,22 @@ from PIL import Image
 
 from tlsearch.base.gpus import memory_mib
 
-# No test fails on a time; a law that needs more examples than these says so.
+# No test fails for being slow; a law that needs more examples than 50 sets its own number.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("patient")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # commands started here inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # child processes inherit it
 
-# Ray keeps the first token that a process finds, and homes change here from test to test.
+# Ray keeps the first token that it finds in a process, but HOME changes from test to test.
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-# Ray runs its workers at niceness 15, where they starve beside anything else that computes.
+# Ray's default niceness of 15 starves its workers when anything else computes.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @functools.cache
 def _sees_a_gpu() -> bool:
-    """Whether TensorFlow does, which is imported only where the driver tells of one."""
+    """Whether TensorFlow sees a GPU; it is imported only if the driver reports one."""
     if not memory_mib():
         return False
     import tensorflow as tf
@@ -45,7 +45,7 @@ def _sees_a_gpu() -> bool:
 
 
 SLOW = ("cluster", "training")  # marks
-# Mark -> whether its tests can run here, asked when the first of them is due, and why not.
+# Mark -> (whether its tests can run here, called only when one is about to run; why not).
 CAN_RUN: dict[str, tuple[Callable[[], object], str]] = {
     "realdata": (
         lambda: "TLSEARCH_TEST_DATA" in os.environ,
@@ -60,7 +60,7 @@ CAN_RUN: dict[str, tuple[Callable[[], object], str]] = {
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what cannot run here, with the reason; fail where TLSEARCH_REQUIRE names its mark."""
+    """Skip tests that cannot run here, with the reason; fail if TLSEARCH_REQUIRE has their mark."""
     required = os.environ.get("TLSEARCH_REQUIRE", "").split(",")
     for mark, (can_run, reason) in CAN_RUN.items():
         if item.get_closest_marker(mark) and not can_run():
@@ -70,12 +70,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("training"):
         from tlsearch.training.runtime import limit_threads
 
-        limit_threads(1)  # before the process's first operation, whichever test that is
+        limit_threads(1)  # before the first TensorFlow operation in this process, in whichever test
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Send the tests of a folder to one process: they share what its fixtures make."""
+    """Send all tests of a folder to one process, because they share fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFolder(LoadScopeScheduling):
@@ -87,16 +87,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several processes, run the folders with slow tests first: the fast ones fill the time in
-    which another process still runs a slow one.
-    """
+    """With several processes, run folders with slow tests first; the fast ones fill the gaps."""
     if hasattr(config, "workerinput"):
         long = {item.path.parent for item in items if any(map(item.get_closest_marker, SLOW))}
         items.sort(key=lambda item: item.path.parent not in long)
 
 
 def _used_mib() -> int:
-    """What is taken of the first GPU, 0 where there is none."""
+    """Return the used memory of the first GPU in MiB, 0 if there is none."""
     asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"]
     try:
         return int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
@@ -105,9 +103,7 @@ def _used_mib() -> int:
 
 
 def _taken_mib(*processes: "subprocess.Popen[str]") -> int:
-    """The MiB of the first GPU that are taken at most until these processes end, beyond those that
-    are taken now.
-    """
+    """Return the peak memory of the first GPU, in MiB above the current use, until they end."""
     before = most = _used_mib()
     while any(process.poll() is None for process in processes):
         most = max(most, _used_mib())
@@ -117,7 +113,7 @@ def _taken_mib(*processes: "subprocess.Popen[str]") -> int:
 
 @pytest.fixture(scope="session")
 def taken_mib() -> Callable[..., int]:
-    """Waits for processes that were just started, and tells how much of the GPU they took."""
+    """Return a function that waits for new processes and returns how much GPU memory they took."""
     return _taken_mib
 
 
@@ -125,7 +121,7 @@ ImageFolder = Callable[[Mapping[str, int]], Path]
 
 
 def write_picture(path: Path, seed: int, px: int = 8) -> None:
-    """A picture of noise; equal seeds are equal pixels."""
+    """Write a noise image; equal seeds give equal pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (px, px, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
@@ -133,7 +129,7 @@ def write_picture(path: Path, seed: int, px: int = 8) -> None:
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> ImageFolder:
-    """Write `{"cat": 3, "train/dog": 2}` as folders of distinct pictures 0.png, 1.png, ..."""
+    """Write `{"cat": 3, "train/dog": 2}` as folders of distinct images 0.png, 1.png, ..."""
 
     def write(sizes: Mapping[str, int]) -> Path:
         root = tmp_path / "pictures"
@@ -148,12 +144,12 @@ def image_folder(tmp_path: Path) -> ImageFolder:
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., None]:
-    """Write one picture of noise at a path; equal seeds are equal pixels."""
+    """Write a noise image at a path; equal seeds give equal pixels."""
     return write_picture
 
 
 class Said(NamedTuple):
-    """The end of a command: its exit code, stdout and stderr."""
+    """The result of a command: its exit code, stdout and stderr."""
 
     code: int
     out: str
@@ -161,9 +157,9 @@ class Said(NamedTuple):
 
 
 class CommandLine:
-    """The command line in a home folder of its own: nothing of the user's is read or written."""
+    """The command line with its own home folder, so that no file of the user is read or written."""
 
-    timeout_s = 600.0  # of a command that hangs, not of a busy machine
+    timeout_s = 600.0  # enough for a busy machine; only a command that hangs takes longer
     started: ClassVar[list["subprocess.Popen[str]"]] = []
 
     def __init__(self, home: Path, **env: str) -> None:
@@ -172,7 +168,7 @@ class CommandLine:
         self.env = {**os.environ, "HOME": str(home), **env}
 
     def start(self, *words: object, **env: str) -> "subprocess.Popen[str]":
-        """Start a command in a process of its own, its working folder the home."""
+        """Start a command in its own process, in the home folder."""
         process = subprocess.Popen(
             [sys.executable, "-m", "tlsearch.cli.main", *map(str, words)],
             cwd=self.home,
@@ -185,7 +181,7 @@ class CommandLine:
         return process
 
     def __call__(self, *words: object, **env: str) -> Said:
-        """Run a command in a process of its own to its end."""
+        """Run a command in its own process until it ends."""
         process = self.start(*words, **env)
         try:
             out, err = process.communicate(timeout=self.timeout_s)
@@ -213,7 +209,7 @@ class CommandLine:
 
 @pytest.fixture(scope="session")
 def command_line() -> Iterator[type[CommandLine]]:
-    """Builds the command line of a home folder; no command outlives the tests."""
+    """Yield the class `CommandLine`; its commands are killed after the tests."""
     yield CommandLine
     for process in CommandLine.started:
         process.kill()

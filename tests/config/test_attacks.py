@@ -1,4 +1,4 @@
-"""Search spaces that mean harm, or that an accident changed: a bounded message, no traceback."""
+"""Malicious or accidentally damaged search spaces give a bounded message and no traceback."""
 
 import random
 from pathlib import Path
@@ -16,7 +16,7 @@ BOMB = "a: &a [0,0,0,0,0,0,0,0,0,0]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
-BOUND = 60 * 700  # characters of a message: lines of one, and what every line says
+BOUND = 60 * 700  # characters of a message: 60 lines of at most 700
 
 
 def problems(text: str, *settings: str) -> list[str]:
@@ -130,7 +130,7 @@ SPICES = [
 
 
 def mutant(text: str, chance: random.Random) -> str:
-    """A text with a few characters lost, doubled, swapped with others of it, or spiced."""
+    """Return the text with a few pieces deleted, doubled or replaced by special characters."""
     for _ in range(chance.randint(1, 4)):
         first, last = sorted(chance.randrange(len(text) + 1) for _ in range(2))
         last = min(last, first + chance.choice([0, 1, 5, 40]))
@@ -140,7 +140,7 @@ def mutant(text: str, chance: random.Random) -> str:
 
 
 def refusal(file: Path) -> str | None:
-    """Why `validate` refuses a file, None where it prints it; any other error is a failure."""
+    """Return why `validate` refuses a file, or None if it prints it; other errors are failures."""
     try:
         validate(str(file))
     except ConfigError as error:

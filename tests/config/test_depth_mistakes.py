@@ -1,4 +1,4 @@
-"""What is wrong with a depth: layers that train nothing, blocks that a network does not have."""
+"""Mistakes in a depth: layers that train nothing, blocks that a network does not have."""
 
 import pytest
 

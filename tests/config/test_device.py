@@ -1,4 +1,4 @@
-"""Which profile a study gets of the devices that its workers were granted: arithmetic alone."""
+"""Choosing a study's device profile from the devices granted to its workers; no device is used."""
 
 from dataclasses import replace
 
@@ -59,7 +59,7 @@ def test_trials_on_cpus_compute_as_they_always_did(jit: str) -> None:
         ((OLD,), "float32"),
         ((NEW, OLD), "float32"),
         ((NEW, replace(NEW, name="NVIDIA H200", capability=9.0)), "float32"),
-        ((), "float32"),  # nobody told
+        ((), "float32"),  # no worker reported
         (None, "float32"),  # CPUs
     ],
 )

@@ -1,4 +1,4 @@
-"""A search space written out is read back as it was."""
+"""A search space that is dumped reads back unchanged."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ DIGITS = "data: {kind: digits, image_px: 48}\n"
 
 
 def some(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A constant, or a list of different choices."""
+    """A constant, or a list of distinct choices."""
     return values | st.lists(values, min_size=1, max_size=3, unique_by=repr)
 
 

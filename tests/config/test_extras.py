@@ -1,4 +1,4 @@
-"""Packages that are not part of every installation, asked for before anything is computed."""
+"""Optional packages are checked before anything is computed."""
 
 import sys
 import tomllib
@@ -30,7 +30,7 @@ def test_a_format_without_its_packages_is_refused_by_name(monkeypatch: pytest.Mo
     require_formats(EXPORT_FORMATS)
     monkeypatch.setitem(sys.modules, "tf2onnx", None)  # as if it were not installed
     require_formats(["keras", "litert"])
-    require_extra("onnx", "onnx", OPENING["onnx"])  # which opening a file does not take
+    require_extra("onnx", "onnx", OPENING["onnx"])  # not needed to open a file
     with pytest.raises(ConfigError) as refused:
         require_formats(["keras", "onnx"])
     said = str(refused.value)

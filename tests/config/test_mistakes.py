@@ -1,4 +1,4 @@
-"""What is wrong in a search space: every mistake at once, each named by its line or setting."""
+"""Mistakes in a search space: all are reported at once, each with its line or setting."""
 
 from pathlib import Path
 
@@ -245,13 +245,13 @@ def test_a_baseline_outside_the_space_is_named_by_its_line() -> None:
 )
 def test_a_text_that_is_not_a_search_space_says_where(text: str, problem: str) -> None:
     (found,) = problems(text)
-    assert found.startswith(f"pets.yaml:{problem}")  # libyaml and PyYAML end it differently
+    assert found.startswith(f"pets.yaml:{problem}")  # the two parsers end it differently
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.text() | st.text("&*!<:-[]{}?|>%'\" \n\tax01.e"))
 def test_any_text_is_a_search_space_or_a_list_of_problems(text: str) -> None:
-    with pytest.raises(ConfigError) as refused:  # data has no default, so no noise can be valid
+    with pytest.raises(ConfigError) as refused:  # `data` has no default: no noise is valid
         parse(text)
     assert all(problem.startswith("<text>:") for problem in refused.value.problems)
 

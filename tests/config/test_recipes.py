@@ -1,4 +1,4 @@
-"""Each search space that ships: its header says what it is, and its commands are understood."""
+"""Every shipped search space: its header describes it, and its commands are valid."""
 
 import itertools
 import re
@@ -9,20 +9,20 @@ import pytest
 
 from tlsearch.config.load import load, shipped_spaces
 
-UNRUN = {"foundation"}  # with weights that no test can download
+UNRUN = {"foundation"}  # its weights cannot be downloaded in a test
 RUN = sorted(set(shipped_spaces()) - {"quickstart", *UNRUN})
 RECIPES = [*RUN, *UNRUN]
 ROWS = ("Data", "Licence", "Command", "Follows", "Expected")
 
 
 def header(name: str) -> list[str]:
-    """The comment that a file begins with, without its marks."""
+    """Return the comment at the beginning of a file, without its `#` marks."""
     lines = shipped_spaces()[name].read_text(encoding="utf-8").splitlines()
     return [line[2:] for line in lines[: [*(x.startswith("#") for x in lines), False].index(False)]]
 
 
 def commands(name: str) -> list[list[str]]:
-    """Every search that the header names, as a shell would split it."""
+    """Return every search command in the header, split like a shell does."""
     text = re.sub(r"\\\n\s*", "", "\n".join(header(name)))
     found = [re.search(r"tlsearch run .*", line) for line in text.splitlines()]
     return [shlex.split(match[0]) for match in found if match]
@@ -79,4 +79,4 @@ def test_a_recipe_begins_with_its_tutorial_and_needs_no_weights_but_small_ones(n
     assert config.baselines[0]["backbone"] in config.space.backbone.values
     small = {"mobilenet_v2_035", "mobilenet_v2", "mobilenet"}
     assert set(config.space.backbone.values) <= small
-    assert Path(str(config.data.path)).name == config.data.path.name  # of no machine's own
+    assert Path(str(config.data.path)).name == config.data.path.name  # no path of one machine

@@ -1,4 +1,4 @@
-"""The rungs of a scheduler: ascending, within the epochs, and an end to them."""
+"""The rungs of a scheduler: ascending, within the epochs, and finite in number."""
 
 import itertools
 

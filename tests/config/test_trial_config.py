@@ -1,4 +1,4 @@
-"""Laws of a trial's identity: equal, hashed and named alike exactly when it trains alike."""
+"""Laws of a trial's identity: equality, hash and digest agree exactly when trials train alike."""
 
 import json
 from typing import Any
@@ -82,7 +82,7 @@ def test_a_trial_is_read_back_from_json(trial: TrialConfig) -> None:
 
 @pytest.mark.parametrize("field", sorted({*TrialConfig.model_fields} - {"unfrozen_blocks"}))
 def test_every_field_changes_the_digest_where_it_is_used(field: str) -> None:
-    other = OTHER.get(field, not getattr(BASE, field))  # what is not in the table is a switch
+    other = OTHER.get(field, not getattr(BASE, field))  # fields not in the table are switches
     trial = WHERE_IT_MATTERS.get(field, BASE)
     changed = TrialConfig(**{**trial.to_json(), field: other})
     assert changed.digest != trial.digest

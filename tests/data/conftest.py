@@ -1,4 +1,4 @@
-"""CIFAR's batches as their authors wrote them, by Python 2, but tiny."""
+"""CIFAR's batches, pickled by Python 2 like the original ones, but tiny."""
 
 import io
 import pickle
@@ -13,7 +13,7 @@ import pytest
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes text and bytes as Python 2 wrote its `str`, and numpy by its old module name."""
+    """A pickler that writes text and bytes as Python 2's `str`, and numpy's old module name."""
 
     dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
 
@@ -34,7 +34,7 @@ class Python2Pickler(pickle._Pickler):
 
 
 def by_python_2(value: Any) -> bytes:
-    """A pickle as of 2009."""
+    """Pickle a value as Python 2 did in 2009."""
     buffer = io.BytesIO()
     Python2Pickler(buffer, protocol=2).dump(value)
     return buffer.getvalue()
@@ -48,18 +48,18 @@ WRITERS: dict[str, Callable[[Any], bytes]] = {
 
 @pytest.fixture(params=WRITERS)
 def dumps(request: pytest.FixtureRequest) -> Callable[[Any], bytes]:
-    """Every way in which a batch may have been written."""
+    """Every way in which a batch may have been pickled."""
     return WRITERS[request.param]
 
 
 @pytest.fixture
 def cifar(tmp_path: Path) -> Callable[..., Path]:
-    """Write the set of 10 or 100 classes, but of two: image i of a batch has the label i % 2."""
+    """Write CIFAR-10 or CIFAR-100 with only two classes: image i of a batch has the label i % 2."""
     return lambda classes=10, per_batch=4: LAYOUTS[classes](tmp_path / "batches", per_batch)
 
 
 def cifar_10(root: Path, per_batch: int) -> Path:
-    """`cifar-10-batches-py`: five batches of train, one of test."""
+    """Write `cifar-10-batches-py`: five batches of train, one of test."""
     _write(root / "batches.meta", {"label_names": ["airplane", "automobile"], "num_vis": 3072})
     names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
     for place, name in enumerate(names):
@@ -68,7 +68,7 @@ def cifar_10(root: Path, per_batch: int) -> Path:
 
 
 def cifar_100(root: Path, per_batch: int) -> Path:
-    """`cifar-100-python`: coarse labels beside the fine ones."""
+    """Write `cifar-100-python`, with coarse labels in addition to the fine ones."""
     names = {"fine_label_names": ["apple", "bee"], "coarse_label_names": ["fruit", "insects"]}
     _write(root / "meta", names)
     for seed, name in enumerate(("train", "test")):

@@ -1,4 +1,4 @@
-"""Laws of the audit: it counts the pictures that stand on both sides of a boundary."""
+"""Laws of the audit: it counts the images that occur in both of two splits."""
 
 import itertools
 

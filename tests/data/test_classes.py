@@ -1,4 +1,4 @@
-"""Class names as the user wants them: by name, by pattern, and every mistake of the map at once."""
+"""Renaming classes by name or by pattern, with all mistakes of the map reported at once."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The contact sheet: each class in its own row, under its name, as many as there are."""
+"""The contact sheet: each class in its own row, under its name, with as many images as it has."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +27,6 @@ def test_each_class_has_a_row_of_its_own_pictures(
         row = sheet[place * row_px + NAME_PX : (place + 1) * row_px - GAP_PX]
         for column in range(5):
             at = GAP_PX + column * (PICTURE_PX + GAP_PX)
-            expected = shade if column < 3 else 255  # there are three of each
+            expected = shade if column < 3 else 255  # each class has three
             assert (row[:, at : at + PICTURE_PX] == expected).all()
         assert (sheet[place * row_px : place * row_px + NAME_PX] < 128).any(), "no name"

@@ -1,4 +1,4 @@
-"""Pictures -> pixels: every kind people have, and every damage named by its path."""
+"""Decoding images of every common kind; errors name the path of the damaged file."""
 
 import io
 import re
@@ -61,7 +61,7 @@ def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
 
 def test_a_photo_stands_as_its_camera_says(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned a quarter to the right
+    exif[0x0112] = 6  # turned clockwise by 90 degrees
     Image.fromarray(NOISE).save(tmp_path / "photo.png", exif=exif)
     np.testing.assert_array_equal(read_pixels(tmp_path / "photo.png"), np.rot90(NOISE, -1))
 
@@ -81,7 +81,7 @@ def test_a_damaged_picture_is_read_or_named(
     path = tmp_path_factory.getbasetemp() / "damaged.picture"
     path.write_bytes(good[:place] + rest)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # a damaged header may ask for gigabytes
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # a damaged header may claim gigabytes
         try:
             said = f"{path}: {read_pixels(path).shape[2]}"
         except DataError as error:

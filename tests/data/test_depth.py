@@ -1,4 +1,4 @@
-"""Pictures of 16 bits: no shade is lost that the data set holds, and all are read alike."""
+"""16-bit images keep every shade in the data set, and all are scaled alike."""
 
 import io
 import logging
@@ -30,7 +30,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(values: NDArray[np.uint16], significant: bytes = b"") -> bytes:
-    """A PNG of 16 bits: (h, w) grey, (h, w, 2) with alpha, (h, w, 3) colour, (h, w, 4) both."""
+    """Return a 16-bit PNG: (h, w) grey, (h, w, 2) with alpha, (h, w, 3) colour, (h, w, 4) both."""
     channels = values.shape[2] if values.ndim == 3 else 1
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     height, width = values.shape[:2]
@@ -50,7 +50,7 @@ def tiff(values: NDArray[np.uint16], **tags: Any) -> bytes:
 
 
 def packed_tiff(values: NDArray[np.uint16]) -> bytes:
-    """A TIFF of 12 bits a sample, two samples in three bytes."""
+    """Return a TIFF of 12 bits per sample, two samples in three bytes."""
     pairs = values.reshape(-1, 2).astype(np.uint32)
     whole = pairs[:, 0] << 12 | pairs[:, 1]
     body = b"".join(int(one).to_bytes(3, "big") for one in whole)
@@ -58,7 +58,7 @@ def packed_tiff(values: NDArray[np.uint16]) -> bytes:
 
 
 def colour_tiff(values: NDArray[np.uint16], order: str, packed: bool) -> bytes:
-    """A TIFF of three samples of 16 bits that says its largest is 4095."""
+    """Return a TIFF of three 16-bit samples whose stated maximum is 4095."""
     body = values.astype(f"{order}u2").tobytes()
     tags = {258: [16] * 3, 259: [8 if packed else 1], 262: [2], 277: [3], 281: [4095] * 3}
     return raw_tiff(zlib.compress(body) if packed else body, values.shape, tags, order)
@@ -67,7 +67,7 @@ def colour_tiff(values: NDArray[np.uint16], order: str, packed: bool) -> bytes:
 def raw_tiff(
     body: bytes, shape: tuple[int, ...], more: dict[int, list[int]], order: str = "<"
 ) -> bytes:
-    """A TIFF of one strip, by its tags; lists of numbers stand behind the strip."""
+    """Return a TIFF of one strip with these tags; lists of numbers are stored behind the strip."""
     height, width = shape[:2]
     tags = {256: [width], 257: [height], 259: [1], 262: [1], 273: [8], 277: [1]}
     tags |= {278: [height], 279: [len(body)], **more}
@@ -117,7 +117,7 @@ def test_colours_of_a_tiff_too(tmp_path: Path, order: str, packed: bool) -> None
 
 
 def palette_tiff(colours: NDArray[np.uint16]) -> bytes:
-    """A TIFF of 2 x 2 pixels 0 ... 3 and the colours, (4, 3), that they stand for."""
+    """Return a TIFF of 2 x 2 pixels with the values 0 to 3, and their palette, (4, 3)."""
     table = np.zeros((3, 256), np.uint16)
     table[:, :4] = colours.T
     tags = {258: [8], 262: [3], 320: table.ravel().tolist()}
@@ -150,7 +150,7 @@ def test_samples_spread_over_sixteen_bits_as_png_wants_them_stay_as_they_are(
 
 
 def xrays(root: Path, write: Callable[[NDArray[np.uint16]], bytes] = png, most: int = 4000) -> Path:
-    """Two classes of thirty pictures; one picture has the largest value of all, `most`."""
+    """Write two classes of thirty images; one image has the largest value of all, `most`."""
     rng = np.random.default_rng(0)
     for label, name in enumerate(("clear", "shadow")):
         (root / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Near copies: what a camera or an encoder changes is near, another picture is not."""
+"""Near copies: images changed by a camera or an encoder are near, different images are not."""
 
 import io
 import itertools
@@ -27,7 +27,7 @@ from tlsearch.store.arrays import ArrayStore
 
 
 def photograph(seed: int, px: int = 96) -> np.ndarray:
-    """Soft random blobs: like a photograph in that neighbouring pixels are alike."""
+    """Return soft random blobs, in which neighbouring pixels are similar, as in a photograph."""
     rough = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(rough).resize((px, px), Image.Resampling.BICUBIC))
 
@@ -96,7 +96,7 @@ def test_of_very_many_some_are_looked_at_and_it_says_how_many() -> None:
 
 
 def whole_signatures(images: np.ndarray) -> np.ndarray:
-    """The same as `signatures` of all images, in one piece."""
+    """Compute `signatures` of all images at once, without blocks."""
     px = images.shape[1]
     edges = np.linspace(0, px, min(SIDE, px), endpoint=False).astype(np.int64)
     sums = np.add.reduceat(np.add.reduceat(images, edges, 1, np.int64), edges, 2)
@@ -132,7 +132,7 @@ def test_memory_does_not_grow_with_the_pictures() -> None:
 
 
 def three_splits() -> tuple[np.ndarray, dict[str, Indices]]:
-    """A picture of train again in test, compressed."""
+    """Return images and splits in which test contains a compressed copy of a training image."""
     pixels = [photograph(seed, 32) for seed in range(6)]
     images = np.stack([*pixels, as_jpeg(pixels[1], 90)])
     rows = np.split(np.arange(len(images)), [3, 5])
@@ -144,7 +144,7 @@ def test_what_was_found_is_kept_and_pictures_are_not_read_again(tmp_path: Path) 
     first = kept_nearest(images, splits, store, "key", 1)
     assert first.tolist() == nearest_rows(images, splits, 2).tolist()
     assert near_copies(content_hashes(images), splits, first).example == (1, 6)
-    unread = np.zeros((0, 0, 0, 3), np.uint8)  # whoever reads it fails
+    unread = np.zeros((0, 0, 0, 3), np.uint8)  # reading it would fail
     assert kept_nearest(unread, splits, store, "key", 1).tolist() == first.tolist()
 
 

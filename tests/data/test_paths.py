@@ -1,4 +1,4 @@
-"""Where data lies: an archive is answered with the command that unpacks it."""
+"""Paths of data: for an archive, the message gives the command that unpacks it."""
 
 import subprocess
 import tarfile

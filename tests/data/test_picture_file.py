@@ -1,4 +1,4 @@
-"""What is known of a picture before it is decoded, and what is refused then."""
+"""Properties of an image known before it is decoded, and images refused because of them."""
 
 import io
 import os
@@ -61,7 +61,7 @@ def a_pipe(path: Path) -> None:
 
 def a_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.path.relpath(path))  # a socket's path is short
+        listener.bind(os.path.relpath(path))  # a socket's path must be short
 
 
 def a_device(path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_jpeg_that_is_decoded_again_and_again_is_refused() -> None:
 
 
 def test_what_follows_a_jpeg_is_not_counted() -> None:
-    film = b"\xff\xda" * 1000  # as phones append one to a picture
+    film = b"\xff\xda" * 1000  # phones append a film to a picture
     assert read_pixels(io.BytesIO(jpeg_of_scans(0) + film)).shape == (10, 12, 3)
 
 
@@ -220,7 +220,7 @@ def test_the_budget_bounds_what_is_in_flight_and_lets_everything_through() -> No
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(take, counts))
     assert len(most) == len(counts)
-    assert max(most) == 25  # alone
+    assert max(most) == 25  # the count of 25 exceeds the budget, so it runs alone
     assert taken == [0]
 
 

@@ -1,4 +1,4 @@
-"""From folders to images ready for trials: what is dropped, what is named, what is decoded anew."""
+"""From folders to images ready for trials: dropped duplicates, reported problems, cached pixels."""
 
 import logging
 import os
@@ -47,7 +47,7 @@ def test_images_labels_and_splits_belong_together(image_folder: ImageFolder) -> 
 
 @pytest.fixture
 def leaking(image_folder: ImageFolder) -> Path:
-    """One train picture stands in validation again, another in test, one validation in test."""
+    """Copy one training image to validation, another to test, and one validation image to test."""
     root = image_folder(SPLIT)
     shutil.copy(root / "train/cat/0.png", root / "val/cat/copy.png")
     shutil.copy(root / "train/dog/1.png", root / "test/dog/copy.png")

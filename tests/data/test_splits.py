@@ -1,4 +1,4 @@
-"""Laws of the splits: each example's place is its own, whatever stands around it."""
+"""Laws of the splits: the place of an example depends on its own key."""
 
 import hashlib
 import itertools
@@ -33,7 +33,7 @@ def keys(
 
 @st.composite
 def plans(draw: st.DrawFn) -> Splits:
-    """Shares and counts of 200 pictures that leave enough to each split."""
+    """Draw shares and counts of 200 images that leave enough for each split."""
     part = st.sampled_from([0.2, 0.25, 20, 31])
     sizes: dict[str, Any] = {"validation": draw(part), "test": draw(part)}
     return Splits(**sizes, train=draw(st.sampled_from(["rest", 0.5, 40])))
@@ -150,7 +150,7 @@ def test_a_name_that_is_no_text_has_its_place_too() -> None:
     assert 0 <= hash_position("cat/\udcff.png") < 1
 
 
-FEW = Splits()  # 15 % for validation and for test
+FEW = Splits()  # 15 % each for validation and test
 
 
 def few(salt: int, each: int, classes: int = 5) -> list[Example]:

@@ -1,4 +1,4 @@
-"""Pictures that nobody can read: refused, or left out before splitting and told of."""
+"""Unreadable images: refused, or left out before splitting and reported."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import ImageData, known_splits, list_source, original_pictures, prepare
 
 ImageFolder = Callable[[dict[str, int]], Path]
-SHARES = Splits(validation=0.3, test=0.3)  # enough that no class is filled
+SHARES = Splits(validation=0.3, test=0.3)  # large enough that no class has to be topped up
 BAD = ("cat/07.png", "cat/11.png", "dog/03.png", "dog/30.png")
 
 
@@ -59,7 +59,7 @@ def test_they_are_left_out_and_no_other_picture_moves(
 
 def test_they_are_left_out_of_the_audit(pets: Path) -> None:
     spoil(pets)
-    assert ready(pets).duplicates == ""  # though a cat and a dog are the same black picture
+    assert ready(pets).duplicates == ""  # although a cat and a dog are the same black image
 
 
 def test_what_is_remembered_is_what_was_found(pets: Path) -> None:

@@ -1,4 +1,4 @@
-"""Laws of depth: what last layers hold, and which depths train the same."""
+"""Laws of depth: what the last layers contain, and which depths train the same."""
 
 import pytest
 from hypothesis import given
@@ -27,8 +27,8 @@ def test_the_last_layers_that_train_come_before_those_that_do_not() -> None:
     ("layers", "cut", "alike"),
     [
         (1, 1, (1, 1)),
-        (2, 2, (1, 2)),  # a BatchNorm that stays frozen, but another cut
-        (5, 5, (5, 5)),  # a dropout is as good as weights
+        (2, 2, (1, 2)),  # a BatchNorm that stays frozen, but a different cut
+        (5, 5, (5, 5)),  # a dropout counts like weights
         (6, 7, (6, 6)),
         (7, 7, (6, 6)),
         (23, 23, (21, 23)),

@@ -1,4 +1,4 @@
-"""Presets by the address of a hub, by a folder and by KerasHub's name, without TensorFlow."""
+"""Presets by their address on a hub, their folder or KerasHub's name, without TensorFlow."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.2
 
 @pytest.fixture
 def preset(tmp_path):
-    """A folder as a hub's package keeps it."""
+    """Return a preset's folder as written by a hub's package."""
     folder = tmp_path / "preset"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(DINOV2))
@@ -38,7 +38,7 @@ def preset(tmp_path):
 
 @pytest.fixture
 def hubs(monkeypatch, preset, tmp_path):
-    """KerasHub and the packages of the hubs, which give the preset's files or raise `error`."""
+    """Fake KerasHub and the hubs' packages; they return the preset's files or raise `error`."""
     asked = []
 
     def given(handle, path, error=None):

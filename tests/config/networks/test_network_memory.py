@@ -1,4 +1,4 @@
-"""Networks that a machine's memory cannot hold are refused by their rows, before they are built."""
+"""Networks too large for a machine's memory are refused by their rows, before they are built."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A network that was taken in, as the driver sees it: by what its file says, without TensorFlow."""
+"""A user's network as the driver sees it: described by its file, without TensorFlow."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""Settings that a network cannot take: one line says where, why and what it can take."""
+"""Settings that a network does not support: one line says where, why and what it supports."""
 
 import pytest
 

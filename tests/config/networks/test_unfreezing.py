@@ -1,4 +1,4 @@
-"""Laws of a depth: what it trains, at which rate, and how it is read from a record."""
+"""Laws of a depth: what it trains, at which learning rate, and how it is read from a record."""
 
 import json
 from typing import Any

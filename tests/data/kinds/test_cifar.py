@@ -1,4 +1,4 @@
-"""CIFAR's pickled batches: classes, splits, and planes put together as pixels."""
+"""CIFAR's pickled batches: classes, splits, and pixels assembled from colour planes."""
 
 import pickle
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def test_a_row_is_the_red_plane_then_green_then_blue(cifar: Cifar) -> None:
     root = cifar()
     data = np.zeros((2, 3072), np.uint8)
     data[0, :1024] = 7  # red
-    data[1, 1024 + 32 * 3 + 5] = 9  # green, line 3, column 5
+    data[1, 1024 + 32 * 3 + 5] = 9  # green, row 3, column 5
     (root / "test_batch").write_bytes(pickle.dumps({"data": data, "labels": [0, 1]}))
     *_, red, green = list_cifar(root).pictures()
     assert red.shape == (32, 32, 3)

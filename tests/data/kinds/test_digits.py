@@ -1,4 +1,4 @@
-"""The digits that come with scikit-learn: enough of them, and what they look like."""
+"""The digits that come with scikit-learn: their number and their pixels."""
 
 import numpy as np
 

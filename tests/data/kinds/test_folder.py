@@ -1,4 +1,4 @@
-"""A folder of pictures, listed by key; what cannot be a data set is named by its place."""
+"""A folder of images, listed by key; errors name the path that is not part of a valid data set."""
 
 import errno
 import os
@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_listed_is_told_of(
 
 
 def close(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """What the mode 000 does to anybody but root."""
+    """Simulate a folder with mode 000, which does not stop root."""
     scandir = os.scandir
 
     def closed(path: str | Path) -> Any:

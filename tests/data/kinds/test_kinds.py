@@ -1,4 +1,4 @@
-"""What holds of every kind of data: each row of the table of sources, prepared as a search does."""
+"""Laws for every kind of data: each row of the table of sources, prepared as a search does."""
 
 import csv
 import pickle
@@ -22,19 +22,19 @@ PER_CLASS = 8
 
 
 class Kind:
-    """Small data of one kind on disk, and how a user would change it."""
+    """Small data of one kind on disk, and the ways in which a user may change it."""
 
     def __init__(self, data: Data) -> None:
         self.data = data
 
     def change_picture(self) -> None:
-        """Change some bytes of one picture of train."""
+        """Change some bytes of one training image."""
 
     def change_label(self) -> None:
-        """Say of one picture of train that it shows another class."""
+        """Change the label of one training image."""
 
     def damage(self) -> Path:
-        """Damage one file, which is returned."""
+        """Damage one file and return its path."""
 
 
 class Folder(Kind):
@@ -56,7 +56,7 @@ class Folder(Kind):
 
 
 class Csv(Folder):
-    """The same pictures, named by a table."""
+    """The same images, listed in a table."""
 
     @property
     def root(self) -> Path:
@@ -93,7 +93,7 @@ class Cifar(Kind):
 
 
 class Npz(Kind):
-    """NumPy's arrays."""
+    """NumPy arrays."""
 
     def change_picture(self) -> None:
         self._change("images", lambda images: np.concatenate([255 - images[:1], images[1:]]))
@@ -116,7 +116,7 @@ class Npz(Kind):
 
 
 class Digits(Kind):
-    """What comes with scikit-learn; nobody changes it."""
+    """The digits of scikit-learn, which nobody can change."""
 
 
 def write_table(root: Path) -> Path:
@@ -163,7 +163,7 @@ def ready(source: Kind, tmp_path: Path) -> ImageData:
 
 
 def test_every_kind_is_held_to_this_here_or_where_tensorflow_may_be_imported() -> None:
-    assert set(HERE) | {"tfds"} == set(SOURCES)  # tests/data/test_tfds.py
+    assert set(HERE) | {"tfds"} == set(SOURCES)  # "tfds" is in test_tfds.py
 
 
 @pytest.mark.parametrize("source", HERE, indirect=True)

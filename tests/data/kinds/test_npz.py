@@ -1,4 +1,4 @@
-"""Images and labels in an `.npz` file: what is read, and what is refused without being run."""
+"""Images and labels in an `.npz` file: what is read, and what is refused without running code."""
 
 import io
 import zipfile

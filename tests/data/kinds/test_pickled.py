@@ -1,4 +1,4 @@
-"""Pickles of data: arrays as they were, and nothing in them ever runs."""
+"""Pickled data: arrays are read exactly, and no code in a pickle ever runs."""
 
 import datetime
 import os
@@ -54,7 +54,7 @@ def test_plain_values_are_what_was_written_and_keys_are_text(tmp_path: Path, dum
 
 
 class Runs:
-    """Pickles as a call of anything."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -74,7 +74,7 @@ def test_nothing_in_a_pickle_runs(tmp_path: Path, protocol: int) -> None:
         "/batch: not a pickle of plain values and arrays "
         "(it asks for posix.system, which data never needs)"
     )
-    pickle.loads(raw)  # so that the test would have shown it
+    pickle.loads(raw)  # proves that the test would notice
     assert (tmp_path / "harm").exists()
 
 

@@ -1,4 +1,4 @@
-"""A CSV of pictures: read as spreadsheets write it, every mistake named by its line."""
+"""A CSV of images: read as spreadsheets write it, with every mistake reported by its line."""
 
 import logging
 from collections.abc import Callable

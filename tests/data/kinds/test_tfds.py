@@ -1,4 +1,4 @@
-"""TFDS sets: real builders that write their records to disk, without a network."""
+"""TFDS data sets: real builders that write their records to disk, without a network."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def builder_class():
     import tensorflow_datasets as tfds
 
     class Pets(tfds.core.GeneratorBasedBuilder):
-        """Six pictures a part, of several sizes."""
+        """Six images of several sizes in each part."""
 
         VERSION = tfds.core.Version("1.0.0")
         parts = ("train", "test")
@@ -52,7 +52,7 @@ def builder_class():
 
 @pytest.fixture
 def found(builder_class, tmp_path, monkeypatch):
-    """Make the builder with these attributes the one that TFDS finds under any name."""
+    """Let TFDS find the builder with these attributes under any name."""
     import tensorflow_datasets as tfds
 
     def use(build=True, **attributes):
