@@ -1,4 +1,4 @@
-"""The Python API: the same verbs as the command line, loaded when they are used."""
+"""The Python API: the same verbs as the command line, loaded on first use."""
 
 import subprocess
 import sys

@@ -1,6 +1,6 @@
-"""A study with one damaged file opens with what is whole, or ends with exit code 4, file and line.
+"""A study with one damaged file opens without it, or ends with exit code 4, file and line.
 
-Each case damages one file of a study of `earlier_studies` in one way, drawn from a seed, and opens
+Each case damages one file of a study in `earlier_studies` in one way, drawn from a seed, and opens
 it as `report`, `compare` and `resume` do.
 """
 
@@ -33,25 +33,25 @@ VALUES = [b"null", b"-1", b"1e999", b'"x"', b"[]", b"{}", b"true", b"9" * 30, b"
 
 
 def flipped(content, chance):
-    """One bit is another."""
+    """Flip one bit."""
     place, bit = chance.randrange(len(content)), chance.randrange(8)
     return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
 
 
 def truncated(content, chance):
-    """The end is gone."""
+    """Cut off the end."""
     return content[: chance.randrange(len(content))]
 
 
 def line_deleted(content, chance):
-    """One line is gone."""
+    """Delete one line."""
     lines = content.splitlines(keepends=True)
     del lines[chance.randrange(len(lines))]
     return b"".join(lines)
 
 
 def lines_swapped(content, chance):
-    """Two lines are in each other's place."""
+    """Swap two lines."""
     lines = content.splitlines(keepends=True)
     one, other = chance.randrange(len(lines)), chance.randrange(len(lines))
     lines[one], lines[other] = lines[other], lines[one]
@@ -59,14 +59,14 @@ def lines_swapped(content, chance):
 
 
 def line_replaced(content, chance):
-    """One line is garbage."""
+    """Replace one line by garbage."""
     lines = content.splitlines(keepends=True)
     lines[chance.randrange(len(lines))] = chance.choice(GARBAGE) + b"\n"
     return b"".join(lines)
 
 
 def value_replaced(content, chance):
-    """One value is another."""
+    """Replace one value by another."""
     found = list(re.finditer(rb'(?<=[:\[]) ?\\?"?([\w.-]+)\\?"?(?=[,}\]\n])', content))
     start, end = chance.choice(found).span()
     return content[:start] + b" " + chance.choice(VALUES) + content[end:]
@@ -77,7 +77,7 @@ LINES = (*BYTES, flipped, line_deleted, lines_swapped, line_replaced, value_repl
 
 
 def damaged(path, seed, ways):
-    """Damage a file in place, as a seed says; the file as it was is put back by the caller."""
+    """Damage a file in place in a way drawn from the seed; the caller restores the file."""
     chance = random.Random(seed)
     path.write_bytes(chance.choice(ways)(path.read_bytes(), chance))
 
@@ -89,7 +89,7 @@ def home(request, tmp_path):
 
 
 def shown(home):
-    """All of a study that `report` and `compare` print."""
+    """Compute all that `report` and `compare` print for a study."""
     about, record = home.read_about(), read_journal(home.journal_file)
     board = leaderboard(record, about, home.best)
     render(board, "json")
@@ -99,13 +99,13 @@ def shown(home):
 
 
 def searched(home, config):
-    """A study's search, opened as `resume` opens it."""
+    """Open a study's search as `resume` does."""
     forget_unrecorded(home, read_journal(home.journal_file).trials)
     TruthfulSearch(config, home.journal_file, lambda *_: None).remaining()
 
 
 def refusals(path, seeds, ways, opened):
-    """What was said where a damaged file was not opened; each message names the file."""
+    """Return the error messages from opening damaged files; each message names the file."""
     whole, said = path.read_bytes(), []
     for seed in range(seeds):
         path.write_bytes(whole)
@@ -120,7 +120,7 @@ def refusals(path, seeds, ways, opened):
 
 
 def of_line(path, said):
-    """The messages that name a line of the file."""
+    """Return the messages that name a line of the file."""
     return [text for text in said if re.match(rf"{re.escape(str(path))}:\d+: ", text)]
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_journal_is_read_around_or_told_with_the_line(home):
 
     said = refusals(path, 100, LINES, opened)
     assert len(said) > 30
-    assert len(of_line(path, said)) >= len(said) - 2  # else the journal is empty
+    assert len(of_line(path, said)) >= len(said) - 2  # no line if the journal is empty
 
 
 def test_a_damaged_study_file_is_told_with_the_line(home):
@@ -145,7 +145,7 @@ def test_a_damaged_study_file_is_told_with_the_line(home):
 
     said = refusals(path, 60, LINES, opened)
     assert len(said) > 20
-    assert len(of_line(path, said)) > len(said) // 2  # no line where nothing can be decoded
+    assert len(of_line(path, said)) > len(said) // 2  # no line if the file cannot be decoded
 
 
 def test_a_damaged_learning_curve_is_shown_as_far_as_it_is_whole(home):

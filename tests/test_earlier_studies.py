@@ -1,8 +1,9 @@
-"""Studies written by tlsearch 0.1.0 open, are ranked as they were, go on, and are exported.
+"""Studies written by tlsearch 0.1.0 open, keep their ranking, can be resumed and exported.
 
 `finished` ended and was confirmed; the driver of `interrupted` was killed while trial 1 trained,
-which left its resume state. Each is kept without what can be made again, with the leaderboard that
-0.1.0 printed of it, and the keys that later versions added: `metric` of a test score, `p_value`.
+which left its resume state. Each is stored without what can be made again, with the leaderboard
+that 0.1.0 printed for it, and the keys that later versions added: `metric` of a test score,
+`p_value`.
 """
 
 import json
@@ -16,7 +17,7 @@ from tlsearch.results.record.journal import read_journal
 from tlsearch.search.handle import Study
 
 STUDIES = Path(__file__).parent / "earlier_studies"
-UNKNOWN = "does not say which pretrained weights"  # 0.1.0 did not write it down
+UNKNOWN = "does not say which pretrained weights"  # 0.1.0 did not record it
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def tlsearch(command_line, tmp_path):
 
 @pytest.fixture
 def earlier(tmp_path):
-    """A copy of an earlier study, by name, with a cache of its own."""
+    """Return a function that copies an earlier study, by name, with its own cache."""
 
     def copy(name):
         home = tmp_path / name
@@ -39,7 +40,7 @@ def earlier(tmp_path):
 
 
 def assert_holds(found, expected):
-    """Everything that was said is said as it was; keys may have come since."""
+    """Assert that every expected value is still there; new keys are allowed."""
     if isinstance(expected, dict):
         assert expected.keys() <= found.keys()
         for key, value in expected.items():
@@ -92,6 +93,6 @@ def test_a_finished_study_trains_nothing_and_its_winner_is_exported(earlier, tls
     assert code == 0, said
     assert UNKNOWN in caplog.text
     assert read_journal(home / "journal.log").trials == before
-    confirmed = 0.4667  # by this seed's run in the search; one picture of 60 may change class
+    confirmed = 0.4667  # the value of this seed in the search; one image of 60 may change class
     found = read_manifest(home / "best").artifacts[0].accuracy
     assert found == pytest.approx(confirmed, abs=0.02)

@@ -1,4 +1,4 @@
-"""Laws of the feature store: a key's name is its fields, and an array is made once a name."""
+"""Laws of the feature store: fields determine a key's name, and an array is made once per name."""
 
 import os
 import tempfile
@@ -58,7 +58,7 @@ POOLED, AT_CUT = Activation(replace(KEY, cut="pool"), (2,)), Activation(KEY, (2,
 def together(
     store: FeatureStore, *asked: Activation, demand: Demand = OFTEN
 ) -> list[np.ndarray] | None:
-    """Activations of ten pictures, made four at a time."""
+    """Return activations of ten images, computed four at a time."""
 
     def prepare(missing: tuple[int, ...]) -> Block:
         shapes = [asked[place].shape for place in missing]
@@ -108,7 +108,7 @@ def test_a_backbone_that_needs_a_wider_type_has_it_from_then_on(
     assert store.widened(KEY).dtype == "float32"
     assert store.suited(KEY).dtype == "float32"
     assert store.suited(other).dtype == store.dtype == "float16"
-    assert store.settled("float16").suited(KEY).dtype == "float16"  # a trial that goes on
+    assert store.settled("float16").suited(KEY).dtype == "float16"  # for a trial that is resumed
     later = FeatureStore(tmp_path, "float16", budget).suited(KEY)
     assert later.dtype == ("float16" if budget == 0 else "float32")
 
@@ -121,7 +121,7 @@ def views(network: str, count: int) -> list[Activation]:
 
 
 def passes(store: FeatureStore, trial: Sequence[Activation], reads: int = 1) -> int:
-    """A trial that takes each of its arrays in turn, `reads` times; how often they are computed."""
+    """Read each array of a trial in turn, `reads` times, and return how often one was computed."""
     demand, made, kept = Demand(reads, frozenset(one.key.name for one in trial)), 0, set()
     for _ in range(reads):
         for one in trial:
@@ -135,7 +135,7 @@ def passes(store: FeatureStore, trial: Sequence[Activation], reads: int = 1) -> 
 
 
 def aged(cache: Path, seconds: float) -> None:
-    """Let time pass for what is kept."""
+    """Make all entries older by this time."""
     for entry in entries(cache / "features"):
         os.utime(entry.path, (entry.last_used - seconds,) * 2)
 
@@ -148,7 +148,7 @@ def aged(cache: Path, seconds: float) -> None:
 def test_trials_that_take_views_in_turn_compute_what_does_not_fit_and_no_more(
     count: int, room: int, trials: int, reads: int, warm: bool, used: bool
 ) -> None:
-    """As if the views that there is room for were pinned, so never more than without a cache."""
+    """It is as if the views that fit were pinned: never more is computed than without a cache."""
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         if used:  # by an earlier study
@@ -156,7 +156,7 @@ def test_trials_that_take_views_in_turn_compute_what_does_not_fit_and_no_more(
             aged(cache, 60)
         store, made = FeatureStore(cache, "float16", room * ENTRY_BYTES or 1), 0
         for _ in range(trials):
-            if not warm:  # another process takes up the trial
+            if not warm:  # another process resumes the trial
                 store = FeatureStore(cache, "float16", room * ENTRY_BYTES or 1)
             made += passes(store, views("w", count), reads)
     pinned = min(room, count)
@@ -172,7 +172,7 @@ def test_processes_at_different_views_do_not_take_each_others_away(tmp_path: Pat
         for store, place in ((one, turn), (other, turn + 2)):
             made += not store.holds(asked[place % 4].key)
             together(store, asked[place % 4], demand=demand)
-    assert made == 3 + 2 * 6  # once each that is kept; the fourth at each read
+    assert made == 3 + 2 * 6  # once for each that is kept; the fourth at each read
 
 
 def test_networks_in_turn_leave_each_other_what_they_use(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_network_that_is_asked_for_alone_is_kept_in_the_end(
     monkeypatch.setattr("tlsearch.features.CLOCKS_APART_S", 0.0)
     store = FeatureStore(tmp_path, "float16", 3 * ENTRY_BYTES)
     assert [passes(store, views("a", 3)) for _ in range(2)] == [3, 0]
-    time.sleep(0.05)  # well before the other one is asked for in vain
+    time.sleep(0.05)  # well before the other one is refused
     assert [passes(store, views("b", 3)) for _ in range(3)] == [3, 3, 0]
 
 

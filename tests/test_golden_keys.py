@@ -1,4 +1,4 @@
-"""Names under which caches hold things: a changed name would compute everything again."""
+"""The names of entries in caches: a changed name would cause everything to be computed again."""
 
 from tlsearch.config.device import CPU_PROFILE
 from tlsearch.config.load import parse

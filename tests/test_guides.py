@@ -1,4 +1,4 @@
-"""The READMEs are true: their links lead somewhere, their commands and keys exist."""
+"""The READMEs are true: their links work, and the commands and keys in them exist."""
 
 import re
 import shlex
@@ -35,7 +35,7 @@ def name(path: Path) -> str:
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub forms them."""
+    """Return the anchors of a page's headings, as formed by GitHub."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -56,7 +56,7 @@ def test_the_readme_is_short_and_names_every_guide() -> None:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """Every command of tlsearch in a page, in blocks and in running text, as words."""
+    """Yield every tlsearch command on a page, in blocks and in running text, as words."""
     text = page.read_text()
     lines = [line for block in SHELL.findall(text) for line in block.splitlines()]
     typed = re.findall(r"^\$ (.+)", text, re.M)
@@ -68,7 +68,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 
 def unknown(words: list[str]) -> list[str]:
-    """What of a command line tlsearch does not know: its command, or its options."""
+    """Return the words of a command line that tlsearch does not know: a command or options."""
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):
         if words[0].startswith("-") or words[0].isupper():
@@ -91,7 +91,7 @@ def test_commands_and_options_exist(page: Path) -> None:
 def test_commands_are_found_in_blocks_and_in_text() -> None:
     found = {words[0] for words in commands(ROOT / "README.md")}
     assert {command.name or command.callback.__name__ for command in app.registered_commands} - {
-        "status",  # named in the row of `submit`
+        "status",  # listed in the row of `submit`
         "stop",
     } <= found | {"help"}
     assert unknown(["reprot", "DIR"]) == ["reprot"]
@@ -99,13 +99,13 @@ def test_commands_are_found_in_blocks_and_in_text() -> None:
 
 
 def described(page: Path) -> set[str]:
-    """The keys in the first column of a page's tables of keys."""
+    """Return the keys in the first column of a page's tables of keys."""
     rows = re.findall(r"^\| (`[^|]+?) \|", page.read_text(), re.M)
     return {key for row in rows for key in re.findall(r"`([\w.]+)`", row)}
 
 
 def settable() -> set[str]:
-    """Every key that a search space may have."""
+    """Return every key that a search space may have."""
     nested = {f"{part}.{key}" for part, model in PARTS.items() for key in model.model_fields}
     return nested | (set(SearchConfig.model_fields) - set(PARTS))
 

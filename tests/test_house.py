@@ -1,4 +1,4 @@
-"""The measures that code here keeps: short functions, short files, small rooms, one name each."""
+"""Limits on the code: short functions, short files, small packages, unique names."""
 
 import ast
 from collections import Counter, defaultdict
@@ -22,7 +22,7 @@ def name(path: Path) -> str:
 
 
 def public(body: list[ast.stmt]) -> Iterator[Function | ast.ClassDef]:
-    """Functions, classes and their methods that others may use."""
+    """Yield public functions, and public classes with their public methods."""
     for node in body:
         if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
             yield node
@@ -101,7 +101,7 @@ def test_no_two_public_classes_share_a_name() -> None:
 def test_no_module_imports_itself_by_a_detour() -> None:
     graph = grimp.build_graph("tlsearch", cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
-    TopologicalSorter(imports).prepare()  # CycleError names the modules of a circle
+    TopologicalSorter(imports).prepare()  # CycleError names the modules of the cycle
 
 
 def test_tests_use_public_names() -> None:
@@ -116,7 +116,7 @@ def test_tests_use_public_names() -> None:
 
 
 def shared(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Names that stand in more than one place, with the places."""
+    """Return the names that occur in more than one place, with the places."""
     places = defaultdict(list)
     for own, place in named:
         places[own].append(place)

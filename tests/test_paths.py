@@ -1,4 +1,4 @@
-"""Every path that is kept as text leads somewhere: modules in strings, files in READMEs."""
+"""Every path stored as text exists: modules in strings, files in READMEs."""
 
 import ast
 import re
@@ -26,7 +26,7 @@ def name(path: Path) -> str:
 
 
 def texts(path: Path) -> Iterator[str]:
-    """The strings of a module that are one dotted path each, or a command that runs one."""
+    """Yield the words in a module's strings that are dotted paths into the package."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from (word for word in node.value.split() if MODULE.fullmatch(word))
@@ -71,7 +71,7 @@ def test_the_search_for_dotted_names_finds_what_it_should() -> None:
     homes = {text for path in SOURCES for text in texts(path)}
     assert {module for module, _ in tlsearch._HOMES.values()} <= homes
     assert {"tlsearch.cli.main", "tlsearch.training.calibrate"} <= homes
-    assert any(":" in text for text in homes)  # the rows of data sources
+    assert any(":" in text for text in homes)  # from the rows of data sources
     assert not leads_somewhere("tlsearch.cli." + "nowhere")
     assert not leads_somewhere("tlsearch.cli.main:" + "nothing")
 

@@ -1,8 +1,8 @@
-"""The blocks of the READMEs run as they are written: shell line by line, Python in a notebook.
+"""The blocks of the READMEs run as written: shell line by line, Python in a notebook.
 
 A block whose fence says `install`, `cloud`, `gpu` or `long` needs a new environment, an account, a
 GPU or more than a minute, and is not run here. The search space that `init` writes is made small,
-as a reader may change it.
+as a reader may do.
 """
 
 import ast
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.training]
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```(sh|python) *(\w*)\n(.*?)^```", re.S | re.M)
 ELSEWHERE = {"install", "cloud", "gpu", "long"}
-NEW = 12  # pictures of a third class
+NEW = 12  # images of a third class
 SMALL: dict[str, Any] = {
     "space": {"backbone": "strokes", "unfrozen_layers": 0, "dropout": [0.0, 0.2]},
     "baselines": [],
@@ -39,7 +39,7 @@ SMALL: dict[str, Any] = {
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The blocks of a page that can run here."""
+    """Return the blocks of a page that can run here."""
     found = BLOCK.findall(page.read_text())
     assert {mark for _, mark, _ in found} <= {"", *ELSEWHERE}
     return [text for its, mark, text in found if its == language and not mark]
@@ -47,7 +47,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., None]) -> Path:
-    """Pictures under the names that the blocks use, and other names for one study."""
+    """Write images under the names that the blocks use, and link other names to one study."""
     home = tmp_path_factory.mktemp("home")
     for number in range(48):
         picture(home / "photos" / ("cat", "dog")[number % 2] / f"{number}.png", number, 64)
@@ -64,7 +64,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, picture: Callable[..., None])
 
 @pytest.fixture(scope="module")
 def searched(home: Path) -> Path:
-    """The folder in which every line of shell has run."""
+    """Return the folder in which every line of shell has run."""
     env = {**os.environ, "HOME": str(home)}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     pages = [README, *(guide_path(topic) for topic in GUIDES if topic not in ("code", "spaces"))]
@@ -90,7 +90,7 @@ digits = load_digits()
 images, labels = (digits.images[:210] * 15.9).astype("uint8"), digits.target[:210].copy()
 labels[::4] = 0  # a perfect trial would end the search
 """
-# What a reader asks besides, before anything else in the notebook imports TensorFlow.
+# Additional cells of a reader, before anything else in the notebook imports TensorFlow.
 ASKED = {
     "show": "study",
     "refuse": """
@@ -114,7 +114,7 @@ AFTER = {
 
 @pytest.fixture(scope="module")
 def shown(searched: Path, picture: Callable[..., None]) -> dict[str, list[Any]]:
-    """What each statement of the README's Python, and each question besides, showed."""
+    """Return the outputs of each statement of the README's Python, and of each additional cell."""
     folder = searched / "notebook"
     shutil.copytree(searched / "photos", folder / "photos")
     for number in range(NEW):
@@ -134,12 +134,12 @@ def shown(searched: Path, picture: Callable[..., None]) -> dict[str, list[Any]]:
 
 
 def of(shown: dict[str, list[Any]], beginning: str) -> list[Any]:
-    """What the last statement that begins so showed."""
+    """Return the outputs of the last statement with this beginning."""
     return [found for code, found in shown.items() if code.startswith(beginning)][-1]
 
 
 def value(outputs: list[Any]) -> Any:
-    """The value of a cell's last line, by its type."""
+    """Return the value of a cell's last line, by MIME type."""
     return next(one["data"] for one in outputs if one["output_type"] == "execute_result")
 
 
@@ -151,7 +151,7 @@ def test_a_notebook_shows_how_far_the_search_is(shown: dict[str, list[Any]]) -> 
     search = of(shown, "study = tlsearch.run(space")
     assert "10 classes; " in printed(search)
     assert re.search(r"\[10/10\] trial \d+ strokes unfrozen 0", printed(search))
-    assert {one["output_type"] for one in search} == {"stream"}  # nothing of Ray's
+    assert {one["output_type"] for one in search} == {"stream"}  # no output from Ray
 
 
 def test_a_study_shows_itself_as_a_small_table(shown: dict[str, list[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Laws of the data and training floors on real photographs and real ImageNet weights."""
+"""Laws of data and training on real photographs and real ImageNet weights."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_the_map_that_the_message_suggests_mends_chest_ct(root, cache, caplog):
     expected = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
     assert data.classes == expected
     assert len(data.splits["test"]) == 315
-    assert "train and test 48" in caplog.text  # of equal bytes, whatever their size
+    assert "train and test 48" in caplog.text  # equal in bytes, of whatever size
 
 
 def test_pooling_an_animation_is_told_as_near_copies(root, cache, caplog):
@@ -87,7 +87,7 @@ def test_pooling_an_animation_is_told_as_near_copies(root, cache, caplog):
 def test_weights_that_have_seen_cifar_are_refused_there(root, tmp_path, tmp_path_factory):
     from tlsearch.search.study import run
 
-    folder = tmp_path_factory.mktemp("pictures")  # named so that only the classes give it away
+    folder = tmp_path_factory.mktemp("pictures")  # only the classes reveal CIFAR
     with tarfile.open(root / "cifar10_jpg.tar.xz") as archive:
         for number, member in enumerate(iter(archive.next, None)):
             if number % 40 == 0 and member.isfile():
@@ -105,7 +105,7 @@ def test_weights_that_have_seen_cifar_are_refused_there(root, tmp_path, tmp_path
 
 
 def few(folder, to, every=8):
-    """Some pictures of each class of a folder, as links in a folder like it."""
+    """Link every nth file of a folder, in a folder of the same structure."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in files[::every]:
         link = to / path.relative_to(folder)
@@ -153,7 +153,7 @@ IMAGENET = {
 
 @pytest.fixture(scope="module")
 def some_flowers(root, cache, tmp_path_factory):
-    """Every seventh of the flowers, small."""
+    """Return every seventh of the flowers at a small size."""
     folder = few(root / "flowers", tmp_path_factory.mktemp("flowers"), every=7)
     splits = Splits(train=300, validation=150, test="rest")
     return prepare(Data(path=folder, image_px=160, splits=splits, duplicates="keep"), cache)

@@ -1,4 +1,4 @@
-"""What a release promises: pinned workflows, and wheels that depend on the commit alone."""
+"""Promises of a release: pinned workflows, and wheels that depend on the commit alone."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def test_a_wheel_holds_the_package_and_the_search_spaces_and_depends_on_nothing_
     elsewhere.mkdir()
     for entry in PACKED:
         kind = shutil.copytree if (ROOT / entry).is_dir() else shutil.copyfile
-        kind(ROOT / entry, elsewhere / entry)  # with times of its own
+        kind(ROOT / entry, elsewhere / entry)  # gives other file times
     first, second = built(ROOT, tmp_path / "a"), built(elsewhere, tmp_path / "b")
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
@@ -53,7 +53,7 @@ def test_a_wheel_holds_the_package_and_the_search_spaces_and_depends_on_nothing_
 
 
 def built(source: Path, folder: Path) -> Path:
-    """The wheel of a source tree."""
+    """Build the wheel of a source tree."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
     subprocess.run(build, cwd=source, env=environment, check=True, capture_output=True)
@@ -62,7 +62,7 @@ def built(source: Path, folder: Path) -> Path:
 
 
 def files(folder: str) -> set[str]:
-    """The files of a folder of the project, without what Python leaves there."""
+    """Return the files in a folder of the project, without Python's caches."""
     found = (ROOT / folder).rglob("*")
     kept = (path for path in found if path.is_file() and "__pycache__" not in path.parts)
     return {path.relative_to(ROOT).as_posix() for path in kept}

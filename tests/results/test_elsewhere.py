@@ -1,4 +1,4 @@
-"""A study seen by others' tools: Optuna's own storage, its dashboard, TensorBoard."""
+"""A study in the tools of others: Optuna's own storage, its dashboard, TensorBoard."""
 
 import json
 from wsgiref.util import setup_testing_defaults
@@ -63,7 +63,7 @@ def test_tensorboard_gets_a_file_a_trial_with_its_curve(tmp_path):
 
 
 def curve(path):
-    """The scalars of an event file: tag, step, value."""
+    """Return the scalars of an event file: tag, step, value."""
     from tensorboardX.proto.event_pb2 import Event
 
     data, at, found = path.read_bytes(), 0, []

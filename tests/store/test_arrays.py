@@ -1,4 +1,4 @@
-"""Laws of arrays on disk: whole or not at all, computed once, mended when damaged."""
+"""Laws of arrays on disk: whole or absent, computed once, repaired when damaged."""
 
 import logging
 import signal
@@ -71,7 +71,7 @@ def test_blocks_of_another_length_are_refused(tmp_path: Path, rows: int) -> None
 
 
 def _mended(store: ArrayStore, caplog: pytest.LogCaptureFixture) -> str:
-    """Open a damaged array; it must come back whole, with one warning, which this gives."""
+    """Open a damaged array, check that it is repaired with one warning, and return the warning."""
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         np.testing.assert_array_equal(store.open("k", 6, whole), ARRAY)
@@ -93,7 +93,7 @@ def test_a_truncated_file_is_computed_again_with_one_warning(
 
 @settings(deadline=None, max_examples=30)
 @given(place=st.integers(0, 127), byte=st.sampled_from([0, ord("("), ord("'"), 255]))
-@example(place=11, byte=ord("("))  # numpy answers with a TokenError
+@example(place=11, byte=ord("("))  # numpy raises a TokenError
 def test_a_file_with_any_byte_of_its_header_wrong_is_never_an_error(
     tmp_path_factory: pytest.TempPathFactory, place: int, byte: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""Laws of a store's budget: what it cannot hold is refused, what was not used longest goes."""
+"""Laws of a store's budget: too large an array is refused, the least recently used is evicted."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_the_least_recently_opened_makes_room_but_never_what_is_asked_for(tmp_pa
     for age, spec in enumerate((A, c, d)):
         store.open_together([spec], makes(spec), SHARD)
         os.utime(store.path(spec.key), (age, age))
-    mapped = store.open_together([A], never, SHARD)  # now c was not used for longest
+    mapped = store.open_together([A], never, SHARD)  # now c is the least recently used
     e, f = (ArraySpec(key, A.shape, A.dtype) for key in "ef")
     store.open_together([e], makes(e), SHARD)
     assert {entry.key for entry in entries(tmp_path)} == {"a", "d", "e"}
@@ -36,7 +36,7 @@ def test_the_least_recently_opened_makes_room_but_never_what_is_asked_for(tmp_pa
     os.utime(store.path("a"), (0, 0))
     store.open_together([d], makes(d), SHARD)
     assert not store.path("a").exists()
-    np.testing.assert_array_equal(mapped[0], rows_of(A, 0, ROWS))  # who has it mapped reads on
+    np.testing.assert_array_equal(mapped[0], rows_of(A, 0, ROWS))  # a mapped array stays readable
 
 
 def test_what_is_being_made_counts_and_stays(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Laws of a whole cache: what is damaged is found, what may go goes, what is at work stays."""
+"""Laws of a whole cache: it finds damage, evicts what it may, and keeps what is in use."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ KEYS = [
 
 
 def fill(cache: Path) -> list[Held]:
-    """A cache of two features and one array of images; the images are the oldest."""
+    """Fill a cache with two features and one array of images; the images are the oldest."""
     store = FeatureStore(cache, "float16")
     for key in KEYS:
         store.open_together([Activation(key, (4,))], 100, lambda _: lambda a, b: [ROWS[a:b]], 32)
@@ -159,7 +159,7 @@ store.open_together([Activation(key, (4,))], 100, lambda _: block, 100)
 
 @pytest.fixture
 def at_work(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process in the middle of a pass over the cache at `tmp_path`."""
+    """Run a process that is in the middle of a pass over the cache at `tmp_path`."""
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -227,7 +227,7 @@ IMAGES = [f"{place:032x}" for place in range(4)]
 
 @pytest.fixture
 def images(tmp_path: Path) -> ArrayStore:
-    """Four arrays of images of 1,128 bytes, opened at 0, 1, 2, 3 s, and a file of the user's."""
+    """Return four arrays of images of 1,128 bytes, opened at 0, 1, 2, 3 s, and a user's file."""
     store = ArrayStore(tmp_path / "images", budget_bytes=4 * 1128)
     for age, key in enumerate(IMAGES):
         store.open(key, 10, lambda: [np.ones((10, 10, 10), np.uint8)])

@@ -1,4 +1,4 @@
-"""Damaged arrays and passes, and disks that are full: made again, or said before the work."""
+"""Damaged arrays and passes are made again, and a full disk is reported before the work."""
 
 import errno
 import json
@@ -117,7 +117,7 @@ def test_a_disk_that_fills_up_while_writing_is_an_error_and_no_entry(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 KiB."""
+    """Mount a disk of 64 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
@@ -125,7 +125,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount a small disk")
     try:
         yield disk
-    finally:  # lazily: arrays of a failed test may still be mapped
+    finally:  # lazily, because arrays of a failed test may still be mapped
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 

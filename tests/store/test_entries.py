@@ -1,4 +1,4 @@
-"""Laws of entries: who must go to make room, checksums, sidecars that may be anything."""
+"""Laws of entries: which are evicted to make room, their checksums, and damaged sidecars."""
 
 from pathlib import Path
 

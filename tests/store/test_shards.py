@@ -1,4 +1,4 @@
-"""Laws of a shared pass: every row is made once, whoever dies; arrays are whole or not there."""
+"""Laws of a shared pass: rows are made once even if processes die; arrays are whole or absent."""
 
 import errno
 import itertools
@@ -75,7 +75,10 @@ print(int(sum(array.astype(int).sum() for array in found)))
 def together(
     root: Path, workers: list[tuple[str, str]], budget: int = 0, writers: int = 1
 ) -> tuple[list[str], Counter[int]]:
-    """Processes (how it dies, what it asks for) at one pass: what each says, rows' makings."""
+    """Run processes (how it dies, the arrays it opens) in one pass.
+
+    Returns what each printed, and how often each row was made.
+    """
     log = root.parent / "made"
     log.touch()
     command = [sys.executable, "-c", WORKER, str(root), str(log)]
@@ -117,7 +120,7 @@ def test_four_processes_at_one_pass_make_every_row_once(tmp_path: Path) -> None:
 def test_what_a_killed_process_was_at_another_makes_again(
     tmp_path: Path, dies: str, writers: int
 ) -> None:
-    """That is a shard, and with a writer perhaps the one that it computed meanwhile."""
+    """The work is one shard and, with a writer, perhaps the next one, computed meanwhile."""
     root = tmp_path / "s"
     said, made = together(root, [(dies, "ab"), ("never", "ab")], writers=writers)
     assert said == ["", total(A, B)]
@@ -144,7 +147,7 @@ def test_killed_before_the_rename_the_next_one_only_renames(tmp_path: Path) -> N
 
 
 def test_processes_short_of_room_take_turns(tmp_path: Path) -> None:
-    """The budget holds one set; whoever comes last has its arrays right nevertheless."""
+    """The budget fits one array; each process gets the right array or NoRoomError."""
     said, _ = together(
         tmp_path / "s", [("never", "a"), ("never", "b"), ("never", "ab")], A.file_bytes + 100
     )
@@ -158,7 +161,7 @@ def test_different_sets_at_one_time_do_not_disturb_each_other(tmp_path: Path) ->
         tmp_path / "s", [("never", "ab"), ("never", "b"), ("never", "ba"), ("never", "b")]
     )
     assert said == [total(A, B), total(B)] * 2
-    assert max(made.values()) <= 3  # a time for each different set
+    assert max(made.values()) <= 3  # once for each different set
     assert_whole(tmp_path / "s", A, B)
 
 
@@ -194,7 +197,7 @@ def test_a_maker_that_fails_leaves_what_it_made_to_the_next(tmp_path: Path, writ
 
 
 def computed(root: Path, spec: ArraySpec) -> list[int]:
-    """The starts of the shards that have to be computed now for an array."""
+    """Return the starts of the shards that still have to be computed for an array."""
     began: list[int] = []
 
     def counts(missing: tuple[int, ...]) -> Block:

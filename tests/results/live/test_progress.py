@@ -1,4 +1,4 @@
-"""A search as its events tell it: every line, the pace, the best so far; listeners cannot harm."""
+"""The progress of a search from its events: the lines, the pace, the best so far, bad listeners."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Progress is never silent for two seconds: the heartbeat, and the lines that are written of it."""
+"""Progress is never silent for two seconds: the heartbeat and the lines written for it."""
 
 import itertools
 import time
@@ -117,7 +117,7 @@ def test_no_two_lines_of_any_stream_are_two_seconds_apart(work):
     for silent_s, event in work:
         until = clock.now + silent_s
         while clock.now + LOOK_S < until:
-            clock.now += LOOK_S  # as the thread looks
+            clock.now += LOOK_S  # like the thread's loop
             pulse.beat()
         clock.now = until
         pulse.hear(event)

@@ -1,4 +1,4 @@
-"""What is left of a search is learned from its trials, in a world whose clock is an argument."""
+"""The time left in a search is learned from its trials, with a clock passed as an argument."""
 
 from dataclasses import replace
 
@@ -20,12 +20,12 @@ from tlsearch.results.live.time_left import TRIALS, TimeLeft, next_trial_s
 
 BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", Direction.MAX, trials=12, epochs=4, slots=1)
 ENDED = TrialEnded(0, "finished", "", {}, 0.9, 4, 4, 0.0, 1, 12, None, None)
-START_S = 9.0  # of Ray and of the first worker, before any trial trains
+START_S = 9.0  # starting Ray and the first worker, before any trial trains
 seconds = st.floats(0.01, 1e4)
 
 
 class World:
-    """A search of one slot whose trials of kind k take `costs[k]` seconds."""
+    """A search on one slot whose trials of kind k take `costs[k]` seconds."""
 
     def __init__(self, costs, forecast=None):
         self.now, self.costs, self.ended = 0.0, costs, 0
@@ -60,12 +60,12 @@ def test_a_next_trial_takes_what_trials_took(ended):
 
 def test_a_sampler_that_turns_to_a_costly_kind_is_followed():
     ended = [("a", 1.0), ("b", 9.0)] * 2 + [("b", 9.0)] * 4
-    assert next_trial_s(ended) == 9.0  # and not 7, the mean of all
+    assert next_trial_s(ended) == 9.0  # not 7, the mean of all
 
 
 @given(seconds, st.floats(1 / 3, 3.0))
 def test_the_time_left_comes_true_however_wrong_the_forecast_was(cost, error):
-    """From half of the trials on the actual rest lies in the range, the end included."""
+    """Once half of the trials have ended, the actual time left lies in the range, until the end."""
     ended_by, end_s = BEGAN.trials * cost, 3 * cost
     world = World({"a": cost}, Forecast(error * ended_by, 48.0, 0, 0.0, end_s))
     for number in range(BEGAN.trials):

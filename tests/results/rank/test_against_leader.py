@@ -1,4 +1,4 @@
-"""Trials are compared with the leader on the same images, where what they predicted was kept."""
+"""Trials are compared with the leader on the same images if their predictions were kept."""
 
 import logging
 from dataclasses import replace
@@ -26,7 +26,7 @@ ABOUT = {
 
 
 def called(right, first=0):
-    """Predictions of which `right` are right, from image `first` on."""
+    """Return predictions of which `right` are right, starting at image `first`."""
     return np.where((np.arange(IMAGES) - first) % IMAGES < right, 0, 1)
 
 
@@ -36,7 +36,7 @@ def home(tmp_path):
 
 
 def study(home, *rights, kept=None, state="finished"):
-    """A record of trials that got so many images right at epoch 2; the first of them lead."""
+    """Return trials with these numbers of right images at epoch 2, the best first."""
     trials = tuple(
         TrialRecord(n, state, {}, {1: 0.1, 2: right / IMAGES}) for n, right in enumerate(rights)
     )
@@ -117,10 +117,10 @@ def test_predictions_of_another_trial_are_left_out(home, caplog, state):
     record = replace(record, trials=tuple(replace(one, kept=kept) for one in record.trials))
     path(home, 0).write_bytes(path(home, 1).read_bytes())
     caplog.set_level(logging.WARNING)
-    assert ranks(home, record)[1]["p_value"] == 1  # they are those that were recorded
+    assert ranks(home, record)[1]["p_value"] == 1  # they match the digest in the journal
     Predictions(2, SHOWN, called(400)).save(path(home, 1))
     found = ranks(home, record)[1]["p_value"]
-    assert (found is None) is (state == "finished")  # one at work may be ahead of the journal
+    assert (found is None) is (state == "finished")  # a running trial may be ahead of the journal
     assert (
         f"{path(home, 1)}: not the file that the journal recorded for trial 1" in caplog.text
     ) is (state == "finished")

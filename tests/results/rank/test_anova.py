@@ -1,4 +1,4 @@
-"""Laws of the functional ANOVA: shares of a known function are found, shares of nothing are not."""
+"""Laws of the functional ANOVA: it finds the shares of a known function, and none in noise."""
 
 from typing import Any
 
@@ -61,8 +61,8 @@ def test_what_one_side_alone_uses_counts_by_how_much_of_the_space_that_is(seed: 
     rng = np.random.default_rng(seed)
     depth, rates = uniform(rng, 300, 3), rng.random((2, 300))
     frozen = depth < 1 / 3
-    score = np.where(frozen, np.sqrt(12 * 3) * (rates[0] - 0.5), 0)  # 1 of the variance: a third
-    score += np.sqrt(12 * 0.5) * (rng.random(300) - 0.5)  # of 3; 0.5 is noise
+    score = np.where(frozen, np.sqrt(12 * 3) * (rates[0] - 0.5), 0)  # variance 3 in 1/3: adds 1
+    score += np.sqrt(12 * 0.5) * (rng.random(300) - 0.5)  # noise of variance 0.5
     columns = depth, np.where(frozen, rates[0], UNUSED), np.where(frozen, UNUSED, rates[1])
     design = Design(np.column_stack(columns), 0, 1 / 3, {1: 0, 2: 1})
     found = explain_variance(design, score)

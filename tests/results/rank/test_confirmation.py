@@ -1,4 +1,4 @@
-"""Laws of the confirmation: means of fresh seeds decide, never the value that chose a trial."""
+"""Laws of the confirmation: means over fresh seeds decide, never the value that chose a trial."""
 
 from dataclasses import replace
 from statistics import NormalDist
@@ -82,7 +82,7 @@ def test_how_sure_the_choice_is_grows_with_the_lead_and_with_the_images() -> Non
     assert probability_better(candidates(0.9), 100) is None
     assert (
         probability_better(candidates(0.9, 0.8), None) is None
-    )  # one seed, and no share of images
+    )  # one seed, and the metric is no share of images
     assert probability_better(candidates(0.9, 0.9), 100) == pytest.approx(0.5)
     leads = [probability_better(candidates(0.8 + lead, 0.8), 100) for lead in (0.0, 0.02, 0.1)]
     assert leads == sorted(leads)

@@ -1,4 +1,4 @@
-"""What mattered, by the record alone: the order of effects that are known, and what counts."""
+"""Parameter importance from the record alone: known effects in order, and which trials count."""
 
 import random
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def words(record: StudyRecord) -> dict[str, str]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_backbone_that_decides_is_named_and_dropout_is_not(seed: int) -> None:
-    """PED-ANOVA gave dropout 0.56 and such a backbone 0.09."""
+    """PED-ANOVA gave dropout 0.56, and a backbone like this one 0.09."""
     found = importance(StudyRecord(Direction.MAX, tuple(trials(40, backbone_decides, seed))), SPACE)
     assert [effect.name for effect in found.told] == ["backbone"]
     assert found.effects[0].share == pytest.approx(0.9, abs=0.1)

@@ -1,4 +1,4 @@
-"""Intervals of shares hold the truth as often as they say, by the exact binomial distribution."""
+"""Intervals of shares cover the truth as often as stated, by the exact binomial distribution."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tlsearch.results.rank.interval import least_mean, wilson
 
 
 def coverage(count: int, truth: float) -> float:
-    """How often Wilson's interval of `count` images holds the true share: exactly."""
+    """Return the exact coverage of the true share by Wilson's interval of `count` images."""
     hits = np.arange(count + 1)
     held = [low <= truth <= high for low, high in (wilson(h / count, count) for h in hits)]
     return float(binom.pmf(hits, count, truth)[held].sum())
@@ -18,7 +18,7 @@ def coverage(count: int, truth: float) -> float:
 
 @given(st.integers(5, 300), st.floats(0.02, 0.98))
 def test_wilson_covers_nearly_always_nearly_95_percent(count: int, truth: float) -> None:
-    assert coverage(count, truth) > 0.83  # its worst, near 0 and 1 with few images
+    assert coverage(count, truth) > 0.83  # the minimum, near 0 and 1 with few images
 
 
 @pytest.mark.parametrize("count", [10, 30, 100, 547])
@@ -40,7 +40,7 @@ def test_a_perfect_mean_is_no_surer_than_all_its_images_together(counts: list[in
 
 @pytest.mark.parametrize("counts", [(15, 15), (3,) * 20, (10,) * 10])
 def test_shares_that_are_all_perfect_one_time_in_forty_lie_within(counts: tuple[int, ...]) -> None:
-    """Where every class has the same true share; and where one class makes all the mistakes."""
+    """Check the case of equal true shares and the case of one class that makes all the mistakes."""
     alike = 0.025 ** (1 / sum(counts))
     alone = 1 - (1 - 0.025 ** (1 / min(counts))) / len(counts)
     assert least_mean(counts) <= min(alike, alone)

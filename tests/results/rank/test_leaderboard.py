@@ -1,4 +1,4 @@
-"""Laws of ranking: best first, ties by number, what is not sound is not ranked."""
+"""Laws of ranking: best first, ties by number, no rank for unsound trials."""
 
 import itertools
 import json
@@ -122,7 +122,7 @@ def test_an_interval_holds_its_share_and_stays_between_0_and_1(n: int, data: st.
     [(8, 10, 0.4902, 0.9433), (0, 20, 0.0, 0.1611), (81, 263, 0.2553, 0.3662)],
 )
 def test_intervals_are_those_of_the_books(hits: int, n: int, low: float, high: float) -> None:
-    """Newcombe 1998, table I, method 3, and R's prop.test without continuity correction."""
+    """From Newcombe 1998, table I, method 3, and R's prop.test without continuity correction."""
     assert wilson(hits / n, n) == pytest.approx((low, high), abs=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Paired tests: exact where they are, symmetric, and of the size that they claim."""
+"""Paired tests: exact where they claim to be, symmetric, and of the stated size."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_one_sided_it_sees_the_direction_and_bears_any_count():
 
 
 def test_eleven_images_that_the_leader_alone_gets_right_tell_it_apart() -> None:
-    """511 against 500 of 547: the intervals of both hold the other's value."""
+    """511 against 500 of 547: each interval contains the other's value."""
     shown = np.zeros(547, np.uint8)
     leader, other = shown.copy(), shown.copy()
     leader[511:], other[500:] = 1, 1
@@ -98,7 +98,7 @@ def test_predicted_classes_say_nothing_of_probabilities(metric: str) -> None:
 @settings(deadline=None)
 def test_macro_scores_are_those_of_scikit_learn(seed: int, metric: str) -> None:
     shown, called, _ = drawn(seed, 20)
-    called[called == 3] = shown[called == 3]  # a class without images: scikit-learn warns of it
+    called[called == 3] = shown[called == 3]  # avoid classes without images: scikit-learn warns
     theirs = {
         "balanced_accuracy": sk.balanced_accuracy_score,
         "macro_f1": lambda *x: sk.f1_score(*x, average="macro"),

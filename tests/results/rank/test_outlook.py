@@ -1,4 +1,4 @@
-"""Whether more trials would help: the best score over time, and what more trials can add."""
+"""Whether more trials would help: the best score over time, and the gain from more trials."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def test_the_gain_is_the_mean_over_all_orders(values: list[float], data: st.Data
 
 @pytest.mark.parametrize("draw", [random.random, lambda: random.gauss(0, 1)])
 def test_more_trials_add_no_more_than_is_said(draw: object) -> None:
-    """On average over studies of independent trials, whatever their distribution."""
+    """The bound holds on average over studies of independent trials of any distribution."""
     random.seed(0)
     said, added = [], []
     for _ in range(3000):
@@ -68,7 +68,7 @@ def test_the_trial_of_the_last_rise_is_named() -> None:
 
 
 def test_time_in_which_nothing_trained_does_not_count() -> None:
-    spans = [(0, 10), (5, 20), (100, 110)]  # an interruption after 20 s
+    spans = [(0, 10), (5, 20), (100, 110)]  # an interruption from 20 s to 100 s
     every = tuple(
         TrialRecord(
             n,

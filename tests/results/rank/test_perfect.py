@@ -1,4 +1,4 @@
-"""A search whose metric cannot get better ends, unless it is asked for more."""
+"""A search whose metric cannot improve ends, unless more trials are requested."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The standings kept from trial to trial are those that the whole record gives."""
+"""The standings updated after each trial equal those computed from the whole record."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,14 +9,14 @@ from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 KEEP = 2
 STATES = ("unfinished", "finished", "stopped", "diverged", "failed")
-values = st.sampled_from([0.1, 0.2, 0.3])  # equal ones are frequent
-# A trial's values, and how it ended.
+values = st.sampled_from([0.1, 0.2, 0.3])  # ties are frequent
+# the values of a trial, and how it ended
 trials = st.lists(st.tuples(st.lists(values, max_size=3), st.sampled_from(STATES)), max_size=8)
 
 
 @st.composite
 def studies(draw):
-    """A study's trials, and an order in which the trials' steps (values, then the end) come."""
+    """Draw a study's trials, and an order of their steps (values, then the end)."""
     drawn = draw(trials)
     steps = [n for n, (vs, state) in enumerate(drawn) for _ in (*vs, state)]
     return draw(st.sampled_from(Direction)), drawn, draw(st.permutations(steps))

@@ -131,7 +131,7 @@ with StudyDirectory(Path(sys.argv[1])).trial_locked(3):
 
 @contextlib.contextmanager
 def worker(home: StudyDirectory, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds trial 3; it is gone when the block ends."""
+    """Run another process that holds trial 3, until the block ends."""
     command = [sys.executable, "-c", WORKER, str(home.root), str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -145,7 +145,7 @@ def worker(home: StudyDirectory, seconds: float) -> Iterator[subprocess.Popen[st
 def test_a_trial_waits_for_the_worker_that_still_trains_it(tmp_path: Path) -> None:
     home = StudyDirectory(tmp_path)
     with worker(home, 0.5) as other, home.trial_locked(3, wait_s=30):
-        assert other.wait(timeout=10) == 0  # it had to end before
+        assert other.wait(timeout=10) == 0  # it ended first
 
 
 def test_a_trial_of_a_worker_that_was_killed_is_free(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The journal of a study, as Optuna writes it: read whole, read torn, mended."""
+"""The journal of a study, as Optuna writes it: whole, torn, repaired."""
 
 import errno
 import itertools
@@ -36,7 +36,7 @@ def begin(path: Path, direction: str = "maximize") -> optuna.Study:
 
 
 def tell(study: optuna.Study, outcome: str, *values: float) -> None:
-    """A trial that reported these values, epoch by epoch, and ended so."""
+    """Add a trial that reported these values, one per epoch, and ended with this outcome."""
     trial = study.ask()
     for epoch, value in enumerate(values, start=1):
         trial.report(value, epoch)
@@ -51,7 +51,7 @@ def tell(study: optuna.Study, outcome: str, *values: float) -> None:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """A journal of one trial in every state."""
+    """Write a journal with a trial in each state."""
     path = tmp_path / "journal.log"
     study = begin(path)
     tell(study, "finished", 0.5, 0.7, 0.6)
@@ -102,7 +102,7 @@ def test_the_best_epoch_is_the_earliest_of_the_best(
 
 
 def cuts(journal: Path) -> tuple[bytes, range]:
-    """A journal's bytes, and every place within its last line."""
+    """Return the bytes of a journal, and every position within its last line."""
     whole = journal.read_bytes()
     return whole, range(whole.rfind(b"\n", 0, -1) + 1, len(whole))
 

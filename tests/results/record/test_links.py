@@ -1,4 +1,4 @@
-"""A study whose files or folders are links: none is followed, neither to read nor to write."""
+"""Links in a study: none is followed, neither to read nor to write."""
 
 import shutil
 from pathlib import Path
@@ -37,7 +37,7 @@ def away(tmp_path):
 
 
 def linked(path, target, text="secret"):
-    """A file of the study, moved away; a link to it in its place."""
+    """Move a file of the study away and put a link in its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.rename(target)

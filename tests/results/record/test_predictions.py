@@ -1,4 +1,4 @@
-"""What a trial predicted: whole, narrow, and never a traceback."""
+"""The predictions of a trial: complete, in a narrow type, and never a traceback."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def sound(path):
 
 
 def read(path, data):
-    """What is wrong with a file, None where it holds sound predictions."""
+    """Return what is wrong with a file, or None if it contains sound predictions."""
     path.write_bytes(data)
     try:
         found = load_predictions(path)

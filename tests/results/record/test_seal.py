@@ -1,4 +1,4 @@
-"""The digest of a journal at its end: every later change shows, every later line is welcome."""
+"""The digest of a finished journal: it reveals every later change but allows new lines."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ EARLIER = Path(__file__).parents[2] / "earlier_studies" / "finished" / "journal.
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
-    """The journal of a study that ended."""
+    """Return the journal of a study that ended."""
     path = tmp_path / "journal.log"
     shutil.copy(EARLIER, path)
     seal(path)

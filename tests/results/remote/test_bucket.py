@@ -1,4 +1,4 @@
-"""What every storage keeps to: files appear whole, and what fails says what to check."""
+"""A contract for every storage: files appear whole, and errors say what to check."""
 
 import pytest
 from far_storage import BUCKET, environment, far_storage

@@ -1,4 +1,4 @@
-"""What travels between a local copy and a bucket, as laws over names, times and journals."""
+"""Laws of the files that are sent and fetched, over names, times and journals."""
 
 from hypothesis import given
 from hypothesis import strategies as st

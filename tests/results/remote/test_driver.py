@@ -1,4 +1,4 @@
-"""The driver's side of a study in a bucket: in step, through outages, by one driver alone."""
+"""The driver of a study in a bucket: in sync, robust to outages, one driver at a time."""
 
 import logging
 import os
@@ -19,12 +19,12 @@ from tlsearch.results.remote.bucket import Bucket
 from tlsearch.results.remote.copies import fetch_file, readable_copy, work_copy
 from tlsearch.results.remote.driver import upload
 
-pytestmark = pytest.mark.cluster  # nothing of Ray, but a server and its outages take time
+pytestmark = pytest.mark.cluster  # no Ray, but the server and its outages take time
 
 CONFIG = {"name": "pets", "metric": "accuracy"}
 URL = f"s3://{BUCKET}/runs/pets"
 END_S = 0.3
-OUTAGE_S = float(os.environ.get("TLSEARCH_OUTAGE_S", "0.3"))  # 60: a minute, as in earnest
+OUTAGE_S = float(os.environ.get("TLSEARCH_OUTAGE_S", "0.3"))  # 60: a minute, as in reality
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def server():
 
 @pytest.fixture
 def far(server, tmp_path, monkeypatch):
-    """The storage, empty; requests that fail are tried again at once."""
+    """Return the empty storage server; failed requests are repeated at once."""
     for name, value in environment(server).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -77,7 +77,7 @@ def same(home: StudyDirectory) -> bool:
 
 
 def away(home: Path) -> None:
-    """Another machine: nothing is there of what this one had."""
+    """Simulate another machine: remove all local files."""
     shutil.rmtree(home)
 
 

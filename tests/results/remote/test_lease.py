@@ -1,4 +1,4 @@
-"""One driver a study in a bucket, as far as a bucket can tell."""
+"""One driver per study in a bucket, as far as a bucket can guarantee it."""
 
 import dataclasses
 import os

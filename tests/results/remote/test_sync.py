@@ -1,4 +1,4 @@
-"""A local copy and its bucket: equal after every push, consistent after every broken one."""
+"""A local copy and its bucket: equal after every push, consistent after every interrupted one."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ def far():
 
 
 class Story:
-    """A study that grows: its journal tells which weights there are, and must not lie."""
+    """A growing study whose journal lists the existing weights and must always be right."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Story:
         self.trials = 0
 
     def keep(self) -> None:
-        """A trial's weights, then the line that tells of them."""
+        """Write a trial's weights, then the journal line that adds them."""
         home = self.folder / "trials" / f"{self.trials:05d}"
         home.mkdir(parents=True)
         (home / "best.npz").write_bytes(b"%d" % self.trials)
@@ -42,7 +42,7 @@ class Story:
         self.trials += 1
 
     def drop(self) -> None:
-        """The line that tells that weights are of no more use, then their end."""
+        """Write the journal line that drops the oldest weights, then remove them."""
         kept = sorted(self.folder.glob("trials/*/best.npz"))
         if kept:
             self._tell(f"-{int(kept[0].parent.name)}\n")
@@ -55,7 +55,7 @@ class Story:
 
 
 def truthful(files: dict[str, bytes]) -> bool:
-    """Whether all weights that a journal tells of are there, and its digest is not ahead of it."""
+    """Whether all weights that the journal lists exist, and its digest is not ahead of it."""
     if int(files.get(SEAL, b"0")) > len(files.get("journal.log", b"")):
         return False
     told = files.get("journal.log", b"").decode().split()
@@ -73,7 +73,7 @@ def here(folder: Path) -> dict[str, bytes]:
 
 
 class Breaking(Bucket):
-    """The storage after so many more changes: away."""
+    """A storage that fails after a number of changes."""
 
     left = 10**9
 
@@ -107,7 +107,7 @@ def test_wherever_a_push_breaks_the_journal_there_tells_the_truth(tmp_path_facto
         try:
             mirror.push()
         except StorageError:
-            mirror = Mirror(story.folder, bucket)  # a driver that died knows what it had noted
+            mirror = Mirror(story.folder, bucket)  # the notes of a dead driver remain
         assert truthful(there(bucket))
     bucket.left = 10**9
     mirror.push()
@@ -153,7 +153,7 @@ def test_only_what_changed_is_sent(tmp_path, far):
     Mirror(story.folder, bucket).push()
     far.passed.clear()
     story.keep()
-    Mirror(story.folder, bucket).push()  # another process, which knows what was sent
+    Mirror(story.folder, bucket).push()  # another process, which reads what was sent
     assert far.written() == [
         "changed/trials/00001/best.npz",
         "changed/journal.log",
@@ -172,10 +172,10 @@ def test_a_table_takes_no_weights_along(tmp_path, far):
     assert reader.fetch(of_table) == [SEAL, "journal.log"]
     far.passed.clear()
     assert reader.fetch(of_table) == []
-    assert [method for method, _ in far.passed] == ["GET"]  # the list alone
+    assert [method for method, _ in far.passed] == ["GET"]  # only the list of files
 
 
-@pytest.mark.cluster  # takes time
+@pytest.mark.cluster  # slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_storage_that_fails_one_request_in_ten_holds_the_same_in_the_end(tmp_path, far, seed):
     story, far.one_in = Story(tmp_path / "here"), 10

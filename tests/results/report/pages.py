@@ -1,4 +1,4 @@
-"""The page of a small study, as a browser would see it."""
+"""The page of a small study, parsed as a browser does."""
 
 import json
 from html.parser import HTMLParser
@@ -24,7 +24,7 @@ ABOUT: dict[str, Any] = {
 
 
 class Page(HTMLParser):
-    """A page as a browser would see it: its elements, and the text of each script."""
+    """A page as a browser parses it: its elements, and the text of each script."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Forecast against actual, as reports say it."""
+"""The line in reports that compares the forecast with the actual time and work."""
 
 from pathlib import Path
 

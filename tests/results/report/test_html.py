@@ -1,4 +1,4 @@
-"""The page of a study: whole, and of every study."""
+"""The page of a study: complete, and available for every study."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The page of a study runs nothing that its data holds, and shows nothing of this machine."""
+"""The page of a study runs nothing from its data, and reveals nothing of this machine."""
 
 import functools
 import json
@@ -44,7 +44,7 @@ def elements(text: str, folder: Path) -> list[str]:
 
 @functools.cache
 def harmless(folder: Path) -> list[str]:
-    """The elements of a page with a name that is one in every respect."""
+    """Return the elements of a page whose names are all harmless."""
     return elements("x", folder)
 
 

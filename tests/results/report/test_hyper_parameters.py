@@ -1,4 +1,4 @@
-"""The contract of a hyper-parameter: its two fields are all that a report and a search need."""
+"""The contract of a hyper-parameter: reports and searches need nothing but its two fields."""
 
 import contextlib
 
@@ -21,7 +21,7 @@ PAIRS = (("strokes", "shapes"), (0.25, 0.5), (1, 2), (False, True), ((8,), (16,)
 
 
 def varied(name: str, layers: int) -> StudyRecord:
-    """Two trials that differ in this field alone, with so many unfrozen layers."""
+    """Return two trials that differ in one field only, with this many unfrozen layers."""
     for pair in PAIRS:
         with contextlib.suppress(ValidationError):
             trials = [
@@ -46,7 +46,7 @@ def test_a_trial_has_the_hyper_parameter_and_says_how_it_is_shown(name: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_search_varies_is_reported(name: str) -> None:
-    """A field that only some depths use is reported for those."""
+    """A field that only some depths use is reported for those depths."""
     records = [varied(name, layers) for layers in (0, 5)]
     for record in records:
         table = rows(record)

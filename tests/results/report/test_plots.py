@@ -1,4 +1,4 @@
-"""What the plots of a page draw: the front, the rungs, the slots."""
+"""The data of a page's plots: the front, the rungs, the slots."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Which rows a filter keeps; and that it never runs what it reads."""
+"""The rows that a filter keeps; a filter's text is never executed."""
 
 import re
 

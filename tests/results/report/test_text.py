@@ -1,4 +1,4 @@
-"""The leaderboard as text: JSON that stays, CSV that parses back, Markdown that holds."""
+"""The leaderboard as text: stable JSON, CSV that parses back, escaped Markdown."""
 
 import csv
 import io
@@ -59,7 +59,7 @@ def test_what_the_trials_computed_on_is_told() -> None:
     profile = DeviceProfile("gpu", ("NVIDIA H200",), "mixed_bfloat16", ("resnet50",))
     expected = "computed on: NVIDIA H200 in mixed_bfloat16, XLA for resnet50"
     assert expected in summary(RECORD, {**ABOUT, "device": profile.to_json()})
-    for told in ({}, {"device": 3}, {"device": {"precision": "float8"}}):  # of earlier versions
+    for told in ({}, {"device": 3}, {"device": {"precision": "float8"}}):  # from earlier versions
         assert not any("computed on" in line for line in summary(RECORD, {**ABOUT, **told}))
 
 
@@ -213,7 +213,7 @@ def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
         "1.25",
         "1000",
     )
-    assert "tie" not in grid.columns  # the other one is clearly worse
+    assert "tie" not in grid.columns  # the other trial is clearly worse
     assert explain(grid)[-2:] == [
         "95 %: the interval that the number of validation images allows (Wilson)",
         "*: the winner, which is exported and tested",

@@ -1,4 +1,4 @@
-"""The verdict: who won and how surely, and whether the test score can be trusted."""
+"""The verdict: which trial won, how surely, and whether the test score can be trusted."""
 
 import random
 from typing import Any
@@ -27,7 +27,7 @@ def about(metric: str = "accuracy", validation: int = 400) -> dict[str, Any]:
 
 
 def said(facts: dict[str, Any], *values: float, metric: str = "accuracy") -> Verdict:
-    """The verdict of a study whose trials reached these values."""
+    """Return the verdict on a study whose trials reached these values."""
     trials = tuple(
         TrialRecord(n, "finished", {"backbone": "photos"}, {1: value})
         for n, value in enumerate(values or (0.875, 0.87, 0.7))
@@ -93,7 +93,7 @@ def test_luck_is_named_where_nothing_was_confirmed() -> None:
 
 
 def test_a_test_score_far_below_validation_is_warned_of() -> None:
-    """0.6825 against 0.8750, of which nothing was said."""
+    """A test score of 0.6825 against 0.8750 once passed without a warning."""
     found = said({"test": {"trial": 0, "value": 0.6825, "images": 200}})
     assert found.warnings[0].startswith(
         "the test score lies 0.1925 below validation (0.8750), more than chance allows on 400 and "
@@ -112,7 +112,7 @@ def test_a_warning_is_rare_where_test_and_validation_are_alike() -> None:
     for _ in range(400):
         found = said({"test": {"trial": 0, "value": measured(200), "images": 200}}, measured(400))
         warned += any("lies" in line for line in found.warnings)
-    assert 1 <= warned <= 22  # one side of a 95 % interval: 10 of 400
+    assert 1 <= warned <= 22  # one tail of a 95 % interval: 10 of 400
 
 
 @pytest.mark.parametrize(("value", "warns"), [(0.5, False), (0.62, False), (0.9, True)])

@@ -1,4 +1,4 @@
-"""The work of a study is measured against one pass of each prefix and what its trials train."""
+"""The work of a study relative to one pass per prefix plus the training of its trials."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_every_backbone_has_its_own_pass() -> None:
 
 
 def test_the_longest_pass_is_the_least() -> None:
-    """A trial cut later passes more layers; one pass of those serves the other too."""
+    """A trial cut later passes more layers; its pass also serves a trial cut earlier."""
     assert work_ratio([trial(130, 10, one_pass=80), trial(10, 10, one_pass=120)]) == 1.0
 
 
