@@ -1,4 +1,4 @@
-"""A study with one damaged file opens without it, or ends with exit code 4, file and line.
+"""A study with one damaged file opens as far as it is intact, or gives exit code 4, file and line.
 
 Each case damages one file of a study in `earlier_studies` in one way, drawn from a seed, and opens
 it as `report`, `compare` and `resume` do.
@@ -106,22 +106,22 @@ def searched(home, config):
 
 def refusals(path, seeds, ways, opened):
     """Return the error messages from opening damaged files; each message names the file."""
-    whole, said = path.read_bytes(), []
+    whole, messages = path.read_bytes(), []
     for seed in range(seeds):
         path.write_bytes(whole)
         damaged(path, f"{path.name} {seed}", ways)
         try:
             opened()
         except RecordError as error:
-            said.append(str(error))
+            messages.append(str(error))
     path.write_bytes(whole)
-    assert [text for text in said if not text.startswith(str(path))] == []
-    return said
+    assert [message for message in messages if not message.startswith(str(path))] == []
+    return messages
 
 
-def of_line(path, said):
+def of_line(path, messages):
     """Return the messages that name a line of the file."""
-    return [text for text in said if re.match(rf"{re.escape(str(path))}:\d+: ", text)]
+    return [message for message in messages if re.match(rf"{re.escape(str(path))}:\d+: ", message)]
 
 
 def test_a_damaged_journal_is_read_around_or_told_with_the_line(home):

@@ -43,9 +43,9 @@ def in_a_process(*arguments: object, warnings: int = 0) -> str:
     """
     command = [sys.executable, "-c", COMMAND, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    told = done.stderr.splitlines()
-    assert (done.returncode, len(told)) == (0, warnings), done.stderr
-    assert all(line.startswith("WARNING: ") for line in told)
+    lines = done.stderr.splitlines()
+    assert (done.returncode, len(lines)) == (0, warnings), done.stderr
+    assert all(line.startswith("WARNING: ") for line in lines)
     return done.stdout
 
 

@@ -36,8 +36,8 @@ def png(values: NDArray[np.uint16], significant: bytes = b"") -> bytes:
     height, width = values.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    said = chunk(b"sBIT", significant) if significant else b""
-    body = chunk(b"IHDR", header) + said + chunk(b"IDAT", zlib.compress(rows))
+    stated = chunk(b"sBIT", significant) if significant else b""
+    body = chunk(b"IHDR", header) + stated + chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 

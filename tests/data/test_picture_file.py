@@ -167,7 +167,7 @@ def test_a_jpeg_that_is_decoded_again_and_again_is_refused() -> None:
 
 
 def test_what_follows_a_jpeg_is_not_counted() -> None:
-    film = b"\xff\xda" * 1000  # phones append a film to a picture
+    film = b"\xff\xda" * 1000  # phones append a video to a picture
     assert read_pixels(io.BytesIO(jpeg_of_scans(0) + film)).shape == (10, 12, 3)
 
 

@@ -14,7 +14,7 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.data.sources import ImageData, known_splits, list_source, original_pictures, prepare
 
 ImageFolder = Callable[[dict[str, int]], Path]
-SHARES = Splits(validation=0.3, test=0.3)  # large enough that no class has to be topped up
+SHARES = Splits(validation=0.3, test=0.3)  # large enough that no class needs filling
 BAD = ("cat/07.png", "cat/11.png", "dog/03.png", "dog/30.png")
 
 

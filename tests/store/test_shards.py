@@ -82,7 +82,7 @@ def together(
     log = root.parent / "made"
     log.touch()
     command = [sys.executable, "-c", WORKER, str(root), str(log)]
-    all_of_them = [
+    processes = [
         subprocess.Popen(
             [*command, dies, names, str(budget), str(writers)],
             stdin=subprocess.PIPE,
@@ -91,17 +91,17 @@ def together(
         )
         for dies, names in workers
     ]
-    for process in all_of_them:
+    for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    for process in all_of_them:
+    for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=30)[0].strip() for process in all_of_them]
-    for process, (dies, _) in zip(all_of_them, workers, strict=True):
+    printed = [process.communicate(timeout=30)[0].strip() for process in processes]
+    for process, (dies, _) in zip(processes, workers, strict=True):
         assert process.returncode == (0 if dies == "never" else -signal.SIGKILL)
-    return said, Counter(map(int, log.read_text().split()))
+    return printed, Counter(map(int, log.read_text().split()))
 
 
 def total(*specs: ArraySpec) -> str:

@@ -16,7 +16,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def preset(tmp_path_factory):
-    """The folder of a preset without weights, by its name in `CONFIGS`."""
+    """Write a preset without weights from `CONFIGS` by its name, and return its folder."""
     return functools.partial(write_preset, tmp_path_factory.mktemp("presets"))
 
 
@@ -33,7 +33,7 @@ def store(cache):
 
 @pytest.fixture(scope="session")
 def small_trial():
-    """A short trial of a shipped backbone, whose every variable gets a gradient."""
+    """Return a short trial of a shipped backbone in which every variable gets a gradient."""
 
     def build(unfrozen_layers=0, **changes):
         rate = {"head_lr" if unfrozen_layers == 0 else "fine_tune_lr": 1e-3}

@@ -1,11 +1,11 @@
-"""One trial on one device, computed in several ways, as a process of its own.
+"""One trial on one device, computed in several ways, in a separate process.
 
     python gpu_laws.py SHARE CACHE OUT
 
-SHARE of a GPU, 0 for a CPU. Writes `OUT/WAY-EPOCH.npz`, the state of each way after each epoch, and
-`OUT/told.json`: the values and losses of each way by epoch, or how it failed, the device, and how
-many MiB of it the process could take before it trained. An epoch is one step, so that the first
-one's is a gradient.
+SHARE is a share of a GPU, or 0 for a CPU. Writes `OUT/WAY-EPOCH.npz`, the state of each way after
+each epoch, and `OUT/told.json`: the values and losses of each way by epoch, or how it failed, the
+device, and how many MiB of its memory the process could take before it trained. An epoch is one
+step, so that the change in the first one is a gradient.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from tlsearch.training.runtime import apply_profile, limit_threads
 from tlsearch.training.trial import train
 
 DIGITS = Data(kind="digits", image_px=32, splits=Splits(train=60, validation=70, test=80))
-TRIAL = TrialConfig(  # without dropout, whose masks XLA draws otherwise
+TRIAL = TrialConfig(  # no dropout, because XLA draws other masks
     backbone="strokes",
     unfrozen_layers=20,
     batch_size=60,
@@ -40,7 +40,7 @@ TRIAL = TrialConfig(  # without dropout, whose masks XLA draws otherwise
     fine_tune_lr=1e-2,
     feature_dtype="float32",
 )
-PARTS = 16  # in which a share of a GPU's memory is taken
+PARTS = 16  # a share of a GPU's memory is taken in this many parts
 
 
 Kind = Literal["cpu", "gpu"]
@@ -48,7 +48,7 @@ Kind = Literal["cpu", "gpu"]
 
 @dataclass(frozen=True)
 class Way:
-    """How to compute, and after the first epoch of which other way, where not from the start."""
+    """How to compute; `after` is the way whose first epoch this one continues, or None."""
 
     precision: Precision = "float32"
     jit: bool = False
@@ -77,7 +77,7 @@ def main() -> None:
     for name, way in {**WAYS, **(GPU_WAYS if share else {})}.items():
         try:
             curves[name] = _curve(name, way, data, store, "gpu" if share else "cpu", out)
-        except Exception:  # whatever a device raises: the other ways are told all the same
+        except Exception:  # whatever a device raises, report the other ways
             failed[name] = traceback.format_exc()
     told = {"device": tf.ones(1).device, "memory_mib": memory, "curves": curves, "failed": failed}
     (out / "told.json").write_text(json.dumps(told))
@@ -86,7 +86,7 @@ def main() -> None:
 def _curve(
     name: str, way: Way, data: ImageData, store: FeatureStore, kind: Kind, out: Path
 ) -> list[tuple[int, float, float]]:
-    """Epoch, value and validation loss of each epoch, whose state is saved."""
+    """Return the epoch, value and validation loss of each epoch, and save the state after each."""
     trial = TRIAL.model_copy(update={"precision": way.precision})
     jit = (trial.backbone,) if way.jit else ()
     device = DeviceProfile(kind=kind, precision=way.precision, jit=jit)
@@ -100,7 +100,7 @@ def _curve(
 
 
 def _memory_taken(limit_mib: int) -> int:
-    """MiB that TensorFlow gives this process in equal parts before it refuses one."""
+    """Return how many MiB TensorFlow gives this process, in equal parts, before it refuses one."""
     part = limit_mib // PARTS
     taken: list[tf.Tensor] = []
     with contextlib.suppress(tf.errors.ResourceExhaustedError):

@@ -1,4 +1,4 @@
-"""The measurement itself: small, short, and of the networks that trials train."""
+"""The measurement of costs: small, short, and on the networks that trials train."""
 
 import time
 from dataclasses import replace

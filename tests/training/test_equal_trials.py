@@ -1,4 +1,4 @@
-"""Configurations of one digest train alike to the last bit; those of two digests do not."""
+"""Configurations with equal digests train bit for bit alike; others do not."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ LAST = {"unfrozen_layers": 14, "fine_tune_lr": 1e-3}
 NO_WEIGHTS = {"weights": "none"}
 DECAY = {"optimizer": "adamw", "weight_decay": 1e-2}
 
-# Two spellings of one training.
+# Two spellings of the same training.
 ALIKE = {
     "adam": ({}, {"optimizer": "adam"}),
     "adam, unfrozen": (LAST, {**LAST, "optimizer": "adam"}),
@@ -37,7 +37,7 @@ ALIKE = {
         {"unfrozen_layers": 1, "train_batch_norm": True},
     ),
 }
-# Neighbours of those that are not the same.
+# Similar configurations that train differently.
 OTHERS = {
     "sgd": ({}, {"optimizer": "sgd"}),
     "rmsprop": ({}, {"optimizer": "rmsprop"}),
@@ -56,7 +56,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def trained(small_trial, digits, store):
-    """A configuration's digest, and all that its training gave; each is trained once."""
+    """Return a configuration's digest and all results of its training; each is trained once."""
     known = {}
 
     def train_once(changes):

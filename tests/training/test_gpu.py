@@ -1,6 +1,6 @@
-"""What holds on every device: a trial's laws on the CPU, and on a GPU where there is one.
+"""Laws for every device: checked on the CPU, and on a GPU if there is one.
 
-Two processes share the GPU, a part each, and train at the same time.
+Two processes share the GPU, each with a part of it, and train at the same time.
 """
 
 import json
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.training
 PROGRAM = Path(__file__).parent / "gpu_laws.py"
 DIGITS = Data(kind="digits", image_px=32, splits=Splits(train=60, validation=70, test=80))
 SHARE = 0.4
-# How far a gradient may be from another one, as a share of its length.
+# The largest distance between two gradients, as a share of the length of one.
 SIXTEEN_BITS, TEN_BITS, OTHER_ORDER = 0.05, 1e-2, 1e-3
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a process left, and the MiB of the GPU that all of them took."""
+    """The output of a process, and the MiB of the GPU that all processes took."""
 
     out: Path
     taken_mib: int
@@ -40,25 +40,25 @@ class Ran:
         return json.loads((self.out / "told.json").read_text())
 
     def curve(self, way):
-        """Epoch, value and validation loss of each epoch."""
+        """Return the epoch, value and validation loss of each epoch."""
         assert way not in self.told["failed"], self.told["failed"][way]
         return self.told["curves"][way]
 
     def state(self, way, epoch, part):
-        """All arrays of a part of what was saved, "model" or "optimizer", in one row."""
+        """Return all saved arrays of a part, "model" or "optimizer", as one vector."""
         assert self.curve(way)
         arrays = load_checkpoint(self.out / f"{way}-{epoch}.npz").arrays
         names = sorted(name for name in arrays if name.startswith(part))
         return np.concatenate([arrays[name].ravel() for name in names])
 
     def gradient(self, way):
-        """What the first step changed."""
+        """Return the change in the model after the first step."""
         return self.state(way, 1, "model") - self.state(way, 0, "model")
 
 
 @pytest.fixture(scope="module")
 def run(cache, taken_mib, tmp_path_factory):
-    """The program in so many processes at the same time, each with a share of the first GPU."""
+    """Run the program in several processes at the same time, each on a share of the first GPU."""
 
     def started(share, count):
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": "0" if share else ""}
@@ -95,7 +95,7 @@ def ran(request):
 
 
 def apart(one, other):
-    """The distance of two vectors, as a share of the first one's length."""
+    """Return the distance of two vectors, as a share of the length of the first."""
     return np.linalg.norm(other - one) / np.linalg.norm(one)
 
 
@@ -112,7 +112,7 @@ def test_a_resumed_trial_is_the_unbroken_one(ran, part):
     whole, resumed = (ran.state(way, 3, part) for way in ("float32", "resumed"))
     if "CPU" in ran.told["device"]:
         np.testing.assert_array_equal(whole, resumed)
-    assert apart(whole, resumed) < OTHER_ORDER  # a GPU adds up in another order each time
+    assert apart(whole, resumed) < OTHER_ORDER  # a GPU sums in a different order each time
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_each_has_all_memory_of_its_share_and_no_more(on_gpu):
     limit = limit_mib(SHARE, total)
     for ran in on_gpu:
         assert 0.8 * limit < ran.told["memory_mib"] <= limit
-    assert on_gpu[0].taken_mib <= len(on_gpu) * SHARE * total  # with what CUDA takes beside it
+    assert on_gpu[0].taken_mib <= len(on_gpu) * SHARE * total  # including CUDA's own memory

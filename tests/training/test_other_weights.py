@@ -1,4 +1,4 @@
-"""What trained goes back only into the pretrained network that it was trained in."""
+"""Trained layers are loaded only into the pretrained network that they were trained in."""
 
 import shutil
 from dataclasses import replace
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.training
 
 @pytest.fixture
 def own(tmp_path):
-    """A weight file of the user's: at first the shipped one of `strokes`."""
+    """Yield a weight file of the user: at first, the shipped one of `strokes`."""
     file = tmp_path / "own.weights.h5"
     shutil.copyfile(BACKBONES["strokes"].shipped_path, file)
     yield file
@@ -27,7 +27,7 @@ def own(tmp_path):
 
 
 def replaced(file):
-    """Other weights under the same name, as a later process finds them."""
+    """Put other weights under the same name, as a later process may find them."""
     shutil.copyfile(BACKBONES["photos"].shipped_path, file)
     load_backbone.cache_clear()
 
@@ -39,7 +39,7 @@ def trial(own, small_trial):
 
 @pytest.fixture
 def saved(trial, digits, store, tmp_path):
-    """A resume state of epoch 1, and the digest that the trial reported."""
+    """Return a resume state of epoch 1, and the digest of the network that the trial reported."""
     epochs = train(trial, digits, store, executor=Executor())
     report = next(report for report in epochs if report.epoch == 1)
     report.snapshot().save(tmp_path / "resume.npz")

@@ -1,4 +1,4 @@
-"""Networks that a user brings along: taken in, trained, exported; and what is wrong with others."""
+"""A user's own networks: imported, trained, exported; and errors in those that cannot be used."""
 
 import textwrap
 from pathlib import Path
@@ -117,7 +117,7 @@ NETWORKS = """
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a module of networks, where networks are taken to as well."""
+    """Write a module of networks in a folder, which is also the home folder."""
     (tmp_path / "my_networks.py").write_text(textwrap.dedent(NETWORKS))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "my_networks", raising=False)
@@ -170,7 +170,7 @@ def test_an_exported_own_network_is_the_trained_one(folder, small_trial, digits,
     assert (path.name in card, str(path) in card) == (True, False)
     assert manifest.network == load_checkpoint(folder / "best.npz").network
     assert [artifact.parity < 1e-4 for artifact in manifest.artifacts] == [True, True]
-    path.unlink()  # what follows needs the bundle alone
+    path.unlink()  # the bundle alone is enough from here on
     for place, label in enumerate(digits.classes[:2]):
         (folder / "pictures" / label).mkdir(parents=True)
         picture = Image.fromarray(np.full((40, 50, 3), 80 * place, np.uint8))

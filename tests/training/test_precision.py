@@ -1,4 +1,4 @@
-"""Layers that compute in 16 bits: near float32, with variables, head and loss in float32."""
+"""Layers that compute in 16 bits give nearly float32, with variables, head and loss in float32."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ def test_a_network_is_the_same_one_in_every_precision_and_ends_in_float32(precis
     assert found.pooled.dtype == "float32"
     kernels = [x for x in found.model.layers if isinstance(x, keras.layers.Conv2D)]
     assert {x.compute_dtype for x in kernels} == {keras_policy(precision).removeprefix("mixed_")}
-    assert keras.config.dtype_policy().name == "float32"  # of what is built next
+    assert keras.config.dtype_policy().name == "float32"  # for the next network
 
 
 def test_preprocessing_inside_a_network_stays_in_float32():
@@ -40,7 +40,7 @@ def test_preprocessing_inside_a_network_stays_in_float32():
 
 
 def step_of(precision, trial, digits):
-    """Logits, and the gradients of all that trains, for some images."""
+    """Return the logits and the gradients of all trained variables for some images."""
     network = Executor().network(trial.model_copy(update={"precision": precision}), 10)
     images, labels = digits.images("train")[:16], digits.split_labels("train")[:16]
     variables = network.trainable_variables()
@@ -54,7 +54,9 @@ def step_of(precision, trial, digits):
 
 
 def test_gradients_are_near_those_of_float32(small_trial, digits):
-    """Of 8 bits of mantissa, or 11: the whole gradient's error, as a share of its length."""
+    """The error is relative to the whole gradient's length; bfloat16 has 8 bits of mantissa,
+    float16 has 11.
+    """
     trial = small_trial("all", dropout=0.0)
     exact, expected = step_of("float32", trial, digits)
     for precision, tolerance in (("mixed_bfloat16", 0.1), ("mixed_float16", 0.02)):
@@ -100,7 +102,7 @@ def test_a_model_trained_in_16_bits_is_exported_in_32(small_trial):
 
 @pytest.fixture
 def scaled():
-    """A layer with an optimizer that scales losses, and what it holds."""
+    """Return a layer, an optimizer that scales losses, its step and a reader of the state."""
     layer = keras.layers.Dense(2)
     layer.build((None, 2))
     optimizer = Optimizer("adam", layer.trainable_variables, scales=True)

@@ -1,4 +1,4 @@
-"""What a device is fastest with; the memory and the speed of a GPU are stand-ins."""
+"""The fastest settings of a device, with stand-ins for the memory and the speed of a GPU."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ ASKED = ProbeRequest(("strokes",), 32, {"strokes": 15}, True, 1, 0.0, CPU_PROFIL
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Let there be a GPU with room for so many images, and no faster from `enough` on."""
+    """Fake a GPU with room for `room` images, which is no faster beyond `enough`."""
 
     def build(room, enough):
         def frozen_pass(backbone, outputs, images, xla_rows=None):

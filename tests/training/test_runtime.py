@@ -47,7 +47,7 @@ def test_a_process_that_grew_forgets_and_trains_on(small_trial, digits, store):
 
 
 class Config:
-    """TensorFlow's configuration of two GPUs, and what was set there."""
+    """A stand-in for TensorFlow's configuration of two GPUs that records the settings."""
 
     LogicalDeviceConfiguration = staticmethod(lambda memory_limit: memory_limit)
 
@@ -77,7 +77,7 @@ class Config:
 
 @pytest.fixture
 def config(monkeypatch):
-    """TensorFlow that sees two GPUs of 16 and 8 GiB."""
+    """Let TensorFlow see two GPUs of 16 and 8 GiB."""
     fake = Config()
     monkeypatch.setattr(runtime.tf, "config", fake)
     monkeypatch.setattr(runtime, "granted_mib", lambda: (16384, 8192))
@@ -100,7 +100,7 @@ def test_a_share_of_a_gpu_is_a_share_of_its_memory(config, share, expected):
 def test_a_process_that_was_granted_no_gpu_sees_none(config):
     runtime.limit_gpus(0)
     assert (config.set, config.visible) == ({}, [])
-    assert runtime.gpu_names() == ()  # nor does the record name any
+    assert runtime.gpu_names() == ()  # and the record names none
 
 
 def test_a_share_that_cannot_be_enforced_is_said(config, monkeypatch, caplog):

@@ -1,5 +1,5 @@
-"""Activations beyond 16 bits: the backbone's features are kept in 32, and training is none the
-wiser.
+"""Activations that exceed 16 bits: the backbone's features are stored in 32 bits, and training is
+unaffected.
 """
 
 import logging
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.training
 
 @pytest.fixture
 def loud(tmp_path):
-    """A weight file of a network whose activations at its cuts do not fit into 16 bits."""
+    """Write a weight file of a network whose activations at its cuts overflow 16 bits."""
     model = load_backbone("strokes", "default", 32).model
     for layer in model.layers:
         if layer.name.endswith("project_BN"):

@@ -41,8 +41,8 @@ class World:
             self.now += self.costs[kind] / BEGAN.epochs if epoch < BEGAN.epochs else 0.0
         config, number = {"backbone": kind, "unfrozen_layers": 0}, self.ended
         self.ended += 1
-        told = {"trial": number, "config": config, "ended": self.ended}
-        self.left.hear(replace(ENDED, seconds=self.costs[kind], **told))
+        fields = {"trial": number, "config": config, "ended": self.ended}
+        self.left.hear(replace(ENDED, seconds=self.costs[kind], **fields))
 
 
 @given(seconds)

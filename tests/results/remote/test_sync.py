@@ -58,9 +58,9 @@ def truthful(files: dict[str, bytes]) -> bool:
     """Whether all weights that the journal lists exist, and its digest is not ahead of it."""
     if int(files.get(SEAL, b"0")) > len(files.get("journal.log", b"")):
         return False
-    told = files.get("journal.log", b"").decode().split()
-    kept = {line[1:] for line in told if line[0] == "+"}
-    kept -= {line[1:] for line in told if line[0] == "-"}
+    lines = files.get("journal.log", b"").decode().split()
+    kept = {line[1:] for line in lines if line[0] == "+"}
+    kept -= {line[1:] for line in lines if line[0] == "-"}
     return all(f"trials/{int(number):05d}/best.npz" in files for number in kept)
 
 

@@ -28,11 +28,11 @@ def varied(name: str, layers: int) -> StudyRecord:
                 TrialConfig(**{"backbone": "strokes", "unfrozen_layers": layers, name: value})
                 for value in pair
             ]
-            told = (
+            records = (
                 TrialRecord(number, "finished", trial.to_json(), {1: 0.5})
                 for number, trial in enumerate(trials)
             )
-            return StudyRecord(Direction.MAX, tuple(told))
+            return StudyRecord(Direction.MAX, tuple(records))
     raise AssertionError(f"add a pair of values that {name} takes to PAIRS")
 
 

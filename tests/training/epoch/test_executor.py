@@ -17,8 +17,8 @@ pytestmark = pytest.mark.training
 
 
 NO_ROOM = tf.errors.ResourceExhaustedError(None, None, "no room for a tensor")
-# What TensorFlow raises where the memory of a GPU does not suffice for a copy of rows, for cuDNN,
-# and for a program of XLA: its documentation of each kind, and reports of users.
+# TensorFlow's errors when a GPU lacks memory for a copy of rows, for cuDNN, and for an XLA program,
+# from the documentation of each kind and from user reports.
 OF_A_GPU = (
     "Failed copying input tensor from CPU:0 to GPU:0: Dst tensor is not initialized.",
     "CUDNN_STATUS_ALLOC_FAILED in external/local_xla/xla/stream_executor/cuda/cuda_dnn.cc(2180)",
@@ -83,7 +83,7 @@ def test_what_does_not_fit_gives_up_the_least_recently_used():
 
 @pytest.fixture
 def memory(monkeypatch):
-    """Let training fail for want of memory while a step is taken in fewer than so many pieces."""
+    """Make training run out of memory when a step is split into fewer than this many pieces."""
     original = Loop.train
 
     def limit(pieces, from_epoch=0, error=NO_ROOM):
@@ -128,7 +128,7 @@ def test_a_trial_whose_rows_do_not_fit_on_the_gpu_is_not_blamed(
     memory(2, error=tf.errors.InternalError(None, None, OF_A_GPU[0]))
     trial = small_trial(0, warm_up_epochs=0, epochs=1)
     assert [r.epoch for r in train(trial, digits, store, None, Executor())] == [0, 1]
-    assert caplog.text.count("out of memory (Failed copying") == 2  # then it is taken in halves
+    assert caplog.text.count("out of memory (Failed copying") == 2  # then split into halves
 
 
 def test_an_error_of_another_kind_ends_the_trial(small_trial, digits, store, memory):
@@ -154,7 +154,7 @@ def test_what_is_kept_of_other_trials_is_given_up_before_steps_are_halved(
     monkeypatch.setattr(Loop, "train", train_or_fail)
     found = [r.train_loss for r in train(trial, digits, store, None, executor)]
     assert found == pytest.approx(expected, nan_ok=True)
-    assert pieces == [1] * 4  # the first in vain
+    assert pieces == [1] * 4  # the first one failed
     assert "out of memory (no room for a tensor): gave up" in caplog.text
 
 
@@ -171,14 +171,14 @@ def test_rows_in_memory_are_those_of_the_array_and_a_mapped_one_takes_none(tmp_p
     assert tensor.dtype == tf.float16
     np.testing.assert_array_equal(tensor, array[order] if kind == "rows" else array)
     np.testing.assert_array_equal(tf.gather(tensor, [5, 99]), rows[np.array([5, 99])])
-    if kind == "mapped":  # then what changes in the file does so in the tensor
+    if kind == "mapped":  # a change in the file then appears in the tensor
         np.load(tmp_path / "a.npy", mmap_mode="r+")[3, 3] = 9
         assert tensor.numpy()[3, 3] == 9
 
 
 def test_slots_of_optimizers_count_as_held(small_trial, digits, store):
     held, settings = [], {"warm_up_epochs": 0, "epochs": 1}
-    for name in ("sgd", "adam"):  # one slot for each number that trains, or two
+    for name in ("sgd", "adam"):  # one slot per trained number, or two
         executor = Executor()
         (*_, last) = train(
             small_trial(20, optimizer=name, **settings), digits, store, None, executor
@@ -197,12 +197,12 @@ def test_a_trial_without_memory_for_halves_says_so(small_trial, digits, store, m
 
 
 def test_in_a_device_s_memory_stay_the_first_views_of_a_trial_that_fit(small_trial):
-    """Not the last ones: of views taken in turn, none would be found again."""
+    """With the last views, no view would be found again, because views are used in turn."""
     device = replace(CPU_PROFILE, kind="gpu", resident_bytes=250)
     executor, views = Executor((), device), [np.full((25, 4), v, np.uint8) for v in range(4)]
 
     def taken():
-        executor.network(small_trial(20), 10)  # a trial begins
+        executor.network(small_trial(20), 10)  # begins a trial
         return [executor.hold(view, views[view]) for view in (0, 1, 2, 3, 0, 1, 2, 3)]
 
     first, again = taken(), taken()
@@ -218,4 +218,4 @@ def test_a_view_of_resident_images_is_made_of_them_and_is_the_same(small_trial, 
         losses.append([r.train_loss for r in train(trial, digits, store, None, executor)][1:])
         held = [key for key in executor._resident._values if key.view == "" and key.cut == "images"]
     assert losses[0] == losses[1]
-    assert len(held) == 2  # the images to train on, once for both views, and to validate on
+    assert len(held) == 2  # the training images, shared by both views, and the validation images

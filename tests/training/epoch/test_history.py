@@ -1,4 +1,4 @@
-"""An epoch's steps as numbers: those of all its images, of which few probabilities are noted."""
+"""An epoch's steps as numbers over all images; the probabilities of only a few are kept."""
 
 import numpy as np
 import pytest

@@ -36,7 +36,7 @@ def train_once(features, labels, batch=8, pieces=1, smoothing=0.0, device=CPU_PR
 
 @pytest.mark.parametrize("overlap", [0, 1])
 def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, overlap):
-    """Bit for bit, whether the next block is read meanwhile or not."""
+    """The results are equal bit for bit, whether or not the next block is read meanwhile."""
     device = replace(SMALL_BLOCKS, overlap=overlap, step_overlap=overlap, eval_bytes=17 * 12)
     whole, blocks = train_once(*problem), train_once(*problem, device=device)
     assert whole[0] == blocks[0]
@@ -46,7 +46,7 @@ def test_an_epoch_in_blocks_is_an_epoch_in_one_piece(problem, overlap):
 
 
 class Watched:
-    """Rows of which it is noted how many are read at a time; those of the third time are bad."""
+    """Rows that record how many are read at a time; read number `bad` fails."""
 
     def __init__(self, rows, bad=None):
         self.rows, self.bad, self.read = rows, bad, []

@@ -1,4 +1,4 @@
-"""With XLA a trial is what it is without, and every graph is compiled once: batches are padded."""
+"""With XLA a trial gives the same results and each graph is compiled once: batches are padded."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def problem():
 
 
 class Traced:
-    """A dense layer's loop, and the shapes that its graphs were made for."""
+    """The loop of a dense layer, which records the shapes that its graphs were traced for."""
 
     def __init__(self, features, jit):
         keras.utils.set_random_seed(1)
@@ -48,7 +48,7 @@ class Traced:
         ]
 
 
-@pytest.mark.parametrize("batch", [8, 64])  # the last of 50 images is not full, the only one is not
+@pytest.mark.parametrize("batch", [8, 64])  # the last of 50 images' batches is partial
 def test_padded_steps_are_the_steps(problem, batch):
     plain, xla = (Traced(problem[0], jit) for jit in (False, True))
     for one, other in zip(plain.epochs(*problem, batch), xla.epochs(*problem, batch), strict=True):
@@ -64,14 +64,14 @@ def test_padded_steps_are_the_steps(problem, batch):
 
 
 def test_every_graph_is_compiled_once_for_one_shape(problem):
-    """XLA compiles a graph again for each shape that comes; all of these are fixed."""
+    """XLA compiles a graph again for each new shape, so all shapes are fixed."""
     run = Traced(problem[0], jit=True)
     for seeds in (2, 3):  # two trials
         run.epochs(*problem, 8, seeds)
         for count in (50, 11, 1):
             run.loop.predict(problem[0][:count])
     assert sorted(run.shapes) == [(False, 50), (True, 8)]
-    run.epochs(*problem, 16)  # another size of a batch is another graph of the step
+    run.epochs(*problem, 16)  # another batch size needs another graph of the step
     assert sorted(run.shapes) == [(False, 50), (True, 8), (True, 16)]
 
 

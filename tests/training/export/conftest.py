@@ -17,7 +17,7 @@ COLOURS = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Pictures of noise tinted by class, none of them square."""
+    """Write noise images tinted by class, none of them square."""
     root = tmp_path_factory.mktemp("tints")
     rng = np.random.default_rng(0)
     for name, colour in COLOURS.items():
@@ -37,7 +37,7 @@ def source(folder):
 
 @pytest.fixture(scope="session")
 def trained(small_trial, source, cache, store, tmp_path_factory):
-    """A request to export a trial that learned something, and the accuracy it reported."""
+    """Return a request to export a trial that learned something, and its reported accuracy."""
     folder = tmp_path_factory.mktemp("trained")
     data = prepare(source, cache)
     *_, last = train(small_trial("all", dropout=0.0, epochs=4, batch_size=8), data, store)

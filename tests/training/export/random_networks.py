@@ -1,4 +1,4 @@
-"""Networks with random weights that tell pictures apart, and what their files say of them."""
+"""Networks with random weights that separate the images, and the outputs of their exports."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ PICTURES = 12
 
 
 def smallest(rows: Iterable[Backbone], kind: Callable[[Backbone], str]) -> list[str]:
-    """The smallest network of each kind."""
+    """Return the smallest network of each kind."""
     ordered = sorted(rows, key=lambda row: -row.parameters)
     return [row.name for row in reversed({kind(row): row for row in ordered}.values())]
 
@@ -37,7 +37,7 @@ FAMILIES = smallest(BACKBONES.values(), lambda row: row.reference or row.family)
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A network with random weights that tells pictures apart, and what it says of them."""
+    """A network with random weights that separates the images, and its expected outputs."""
 
     model: Exportable
     pictures: Pixels
@@ -46,7 +46,7 @@ class Subject:
 
 @functools.lru_cache(maxsize=1)
 def subject(name: str) -> Subject:
-    """At the least size that the network can be built for."""
+    """Build the network for the smallest image size that it supports."""
     row = row_of(name)
     trial = TrialConfig(backbone=name, weights="none", image_px=max(32, row.min_px), head_lr=1e-3)
     network = shared_executor().network(trial, len(LABELS))
@@ -57,7 +57,7 @@ def subject(name: str) -> Subject:
 
 
 def shades(image_px: int) -> Pixels:
-    """Noise around colours that differ from picture to picture, (n, px, px, 3) uint8."""
+    """Return noise around random colours, a different one per image, (n, px, px, 3) uint8."""
     rng = np.random.default_rng(0)
     colours = rng.uniform(0, 255, (PICTURES, 1, 1, 3))
     noise = rng.normal(0, 30, (PICTURES, image_px, image_px, 3))
@@ -65,12 +65,14 @@ def shades(image_px: int) -> Pixels:
 
 
 def spread(network: Network, pictures: Pixels) -> None:
-    """Make random weights tell pictures apart: BatchNorm learns its statistics from them, and the
-    head follows the directions in which their features differ most.
+    """Make random weights separate the images.
+
+    BatchNorm learns its statistics from them, and the head follows the directions in which their
+    features differ most.
     """
     shown = network.backbone.preprocess(pictures.astype(np.float32))
     layers = [x for x in network.backbone.model.layers if isinstance(x, BatchNormalization)]
-    network.backbone.lend(layers)  # the next trial of this process gets the network as it was
+    network.backbone.lend(layers)  # restored for the next trial in this process
     for layer in layers:
         layer.trainable, layer.momentum = True, 0.0
     network.backbone.model(shown, training=True)
@@ -85,7 +87,7 @@ def spread(network: Network, pictures: Pixels) -> None:
 
 
 def written(name: str, form: str, folder: Path) -> tuple[Probabilities, Probabilities]:
-    """What a network's file of one format says of its pictures, and what it should say."""
+    """Return the outputs of a network's file in one format, and the expected outputs."""
     row, one = EXPORT_FORMATS[form], subject(name)
     path = folder / row.file
     write_format(form, one.model, path)

@@ -1,4 +1,4 @@
-"""Small networks of KerasHub, described as its presets are."""
+"""Small KerasHub networks, described as its presets are."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ Settings = dict[str, Any]
 
 _VIT: Settings = {"hidden_dim": 32, "num_layers": 2, "num_heads": 2, "patch_size": 16}
 _PX32: Settings = {"image_shape": [32, 32, 3]}
-# A convolution, three kinds of blocks and the fusion: stages of one and of three blocks.
+# A convolution, three kinds of blocks and the fusion, in stages of one and of three blocks.
 _MOBILE: Settings = {
     "block_types": [["er"], ["uir", "uir", "mqa"]],
     "num_filters": [[16], [24, 24, 24]],
@@ -45,7 +45,7 @@ def _stackwise(settings: Settings) -> Settings:
     return {f"stackwise_{name}": value for name, value in settings.items()}
 
 
-# Settings of small networks, by the class of KerasHub, and what is special about some.
+# Settings of small networks, by KerasHub class and the special feature, if any.
 CONFIGS: dict[str, Settings] = {
     "DINOV2Backbone": _VIT
     | {"intermediate_dim": 64, "num_register_tokens": 4, "antialias_in_interpolation": True}
@@ -73,7 +73,7 @@ CONFIGS["DINOV3Backbone gated"] = CONFIGS["DINOV3Backbone"] | {
 
 
 def write_preset(folder: Path, name: str) -> str:
-    """Describe a network of `CONFIGS` in a folder of its own, which is the name of a backbone."""
+    """Describe a network of `CONFIGS` in a folder, and return the folder as a backbone's name."""
     place = folder / name.replace(" ", "_")
     place.mkdir(exist_ok=True)
     config = {"class_name": name.partition(" ")[0], "config": CONFIGS[name]}

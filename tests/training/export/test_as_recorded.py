@@ -1,4 +1,4 @@
-"""How far a score may be off from the journal's before nothing is exported."""
+"""How far a score may differ from the journal's before nothing is exported."""
 
 import numpy as np
 import pytest

@@ -93,7 +93,7 @@ def test_every_file_labels_pictures_of_any_size(bundle, folder, form):
     found = list(predict_files(bundle[1], [folder], top=2, form=form))
     assert len(found) == 72
     right = sum(p.ranking[0][0] == p.path.parent.name for p in found)
-    assert right / len(found) >= 0.8  # a third by chance
+    assert right / len(found) >= 0.8  # by chance, a third
     assert all(len(p.ranking) == 2 and p.ranking[0][1] >= p.ranking[1][1] for p in found)
 
 

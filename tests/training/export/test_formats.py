@@ -1,9 +1,9 @@
-"""Kinds of networks in the formats of the catalogue: written, loaded, compared with themselves.
+"""Networks of each kind in the formats of the catalogue: written, loaded and compared.
 
-All families in all formats take minutes: `tests/benchmarks/exports.py` writes them. Here is the
-smallest network of every kind of preprocessing, and one whose layers inside hold numbers of their
-own, in ONNX; the smallest of them in LiteRT too. Small transformers are written in all formats, as
-a trained MobileNet is in `test_exporter.py`.
+All families in all formats take minutes: `tests/benchmarks/exports.py` writes them. Here, ONNX
+covers the smallest network of every kind of preprocessing and one with constants inside its layers,
+and LiteRT covers the smallest of these. Small transformers are written in all formats, as is a
+trained MobileNet in `test_exporter.py`.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.training
 MAPS = [row for row in BACKBONES.values() if row.spec is None]
 KINDS = [*smallest(MAPS, lambda row: row.preprocess), "efficientnet_b0"]
 HERE = [(KINDS[0], "litert"), *((name, "onnx") for name in KINDS)]
-# A ViT's parts are those of all other transformers but Swin; DINOv3 also rotates queries and keys.
+# A ViT has the parts of all transformers but Swin; DINOv3 also rotates queries and keys.
 PRESETS = [
     *(
         (name, form)
@@ -46,12 +46,12 @@ def says_the_same(name, form, folder):
     found, expected = written(name, form, folder)
     require_self_contained(folder / EXPORT_FORMATS[form].file, EXPORT_FORMATS[form])
     assert found.shape == expected.shape == (PICTURES, len(LABELS))
-    assert expected.std(axis=0).min() > 0.1  # it tells the pictures apart
+    assert expected.std(axis=0).min() > 0.1  # the network separates the images
     agreement = (found.argmax(axis=1) == expected.argmax(axis=1)).mean()
     if EXPORT_FORMATS[form].tolerance is None:
-        assert agreement >= 0.5  # a third by chance; a network of random weights bears little
+        assert agreement >= 0.5  # by chance, a third; random weights tolerate little error
     else:
-        assert np.abs(found - expected).max() <= 1e-3  # which random weights amplify
+        assert np.abs(found - expected).max() <= 1e-3  # random weights amplify the error
         assert agreement == 1
 
 

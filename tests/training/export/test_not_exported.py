@@ -1,4 +1,4 @@
-"""What is never exported: other weights than recorded, files that are not the trained model."""
+"""Models that are never exported: other weights than recorded, or a file that differs from them."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def test_a_folder_of_something_else_is_never_replaced(trained, tmp_path):
 
 @pytest.fixture
 def scramble(monkeypatch):
-    """Let a format's writer write another head than the trained one."""
+    """Make a format's writer write a head that differs from the trained one."""
 
     def of(form):
         honest = formats.WRITERS[form]

@@ -1,4 +1,4 @@
-"""Which files are the trained model, by counts of pictures alone."""
+"""Which files count as the trained model, decided from counts of images."""
 
 import numpy as np
 import pytest
@@ -45,19 +45,19 @@ def test_a_file_that_computes_something_else_is_refused_whatever_it_scores(form)
 
 
 def test_an_int8_file_that_is_eight_points_worse_is_refused_and_says_so():
-    """MobileNetV3Small on 100 pictures: 0.86 became 0.78."""
+    """MobileNetV3Small on 100 images dropped from 0.86 to 0.78."""
     with pytest.raises(RecordError) as refused:
         require_sound(artifact("litert_int8", parity=0.7), Changes(100, worse=11, better=3))
-    told = str(refused.value)
-    assert "accuracy 0.7800 on 100 pictures, but 0.8600 in the search" in told
-    assert "11 became wrong and 3 right" in told
+    message = str(refused.value)
+    assert "accuracy 0.7800 on 100 pictures, but 0.8600 in the search" in message
+    assert "11 became wrong and 3 right" in message
 
 
 @pytest.mark.parametrize(
     ("form", "pictures", "lost"),
     [
         ("litert_int8", 50, 1),
-        ("litert_int8", 1000, 4),  # 1 point would be 10, but 5 of 5 are significant
+        ("litert_int8", 1000, 4),  # 1 point would be 10 images, but 5 of 5 are significant
         ("litert_float16", 150, 1),
         ("litert_float16", 1000, 4),
         ("keras", 72, 2),

@@ -1,4 +1,4 @@
-"""The lines of a model card, run without tlsearch, say what `predict` says."""
+"""The example code on a model card runs without tlsearch and prints what `predict` prints."""
 
 import json
 import re
@@ -29,7 +29,7 @@ print(json.dumps(said))
 
 @pytest.fixture(scope="module")
 def picture(folder, tmp_path_factory):
-    """A photo that lies on its side, as cameras write it: upright only by its EXIF tag."""
+    """Write a photo that lies on its side and is upright only by its EXIF tag, as cameras do."""
     path = tmp_path_factory.mktemp("photo") / "side.png"
     upright = Image.open(folder / "green" / "00.png")
     lying = Image.new("RGB", upright.size, "red")
@@ -57,7 +57,7 @@ def test_ten_lines_of_each_format_say_what_predict_says(bundle, picture):
         (found,) = predict_files(bundle[1], [picture], top=1, form=form)
         label, probability = said.split()
         assert label == found.ranking[0][0]
-        near = 5e-3 if "int8" in form else 1e-4  # `predict` has steps of 1/256 sum to 1
+        near = 5e-3 if "int8" in form else 1e-4  # `predict` scales steps of 1/256 to a sum of 1
         assert float(probability) == pytest.approx(found.ranking[0][1], abs=near)
 
 

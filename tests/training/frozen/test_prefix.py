@@ -25,7 +25,7 @@ def off(cache):
     return FeatureStore(cache, "float32", budget_bytes=0)
 
 
-@pytest.mark.parametrize("unfrozen", [0, 20])  # of "all" only warm-up is cached, as of 0
+@pytest.mark.parametrize("unfrozen", [0, 20])  # with "all", only the warm-up is cached, as with 0
 def test_a_cached_trial_is_the_uncached_one(small_trial, digits, store, off, unfrozen):
     trial = small_trial(unfrozen)
     cached, uncached = (told(train(trial, digits, kept, None, Executor())) for kept in (store, off))
@@ -33,7 +33,7 @@ def test_a_cached_trial_is_the_uncached_one(small_trial, digits, store, off, unf
 
 
 def test_half_precision_ranks_twelve_trials_as_single_precision_does(small_trial, digits, cache):
-    rates = (1e-4, 5e-4, 1e-3, 3e-3)  # above, training is chaotic and amplifies any rounding
+    rates = (1e-4, 5e-4, 1e-3, 3e-3)  # above, chaotic training amplifies any rounding
     trials = [
         small_trial(n, epochs=2, **{"head_lr" if n == 0 else "fine_tune_lr": rate})
         for n in (0, 15, 40)
@@ -89,7 +89,7 @@ def test_one_pass_yields_every_cut_that_the_study_asks_for(small_trial, digits, 
 
 
 def test_features_are_those_of_the_backbone_at_rest(small_trial, digits, store):
-    """Stochastic depth and dropout of a frozen network stay off, as its own inference has them."""
+    """Stochastic depth and dropout of a frozen network are off, as in its own inference."""
     trial = small_trial(30, backbone="efficientnet_b0", weights="none")
     found = features(trial, digits, store)
     network = Executor().network(trial, 10)
@@ -154,7 +154,7 @@ def test_with_room_for_two_of_three_views_later_trials_compute_the_third_alone(
     whole = passed(FeatureStore(tmp_path / "all", "float32"))
     sizes = [path.stat().st_size for path in (tmp_path / "all").rglob("*.npy")]
     store = FeatureStore(tmp_path / "few", "float32", sum(sizes) - 1)
-    # 60 images a view, and 70 to validate on
+    # 60 images per view, and 70 validation images
     assert [passed(store) for _ in range(3)] == [whole, whole * 60 // 250, whole * 60 // 250]
 
 
@@ -165,7 +165,7 @@ def test_trials_between_two_cuts_share_the_larger_one(small_trial, digits, store
 
 
 def deepest(features, store, split, view):
-    """What the store holds of this view: names of cuts."""
+    """Return the names of the cuts that the store has for this view."""
     features.at_cut(split, view)
     return {name for name in features._cuts if store.holds(features.key(name, split, view))}
 

@@ -35,7 +35,7 @@ def test_views_and_seeds_differ_and_repeat(digits):
 
 
 def test_draws_of_a_seed_are_what_they_always_were():
-    """Kept features of augmented views hang on them; see `DRAWN`."""
+    """Cached features of augmented views depend on them; see `DRAWN`."""
     drawn = draw(STRONG, 7, 1000)
     numbers = b"".join(drawn[kind].tobytes() for kind in sorted(drawn))
     assert hashlib.blake2b(numbers, digest_size=8).hexdigest() == "d467894cfb9ff831"
@@ -114,7 +114,7 @@ def test_views_are_taken_in_turn_and_shared_by_trials(small_trial, digits, tmp_p
     files = len(list(tmp_path.rglob("*.npy")))
     reports = list(train(small_trial(20 - unfrozen, augment=STRONG, views=2), digits, store))
     assert reports[-1].epoch == 3
-    assert files == len(list(tmp_path.rglob("*.npy"))) == 2 * 3  # pool and cut; two views, clean
+    assert files == len(list(tmp_path.rglob("*.npy"))) == 2 * 3  # (pool, cut) x (two views, clean)
 
 
 def test_a_cached_view_trains_as_an_uncached_one(small_trial, digits, tmp_path):

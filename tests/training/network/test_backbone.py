@@ -20,7 +20,7 @@ pytestmark = pytest.mark.training
 
 ROWS = [row for row in BACKBONES.values() if row.spec is None]
 
-# How Keras names a layer that was given no name: its kind, and a number from the second one on.
+# Keras' automatic name of a layer: its kind, and a number from the second layer on.
 _KERAS_OWN_NAME = (
     r"(input_layer|conv2d|depthwise_conv2d|separable_conv2d|batch_normalization|normalization"
     r"|layer_normalization|custom_scale_layer|layer_scale|activation|re_lu|add|multiply"
@@ -36,7 +36,7 @@ def row(request):
 
 @pytest.fixture(scope="module")
 def model(row):
-    """Built once for all that is asked of a row, and never run: that takes a second."""
+    """Build a row's network once for all tests, which takes a second; it is never run."""
     return outline(row, row.image_px)
 
 
@@ -52,7 +52,8 @@ def is_layer(operation):
     return isinstance(operation, keras.layers.Layer)
 
 
-# What the layers of a block are called, or the layer that ends one; a DenseNet's dense block is a
+# The name prefix of a block's layers, or the layer that ends a block; a DenseNet's dense block is a
+# stage of many.
 # stage of many.
 BLOCK_NAMES = {
     "mobilenet_v2": r"(expanded_conv|block_\d+)_",
@@ -102,8 +103,9 @@ def test_depths_are_alike_exactly_where_they_train_the_same(row, model, batch_no
 
 
 def what_trains(model, batch_norm):
-    """Depth -> the cut, and how many layers train and how many dropouts are active; of two depths
-    the deeper one has all that the other has.
+    """Return a function from a depth to its cut, trained layers and active dropouts.
+
+    Of two depths, the deeper one has all that the other has.
     """
     cuts, dropout = [cut.index for cut in cut_points(model)], keras.layers.Dropout
     spared = () if batch_norm else (keras.layers.BatchNormalization,)
@@ -171,7 +173,7 @@ def test_our_preprocessing_is_that_of_keras(row):
 
 
 def test_the_pooled_vector_is_that_of_keras_own_pooling():
-    """ConvNeXt's last normalisation comes behind it, which its feature maps do not tell."""
+    """ConvNeXt's last normalisation comes after the pooling, which its feature maps do not show."""
     ours = load_backbone("convnext_tiny", "none", 64)
     theirs = keras.applications.ConvNeXtTiny(
         include_top=False, weights=None, input_shape=(64, 64, 3), pooling="avg"
@@ -200,7 +202,7 @@ def test_a_network_built_again_has_the_same_names(name):
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_v2_b0", "densenet121"])
 def test_weights_read_from_a_file_are_known_again(name, tmp_path):
-    """Also where the network holds seeds, which Keras draws anew for each network it makes."""
+    """This also holds for a network with seeds, which Keras draws anew for each network."""
     file = tmp_path / "same.weights.h5"
     load_backbone(name, "none", 32).model.save_weights(file)
     first = load_backbone(name, str(file), 32).digest

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.training
 
 DEPTHS = [Depth(layers) for layers in (1, 2, 7, 15, 40, 90, 10_000, "all")]
 
-# Branches join by addition, by multiplication, and by concatenation of two tensors and of four.
+# Their branches join by addition, multiplication, and concatenation of two and of four tensors.
 NETWORKS = (
     "mobilenet_v2_035",
     "efficientnet_b0",

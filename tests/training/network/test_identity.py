@@ -1,4 +1,4 @@
-"""Which pretrained network it is: its weights, its layers, and how they are connected."""
+"""The identity of a pretrained network: its weights, its layers, and how they are connected."""
 
 import hashlib
 import re
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.training
 
 @pytest.fixture
 def effnet_file(tmp_path):
-    """A weight file that both of Keras' EfficientNets B0 can load; no network is kept before it."""
+    """Write weights that both of Keras' EfficientNetB0 can load; clear the cache of networks."""
     load_backbone.cache_clear()
     file = tmp_path / "b0.weights.h5"
     load_backbone("efficientnet_b0", "none", 32).model.save_weights(file)
@@ -29,7 +29,7 @@ def effnet_file(tmp_path):
 
 @pytest.fixture
 def official(effnet_file, monkeypatch):
-    """Have Keras take this file for the one that it publishes."""
+    """Make Keras accept this file as the one that it publishes."""
     from keras.src.applications import efficientnet
 
     def register():
@@ -137,13 +137,13 @@ def test_seeds_names_and_the_size_of_images_do_not():
     assert network_digest(made(8, "a", 1)) == network_digest(made(9, "b", 2))
 
 
-# Settings of layers that do not decide what a network computes once its weights are loaded.
+# Settings of layers that do not change what a network computes once its weights are loaded.
 _OF_NO_ACCOUNT = (
     r".*_(initializer|regularizer|constraint)|renorm.*|synchronized|momentum|name|trainable|dtype"
     r"|batch_shape|sparse|ragged|optional|seed|noise_shape|mean|variance|adaptation_.*"
     r"|quantization_config"
     r"|mask_zero"
-    # The shapes of weights, and what they were at first.
+    # The shapes of weights and their initial values.
     r"|units|(projection|input|output)_dim|init_values"
 )
 NEEDED = {

@@ -1,4 +1,4 @@
-"""A pretraining of seconds keeps the promises of a long one."""
+"""A pretraining of seconds behaves like a long one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ def fresh_backbone(image_px: int, weights: str | None = None) -> keras.Model:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished pretraining: what it wrote, what it reported, what lay there at each report."""
+    """A finished pretraining: its file, its reports, and the files that existed at each report."""
 
     out: Path
     reports: list[PretrainEpoch]
@@ -63,7 +63,7 @@ def test_weights_load_into_mobilenet_v2_at_any_size(run: Run, image_px: int) -> 
     before = [value.copy() for value in by_call.get_weights()]
     by_call.load_weights(run.out)
     moved = [not np.array_equal(a, b) for a, b in zip(before, by_call.get_weights(), strict=True)]
-    assert all(moved)  # BatchNorm statistics too
+    assert all(moved)  # including BatchNorm statistics
     for one, other in zip(by_argument.get_weights(), by_call.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -102,7 +102,7 @@ def test_no_image_is_both_held_out_and_trained_on() -> None:
 
 def test_augmentation_keeps_form_and_mirrors_only_where_told() -> None:
     images = np.zeros((8, 36, 36, 3), np.uint8)
-    images[:, :, :18] = 200  # light on the left: a shift of 3 px keeps it there
+    images[:, :, :18] = 200  # bright on the left; a shift of 3 px keeps it there
     kept = augment(images, False, np.random.default_rng(0))
     assert (kept.shape, kept.dtype) == (images.shape, images.dtype)
     assert (kept[:, :, 0] == 200).all()

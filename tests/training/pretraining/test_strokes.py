@@ -1,4 +1,4 @@
-"""Laws of the drawn source task: repeatable, and each class a glyph of its own."""
+"""Laws of the drawn source task: it is repeatable, and each class is a different glyph."""
 
 import numpy as np
 from hypothesis import given, settings

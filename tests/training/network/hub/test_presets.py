@@ -1,6 +1,4 @@
-"""Presets of every family: their rows against what is built, and their weights against those of
-KerasHub.
-"""
+"""Presets of every family: rows against the built networks, weights against those of KerasHub."""
 
 import json
 import re
@@ -158,7 +156,7 @@ def test_a_saved_preset_is_the_network_of_keras_hub(keras_hub, preset, tmp_path,
     original = getattr(hub.models, keras_hub.partition(" ")[0])(**described["config"])
     randomise(original)
     original.save_to_preset(tmp_path / "saved")
-    original = type(original).from_preset(str(tmp_path / "saved"))  # which interpolates positions
+    original = type(original).from_preset(str(tmp_path / "saved"))  # interpolates the positions
     px = config.image_px
     ours = load_backbone(str(tmp_path / "saved"), "preset", px, "default")
     assert (ours.row.spec, ours.row.image_px) == (config.spec, config.image_px)
@@ -169,7 +167,7 @@ def test_a_saved_preset_is_the_network_of_keras_hub(keras_hub, preset, tmp_path,
 
 
 def randomise(network):
-    """Give it weights that an identity would not have."""
+    """Assign weights that an identity would not have."""
     rng = np.random.default_rng(0)
     for variable in network.variables:
         if "float" in variable.dtype:
