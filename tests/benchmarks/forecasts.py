@@ -37,11 +37,11 @@ from tlsearch.config.catalog import Direction
 from tlsearch.results.live.events import (
     EpochReported,
     Forecast,
-    Span,
     StudyBegan,
     StudyEnded,
     TrialEnded,
 )
+from tlsearch.results.live.span import Span
 from tlsearch.results.live.time_left import TRIALS, TimeLeft
 
 COMMAND = (sys.executable, "-m", "tlsearch.cli.main")

@@ -22,6 +22,7 @@ class Budget:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trials_over = False
+        self.export_began_s: float | None = None  # of `driver_s`
         self._whole_s = whole_s
         self._trials_s = search_budget(whole_s, spent_before_s, confirms)
         self._clock, self._began, self._before_s = clock, clock(), spent_before_s
@@ -50,3 +51,7 @@ class Budget:
     def end_trials(self) -> None:
         """Note that the trials have ended: the steps after them may take all the remaining time."""
         self.trials_over = True
+
+    def begin_export(self) -> None:
+        """Note that confirming has ended and the export begins."""
+        self.export_began_s = self.driver_s

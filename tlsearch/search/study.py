@@ -306,6 +306,7 @@ def _finish(search: Search, exporter: "ExportWorker", confirmed: bool) -> None:
             room = Watch(config.resources).room()  # now, not when the search began
             confirm(search, connected_workplace(search), room)
         if not ending.cut_short:
+            search.budget.begin_export()
             search.listen(Exporting())
             finish(search, exporter)
     except TlsearchError as error:

@@ -8,7 +8,9 @@ import pytest
 from tlsearch.cli.launch.plan_command import show_plan
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.search.cost.cache_plan import Kept
-from tlsearch.search.cost.plan import Plan, Rung, Seconds, Survey
+from tlsearch.search.cost.costs import Seconds
+from tlsearch.search.cost.plan import Plan, Rung
+from tlsearch.search.cost.survey import Survey
 
 MADE = Plan(
     trials=20,
@@ -18,6 +20,8 @@ MADE = Plan(
     seconds=Seconds(19.2, 12.5, 29.1, 23.2, 12345.6),
     ray_s=3.0,
     wall_s=6789.0,
+    candidates=3,
+    round_s=40.0,
     confirm_s=45.0,
     export_s=130.0,
     out_of_time=False,

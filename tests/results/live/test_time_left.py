@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
 from tlsearch.results.live.events import (
-    APART,
     EpochReported,
     Forecast,
-    Span,
     StudyBegan,
     TrialEnded,
 )
-from tlsearch.results.live.time_left import TRIALS, TimeLeft, next_trial_s
+from tlsearch.results.live.span import APART, Span
+from tlsearch.results.live.time_left import SCALED, TRIALS, TimeLeft, next_trial_s
 
 BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", Direction.MAX, trials=12, epochs=4, slots=1)
 ENDED = TrialEnded(0, "finished", "", {}, 0.9, 4, 4, 0.0, 1, 12, None, None)
@@ -35,13 +34,13 @@ class World:
             self.left.hear(forecast)
         self.now += START_S
 
-    def train(self, kind):
+    def train(self, kind, value=0.9):
         for epoch in range(BEGAN.epochs + 1):
             self.left.hear(EpochReported(self.ended, epoch, 0.5, rung=False))
             self.now += self.costs[kind] / BEGAN.epochs if epoch < BEGAN.epochs else 0.0
         config, number = {"backbone": kind, "unfrozen_layers": 0}, self.ended
         self.ended += 1
-        fields = {"trial": number, "config": config, "ended": self.ended}
+        fields = {"trial": number, "config": config, "ended": self.ended, "value": value}
         self.left.hear(replace(ENDED, seconds=self.costs[kind], **fields))
 
 
@@ -100,6 +99,17 @@ def test_after_the_trials_what_follows_is_counted_down_and_no_time_is_told_beyon
     assert str(world.left) == "about 8 to 12 s left"
     world.now += 20
     assert str(world.left) == ""
+
+
+@given(seconds, seconds)
+def test_confirming_takes_as_long_as_training_the_best_trials_again(best, round_s):
+    whole_s = 2 * best  # the two best trials, on one slot
+    world = World({"a": 10.0, "b": best}, Forecast(120.0, 48.0, 0, 40.0, 30.0, 0.0, 2, round_s))
+    for number in range(BEGAN.trials):
+        world.train(*(("b", 0.95) if number < 2 else ("a", 0.5)))
+    world.left.hear(Phase(TRIALS, "ended"))
+    scale = min(max(whole_s / round_s, 1 / SCALED), SCALED)
+    assert world.left.span.low == pytest.approx(Span.around(40.0 * scale + 30.0).low)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from tlsearch.features import Disk, worth_keeping
 from tlsearch.pace import Pace, Suffix
 from tlsearch.search.cost.cache_plan import cache_choices
 from tlsearch.search.cost.calibration import Calibration
-from tlsearch.search.cost.plan import Survey, expected_distinct, plan
+from tlsearch.search.cost.costs import expected_distinct
+from tlsearch.search.cost.plan import plan
+from tlsearch.search.cost.survey import Survey
 
 NOTHING = Disk(0.0, 0.0)
 NAMES = ("strokes", "photos")

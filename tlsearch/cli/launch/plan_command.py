@@ -10,7 +10,8 @@ from tlsearch.cli.options import Set, Space
 from tlsearch.cli.output import print_answer, print_line, print_text
 
 if TYPE_CHECKING:
-    from tlsearch.search.cost.plan import Plan, Survey
+    from tlsearch.search.cost.plan import Plan
+    from tlsearch.search.cost.survey import Survey
 
 
 def plan(
@@ -43,8 +44,8 @@ def plan(
 
 def show_plan(name: str, seen: "Survey", made: "Plan") -> None:
     """Print what a search is expected to cost."""
-    from tlsearch.results.live.events import Span
     from tlsearch.results.live.progress import format_duration
+    from tlsearch.results.live.span import Span
     from tlsearch.results.report.forecast_line import format_bytes
 
     images = ", ".join(f"{count} {split}" for split, count in seen.images.items())

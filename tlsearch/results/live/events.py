@@ -10,11 +10,10 @@ from tlsearch.base.phases import Phase
 from tlsearch.config.catalog import Direction
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.config.spelling import file_name
+from tlsearch.results.live.span import Span
 from tlsearch.results.record.journal import State
 
 log = logging.getLogger(__name__)
-
-APART = 1.5  # ratio of the upper end of a forecast's range to the lower end
 
 
 @dataclass(frozen=True)
@@ -58,34 +57,11 @@ class StudyBegan:
 
 
 @dataclass(frozen=True)
-class Span:
-    """A range of an uncertain duration, in seconds."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def around(cls, seconds: float) -> "Span":
-        """Return the range around a duration: its upper end is `APART` times its lower end, and the
-        duration is their geometric mean.
-        """
-        return cls(seconds / APART**0.5, seconds * APART**0.5)
-
-    def __str__(self) -> str:
-        if self.high < 120:
-            return f"{self.low:.0f} to {self.high:.0f} s"
-        if self.high < 7200:
-            return f"{self.low / 60:.0f} to {self.high / 60:.0f} min"
-        return f"{self.low / 3600:.1f} to {self.high / 3600:.1f} h"
-
-
-@dataclass(frozen=True)
 class Forecast:
-    """The expected cost of a search.
+    """The expected cost of a search; `seconds`, `epochs` and `bytes` on disk are of the trials.
 
-    `seconds`, `epochs` and `bytes` (on disk) are those of the trials. `confirm_s` is the time to
-    confirm the winner, `export_s` the time to export, test and report it. `before_s` has passed
-    since the command began.
+    Confirming the winner takes `confirm_s`, a round of its `candidates` `round_s`. `export_s` is
+    the time to export, test and report it. `before_s` has passed since the command began.
     """
 
     seconds: float
@@ -94,6 +70,8 @@ class Forecast:
     confirm_s: float = 0.0
     export_s: float = 0.0
     before_s: float = 0.0
+    candidates: int = 0
+    round_s: float = 0.0
 
     @property
     def whole(self) -> Span:

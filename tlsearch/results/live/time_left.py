@@ -10,12 +10,12 @@ from tlsearch.results.live.events import (
     EpochReported,
     Event,
     Forecast,
-    Span,
     StudyBegan,
     TrialEnded,
     WorkerLost,
     describe_configuration,
 )
+from tlsearch.results.live.span import Span
 
 TRIALS = "trials"  # the phase in which trials train
 FORECAST_COUNTS = 1  # weight of the forecast; the ended trials weigh as much as their number
@@ -45,6 +45,7 @@ class TimeLeft:
     owed: int = 0  # trials that had not ended when this run began
     left: int = 0  # trials that have not ended yet
     _ended: list[tuple[str, float]] = field(default_factory=list)
+    _whole: list[tuple[float, float]] = field(default_factory=list)  # value, seconds of all epochs
     _shares: dict[int, float] = field(default_factory=dict)  # trained part of running trials
     _since: float = 0.0  # when the first epoch was reported; before that, when the study began
     _trains: bool = False
@@ -67,6 +68,7 @@ class TimeLeft:
             case TrialEnded():
                 self._shares.pop(event.trial, None)
                 self._ended.append((describe_configuration(event.config), event.seconds))
+                self._note_whole(event)
                 self.left = max(0, event.trials - event.ended)
             case WorkerLost():
                 self._shares.pop(event.trial, None)
@@ -105,16 +107,40 @@ class TimeLeft:
         weight = sum(count for count, _ in counted)
         return sum(count * seconds for count, seconds in counted) / weight if weight else None
 
-    def _following_s(self, trials_s: float) -> float:
-        """Expected seconds of the steps after the trials, 0 without a forecast.
+    def _note_whole(self, event: TrialEnded) -> None:
+        """Note how long a trial with a value would take to its last epoch."""
+        if event.value is not None and self.study is not None:
+            whole_s = event.seconds * (self.study.epochs + 1) / (event.epochs + 1)
+            self._whole.append((event.value, whole_s))
 
-        If the trials take longer or shorter than forecast, so does confirming.
-        """
+    def _following_s(self, trials_s: float) -> float:
+        """Expected seconds of the steps after the trials, 0 without a forecast."""
         if self.forecast is None:
             return 0.0
-        ratio = (self._trained_s + trials_s) / max(self.forecast.seconds, 1e-9)
-        scale = min(max(ratio, 1 / SCALED), SCALED) if self._ended else 1.0
-        return self.forecast.confirm_s * scale + self.forecast.export_s
+        return self.forecast.confirm_s * self._confirm_scale(trials_s) + self.forecast.export_s
+
+    def _confirm_scale(self, trials_s: float) -> float:
+        """How much longer than forecast confirming will take: as much as the trials, which still
+        take `trials_s`, and, the more of them have ended, as much as the best of them would.
+        """
+        assert self.forecast is not None
+        if not self._ended:
+            return 1.0
+        scale = (self._trained_s + trials_s) / max(self.forecast.seconds, 1e-9)
+        round_s = self._round_s()
+        if round_s and self.forecast.round_s:
+            share = len(self._ended) / max(1, self.owed)
+            scale += share * (round_s / self.forecast.round_s - scale)
+        return min(max(scale, 1 / SCALED), SCALED)
+
+    def _round_s(self) -> float:
+        """Seconds to train the best trials so far once more, in all slots; 0 if there are none."""
+        if self.forecast is None or self.study is None:
+            return 0.0
+        key = self.study.direction.key
+        best = sorted(self._whole, key=lambda one: key(one[0]))[: self.forecast.candidates]
+        each = [whole_s for _, whole_s in best]
+        return max(max(each, default=0.0), sum(each) / self.study.slots)
 
     @property
     def _trained_s(self) -> float:

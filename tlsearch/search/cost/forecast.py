@@ -16,6 +16,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.features import FOLDER
 from tlsearch.results.live.events import Forecast, Unforeseen
 from tlsearch.results.live.progress import count_ended as ended_trials
+from tlsearch.results.rank.confirmation import runs_of
 from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST
@@ -30,8 +31,8 @@ from tlsearch.search.cost.learned import (
     past_searches,
     remember_ratios,
 )
-from tlsearch.search.cost.plan import Plan, Survey, plan
-from tlsearch.search.cost.survey import of_read, survey
+from tlsearch.search.cost.plan import Plan, plan
+from tlsearch.search.cost.survey import Survey, of_read, survey
 from tlsearch.search.ongoing import Search
 from tlsearch.search.propose.first_trials import first_trials
 from tlsearch.search.propose.prior import Sizes
@@ -120,19 +121,24 @@ def learn_from_search(search: Search) -> Iterator[None]:
     Nothing is remembered if the search ended before its last trial, trained none or had no
     forecast.
     """
-    start_s, before = search.budget.driver_s, search.record().facts.get(FORECAST)
+    start_s, before = search.budget.driver_s, search.record().facts
     yield
-    fact, ending = search.record().facts.get(FORECAST), search.ending
-    if fact is None or fact == before or ending.cut_short or ending.enough or ending.out_of_time:
+    facts, ending = search.record().facts, search.ending
+    fact, exported_s = facts.get(FORECAST), search.budget.export_began_s
+    if fact is None or fact == before.get(FORECAST) or exported_s is None:
+        return
+    if ending.cut_short or ending.enough or ending.out_of_time:
         return
     made = _planned(search, fact["trials"], AS_PLANNED)
     trials_s = fact["actual"]["seconds"]
-    after_s = search.budget.driver_s - start_s - trials_s
-    if made is not None and min(start_s, trials_s, after_s) > 0:
+    confirm_s, export_s = exported_s - start_s - trials_s, search.budget.driver_s - exported_s
+    if made is not None and min(start_s, trials_s, confirm_s, export_s) > 0:
+        confirmed = made.confirm_s > 0 and len(runs_of(facts)) > len(runs_of(before))
         ratios = Ratios(
             start_s / made.ray_s,
             trials_s / (made.wall_s - made.ray_s),
-            after_s / (made.confirm_s + made.export_s),
+            confirm_s / made.confirm_s if confirmed else 1.0,
+            export_s / made.export_s,
         )
         with ending.on_full_disk():
             remember_ratios(search.config.cache_path, search.config, search.slots, ratios)
@@ -150,6 +156,8 @@ def plan_summary(made: Plan, before_s: float) -> Forecast:
         round(made.confirm_s, 1),
         round(made.export_s, 1),
         round(before_s, 1),
+        made.candidates,
+        round(made.round_s, 1),
     )
 
 

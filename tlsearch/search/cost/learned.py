@@ -18,12 +18,13 @@ SAME = 8  # the weight of a search of the same kind; other searches and the plan
 @dataclass(frozen=True)
 class Ratios:
     """The seconds taken divided by the seconds planned: from the images being read to the first
-    trial's start, for the trials, and for the steps after them.
+    trial's start, for the trials, to confirm the winner, and to export, test and report it.
     """
 
     start: float = 1.0
     trials: float = 1.0
-    after: float = 1.0
+    confirm: float = 1.0
+    export: float = 1.0
 
 
 AS_PLANNED = Ratios()
@@ -37,7 +38,8 @@ class Past:
     kind: str
     start: float
     trials: float
-    after: float
+    confirm: float
+    export: float
 
 
 def expected_ratios(past: Sequence[Past], kind: str) -> Ratios:
@@ -51,7 +53,8 @@ def expected_ratios(past: Sequence[Past], kind: str) -> Ratios:
     return Ratios(
         mean([one.start for one in past]),
         mean([one.trials for one in past]),
-        mean([one.after for one in past]),
+        mean([one.confirm for one in past]),
+        mean([one.export for one in past]),
     )
 
 
@@ -65,7 +68,7 @@ def past_searches(cache: Path, slots: int) -> tuple[Past, ...]:
     for entry in known if isinstance(known, list) else ():
         try:
             one = Past(**entry)
-            if one.machine == here and min(one.start, one.trials, one.after) > 0:
+            if one.machine == here and min(one.start, one.trials, one.confirm, one.export) > 0:
                 found.append(one)
         except TypeError:
             continue

@@ -2,6 +2,8 @@
 
 import itertools
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tlsearch.base.errors import DataError
@@ -11,10 +13,20 @@ from tlsearch.data.decode import read_square
 from tlsearch.data.depth import ALONE
 from tlsearch.data.listing import Listing
 from tlsearch.data.sources import ImageData, known_splits
-from tlsearch.search.cost.plan import Survey
 from tlsearch.search.trial.prepared_images import preparing_threads
 
 SAMPLE = 16  # images that are decoded to estimate the time per image
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The size of a data set before it is fully read: the number of classes, the number of images
+    per split, and the seconds to decode the images that are not decoded yet.
+    """
+
+    classes: int
+    images: Mapping[str, int]
+    decode_s: float
 
 
 def survey(config: SearchConfig) -> Survey:
