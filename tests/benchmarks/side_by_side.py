@@ -15,14 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from machine import about
 from pictures import linked
 
-LAYERS, BATCH, PX = 40, 32, 224
+if TYPE_CHECKING:
+    from tlsearch.data.sources import ImageData
+    from tlsearch.training.trial import EpochReport
+
+BACKBONE, LAYERS, BATCH, PX = "mobilenet_v2", 40, 32, 224
 Seconds = tuple[float, float]  # wall-clock time, and CPU time
 
 
@@ -83,6 +88,16 @@ def _copy(arguments: argparse.Namespace) -> Seconds:
 
 
 def _train(arguments: argparse.Namespace) -> Seconds:
+    _, reports = training(arguments.data, arguments.cache, arguments.epochs, BATCH)
+    ends = [(time.perf_counter(), time.process_time()) for report in reports if report.epoch >= 1]
+    gaps = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(ends)]
+    return sorted(gaps)[len(gaps) // 2]
+
+
+def training(
+    folder: Path, cache: Path, epochs: int, batch: int
+) -> "tuple[ImageData, Iterator[EpochReport]]":
+    """Return the images and the epochs of a training of the last layers on one thread."""
     from tlsearch.config.dataset import Data, Splits
     from tlsearch.config.trial_config import TrialConfig
     from tlsearch.data.sources import prepare
@@ -93,26 +108,19 @@ def _train(arguments: argparse.Namespace) -> Seconds:
     from tlsearch.training.trial import train
 
     trial = TrialConfig(
-        backbone="mobilenet_v2",
+        backbone=BACKBONE,
         weights="default",
         unfrozen_layers=LAYERS,
         optimizer="adam",
         head_lr=1e-3,
         fine_tune_lr=1e-4,
-        batch_size=BATCH,
+        batch_size=batch,
         image_px=PX,
-        epochs=arguments.epochs,
+        epochs=epochs,
         feature_dtype="float16",
     )
-    data = prepare(Data(path=arguments.data, image_px=PX, splits=Splits()), arguments.cache)
-    store = FeatureStore(arguments.cache / "features", "float16")
-    ends = [
-        (time.perf_counter(), time.process_time())
-        for report in train(trial, data, store)
-        if report.epoch >= 1
-    ]
-    gaps = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(ends)]
-    return sorted(gaps)[len(gaps) // 2]
+    data = prepare(Data(path=folder, image_px=PX, splits=Splits()), cache)
+    return data, train(trial, data, FeatureStore(cache / "features", "float16"))
 
 
 WORK: dict[str, Callable[[argparse.Namespace], Seconds]] = {
