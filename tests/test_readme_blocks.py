@@ -150,7 +150,7 @@ def printed(outputs: list[Any]) -> str:
 def test_a_notebook_shows_how_far_the_search_is(shown: dict[str, list[Any]]) -> None:
     search = of(shown, "study = tlsearch.run(space")
     assert "10 classes; " in printed(search)
-    assert re.search(r"\[10/10\] trial \d+ strokes unfrozen 0", printed(search))
+    assert re.search(r"\[6/6\] trial \d+ strokes unfrozen 0", printed(search))
     assert {one["output_type"] for one in search} == {"stream"}  # no output from Ray
 
 
@@ -162,7 +162,7 @@ def test_a_study_shows_itself_as_a_small_table(shown: dict[str, list[Any]]) -> N
 
 
 def test_a_study_is_extended_looked_at_and_replayed(shown: dict[str, list[Any]]) -> None:
-    assert value(shown["lengths"])["text/plain"] == "(30, 2)"
+    assert value(shown["lengths"])["text/plain"] == "(10, 2)"
     assert "--set seed: found 3, expected 0 as the study began" in printed(shown["refuse"])
     assert value(shown["curves"])["text/plain"] == "([0, 1], True, True)"
     assert value(shown["replay"])["text/plain"] == "True"
