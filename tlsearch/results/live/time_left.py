@@ -117,28 +117,28 @@ class TimeLeft:
         """Expected seconds of the steps after the trials, 0 without a forecast."""
         if self.forecast is None:
             return 0.0
-        return self.forecast.confirm_s * self._confirm_scale(trials_s) + self.forecast.export_s
+        scale = self._confirm_scale(self.forecast, trials_s)
+        return self.forecast.confirm_s * scale + self.forecast.export_s
 
-    def _confirm_scale(self, trials_s: float) -> float:
+    def _confirm_scale(self, forecast: Forecast, trials_s: float) -> float:
         """How much longer than forecast confirming will take: as much as the trials, which still
         take `trials_s`, and, the more of them have ended, as much as the best of them would.
         """
-        assert self.forecast is not None
         if not self._ended:
             return 1.0
-        scale = (self._trained_s + trials_s) / max(self.forecast.seconds, 1e-9)
-        round_s = self._round_s()
-        if round_s and self.forecast.round_s:
+        scale = (self._trained_s + trials_s) / max(forecast.seconds, 1e-9)
+        round_s = self._round_s(forecast.candidates)
+        if round_s and forecast.round_s:
             share = len(self._ended) / max(1, self.owed)
-            scale += share * (round_s / self.forecast.round_s - scale)
+            scale += share * (round_s / forecast.round_s - scale)
         return min(max(scale, 1 / SCALED), SCALED)
 
-    def _round_s(self) -> float:
+    def _round_s(self, candidates: int) -> float:
         """Seconds to train the best trials so far once more, in all slots; 0 if there are none."""
-        if self.forecast is None or self.study is None:
+        if self.study is None:
             return 0.0
         key = self.study.direction.key
-        best = sorted(self._whole, key=lambda one: key(one[0]))[: self.forecast.candidates]
+        best = sorted(self._whole, key=lambda one: key(one[0]))[:candidates]
         each = [whole_s for _, whole_s in best]
         return max(max(each, default=0.0), sum(each) / self.study.slots)
 
