@@ -144,9 +144,6 @@ def _each(once: Callable[[], object]) -> Rounds:
     return run
 
 
-# tlsearch
-
-
 def _by_tlsearch(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rounds:
     device = profile(setup)
     apply_profile(device)
@@ -212,9 +209,6 @@ def _session(trial: TrialConfig, data: ImageData, scratch: Path, executor: Execu
         return Session(trial, data, store, executor)
     except TooLargeError:
         return Session(trial, data, store.settled("float32"), executor)
-
-
-# by hand
 
 
 def _by_hand(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rounds:
