@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytest
+from epoch_results import result
 
 from tlsearch.config.load import parse
 from tlsearch.search.propose import searcher
@@ -28,11 +28,6 @@ trials: 10000
 """
 LARGE = 150
 SMALL, LARGEST = range(40, 46), range(144, 150)  # the trials whose work is counted
-
-
-def result(epoch: int, value: float) -> dict[str, Any]:
-    plain = {"diverged": False, "failure": None, "seconds": 1.0}
-    return {"epoch": epoch, "value": value, **plain}
 
 
 def calls(function: Callable[[], object]) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+from epoch_results import result
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
@@ -45,11 +46,6 @@ WIDE = SMALL.replace("head_lr: 1e-3", "head_lr: {low: 1e-4, high: 1e-2, log: tru
 
 def searcher(folder: Path, space: str = SMALL) -> TruthfulSearch:
     return TruthfulSearch(parse(space), folder / "journal.log", lambda trial, record: None)
-
-
-def result(epoch: int, value: float) -> dict[str, Any]:
-    plain = {"diverged": False, "failure": None, "seconds": 1.0}
-    return {"epoch": epoch, "value": value, **plain}
 
 
 def train(search: TruthfulSearch, count: int) -> list[TrialConfig]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from epoch_results import result
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,10 +32,6 @@ trials: 60
 prior: auto
 """
 SIZES = Sizes(images=400, classes=5)
-
-
-def result(epoch, value):
-    return {"epoch": epoch, "value": value, "diverged": False, "failure": None, "seconds": 1.0}
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """A study whose space changes keeps its trials and their numbers, in a new Optuna study."""
 
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
+from epoch_results import result
 from optuna.trial import TrialState
 
 from tlsearch.config.load import parse
@@ -41,11 +41,6 @@ def searcher(journal: Path, *settings: str) -> TruthfulSearch:
     if NARROW in settings:
         settings = (*settings, "baselines=[]")
     return TruthfulSearch(parse(SPACE, settings=settings), journal, lambda trial, record: None)
-
-
-def result(epoch: int, value: float, **changes: Any) -> dict[str, Any]:
-    plain = {"diverged": False, "failure": None, "seconds": 1.0}
-    return {"epoch": epoch, "value": value, **plain, **changes}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import time
 
 import optuna
 import pytest
+from epoch_results import result
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
@@ -32,11 +33,6 @@ baselines:
 epochs: 6
 trials: 10
 """
-
-
-def result(epoch, value=0.5, **changes):
-    plain = {"epoch": epoch, "value": value, "diverged": False, "failure": None, "seconds": 1.0}
-    return plain | changes
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from epoch_results import result
 
 from tlsearch.config.load import parse
 from tlsearch.results.live.events import EpochReported, FeaturesWidened, TrialBegan, WorkerLost
@@ -19,11 +20,6 @@ baselines:
 epochs: 6
 trials: 10
 """
-
-
-def result(epoch, value=0.5, **changes):
-    plain = {"epoch": epoch, "value": value, "diverged": False, "failure": None, "seconds": 1.0}
-    return plain | changes
 
 
 @pytest.fixture
