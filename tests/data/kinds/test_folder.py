@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import SPLIT_NAMES, Data
-from tlsearch.data.kinds.folder import list_folder
+from tlsearch.data.kinds.folder import IMAGE_SUFFIXES, list_folder
+from tlsearch.data.picture_file import FORMATS
 from tlsearch.data.sources import prepare
 
 ImageFolder = Callable[[dict[str, int]], Path]
@@ -38,6 +40,12 @@ def test_what_is_no_picture_is_passed_over(image_folder: ImageFolder) -> None:
     shutil.copy(root / "cat/0.png", root / "cat/UPPER.PNG")
     keys = [example.key for example in list_folder(root).examples]
     assert keys == ["cat/0.png", "cat/UPPER.PNG", "dog/0.png"]
+
+
+def test_every_format_that_can_be_opened_is_found_by_its_suffix() -> None:
+    formats = Image.registered_extensions()  # without AVIF in old versions of Pillow
+    found = {formats[suffix] for suffix in IMAGE_SUFFIXES if suffix in formats}
+    assert found == {*FORMATS} & {*formats.values()}
 
 
 @pytest.mark.parametrize(("name", "split"), SPLIT_NAMES.items())

@@ -12,7 +12,11 @@ from tlsearch.data.classes import require_classes
 from tlsearch.data.listing import Example, Listing, Split
 from tlsearch.data.paths import file_version, folder_at
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
+# Of the formats that `picture_file.py` opens.
+IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
+}
 
 
 def list_folder(root: Path) -> Listing:
