@@ -10,7 +10,7 @@ from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
 from tlsearch.search.propose.optuna_space import draw_points, first_novel, write_parameters
-from tlsearch.search.propose.prior import FIRST, Prior, Sizes
+from tlsearch.search.propose.prior import FIRST, Sizes, prior_of
 from tlsearch.search.propose.reopen import enqueue_baselines
 from tlsearch.search.propose.tpe_window import START, tpe
 
@@ -27,11 +27,11 @@ def first_trials(config: SearchConfig, sizes: Sizes, slots: int) -> list[TrialCo
 
     When it proposes a trial, one trial less than there are slots is still running.
     """
-    start = random_trials(config.prior == "auto")
+    prior = prior_of(config, sizes)
+    start = random_trials(prior is not None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=tpe(config.seed, start))
     enqueue_baselines(study, config)
-    prior = Prior(config, sizes) if config.prior == "auto" else None
     tried, count = Tried(), min(config.trials, start + slots - 1)
     for number in range(count):
         frozen = study._storage.get_trial(study.ask()._trial_id)

@@ -9,8 +9,9 @@ alike.
 
 The function describes a trial by these features:
 
-- backbone: published ImageNet accuracy and multiply-adds. If no accuracy is published (your own
-  weights or those of this project), the lowest one among the recorded networks is used.
+- backbone: published ImageNet accuracy and multiply-adds. If no accuracy is published for one of
+  the space's backbones (your own weights or those of this project), the prior proposes nothing,
+  because it cannot compare them.
 - `unfrozen_layers`, `unfrozen_blocks`: the share of layers that train.
 - `head_lr`, `fine_tune_lr`: the one that the trial uses, as the learning rate.
 - `batch_size`, `dropout`, `weight_decay`, `label_smoothing`; of `optimizer` and `schedule` what the
@@ -27,6 +28,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +122,6 @@ def features_from(
 
 def features(trial: TrialConfig, sizes: Sizes) -> list[float]:
     """Return the features of a trial of tlsearch."""
-    row = row_of(trial.backbone)
-    known = trial.weights == "imagenet" or (trial.weights, row.shipped) == ("default", None)
     return features_from(
         lr=trial.learning_rate,
         batch_size=trial.batch_size,
@@ -132,11 +132,18 @@ def features(trial: TrialConfig, sizes: Sizes) -> list[float]:
         sgd=trial.optimizer == "sgd",
         cosine=trial.schedule == "cosine",
         plateau=trial.schedule == "reduce_on_plateau",
-        accuracy=row.published.top1 if known and row.published is not None else None,
+        accuracy=published_accuracy(trial.backbone, trial.weights),
         multiply_adds=multiply_adds(trial),
         images=sizes.images,
         classes=sizes.classes,
     )
+
+
+def published_accuracy(backbone: str, weights: str) -> float | None:
+    """Return the top-1 accuracy on ImageNet in percent that is published for these weights."""
+    row = row_of(backbone)
+    known = weights == "imagenet" or (weights, row.shipped) == ("default", None)
+    return row.published.top1 if known and row.published is not None else None
 
 
 def multiply_adds(trial: TrialConfig) -> float:
@@ -175,6 +182,13 @@ def load_shipped() -> Smooth:
         about = json.loads(str(file["about"]))
         names = ("low", "high", "scale", "centres", "weights")
         return Smooth(about["base"], **{name: file[name].astype(float) for name in names})
+
+
+def prior_of(config: SearchConfig, sizes: Sizes | None) -> "Prior | None":
+    """Return the prior of a study; None if it is off or does not know all networks of the space."""
+    networks = product(config.space.backbone.values, config.space.weights.values)
+    known = all(published_accuracy(*network) is not None for network in networks)
+    return Prior(config, sizes) if config.prior == "auto" and sizes and known else None
 
 
 class Prior:

@@ -41,7 +41,7 @@ from tlsearch.search.propose import optuna_space
 from tlsearch.search.propose.duplicates import Tried
 from tlsearch.search.propose.first_trials import random_trials
 from tlsearch.search.propose.outcome import RETRIES, Outcome, journalled_result, judge
-from tlsearch.search.propose.prior import Prior, Sizes
+from tlsearch.search.propose.prior import Sizes, prior_of
 from tlsearch.search.propose.reopen import enqueue_baselines, newest_study
 from tlsearch.search.propose.tpe_window import Window, at_rung, tpe
 from tlsearch.search.stop.decision import Decision
@@ -90,7 +90,7 @@ class TruthfulSearch(Searcher):
         )
         self._config, self._announce, self._listen = config, announce, listen
         known = self.study.get_trials(deepcopy=False)
-        self._prior = Prior(config, sizes) if sizes and config.prior == "auto" else None
+        self._prior = prior_of(config, sizes)
         # with the same seed the sampler of a resumed study would repeat its first proposals
         start = random_trials(self._prior is not None)
         self.study.sampler = tpe(config.seed + len(known), start)
