@@ -99,7 +99,8 @@ def test_weights_that_have_seen_cifar_are_refused_there(root, tmp_path, tmp_path
         "space.backbone=[mobilenet_v2, photos]",
         f"cache={tmp_path}",
     ]
-    with pytest.raises(ConfigError, match="photos was pretrained on CIFAR-10"):
+    said = "photos was pretrained on CIFAR-10, and this data is CIFAR-10; choose another backbone"
+    with pytest.raises(ConfigError, match=said):
         run(load("cifar10", settings), tmp_path / "study")
     assert not (tmp_path / "study" / "study.yaml").exists()
 

@@ -9,6 +9,7 @@ from tlsearch.bundle import evaluate as evaluating
 from tlsearch.bundle import predict as predicting
 from tlsearch.bundle.evaluate import measure
 from tlsearch.bundle.open_bundle import OpenModel
+from tlsearch.cli.models.bundle_tables import print_evaluation
 from tlsearch.config.catalog import EXPORT_FORMATS, METRICS
 from tlsearch.data.depth import UNSTATED
 from tlsearch.results.report.glossary import SCORES
@@ -31,6 +32,13 @@ def test_classes_and_confusion_are_those_of_scikit_learn(seed, classes):
     theirs = sk.precision_recall_fscore_support(labels, guess, labels=places, zero_division=0)
     ours = [(c.precision, c.recall, c.f1, c.images) for c in found.classes]
     np.testing.assert_allclose(ours, np.transpose(theirs))
+
+
+def test_the_printed_confusion_names_its_rows_and_columns(capsys):
+    print_evaluation(measure(np.array([0, 0, 1]), np.eye(2)[[0, 1, 1]], ("cat", "dog")))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[-4:]]
+    assert lines[0] == ["true", "\\", "predicted", "cat", "dog"]
+    assert lines[2:] == [["cat", "1", "1"], ["dog", "0", "1"]]
 
 
 @pytest.mark.parametrize(

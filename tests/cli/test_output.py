@@ -135,7 +135,7 @@ def test_a_deleted_working_directory_is_a_line(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert run("validate", "quickstart") == (
-        "error: the working directory was deleted; change to one that is there\n"
+        "error: the working directory was deleted; change to an existing one\n"
     )
 
 

@@ -166,10 +166,7 @@ def ready(root: Path, cache: str = "cache", **keys: Any) -> ImageData:
     return prepare(Data(path=root, image_px=9, **keys), root.parent / cache)
 
 
-NOTE = (
-    "pictures of 16 bits: 60 state no depth and are read as 12 bits "
-    "(the largest value of them all is 4000)"
-)
+NOTE = "16-bit pictures: 60 state no bit depth and are read as 12-bit (their largest value is 4000)"
 
 
 def test_pictures_that_state_nothing_are_scaled_by_the_largest_value_of_the_data_set(
@@ -203,7 +200,7 @@ def test_the_key_is_as_it_was_where_pictures_are_read_as_they_were(tmp_path: Pat
     old, new = ready(root, rules=1), ready(root, cache="other")
     assert old.images_path.stem == new.images_path.stem
     np.testing.assert_array_equal(np.load(old.images_path), np.load(new.images_path))
-    assert not any("16 bits" in note for note in new.notes)
+    assert not any("16-bit" in note for note in new.notes)
     listing = list_source(Data(kind="digits"))
     assert bits_of(depth.stated_depths(listing)) == {}
     assert decoded_key(listing, 48, {}) == listing_key(listing, 48)
@@ -212,7 +209,9 @@ def test_the_key_is_as_it_was_where_pictures_are_read_as_they_were(tmp_path: Pat
 def test_mixed_statements_are_scaled_each_by_its_own(tmp_path: Path) -> None:
     root = xrays(tmp_path / "xrays")
     (root / "clear/sbit.png").write_bytes(png(TWELVE[:9, :9] >> 2, b"\x0a"))
-    assert ready(root).bits == {UNSTATED: 12, 10: 10}
+    data = ready(root)
+    assert data.bits == {UNSTATED: 12, 10: 10}
+    assert any("1 state a bit depth of 10 and are read as 10-bit" in note for note in data.notes)
 
 
 @given(
@@ -248,8 +247,8 @@ def test_a_lone_picture_of_unknown_depth_is_told_of_once(
             "tlsearch.data.depth",
             logging.WARNING,
             f"{tmp_path}/a.png: a 16-bit picture that states no depth and has no value above "
-            "4080 is read as 16 bits; it is too dark if it holds fewer. Further ones are not "
-            "reported",
+            "4080 is read as 16 bits; if it uses fewer bits, it becomes too dark. Further such "
+            "pictures are not reported",
         )
     ]
 

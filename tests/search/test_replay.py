@@ -101,7 +101,7 @@ def test_a_trial_that_ends_otherwise_does_not_match(exact):
 def test_each_verdict_says_which():
     assert verdict(replayed((0.5, 0.5))) == "trial 3 matched: all 1 epochs equal to the last bit"
     assert verdict(replayed((0.5, 0.6))) == (
-        "trial 3 did not match: machine and versions are the same, bits are not"
+        "trial 3 did not match: the machine and versions are the same, but the values differ"
     )
     near, far = ((0.5, 0.501),), ((0.5, 0.6),)
     assert verdict(replayed(*near, exact=False)) == "trial 3 matched within 0.01 in accuracy"
@@ -294,7 +294,7 @@ def test_a_lost_worker_is_no_failure_of_the_configuration(home, true_values):
 def test_other_images_are_refused(home, true_values):
     study = write_row(home, HEAD, true_values)
     study.about["data"]["fingerprint"] = "another"
-    with pytest.raises(RecordError, match="are not those that the study began with"):
+    with pytest.raises(RecordError, match="are not those that the study began with; restore them"):
         replay(study, 0)
 
 

@@ -75,7 +75,8 @@ def compose(text: str, kind: Any = PlainLoader) -> tuple[Any, yaml.Node | None]:
     strange = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if strange:
         line = text.count("\n", 0, strange.start()) + 1
-        raise NotYamlError(line, "special characters are not allowed")
+        found = f"U+{ord(strange[0]):04X}"
+        raise NotYamlError(line, f"found the character {found}, expected printable characters only")
     try:
         _require_bounded(kind(text))
         loader = kind(text)

@@ -137,8 +137,8 @@ class Manifest(_Plain):
         held = ", ".join(artifact.format for artifact in self.artifacts)
         if form is None:
             raise RecordError(
-                f"this bundle holds only {held}, a program that may read and write files: where "
-                f"you trust its maker, open it with --artifact {self.artifacts[0].format}"
+                f"this bundle holds only {held}, a program that may read and write files: if you "
+                f"trust its maker, open it with --artifact {self.artifacts[0].format}"
             )
         raise RecordError(f"no {form} in this bundle, which holds: {held}")
 

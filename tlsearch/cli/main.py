@@ -84,7 +84,7 @@ def _require_folder() -> None:
     try:
         os.getcwd()
     except FileNotFoundError:
-        raise DataError("the working directory was deleted; change to one that is there") from None
+        raise DataError("the working directory was deleted; change to an existing one") from None
 
 
 def main() -> int:

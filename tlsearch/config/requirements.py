@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 
 # Licence of weights -> what users of the weights, or of a model trained from them, should know.
 CONDITIONS = {
-    licence: "which has conditions, also for models that are trained from them: read it before you "
-    f"download the weights or pass a model on ({place})"
+    licence: "whose conditions also apply to models trained from them; read it before you download "
+    f"the weights or pass a model on ({place})"
     for licence, place in (
         (DINOV3_LICENCE, "https://ai.meta.com/resources/models-and-libraries/dinov3-license"),
         (GEMMA_LICENCE, "https://ai.google.dev/gemma/terms"),

@@ -121,11 +121,11 @@ def depth_note(found: Values, bits: Bits) -> str | None:
     parts = []
     for stated in (stated for stated in bits if bits[stated] != FULL):
         rows = found[:, 0] == stated
-        claim = "state no depth" if stated == UNSTATED else f"state {stated} bits"
-        why = f" (the largest value of them all is {found[rows, 1].max()})"
-        read = f"{rows.sum()} {claim} and are read as {bits[stated]} bits"
+        claim = "no bit depth" if stated == UNSTATED else f"a bit depth of {stated}"
+        why = f" (their largest value is {found[rows, 1].max()})"
+        read = f"{rows.sum()} state {claim} and are read as {bits[stated]}-bit"
         parts.append(read + (why if stated == UNSTATED else ""))
-    return f"pictures of 16 bits: {', '.join(parts)}" if parts else None
+    return f"16-bit pictures: {', '.join(parts)}" if parts else None
 
 
 def deep_values(image: Image.Image, file: BinaryIO) -> tuple[int, Values] | None:
@@ -248,7 +248,8 @@ def _tell_of_dark(name: object, largest: int) -> None:
         _told.append(name)
         log.warning(
             "%s: a 16-bit picture that states no depth and has no value above %d is read as 16 "
-            "bits; it is too dark if it holds fewer. Further ones are not reported",
+            "bits; if it uses fewer bits, it becomes too dark. Further such pictures are not "
+            "reported",
             name,
             largest,
         )

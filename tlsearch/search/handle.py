@@ -207,7 +207,7 @@ def require_same_images(study: Study, data: ImageData) -> None:
     if data.fingerprint != study.about.get("data", {}).get("fingerprint"):
         raise RecordError(
             f"{study.home.root}: the images, their classes or splits are not those that the study "
-            "began with"
+            "began with; restore them, or start a new study"
         )
 
 

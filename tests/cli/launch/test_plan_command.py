@@ -75,7 +75,7 @@ def test_a_plan_fits_a_terminal_and_says_all(capsys):
 
 def test_a_plan_that_the_budget_ends_says_so(capsys):
     show_plan("flowers", SURVEY, replace(MADE, out_of_time=True))
-    assert "when the time budget ends it" in capsys.readouterr().out
+    assert "1 h 53 min until the time budget ends the trials,\n" in capsys.readouterr().out
 
 
 def test_data_that_are_not_there_are_answered_without_measuring(say, tmp_path):

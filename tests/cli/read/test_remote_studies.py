@@ -65,7 +65,10 @@ def test_a_study_that_went_on_here_may_be_sent_again_and_no_older_one(home, say,
     optuna.load_study(storage=open_storage(home.journal_file), study_name=STUDY_NAME).ask()
     assert say("upload", home.root, url)[0] == 0
     home.journal_file.write_bytes(older)
-    error = f"error: {url}: the study there is more advanced than {home.root}\n"
+    error = (
+        f"error: {url}: the study there is newer than {home.root}; continue it with "
+        "`tlsearch resume URL`, or upload to another URL\n"
+    )
     assert say("upload", home.root, url) == (4, "", error)
 
 

@@ -167,6 +167,9 @@ def test_a_licence_with_conditions_is_told_before_its_weights_are_taken(caplog):
     name = "dinov3_small"
     warn_of_conditions(from_mapping(space([name, "dinov2_small"])))
     (line,) = caplog.messages
-    assert line.startswith(f"{name}: its weights are under the {DINOV3_LICENCE}, which has condit")
+    assert line.startswith(
+        f"{name}: its weights are under the {DINOV3_LICENCE}, whose conditions also apply to "
+        "models trained from them; read it before you download the weights or pass a model on ("
+    )
     warn_of_conditions(from_mapping(space(name, weights="none")))
     assert len(caplog.messages) == 1

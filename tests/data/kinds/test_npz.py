@@ -45,7 +45,19 @@ def test_labels_count_from_0_in_the_names_of_classes(tmp_path: Path) -> None:
         ({"images": GREY, "labels": [0, 1]}, r"labels: found \(2,\) of int64, expected \(4,\)"),
         ({"images": GREY, "labels": [0.5, 1, 0, 1]}, "labels: found .* expected numbers or names"),
         ({"images": GREY[:0], "labels": np.empty(0, int)}, "images: found 0, expected 1 to"),
-        ({"images": np.asfortranarray(GREY), "labels": [0, 1, 0, 1]}, "ascontiguousarray"),
+        (
+            {"images": np.asfortranarray(GREY), "labels": [0, 1, 0, 1]},
+            r"images: found Fortran \(column-major\) order, expected C order; save "
+            r"numpy\.ascontiguousarray\(images\)",
+        ),
+        (
+            {"images": GREY[:, :0], "labels": [0, 1, 0, 1]},
+            r"images: found 0 x 6 pixels, expected 1 to \d+ pixels",
+        ),
+        (
+            {"images": GREY, "labels": ["a" * 1001, "b", "a", "b"]},
+            "labels: found names of up to 1001 characters, expected at most 1000",
+        ),
         ({"images": GREY, "labels": np.array([len, 1, 2, 3], object)}, "Python objects"),
         (
             {"images": GREY, "labels": list("abab"), "classes": [1, 2]},
@@ -62,9 +74,9 @@ def test_what_does_not_fit_is_refused_with_the_file_and_the_array(
     assert str(refused.value).startswith(f"{path}: ")
 
 
-def header(shape: tuple[int, ...]) -> bytes:
+def header(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
     file = io.BytesIO()
-    about = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    about = {"descr": kind, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, about)
     return file.getvalue()
 
@@ -78,6 +90,16 @@ def test_sizes_that_no_data_has_are_refused_before_memory_is_asked_for(
         archive.writestr("images.npy", header(shape))
         archive.writestr("labels.npy", header((4,)) + bytes(4))
     with pytest.raises(DataError, match="images"):
+        list_npz(path)
+
+
+def test_labels_that_would_fill_the_memory_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", header((10**6, 8, 8)))
+        archive.writestr("labels.npy", header((10**6,), "<U1000"))
+    said = "labels: found 4000000000 bytes, expected at most 1073741824"
+    with pytest.raises(DataError, match=said):
         list_npz(path)
 
 

@@ -55,7 +55,7 @@ SAID = [
     ),
     (
         Unforeseen(),
-        "no forecast yet: `tlsearch plan` makes one, which later searches of this kind show",
+        "no forecast: run `tlsearch plan` on this search space first to get one",
     ),
     (TrialBegan(17, CONFIG), "trial 17 began: strokes unfrozen 15"),
     (TrialBegan(4, {**CONFIG, "unfrozen_blocks": 3}), "trial 4 began: strokes unfrozen 3 blocks"),
@@ -98,8 +98,8 @@ SAID = [
     (Stopping(), "stopping: finished trials will be ranked; interrupt again to end at once"),
     (
         BudgetSpent(600.0, 640.4),
-        "the time budget of 600 s is used up (640 s spent): no trial is trained; "
-        "`tlsearch resume DIR --time +10m` adds to it",
+        "the time budget of 600 s is used up (640 s spent): no more trials are trained; "
+        "`tlsearch resume DIR --time +10m` extends the budget",
     ),
     (StudyEnded("interrupted", 4, 20), "study interrupted: 4 of 20 trials ended"),
     (

@@ -66,8 +66,8 @@ def test_a_trial_that_diverged_on_a_shared_seed_comes_after_those_that_did_not()
     runs = (*RUNS[:2], Run(1, 8, None, 0, 1.0), RUNS[3])
     first, second = confirmed_candidates(runs, Direction.MAX)
     assert (first.trial, second.trial) == (2, 1)
-    assert confirmation_lines(record(runs))[1].endswith(
-        "(the search saw 0.9000); diverged on 1 of them"
+    assert confirmation_lines(record(runs))[1] == (
+        "trial 1 confirmed: 0.9000 with 2 fresh seeds (0.9000 in the search); diverged on 1 of them"
     )
     everywhere = (Run(1, 7, None, 0, 1.0), Run(2, 7, 0.1, 1, 1.0))
     assert [one.trial for one in confirmed_candidates(everywhere, Direction.MAX)] == [2]
@@ -134,10 +134,13 @@ def test_the_winner_is_the_confirmed_one_else_the_best_trial() -> None:
 
 def test_the_report_shows_the_search_beside_the_confirmation() -> None:
     assert confirmation_lines(record(RUNS)) == [
-        "trial 1 confirmed: 0.9100 ± 0.0100 on 2 fresh seeds (the search saw 0.9000)",
-        "trial 2 confirmed: 0.8700 ± 0.0700 on 2 fresh seeds (the search saw 0.9500)",
+        "trial 1 confirmed: mean 0.9100 ± 0.0100 over 2 fresh seeds (0.9000 in the search)",
+        "trial 2 confirmed: mean 0.8700 ± 0.0700 over 2 fresh seeds (0.9500 in the search)",
         "trial 1 is chosen: 0.0400 ahead of trial 2 on the same 2 fresh seeds; it is the better "
         "one with a probability of 71%",
+    ]
+    assert confirmation_lines(record(RUNS[:1])) == [
+        "trial 1 confirmed: 0.9000 with 1 fresh seed (0.9000 in the search)"
     ]
     assert confirmation_lines(record(())) == []
 

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from tlsearch.config.catalog import Direction
-from tlsearch.results.rank.importance import importance, varied_parameters
+from tlsearch.results.rank.importance import (
+    Effect,
+    Importance,
+    importance,
+    importance_sentences,
+    varied_parameters,
+)
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 SPACE = {
@@ -107,6 +113,25 @@ def test_a_stopped_trial_counts_with_the_best_that_it_reached() -> None:
         importance(StudyRecord(Direction.MAX, tuple(t)), SPACE) for t in (every, stopped)
     )
     assert (after.effects, after.stopped) == (before.effects, 15)
+
+
+def test_what_mattered_and_which_trials_counted_is_said() -> None:
+    backbone = Effect("backbone", 0.6, 0.4, 0.8, "matters")
+    rate = Effect("head_lr", 0.12, 0.03, 0.2, "matters")
+    unclear = Effect("dropout", 0.1, 0.0, 0.7, "too few trials to tell")
+    assert importance_sentences(Importance((backbone, rate, unclear), 20, 3, 1, 2), "accuracy") == [
+        "backbone explains 60 % (40 to 80 %) of the variance in accuracy over the search space, "
+        "head lr 12 % (3 to 20 %)",
+        "trials that did not finish: 3 stopped early (counted with their best value); 1 diverged "
+        "(counted with the worst value of all); 2 failed or not ended (not counted)",
+    ]
+    assert importance_sentences(Importance((unclear,), 20), "accuracy") == [
+        "too few trials to tell what mattered: in 20 trials no parameter clearly explains more "
+        "than random numbers would"
+    ]
+    assert importance_sentences(Importance((), 20), "accuracy") == [
+        "nothing mattered: the counted trials have the same configuration or the same score"
+    ]
 
 
 def test_a_record_without_its_space_is_measured_over_what_was_tried() -> None:

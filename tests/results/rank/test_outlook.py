@@ -53,17 +53,31 @@ def test_a_study_that_rises_may_gain_and_one_that_stands_does_not() -> None:
     standing = outlook(study([0.9] * 10 + [0.8] * 10), 1000)[-1]
     assert rising.startswith("10 more trials like these may help")
     assert standing.startswith("10 more trials like these would hardly help")
-    assert (
-        "at most about 0.2000 can be expected, as much as the last 10 of these 20 added" in rising
+    assert rising.endswith(
+        ": the best score is expected to improve by at most about 0.2000, which is what the last "
+        "10 of these 20 trials added; that is more than the standard error of a score on 1000 "
+        "pictures (0.0101)"
+    )
+    assert standing.endswith(
+        ": the best score is expected to improve by at most about 0.0000, which is the mean gain "
+        "of the last 10 trials over all orders of these 20; that is less than the standard error "
+        "of a score on 1000 pictures (0.0093)"
     )
     assert "3 trials are too few to tell" in outlook(study([0.1, 0.2, 0.3]), 1000)[-1]
     assert outlook(study([None]), 100) == outlook(study([]), None) == []
 
 
-def test_the_trial_of_the_last_rise_is_named() -> None:
-    assert outlook(study([0.5, 0.7, 0.6, None]), None)[0] == (
-        "the best score of the search, 0.7000, came with trial 1 after 0 of 0 s, and did not rise "
-        "in the 2 trials that ended since"
+@pytest.mark.parametrize(
+    ("values", "later"),
+    [
+        ([0.5, 0.7], "no trial ended later"),
+        ([0.5, 0.7, 0.6], "the trial that ended later did not improve it"),
+        ([0.5, 0.7, 0.6, None], "the 2 trials that ended later did not improve it"),
+    ],
+)
+def test_the_trial_of_the_last_rise_is_named(values: list[float | None], later: str) -> None:
+    assert outlook(study(values), None)[0] == (
+        f"trial 1 reached the best score of the search, 0.7000, after 0 of 0 s; {later}"
     )
 
 

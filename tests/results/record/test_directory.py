@@ -95,7 +95,7 @@ def test_what_was_written_about_a_study_is_read_back(tmp_path: Path) -> None:
         (b"config: {epochs: 3}", "no config in it"),
         (b"config: {", "study.yaml:1: "),
         (b"config: \xff", "'utf-8' codec can't decode"),
-        (b"config: \x07", "study.yaml:1: damaged (special characters"),
+        (b"config: \x07", "study.yaml:1: damaged (found the character U+0007, expected"),
     ],
 )
 def test_a_damaged_study_file_says_so(tmp_path: Path, content: bytes, reason: str) -> None:

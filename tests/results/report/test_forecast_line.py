@@ -18,7 +18,7 @@ FACT = {
     "expected": {"seconds": 28.4, "epochs": 142.6, "bytes": 12_900_000},
     "actual": {"seconds": 35.0, "epochs": 180, "bytes": 12_700_000},
 }
-LINE = "forecast against actual: 28 s, 35 s; 143 epochs, 180; 12.9 MB on disk, 12.7 MB"
+LINE = "forecast and actual cost: 28 s and 35 s; 143 and 180 epochs; 12.9 MB and 12.7 MB on disk"
 
 
 def test_every_report_shows_the_forecast_against_what_came(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_study_without_a_forecast_says_nothing_of_one(tmp_path: Path) -> None:
     assert forecast_line(record) is None
     assert not any("forecast" in line for line in summary(record, ABOUT))
     page = render_html(leaderboard(record, ABOUT), StudyDirectory(tmp_path))
-    assert "forecast against" not in page
+    assert "forecast and actual" not in page
 
 
 @pytest.mark.parametrize(

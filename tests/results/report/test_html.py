@@ -36,7 +36,7 @@ def test_unreadable_pictures_are_listed_in_part(tmp_path: Path) -> None:
     assert "Unreadable pictures, left out: 203" in page
     assert "<p>203 of 210 pictures &amp; more</p>" in page
     assert page.count(".png: &lt;broken&gt;</li>") == 200
-    assert "3 more stand in artifacts/data.json" in page
+    assert "3 more are listed in artifacts/data.json" in page
 
 
 def test_every_section_is_there_with_its_heading(tmp_path: Path) -> None:
@@ -75,15 +75,15 @@ def test_the_page_alone_answers_what_its_reader_asks(tmp_path: Path) -> None:
     for answer in (
         "Trial 39 wins (c, head none): validation accuracy 0.7438 (95 %: 0.6791 to 0.7993) on 200",
         "place 1 of 40, 0.0062 ahead of trial 38",
-        "Trial 39 confirmed: 0.7000 ± 0.0000 on 2 fresh seeds (the search saw 0.7438)",
+        "Trial 39 confirmed: mean 0.7000 ± 0.0000 over 2 fresh seeds (0.7438 in the search)",
         "Refined with online augmentation: 0.6000, not better, not kept",
         "Tied with it on the 200 validation pictures: trials 38, 37",
         "Test accuracy of trial 39, evaluated once: 0.4000 (95 %: 0.3094 to 0.4980, Wilson) on 100",
         "the test score lies 0.3000 below validation",
         "Trial 39 is 0.5437 better than the best baseline, guess",
-        'the most frequent mistake: 2 of 3 validation pictures of "cat" are called "dog"',
-        "Of the differences in accuracy over the search space (their variance), backbone explains",
-        "How trials count that did not finish: 3 stopped early, with the best value that they",
+        'the most frequent mistake: 2 of 3 validation pictures of "cat" are predicted as "dog"',
+        "of the variance in accuracy over the search space",
+        "Trials that did not finish: 3 stopped early (counted with their best value)",
         "10 more trials like these may help",
     ):
         assert answer.lower() in page.text.lower(), answer
@@ -159,6 +159,7 @@ def test_confusion_is_shown_for_each_split_that_was_measured(tmp_path: Path) -> 
         labels = [a.get("aria-label") for _, a in page.elements]
         found = [label for label in labels if str(label).startswith("Confusion matrix of")]
         assert found == [f"Confusion matrix of the {split} split" for split in splits]
+        assert page.text.count("rows are true classes, columns are predicted") == len(splits)
         (tmp_path / "artifacts" / "test.json").unlink(missing_ok=True)
 
 

@@ -87,7 +87,7 @@ def test_what_is_no_comparison_is_refused(text):
         ("bakbone == 'x'", "--filter: unknown column 'bakbone', did you mean 'backbone'?"),
         (
             "backbone == photos",
-            "--filter: photos on the right is no value; text needs quotes: 'photos'",
+            "--filter: found photos on the right, expected a value; text needs quotes: 'photos'",
         ),
         (
             "metric > 0 " + "and metric > 0 " * 100,

@@ -106,11 +106,11 @@ def test_markdown_reads_as_a_table() -> None:
 # pets: 3 trials by validation accuracy
 
 - trial 2 wins (photos, unfrozen all, head none, lr 0.0001): validation accuracy 0.8750 in the search, place 1 of 2, 0.1250 ahead of trial 0
-- not trained again on fresh seeds: the best of several trials owes part of its lead to luck (confirm: N does so)
+- the winner was not trained again on fresh seeds: part of the lead of the best trial is luck; set confirm to 1 or more to train it again
 - test accuracy of trial 2, evaluated once: 0.8000 (95 %: 0.6524 to 0.8950, Wilson) on 40 pictures that no trial has seen
 - trial 2 is 0.3750 better than the best baseline, most frequent class (0.5000)
 - warning: the interval of the test score is 0.24 wide, since the test split has only 40 pictures: four times as many would halve it
-- the best score of the search, 0.8750, came with trial 2 after 10 of 10 s, the last to end
+- trial 2 reached the best score of the search, 0.8750, after 10 of 10 s; no trial ended later
 - 3 trials are too few to tell whether more would help
 
 | rank | trial | state | accuracy | epoch | seconds | backbone | unfrozen | head | lr | trained |
@@ -119,7 +119,7 @@ def test_markdown_reads_as_a_table() -> None:
 | 2 | 0 | finished | 0.7500 | 2/2 | 3.2 | strokes | 0 | 64 | 0.001 | 650 |
 | - | 1 | failed | - | -/0 | 0.0 | photos | all | none | 0.0001 | - |
 
-- epoch: the best one/the last one; 0 is the head after the warm-up, which trains the head alone before the epochs begin
+- epoch: best epoch/last epoch; 0 is the head after the warm-up, which trains the head alone before the epochs begin
 - lr: learning rate of the head if nothing is unfrozen, else of everything that trains
 - trained: number of weights that were trained
 - *: the winner, which is exported and tested
@@ -215,7 +215,7 @@ def test_intervals_ties_and_what_was_measured_are_shown_and_explained() -> None:
     )
     assert "tie" not in grid.columns  # the other trial is clearly worse
     assert explain(grid)[-2:] == [
-        "95 %: the interval that the number of validation images allows (Wilson)",
+        "95 %: Wilson confidence interval, from the number of validation images",
         "*: the winner, which is exported and tested",
     ]
     tied = readable_rows(rows(RECORD, RankingContext(10)), "accuracy")
@@ -257,7 +257,7 @@ def test_a_warm_up_that_beats_every_trial_is_told() -> None:
     )
     assert summary(StudyRecord(Direction.MAX, trials), ABOUT)[0] == (
         "warm-up alone, before anything is unfrozen: 0.9400 (strokes, head 64), better than every "
-        "trial; with 0 among its depths the search would try the head alone"
+        "trial; add 0 to space.unfrozen_layers (or unfrozen_blocks) to try the head alone"
     )
     assert summary(StudyRecord(Direction.MAX, trials[1:]), ABOUT) == []
 

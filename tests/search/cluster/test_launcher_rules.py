@@ -29,7 +29,7 @@ TOKEN = "RAY_AUTH_MODE=token"
 # Mistake -> text in the file, its replacement, the key named, words of the message.
 INJECTED = {
     "head takes trials": ("{CPU: 0}", "{CPU: 4}", "resources.CPU", "4"),
-    "head takes what it has": ("{CPU: 0}", "{}", "resources.CPU", "all that the machine has"),
+    "head takes what it has": ("{CPU: 0}", "{}", "resources.CPU", "Ray then uses all CPUs"),
     "unpinned": (INSTALL, 'pip install "ray[default]"', "setup_commands.0", "any version"),
     "a range": (INSTALL, 'pip install "ray>=2.9"', "setup_commands.0", "any version"),
     "nightly wheel": (

@@ -207,7 +207,7 @@ def test_a_run_tells_what_is_remembered_and_notes_what_came(config, answers, tmp
     line = forecast_line(read_journal(home.journal_file))
     assert line is not None
     of = "of the last run, for 3 of 4 trials"
-    assert line.startswith(f"forecast against actual {of}: {told.seconds:.0f} s, 12 s; ")
+    assert line.startswith(f"forecast and actual cost {of}: {told.seconds:.0f} s and 12 s; ")
 
 
 def test_a_run_measures_nothing(config, answers, tmp_path):

@@ -49,6 +49,15 @@ results = st.fixed_dictionaries(
             ),
         ),
         ({"epoch": 10}, False, None, Outcome("finished", "trained to the last epoch")),
+        (
+            {"epoch": 7, "gave_up": True},
+            False,
+            None,
+            Outcome(
+                "finished",
+                "ended at epoch 7 by early stopping: no better value within its patience",
+            ),
+        ),
         ({"epoch": 3}, False, "below rung 3", Outcome("stopped", "below rung 3")),
         ({"epoch": 3}, False, None, Outcome("stopped", "stopped at epoch 3")),
     ],

@@ -197,7 +197,7 @@ def test_what_is_no_number_is_stopped_and_leaves_no_trace(kind, value):
     found = build(kind)
     decision = found.take(0, 2, value, {})
     assert decision.stopped
-    assert str(decision) == f"stopped at epoch 2: {value}, which is no number"
+    assert str(decision) == f"stopped at epoch 2: {value}, which is not finite"
     assert not state(found)
     assert not found.parked
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import Direction
 from tlsearch.config.load import from_mapping
 from tlsearch.config.trial_config import TrialConfig
@@ -34,6 +35,16 @@ def test_images_are_prepared_on_the_cores_and_the_disk_that_the_search_was_grant
     config = from_mapping({**plain, "resources": resources})
     prepared_images.prepare_images(config)
     assert asked == [(config.data, config.cache_path, threads, 1_500_000_000)]
+
+
+def test_a_backbone_without_shipped_weights_cannot_use_them() -> None:
+    space = {"backbone": ["photos", "mobilenet_v2"], "weights": "shipped"}
+    config = from_mapping({"data": {"kind": "digits"}, "space": space})
+    with pytest.raises(ConfigError) as refused:
+        prepared_images.require_weight_files(config)
+    assert str(refused.value) == (
+        "space.weights: no weights of mobilenet_v2 ship with tlsearch; use imagenet or default"
+    )
 
 
 def test_a_trial_uses_its_images_from_the_fetch_to_its_end(

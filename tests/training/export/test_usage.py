@@ -75,4 +75,6 @@ def test_manifest_and_card_state_what_each_file_takes_and_the_test_score(bundle)
     card = (bundle[1] / "model_card.md").read_text()
     assert "| test accuracy, evaluated once | 0.5000 | 0.2500 to 0.7500 | 18 |" in card
     assert "| uint8, 0 to 255, (n, 32, 32, 3) |" in card
-    assert "upright by its EXIF tag first" in card
+    assert "Rotate the picture according to its EXIF orientation." in card
+    assert "Distinguishes 3 classes: " in card
+    assert "Rows are true classes, columns are predicted classes." in card

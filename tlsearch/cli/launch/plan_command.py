@@ -53,9 +53,9 @@ def show_plan(name: str, seen: "Survey", made: "Plan") -> None:
     _show_rungs(made)
     _show_seconds(made)
     _show_features(made)
-    end = ", when the time budget ends it" if made.out_of_time else ""
+    end = "until the time budget ends the trials" if made.out_of_time else "to the last trial's end"
     trials_s = format_duration(made.seconds.decode + made.wall_s)
-    print_line(f"time    {Span.around(made.whole_s)}: {trials_s} to the last trial's end{end},")
+    print_line(f"time    {Span.around(made.whole_s)}: {trials_s} {end},")
     confirm, export = format_duration(made.confirm_s), format_duration(made.export_s)
     print_line(f"        {confirm} to confirm and {export} to export the winner")
     print_line(f"disk    {format_bytes(made.image_bytes)} of decoded images")

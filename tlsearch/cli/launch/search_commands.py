@@ -16,7 +16,8 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="auto|HOST:PORT",
-        help="Join the Ray cluster this machine belongs to; elsewhere use `tlsearch submit`.",
+        help="Join the Ray cluster that this machine belongs to. From other machines, use "
+        "`tlsearch submit`.",
     ),
 ]
 

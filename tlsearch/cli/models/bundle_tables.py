@@ -60,4 +60,4 @@ def print_evaluation(found: "Evaluation") -> None:
     print_table(["class", "precision", "recall", "f1", "images"], rows)
     names = [c.label for c in found.classes]
     counts = [[name, *map(str, row)] for name, row in zip(names, found.confusion, strict=True)]
-    print_table(["shown, called", *names], counts)
+    print_table(["true \\ predicted", *names], counts)

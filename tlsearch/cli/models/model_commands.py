@@ -19,8 +19,8 @@ Artifact = Annotated[
     typer.Option(
         "--artifact",
         metavar="FORMAT",
-        help="Which of its files; a SavedModel, which is a program, on request only. [default: "
-        "the first of the others]",
+        help="The format of the file to open. [default: the first that is not a SavedModel, since "
+        "a SavedModel is a program]",
     ),
 ]
 Verify = Annotated[
@@ -38,7 +38,10 @@ def export(
             help="The bundle's folder, or one file *.keras.",
         ),
     ],
-    trial: Annotated[str, typer.Option(metavar="best|N", help="The number of the trial.")] = "best",
+    trial: Annotated[
+        str,
+        typer.Option(metavar="best|N", help="The winner (best), or the number of a trial."),
+    ] = "best",
     formats: Annotated[
         str,
         typer.Option(

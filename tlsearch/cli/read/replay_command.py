@@ -65,7 +65,8 @@ def verdict(done: "Replay") -> str:
     if done.equal:
         return f"trial {done.trial} matched: all {len(done.epochs)} epochs equal to the last bit"
     if done.exact:
-        return f"trial {done.trial} did not match: machine and versions are the same, bits are not"
+        why = "the machine and versions are the same, but the values differ"
+        return f"trial {done.trial} did not match: {why}"
     how = "matched within" if done.matched else "did not match, even within"
     return f"trial {done.trial} {how} {done.tolerance:.4g} in {done.metric}"
 

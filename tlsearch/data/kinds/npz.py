@@ -26,6 +26,7 @@ from tlsearch.data.picture_file import most_pixels
 
 MOST_IMAGES = 10_000_000
 NAME_BYTES = 4 * 1000  # of a class name, in UTF-32
+MOST_BYTES = 2**30  # of an array of labels or names
 HOLDS = "the arrays images and labels"
 
 Shape = tuple[int, ...]
@@ -55,7 +56,10 @@ def require_images(name: str, shape: Shape, kind: np.dtype[np.generic]) -> None:
     if not 0 < shape[0] <= MOST_IMAGES:
         raise DataError(f"{name}: images: found {shape[0]}, expected 1 to {MOST_IMAGES}")
     if not 0 < shape[1] * shape[2] <= most_pixels():
-        raise DataError(f"{name}: images: found {shape[1]} x {shape[2]} pixels, too many or none")
+        raise DataError(
+            f"{name}: images: found {shape[1]} x {shape[2]} pixels, expected 1 to {most_pixels()} "
+            "pixels"
+        )
 
 
 def require_labels(name: str, shape: Shape, kind: np.dtype[np.generic], images: int) -> None:
@@ -96,8 +100,13 @@ def _small(path: Path, name: str) -> AnyArray:
     with _member(path, name) as (file, shape, kind):
         if len(shape) != 1 or shape[0] > MOST_IMAGES or kind.kind not in "iuU":
             raise DataError(f"{path}: {name}: found {shape} of {kind}, expected numbers or names")
-        if kind.itemsize > NAME_BYTES or math.prod(shape) * kind.itemsize > 2**30:
-            raise DataError(f"{path}: {name}: names of at most {NAME_BYTES // 4} letters")
+        if kind.itemsize > NAME_BYTES:
+            raise DataError(
+                f"{path}: {name}: found names of up to {kind.itemsize // 4} characters, expected "
+                f"at most {NAME_BYTES // 4}"
+            )
+        if (size := shape[0] * kind.itemsize) > MOST_BYTES:
+            raise DataError(f"{path}: {name}: found {size} bytes, expected at most {MOST_BYTES}")
         return np.frombuffer(_exactly(file, shape[0] * kind.itemsize), kind)
 
 
@@ -147,6 +156,8 @@ def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], Shape, np.dtype[
             if kind.hasobject:
                 raise DataError(f"{path}: {name}: an array of Python objects, expected numbers")
             if fortran:
-                way = f"numpy.ascontiguousarray({name})"
-                raise DataError(f"{path}: {name}: found columns first; save {way}")
+                raise DataError(
+                    f"{path}: {name}: found Fortran (column-major) order, expected C order; save "
+                    f"numpy.ascontiguousarray({name})"
+                )
             yield file, shape, kind

@@ -90,7 +90,7 @@ class Unforeseen:
     """There are no earlier measurements to make a forecast from."""
 
     def __str__(self) -> str:
-        return "no forecast yet: `tlsearch plan` makes one, which later searches of this kind show"
+        return "no forecast: run `tlsearch plan` on this search space first to get one"
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class BudgetSpent:
     def __str__(self) -> str:
         return (
             f"the time budget of {self.budget_s:.0f} s is used up ({self.spent_s:.0f} s spent): "
-            "no trial is trained; `tlsearch resume DIR --time +10m` adds to it"
+            "no more trials are trained; `tlsearch resume DIR --time +10m` extends the budget"
         )
 
 

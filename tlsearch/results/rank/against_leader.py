@@ -57,13 +57,16 @@ def _predictions(study: Path, trial: TrialRecord, direction: Direction) -> Predi
         recorded = None if trial.state == "unfinished" else trial.kept.get(PREDICTIONS)
         found = load_predictions(path, trial.number, recorded)
     except RecordError as error:
-        _warn(f"{error}; the trial is compared with the leader as if on other images")
+        _warn(f"{error}; the trial is compared with the leader by their intervals only")
         return None
     best = trial.best(direction)
     if found is None or best is None or found.epoch == best[0]:
         return found
     if trial.state != "unfinished":  # else the journal does not hold that epoch yet
-        _warn(f"{path}: of epoch {found.epoch}, expected epoch {best[0]}, the best; left out")
+        _warn(
+            f"{path}: holds predictions of epoch {found.epoch}, expected those of the best epoch, "
+            f"{best[0]}; ignored"
+        )
     return None
 
 
@@ -79,7 +82,7 @@ def _tell_missing(
         names = ", ".join(map(str, lost))
         _warn(
             f"{study}: no {PREDICTIONS} of trial {names}, expected for the best {KEPT_TRIALS} that "
-            "ended; compared with the leader as if on other images"
+            "ended; compared with the leader by their intervals only"
         )
 
 

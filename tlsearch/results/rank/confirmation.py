@@ -212,13 +212,12 @@ def confirmation_lines(record: StudyRecord, images: int | None = None) -> list[s
 
 
 def _line(one: Confirmed, searched: tuple[int, float] | None) -> str:
-    before = "" if searched is None else f" (the search saw {searched[1]:.4f})"
-    spread = "" if one.error is None else f" ± {one.error:.4f}"
+    before = "" if searched is None else f" ({searched[1]:.4f} in the search)"
+    score = f"{one.mean:.4f} with"  # of a single seed
+    if one.error is not None:
+        score = f"mean {one.mean:.4f} ± {one.error:.4f} over"
     diverged = f"; diverged on {one.diverged} of them" if one.diverged else ""
-    return (
-        f"trial {one.trial} confirmed: {one.mean:.4f}{spread} on "
-        f"{_seeds(len(one.values))}{before}{diverged}"
-    )
+    return f"trial {one.trial} confirmed: {score} {_seeds(len(one.values))}{before}{diverged}"
 
 
 def _choice(order: Sequence[Confirmed], images: int | None) -> list[str]:

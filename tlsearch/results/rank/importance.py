@@ -107,17 +107,11 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
 def importance_sentences(found: Importance, metric: str) -> list[str]:
     """Return the sentences on what mattered and on how trials count that did not finish."""
     if found.told:
-        parts = [
-            f"{effect.name.replace('_', ' ')} explains {100 * effect.share:.0f} % "
-            f"({100 * effect.low:.0f} to {100 * effect.high:.0f} %)"
-            for effect in found.told
-        ]
-        of = f"of the differences in {metric} over the search space (their variance)"
-        lines = [f"{of}, {', '.join(parts)}"]
+        lines = [_explained(found.told, metric)]
     elif found.effects:
         lines = [
-            f"too few trials to tell what mattered: in {found.trials} trials no parameter surely "
-            "explains more than random numbers would"
+            f"too few trials to tell what mattered: in {found.trials} trials no parameter "
+            "clearly explains more than random numbers would"
         ]
     elif found.trials < LEAST_TRIALS:
         lines = [
@@ -125,18 +119,30 @@ def importance_sentences(found: Importance, metric: str) -> list[str]:
             f"{LEAST_TRIALS} are needed"
         ]
     else:
-        lines = ["nothing mattered: the trials that count do not differ, or score alike"]
+        lines = [
+            "nothing mattered: the counted trials have the same configuration or the same score"
+        ]
     return [*lines, *_counting(found)]
+
+
+def _explained(told: Sequence[Effect], metric: str) -> str:
+    shares = [
+        f"{100 * one.share:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f} %)" for one in told
+    ]
+    names = [one.name.replace("_", " ") for one in told]
+    first = f"{names[0]} explains {shares[0]} of the variance in {metric} over the search space"
+    others = zip(names[1:], shares[1:], strict=True)
+    return ", ".join([first, *(f"{name} {share}" for name, share in others)])
 
 
 def _counting(found: Importance) -> list[str]:
     told = {
-        "stopped early, with the best value that they reached": found.stopped,
-        "diverged, with the worst value of all": found.diverged,
-        "failed or not ended, not at all": found.left_out,
+        "stopped early (counted with their best value)": found.stopped,
+        "diverged (counted with the worst value of all)": found.diverged,
+        "failed or not ended (not counted)": found.left_out,
     }
     parts = [f"{count} {what}" for what, count in told.items() if count]
-    return [f"how trials count that did not finish: {'; '.join(parts)}"] if parts else []
+    return [f"trials that did not finish: {'; '.join(parts)}"] if parts else []
 
 
 def is_range(values: Sequence[Any]) -> bool:

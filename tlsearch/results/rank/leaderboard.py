@@ -39,9 +39,9 @@ COLUMN_HELP: dict[str, str] = {
     "tied": "true where this validation split cannot tell the trial from the leader: p_value is at "
     "least 0.05; or, without a p_value, the leader's value lies in this trial's interval or equals "
     "its value, as if the two were scored on different images",
-    "p_value": "for the trial's difference from the leader, from what both predicted on the same "
-    "validation images: McNemar's exact test for accuracy, swaps at random for balanced accuracy "
-    "and macro F1; none for other metrics, and where predictions were not kept",
+    "p_value": "p-value of the trial's difference from the leader on the same validation images: "
+    "McNemar's exact test for accuracy, a randomisation test for balanced accuracy and macro F1; "
+    "empty for other metrics, or if predictions were not kept",
     "winner": "true for the trial that is confirmed, exported and tested; empty until it is "
     "decided",
     "best_epoch": "the epoch of that value, the earliest of equals; 0 is after the head's warm-up",

@@ -73,8 +73,9 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     mean = expected_gain([step.value for step in found], more, record.direction)
     before = found[-more - 1].best
     real = 0.0 if before is None else abs(best - before)
-    last = f"the last {more} of these {len(found)}"
-    how = f"as much as {last} added" if real > mean else f"as much as {last} add in a random order"
+    added = f"what the last {more} of these {len(found)} trials added"
+    average = f"the mean gain of the last {more} trials over all orders of these {len(found)}"
+    how = f"which is {added if real > mean else average}"
     return [*told, _answer(more, max(mean, real), how, best, counted)]
 
 
@@ -83,10 +84,10 @@ def _last_rise(found: Sequence[Step], best: float) -> str:
     since = len(found) - at - 1
     after = f"{found[at].seconds:.0f} of {found[-1].seconds:.0f} s"
     later = "trial" if since == 1 else f"{since} trials"
-    tail = f"and did not rise in the {later} that ended since" if since else "the last to end"
+    tail = f"the {later} that ended later did not improve it" if since else "no trial ended later"
     return (
-        f"the best score of the search, {best:.4f}, came with trial {found[at].trial} "
-        f"after {after}, {tail}"
+        f"trial {found[at].trial} reached the best score of the search, {best:.4f}, "
+        f"after {after}; {tail}"
     )
 
 
@@ -96,13 +97,14 @@ def _answer(more: int, most: float, how: str, best: float, counted: int | None) 
     A sampler that learns may continue to gain as it did recently. `most` is therefore the larger of
     the gain of the last trials and their expected gain in a random order; `how` names which.
     """
-    said = f"at most about {most:.4f} can be expected, {how}"
+    said = f"the best score is expected to improve by at most about {most:.4f}, {how}"
     if counted and 0 <= best <= 1:
         low, high = wilson(best, counted)
         chance = (high - low) / 4  # about one standard error
         side = "less" if most < chance else "more"
         said += (
-            f"; {side} than the {chance:.4f} by which chance moves a score on {counted} pictures"
+            f"; that is {side} than the standard error of a score on {counted} pictures "
+            f"({chance:.4f})"
         )
         word = "would hardly help" if most < chance else "may help"
     else:

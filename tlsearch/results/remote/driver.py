@@ -260,6 +260,9 @@ def upload(folder: Path, url: str) -> None:
     with home.locked(), _leased(Lease(bucket)):
         mirror, there = Mirror(home.root, bucket), bucket.stamps()
         if _further(home, mirror, there) == "there":
-            raise RecordError(f"{url}: the study there is more advanced than {home.root}")
+            raise RecordError(
+                f"{url}: the study there is newer than {home.root}; continue it with "
+                "`tlsearch resume URL`, or upload to another URL"
+            )
         mirror.adopt(there)
         mirror.push()

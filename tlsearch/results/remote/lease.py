@@ -64,8 +64,8 @@ class Lease:
             if silent_s < self.stale_s:
                 raise RecordError(
                     f"{self.bucket.url}: another tlsearch drives this study (process {found.pid} "
-                    f"on {found.host}, seen {silent_s:.0f} s ago); stop it, or wait: after "
-                    f"{self.stale_s:.0f} s without a sign of life it counts as dead"
+                    f"on {found.host}, seen {silent_s:.0f} s ago); stop it, or wait: it counts as "
+                    f"ended {self.stale_s:.0f} s after its last heartbeat"
                 )
         self._write()
         self._require()
@@ -109,7 +109,10 @@ class Lease:
     def _require(self) -> None:
         found = self.holder()
         if found is None:
-            raise StorageError(f"{self.bucket.url}: {LEASE} is gone; is it the same storage?")
+            raise StorageError(
+                f"{self.bucket.url}: {LEASE} was deleted; check that the URL still points to the "
+                "same storage"
+            )
         if found != self.owner:
             raise RecordError(
                 f"{self.bucket.url}: another tlsearch took this study over (process {found.pid} on "

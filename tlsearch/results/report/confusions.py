@@ -41,5 +41,5 @@ def worst_mistake(winner: WinnerOnSplit | None) -> str | None:
     images = next(row.images for row in winner.evaluation.classes if row.label == shown)
     return (
         f'the most frequent mistake: {count} of {images} {winner.split} pictures of "{shown}" '
-        f'are called "{called}"'
+        f'are predicted as "{called}"'
     )

@@ -16,9 +16,9 @@ def forecast_line(record: StudyRecord) -> str | None:
     owed = fact.get("trials", trials)  # older journals lack it
     last = f" of the last run, for {owed} of {trials} trials" if owed < trials else ""
     return (
-        f"forecast against actual{last}: {_seconds(expected)} s, {_seconds(actual)} s; "
-        f"{_epochs(expected)} epochs, {_epochs(actual)}; "
-        f"{format_bytes(expected['bytes'])} on disk, {format_bytes(actual['bytes'])}"
+        f"forecast and actual cost{last}: {_seconds(expected)} s and {_seconds(actual)} s; "
+        f"{_epochs(expected)} and {_epochs(actual)} epochs; "
+        f"{format_bytes(expected['bytes'])} and {format_bytes(actual['bytes'])} on disk"
     )
 
 

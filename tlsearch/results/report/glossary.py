@@ -9,7 +9,7 @@ METRICS: Mapping[str, str] = {
     "accuracy": "Share of pictures whose most probable class is the right one; 1 is perfect.",
     "balanced_accuracy": "Mean over the classes of the share of their pictures recognised.",
     "macro_f1": "Mean over the classes of F1, the harmonic mean of precision and recall.",
-    "auc": "Chance that a picture of a class is ranked above one of another, mean over classes.",
+    "auc": "Area under the ROC curve, each class against the rest, averaged over the classes.",
     "loss": "Mean negative log probability of the right class, in nats; less is better.",
 }
 
@@ -51,12 +51,12 @@ TERMS: Mapping[str, str] = {
     "rung": "An epoch at which the search compares trials: only the best share of those "
     "that reached it goes on, the others are stopped early.",
     "warm-up": "Training of the head alone, before any layer of the backbone is unfrozen.",
-    "importance": "Functional ANOVA on a forest of decision trees: how much of the differences in "
-    "score between configurations of the search space vanishes where this one parameter is known. "
-    "A rate that not all trials use counts where it is used. What no parameter explains alone is "
-    "chance, or two parameters together. Associations, not causes.",
-    "importance interval": "In 9 of 10 repetitions with trials drawn anew from these trials, the "
-    "share lies between these ends.",
+    "importance": "Share of the variance in score over the search space that this parameter "
+    "explains alone; the rest is chance or interactions of parameters. Computed by functional "
+    "ANOVA on a forest of decision trees. A rate that not all trials use counts where it is used. "
+    "Associations, not causes.",
+    "importance interval": "90 % bootstrap interval: the share lies in it in 9 of 10 resamples of "
+    "the trials.",
     "importance word": "A parameter matters where it explains more than random numbers would in 9 "
     "of 10 repetitions, and hardly where the interval ends below 5 %. Elsewhere, and where the "
     "forest cannot predict trials that it has not seen, there are too few trials to tell.",
@@ -67,14 +67,14 @@ TERMS: Mapping[str, str] = {
     "slice": "Each point is a trial: the value of one parameter against its best metric.",
     "pareto": "Trials that no other trial beats in both: a better metric in less time.",
     "slot": "A place where one trial trains at a time: one process on one machine.",
-    "confusion": "How many pictures of the row's class were called the column's class.",
+    "confusion": "How many pictures of each true class are predicted as each class.",
     "precision": "Of the pictures given this class, the share that show it.",
     "recall": "Of the pictures that show this class, the share given it.",
     "f1": "Harmonic mean of precision and recall.",
     "images": "How many pictures of the split show this class.",
     "class": "A class of the data, as its folder or data set names it.",
     "probability": "The probability that the network gave the class it named.",
-    "mistake": "A picture called something else than it shows; the most confident come first.",
+    "mistake": "A picture whose predicted class is wrong; the most confident mistakes come first.",
     "train": "Pictures that the trials were trained on.",
     "validation": "Pictures that trials were compared on; never trained on.",
     "test split": "Pictures held back until the search was over.",
@@ -91,8 +91,9 @@ TERMS: Mapping[str, str] = {
 REASONS: Mapping[str, str] = {
     "rung": TERMS["rung"],
     "warm-up": TERMS["warm-up"],
-    "diverged": "The loss grew without bound or became NaN, mostly by too large a learning rate.",
-    "median": "The middle one of the other trials' mean scores up to that epoch.",
+    "diverged": "The loss grew without bound or became NaN, usually because the learning rate is "
+    "too large.",
+    "median": "The median of the other trials' mean scores up to that epoch.",
 }
 
 

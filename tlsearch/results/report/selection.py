@@ -129,7 +129,7 @@ def _value(node: ast.expr, listed: bool) -> Any:
 def _word(name: str) -> bool | None:
     if name not in _LITERALS:
         raise ConfigError(
-            [f"--filter: {name} on the right is no value; text needs quotes: '{name}'"]
+            [f"--filter: found {name} on the right, expected a value; text needs quotes: '{name}'"]
         )
     return _LITERALS[name]
 

@@ -25,8 +25,8 @@ from tlsearch.results.report.verdict import baseline_rows, last_test, named_test
 TextFormat = Literal["csv", "json", "md"]
 
 NOTES = {  # the meaning of columns whose names do not explain it
-    "epoch": "epoch: the best one/the last one; 0 is the head after the warm-up, which trains the "
-    "head alone before the epochs begin",
+    "epoch": "epoch: best epoch/last epoch; 0 is the head after the warm-up, which trains the head "
+    "alone before the epochs begin",
     "lr": "lr: learning rate of the head if nothing is unfrozen, else of everything that trains",
     "trained": "trained: number of weights that were trained",
     "share": "share: share of the network's multiply-adds in its trained part",
@@ -92,8 +92,8 @@ def _warm_up_lines(record: StudyRecord) -> list[str]:
     head = spell_widths(trial.config.get("head_units", []))
     return [
         f"warm-up alone, before anything is unfrozen: {value:.4f} "
-        f"({trial.config.get('backbone')}, head {head}), better than every trial; with 0 among its "
-        "depths the search would try the head alone"
+        f"({trial.config.get('backbone')}, head {head}), better than every trial; add 0 to "
+        "space.unfrozen_layers (or unfrozen_blocks) to try the head alone"
     ]
 
 
@@ -166,7 +166,7 @@ def explain(grid: Grid) -> list[str]:
     """Explain the columns and marks of a table that need it."""
     found = [text for name, text in NOTES.items() if name in grid.columns]
     if "95 %" in grid.columns:
-        found.append("95 %: the interval that the number of validation images allows (Wilson)")
+        found.append("95 %: Wilson confidence interval, from the number of validation images")
     if "tie" in grid.columns:
         marks = {row[grid.columns.index("tie")] for row in grid.body}
         found += [text for mark, text in TIES.items() if mark in marks]

@@ -19,8 +19,8 @@ Row = Mapping[str, Any]
 
 NAMED = 8  # tied trials listed by number; further ones are only counted
 FRESH = (
-    "a fresh seed trains a configuration again from other random numbers; ± is the standard error "
-    "of the mean over them"
+    "fresh seed: the configuration is trained again with other random numbers; ±: standard error "
+    "of the mean over the seeds"
 )
 WIDE = 0.1  # a wider interval of the test score calls for a larger test split
 
@@ -127,8 +127,8 @@ def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[s
     if not row["winner"]:
         return []
     return [
-        "not trained again on fresh seeds: the best of several trials owes part of its lead to "
-        "luck (confirm: N does so)"
+        "the winner was not trained again on fresh seeds: part of the lead of the best trial is "
+        "luck; set confirm to 1 or more to train it again"
     ]
 
 
@@ -203,15 +203,13 @@ def _against_validation(
     worse = gain(value, score)
     counts = f"on {images} and {test['images']} pictures"
     if worse <= hypot(down, up):
-        return (
-            f"test and validation differ by {abs(worse):.4f}, which chance allows {counts}",
-            False,
-        )
+        apart = f"test and validation differ by {abs(worse):.4f}"
+        return f"{apart}, which chance alone can explain {counts}", False
     return (
         f"the test score lies {worse:.4f} {'below' if score < value else 'above'} validation "
-        f"({value:.4f}), more than chance allows {counts}: expect the test score of new pictures, "
-        "and look whether the test pictures are of another kind, or copies of training pictures "
-        "are in the validation split"
+        f"({value:.4f}), more than chance alone can explain {counts}: expect the test score on new "
+        "pictures; check whether the test pictures are of another kind, and whether the validation "
+        "split holds copies of training pictures"
     ), True
 
 
@@ -233,8 +231,8 @@ def _careful(record: StudyRecord, test: Row) -> list[str]:
         )
     if (winners := len(test_results(record))) > 1:
         found.append(
-            f"the test split was evaluated for {winners} winners: the choice between them has "
-            "seen it"
+            f"the test split was evaluated for {winners} winners: if you choose between them by "
+            "test score, that score is optimistic"
         )
     return found
 

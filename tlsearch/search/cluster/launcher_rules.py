@@ -56,10 +56,10 @@ def _head_takes_trials(config: Config) -> list[Mistake]:
     starts = [one for _, one in _starts(config, "head")]
     if cpus == 0 or any(re.search(r"--num-cpus[= ]0\b", one) for one in starts):
         return []
-    why = "trials on the head take the driver and its journal down with them"
+    why = "a trial that crashes the head also ends the driver"
     if _is_local(config):
         return [Mistake(("head_start_ray_commands",), "none", "--num-cpus=0", why)]
-    found = "none, so all that the machine has" if cpus is None else str(cpus)
+    found = "no CPU key (Ray then uses all CPUs)" if cpus is None else str(cpus)
     return [Mistake(("available_node_types", name, "resources", "CPU"), found, "0", why)]
 
 
@@ -75,7 +75,7 @@ def _other_ray(config: Config, version: str) -> Iterator[Mistake]:
         elif found is None:
             yield Mistake(at, f"{text}, any version", f"Ray {version}", remedy)
         elif found != version:
-            why = "nodes, driver and this machine must run one Ray"
+            why = "the nodes and this machine must run the same version of Ray"
             yield Mistake(at, f"Ray {found}", f"Ray {version}", why)
 
 
@@ -106,7 +106,10 @@ def _pip_installs(config: Config) -> Iterator[tuple[Key, str, str | None]]:
 
 
 def _open_dashboard(config: Config) -> Iterator[Mistake]:
-    why = "whoever reaches it runs code on the cluster; `ray dashboard` forwards it from loopback"
+    why = (
+        "anyone who can reach it can run code on the cluster; `ray dashboard` forwards it from "
+        "loopback"
+    )
     for at, command in _starts(config, "head"):
         for host in re.findall(r"--dashboard-host[= ]([^\s;&]+)", command):
             if not LOOPBACK.fullmatch(host.strip("\"'")):
@@ -119,8 +122,9 @@ def _no_token(config: Config) -> Iterator[Mistake]:
         texts = [text for _, text in _said_to(config, side)]
         at = (f"{side}_start_ray_commands",)
         if not any(re.search(r"RAY_AUTH_MODE=[\"']?token\b", text) for text in texts):
-            why = "without it whoever reaches a port of the cluster runs code on it"
-            yield Mistake(at, "no RAY_AUTH_MODE=token", "it in the environment of Ray", why)
+            why = "without it, anyone who can reach a port of the cluster can run code on it"
+            expected = "RAY_AUTH_MODE=token before `ray start`"
+            yield Mistake(at, "no RAY_AUTH_MODE=token", expected, why)
         mounts = config.get("file_mounts", {})
         mounted = any(path.endswith(".ray/auth_token") for path in mounts)
         if not mounted and not any("RAY_AUTH_TOKEN" in text for text in texts):

@@ -45,8 +45,8 @@ def judge(
     if result["epoch"] >= epochs:
         return Outcome("finished", "trained to the last epoch")
     if result.get("gave_up"):
-        reason = f"ended at epoch {result['epoch']}: no better value for its patience"
-        return Outcome("finished", reason)
+        ended = f"ended at epoch {result['epoch']} by early stopping"
+        return Outcome("finished", f"{ended}: no better value within its patience")
     return Outcome("stopped", str(stopped or f"stopped at epoch {result['epoch']}"))
 
 

@@ -49,7 +49,7 @@ class Rungs:
         if epoch in before:
             return None
         if not math.isfinite(value):
-            direction, place = self._rule.direction, "which is no number"
+            direction, place = self._rule.direction, "which is not finite"
             return Decision(trial, epoch, value, None, 0, place, True, direction)
         curve = {**before, epoch: value}
         rung = self._enter(trial, epoch, curve)

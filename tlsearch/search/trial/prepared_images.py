@@ -56,7 +56,10 @@ def require_weight_files(config: SearchConfig) -> None:
     problems = [f"space.weights: {n}: no such weight file" for n in files if not Path(n).is_file()]
     if "shipped" in config.space.weights.values:
         bare = [n for n in config.space.backbone.values if row_of(n).shipped is None]
-        problems += [f"space.weights: {n} ships no weights, use imagenet or default" for n in bare]
+        problems += [
+            f"space.weights: no weights of {n} ship with tlsearch; use imagenet or default"
+            for n in bare
+        ]
     if "imagenet" in config.space.weights.values:
         own = [n for n in config.space.backbone.values if row_of(n).family == OWN]
         problems += [
@@ -76,8 +79,12 @@ def _refuse_leakage(config: SearchConfig, data: ImageData) -> None:
         return
     seen = [n for n in config.space.backbone.values if row_of(n).trained_on == "cifar10 train"]
     if seen:
+        were = f"{', '.join(seen)} {'was' if len(seen) == 1 else 'were'}"
         raise ConfigError(
-            [f"space.backbone: {', '.join(seen)} was pretrained on CIFAR-10, which this data is"]
+            [
+                f"space.backbone: {were} pretrained on CIFAR-10, and this data is CIFAR-10; choose "
+                "another backbone"
+            ]
         )
 
 

@@ -38,7 +38,7 @@ def model_card(
 
 def _heading(manifest: Manifest) -> str:
     names = ", ".join(map(escape, manifest.labels))
-    return f"# Image classifier\n\nTells {len(manifest.labels)} classes apart: {names}."
+    return f"# Image classifier\n\nDistinguishes {len(manifest.labels)} classes: {names}."
 
 
 def _data(manifest: Manifest, request: ExportRequest) -> str:
@@ -65,8 +65,8 @@ def _confusion(names: Sequence[str], labels: Classes, guess: Classes) -> str:
     counts = confusion(labels, guess, len(names))
     body = [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
     return (
-        "## Confusion on the validation split\n\nRows are what the pictures show, columns what "
-        "the model says.\n\n" + _table(("", *names), body)
+        "## Confusion on the validation split\n\nRows are true classes, columns are predicted "
+        "classes.\n\n" + _table(("", *names), body)
     )
 
 
@@ -99,9 +99,9 @@ def _configuration(trial: TrialConfig, refined_from: TrialConfig | None) -> str:
     before, after = refined_from.to_json(), trial.to_json()
     changed = {name: value for name, value in after.items() if value != before[name]}
     return (
-        f"## Configuration\n\n{_keys(before)}\n\n### Refinement\n\nThe best weights of that "
-        "training were trained on, with a new augmented view in every epoch and:\n\n"
-        + _keys(changed)
+        f"## Configuration\n\n{_keys(before)}\n\n### Refinement\n\nTraining continued from the "
+        "best weights of that training, with a new augmented view in every epoch and these "
+        "settings:\n\n" + _keys(changed)
     )
 
 

@@ -5,14 +5,14 @@ from tlsearch.bundle.manifest import Artifact, Manifest
 _ABOUT = """\
 ## Use without tlsearch
 
-Turn a picture upright by its EXIF tag first, read it as RGB from 0 to 255, and do not scale or
-centre the numbers: the file does that. Where a file takes squares of {px} pixels, resize the
-picture to one, whatever its proportions, bilinear and antialiased. The type of the numbers is the
-file's own. Probabilities come in the order of `labels.json`.{deep} Run the lines in this folder,
-with a picture as the argument."""
+Rotate the picture according to its EXIF orientation. Read it as RGB, 0 to 255. Do not scale or
+normalise the values; the model does that. If a file takes squares of {px} pixels, resize the
+picture to one without keeping its proportions (bilinear, antialiased). The table above gives the
+dtype of each file. Probabilities come in the order of `labels.json`.{deep} Run the code in this
+folder, with the path of a picture as its argument."""
 
-_DEEP = """ The lines read pictures of 8 bits; those
-of 16 bits were scaled as `bits` in `manifest.json` says."""
+_DEEP = """ The code reads 8-bit
+pictures; 16-bit pictures were scaled as `bits` in `manifest.json` says."""
 
 # Image file -> `batch`, (1, height, width, 3); the same lines for every format.
 _READ = """\
