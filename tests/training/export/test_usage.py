@@ -75,4 +75,5 @@ def test_manifest_and_card_state_what_each_file_takes_and_the_test_score(bundle)
     card = (bundle[1] / "model_card.md").read_text()
     assert "| test accuracy, evaluated once | 0.5000 | 0.2500 to 0.7500 | 18 |" in card
     assert "| uint8, 0 to 255, (n, 32, 32, 3) |" in card
+    assert "because it was used to choose this model. The test score is not. Pretrained" in card
     assert "upright by its EXIF tag first" in card
