@@ -60,10 +60,17 @@ def test_a_study_that_rises_may_gain_and_one_that_stands_does_not() -> None:
     assert outlook(study([None]), 100) == outlook(study([]), None) == []
 
 
-def test_the_trial_of_the_last_rise_is_named() -> None:
-    assert outlook(study([0.5, 0.7, 0.6, None]), None)[0] == (
-        "the best score of the search, 0.7000, came with trial 1 after 0 of 0 s, and did not rise "
-        "in the 2 trials that ended since"
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [
+        ([], "no trial ended later"),
+        ([0.6], "the trial that ended later did not improve it"),
+        ([0.6, None], "the 2 trials that ended later did not improve it"),
+    ],
+)
+def test_the_trial_of_the_best_score_is_named(later: list[float | None], told: str) -> None:
+    assert outlook(study([0.5, 0.7, *later]), None)[0] == (
+        f"trial 1 reached the best score of the search, 0.7000, after 0 of 0 s; {told}"
     )
 
 

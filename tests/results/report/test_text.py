@@ -110,7 +110,7 @@ def test_markdown_reads_as_a_table() -> None:
 - test accuracy of trial 2, evaluated once: 0.8000 (95 %: 0.6524 to 0.8950, Wilson) on 40 pictures that no trial has seen
 - trial 2 is 0.3750 better than the best baseline, most frequent class (0.5000)
 - warning: the interval of the test score is 0.24 wide, since the test split has only 40 pictures: four times as many would halve it
-- the best score of the search, 0.8750, came with trial 2 after 10 of 10 s, the last to end
+- trial 2 reached the best score of the search, 0.8750, after 10 of 10 s; no trial ended later
 - 3 trials are too few to tell whether more would help
 
 | rank | trial | state | accuracy | epoch | seconds | backbone | unfrozen | head | lr | trained |

@@ -66,7 +66,7 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     best = found[-1].best if found else None
     if best is None:
         return []
-    told = [_last_rise(found, best)]
+    told = [_last_gain(found, best)]
     if len(found) < LEAST:
         return [*told, f"{len(found)} trials are too few to tell whether more would help"]
     more = min(MORE, len(found) // 2)
@@ -78,15 +78,15 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     return [*told, _answer(more, max(mean, real), how, best, counted)]
 
 
-def _last_rise(found: Sequence[Step], best: float) -> str:
+def _last_gain(found: Sequence[Step], best: float) -> str:
     at = next(place for place, step in enumerate(found) if step.best == best)
     since = len(found) - at - 1
     after = f"{found[at].seconds:.0f} of {found[-1].seconds:.0f} s"
     later = "trial" if since == 1 else f"{since} trials"
-    tail = f"and did not rise in the {later} that ended since" if since else "the last to end"
+    tail = f"the {later} that ended later did not improve it" if since else "no trial ended later"
     return (
-        f"the best score of the search, {best:.4f}, came with trial {found[at].trial} "
-        f"after {after}, {tail}"
+        f"trial {found[at].trial} reached the best score of the search, {best:.4f}, "
+        f"after {after}; {tail}"
     )
 
 
