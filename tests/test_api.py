@@ -67,7 +67,7 @@ def test_models_and_folders_are_named_by_text_too(tmp_path, picture):
     ):
         with pytest.raises(tlsearch.errors.RecordError, match="no such model file or bundle"):
             ask()
-    with pytest.raises(tlsearch.errors.ConfigError, match="formats: unknown onix"):
+    with pytest.raises(tlsearch.errors.ConfigError, match="formats: unknown format 'onix'"):
         tlsearch.Study(Path(__file__).parent / "earlier_studies/finished").export(
             gone, formats="onix"
         )

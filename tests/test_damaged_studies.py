@@ -183,4 +183,4 @@ def test_a_command_ends_with_exit_code_4_and_the_line(home, command, monkeypatch
     said = capsys.readouterr().err
     after = len(lines) - 6
     assert f"error: {home.journal_file}:6: the journal is damaged (no 'op_code' in it)" in said
-    assert f"which loses the line and the {after} after it" in said
+    assert f"which loses this line and the {after} lines after it" in said

@@ -17,7 +17,7 @@ from tlsearch.results.record.journal import read_journal
 from tlsearch.search.handle import Study
 
 STUDIES = Path(__file__).parent / "earlier_studies"
-UNKNOWN = "does not say which pretrained weights"  # 0.1.0 did not record it
+UNKNOWN = "does not record its pretrained weights"  # 0.1.0 did not record it
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_a_single_folder_is_split(root, cache):
 
 
 def test_classes_that_differ_between_splits_are_named(root, cache):
-    with pytest.raises(DataError, match="do not have the same classes: test lacks"):
+    with pytest.raises(DataError, match="do not have the same classes: test has no"):
         prepare(Data(path=root / "chest_ct", image_px=32), cache)
 
 

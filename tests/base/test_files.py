@@ -172,8 +172,32 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert raised.value.filename == str(tmp_path / "note.txt")
     told = disk_error(raised.value)
     assert told is not None
-    assert str(told).startswith(f"{tmp_path / 'note.txt'}: No space left on device; ")
+    assert str(told) == (
+        f"{tmp_path / 'note.txt'}: No space left on device; free disk space there, or choose "
+        "another path"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free disk space there"),
+        (errno.EDQUOT, "free disk space there"),
+        (errno.EACCES, "make it writable"),
+        (errno.EPERM, "make it writable"),
+        (errno.EROFS, "make it writable"),
+        (errno.EFBIG, "check the disk"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_each_error_of_a_disk_says_what_to_do(number: int, remedy: str) -> None:
+    told = disk_error(OSError(number, os.strerror(number), "note.txt"))
+    assert str(told) == f"note.txt: {os.strerror(number)}; {remedy}, or choose another path"
+
+
+def test_an_error_of_another_kind_is_no_disk_error() -> None:
     assert disk_error(FileNotFoundError(errno.ENOENT, "no such file")) is None
+    assert disk_error(OSError("without a number")) is None
 
 
 def aged(path: Path, seconds: float = 3600) -> None:

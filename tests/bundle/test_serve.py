@@ -29,6 +29,7 @@ def brightness(images):
     return np.stack([1 - light, light], axis=1)
 
 
+TOO_LARGE = f"the request body has {MAX_BYTES + 1} bytes, expected at most {MAX_BYTES}"
 MODEL = OpenModel(("dark", "light"), EXPORT_FORMATS["onnx"], 8, brightness)
 
 
@@ -89,7 +90,7 @@ def test_top_limits_the_labels(client):
         (encoded(100, "JPEG", (64, 64))[:300], 422, "cannot be decoded"),
         (encoded(100, "JPEG", (640, 640))[:-400], 422, "cannot be decoded"),
         (png(13_000, 13_000), 413, "too many pixels"),
-        (b"\0" * (MAX_BYTES + 1), 413, "too large"),
+        (b"\0" * (MAX_BYTES + 1), 413, TOO_LARGE),
     ],
     ids=["empty", "text", "pdf", "eps", "head of a jpeg", "truncated jpeg", "bomb", "large"],
 )
@@ -106,6 +107,13 @@ def test_a_gigabyte_is_refused_before_it_is_read(client):
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("length", ["x", "-1", ""])
+def test_a_length_that_is_no_number_is_a_bad_request(client, length):
+    answer = client.post("/predict", content=b"x", headers={"content-length": length})
+    assert answer.status_code == 400
+    assert answer.json() == {"error": f"Content-Length: found {length!r}, expected a number"}
+
+
 def test_a_stream_that_says_no_length_is_cut_off(client):
     sent = []
 
@@ -116,6 +124,7 @@ def test_a_stream_that_says_no_length_is_cut_off(client):
 
     answer = client.post("/predict", content=endless())
     assert answer.status_code == 413
+    assert answer.json() == {"error": f"the request body has more than {MAX_BYTES} bytes"}
 
 
 def test_it_says_what_it_is(client):
@@ -159,7 +168,7 @@ def test_the_first_file_of_a_form_is_the_picture(client):
         (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n', 422, "without"),
         (b"no form", 400, "cannot be read"),
         (b"--x\r\nnonsense\r\n\r\n--x--\r\n", 400, "cannot be read"),
-        (b"\0" * (MAX_BYTES + 1), 413, "too large"),
+        (b"\0" * (MAX_BYTES + 1), 413, TOO_LARGE),
     ],
     ids=["no file", "no form", "broken", "large"],
 )

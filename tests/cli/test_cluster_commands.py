@@ -41,7 +41,7 @@ def test_a_manifest_is_printed_without_ray():
     ("arguments", "message"),
     [
         (["submit"], "missing argument: a SPACE, or --resume DIR"),
-        (["submit", "quickstart", "--resume", "/x"], "missing argument: a SPACE, or --resume DIR"),
+        (["submit", "quickstart", "--resume", "/x"], "SPACE and --resume: choose one"),
         (["submit", "--resume", "/x", "--study", "/y"], "--study and --resume: choose one"),
         (["submit", "quickstart"], "storage: found runs, expected a URL"),
         (["submit", "quickstart", "--study", "/x", "--address", "ray://h:1"], "a Ray client"),

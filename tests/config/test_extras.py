@@ -1,5 +1,6 @@
 """Optional packages are checked before anything is computed."""
 
+import platform
 import sys
 import tomllib
 from pathlib import Path
@@ -33,13 +34,14 @@ def test_a_format_without_its_packages_is_refused_by_name(monkeypatch: pytest.Mo
     require_extra("onnx", "onnx", OPENING["onnx"])  # not needed to open a file
     with pytest.raises(ConfigError) as refused:
         require_formats(["keras", "onnx"])
-    said = str(refused.value)
-    assert said.startswith("export: onnx needs tf2onnx: pip install 'tf2onnx>=1.17' on ")
-    assert said.endswith(", which writes the model files, or leave onnx out of the formats")
+    assert str(refused.value) == (
+        f"export: onnx needs tf2onnx on {platform.node()}, which writes the model files; run "
+        "`pip install 'tf2onnx>=1.17'` there, or leave onnx out of the formats"
+    )
 
 
 def test_formats_are_known_each_once_and_a_text_is_one() -> None:
     assert known_formats("onnx") == ("onnx",)
     assert known_formats(["keras", "onnx", "keras"]) == ("keras", "onnx")
-    with pytest.raises(ConfigError, match="formats: unknown onix, did you mean 'onnx'"):
+    with pytest.raises(ConfigError, match="formats: unknown format 'onix', did you mean 'onnx'"):
         known_formats(["onix"])

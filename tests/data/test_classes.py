@@ -93,7 +93,7 @@ def test_the_map_that_a_message_suggests_is_the_one_that_mends_it(
     said, _, snippet = str(refused.value).partition(
         "\nif these are one class under two names, say so in the search space:\n"
     )
-    assert "test lacks ['adenocarcinoma_left.lower.lobe_T2_N0_M0_Ib'" in said
+    assert "test has no adenocarcinoma_left.lower.lobe_T2_N0_M0_Ib, " in said
     assert snippet == (
         "data:\n"
         "  classes:\n"

@@ -57,7 +57,7 @@ def leaking(image_folder: ImageFolder) -> Path:
 
 FOUND = (
     "the same picture in two splits: train and validation 1, train and test 1, "
-    "validation and test 1 (as train/cat/0.png and val/cat/copy.png)"
+    "validation and test 1 (for example train/cat/0.png and val/cat/copy.png)"
 )
 
 
@@ -80,7 +80,9 @@ def test_duplicates_are_kept_where_asked(leaking: Path, caplog: pytest.LogCaptur
 def test_duplicates_are_an_error_where_asked(leaking: Path) -> None:
     with pytest.raises(DataError) as refused:
         ready(leaking, "error")
-    assert str(refused.value) == f"{FOUND} (duplicates: error)"
+    assert str(refused.value) == (
+        f"{FOUND}; remove the copies, or set data.duplicates to drop or keep"
+    )
 
 
 def test_a_class_that_was_all_duplicates_is_named(image_folder: ImageFolder) -> None:
@@ -207,7 +209,9 @@ def test_pictures_under_two_labels_are_told(
 ) -> None:
     root = image_folder(SPLIT)
     shutil.copy(root / "train/cat/1.png", root / "train/dog/that.png")
-    said = "the same picture under two labels: 1 (as train/cat/1.png and train/dog/that.png)"
+    said = (
+        "the same picture under two labels: 1 (for example train/cat/1.png and train/dog/that.png)"
+    )
     assert ready(root).duplicates == said
     assert caplog.messages == [said]
 
@@ -222,8 +226,8 @@ def test_near_copies_are_told_and_kept(
     assert len(ready(root).splits["train"]) == 6
     assert caplog.messages == [
         "nearly the same picture in two splits: train and validation 0 of 6, train and test 1 of "
-        "6, validation and test 0 of 4 (as train/cat/1.png and test/cat/frame.png); all kept, "
-        "which makes scores better than on unrelated pictures"
+        "6, validation and test 0 of 4 (for example train/cat/1.png and test/cat/frame.png); all "
+        "kept, which makes scores better than on unrelated pictures"
     ]
 
 

@@ -118,8 +118,11 @@ def test_data_without_a_train_split_is_refused_rather_than_trained_on_its_test(
     examples = [example for split in only for example in named(split, 40)]
     with pytest.raises(DataError) as refused:
         assign(examples, Splits(), CLASSES)
-    expected = f"the data names the splits {', '.join(only)}, but no train split"
-    assert str(refused.value) == expected
+    found = {1: "split test", 2: "splits validation, test"}[len(only)]
+    assert str(refused.value) == (
+        f"the data has the {found}, expected a train split too; add one, or set data.pool: true "
+        "to split all pictures anew"
+    )
 
 
 def test_a_count_that_is_not_there_says_how_many_are() -> None:

@@ -112,11 +112,13 @@ def test_too_many_are_an_error_still(pets: Path, spoiled: str) -> None:
     with pytest.raises(DataError) as refused:
         ready(pets)
     first, second, *_ = str(refused.value).splitlines()
-    what = {"class": "that leaves no picture of cat", "half": "that is more than half of them"}
-    assert first == (
-        f"{pets}: {len(names)} of 80 pictures cannot be read; {what[spoiled]}, too little to leave "
-        "them out (data.unreadable: skip)"
-    )
+    ends = {
+        "class": "which leaves no picture of cat; data.unreadable: skip needs a readable picture "
+        "of every class: repair or replace these files",
+        "half": "which is more than half; data.unreadable: skip leaves out at most half: repair or "
+        "remove these files",
+    }
+    assert first == f"{pets}: {len(names)} of 80 pictures cannot be read, {ends[spoiled]}"
     assert second == "cat/00.png: cannot be read (not an image)"
 
 

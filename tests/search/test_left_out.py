@@ -8,7 +8,7 @@ from tlsearch.bundle.manifest import read_manifest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training]
 
-REASON = "onnx: onnx needs tf2onnx: pip install 'tf2onnx>=1.17'"
+REASON = "onnx: onnx needs tf2onnx; run `pip install 'tf2onnx>=1.17'`"
 
 
 def formats(bundle):

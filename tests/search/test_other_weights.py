@@ -117,7 +117,7 @@ def test_an_export_of_an_earlier_study_compares_the_score_with_the_journals(
     code, _, said = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
     assert code == 4
     assert "on the validation split, but the journal says" in said
-    assert caplog.text.count("does not say which pretrained weights") == 1
+    assert caplog.text.count("does not record its pretrained weights") == 1
     assert not (tmp_path / "bundle").exists()
 
 

@@ -310,7 +310,7 @@ def test_a_trial_that_does_not_say_its_weights_is_replayed_with_one_warning(
     home, true_values, caplog
 ):
     replay(write_row(home, HEAD, true_values), 0)
-    assert caplog.text.count("does not say which pretrained weights") == 1
+    assert caplog.text.count("does not record its pretrained weights") == 1
 
 
 @pytest.mark.training

@@ -81,6 +81,8 @@ def test_missing_packages_end_validate_run_and_export_before_anything_is_done(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     space = {"data": {"kind": "digits"}, "export": ["keras", "onnx"]}
     for ask in (validate, lambda one: tlsearch.run(one, tmp_path / "study")):
-        with pytest.raises(ConfigError, match="onnx needs onnxruntime: pip install 'onnxruntime>"):
+        with pytest.raises(
+            ConfigError, match=r"onnx needs onnxruntime on .*`pip install 'onnxrunt"
+        ):
             ask(space)
     assert not (tmp_path / "study").exists()

@@ -81,7 +81,7 @@ def test_random_weights_are_compared_with_a_warning(small_trial, digits, store, 
 def test_a_checkpoint_that_does_not_say_is_warned_of(saved, trial, digits, store, caplog):
     start = replace(load_checkpoint(saved[0]), network=None)
     next(train(trial, digits, store, start, Executor()))
-    assert "resume.npz: does not say which pretrained weights" in caplog.text
+    assert "resume.npz: does not record its pretrained weights" in caplog.text
 
 
 def without(arrays, name):

@@ -168,6 +168,7 @@ def test_an_exported_own_network_is_the_trained_one(folder, small_trial, digits,
     assert manifest.backbone == path.name
     card = (folder / "bundle" / "model_card.md").read_text()
     assert (path.name in card, str(path) in card) == (True, False)
+    assert "used to choose this model. This model has no test score. Pretrained weights: " in card
     assert manifest.network == load_checkpoint(folder / "best.npz").network
     assert [artifact.parity < 1e-4 for artifact in manifest.artifacts] == [True, True]
     path.unlink()  # the bundle alone is enough from here on
@@ -212,8 +213,8 @@ def test_a_network_of_known_layers_has_their_blocks(folder):
         ("oblong", r"takes \(None, 32, 48, 3\), expected squares"),
         ("two", r"gives \[.*\], expected a network without its head"),
         ("flat", r"gives \[\(None, 1024, 3\)\], expected .* feature maps"),
-        ("code", r"holds keras\.layers\.Lambda, which is not a layer that tlsearch writes"),
-        ("mine", r"holds my_networks\.Mine, which is not a layer that tlsearch writes"),
+        ("code", r"holds keras\.layers\.Lambda, expected only Keras layers that tlsearch can"),
+        ("mine", r"holds my_networks\.Mine, expected only Keras layers that tlsearch can"),
         ("Subclass", r"found a model without a graph of layers, expected a Functional"),
         ("no_model", r"found a list, expected a keras\.Model"),
         ("argument", r"called without arguments, it raised TypeError: .*'size'"),

@@ -35,10 +35,12 @@ DAMAGED_ARCHIVE = (
     zlib.error,
 )
 
-# Error codes of a disk that cannot be written to.
-_UNWRITABLE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-)
+# Error codes of a disk that cannot be written to -> what to do about them.
+_REMEDIES: dict[int | None, str] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free disk space there"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it writable"),
+    **dict.fromkeys((errno.EFBIG, errno.EIO), "check the disk"),
+}
 
 
 @contextlib.contextmanager
@@ -115,10 +117,10 @@ def path_in_errors(path: Path) -> Iterator[None]:
 
 def disk_error(error: OSError) -> DiskError | None:
     """Return the DiskError for an OSError of a disk that cannot be written; None for others."""
-    if error.errno not in _UNWRITABLE:
+    if (remedy := _REMEDIES.get(error.errno)) is None:
         return None
     where = error.filename or "a temporary file"
-    return DiskError(f"{where}: {error.strerror}; make room there, or give another place")
+    return DiskError(f"{where}: {error.strerror}; {remedy}, or choose another path")
 
 
 def is_special(path: Path) -> bool:

@@ -124,11 +124,11 @@ def _keras(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         names = [info.filename for info in archive.infolist()]
         if foreign := sorted({*names} - MEMBERS):
-            raise RecordError(f"{path}: holds {foreign[0]!r}, which does not belong into a model")
+            raise RecordError(f"{path}: holds {foreign[0]!r}, which does not belong in a model")
         if len(names) > len({*names}):
             raise RecordError(f"{path}: holds a member twice")
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-            raise RecordError(f"{path}: compressed, expected stored members")
+            raise RecordError(f"{path}: its ZIP members are compressed, expected uncompressed ones")
         require_known_classes(path, json.loads(archive.read("config.json")))
         with archive.open("model.weights.h5") as weights:
             _require_own_weights(path, weights)
@@ -143,7 +143,8 @@ def require_known_classes(path: Path, config: Any) -> None:
         name, module = named["class_name"], named.get("module")
         if not _is_known(name, module) or named.get("registered_name") not in (None, name):
             raise RecordError(
-                f"{path}: holds {module}.{name}, which is not a layer that tlsearch writes"
+                f"{path}: holds {module}.{name}, expected only Keras layers that tlsearch can "
+                "export; custom layers and Lambda are refused"
             )
 
 
@@ -177,7 +178,8 @@ def _require_own_weights(path: Path, weights: Any) -> None:
                 if isinstance(link, h5py.HardLink):
                     one = group[name]
                 if one is None or (isinstance(one, h5py.Dataset) and _is_elsewhere(one)):
-                    raise RecordError(f"{path}: {name!r} of its weights points outside of itself")
+                    why = f"its weights link to data outside the file ({name!r})"
+                    raise RecordError(f"{path}: {why}")
                 if isinstance(one, h5py.Group) and one.id not in seen:
                     seen.add(one.id)
                     groups.append(one)
@@ -192,7 +194,8 @@ def _onnx(path: Path) -> None:
     model = onnx.load(str(path), load_external_data=False)
     for part in _parts(model):
         if isinstance(part, onnx.TensorProto) and (part.external_data or part.data_location):
-            raise RecordError(f"{path}: its weights lie in another file")
+            where = "in another file, expected them inside this one"
+            raise RecordError(f"{path}: its weights are {where}")
         if isinstance(part, onnx.NodeProto | onnx.FunctionProto) and part.domain not in _DOMAINS:
             raise RecordError(
                 f"{path}: holds operators of {part.domain}, which are not standard ones"

@@ -138,8 +138,11 @@ async def read_picture(request: Any) -> bytes:
 async def read_body(request: Any) -> bytes:
     """Return the request's body; raises RefusedError as soon as it is known to be too large."""
     declared = request.headers.get("content-length", "0")
-    if not declared.isdigit() or int(declared) > MAX_BYTES:
-        raise RefusedError(413, f"too large: {declared} bytes, at most {MAX_BYTES} are taken")
+    if not declared.isdecimal():
+        raise RefusedError(400, f"Content-Length: found {declared!r}, expected a number")
+    if int(declared) > MAX_BYTES:
+        expected = f"expected at most {MAX_BYTES}"
+        raise RefusedError(413, f"the request body has {declared} bytes, {expected}")
     from starlette.requests import ClientDisconnect
 
     body = bytearray()
@@ -147,7 +150,7 @@ async def read_body(request: Any) -> bytes:
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BYTES:
-                raise RefusedError(413, f"too large: more than {MAX_BYTES} bytes")
+                raise RefusedError(413, f"the request body has more than {MAX_BYTES} bytes")
     except ClientDisconnect as error:
         raise RefusedError(400, "the client disconnected before its picture arrived") from error
     return bytes(body)

@@ -223,13 +223,14 @@ def _shipment(
     from tlsearch.config.load import load
     from tlsearch.search.cluster.job_package import new_search, resumed_search
 
-    if (space is None) == (resume is None):
-        raise ConfigError(["missing argument: a SPACE, or --resume DIR"])
     if resume is not None:
-        if study is not None:
-            raise ConfigError(["--study and --resume: choose one"])
+        for name, given in (("SPACE", space), ("--study", study)):
+            if given is not None:
+                raise ConfigError([f"{name} and --resume: choose one"])
         return resumed_search(resume, settings)
-    return new_search(load(str(space), settings), study)
+    if space is None:
+        raise ConfigError(["missing argument: a SPACE, or --resume DIR"])
+    return new_search(load(space, settings), study)
 
 
 def _ways_on(cluster: "Cluster", job: str) -> str:

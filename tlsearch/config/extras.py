@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import EXPORT_FORMATS
-from tlsearch.config.spelling import did_you_mean
+from tlsearch.config.spelling import one_of
 
 # Extra of pyproject.toml -> module -> requirement that provides it.
 EXTRAS: dict[str, dict[str, str]] = {
@@ -27,15 +27,16 @@ EXTRAS: dict[str, dict[str, str]] = {
 OPENING = {"onnx": ("onnx", "onnxruntime")}
 
 
-def missing_packages_message(what: str, extra: str, modules: Iterable[str]) -> str:
-    """The message that a feature needs packages, with the command that installs them.
+def missing_packages_message(what: str, extra: str, modules: Iterable[str], where: str = "") -> str:
+    """The message that a feature needs packages (`where`: on which machine), with the command that
+    installs them.
 
     It names the packages rather than tlsearch's extra, which works however tlsearch was installed.
     """
     known = EXTRAS[extra]
     wanted = list(dict.fromkeys(known.get(module, module) for module in modules))
     quoted = " ".join(f"'{requirement}'" for requirement in wanted)
-    return f"{what} needs {', '.join(modules)}: pip install {quoted}"
+    return f"{what} needs {', '.join(modules)}{where}; run `pip install {quoted}`"
 
 
 def missing_modules(extra: str, modules: Sequence[str] | None = None) -> list[str]:
@@ -55,7 +56,7 @@ def known_formats(formats: Sequence[str], where: str = "formats") -> tuple[str, 
     """Names of formats, each once, in the given order; raises ConfigError for unknown ones."""
     asked = (formats,) if isinstance(formats, str) else formats
     unknown = [name for name in asked if name not in EXPORT_FORMATS]
-    problems = [f"{where}: unknown {n}, {did_you_mean(n, EXPORT_FORMATS)}" for n in unknown]
+    problems = [f"{where}: {one_of(EXPORT_FORMATS, 'format').why(n)}" for n in unknown]
     if problems or not asked:
         raise ConfigError(problems or [f"{where}: expected at least one format"])
     return tuple(dict.fromkeys(asked))
@@ -71,8 +72,8 @@ def require_formats(formats: Iterable[str]) -> None:
         extra = EXPORT_FORMATS[name].extra
         missing = [] if extra is None else missing_modules(extra)
         if extra is not None and missing:
-            told = missing_packages_message(f"export: {name}", extra, missing)
-            place = f"on {platform.node()}, which writes the model files"
-            problems.append(f"{told} {place}, or leave {name} out of the formats")
+            where = f" on {platform.node()}, which writes the model files"
+            told = missing_packages_message(f"export: {name}", extra, missing, where)
+            problems.append(f"{told} there, or leave {name} out of the formats")
     if problems:
         raise ConfigError(problems)

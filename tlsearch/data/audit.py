@@ -96,7 +96,8 @@ def audit(
     """
     same = find_duplicates(hashes, splits)
     if same.any and duplicates == "error":
-        raise DataError(f"{same}{_named(listing, same.example)} (duplicates: error)")
+        remedy = "remove the copies, or set data.duplicates to drop or keep"
+        raise DataError(f"{same}{_named(listing, same.example)}; {remedy}")
     drop = same.any and duplicates == "drop"
     findings = [f"{same}{_named(listing, same.example)}; {_done(same, drop)}"] if same.any else []
     train = np.setdiff1d(splits["train"], same.train_again) if drop else splits["train"]
@@ -126,4 +127,4 @@ def _named(listing: Listing, pair: tuple[int, int] | None) -> str:
     if pair is None:
         return ""
     one, other = (to_storable(listing.examples[row].key) for row in pair)
-    return f" (as {one} and {other})"
+    return f" (for example {one} and {other})"

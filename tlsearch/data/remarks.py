@@ -19,14 +19,20 @@ def require_readable(
     gone = [name for label, name in enumerate(listing.classes) if label not in left]
     if not gone and 2 * len(unreadable) <= len(readable):
         return
-    what = f"no picture of {', '.join(gone)}" if gone else "more than half of them"
-    raise all_wrong(
-        [
-            f"{listing.source}: {len(unreadable)} of {len(readable)} pictures cannot be read; "
-            f"{'that leaves ' if gone else 'that is '}{what}, too little to leave them out "
-            "(data.unreadable: skip)",
-            *unreadable,
-        ]
+    count = f"{len(unreadable)} of {len(readable)} pictures cannot be read"
+    raise all_wrong([f"{listing.source}: {count}, {_too_many(gone)}", *unreadable])
+
+
+def _too_many(gone: Sequence[str]) -> str:
+    """The end of the message: what cannot be left out, the rule, and what to do."""
+    if not gone:
+        return (
+            "which is more than half; data.unreadable: skip leaves out at most half: repair or "
+            "remove these files"
+        )
+    return (
+        f"which leaves no picture of {', '.join(gone)}; data.unreadable: skip needs a readable "
+        "picture of every class: repair or replace these files"
     )
 
 

@@ -48,7 +48,10 @@ def divide(
     """
     given = _given(examples)
     if given and "train" not in given:
-        raise DataError(f"the data names the splits {', '.join(given)}, but no train split")
+        raise DataError(
+            f"the data has the split{'s'[: len(given) - 1]} {', '.join(given)}, expected a train "
+            "split too; add one, or set data.pool: true to split all pictures anew"
+        )
     pool = given.pop("train", np.arange(len(examples)))
     wanted = {split: getattr(splits, split) for split in SPLITS if split not in given}
     drawn, moved = _draw(examples, pool, wanted if given else _all_parts(splits), rules)

@@ -57,9 +57,9 @@ class Checkpoint:
             backbone.require(self.network)
             return
         log.warning(
-            "%s: does not say which pretrained weights it belongs to (an earlier version wrote "
-            "it): whether those of %s were changed cannot be checked",
-            *(self.path, backbone.row.name),
+            "%s: does not record its pretrained weights, because an earlier version wrote it; "
+            "tlsearch cannot check whether they have changed",
+            self.path,
         )
 
     def fitted(self, put_back: Callable[[Arrays], object]) -> None:

@@ -110,11 +110,15 @@ def train(
             store = _widened(store, trial, data, executor, too_large)
             continue
         freed, pieces = executor.give_up(), next(attempts, 0)
-        log.warning("out of memory (%s): gave up %d MB kept for later trials", no_room, freed / 1e6)
+        log.warning(
+            "out of memory (%s): freed %d MB that were kept for later trials",
+            *(no_room, freed / 1e6),
+        )
         if not pieces:
             raise OutOfMemoryError(
-                f"out of memory at a batch of {trial.batch_size}, also in two halves and with "
-                f"nothing kept of other trials ({no_room})"
+                f"out of memory at batch_size {trial.batch_size}, even with the batch split in two "
+                f"and nothing kept from other trials ({no_room}); choose a smaller batch_size, "
+                "image_px or backbone"
             )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tlsearch.cli import tables
 from tlsearch.cli.launch.plan_command import show_plan
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.search.cost.cache_plan import Kept
@@ -26,7 +27,16 @@ MADE = Plan(
     export_s=130.0,
     out_of_time=False,
     features=(
-        Kept("mobilenet_v2_035", "default", Depth(0), "pool", 2, 8_100_000, "kept", "to warm up"),
+        Kept(
+            "mobilenet_v2_035",
+            "default",
+            Depth(0),
+            "pool",
+            2,
+            8_100_000,
+            "kept",
+            "trains the head",
+        ),
         Kept(
             "efficientnet_b3",
             "default",
@@ -35,7 +45,7 @@ MADE = Plan(
             2,
             10**9,
             "kept",
-            "cheaper",
+            "cheaper than recomputing",
         ),
         Kept(
             "efficientnet_b3",
@@ -45,7 +55,7 @@ MADE = Plan(
             2,
             10**9,
             "recomputed",
-            "no room",
+            "no room in cache_gb",
         ),
         Kept("resnet152", "default", Depth("all"), "input_layer", 2, 0, "images", ""),
     ),
@@ -58,13 +68,26 @@ MADE = Plan(
 SURVEY = Survey(5, {"train": 2598, "validation": 547, "test": 525}, 19.2)
 
 
-def test_a_plan_fits_a_terminal_and_says_all(capsys):
+def test_a_plan_fits_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(tables, "PIPED_WIDTH", 80)
+    show_plan("flowers", SURVEY, MADE)
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_a_plan_says_all(capsys):
     show_plan("flowers", SURVEY, MADE)
     said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= 80
+    for choice in ("kept", "recomputed", "images", "unused"):
+        assert f"{choice} = " in said
     for word in ("rung: ", "each slot ", "frozen prefix: ", "cut: ", "pool is ", "store: "):
         assert word in said
-    for told in ("12.5", "12345.6", "block7b_project_bn", "recomputed  no room", "240.5 MB"):
+    for told in (
+        "12.5",
+        "12345.6",
+        "block7b_project_bn",
+        "recomputed  no room in cache_gb",
+        "240.5 MB",
+    ):
         assert told in said
     assert "2.0 GB of decoded images" in said
     assert "after the trials at most about 3.3 GB in one process" in said

@@ -111,5 +111,5 @@ def test_a_study_whose_network_is_gone_can_be_read_and_not_searched(network):
     assert trial.effective.backbone == network
     with pytest.raises(ConfigError, match="no such file"):
         from_mapping(values)
-    with pytest.raises(ConfigError, match="not found on this machine"):
+    with pytest.raises(ConfigError, match="this stored network is not on this machine"):
         row_of(network)

@@ -73,7 +73,13 @@ def test_a_version_follows_the_file(image_folder: ImageFolder) -> None:
         ({"cat": 1, "dog": 0}, "{root}/dog: an empty class; expected image files in it"),
         (
             {"train/cat": 1, "train/dog": 1, "dog": 1},
-            "{root}/dog: found beside split folders; is it a class or a split?",
+            "{root}/dog: found next to the split folder train, expected split folders only; "
+            "move it into a split, or remove it",
+        ),
+        (
+            {"train/cat": 1, "dog": 1, "test/cat": 1},
+            "{root}/dog: found next to the split folders test and train, expected split folders "
+            "only; move it into a split, or remove it",
         ),
         (
             {"val/cat": 1, "valid/cat": 1},
@@ -82,7 +88,7 @@ def test_a_version_follows_the_file(image_folder: ImageFolder) -> None:
         (
             {"train/cat": 1, "train/dog": 1, "test/cat": 1, "test/owl": 1},
             "{root}: the splits do not have the same classes: "
-            "test lacks ['dog']; train lacks ['owl']\n"
+            "test has no dog; train has no owl\n"
             "where one class has two names, map one to the other in data.classes; data.use leaves "
             "a split out, data.pool: true splits all pictures anew",
         ),

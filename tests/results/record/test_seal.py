@@ -32,7 +32,7 @@ def test_each_line_deleted_after_the_end_shows(journal: Path) -> None:
 
 def test_a_value_changed_after_the_end_shows(journal: Path) -> None:
     journal.write_bytes(journal.read_bytes().replace(b"0.51", b"0.91"))
-    with pytest.raises(RecordError, match=f"delete {SEAL} to take the journal as it is"):
+    with pytest.raises(RecordError, match=f"delete {SEAL} to accept the journal as it is"):
         read_journal(journal)
     journal.with_name(SEAL).unlink()
     assert read_journal(journal).facts["test"]["value"] > 0.9
@@ -55,5 +55,5 @@ def test_a_study_without_a_digest_is_taken_as_it_is(journal: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"bytes": -1, "sha256": ""}', b"\xff"])
 def test_a_damaged_digest_is_named(journal: Path, content: bytes) -> None:
     journal.with_name(SEAL).write_bytes(content)
-    with pytest.raises(RecordError, match=f"{SEAL}: damaged .*; delete it to take journal.log"):
+    with pytest.raises(RecordError, match=f"{SEAL}: damaged .*; delete it to accept journal.log"):
         read_journal(journal)

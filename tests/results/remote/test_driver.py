@@ -113,11 +113,12 @@ def test_an_outage_is_told_once_and_caught_up_with(far, caplog):
         time.sleep(OUTAGE_S)
         assert len(caplog.messages) == 1
         assert caplog.messages[0].startswith(
-            "the search continues and is sent once the storage is back: s3:"
+            "the storage cannot be used; the search continues, and its results are uploaded once "
+            "the storage works again: s3:"
         )
         far.away = False
         wait_until(lambda: len(caplog.messages) == 2)
-        assert caplog.messages[1] == f"{URL}: the storage is back; everything was sent"
+        assert caplog.messages[1] == f"{URL}: the storage works again; everything was uploaded"
         assert same(work.home)
     assert work.unsent is None
 

@@ -92,8 +92,12 @@ def test_an_image_may_be_pinned_by_its_digest():
 
 
 def test_a_worker_on_which_no_trial_fits_is_refused():
-    with pytest.raises(ConfigError, match="no trial fits: one asks for 9 CPUs and 0 GPUs"):
+    with pytest.raises(ConfigError) as refused:
         made(settings=["resources.cpus_per_trial=9"])
+    assert str(refused.value) == (
+        "no worker can run a trial: a trial requests 9 CPUs and 0 GPUs, a worker has 8 CPUs and "
+        "1 GPU; raise --cpus or --gpus"
+    )
 
 
 def test_a_study_in_a_pods_own_folder_is_refused():

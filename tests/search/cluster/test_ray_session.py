@@ -40,8 +40,13 @@ def test_as_many_trials_run_as_fit(asked, available, expected):
 
 
 def test_a_trial_that_never_fits_is_refused_with_both_numbers():
-    with pytest.raises(ClusterError, match="asks for 1 CPUs and 1 GPUs, the cluster has 2 and 0"):
-        slots(Resources(gpus_per_trial=1), {"CPU": 2})
+    with pytest.raises(ClusterError) as refused:
+        slots(Resources(cpus_per_trial=2, gpus_per_trial=1), {"CPU": 2}, {"CPU": 1, "GPU": 1})
+    assert str(refused.value) == (
+        "no node can run a trial: a trial requests 2 CPUs and 1 GPU, the nodes have 1 CPU and "
+        "1 GPU, or 2 CPUs and 0 GPUs; lower resources.cpus_per_trial or resources.gpus_per_trial, "
+        "or add a larger node"
+    )
 
 
 @pytest.fixture(scope="module")

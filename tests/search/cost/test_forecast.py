@@ -147,7 +147,7 @@ def test_a_survey_counts_what_the_search_will_see(config):
 def test_what_would_stop_a_run_stops_its_plan(config, answers, tmp_path):
     with pytest.raises(DataError, match="nowhere"):
         forecast(config(data={"path": str(tmp_path / "nowhere")}))
-    with pytest.raises(ClusterError, match="no trial fits"):
+    with pytest.raises(ClusterError, match="no node can run a trial"):
         forecast(config(resources={"cpus_per_trial": 10_000}))
     assert answers == []
 

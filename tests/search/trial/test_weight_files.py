@@ -68,4 +68,4 @@ def test_a_file_that_joins_a_study_has_nothing_to_be_compared_with(tmp_path, own
 def test_an_earlier_study_is_warned_of_once_and_not_refused(tmp_path, caplog):
     require_same_files(StudyDirectory(tmp_path / "study"), {}, space("default"))
     (record,) = caplog.records
-    assert re.search(r"study\.yaml: does not say which pretrained weights", record.message)
+    assert re.search(r"study\.yaml: does not record its pretrained weights", record.message)

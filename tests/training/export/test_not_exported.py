@@ -89,7 +89,7 @@ def test_a_format_that_fails_is_left_out_and_the_others_stay(
     assert manifest.left_out["saved_model"] == (
         "saved_model: the conversion to saved_model failed (ValueError: no such operation)"
     )
-    assert "the rounding of its weights broke it" in manifest.left_out["litert_int8"]
+    assert "the cause is the rounding of its weights" in manifest.left_out["litert_int8"]
     left = {path.name for path in (tmp_path / "bundle").iterdir()}
     assert left == {"model.keras", "manifest.json", "labels.json", "model_card.md"}
     card = (tmp_path / "bundle" / "model_card.md").read_text()
@@ -133,5 +133,5 @@ def test_a_missing_package_is_named_with_the_extra(trained, tmp_path, monkeypatc
         raise ModuleNotFoundError("No module named 'tf2onnx'", name="tf2onnx")
 
     monkeypatch.setitem(formats.WRITERS, "onnx", missing)
-    with pytest.raises(ConfigError, match=r"onnx needs tf2onnx: pip install 'tf2onnx>=1.17'"):
+    with pytest.raises(ConfigError, match=r"onnx needs tf2onnx; run `pip install 'tf2onnx>=1.17'`"):
         exporting.export_bundle(replace(trained[0], formats=("onnx",), out=tmp_path / "bundle"))

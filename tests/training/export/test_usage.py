@@ -78,3 +78,4 @@ def test_manifest_and_card_state_what_each_file_takes_and_the_test_score(bundle)
     assert "Rotate the picture according to its EXIF orientation." in card
     assert "Distinguishes 3 classes: " in card
     assert "Rows are true classes, columns are predicted classes." in card
+    assert "because it was used to choose this model. The test score is not. Pretrained" in card

@@ -112,7 +112,8 @@ def _show_features(made: "Plan") -> None:
     ]
     print_table(["backbone", "unfrozen", "cut", "size", "store", "because"], body)
     print_text("cut: the frozen prefix's last layer; pool is the end of a frozen backbone\n")
-    print_text("store: whether its output is kept on disk, or computed again in every epoch\n")
+    print_text("store: kept = computed once and stored on disk; unused = no trial reads it;\n")
+    print_text("recomputed = computed in every epoch; images = no layer before the cut is frozen\n")
     views = made.features[0].views
     print_text(
         f"{views} view{'s'[: views - 1]} of the training images, and the validation images\n\n"

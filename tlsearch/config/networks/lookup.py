@@ -18,8 +18,9 @@ def row_of(name: str) -> Backbone:
     if is_elsewhere(name):
         raise ConfigError(
             [
-                f"{name}: not found on this machine; run `tlsearch validate` on a search space "
-                "that names what it was made from"
+                f"{name}: this stored network is not on this machine; run `tlsearch validate` on a "
+                "search space whose backbone is the original file, function or hub address, which "
+                "stores it again"
             ]
         )
     raise ConfigError([one_of(BACKBONES, "backbone").why(name)])

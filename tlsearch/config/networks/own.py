@@ -176,7 +176,7 @@ def _read(path: Path, _version: Stamp) -> Description | None:
 def _made(asked: Intake) -> str:
     """Take a network in, in a process of its own; return the path of its file."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    with phase("taking in", subject=asked.source):
+    with phase("checking network", subject=asked.source):
         done = subprocess.run(
             [sys.executable, "-m", _TAKES_IN],
             input=json.dumps(asdict(asked)),
@@ -187,7 +187,7 @@ def _made(asked: Intake) -> str:
         )
     if done.returncode:
         why = last_line(done.stderr, f"exit code {done.returncode}")
-        raise ConfigError([f"{asked.source}: could not be taken in: {why}"])
+        raise ConfigError([f"{asked.source}: could not be checked and stored: {why}"])
     answer = parse_json(done.stdout.splitlines()[-1])
     if "problem" in answer:
         raise ConfigError([f"{asked.source}: {answer['problem']}"])

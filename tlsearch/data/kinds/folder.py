@@ -65,7 +65,11 @@ def _class_folders(root: Path) -> dict[Split | None, list[Path]]:
         return {None: found}
     if len(splits) < len(found):
         odd = next(folder for folder in found if folder not in splits)
-        raise DataError(f"{odd}: found beside split folders; is it a class or a split?")
+        names = f"folder{'s'[: len(splits) - 1]} {' and '.join(one.name for one in splits)}"
+        raise DataError(
+            f"{odd}: found next to the split {names}, expected split folders only; move it into a "
+            "split, or remove it"
+        )
     groups: dict[Split | None, list[Path]] = {}
     for folder in splits:
         split = SPLIT_NAMES[folder.name.lower()]

@@ -66,7 +66,7 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     best = found[-1].best if found else None
     if best is None:
         return []
-    told = [_last_rise(found, best)]
+    told = [_last_gain(found, best)]
     if len(found) < LEAST:
         return [*told, f"{len(found)} trials are too few to tell whether more would help"]
     more = min(MORE, len(found) // 2)
@@ -79,7 +79,7 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     return [*told, _answer(more, max(mean, real), how, best, counted)]
 
 
-def _last_rise(found: Sequence[Step], best: float) -> str:
+def _last_gain(found: Sequence[Step], best: float) -> str:
     at = next(place for place, step in enumerate(found) if step.best == best)
     since = len(found) - at - 1
     after = f"{found[at].seconds:.0f} of {found[-1].seconds:.0f} s"

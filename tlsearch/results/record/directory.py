@@ -206,7 +206,7 @@ class StudyDirectory:
         try:
             return CPU_PROFILE if told is None else DeviceProfile.of(told)
         except ValueError as error:
-            why = f"damaged (device.{error}); restore a copy of it"
+            why = f"damaged (device.{error}); restore it from a backup"
             raise RecordError(f"{self.study_file}: {why}") from error
 
     def read_about(self) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def _require_configurations(path: Path, trials: Iterable[FrozenTrial]) -> None:
         if _state(trial) in ("finished", "stopped") and "config" not in trial.user_attrs:
             raise RecordError(
                 f"{path}: the journal is damaged (no line tells the configuration of trial "
-                f"{trial.number}, which ended); restore a copy of it"
+                f"{trial.number}, which ended); restore it from a backup"
             )
 
 

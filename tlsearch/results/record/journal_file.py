@@ -91,9 +91,11 @@ class JournalFile(JournalFileBackend):
         """Return the RecordError for the line read last: its place, the damage, and the loss."""
         lines = self._path.read_bytes().splitlines()
         after = len(lines) - self.line
+        later = "1 line" if after == 1 else f"{after} lines"
         return RecordError(
-            f"{self._path}:{self.line}: the journal is damaged ({_short(error)}); restore a copy "
-            f"of it, or cut it off before this line, which loses the line and the {after} after it"
+            f"{self._path}:{self.line}: the journal is damaged ({_short(error)}); restore it from "
+            "a backup, or truncate it before this line, which loses this line and the "
+            f"{later} after it"
         )
 
     def _checked(self, text: bytes) -> dict[str, object]:
@@ -129,7 +131,7 @@ class JournalFile(JournalFileBackend):
 
 def _require_known(what: str, number: object, count: int) -> None:
     if type(number) is not int or not 0 <= number < count:
-        raise ValueError(f"it is about {what} {number!r}, which no earlier line begins")
+        raise ValueError(f"it refers to {what} {number!r}, which no earlier line creates")
 
 
 def _require_report(epoch: object, value: object) -> None:

@@ -122,7 +122,8 @@ def require_fact(name: str, value: object, trials: int) -> None:
     found = _require(name, value, _FACTS[name])
     for one in found if isinstance(found, list) else [found]:
         if isinstance(one, _OfTrial) and one.trial >= trials:
-            raise ValueError(f"{name}: it is about trial {one.trial}, which no line before begins")
+            why = f"it refers to trial {one.trial}, which no earlier line creates"
+            raise ValueError(f"{name}: {why}")
 
 
 def _require(name: str, value: object, kind: Any) -> Any:

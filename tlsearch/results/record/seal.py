@@ -51,14 +51,14 @@ def require_sealed(journal: Path) -> None:
         known = Seal.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise RecordError(
-            f"{path}: damaged ({error.errors()[0]['msg']}); delete it to take {journal.name} as it "
-            "is"
+            f"{path}: damaged ({error.errors()[0]['msg']}); delete it to accept {journal.name} as "
+            "it is"
         ) from error
     with journal.open("rb") as file:
         content = file.read(known.bytes)
     if hashlib.sha256(content).hexdigest() != known.sha256:
         raise RecordError(
             f"{journal}: changed since the study ended (its first {known.bytes} bytes are not what "
-            f"{SEAL} says), so trials may be lost and values may be wrong; restore a copy of it, "
-            f"or delete {SEAL} to take the journal as it is"
+            f"{SEAL} says), so trials may be lost and values may be wrong; restore it from a "
+            f"backup, or delete {SEAL} to accept the journal as it is"
         )

@@ -11,7 +11,7 @@ from tlsearch.base.errors import ConfigError, RecordError
 from tlsearch.base.links import refuse_link
 from tlsearch.base.yaml_text import NotYamlError, compose, plain_values, read_text
 
-_RESTORE = "restore a copy of it"
+_RESTORE = "restore it from a backup"
 
 Keys = tuple[str | int, ...]
 

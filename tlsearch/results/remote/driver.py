@@ -107,11 +107,15 @@ class MirroredStudy:
             return error
         except (StorageError, OSError) as error:
             if not self._away:
-                log.warning("the search continues and is sent once the storage is back: %s", error)
+                log.warning(
+                    "the storage cannot be used; the search continues, and its results are "
+                    "uploaded once the storage works again: %s",
+                    error,
+                )
             self._away = True
             return error
         if self._away:
-            log.warning("%s: the storage is back; everything was sent", self.home.location)
+            log.warning("%s: the storage works again; everything was uploaded", self.home.location)
         self._away = False
         return None
 

@@ -9,6 +9,12 @@ from tlsearch.config.schema import Resources
 Amounts = Mapping[str, float]  # as Ray names them: CPU, GPU, ...
 
 
+def amounts_text(cpus: float, gpus: float) -> str:
+    """Return amounts in words, such as "2 CPUs and 1 GPU"."""
+    named = ((cpus, "CPU"), (gpus, "GPU"))
+    return " and ".join(f"{count:g} {kind}{'' if count == 1 else 's'}" for count, kind in named)
+
+
 def on_node(resources: Resources, node: Amounts) -> int:
     """Return how many trials fit on one node; a fraction of a GPU never spans two GPUs."""
     fit = math.floor(node.get("CPU", 0) / resources.cpus_per_trial)

@@ -13,6 +13,7 @@ import yaml
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import dump
 from tlsearch.config.schema import SearchConfig
+from tlsearch.search.cluster.capacity import amounts_text
 from tlsearch.search.cluster.job_package import SPACE, new_search
 from tlsearch.search.cluster.jobs import STOP_WAIT_S
 
@@ -103,8 +104,9 @@ def _worker_problems(config: SearchConfig, worker: Worker) -> list[str]:
     if asked.gpus_per_trial <= worker.gpus and asked.cpus_per_trial <= worker.cpus:
         return []
     return [
-        f"no trial fits: one asks for {asked.cpus_per_trial} CPUs and {asked.gpus_per_trial:g} "
-        f"GPUs, a worker has {worker.cpus} and {worker.gpus}; see --cpus and --gpus"
+        "no worker can run a trial: a trial requests "
+        f"{amounts_text(asked.cpus_per_trial, asked.gpus_per_trial)}, a worker has "
+        f"{amounts_text(worker.cpus, worker.gpus)}; raise --cpus or --gpus"
     ]
 
 

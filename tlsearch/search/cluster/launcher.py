@@ -52,7 +52,7 @@ def by_ray(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]
         validate_config(prepared)
     except Exception as error:  # Ray raises AssertionError, ValueError, KeyError and click's errors
         why = str(error) or type(error).__name__
-        return [*found, Mistake((), why, "what `ray up` takes", "see Ray's message")], None
+        return [*found, Mistake((), f"`ray up` refuses this file: {why}")], None
     return found, {**prepared, **plain}  # Ray's merged commands would be reported twice
 
 
@@ -120,14 +120,13 @@ def _told(error: Any) -> Iterator[Mistake]:
                 hint = did_you_mean(key, known)
                 yield Mistake((*at, key), "an unknown key", "one of Ray's", hint)
     else:
-        yield Mistake(at, error.message, f"what Ray's schema asks: {error.validator}", "")
+        yield Mistake(at, f"refused by Ray's schema: {error.message}")
 
 
 def _line(document: Document, one: Mistake) -> str:
     key = ".".join(map(str, one.at))
-    remedy = f": {one.remedy}" if one.remedy else ""
-    said = f"found {one.found}, expected {one.expected}{remedy}"
-    return f"{document.locate(one.at)}: {key}: {said}" if key else f"{document.source}: {said}"
+    place = f"{document.locate(one.at)}: {key}" if key else document.source
+    return f"{place}: {one}"
 
 
 def _unfilled(document: Document, plain: Any, at: Key = ()) -> Iterator[str]:

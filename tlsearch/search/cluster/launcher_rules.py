@@ -20,12 +20,21 @@ NIGHTLY = re.compile(r"nightly|latest|\.dev\d")
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake at a key: the value found, the one expected, and the remedy."""
+    """A mistake at a key: the value found, the one expected, and the remedy.
+
+    A refusal by Ray has only `found`, which is its message.
+    """
 
     at: Key
     found: str
-    expected: str
-    remedy: str
+    expected: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        if not self.expected:
+            return self.found
+        remedy = f": {self.remedy}" if self.remedy else ""
+        return f"found {self.found}, expected {self.expected}{remedy}"
 
 
 def mistakes(config: Config, ray_version: str, trial: Resources) -> list[Mistake]:

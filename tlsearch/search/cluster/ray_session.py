@@ -15,7 +15,7 @@ from tlsearch.base.files import private_file
 from tlsearch.base.phases import current_listener, phase
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.address import require_near
-from tlsearch.search.cluster.capacity import Amounts, at_a_time, trials_that_fit
+from tlsearch.search.cluster.capacity import Amounts, amounts_text, at_a_time, trials_that_fit
 from tlsearch.search.cluster.nodes import nodes_up, this_node, trials_when_grown
 from tlsearch.search.relay import collect_now, collect_phases, relay_phases
 
@@ -132,10 +132,12 @@ def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
     """
     fitting = trials_that_fit(resources, nodes)
     if fitting < 1 and fit_grown < 1:
-        kinds = {f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes}
+        kinds = {amounts_text(node.get("CPU", 0), node.get("GPU", 0)) for node in nodes}
+        asked = amounts_text(resources.cpus_per_trial, resources.gpus_per_trial)
         raise ClusterError(
-            f"no trial fits: one asks for {resources.cpus_per_trial} CPUs and "
-            f"{resources.gpus_per_trial:g} GPUs, the cluster has {'; '.join(sorted(kinds))}"
+            f"no node can run a trial: a trial requests {asked}, the nodes have "
+            f"{', or '.join(sorted(kinds))}; lower resources.cpus_per_trial or "
+            "resources.gpus_per_trial, or add a larger node"
         )
     return at_a_time(resources, fitting, fit_grown)
 

@@ -16,9 +16,9 @@ from tlsearch.search.cost.calibration import Calibration, prefix_depths
 class Kept:
     """The store's choice for the activations of a backbone at a cut: kept, recomputed or unused.
 
-    `why` is the reason, for example "no room" in `cache_gb`, "cheaper" than the alternative, or
-    "to warm up" the head of every trial on them. `views` is the number of views of the training
-    images. `bytes` is the size on disk, validation images included.
+    `why` is the reason, for example "no room in cache_gb", "cheaper than recomputing", or "trains
+    the head". `views` is the number of views of the training images. `bytes` is the size on disk,
+    validation images included.
     """
 
     backbone: str
@@ -90,11 +90,11 @@ def _wished(
         elif rows == 0:
             yield replace(row, choice="unused", why="no warm-up")
         elif suffix.cut_name == POOLED:
-            yield replace(row, why="to warm up")
+            yield replace(row, why="trains the head")
         elif worth_keeping(seconds, size, config.epochs, machine.disk):
-            yield replace(row, why="cheaper")
+            yield replace(row, why="cheaper than recomputing")
         else:
-            yield replace(row, choice="recomputed", why="cheaper")
+            yield replace(row, choice="recomputed", why="cheaper than keeping")
 
 
 def _rows(config: SearchConfig, name: str, depth: Depth, images: Mapping[str, int]) -> int:
@@ -108,7 +108,7 @@ def _fitting(wished: list[Kept], left: int) -> list[Kept]:
     """Return the choices for one backbone with `left` bytes of the budget left."""
     if sum(kept.bytes for kept in wished if kept.kept) <= left:
         return wished
-    why = "cache off" if left == 0 else "no room"
+    why = "cache off" if left == 0 else "no room in cache_gb"
     given_up = [replace(k, choice="recomputed", why=why) if k.kept else k for k in wished]
     pooled = next(kept for kept in wished if kept.cut_name == POOLED)
     return [pooled, *given_up[1:]] if pooled.bytes <= left else given_up

@@ -9,8 +9,8 @@ from tlsearch.search.stop.decision import Decision
 
 RETRIES = 3  # how often a trial is resumed after its worker was lost on a node that stayed up
 LOST = (
-    f"worker lost {RETRIES} times more when it was retried from its last saved epoch: its process "
-    "or node died; the kernel's out-of-memory killer looks like this (`dmesg` tells)"
+    f"the worker was lost, and so were its {RETRIES} retries from the last saved epoch: its "
+    "process or node died; the kernel's out-of-memory killer is a common cause (check `dmesg`)"
 )
 
 _NODES: dict[str, int] = {}  # host -> its number, in the order of first reports

@@ -56,8 +56,8 @@ def require_same_files(
 def warn_of_unknown_weights(home: StudyDirectory) -> None:
     """Warn that a study does not record which pretrained weights it was trained with."""
     log.warning(
-        "%s: does not say which pretrained weights it was trained with (an earlier version wrote "
-        "it): whether they were changed since cannot be checked",
+        "%s: does not record its pretrained weights, because an earlier version wrote it; tlsearch "
+        "cannot check whether they have changed",
         home.shown(home.study_file),
     )
 

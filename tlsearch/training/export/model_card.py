@@ -111,12 +111,14 @@ def _keys(values: Mapping[str, object]) -> str:
 
 
 def _use(manifest: Manifest) -> str:
+    untested = manifest.test is None
+    tested = "This model has no test score." if untested else "The test score is not."
     return (
         "## Intended use and limits\n\n"
-        "For pictures like those it was trained on: it always names one of its classes, also for a "
-        "picture of none of them, and its probabilities are not calibrated. The validation score "
-        "chose this model among others and is therefore optimistic; trust the test score. "
-        f"Pretrained weights: {manifest.backbone} ({manifest.weights}), licence "
+        "Use the model for pictures like those it was trained on. It always predicts one of its "
+        "classes, even if a picture shows none of them. Its probabilities are not calibrated. The "
+        "validation score is optimistic, because it was used to choose this model. "
+        f"{tested} Pretrained weights: {manifest.backbone} ({manifest.weights}), licence "
         f"{manifest.weights_licence}{_conditions(manifest.weights_licence)}."
     )
 

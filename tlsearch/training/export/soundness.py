@@ -59,8 +59,9 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
         raise RecordError(
             f"{form.file}: accuracy {artifact.accuracy:.4f} on {changes.pictures} pictures, but "
             f"{artifact.accuracy + changes.loss:.4f} in the search: {changes.worse} became wrong "
-            f"and {changes.better} right (allowed loss {allowed:.4f}, McNemar p = {chance:.2g}, "
-            f"allowed from {SIGNIFICANT:g}): {link} broke it"
+            f"and {changes.better} right (loss at most {allowed:.4f} expected; McNemar p = "
+            f"{chance:.2g}, at least {SIGNIFICANT:g} expected): the cause is {link}; leave this "
+            "format out"
         )
 
 

@@ -139,7 +139,7 @@ def test_a_preset_folder_without_weights_says_what_to_do(preset):
 
 def test_weights_of_a_preset_need_the_extra(preset, monkeypatch):
     extra = "tlsearch.training.network.hub.preset_network.require_extra"
-    told = ConfigError(["backbone needs keras_hub: pip install 'keras-hub>=0.32,<0.33'"])
+    told = ConfigError(["backbone needs keras_hub; run `pip install 'keras-hub>=0.32,<0.33'`"])
     monkeypatch.setattr(extra, lambda what, extra: (_ for _ in ()).throw(told))
     with pytest.raises(ConfigError, match="pip install"):
         load_backbone(preset("ViTBackbone"), "preset", 48)

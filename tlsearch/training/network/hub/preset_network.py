@@ -42,7 +42,8 @@ def preset_network(
         model = _built(spec, input_shape[0])
         copy_weights(original, model, spec)
     except ValueError as error:
-        raise WeightsError(f"{row.name}: not the network that its name says: {error}") from error
+        why = "the loaded network does not match the preset"
+        raise WeightsError(f"{row.name}: {why}: {error}") from error
     return model
 
 
