@@ -45,7 +45,7 @@ MADE = Plan(
             2,
             10**9,
             "kept",
-            "cheaper than recomputing",
+            "faster to read",
         ),
         Kept(
             "efficientnet_b3",
@@ -55,7 +55,7 @@ MADE = Plan(
             2,
             10**9,
             "recomputed",
-            "no room in cache_gb",
+            "cache_gb is full",
         ),
         Kept("resnet152", "default", Depth("all"), "input_layer", 2, 0, "images", ""),
     ),
@@ -85,7 +85,7 @@ def test_a_plan_says_all(capsys):
         "12.5",
         "12345.6",
         "block7b_project_bn",
-        "recomputed  no room in cache_gb",
+        "recomputed  cache_gb is full",
         "240.5 MB",
     ):
         assert told in said

@@ -123,10 +123,10 @@ def test_what_the_budget_gives_up_is_said():
     small = cache_choices(config(cache_gb=1.5 * pool / 1e9), machine(), SURVEY.images)
     assert [(k.backbone, k.depth.layers, k.choice, k.why) for k in small] == [
         ("strokes", 0, "kept", "trains the head"),
-        ("strokes", 40, "recomputed", "no room in cache_gb"),
+        ("strokes", 40, "recomputed", "cache_gb is full"),
         ("strokes", "all", "images", ""),
-        ("photos", 0, "recomputed", "no room in cache_gb"),
-        ("photos", 40, "recomputed", "no room in cache_gb"),
+        ("photos", 0, "recomputed", "cache_gb is full"),
+        ("photos", 40, "recomputed", "cache_gb is full"),
         ("photos", "all", "images", ""),
     ]
     off = cache_choices(config(cache_gb=0), machine(), SURVEY.images)

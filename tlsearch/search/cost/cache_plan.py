@@ -16,9 +16,9 @@ from tlsearch.search.cost.calibration import Calibration, prefix_depths
 class Kept:
     """The store's choice for the activations of a backbone at a cut: kept, recomputed or unused.
 
-    `why` is the reason, for example "no room in cache_gb", "cheaper than recomputing", or "trains
-    the head". `views` is the number of views of the training images. `bytes` is the size on disk,
-    validation images included.
+    `why` is the reason, for example "cache_gb is full", "faster to read", or "trains the head".
+    `views` is the number of views of the training images. `bytes` is the size on disk, validation
+    images included.
     """
 
     backbone: str
@@ -92,9 +92,9 @@ def _wished(
         elif suffix.cut_name == POOLED:
             yield replace(row, why="trains the head")
         elif worth_keeping(seconds, size, config.epochs, machine.disk):
-            yield replace(row, why="cheaper than recomputing")
+            yield replace(row, why="faster to read")
         else:
-            yield replace(row, choice="recomputed", why="cheaper than keeping")
+            yield replace(row, choice="recomputed", why="faster to compute")
 
 
 def _rows(config: SearchConfig, name: str, depth: Depth, images: Mapping[str, int]) -> int:
@@ -108,7 +108,7 @@ def _fitting(wished: list[Kept], left: int) -> list[Kept]:
     """Return the choices for one backbone with `left` bytes of the budget left."""
     if sum(kept.bytes for kept in wished if kept.kept) <= left:
         return wished
-    why = "cache off" if left == 0 else "no room in cache_gb"
+    why = "cache off" if left == 0 else "cache_gb is full"
     given_up = [replace(k, choice="recomputed", why=why) if k.kept else k for k in wished]
     pooled = next(kept for kept in wished if kept.cut_name == POOLED)
     return [pooled, *given_up[1:]] if pooled.bytes <= left else given_up
