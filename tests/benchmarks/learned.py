@@ -16,7 +16,7 @@ from recorded import Run, Table
 from tlsearch.search.propose.learn_prior import CENTRES, NETWORKS, as_trial, fit, ranks
 from tlsearch.search.propose.prior import Floats, Smooth, depth_step, merit, varied
 
-POWERS = (0.1, 0.2, 0.3, 0.4, 0.5)
+POWERS = (0.05, 0.1, 0.15, 0.2, 0.3)
 PROMOTIONS = ("promotion", "{kind: promotion, first_rung: 3}")
 CHOSEN = "chosen promotion"  # the better of the two
 FOLDS = 3
