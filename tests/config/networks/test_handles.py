@@ -156,7 +156,7 @@ def test_keras_hub_is_asked_for_where_its_weights_are_taken(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     config = from_mapping(space(["dinov2_small", "strokes"]))
     with pytest.raises(
-        ConfigError, match=r"space.backbone: dinov2_small needs keras_hub: pip inst"
+        ConfigError, match=r"space.backbone: dinov2_small needs keras_hub; run `pip inst"
     ):
         require_packages(config)
     require_packages(from_mapping(space(["dinov2_small", "strokes"], weights="none")))
