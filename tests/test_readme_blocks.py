@@ -1,4 +1,5 @@
-"""The blocks of the READMEs run as written: shell line by line, Python in a notebook.
+"""The blocks of the READMEs run as written: shell line by line, Python in a notebook, except that
+the search which the shell ran before is opened there.
 
 A block whose fence says `install`, `cloud`, `gpu` or `long` needs a new environment, an account, a
 GPU or more than a minute, and is not run here. The search space that `init` writes is made small,
@@ -116,11 +117,14 @@ AFTER = {
 def shown(searched: Path, picture: Callable[..., None]) -> dict[str, list[Any]]:
     """Return the outputs of each statement of the README's Python, and of each additional cell."""
     folder = searched / "notebook"
-    shutil.copytree(searched / "photos", folder / "photos")
+    for name in ("photos", "runs/photos"):
+        shutil.copytree(searched / name, folder / name)
     for number in range(NEW):
         picture(folder / "photos" / "new" / f"{number}.png", 100 + number, 64)
-    shutil.copyfile(searched / "my.yaml", folder / "my.yaml")
     (code,) = blocks(README, "python")
+    ran = 'tlsearch.run("my.yaml", "runs/photos")'  # what the shell did
+    assert ran in code
+    code = code.replace(ran, 'tlsearch.Study("runs/photos")')
     statements = [ast.get_source_segment(code, node) or "" for node in ast.parse(code).body]
     later = next(n for n, line in enumerate(statements) if line.startswith("model = "))
     cells = [PREPARE, *statements[:later], *ASKED.values(), *statements[later:], *AFTER.values()]

@@ -1,4 +1,6 @@
-"""A real search whose study is in a bucket: killed, resumed elsewhere, and read by its URL."""
+"""A real search by promotion whose study is in a bucket: killed, resumed elsewhere, and read by its
+URL.
+"""
 
 import shutil
 import time
@@ -24,6 +26,7 @@ space:
   head_lr: {{low: 1e-3, high: 1e-1, log: true}}
   fine_tune_lr: {{low: 1e-4, high: 1e-2, log: true}}
 epochs: 4
+scheduler: promotion
 trials: 4
 confirm: 0
 sync_s: 0.3
@@ -72,6 +75,8 @@ def test_a_killed_search_goes_on_from_the_bucket_on_another_machine(
     assert f"report: {URL}/report" in resumed.out
     after = copied(tmp_path, monkeypatch, "ended")
     assert [trial.state in ("finished", "stopped") for trial in after] == [True] * 4
+    assert 1 <= sum(trial.epochs > 2 for trial in after) < 4  # the others never passed the rung
+    assert all(set(trial.values) == set(range(trial.epochs + 1)) for trial in after)
     for then, now in zip(before, after, strict=False):
         assert now.config == then.config
         assert {epoch: now.values[epoch] for epoch in then.values} == then.values
