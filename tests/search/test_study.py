@@ -103,13 +103,6 @@ def test_a_study_without_a_version_of_its_rules_reads_the_splits_that_it_began_w
     assert Study(home.root).config == again
 
 
-def test_a_study_that_names_no_prior_has_none(tmp_path: Path) -> None:
-    home, values = StudyDirectory(tmp_path / "study"), plain_config(parse(SHARES))
-    assert values.pop("prior") == "auto"
-    home.write_about(values)
-    assert Study(home.root).config.prior == "off"
-
-
 def test_a_new_study_notes_the_version_of_its_rules(tmp_path: Path) -> None:
     config = parse(SHARES, settings=[f"cache={tmp_path / 'cache'}"]).anchored()
     home, data = StudyDirectory(tmp_path / "study"), prepare_images(config)

@@ -134,7 +134,7 @@ class SearchConfig(Frozen):
     warm_up_lr: Rate = 1e-3  # 1e-2 gives a head too confident to fine-tune from
     scheduler: Scheduler = Asha()
     # Whether recorded runs on other data sets propose the first trials.
-    prior: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "auto"
+    prior: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "off"
     trials: PositiveInt = 20
     time_budget: Annotated[float, BeforeValidator(_seconds), Seconds] | None = None
     metric: MetricName = "accuracy"

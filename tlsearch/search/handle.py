@@ -70,8 +70,8 @@ class Study:
         """The configuration of the search, with the version of the rules for splitting and scaling
         images that the study began with; raises RecordError if study.yaml holds none.
         """
-        # A study that names no prior has none; without a version of the rules it uses the first.
-        values: dict[str, Any] = {"prior": "off", **self.about["config"]}
+        values: dict[str, Any] = self.about["config"]
+        # a study that names no version of the rules uses the first one
         data = values.get("data", {})
         data = {"rules": FIRST_RULES, **data} if isinstance(data, dict) else data
         file = self.home.study_file
