@@ -106,7 +106,7 @@ def test_markdown_reads_as_a_table() -> None:
 # pets: 3 trials by validation accuracy
 
 - trial 2 wins (photos, unfrozen all, head none, lr 0.0001): validation accuracy 0.8750 in the search, place 1 of 2, 0.1250 ahead of trial 0
-- the winner was not trained again on fresh seeds: part of the lead of the best trial is luck; set confirm to 1 or more to train it again
+- the winner was not trained again on fresh seeds: part of the lead of the best trial is luck; confirm: 1 or more trains it again if time allows
 - test accuracy of trial 2, evaluated once: 0.8000 (95 %: 0.6524 to 0.8950, Wilson) on 40 pictures that no trial has seen
 - trial 2 is 0.3750 better than the best baseline, most frequent class (0.5000)
 - warning: the interval of the test score is 0.24 wide, since the test split has only 40 pictures: four times as many would halve it

@@ -92,7 +92,7 @@ def test_luck_is_named_where_nothing_was_confirmed() -> None:
     assert said({}).lines[0].startswith("trial 0 leads so far (photos)")
     assert (
         "the winner was not trained again on fresh seeds: part of the lead of the best trial is "
-        "luck; set confirm to 1 or more to train it again"
+        "luck; confirm: 1 or more trains it again if time allows"
     ) in said({"test": TEST}).lines
 
 

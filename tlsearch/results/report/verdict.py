@@ -128,7 +128,7 @@ def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[s
         return []
     return [
         "the winner was not trained again on fresh seeds: part of the lead of the best trial is "
-        "luck; set confirm to 1 or more to train it again"
+        "luck; confirm: 1 or more trains it again if time allows"
     ]
 
 
