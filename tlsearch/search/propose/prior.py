@@ -186,9 +186,11 @@ def load_shipped() -> Smooth:
 
 def prior_of(config: SearchConfig, sizes: Sizes | None) -> "Prior | None":
     """Return the prior of a study; None if it is off or does not know all networks of the space."""
+    if config.prior == "off" or sizes is None:
+        return None
     networks = product(config.space.backbone.values, config.space.weights.values)
     known = all(published_accuracy(*network) is not None for network in networks)
-    return Prior(config, sizes) if config.prior == "auto" and sizes and known else None
+    return Prior(config, sizes) if known else None
 
 
 class Prior:
