@@ -41,9 +41,8 @@ def test_the_five_tutorials_ship() -> None:
 def test_a_header_says_what_the_recipe_is(name: str) -> None:
     rows = {line.split()[0] for line in header(name)[1:] if re.match(r"\w", line)}
     assert set(ROWS) <= rows
-    assert re.search(
-        r"as the\s+network's\s+weights\s+require", "\n".join(header(name))
-    )  # preprocessing
+    preprocessing = r"as the\s+network's\s+weights\s+require"
+    assert re.search(preprocessing, "\n".join(header(name)))
 
 
 @pytest.mark.parametrize("name", sorted(UNRUN))

@@ -77,6 +77,8 @@ def test_a_killed_search_goes_on_from_the_bucket_on_another_machine(
     assert [trial.state in ("finished", "stopped") for trial in after] == [True] * 4
     assert 1 <= sum(trial.epochs > 2 for trial in after) < 4  # the others never passed the rung
     assert all(set(trial.values) == set(range(trial.epochs + 1)) for trial in after)
+    assert all(trial.state == "finished" or "at rung 2" in trial.reason for trial in after)
+    assert all(trial.seconds > 0 for trial in after)
     for then, now in zip(before, after, strict=False):
         assert now.config == then.config
         assert {epoch: now.values[epoch] for epoch in then.values} == then.values
