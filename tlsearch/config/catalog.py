@@ -268,6 +268,11 @@ PUT_BACK = (
     "put the original weights back (of shipped ones: install the version that study.yaml names), "
     "or start another study with these"
 )
+# Said of a study or checkpoint without the digest of its pretrained weights.
+UNRECORDED = (
+    "does not record its pretrained weights, because an earlier version wrote it; tlsearch cannot "
+    "check whether they have changed"
+)
 
 # How a feature map or tokens become a vector: the mean over places, mean and maximum, every value,
 # the class token, or that and the mean. "default" is the one that suits the network.

@@ -1,6 +1,7 @@
-"""The packages that a search needs on this machine, and the licence conditions of its weights."""
+"""The packages that a search needs on this machine, and what to know before it begins."""
 
 import logging
+from itertools import product
 
 from tlsearch.config.extras import require_extra, require_formats
 from tlsearch.config.networks.lookup import row_of
@@ -30,12 +31,31 @@ def require_packages(config: SearchConfig) -> None:
             require_extra(f"space.backbone: {file_name(row.name)}", "hub")
 
 
-def warn_of_conditions(config: SearchConfig) -> None:
-    """Log a line for each backbone of a search whose weights have a licence with conditions."""
+def log_warnings(config: SearchConfig) -> None:
+    """Log a line for each backbone whose weights have a licence with conditions, and one if the
+    prior cannot propose trials.
+    """
     for row in _pretrained(config):
         if row.licence in CONDITIONS:
             licence = f"the {row.licence}, {CONDITIONS[row.licence]}"
             log.warning("%s: its weights are under %s", file_name(row.name), licence)
+    unknown = without_accuracy(config)
+    if config.prior != "off" and unknown:
+        log.warning(
+            "prior: proposes no trials, because it compares networks by their published accuracy "
+            "on ImageNet, and none is published for %s; set `prior: off`, or search other networks",
+            ", ".join(unknown),
+        )
+
+
+def without_accuracy(config: SearchConfig) -> list[str]:
+    """Return the networks of a search for which no accuracy on ImageNet is published."""
+    networks = product(config.space.backbone.values, config.space.weights.values)
+    return [
+        f"{file_name(backbone)} with `weights: {file_name(weights)}`"
+        for backbone, weights in networks
+        if row_of(backbone).published_accuracy(weights) is None
+    ]
 
 
 def _pretrained(config: SearchConfig) -> list[Backbone]:

@@ -12,7 +12,7 @@ from tlsearch.base.phases import phase
 from tlsearch.bundle.manifest import incomplete_error
 from tlsearch.config.device import DeviceProfile
 from tlsearch.config.location import Location, subfolder
-from tlsearch.config.requirements import require_packages, warn_of_conditions
+from tlsearch.config.requirements import log_warnings, require_packages
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -76,7 +76,7 @@ def run(
     config = checked_config(space, data=data).anchored()
     require_packages(config)
     require_weight_files(config)
-    warn_of_conditions(config)
+    log_warnings(config)
     heard = Listeners(listen or default_listener())
     with (
         heartbeat(heard) as hear,
@@ -113,7 +113,7 @@ def resume(
         require_packages(config)
         if config != begun.config:
             require_weight_files(config)
-            warn_of_conditions(config)
+            log_warnings(config)
         require_same_files(work.home, begun.about, config)
         with work.mirrored(config.sync_s):
             follow_in_tensorboard(config, work.home, heard)

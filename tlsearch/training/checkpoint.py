@@ -11,6 +11,7 @@ import numpy as np
 from tlsearch.base.errors import RecordError
 from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
 from tlsearch.base.links import refuse_link
+from tlsearch.config.catalog import UNRECORDED
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.training.network.backbone import LoadedBackbone
 from tlsearch.training.network.model import Arrays
@@ -56,11 +57,7 @@ class Checkpoint:
         if self.network is not None:
             backbone.require(self.network)
             return
-        log.warning(
-            "%s: does not record its pretrained weights, because an earlier version wrote it; "
-            "tlsearch cannot check whether they have changed",
-            self.path,
-        )
+        log.warning("%s: %s", self.path, UNRECORDED)
 
     def fitted(self, put_back: Callable[[Arrays], object]) -> None:
         """Pass the arrays to `put_back`; if they do not fit, raise a RecordError that names this

@@ -116,11 +116,11 @@ def validate(
     """
     from tlsearch.cli.launch.picture_check import show_images
     from tlsearch.config.load import dump
-    from tlsearch.config.requirements import warn_of_conditions
+    from tlsearch.config.requirements import log_warnings
     from tlsearch.search.requested import validate as validated
 
     config = validated(space, set_ or [])
-    warn_of_conditions(config)
+    log_warnings(config)
     if data or samples is not None:
         show_images(config, samples)
     else:

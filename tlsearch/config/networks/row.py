@@ -81,6 +81,11 @@ class Backbone:
         """The published accuracy of its ImageNet weights; None if there is none."""
         return PUBLISHED.get(self.name)
 
+    def published_accuracy(self, weights: str) -> float | None:
+        """The top-1 accuracy on ImageNet in percent that is published for these weights of it."""
+        known = weights == "imagenet" or (weights, self.shipped) == ("default", None)
+        return self.published.top1 if known and self.published is not None else None
+
     @property
     def default_weights(self) -> str:
         """The meaning of `weights: default`: the shipped file, the preset, else ImageNet."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlsearch.base.cores import granted_cores
 from tlsearch.config.networks.network_memory import require_memory
-from tlsearch.config.requirements import require_packages, warn_of_conditions
+from tlsearch.config.requirements import log_warnings, require_packages
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.features import FOLDER
@@ -49,7 +49,7 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     require_weight_files(config)
     require_packages(config)
     require_memory(config)
-    warn_of_conditions(config)
+    log_warnings(config)
     at_a_time = slots(config.resources, _here())
     seen = survey(config)
     device = device_here(config)

@@ -28,7 +28,6 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +35,7 @@ import optuna
 from numpy.typing import NDArray
 
 from tlsearch.config.networks.lookup import row_of
+from tlsearch.config.requirements import without_accuracy
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
@@ -132,18 +132,11 @@ def features(trial: TrialConfig, sizes: Sizes) -> list[float]:
         sgd=trial.optimizer == "sgd",
         cosine=trial.schedule == "cosine",
         plateau=trial.schedule == "reduce_on_plateau",
-        accuracy=published_accuracy(trial.backbone, trial.weights),
+        accuracy=row_of(trial.backbone).published_accuracy(trial.weights),
         multiply_adds=multiply_adds(trial),
         images=sizes.images,
         classes=sizes.classes,
     )
-
-
-def published_accuracy(backbone: str, weights: str) -> float | None:
-    """Return the top-1 accuracy on ImageNet in percent that is published for these weights."""
-    row = row_of(backbone)
-    known = weights == "imagenet" or (weights, row.shipped) == ("default", None)
-    return row.published.top1 if known and row.published is not None else None
 
 
 def multiply_adds(trial: TrialConfig) -> float:
@@ -186,11 +179,9 @@ def load_shipped() -> Smooth:
 
 def prior_of(config: SearchConfig, sizes: Sizes | None) -> "Prior | None":
     """Return the prior of a study; None if it is off or does not know all networks of the space."""
-    if config.prior == "off" or sizes is None:
+    if config.prior == "off" or sizes is None or without_accuracy(config):
         return None
-    networks = product(config.space.backbone.values, config.space.weights.values)
-    known = all(published_accuracy(*network) is not None for network in networks)
-    return Prior(config, sizes) if known else None
+    return Prior(config, sizes)
 
 
 class Prior:

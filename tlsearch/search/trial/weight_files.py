@@ -7,7 +7,7 @@ from typing import Any
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import WeightsError
-from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, WEIGHTS
+from tlsearch.config.catalog import DIGEST_DIGITS, PUT_BACK, UNRECORDED, WEIGHTS
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.results.record.directory import StudyDirectory
@@ -55,11 +55,7 @@ def require_same_files(
 
 def warn_of_unknown_weights(home: StudyDirectory) -> None:
     """Warn that a study does not record which pretrained weights it was trained with."""
-    log.warning(
-        "%s: does not record its pretrained weights, because an earlier version wrote it; tlsearch "
-        "cannot check whether they have changed",
-        home.shown(home.study_file),
-    )
+    log.warning("%s: %s", home.shown(home.study_file), UNRECORDED)
 
 
 def _require(name: str, path: Path, recorded: str, home: StudyDirectory) -> None:
