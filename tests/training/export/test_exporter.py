@@ -192,6 +192,12 @@ def test_an_export_that_was_prepared_builds_and_traces_nothing(trained):
     assert {*map(id, kept.passes.values())} == {*map(id, graphs)}
 
 
+def test_rounding_moves_the_probabilities_of_a_network_a_little(trained):
+    request, _ = trained
+    found = restore_recorded(request.checkpoint, request.data, {})
+    assert 0 < found.rounding < EXPORT_FORMATS["keras"].tolerance
+
+
 def test_the_test_score_is_the_trials_own_metric(trained):
     request, _ = trained
     found = score_of_test(restore_recorded(request.checkpoint, request.data, {}))

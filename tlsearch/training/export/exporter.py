@@ -91,7 +91,7 @@ def _fill(
         written = _written(bundle, model, request, ready, counter)
         validation = data.splits["validation"]
         pictures = original_pictures(request.pictures_from, validation, scratch, data.bits)
-        verification = Verification(model, trained.validation, pictures, request.timed)
+        verification = Verification(model, trained, pictures, request.timed)
         if tested is not None:
             request = replace(request, test=tested(trained))
         artifacts, failed = _artifacts(bundle, written, verification, request, ready, counter)
@@ -215,7 +215,9 @@ def _artifact(
         latency_ms=found.latency_ms,
         input=_input(form, verification.image_px),
     )
-    require_sound(artifact, Changes.between(labels, verification.squares, probabilities))
+    trained = verification.trained
+    changes = Changes.between(labels, trained.validation, probabilities)
+    require_sound(artifact, changes, lambda: trained.rounding)
     return artifact
 
 

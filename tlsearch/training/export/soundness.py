@@ -1,5 +1,7 @@
 """Check that a reloaded file predicts as the trained model does on the validation images."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,11 @@ from tlsearch.config.catalog import ExportFormat
 from tlsearch.results.rank.mcnemar import mcnemar_worse
 
 SIGNIFICANT = 0.05
+# A network amplifies the rounding of every layer, not only that of its pixels.
+ROUNDINGS = 4
+MOST = 10  # times a format's tolerance, however much a network amplifies
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,20 +43,18 @@ class Changes:
         return (self.worse - self.better) / self.pictures
 
 
-def require_sound(artifact: Artifact, changes: Changes) -> None:
+def require_sound(artifact: Artifact, changes: Changes, rounding: Callable[[], float]) -> None:
     """Raise RecordError if a file is not the trained model, naming the step that broke it.
 
     A file that computes exactly as the network does must give the same probabilities within its
-    tolerance. A file with rounded weights or its own resize may lose only a little accuracy, and no
-    significant number of images (McNemar's test, one-sided). A gain is not an error.
+    tolerance. If it does not, `rounding` is called, which returns how far rounding moves the
+    network's probabilities: a network that amplifies it is allowed more. A file with rounded
+    weights or its own resize may lose only a little accuracy, and no significant number of images
+    (McNemar's test, one-sided). A gain is not an error.
     """
     form = artifact.row
     if form.tolerance is not None and not artifact.parity <= form.tolerance:
-        raise RecordError(
-            f"{form.file}: the reloaded file differs from the network in memory by "
-            f"{artifact.parity:.2g} in probability (allowed {form.tolerance:g}): the conversion to "
-            f"{form.name} broke it"
-        )
+        _require_rounding(artifact, form.tolerance, rounding())
     if form.accuracy_loss is None:
         return
     allowed = max(form.accuracy_loss, _spared(form) / changes.pictures)
@@ -63,6 +68,28 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
             f"{chance:.2g}, at least {SIGNIFICANT:g} expected): the cause is {link}; leave this "
             "format out"
         )
+
+
+def _require_rounding(artifact: Artifact, tolerance: float, rounding: float) -> None:
+    """Raise RecordError if a file differs by more than rounding explains; otherwise log why it may
+    differ by more than the tolerance.
+    """
+    form = artifact.row
+    allowed = min(max(tolerance, ROUNDINGS * rounding), MOST * tolerance)
+    differs = (
+        f"{form.file}: the reloaded file differs from the network in memory by "
+        f"{artifact.parity:.2g} in probability"
+    )
+    if not artifact.parity <= allowed:
+        raise RecordError(
+            f"{differs} (allowed {allowed:.2g}): the conversion to {form.name} broke it"
+        )
+    log.warning(
+        "%s, because this network amplifies rounding: its own probabilities change by %.2g when "
+        "pixels change by a millionth",
+        differs,
+        rounding,
+    )
 
 
 def _spared(form: ExportFormat) -> int:

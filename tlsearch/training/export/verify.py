@@ -20,7 +20,7 @@ from tlsearch.bundle.reload_check import Checked, Checkers, CleanProcess
 from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 from tlsearch.data.decode import read_pixels, resize
 from tlsearch.training.export.formats import Exportable
-from tlsearch.training.export.whole_model import prediction_function
+from tlsearch.training.export.whole_model import Restored, prediction_function
 
 Found = Checked | RecordError
 
@@ -28,15 +28,14 @@ Found = Checked | RecordError
 class Verification:
     """The trained network's predictions on the original images, and those of the exported files.
 
-    `squares`, (n, classes), are the network's predictions after the same resize as in training. Its
-    predictions after the resize inside any-size files are computed while the first such file is
-    checked.
+    `trained` gives those after the same resize as in training. Those after the resize inside
+    any-size files are computed while the first such file is checked.
     """
 
     def __init__(
-        self, model: Exportable, squares: Floats, pictures: Sequence[Path], timed: bool
+        self, model: Exportable, trained: Restored, pictures: Sequence[Path], timed: bool
     ) -> None:
-        self.squares = squares
+        self.trained = trained
         self._model, self._pictures, self._timed = model, pictures, timed
         self._any_size: Floats | None = None
 
@@ -50,7 +49,7 @@ class Verification:
         check.
         """
         if not form.any_size:
-            return self.squares
+            return self.trained.validation
         assert self._any_size is not None, "computed with the first file of its kind"
         return self._any_size
 
