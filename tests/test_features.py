@@ -104,12 +104,14 @@ def test_a_backbone_that_needs_a_wider_type_has_it_from_then_on(
     tmp_path: Path, budget: int | None
 ) -> None:
     store, other = FeatureStore(tmp_path, "float16", budget), replace(KEY, images="others")
-    assert store.suited(KEY).dtype == "float16"
-    assert store.widened(KEY).dtype == "float32"
-    assert store.suited(KEY).dtype == "float32"
-    assert store.suited(other).dtype == store.dtype == "float16"
-    assert store.settled("float16").suited(KEY).dtype == "float16"  # for a trial that is resumed
-    later = FeatureStore(tmp_path, "float16", budget).suited(KEY)
+    assert store.for_backbone(KEY).dtype == "float16"
+    assert store.in_float32(KEY).dtype == "float32"
+    assert store.for_backbone(KEY).dtype == "float32"
+    assert store.for_backbone(other).dtype == store.dtype == "float16"
+    assert (
+        store.with_dtype("float16").for_backbone(KEY).dtype == "float16"
+    )  # for a trial that is resumed
+    later = FeatureStore(tmp_path, "float16", budget).for_backbone(KEY)
     assert later.dtype == ("float16" if budget == 0 else "float32")
 
 

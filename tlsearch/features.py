@@ -141,22 +141,22 @@ class FeatureStore:
         self._wide: set[str] = set()
         self._settled = False
 
-    def settled(self, dtype: str) -> "FeatureStore":
+    def with_dtype(self, dtype: str) -> "FeatureStore":
         """The same store for a trial whose features have this dtype, whatever other trials need."""
         other = copy.copy(self)
         other.dtype, other._settled = dtype, True
         return other
 
-    def suited(self, backbone: FeatureKey) -> "FeatureStore":
+    def for_backbone(self, backbone: FeatureKey) -> "FeatureStore":
         """The same store for a backbone, given by a key without a cut.
 
         Its dtype is float32 if the activations of the backbone were found not to fit into `dtype`.
         """
         if self._settled or not self._is_wide(backbone):
             return self
-        return self.settled(WIDE)
+        return self.with_dtype(WIDE)
 
-    def widened(self, backbone: FeatureKey) -> "FeatureStore":
+    def in_float32(self, backbone: FeatureKey) -> "FeatureStore":
         """The same store in float32, for a backbone whose activations do not fit into `dtype`.
 
         From now on `suited` returns it for all trials of this backbone, in other processes too.
@@ -165,7 +165,7 @@ class FeatureStore:
         if self._arrays.budget_bytes != 0:
             self._arrays.root.mkdir(parents=True, exist_ok=True)
             self._wide_mark(backbone).touch()
-        return self.settled(WIDE)
+        return self.with_dtype(WIDE)
 
     def _is_wide(self, backbone: FeatureKey) -> bool:
         return backbone.name in self._wide or self._wide_mark(backbone).is_file()

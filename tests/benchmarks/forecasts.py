@@ -112,7 +112,7 @@ def _searched(folder: Path, space: list[str], seed: int) -> Row:
     for clock[0], event in _events(words):
         left.hear(event)
         if isinstance(event, Forecast):
-            estimates["forecast"] = [0.0, event.whole.low, event.whole.high]
+            estimates["forecast"] = [0.0, event.duration.low, event.duration.high]
             marks["foreseen"] = clock[0]
         if isinstance(event, TrialEnded) and left.span is not None:
             for quarter in QUARTERS:

@@ -208,7 +208,7 @@ def _session(trial: TrialConfig, data: ImageData, scratch: Path, executor: Execu
     try:
         return Session(trial, data, store, executor)
     except TooLargeError:
-        return Session(trial, data, store.settled("float32"), executor)
+        return Session(trial, data, store.with_dtype("float32"), executor)
 
 
 def _by_hand(work: str, setup: Setup, data: ImageData, scratch: Path) -> Rounds:

@@ -14,7 +14,7 @@ import numpy as np
 from recorded import Run, Table
 
 from tlsearch.search.propose.learn_prior import CENTRES, NETWORKS, as_trial, fit, ranks
-from tlsearch.search.propose.prior import Floats, Smooth, depth_step, merit, varied
+from tlsearch.search.propose.prior import Floats, Smooth, depth_step, diversified, merit
 
 POWERS = (0.05, 0.1, 0.15, 0.2, 0.3)
 PROMOTIONS = ("promotion", "{kind: promotion, first_rung: 3}")
@@ -125,7 +125,7 @@ def order(table: Table, gain: Floats, cost: Floats, power: float) -> list[int]:
     kinds = [
         (run.config["model"], depth_step(1 - run.config["pct_to_freeze"])) for run in table.runs
     ]
-    return varied(merit(gain, cost, power), kinds)
+    return diversified(merit(gain, cost, power), kinds)
 
 
 def judged_ways(tables: Sequence[Table], judge: Judge) -> dict[Way, float]:

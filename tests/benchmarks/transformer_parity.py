@@ -186,7 +186,7 @@ def _theirs(original: Original, whole: Any, pixels: Any) -> tuple[list[Any], Any
 
 
 def _pooled(last: Any, row: Backbone) -> Any:
-    mean = last[:, _tokens(row).front :].mean(axis=1)
+    mean = last[:, _tokens(row).leading_tokens :].mean(axis=1)
     if _tokens(row).pooling == "gap":
         return mean
     return last[:, 0] if _tokens(row).pooling == "cls" else np.hstack([last[:, 0], mean])

@@ -222,8 +222,8 @@ def test_a_picture_counts_until_it_is_labelled(monkeypatch):
         inside = 0
 
         @contextmanager
-        def held(self, count):
-            with super().held(count):
+        def reserve(self, count):
+            with super().reserve(count):
                 self.inside += 1
                 yield
                 self.inside -= 1

@@ -209,7 +209,7 @@ def test_the_budget_bounds_what_is_in_flight_and_lets_everything_through() -> No
     budget, lock, taken, most = DecodingBudget(10), threading.Lock(), [0], []
 
     def take(count: int) -> None:
-        with budget.held(count):
+        with budget.reserve(count):
             with lock:
                 taken[0] += count
                 most.append(taken[0])

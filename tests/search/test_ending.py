@@ -163,8 +163,8 @@ def test_an_error_that_says_nothing_of_a_disk_goes_on():
 
 def test_a_perfect_trial_ends_the_search_and_its_winner_is_exported():
     ending = Ending()
-    ending.suffice("trial 3 reached 1")
-    ending.suffice("trial 4 reached 1")
+    ending.end_as_perfect("trial 3 reached 1")
+    ending.end_as_perfect("trial 4 reached 1")
     assert ending.over
     assert ending.enough == "trial 3 reached 1"
     assert not ending.cut_short

@@ -42,7 +42,7 @@ def test_the_least_recently_opened_makes_room_but_never_what_is_asked_for(tmp_pa
 def test_what_is_being_made_counts_and_stays(tmp_path: Path) -> None:
     work, budget = begun(tmp_path), A.file_bytes + B.file_bytes
     c = ArraySpec("c", A.shape, A.dtype)
-    with work.joined(), pytest.raises(NoRoomError):
+    with work.participating(), pytest.raises(NoRoomError):
         ArrayStore(tmp_path, budget).open_together([c], never, SHARD)
     ArrayStore(tmp_path, budget).open_together([A, B], makes(A, B), SHARD)
     assert_whole(tmp_path, A, B)

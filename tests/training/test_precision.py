@@ -91,11 +91,11 @@ def test_a_trial_with_scaled_losses_learns_and_is_resumed_as_the_unbroken_one(
 def test_a_model_trained_in_16_bits_is_exported_in_32(small_trial):
     trial = small_trial(20, precision="mixed_bfloat16")
     network = Executor().network(trial, 10)
-    kept = Checkpoint(trial, 1, network.changed(), network.backbone.digest)
+    kept = Checkpoint(trial, 1, network.changeable_values(), network.backbone.digest)
     whole = restore(kept, 10)
     assert whole.backbone.precision == "float32"
     assert {x.compute_dtype for x in whole.backbone.model.layers} == {"float32"}
-    found, expected = whole.changed(), network.changed()
+    found, expected = whole.changeable_values(), network.changeable_values()
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[name], expected[name]) for name in found)
 
@@ -143,7 +143,7 @@ def test_a_scaled_step_is_the_step(scaled):
 
 def test_the_scale_doubles_after_many_steady_steps_and_is_forgotten_by_the_next_trial():
     scale = LossScale()
-    take = tf.function(lambda: scale.guarded([tf.zeros(1)], lambda gradients: None))
+    take = tf.function(lambda: scale.step_if_finite([tf.zeros(1)], lambda gradients: None))
     for _ in range(STEADY_STEPS):
         take()
     assert float(scale.scale) == 2 * FIRST_SCALE

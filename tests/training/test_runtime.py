@@ -125,7 +125,7 @@ def test_a_process_rounds_to_tf32_only_where_it_is_asked_to(precision):
 def test_references_and_reloaded_files_are_computed_in_full_float32(small_trial, tmp_path):
     trial = small_trial(20)
     network = Executor().network(trial, 10)
-    kept = Checkpoint(trial, 1, network.changed(), network.backbone.digest)
+    kept = Checkpoint(trial, 1, network.changeable_values(), network.backbone.digest)
     image = keras.Input((4, 4, 3))
     keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)).save(tmp_path / "m.keras")
     rounds = tf.config.experimental

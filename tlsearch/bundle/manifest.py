@@ -61,9 +61,10 @@ class TestScore(_Plain):
 class Artifact(_Plain):
     """One model file. `parity`: largest difference of a probability from the trained network.
 
-    `agreement` and `accuracy` are shares of the validation images. `latency_ms` maps a batch size
-    and thread count ("batch 1, 1 thread") to the median of its runs. `input` is None in bundles of
-    older versions.
+    `rounding` is measured only if this difference is larger than usual: how far the network's own
+    probabilities move when every pixel grows by a millionth. `agreement` and `accuracy` are shares
+    of the validation images. `latency_ms` maps a batch size and thread count ("batch 1, 1 thread")
+    to the median of its runs. `input` is None in bundles of older versions.
     """
 
     format: str
@@ -71,6 +72,7 @@ class Artifact(_Plain):
     bytes: Count
     sha256: str
     parity: Annotated[float, Field(ge=0)]
+    rounding: Annotated[float, Field(ge=0)] | None = None
     agreement: Share
     accuracy: Share
     latency_ms: dict[str, Annotated[float, Field(ge=0)]] = {}

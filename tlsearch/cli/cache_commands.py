@@ -66,7 +66,7 @@ def verify(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
     for one in found:
         wrong = entry_problem(one.entry)
         if wrong:
-            damaged.append({"path": str(one.entry.path), "what": one.said, "fault": wrong})
+            damaged.append({"path": str(one.entry.path), "what": one.description, "fault": wrong})
             remove_faulty(one.entry)
     stale = [str(path) for path in remove_leftovers(cache)]
     unknown = sum(one.entry.about is None for one in found)
@@ -113,7 +113,7 @@ def prune(
         _print_json(freed=_rows(freed), freed_bytes=_total(freed), kept_bytes=kept, stale=stale)
         return
     for one in freed:
-        print_line(f"removed {one.kind}: {one.said} ({_size(one.entry.bytes)})")
+        print_line(f"removed {one.kind}: {one.description} ({_size(one.entry.bytes)})")
     print_line(f"freed {_size(_total(freed))}, kept {_size(kept)} in {cache}")
 
 
@@ -150,7 +150,7 @@ def _rows(found: "Sequence[Held]") -> list[dict[str, object]]:
     return [
         {
             "kind": one.kind,
-            "what": one.said,
+            "what": one.description,
             "path": str(one.entry.path),
             "rows": None if one.entry.about is None else one.entry.about.shape[0],
             "bytes": one.entry.bytes,
@@ -166,7 +166,7 @@ def _cells(one: "Held") -> list[str]:
     about, used = one.entry.about, time.localtime(one.entry.last_used)
     return [
         one.kind,
-        one.said,
+        one.description,
         "-" if about is None else str(about.shape[0]),
         _size(one.entry.bytes),
         "-" if about is None else f"{about.seconds:.1f} s",

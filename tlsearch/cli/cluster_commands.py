@@ -132,7 +132,7 @@ def stop(
 
     cluster = Cluster(address)
     was_running = cluster.stop(job)
-    ended = cluster.ended(job, wait)
+    ended = cluster.wait_for_end(job, wait)
     if not ended.over:
         raise ClusterError(f"{job} has not ended after {wait:g} s\n{_ways_on(cluster, job)}")
     print_line(

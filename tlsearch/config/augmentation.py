@@ -50,7 +50,7 @@ class Augment(Frozen):
     brightness: Share = 0.0
 
     @property
-    def nothing(self) -> bool:
+    def is_off(self) -> bool:
         """Whether every image stays as it is."""
         return self == Augment()
 

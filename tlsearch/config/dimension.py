@@ -108,7 +108,7 @@ class Range(Frozen):
         steps = 0.0 if self.step is None else (value - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
         """Whether the range can be sampled as whole numbers."""
         return all(float(x).is_integer() for x in (self.low, self.high, self.step or 1))
 
@@ -178,7 +178,7 @@ def range_within(low: float, high: float, whole: bool = False) -> AfterValidator
                     f"found {dimension.low:g} to {dimension.high:g}, "
                     f"expected a range within {low:g} and {high:g}"
                 )
-            if whole and not dimension.whole():
+            if whole and not dimension.is_integer():
                 raise ValueError("low, high and step must be whole numbers here")
         return dimension
 

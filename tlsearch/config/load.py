@@ -185,7 +185,7 @@ class Document:
             del self.where[old]
         self.where[path] = origin
 
-    def told(self, at: Key) -> bool:
+    def is_reported(self, at: Key) -> bool:
         """Whether a problem with a value at this key, or around it, is already reported."""
         return any(at[:depth] in self._odd for depth in range(len(at) + 1))
 
@@ -290,7 +290,7 @@ def _explain(error: ValidationError, document: Document, plain: Any) -> list[str
         if detail["type"] == "too_short" and detail["input"]:
             continue  # the errors of its values are already reported
         at = _as_written(detail, plain)
-        if not document.told(at):
+        if not document.is_reported(at):
             lines.append(f"{document.locate(at)}: {_told(at)}{_reason(detail, at)}")
     return lines
 

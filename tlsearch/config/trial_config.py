@@ -187,7 +187,7 @@ class TrialConfig(Frozen):
 
     def view(self, epoch: int) -> int | None:
         """The augmented view that an epoch trains on; None for the images themselves."""
-        if self.augment.nothing:
+        if self.augment.is_off:
             return None
         return epoch % self.views if self.views else epoch
 
@@ -211,7 +211,7 @@ class TrialConfig(Frozen):
             unused.append("train_batch_norm")
         if self.warm_up_epochs == 0:
             unused.append("warm_up_lr")
-        if self.augment.nothing:
+        if self.augment.is_off:
             unused += ["views", "view_seed"]
         defaults = {name: type(self).model_fields[name].default for name in unused}
         return self.model_copy(update={**defaults, **self._respelled()})

@@ -173,7 +173,7 @@ def _pixels(picture: Picture | BinaryIO, bits: Bits | None, held: ExitStack) -> 
         sixteen = picture.astype(np.uint16, copy=False)
         return eight_bits(UNSTATED, sixteen, bits or ALONE, "a picture")
     with open_picture(picture) as (image, file):
-        held.enter_context(decoding_budget().held(bytes_to_decode(image)))
+        held.enter_context(decoding_budget().reserve(bytes_to_decode(image)))
         deep = None if bits is None else deep_values(image, file)
         if bits is None or deep is None:
             eight = _upper_byte(decode_upright(image))

@@ -83,7 +83,7 @@ def _depth_of(picture: Picture) -> tuple[int, int]:
 def _deep_file(path: Path) -> tuple[int, Values] | None:
     if not _may_be_deep(path):
         return None
-    with open_picture(path) as (image, file), decoding_budget().held(bytes_to_decode(image)):
+    with open_picture(path) as (image, file), decoding_budget().reserve(bytes_to_decode(image)):
         return deep_values(image, file)
 
 

@@ -137,7 +137,7 @@ class DecodingBudget:
         self._changed = threading.Condition()
 
     @contextmanager
-    def held(self, count: int) -> Iterator[None]:
+    def reserve(self, count: int) -> Iterator[None]:
         """Wait for this many bytes and hold them until the block ends."""
         with self._turn, self._changed:
             self._changed.wait_for(lambda: not self._held or self._held + count <= self.most_bytes)

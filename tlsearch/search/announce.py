@@ -93,7 +93,7 @@ class EachEnd:
         search.listen(trial_ended(trial, standings, config.trials))
         self.counter.reach(standings.ended)
         if not self.goes_on and is_perfect(trial, config.metric):
-            search.ending.suffice(perfect_message(trial.number, config.metric))
+            search.ending.end_as_perfect(perfect_message(trial.number, config.metric))
         if search.ending.enough or self.ends_soon(standings.ended):
             self.begin()
 

@@ -61,7 +61,7 @@ class Ending:
         self.interrupted = kind(f"interrupted; `tlsearch resume {self._location}` continues it")
         self._on_interrupt()
 
-    def suffice(self, reason: str) -> None:
+    def end_as_perfect(self, reason: str) -> None:
         """End the search because no trial can be better; the best is confirmed and exported."""
         self.enough = self.enough or reason
 

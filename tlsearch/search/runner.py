@@ -58,8 +58,8 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
     forget_unrecorded(home, searcher.record().trials)
     drop_weights(home, searcher.record())  # leftovers of a driver that was killed while deleting
     stopper = SearchStopper(ending, search.budget, searcher.note)
-    limited = ElasticLimiter(searcher, watch.room, ending)
-    followed = FollowedSearch(limited, then or _nothing, watch.room, ending)
+    limited = ElasticLimiter(searcher, watch.slots, ending)
+    followed = FollowedSearch(limited, then or _nothing, watch.slots, ending)
     if searcher.remaining() > 0 and not _too_late(search, stopper):
         tune_config = TuneConfig(
             search_alg=followed,

@@ -287,7 +287,7 @@ def end_where_perfect(search: Search) -> bool:
     record, about = search.record(), search.home.read_about()
     found = perfect_trial(record, about)
     if found is not None:
-        search.ending.suffice(perfect_message(found, search.config.metric))
+        search.ending.end_as_perfect(perfect_message(found, search.config.metric))
     return asked_on(record, about)
 
 
@@ -303,7 +303,7 @@ def _finish(search: Search, exporter: "ExportWorker", confirmed: bool) -> None:
     config, ending = search.config, search.ending
     try:
         if config.confirm and not confirmed:
-            room = Watch(config.resources).room()  # now, not when the search began
+            room = Watch(config.resources).slots()  # now, not when the search began
             confirm(search, connected_workplace(search), room)
         if not ending.cut_short:
             search.budget.begin_export()

@@ -114,7 +114,7 @@ class ArrayStore:
                 return [array for array in found if array is not None]
             asked = {spec.key for spec in specs}
             work = Pass(self.root, [specs[index] for index in missing], shard_rows)
-            with work.joined():
+            with work.participating():
                 stays = _stays(asked, spared)
                 self._share(work, stays, _once(functools.partial(prepare, missing)), writers)
 
@@ -122,10 +122,10 @@ class ArrayStore:
         """Work on a pass together with other processes until its arrays are there."""
 
         def over() -> bool:
-            return self._all_there(work) or bool(work.lacking())
+            return self._all_there(work) or bool(work.missing_parts())
 
         while not self._all_there(work):
-            if work.lacking():
+            if work.missing_parts():
                 self._allocate(work, stays)
             elif work.work(block, over, writers):
                 continue
@@ -144,7 +144,7 @@ class ArrayStore:
         with work.lock, FileLock(self.root / "budget.lock"):
             if not self._all_there(work):
                 self._make_room(
-                    sum(work.specs[index].file_bytes for index in work.lacking()), stays
+                    sum(work.specs[index].file_bytes for index in work.missing_parts()), stays
                 )
                 work.allocate()
 
@@ -169,7 +169,7 @@ class ArrayStore:
     def _settle(self, work: Pass) -> None:
         """Give the arrays of a complete pass their final names; arrays that exist by then stay."""
         with work.lock:
-            if self._all_there(work) or work.lacking() or not work.intact():
+            if self._all_there(work) or work.missing_parts() or not work.intact():
                 return
             for index, spec in enumerate(work.specs):
                 with self._locked(spec.key):

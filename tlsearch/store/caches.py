@@ -28,7 +28,7 @@ class Held:
     entry: Entry
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """A description of the entry; its key if its sidecar has none."""
         about = self.entry.about
         if about is None:

@@ -91,7 +91,7 @@ class Pass:
         return self.folder / f"{index}.npy"
 
     @contextlib.contextmanager
-    def joined(self) -> Iterator[None]:
+    def participating(self) -> Iterator[None]:
         """Show other processes, until the block ends, that this one works on the pass."""
         worker = self._worker()
         try:
@@ -112,7 +112,7 @@ class Pass:
                 lock.acquire()
                 return lock
 
-    def lacking(self) -> list[int]:
+    def missing_parts(self) -> list[int]:
         """The places whose partial file is missing or has the wrong header or size."""
         return [index for index, spec in enumerate(self.specs) if not self._sound(index, spec)]
 
@@ -129,7 +129,7 @@ class Pass:
 
         Hold the pass's lock.
         """
-        lacking = self.lacking()
+        lacking = self.missing_parts()
         try:
             for index in lacking:
                 self._reserve(self.partial(index), self.specs[index])

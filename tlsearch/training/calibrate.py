@@ -80,7 +80,7 @@ def measure(asked: CalibrationRequest) -> dict[str, object]:
 def _showing(asked: CalibrationRequest) -> float:
     """Return the seconds that augmenting one image takes."""
     augment = Augment(**asked.augment)
-    if augment.nothing:
+    if augment.is_off:
         return 0.0
     images = random_rows((BATCH, asked.image_px, asked.image_px, 3), "uint8")
     view = View(images, augment, 0, 1)

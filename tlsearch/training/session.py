@@ -69,7 +69,7 @@ class Session:
         self._network = executor.network(trial, self._classes)
         if recorded is not None:
             self._network.backbone.require(recorded)
-        suited = store.suited(backbone_key(trial, self._network.backbone, data))
+        suited = store.for_backbone(backbone_key(trial, self._network.backbone, data))
         self.feature_dtype = suited.dtype
         self._features = Features(trial, self._network.backbone, data, suited, executor)
         self._price = Price.of(self._network)
@@ -150,7 +150,7 @@ class Session:
     def arrays(self) -> Arrays:
         """Return a copy of everything that the next epoch depends on."""
         optimizer = {f"optimizer/{place}": v.numpy() for place, v in self._optimizer_state()}
-        return {**self._network.changed(), **optimizer, HISTORY: np.array(self._history)}
+        return {**self._network.changeable_values(), **optimizer, HISTORY: np.array(self._history)}
 
     def restore(self, start: Checkpoint) -> None:
         """Continue from a checkpoint; one that holds only weights starts with a new optimizer.
@@ -209,7 +209,7 @@ class Session:
         head, last = self._network.head, Trained()
         loop = self._executor.loop(head, train, WARM_UP_OPTIMIZER, jit=self._jit)
         loop.begin(self.trial.warm_up_lr, 0.0)
-        with head.undropped():
+        with head.without_dropout():
             for epoch in range(self.trial.warm_up_epochs):
                 last = self._train(loop, train, "warm-up", epoch, WARM_UP_BATCH)
         return WarmedUp(head.model.get_weights(), last, loop.predict(validation))

@@ -86,7 +86,7 @@ def train(
     """
     executor = executor or shared_executor()
     if start is not None and start.feature_dtype is not None:
-        store = store.settled(start.feature_dtype)
+        store = store.with_dtype(start.feature_dtype)
     attempts, reported = iter(ATTEMPTS), -1
     pieces = next(attempts)
     while True:
@@ -127,7 +127,7 @@ def _widened(
 ) -> FeatureStore:
     """Return the store for a trial whose activations do not fit into 16 bits; log one warning."""
     backbone = executor.network(trial, len(data.classes)).backbone
-    wider = store.widened(backbone_key(trial, backbone, data))
+    wider = store.in_float32(backbone_key(trial, backbone, data))
     log.warning("%s: %s: its features are kept as %s", trial.backbone, why, wider.dtype)
     return wider
 

@@ -61,7 +61,7 @@ def words(record: StudyRecord) -> dict[str, str]:
 def test_the_backbone_that_decides_is_named_and_dropout_is_not(seed: int) -> None:
     """PED-ANOVA gave dropout 0.56, and a backbone like this one 0.09."""
     found = importance(StudyRecord(Direction.MAX, tuple(trials(40, backbone_decides, seed))), SPACE)
-    assert [effect.name for effect in found.told] == ["backbone"]
+    assert [effect.name for effect in found.notable] == ["backbone"]
     assert found.effects[0].share == pytest.approx(0.9, abs=0.1)
     assert next(e.share for e in found.effects if e.name == "dropout") < 0.1
 
@@ -101,7 +101,7 @@ def test_a_diverged_trial_counts_as_the_worst_and_a_failed_one_not_at_all() -> N
     every.append(TrialRecord(62, "waiting", {}, {}))
     found = importance(StudyRecord(Direction.MAX, tuple(every)), SPACE)
     assert (found.trials, found.diverged, found.left_out) == (60, len(high), 2)
-    assert "dropout" in {effect.name for effect in found.told}
+    assert "dropout" in {effect.name for effect in found.notable}
 
 
 def test_a_stopped_trial_counts_with_the_best_that_it_reached() -> None:

@@ -14,7 +14,7 @@ from tlsearch.search.cluster.node_checks import (
     Question,
     answer_question,
     build_question,
-    judge,
+    node_problems,
     problems_table,
     require_here,
 )
@@ -42,7 +42,7 @@ def test_a_node_that_sees_everything_is_sound_and_leaves_its_marker(question):
     assert found.unreadable == {}
     assert found.marker is None
     assert question.marker_of("n1").read_text() == question.token
-    assert judge(Needs(node_checks.node_versions(), 0, 0), "n1", 0, found) == []
+    assert node_problems(Needs(node_checks.node_versions(), 0, 0), "n1", 0, found) == []
 
 
 def test_weight_files_that_are_not_there_or_others_are_named(question, tmp_path):
@@ -51,7 +51,7 @@ def test_weight_files_that_are_not_there_or_others_are_named(question, tmp_path)
     found = answer_question(question, "n1", gpus=False)
     (why,) = found.unreadable.values()
     assert re.fullmatch(rf"SHA-256 [0-9a-f]{{12}}, not {held}", why)
-    assert checks(judge(NEEDS, "n1", 0, found)).count("weights") == 1
+    assert checks(node_problems(NEEDS, "n1", 0, found)).count("weights") == 1
     (tmp_path / "own.h5").unlink()
     assert (
         "No such file"
@@ -90,7 +90,7 @@ def test_storage_that_cannot_be_written_is_a_problem(question):
 
 def test_another_version_is_a_problem_with_both_numbers():
     found = Found({"python": "3.11", "ray": "2.59.0"}, {}, None, (), 2**40)
-    (problem,) = judge(NEEDS, "n1", 0, found)
+    (problem,) = node_problems(NEEDS, "n1", 0, found)
     assert problem == Problem("n1", "ray", "2.59.0", "2.60.0, as where the search was started")
 
 
@@ -117,13 +117,13 @@ GPUS = Needs(NEEDS.versions, 0.25, 2**40)
 )
 def test_gpus_must_be_as_many_as_ray_counts_and_large_enough(promised, memory, expected):
     found = Found(SOUND.versions, {}, None, memory, 2**40)
-    assert checks(judge(GPUS, "n1", promised, found)) == expected
+    assert checks(node_problems(GPUS, "n1", promised, found)) == expected
 
 
 def test_a_full_disk_is_a_problem_unless_nothing_is_kept_there():
     full = Found(SOUND.versions, {}, None, (), 1000)
-    assert checks(judge(NEEDS, "n1", 0, full)) == ["disk"]
-    assert judge(Needs(NEEDS.versions, 0, 0), "n1", 0, full) == []
+    assert checks(node_problems(NEEDS, "n1", 0, full)) == ["disk"]
+    assert node_problems(Needs(NEEDS.versions, 0, 0), "n1", 0, full) == []
 
 
 def test_all_problems_of_all_nodes_are_one_table():

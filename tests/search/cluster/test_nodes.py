@@ -45,23 +45,23 @@ def nothing(tmp_path):
 def test_room_follows_nodes_that_join_and_leave(nothing):
     cluster = Cluster("a")
     watch = cluster.watch(nothing)
-    assert watch.room() == 1
+    assert watch.slots() == 1
     cluster.join("b", CPU=3)
     cluster.later()
-    assert watch.room() == 4
+    assert watch.slots() == 4
     cluster.join("b", leaving=True, CPU=3)
     cluster.later()
-    assert watch.room() == 1
+    assert watch.slots() == 1
     cluster.nodes.clear()
     cluster.later()
-    assert watch.room() == 1  # one trial waits, or nothing would be requested
+    assert watch.slots() == 1  # one trial waits, or nothing would be requested
 
 
 def test_nodes_are_looked_at_once_a_second(nothing):
     cluster = Cluster("a")
     watch = cluster.watch(nothing)
     for _ in range(50):
-        watch.room()
+        watch.slots()
         cluster.later(LOOK_EVERY_S / 10)
     assert cluster.looks <= 6
 
@@ -72,17 +72,17 @@ def test_what_waits_makes_a_launched_cluster_start_its_first_worker(nothing):
     nothing.write_text(yaml.safe_dump(launched))
     cluster = Cluster()
     watch = cluster.watch(nothing)
-    assert watch.room() == 1
+    assert watch.slots() == 1
     cluster.join("w", CPU=4)
     cluster.later()
-    assert watch.room() == 8
+    assert watch.slots() == 8
 
 
 @pytest.mark.parametrize("seconds", [-BLAMED_S / 2, 0, BLAMED_S / 2])
 def test_a_worker_lost_about_when_a_node_was_is_excused(nothing, seconds):
     cluster = Cluster("a", "b")
     watch = cluster.watch(nothing)
-    watch.room()
+    watch.slots()
     del cluster.nodes["b"]
     cluster.later()
     assert watch.excused(cluster.time_s + seconds)
@@ -91,11 +91,11 @@ def test_a_worker_lost_about_when_a_node_was_is_excused(nothing, seconds):
 def test_a_worker_lost_while_every_node_lives_is_not_excused(nothing):
     cluster = Cluster("a", "b")
     watch = cluster.watch(nothing)
-    watch.room()
+    watch.slots()
     assert not watch.excused(cluster.time_s)
     del cluster.nodes["b"]
     cluster.later()
-    watch.room()
+    watch.slots()
     cluster.later(2 * BLAMED_S)
     assert not watch.excused(cluster.time_s)
 
@@ -103,10 +103,10 @@ def test_a_worker_lost_while_every_node_lives_is_not_excused(nothing):
 def test_a_ray_that_does_not_answer_leaves_the_nodes_as_they_were(nothing, caplog):
     cluster = Cluster("a", "b")
     watch = cluster.watch(nothing)
-    watch.room()
+    watch.slots()
     cluster.nodes = None  # no list of nodes
     cluster.later()
-    assert watch.room() == 2
+    assert watch.slots() == 2
     assert not watch.excused(cluster.time_s)
     assert "nodes could not be listed" in caplog.text
 
@@ -114,7 +114,7 @@ def test_a_ray_that_does_not_answer_leaves_the_nodes_as_they_were(nothing, caplo
 def test_a_node_that_joins_excuses_nothing(nothing):
     cluster = Cluster("a")
     watch = cluster.watch(nothing)
-    watch.room()
+    watch.slots()
     cluster.join("b")
     assert not watch.excused(cluster.time_s)
 
@@ -199,5 +199,5 @@ def test_a_journal_that_cannot_be_written_ends_the_search_with_its_name(call):
 
 def test_neither_limit_nor_watch_takes_the_searcher_along_when_ray_saves(nothing):
     watch = Cluster("a").watch(nothing)
-    assert len(pickle.dumps(ElasticLimiter(Counting(), watch.room, Ending()))) < 200
+    assert len(pickle.dumps(ElasticLimiter(Counting(), watch.slots, Ending()))) < 200
     assert len(pickle.dumps(watch)) < 200

@@ -110,8 +110,8 @@ def test_without_the_store_nothing_is_cheaper_where_disk_costs_nothing(search, s
 def test_what_is_kept_fits_the_budget_and_follows_the_rule_of_the_store(search, speed, disk):
     taking = machine(speed, disk)
     paces, found = taking.paces, cache_choices(search, taking, SURVEY.images)
-    assert sum(k.bytes for k in found if k.kept) <= search.cache_gb * 1e9
-    for kept in (k for k in found if k.kept and k.cut_name != "pool"):
+    assert sum(k.bytes for k in found if k.cached) <= search.cache_gb * 1e9
+    for kept in (k for k in found if k.cached and k.cut_name != "pool"):
         taken = paces[kept.backbone].suffix(kept.depth)
         row = taken.numbers * 2
         assert worth_keeping(speed * taken.share, row, search.epochs, disk)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsearch.search.propose.outcome import LOST, RETRIES, Outcome, judge
+from tlsearch.search.propose.outcome import LOST, RETRIES, Outcome, outcome_of
 
 results = st.fixed_dictionaries(
     {"epoch": st.integers(0, 12)},
@@ -65,12 +65,12 @@ results = st.fixed_dictionaries(
 def test_each_end_has_its_word_and_its_reason(
     result: dict[str, Any] | None, error: bool, stop: str | None, outcome: Outcome
 ) -> None:
-    assert judge(result, error, 10, stop) == outcome
+    assert outcome_of(result, error, 10, stop) == outcome
 
 
 def test_a_lost_worker_is_told_in_words_with_what_it_may_have_been() -> None:
     assert RETRIES == 3
-    assert judge(None, True, 10, None).reason == LOST
+    assert outcome_of(None, True, 10, None).reason == LOST
     assert LOST == (
         "the worker was lost, and so were its 3 retries from the last saved epoch: its process or "
         "node died; the kernel's out-of-memory killer is a common cause (check `dmesg`)"
@@ -81,7 +81,7 @@ def test_a_lost_worker_is_told_in_words_with_what_it_may_have_been() -> None:
 def test_a_trial_is_feasible_exactly_where_it_trained_soundly(
     result: dict[str, Any], error: bool, epochs: int, stop: str | None
 ) -> None:
-    outcome = judge(result, error, epochs, stop)
+    outcome = outcome_of(result, error, epochs, stop)
     sound = not (error or result.get("failure") or result.get("diverged"))
     assert outcome.feasible == sound == (outcome.state in ("finished", "stopped"))
     assert not sound or (outcome.state == "finished") == (result["epoch"] >= epochs)

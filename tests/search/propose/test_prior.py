@@ -18,7 +18,14 @@ from tlsearch.results.record.journal import read_journal
 from tlsearch.search.propose import prior
 from tlsearch.search.propose.first_trials import first_trials
 from tlsearch.search.propose.learn_prior import NETWORKS, as_trial, fit, ranks, save
-from tlsearch.search.propose.prior import FIRST, Sizes, features, has_turn, load_shipped, varied
+from tlsearch.search.propose.prior import (
+    FIRST,
+    Sizes,
+    diversified,
+    features,
+    has_turn,
+    load_shipped,
+)
 from tlsearch.search.propose.searcher import TruthfulSearch
 
 SPACE = """
@@ -107,7 +114,7 @@ def test_baselines_come_before_the_prior(search):
 @given(st.lists(st.tuples(st.floats(-5, 5), st.integers(0, 3)), min_size=1, max_size=40))
 def test_the_nth_best_of_a_kind_counts_with_an_nth_of_its_gain(points):
     merits, kinds = np.array([merit for merit, _ in points]), [kind for _, kind in points]
-    order = [points[number] for number in varied(merits, kinds)]
+    order = [points[number] for number in diversified(merits, kinds)]
     assert sorted(order) == sorted(points)
     seen, left = Counter(), []
     for merit, kind in order:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tlsearch.base.errors import DataError
-from tlsearch.search.propose.outcome import judge
+from tlsearch.search.propose.outcome import outcome_of
 from tlsearch.search.propose.searcher import METRIC, TIME_ATTR
 from tlsearch.search.trial.actor import TrialActor
 
@@ -36,7 +36,7 @@ def test_a_failure_is_a_result_with_every_key_that_tune_and_the_search_ask_for(e
     assert {METRIC, TIME_ATTR, "seconds", "failure", "failure_at", "fatal", "done"} <= set(result)
     assert (result[TIME_ATTR], result["done"]) == (3, True)
     assert math.isnan(result[METRIC])
-    assert judge(result, False, 10, None).state == "failed"
+    assert outcome_of(result, False, 10, None).state == "failed"
 
 
 def test_what_ends_the_process_is_not_swallowed():

@@ -13,7 +13,7 @@ from tlsearch.config.networks.convolutions import (
     MobileNetV5,
 )
 from tlsearch.config.networks.presets import Spec
-from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer, narrowed
+from tlsearch.config.networks.transformers import SwinTransformer, VisionTransformer, gated_width
 
 Config = Mapping[str, Any]
 
@@ -84,7 +84,7 @@ def _dinov2(settings: Config) -> Spec:
     patch, gated = _patch(settings), bool(settings.get("use_swiglu_ffn", False))
     width, depth, heads, hidden = _measures(settings, "intermediate_dim")
     return VisionTransformer(
-        *(width, depth, heads, narrowed(hidden) if gated else hidden),
+        *(width, depth, heads, gated_width(hidden) if gated else hidden),
         patch,
         int(settings["position_embedding_shape"][0]) // patch,
         gated=gated,

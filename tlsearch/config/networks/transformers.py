@@ -40,7 +40,7 @@ class VisionTransformer:
     pooling: Literal["cls", "cls_mean", "gap"] = "cls"
 
     @property
-    def front(self) -> int:
+    def leading_tokens(self) -> int:
         """The number of tokens in front of the patch tokens."""
         return self.class_tokens + self.registers
 
@@ -60,7 +60,7 @@ class VisionTransformer:
 
     def tokens(self, image_px: int) -> int:
         """The number of tokens of an image."""
-        return self.front + self.side(image_px) ** 2
+        return self.leading_tokens + self.side(image_px) ** 2
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -81,7 +81,7 @@ class VisionTransformer:
         scales = 2 * width if self.layer_scale else 0
         block = attention + dense + scales + 4 * width
         patches = 3 * self.patch**2 * width + width
-        rows = self.front if self.grid is None else self.tokens(image_px)
+        rows = self.leading_tokens if self.grid is None else self.tokens(image_px)
         return patches + rows * width + self.depth * block + 2 * width
 
     def multiply_adds(self, image_px: int) -> int:
@@ -108,7 +108,7 @@ class SwinTransformer:
     patch: int = 4
     epsilon: float = 1e-5
     class_tokens: int = 0
-    front: int = 0
+    leading_tokens: int = 0
     pooling: Literal["gap"] = "gap"
 
     @property
@@ -173,7 +173,7 @@ def dinov2(
     width: int, depth: int, heads: int, registers: int = 0, gated: bool = False
 ) -> VisionTransformer:
     """A DINOv2 (arXiv 2304.07193), whose positions were last trained at 518 px."""
-    hidden = narrowed(4 * width) if gated else 4 * width
+    hidden = gated_width(4 * width) if gated else 4 * width
     return VisionTransformer(
         *(width, depth, heads, hidden, 14, 37),
         registers=registers,
@@ -184,7 +184,7 @@ def dinov2(
     )
 
 
-def narrowed(hidden: int) -> int:
+def gated_width(hidden: int) -> int:
     """The hidden width of a gated DINOv2, whose configuration tells that of one without gates."""
     return (int(hidden * 2 / 3) + 7) // 8 * 8
 

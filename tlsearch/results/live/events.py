@@ -74,13 +74,13 @@ class Forecast:
     round_s: float = 0.0
 
     @property
-    def whole(self) -> Span:
+    def duration(self) -> Span:
         """The expected duration of the whole command."""
         return Span.around(self.before_s + self.seconds + self.confirm_s + self.export_s)
 
     def __str__(self) -> str:
         return (
-            f"forecast: {self.whole}, of which the trials take {self.seconds:.0f} s; "
+            f"forecast: {self.duration}, of which the trials take {self.seconds:.0f} s; "
             f"{self.epochs:.0f} epochs, {self.bytes / 1e6:.1f} MB on disk"
         )
 

@@ -39,7 +39,7 @@ class OpenPhases:
         """Treat the phases of some subjects, by default all, as ended."""
         self._open = {key: one for key, one in self._open.items() if not which(key[1])}
 
-    def now(self) -> list[Phase]:
+    def current(self) -> list[Phase]:
         """Return the open phases with their current durations: those of the command itself, with
         the innermost last, then those of its workers.
         """

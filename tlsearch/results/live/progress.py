@@ -122,7 +122,7 @@ class Progress:
     @property
     def at_work(self) -> list[str]:
         """One line per open phase with its current duration, those of the command itself first."""
-        return [str(phase) for phase in self._open.now()]
+        return [str(phase) for phase in self._open.current()]
 
     def _note(self, event: EpochReported) -> None:
         trial = self.running.setdefault(event.trial, Running(""))

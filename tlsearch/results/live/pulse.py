@@ -45,7 +45,7 @@ class Pulse:
 
     def _current(self, now: float) -> Phase:
         """The innermost open phase of the command itself, or the idle phase if none is open."""
-        own = [one for one in self._open.now() if not one.subject]
+        own = [one for one in self._open.current() if not one.subject]
         return own[-1] if own else Phase(IDLE, "going", seconds=round(now - self._idle_since, 3))
 
 

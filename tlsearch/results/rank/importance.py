@@ -49,7 +49,7 @@ class Importance:
     left_out: int = 0
 
     @property
-    def told(self) -> tuple[Effect, ...]:
+    def notable(self) -> tuple[Effect, ...]:
         """The effects that matter."""
         return tuple(effect for effect in self.effects if effect.word == "matters")
 
@@ -106,8 +106,8 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
 
 def importance_sentences(found: Importance, metric: str) -> list[str]:
     """Return the sentences on what mattered and on how trials count that did not finish."""
-    if found.told:
-        lines = [_explained(found.told, metric)]
+    if found.notable:
+        lines = [_explained(found.notable, metric)]
     elif found.effects:
         lines = [
             f"too few trials to tell what mattered: in {found.trials} trials no parameter "

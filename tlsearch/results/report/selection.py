@@ -45,7 +45,7 @@ class Selection:
         kept = [row for row in table if self.keep is None or self.keep(row)]
         return kept[: self.top]
 
-    def cut(self, row: Row) -> dict[str, object]:
+    def selected(self, row: Row) -> dict[str, object]:
         """Return the selected columns of a row, all by default."""
         return {name: row[name] for name in self.columns or COLUMNS}
 

@@ -43,7 +43,7 @@ def render(board: Leaderboard, form: TextFormat, view: Selection | None = None) 
     view = view or Selection()
     if form == "md":
         return _markdown(board, view)
-    some = [view.cut(row) for row in view.of(board.rows)]
+    some = [view.selected(row) for row in view.of(board.rows)]
     if form == "csv":
         return _csv(some, view.columns or COLUMNS)
     document = _document(board.record, board.about, some)

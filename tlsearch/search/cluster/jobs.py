@@ -122,7 +122,7 @@ class Cluster:
                 return
             time.sleep(POLL_S + shown / 1e6)  # a long log is polled less often
 
-    def ended(self, name: str, wait_s: float) -> Job:
+    def wait_for_end(self, name: str, wait_s: float) -> Job:
         """Wait at most `wait_s` seconds for a job to end, and return it as it is then."""
         until = time.monotonic() + wait_s
         while not (job := self.job(name)).over and time.monotonic() < until:

@@ -99,7 +99,7 @@ def answer_question(question: Question, node: str, gpus: bool) -> Found:
     )
 
 
-def judge(needs: Needs, name: str, gpus: int, found: Found) -> list[Problem]:
+def node_problems(needs: Needs, name: str, gpus: int, found: Found) -> list[Problem]:
     """Return the problems of a node, named `name`, for which Ray counts `gpus` GPUs."""
     return [
         Problem(name, check, what, expected)

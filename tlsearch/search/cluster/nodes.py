@@ -96,7 +96,7 @@ class Watch:
         """Return nothing for Ray to pickle: each process has a watch of its own."""
         return {}
 
-    def room(self) -> int:
+    def slots(self) -> int:
         """Return how many trials to run at a time on the nodes that are not leaving."""
         staying = [node.resources for node in self._seen().values() if not node.leaving]
         return at_a_time(self._resources, trials_that_fit(self._resources, staying), self._grown)

@@ -20,7 +20,7 @@ from tlsearch.search.cluster.node_checks import (
     Question,
     answer_question,
     build_question,
-    judge,
+    node_problems,
     node_versions,
     problems_table,
 )
@@ -59,7 +59,9 @@ def _looked_at(
     with _marked(question):
         for node, answer in on_every(calls, ANSWER_S).items():
             if isinstance(answer, Found):
-                yield from judge(needs, node.name, int(node.resources.get("GPU", 0)), answer)
+                yield from node_problems(
+                    needs, node.name, int(node.resources.get("GPU", 0)), answer
+                )
                 yield from _unseen(question, node, answer)
             else:
                 yield Problem(node.name, "node", answer, "an answer")

@@ -31,7 +31,7 @@ class Kept:
     why: str
 
     @property
-    def kept(self) -> bool:
+    def cached(self) -> bool:
         """Whether the activations are computed once for all trials."""
         return self.choice == "kept"
 
@@ -57,7 +57,7 @@ def cache_choices(
         for weights in config.space.weights.values:
             wished = list(_wished(config, name, weights, calibration, images))
             fitting = _fitting(wished, left)
-            left -= sum(kept.bytes for kept in fitting if kept.kept)
+            left -= sum(kept.bytes for kept in fitting if kept.cached)
             found += fitting
     return tuple(found)
 
@@ -106,16 +106,16 @@ def _rows(config: SearchConfig, name: str, depth: Depth, images: Mapping[str, in
 
 def _fitting(wished: list[Kept], left: int) -> list[Kept]:
     """Return the choices for one backbone with `left` bytes of the budget left."""
-    if sum(kept.bytes for kept in wished if kept.kept) <= left:
+    if sum(kept.bytes for kept in wished if kept.cached) <= left:
         return wished
     why = "cache off" if left == 0 else "cache_gb is full"
-    given_up = [replace(k, choice="recomputed", why=why) if k.kept else k for k in wished]
+    given_up = [replace(k, choice="recomputed", why=why) if k.cached else k for k in wished]
     pooled = next(kept for kept in wished if kept.cut_name == POOLED)
     return [pooled, *given_up[1:]] if pooled.bytes <= left else given_up
 
 
 def views_of(config: SearchConfig) -> int:
     """Return how many views of the training images the epochs of a trial use."""
-    if config.augment.nothing:
+    if config.augment.is_off:
         return 1
     return config.epochs if config.views == "online" else min(config.views, config.epochs)

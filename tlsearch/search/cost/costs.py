@@ -97,7 +97,7 @@ class Costs:
         epochs = self._config.epochs * self._epoch() + self._warm_up() + TRIAL_S
         return self._tracing(1) + passes / min(self._slots, len(self._networks)) + epochs
 
-    def confirming(self, work_s: float) -> float:
+    def confirmation_s(self, work_s: float) -> float:
         """Return the seconds to confirm and refine; `work_s` is the work of the trials.
 
         Confirming takes as many rounds of all candidates as `rounds.due` trains, the refinement as
@@ -124,7 +124,7 @@ class Costs:
         """Return the seconds to refine the winner, with a frozen pass in every epoch; 0 if the
         study does not augment, or if not even one epoch fits.
         """
-        if self._config.augment.nothing:
+        if self._config.augment.is_off:
             return 0.0
         epoch_s = self._learned_epoch + self._train * fmean(pace.pass_s for pace in self._paces)
         fitting = int((1 - FRESH_SHARE) * SHARE * work_s / epoch_s)
@@ -151,7 +151,7 @@ class Costs:
 
     def slot_bytes(self) -> int:
         """Return the memory of a slot: a process and the rows of features that it holds."""
-        rows = sum(kept.bytes for kept in self.features if kept.kept)
+        rows = sum(kept.bytes for kept in self.features if kept.cached)
         return self._machine.memory_bytes + min(rows, self._machine.resident_bytes)
 
     def after_bytes(self) -> int:
@@ -195,7 +195,7 @@ class Costs:
     def _epoch_of(self, pace: Pace, suffix: Suffix, kept: Kept) -> float:
         taken = self._train * suffix.train_s + self._validation * suffix.predict_s
         images = self._train + self._validation
-        if not kept.kept:
+        if not kept.cached:
             shown = self._train * self._machine.show_s
             return taken + shown + images * pace.pass_s * suffix.share
         row = suffix.numbers * np.dtype(self._config.feature_dtype).itemsize
@@ -224,10 +224,10 @@ class Costs:
         if pooled.choice == "recomputed":
             return once * pace.pass_s
         name = (pooled.backbone, pooled.weights)
-        mine = [k for k in self.features if (k.backbone, k.weights) == name and k.kept]
+        mine = [k for k in self.features if (k.backbone, k.weights) == name and k.cached]
         shared = self._config.space.prefix_depths(pooled.backbone)
         deepest = max((pace.suffix(k.depth).share for k in mine if k.depth in shared), default=0)
-        first, views = 1.0 if pooled.kept else deepest, pooled.views if deepest else 1
+        first, views = 1.0 if pooled.cached else deepest, pooled.views if deepest else 1
         passes = once * first + self._train * (views - 1) * deepest
         shown = self._train * views * machine.show_s if mine else 0.0
         written = sum(kept.bytes for kept in mine) * machine.disk.write_s

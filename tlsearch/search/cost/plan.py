@@ -89,7 +89,7 @@ def plan(
     ray_s = ratios.start * RAY_START_S
     trials_s = calibration.start_s + max(work / slots, costs.longest_trial())
     wall_s = ray_s + ratios.trials * trials_s
-    confirm_s = ratios.confirm * costs.confirming(work) if config.confirm else 0.0
+    confirm_s = ratios.confirm * costs.confirmation_s(work) if config.confirm else 0.0
     budget = search_budget(config.time_budget, 0.0, config.confirm > 0)
     return Plan(
         trials=config.trials,
@@ -106,7 +106,7 @@ def plan(
         out_of_time=budget is not None and wall_s > budget,
         features=costs.features,
         image_bytes=sum(survey.images.values()) * config.data.image_px**2 * CHANNELS,
-        feature_bytes=sum(kept.bytes for kept in costs.features if kept.kept),
+        feature_bytes=sum(kept.bytes for kept in costs.features if kept.cached),
         study_bytes=costs.study_bytes(),
         slot_bytes=costs.slot_bytes(),
         after_bytes=costs.after_bytes(),

@@ -29,7 +29,7 @@ class Outcome:
     feasible: bool = True
 
 
-def judge(
+def outcome_of(
     result: Mapping[str, Any] | None, error: bool, epochs: int, stopped: Decision | None
 ) -> Outcome:
     """Return the outcome of a trial from its last result; `stopped` is the stopping rule's decision

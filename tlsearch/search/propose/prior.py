@@ -210,12 +210,12 @@ class Prior:
 
 
 def best_first(points: Sequence[Point], sizes: Sizes) -> list[Point]:
-    """Sort points of a space by `varied` merit, the largest first."""
+    """Sort points of a space by `diversified` merit, the largest first."""
     rows = np.array([features(point.trial, sizes) for point in points])
     costs = np.array([log_cost(point.trial) for point in points])
     rated = merit(load_shipped().predict(rows), costs)
     kinds = [(point.trial.backbone, depth_step(trained_share(point.trial))) for point in points]
-    return [replace(points[number], by_prior=True) for number in varied(rated, kinds)]
+    return [replace(points[number], by_prior=True) for number in diversified(rated, kinds)]
 
 
 def depth_step(share: float) -> int:
@@ -223,7 +223,7 @@ def depth_step(share: float) -> int:
     return math.ceil(4 * share - 1e-9)
 
 
-def varied(merits: Floats, kinds: Sequence[Hashable]) -> list[int]:
+def diversified(merits: Floats, kinds: Sequence[Hashable]) -> list[int]:
     """Return the places of points sorted by merit, (n,), the largest first, after the n-th best
     point of each kind has lost log n. Equal points keep their order.
 

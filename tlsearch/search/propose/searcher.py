@@ -40,7 +40,7 @@ from tlsearch.results.record.journal import (
 from tlsearch.search.propose import optuna_space
 from tlsearch.search.propose.duplicates import Tried
 from tlsearch.search.propose.first_trials import random_trials
-from tlsearch.search.propose.outcome import RETRIES, Outcome, journalled_result, judge
+from tlsearch.search.propose.outcome import RETRIES, Outcome, journalled_result, outcome_of
 from tlsearch.search.propose.prior import Sizes, prior_of
 from tlsearch.search.propose.reopen import enqueue_baselines, newest_study
 from tlsearch.search.propose.tpe_window import Window, at_rung, tpe
@@ -155,7 +155,7 @@ class TruthfulSearch(Searcher):
     def _propose(self, trial: Trial) -> TrialConfig:
         frozen = self._frozen(trial)
         ahead = self._prior.points(self.study, frozen, self._tried) if self._prior else ()
-        draws = chain(ahead, optuna_space.draw_points(self._config, self._window.now(), frozen))
+        draws = chain(ahead, optuna_space.draw_points(self._config, self._window.updated(), frozen))
         point = optuna_space.first_novel(self._config, draws, self._tried)
         identity = self._id(trial.number)
         optuna_space.write_parameters(self._storage, identity, point, self._config.space)
@@ -192,7 +192,7 @@ class TruthfulSearch(Searcher):
         if result is not None and trial.number in self._rungs.parked:
             _note(trial, journalled_result(result))
         else:
-            self._tell(trial, judge(result, error, self._config.epochs, stopped), result or {})
+            self._tell(trial, outcome_of(result, error, self._config.epochs, stopped), result or {})
         self._dismiss()
 
     def _dismiss(self, whole: bool = False) -> None:

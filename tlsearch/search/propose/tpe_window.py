@@ -64,7 +64,7 @@ class Window(optuna.Study):
         bisect.insort(self._ended, trial, key=_number)
         del self._ended[: -self._newest]
 
-    def now(self) -> "Window":
+    def updated(self) -> "Window":
         """Update the running trials, and return this window."""
         running = self._storage.get_all_trials(self._study_id, False, (TrialState.RUNNING,))
         chosen = {t.number: t for t in (*running[-self._newest :], *self._best, *self._ended)}

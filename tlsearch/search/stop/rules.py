@@ -136,7 +136,7 @@ class Promoting:
         """Return the value at the rung's epoch."""
         return curve[epoch]
 
-    def last(self, order: Sequence[Place], at_least: int = 0) -> Place | None:
+    def worst_promoted(self, order: Sequence[Place], at_least: int = 0) -> Place | None:
         """Return the worst place that is promoted from a rung, None if none is.
 
         Of equal values, the earlier trial is ahead. At least `at_least` trials are promoted (or all
@@ -145,7 +145,7 @@ class Promoting:
         leave = min(max(len(order) // self.reduction, at_least), len(order))
         return order[leave - 1] if leave else None
 
-    def hopeless(self, rung: Rung, order: Sequence[Place]) -> Place | None:
+    def best_unpromotable(self, rung: Rung, order: Sequence[Place]) -> Place | None:
         """Return the best place that can never be promoted from a rung, whatever trials are still
         to come; None if there is none yet.
 
@@ -162,7 +162,7 @@ class Promoting:
         one among them, or the best value if there is none.
         """
         epoch, own = rung[1], (self.direction.key(curve[rung[1]]), trial)
-        last, cutoff = self.last(order), self.last(order, at_least=1)
+        last, cutoff = self.worst_promoted(order), self.worst_promoted(order, at_least=1)
         assert cutoff is not None, "the trial itself reached the rung"
         return Decision(
             trial=trial,

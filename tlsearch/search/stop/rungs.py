@@ -69,7 +69,8 @@ class Rungs:
         if self._promoting is None:
             return None
         for rung in sorted(self._waiting, reverse=True):
-            last, waiting = self._promoting.last(self.orders[rung], at_least), self._waiting[rung]
+            last = self._promoting.worst_promoted(self.orders[rung], at_least)
+            waiting = self._waiting[rung]
             if last is not None and waiting and waiting[0] <= last:
                 number = waiting.pop(0)[1]
                 del self.parked[number]
@@ -85,7 +86,7 @@ class Rungs:
         found = []
         for rung, waiting in self._waiting.items():
             order = self.orders[rung]
-            first = order[0] if whole else self._promoting.hopeless(rung, order)
+            first = order[0] if whole else self._promoting.best_unpromotable(rung, order)
             at = len(waiting) if first is None else bisect.bisect_left(waiting, first)
             for key, trial in waiting[at:]:
                 del self.parked[trial]

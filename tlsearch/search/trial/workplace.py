@@ -105,7 +105,7 @@ class Workplace:
             counter.advance()
         store = shared_store(self.cache, trial.feature_dtype, self.cache_bytes, self.peers)
         if feature_dtype is not None:
-            store = store.settled(feature_dtype)
+            store = store.with_dtype(feature_dtype)
         executor = shared_executor(self.prefix_depths, self.device)
         yield from train(trial, self.data, store, start, executor, network)
 

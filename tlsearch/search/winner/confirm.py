@@ -107,7 +107,7 @@ def _refining(search: Search) -> PlannedRun | None:
     config, record = search.config, search.record()
     runs = runs_of(record.facts)
     best = run_to_export(runs, config.direction)
-    if best is None or search.ending.cut_short or config.augment.nothing:
+    if best is None or search.ending.cut_short or config.augment.is_off:
         return None
     if any(run.refined and run.trial == best.trial for run in runs):
         return None

@@ -36,7 +36,9 @@ class LossScale:
         """All variables that a resumed trial needs."""
         return [self.scale, self._steady]
 
-    def guarded(self, gradients: list[Tensor], step: Callable[[list[Tensor]], object]) -> None:
+    def step_if_finite(
+        self, gradients: list[Tensor], step: Callable[[list[Tensor]], object]
+    ) -> None:
         """Unscale the gradients and call `step` with them, unless they overflowed; then adjust the
         scale.
         """
@@ -103,7 +105,7 @@ class Optimizer:
         if self.loss_scale is None:
             self._step(gradients)
         else:
-            self.loss_scale.guarded(gradients, self._step)
+            self.loss_scale.step_if_finite(gradients, self._step)
 
     def _step(self, gradients: list[Tensor]) -> None:
         tf.cond(self._decay > 0.0, self._shrink, lambda: None)

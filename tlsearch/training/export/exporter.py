@@ -32,7 +32,12 @@ from tlsearch.config.spelling import file_name
 from tlsearch.data.sources import ImageData, original_pictures
 from tlsearch.training.export.formats import Exportable, write_format
 from tlsearch.training.export.model_card import model_card
-from tlsearch.training.export.soundness import Changes, require_finite, require_sound
+from tlsearch.training.export.soundness import (
+    Changes,
+    allowed_difference,
+    require_finite,
+    require_sound,
+)
 from tlsearch.training.export.verify import Found, Verification
 from tlsearch.training.export.whole_model import Restored, restore_recorded
 
@@ -204,20 +209,21 @@ def _artifact(
     expected = verification.expected(form)
     require_finite(form, probabilities)
     path = bundle / form.file
+    parity = float(np.abs(expected - probabilities).max())
+    usual = parity <= allowed_difference(form)
     artifact = Artifact(
         format=name,
         path=form.file,
         bytes=size(path),
         sha256=sha256(path),
-        parity=float(np.abs(expected - probabilities).max()),
+        parity=parity,
+        rounding=None if usual else verification.trained.rounding,
         agreement=float((expected.argmax(axis=1) == probabilities.argmax(axis=1)).mean()),
         accuracy=accuracy(labels, probabilities),
         latency_ms=found.latency_ms,
         input=_input(form, verification.image_px),
     )
-    trained = verification.trained
-    changes = Changes.between(labels, trained.validation, probabilities)
-    require_sound(artifact, changes, lambda: trained.rounding)
+    require_sound(artifact, Changes.between(labels, verification.squares, probabilities))
     return artifact
 
 

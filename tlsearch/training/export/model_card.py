@@ -79,8 +79,14 @@ def _files(manifest: Manifest) -> str:
         )
         for a in manifest.artifacts
     ]
-    left_out = [f"\n\nLeft out: {name}: {escape(why)}" for name, why in manifest.left_out.items()]
-    return "## Files\n\n" + _table(columns, body) + "".join(left_out)
+    notes = [
+        f"{a.path}: differs by more than usual, because this network amplifies rounding: its own "
+        f"probabilities change by {a.rounding:.1e} when every pixel grows by a millionth"
+        for a in manifest.artifacts
+        if a.rounding is not None
+    ]
+    notes += [f"Left out: {name}: {escape(why)}" for name, why in manifest.left_out.items()]
+    return "\n\n".join(["## Files", _table(columns, body), *notes])
 
 
 def _taken(found: FileInput | None) -> str:

@@ -28,13 +28,15 @@ Found = Checked | RecordError
 class Verification:
     """The trained network's predictions on the original images, and those of the exported files.
 
-    `trained` gives those after the same resize as in training. Those after the resize inside
-    any-size files are computed while the first such file is checked.
+    `squares`, (n, classes), are the network's predictions after the same resize as in training. Its
+    predictions after the resize inside any-size files are computed while the first such file is
+    checked.
     """
 
     def __init__(
         self, model: Exportable, trained: Restored, pictures: Sequence[Path], timed: bool
     ) -> None:
+        self.squares = trained.validation
         self.trained = trained
         self._model, self._pictures, self._timed = model, pictures, timed
         self._any_size: Floats | None = None
@@ -49,7 +51,7 @@ class Verification:
         check.
         """
         if not form.any_size:
-            return self.trained.validation
+            return self.squares
         assert self._any_size is not None, "computed with the first file of its kind"
         return self._any_size
 

@@ -38,7 +38,7 @@ class Head:
                 layer.rate = trial.dropout
 
     @contextlib.contextmanager
-    def undropped(self) -> Iterator[None]:
+    def without_dropout(self) -> Iterator[None]:
         """Switch dropout off inside this context: the warm-up uses one recipe for all trials."""
         rate = self._rate.numpy()
         self._rate.assign(0.0)

@@ -96,7 +96,7 @@ class Network:
                 state = derive_seed(seed, "dropout", epoch, place)
                 layer.seed_generator.state.assign([state, 0])
 
-    def changed(self) -> Arrays:
+    def changeable_values(self) -> Arrays:
         """Return the value of every variable that a trial can change, by name."""
         return {name: variable.numpy() for name, variable in self._changing().items()}
 

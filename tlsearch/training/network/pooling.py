@@ -20,7 +20,7 @@ def pooled_output(model: keras.Model, row: Backbone, pooling: str) -> KerasTenso
     if len(model.output.shape) == 2:
         return pool(model.output, "flatten")
     if row.tokens is not None:
-        return pool_tokens(model.output, row.tokens.front, row.pooled_by(pooling))
+        return pool_tokens(model.output, row.tokens.leading_tokens, row.pooled_by(pooling))
     pooling = row.pooled_by(pooling)
     if pooling == "flatten" or not row.norm_after_pool:
         return pool(model.output, pooling)

@@ -135,7 +135,7 @@ def _vision(original: Any, spec: VisionTransformer) -> Iterator[tuple[str, list[
     """Yield the layers of a vision transformer."""
     places = PLACES[type(original).__name__]
     yield "patches", _variables(original, places.patches)
-    front = places.front if spec.front > 1 else places.front[:1]
+    front = places.front if spec.leading_tokens > 1 else places.front[:1]
     learned = [] if places.positions is None else [places.positions]
     yield "positions", [_at(original, place) for place in (*front, *learned)]
     for number, block in enumerate(_at(original, places.blocks)):
@@ -224,7 +224,7 @@ def _table(tokens: list[NDArray[Any]], spec: VisionTransformer, rows: int) -> ND
         return np.concatenate(arrays)
     front = np.concatenate([np.zeros((0, spec.width), np.float32), *arrays[:-1]])
     front[: spec.class_tokens] += arrays[-1][: spec.class_tokens]
-    side = round((rows - spec.front) ** 0.5)
+    side = round((rows - spec.leading_tokens) ** 0.5)
     patches = interpolate_positions(arrays[-1][spec.class_tokens :], side, spec.antialias)
     return np.concatenate([front, patches])
 

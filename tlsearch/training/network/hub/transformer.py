@@ -48,7 +48,7 @@ def _with_front(patches: Any, spec: VisionTransformer, image_px: int) -> Any:
 
     One table holds the vector added at each place; in front it is added to zeros.
     """
-    tokens = layers.ZeroPadding1D((spec.front, 0), name="front")(patches)
+    tokens = layers.ZeroPadding1D((spec.leading_tokens, 0), name="front")(patches)
     if spec.grid is not None:
         table = layers.Embedding(
             spec.tokens(image_px),
@@ -58,10 +58,14 @@ def _with_front(patches: Any, spec: VisionTransformer, image_px: int) -> Any:
         )
         return tokens + table(token_positions(tokens))
     table = layers.Embedding(
-        spec.front, spec.width, embeddings_initializer=small_initializer(), name="positions"
+        spec.leading_tokens,
+        spec.width,
+        embeddings_initializer=small_initializer(),
+        name="positions",
     )
     shown = ops.pad(
-        table(token_positions(tokens[:, : spec.front])), [[0, 0], [0, patches.shape[1]], [0, 0]]
+        table(token_positions(tokens[:, : spec.leading_tokens])),
+        [[0, 0], [0, patches.shape[1]], [0, 0]],
     )
     return tokens + shown
 
@@ -154,7 +158,7 @@ def rotations(spec: VisionTransformer, image_px: int) -> tuple[NDArray[Any], NDA
     frequencies = ROPE_BASE ** -(np.arange(quarter) / quarter)
     grid = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1).reshape(-1, 2, 1)
     angles = np.tile((2 * np.pi * grid * frequencies).reshape(side * side, -1), (1, 2))
-    angles = np.concatenate([np.zeros((spec.front, angles.shape[1])), angles])
+    angles = np.concatenate([np.zeros((spec.leading_tokens, angles.shape[1])), angles])
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
