@@ -42,6 +42,19 @@ def test_what_is_no_picture_is_passed_over(image_folder: ImageFolder) -> None:
     assert keys == ["cat/0.png", "cat/UPPER.PNG", "dog/0.png"]
 
 
+def test_files_that_are_not_pictures_are_counted(image_folder: ImageFolder, caplog) -> None:
+    root = image_folder({"train/cat": 1, "train/dog": 1, "test/cat": 1, "test/dog": 1})
+    list_folder(root)
+    assert not caplog.messages
+    for name in ("train/cat/1.HEIC", "test/dog/2.heic", "test/dog/Thumbs.db", "test/dog/readme"):
+        (root / name).touch()
+    assert len(list_folder(root).examples) == 4
+    assert caplog.messages == [
+        f"{root}: ignored 4 files that are not pictures by their suffix: .heic (2), .db (1), "
+        "none (1)"
+    ]
+
+
 def test_every_format_that_can_be_opened_is_found_by_its_suffix() -> None:
     formats = Image.registered_extensions()  # without AVIF in old versions of Pillow
     found = {formats[suffix] for suffix in IMAGE_SUFFIXES if suffix in formats}

@@ -1,6 +1,8 @@
 """Images in folders: `root/<class>/*`, or `root/<split>/<class>/*` with the usual split names."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from tlsearch.config.dataset import SPLIT_NAMES
 from tlsearch.data.classes import require_classes
 from tlsearch.data.listing import Example, Listing, Split
 from tlsearch.data.paths import file_version, folder_at
+
+log = logging.getLogger(__name__)
 
 # Of the formats that `picture_file.py` opens.
 IMAGE_SUFFIXES = frozenset(
@@ -29,20 +33,34 @@ def list_folder(root: Path) -> Listing:
 
 
 def list_raw_folder(root: Path) -> Listing:
-    """List an image folder as it is, even if its splits name their classes differently."""
+    """List an image folder as it is, even if its splits name their classes differently.
+
+    Files with other suffixes than those of pictures are counted in a warning.
+    """
     root = folder_at(root, "one folder per class")
     groups = _class_folders(root)
     classes = _classes(root, groups)
     _require_text(folder for folders in groups.values() for folder in folders)
     labels = {name: label for label, name in enumerate(classes)}
     folders = [(split, folder) for split, found in groups.items() for folder in found]
+    ignored = Counter[str]()
 
-    def of_class(where: tuple[Split | None, Path]) -> list[Example]:
+    def of_class(where: tuple[Split | None, Path]) -> tuple[list[Example], Counter[str]]:
         split, folder = where
-        return _examples(root, folder, labels[folder.name], split)
+        files = _visible_files(folder)
+        others = Counter(_suffix(file) for file in files if _suffix(file) not in IMAGE_SUFFIXES)
+        return _examples(root, folder, files, labels[folder.name], split), others
 
-    examples = [e for part in in_order(of_class, folders, granted_cores()) for e in part]
+    examples = []
+    for part, others in in_order(of_class, folders, granted_cores()):
+        examples += part
+        ignored += others
     examples.sort(key=lambda example: example.key)
+    if ignored:
+        log.warning(
+            "%s: ignored %d files that are not pictures by their suffix: %s",
+            *(root, ignored.total(), _by_suffix(ignored)),
+        )
     return Listing(
         str(root), classes, examples, lambda: (root / example.key for example in examples)
     )
@@ -118,27 +136,40 @@ def image_files(folder: Path, unlisted: Callable[[OSError], None] | None = None)
 
     Raises DataError for a folder that cannot be listed, unless `unlisted` handles the OSError.
     """
+    return [file for file in _visible_files(folder, unlisted) if _suffix(file) in IMAGE_SUFFIXES]
+
+
+def _visible_files(folder: Path, unlisted: Callable[[OSError], None] | None = None) -> list[Path]:
     found = []
     for where, below, names in os.walk(folder, onerror=unlisted or _refuse):
         below[:] = [name for name in below if not name.startswith(".")]
-        found += [Path(where, name) for name in names if _is_image(name)]
+        found += [Path(where, name) for name in names if not name.startswith(".")]
     return sorted(found)
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+def _suffix(file: Path) -> str:
+    return file.suffix.lower()
+
+
+def _by_suffix(ignored: Counter[str]) -> str:
+    """Return counts such as ".heic (12), .txt (1)", the most frequent first."""
+    return ", ".join(
+        f"{to_storable(suffix) or 'none'} ({count})" for suffix, count in ignored.most_common(5)
+    )
 
 
 def _refuse(error: OSError) -> None:
     raise _unlisted(error) from error
 
 
-def _examples(root: Path, folder: Path, label: int, split: Split | None) -> list[Example]:
-    files = image_files(folder)
-    if not files:
+def _examples(
+    root: Path, folder: Path, files: Iterable[Path], label: int, split: Split | None
+) -> list[Example]:
+    pictures = [file for file in files if _suffix(file) in IMAGE_SUFFIXES]
+    if not pictures:
         raise DataError(f"{folder}: an empty class; expected image files in it")
     inside = folder.relative_to(root).as_posix()
     start = len(folder.as_posix().rstrip("/"))
     return [
-        Example(f"{inside}{f.as_posix()[start:]}", label, split, file_version(f)) for f in files
+        Example(f"{inside}{f.as_posix()[start:]}", label, split, file_version(f)) for f in pictures
     ]
