@@ -50,7 +50,7 @@ def fill(cache: Path) -> list[Held]:
 
 
 def test_a_cache_says_what_it_holds_least_recently_used_first(tmp_path: Path) -> None:
-    assert [(one.kind, one.said) for one in fill(tmp_path)] == [
+    assert [(one.kind, one.description) for one in fill(tmp_path)] == [
         ("images", "/photos 8 px"),
         ("features", "MobileNetV2 pool 48 px float16"),
         ("features", "MobileNetV2 block_14_add 48 px float16"),
@@ -61,7 +61,7 @@ def test_a_cache_says_what_it_holds_least_recently_used_first(tmp_path: Path) ->
 def test_an_entry_that_nothing_describes_is_its_key(tmp_path: Path) -> None:
     (images, *_) = fill(tmp_path)
     sidecar(images.entry.path).unlink()
-    assert held_entries(tmp_path)[0].said == "0" * 32
+    assert held_entries(tmp_path)[0].description == "0" * 32
     assert entry_problem(held_entries(tmp_path)[0].entry) is None
 
 
