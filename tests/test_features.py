@@ -105,7 +105,7 @@ def test_a_backbone_that_needs_a_wider_type_has_it_from_then_on(
 ) -> None:
     store, other = FeatureStore(tmp_path, "float16", budget), replace(KEY, images="others")
     assert store.for_backbone(KEY).dtype == "float16"
-    assert store.in_float32(KEY).dtype == "float32"
+    assert store.widen(KEY).dtype == "float32"
     assert store.for_backbone(KEY).dtype == "float32"
     assert store.for_backbone(other).dtype == store.dtype == "float16"
     assert (

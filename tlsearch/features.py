@@ -103,10 +103,10 @@ class Disk:
 
 
 def worth_keeping(seconds: float, size: int, epochs: int, disk: Disk) -> bool:
-    """Whether to keep features, which take `seconds` and `size` bytes per image, or recompute them.
+    """Whether keeping features takes at most as long as recomputing them in every epoch.
 
-    For a trial of `epochs` epochs, this compares computing and writing them once and reading them
-    in every epoch with computing them in every epoch.
+    They take `seconds` to compute and `size` bytes, both per image. Kept features are computed and
+    written once, and read in each of the trial's `epochs` epochs.
     """
     kept = seconds + size * (disk.write_s + epochs * disk.read_s)
     return kept <= seconds * epochs
@@ -142,7 +142,7 @@ class FeatureStore:
         self._settled = False
 
     def with_dtype(self, dtype: str) -> "FeatureStore":
-        """The same store for a trial whose features have this dtype, whatever other trials need."""
+        """The same store with this dtype for every backbone; `for_backbone` does not change it."""
         other = copy.copy(self)
         other.dtype, other._settled = dtype, True
         return other
@@ -156,10 +156,12 @@ class FeatureStore:
             return self
         return self.with_dtype(WIDE)
 
-    def in_float32(self, backbone: FeatureKey) -> "FeatureStore":
-        """The same store in float32, for a backbone whose activations do not fit into `dtype`.
+    def widen(self, backbone: FeatureKey) -> "FeatureStore":
+        """Record that the activations of a backbone do not fit into `dtype`, and return the store
+        in float32.
 
-        From now on `suited` returns it for all trials of this backbone, in other processes too.
+        From now on `for_backbone` returns it for all trials of this backbone, in other processes
+        too.
         """
         self._wide.add(backbone.name)
         if self._arrays.budget_bytes != 0:
@@ -260,7 +262,7 @@ class FeatureStore:
 def shared_store(
     cache: Path, dtype: str, budget_bytes: int | None, fetch: Fetch | None
 ) -> FeatureStore:
-    """The feature store of this process for its study; only one, as it remembers vain requests."""
+    """The one feature store of this process; it remembers requests that did not fit the budget."""
     return FeatureStore(cache, dtype, budget_bytes, fetch)
 
 

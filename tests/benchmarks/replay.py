@@ -115,7 +115,7 @@ class Sampled:
             self._begin(number, trial)
             return number
         frozen = self.study._storage.get_trial(trial._trial_id)
-        window = self._window.updated()
+        window = self._window.refresh()
         ask = ask_sampler(window.sampler, window, frozen)
         away = self.table.distances({name: ask(name, d) for name, d in self.table.space.items()})
         number = min(left, key=lambda n: (away[n], n))

@@ -59,7 +59,7 @@ def search(config: SearchConfig, newest: int, seed: int) -> tuple[list[float], l
         began = time.perf_counter()
         trial = study.ask()
         point = next(
-            draw_points(config, window.updated(), study._storage.get_trial(trial._trial_id))
+            draw_points(config, window.refresh(), study._storage.get_trial(trial._trial_id))
         )
         seconds.append(time.perf_counter() - began)
         write_parameters(study._storage, trial._trial_id, point, config.space)

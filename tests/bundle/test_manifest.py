@@ -44,6 +44,7 @@ def test_a_manifest_of_before_is_read(tmp_path):
     plain = json.loads(manifest_of(artifact_of("model.keras")).model_dump_json())
     del plain["orientation"], plain["test"], plain["artifacts"][0]["input"]
     (tmp_path / "manifest.json").write_text(json.dumps(plain))
+    assert "rounding" not in plain["artifacts"][0]
     found = read_manifest(tmp_path)
     assert (found.test, found.orientation, found.artifacts[0].input) == (None, "", None)
 

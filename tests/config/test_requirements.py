@@ -3,10 +3,10 @@
 import pytest
 
 from tlsearch.config.load import parse
-from tlsearch.config.requirements import log_warnings
+from tlsearch.config.requirements import warn_before_search
 
 SPACE = """
-data: {{kind: digits}}
+data: {{kind: digits, image_px: 56}}
 space: {{backbone: {backbone}, weights: {weights}}}
 prior: {prior}
 """
@@ -15,19 +15,27 @@ prior: {prior}
 @pytest.mark.parametrize(
     ("backbone", "weights", "named"),
     [
-        ("[mobilenet_v2, strokes]", "default", "strokes with `weights: default`"),
+        ("[mobilenet_v2, strokes]", "default", "strokes"),
         ("mobilenet_v2", "[imagenet, none]", "mobilenet_v2 with `weights: none`"),
     ],
 )
 def test_a_prior_that_cannot_propose_says_why_before_the_search(caplog, backbone, weights, named):
-    log_warnings(parse(SPACE.format(backbone=backbone, weights=weights, prior="auto")))
+    warn_before_search(parse(SPACE.format(backbone=backbone, weights=weights, prior="auto")))
     assert caplog.messages == [
         "prior: proposes no trials, because it compares networks by their published accuracy on "
-        f"ImageNet, and none is published for {named}; set `prior: off`, or search other networks"
+        f"ImageNet, and none is published for {named}; set `prior: off`, or search only networks "
+        "and weights that have one (`tlsearch backbones` lists them)"
     ]
 
 
-@pytest.mark.parametrize(("backbone", "prior"), [("mobilenet_v2", "auto"), ("strokes", "off")])
-def test_a_prior_that_can_propose_or_is_off_says_nothing(caplog, backbone, prior):
-    log_warnings(parse(SPACE.format(backbone=backbone, weights="default", prior=prior)))
+@pytest.mark.parametrize(
+    ("backbone", "weights", "prior"),
+    [
+        ("mobilenet_v2", "default", "auto"),
+        ("dinov2_small", "[default, preset]", "auto"),
+        ("strokes", "default", "off"),
+    ],
+)
+def test_a_prior_that_can_propose_or_is_off_says_nothing(caplog, backbone, weights, prior):
+    warn_before_search(parse(SPACE.format(backbone=backbone, weights=weights, prior=prior)))
     assert caplog.messages == []

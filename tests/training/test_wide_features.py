@@ -62,7 +62,7 @@ def test_a_trial_goes_on_with_the_type_that_it_began_with(small_trial, digits, t
         unbroken.append(report)
         if report.epoch == 1:
             report.snapshot().save(tmp_path / "resume.npz")
-    store.in_float32(backbone_key(trial, load_backbone("strokes", "default", 32), digits))
+    store.widen(backbone_key(trial, load_backbone("strokes", "default", 32), digits))
     resumed = list(train(trial, digits, store, load_checkpoint(tmp_path / "resume.npz")))
     assert told(resumed) == told(unbroken[2:])
     assert {r.feature_dtype for r in resumed} == {"float16"}

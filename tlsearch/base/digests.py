@@ -18,7 +18,7 @@ def sha256(path: Path) -> str:
 
 
 def size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Return the size in bytes of a file, or of all files in a folder."""
     return sum(file.stat().st_size for file in files_of(path))
 
 

@@ -1,4 +1,4 @@
-"""Every error that tlsearch raises on purpose, with the exit code of the command line."""
+"""The errors that users see, each with the exit code of the command."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -105,19 +105,19 @@ class RecordError(TlsearchError):
 
 
 class StudyError(TlsearchError):
-    """The whole study failed: its first trials all failed in the same way."""
+    """The whole study failed: no trial succeeded, or every further one would fail as well."""
 
     exit_code = 1
 
 
 class OutOfMemoryError(TlsearchError):
-    """A configuration that needs more memory than this machine has."""
+    """A trial that runs out of device memory even with its batch split in two."""
 
     exit_code = 1
 
 
 class SearchInterruptedError(TlsearchError):
-    """The user ended the search early; the trials that ended are ranked."""
+    """The user or a signal interrupted the command; completed trials are kept."""
 
     exit_code = 130
 

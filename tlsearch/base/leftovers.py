@@ -34,7 +34,7 @@ def scratch_beside(path: Path) -> Iterator[Path]:
 def sweep(folder: Path, name: str | None = None) -> None:
     """Remove the temporary siblings of file `name`, or of any file, that killed writers left.
 
-    Only entries of this user that no running process has locked are removed.
+    Only entries of this user that are older than `LEFT_AFTER_S` and not locked are removed.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         for entry in list(os.scandir(folder)):

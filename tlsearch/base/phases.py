@@ -59,7 +59,7 @@ _HEARD: ContextVar[tuple[Hear, str] | None] = ContextVar("phases", default=None)
 
 @contextmanager
 def heard_by(hear: Hear, subject: str = "") -> Iterator[None]:
-    """Make `hear` the listener for all phases of the block, and `subject` what they belong to."""
+    """Make `hear` the listener for all phases of the block, which belong to `subject`."""
     token = _HEARD.set((hear, subject))
     try:
         yield
@@ -122,7 +122,7 @@ def phase_counter(
     unit: str = "",
     clock: Callable[[], float] = time.monotonic,
 ) -> Counter:
-    """Return a counter for a phase that is open elsewhere, such as in the process that waits."""
+    """Return a counter for a phase that the caller or a parent process has opened."""
     hear, subject = _HEARD.get() or (_unheard, "")
     return Counter(Phase(name, "going", 0, total, unit, subject), hear, clock)
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of the AUC, in closed form, without a bootstrap."""
+"""Confidence intervals of the AUC without a bootstrap: DeLong's, and Newcombe's for an AUC of 1."""
 
 from math import exp, log, sqrt
 from typing import Literal

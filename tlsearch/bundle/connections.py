@@ -70,7 +70,8 @@ class Hosts:
 
     This protects against DNS rebinding: a browser that an attacker's host name leads to this
     service sends that name in `Host`. IP addresses cannot be rebound: any loopback address is
-    accepted, and any address if the service is bound to all addresses of the machine.
+    accepted, and any address if the service is bound to all addresses of the machine. A request
+    without the header is accepted.
     """
 
     def __init__(self, bound: str) -> None:

@@ -14,11 +14,12 @@ EXPORTING = "exporting"  # the name of the export's phase
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export and where to; `pictures_from` is the data as the user specified it.
+    """A request to export a checkpoint in some formats.
 
-    `timed` measures the latency of every file. `test` is the test score of the checkpoint, if it
-    was evaluated. `recorded` maps epochs to the metric that the study recorded for them. If the
-    checkpoint is a refinement, `refined_from` is the trial whose weights it continued to train.
+    `pictures_from` is the `data` section of the search space. `timed` measures the latency of every
+    file. `test` is the test score of the checkpoint, if it was evaluated. `recorded` maps epochs to
+    the metric that the study recorded for them. If the checkpoint is a refinement, `refined_from`
+    is the trial whose weights it continued to train.
     """
 
     checkpoint: Path

@@ -2,9 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from tlsearch.base.digests import sha256
 from tlsearch.base.errors import RecordError
@@ -62,9 +70,9 @@ class Artifact(_Plain):
     """One model file. `parity`: largest difference of a probability from the trained network.
 
     `rounding` is measured only if this difference is larger than usual: how far the network's own
-    probabilities move when every pixel grows by a millionth. `agreement` and `accuracy` are shares
-    of the validation images. `latency_ms` maps a batch size and thread count ("batch 1, 1 thread")
-    to the median of its runs. `input` is None in bundles of older versions.
+    probabilities move when every pixel value grows by a millionth. `agreement` and `accuracy` are
+    shares of the validation images. `latency_ms` maps a batch size and thread count ("batch 1, 1
+    thread") to the median of its runs. `input` is None in bundles of older versions.
     """
 
     format: str
@@ -77,6 +85,25 @@ class Artifact(_Plain):
     accuracy: Share
     latency_ms: dict[str, Annotated[float, Field(ge=0)]] = {}
     input: FileInput | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_rounding(self, to_plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an absent `rounding`, so that versions before it read the manifest too."""
+        plain: dict[str, Any] = to_plain(self)
+        if self.rounding is None:
+            del plain["rounding"]
+        return plain
+
+    @property
+    def remark(self) -> str | None:
+        """Why the file may differ by more than usual; None if it does not."""
+        if self.rounding is None:
+            return None
+        return (
+            f"{self.path}: differs by more than usual, because this network amplifies rounding: "
+            f"its own probabilities change by {self.rounding:.1e} when every pixel value grows by "
+            "a millionth"
+        )
 
     @property
     def row(self) -> ExportFormat:

@@ -64,7 +64,10 @@ def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def score(metric: str, labels: Labels, probabilities: Probabilities) -> float:
-    """Return the value of a catalogue metric; NaN if a probability is not finite."""
+    """Return the value of the metric with this name in a search space.
+
+    NaN if a probability is not finite, or for `auc` if a class has no image.
+    """
     if not np.isfinite(probabilities).all():
         return float("nan")
     if metric == "loss":

@@ -57,7 +57,7 @@ class OpenModel:
             return pixels if self.form.any_size else resize(pixels, self.image_px)
 
     def reading(self, picture: Path | BinaryIO) -> AbstractContextManager[Pixels]:
-        """Read an image at its own size; its memory counts as in use until the block ends."""
+        """Read an image at its own size; it counts against the decoding budget during the block."""
         return pixels_of(picture, self.bits)
 
     def of_files(

@@ -29,7 +29,7 @@ def predict_files(
     form: str | None = None,
     verify: bool = True,
 ) -> Iterator[Prediction]:
-    """Predict image files, and those in folders, in order; an unreadable one does not stop it.
+    """Predict image files, given or in given folders, in order; errors are yielded per image.
 
     `model_path` is a bundle, one of its files, or a single `.keras` file; `images` is one path or
     several, of files and folders. Raises RecordError if the model cannot be opened, DataError if a

@@ -98,7 +98,10 @@ def prune(
     ] = False,
     format: Format = "table",
 ) -> None:
-    """Remove the least recently used arrays; arrays that are being written or in use stay."""
+    """Remove arrays: the least recently used, those unused for a time, or all.
+
+    Arrays that are being written or in use stay.
+    """
     from tlsearch.store.caches import evict, held_entries, in_use, remove_leftovers, to_prune
 
     older_s = _limits(to, older, everything)

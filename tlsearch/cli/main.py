@@ -62,7 +62,7 @@ class _Shown(logging.Formatter):
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """A log handler that looks up `sys.stderr` for each line, so that a live table makes room."""
+    """A log handler that looks up `sys.stderr` for each line: a live table stays below."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""

@@ -184,12 +184,12 @@ BACKBONES: dict[str, Backbone] = {row.name: row for row in (*_ROWS, *map(preset_
 
 
 def backbones() -> tuple[Backbone, ...]:
-    """Every backbone that a search space can name."""
+    """Every backbone of the catalogue; a space can also name hub networks and the user's own."""
     return tuple(BACKBONES.values())
 
 
 def canonical_names(row: Backbone, weights: str) -> tuple[str, str]:
-    """The names of a backbone and its weights, the same for all names of the same network."""
+    """The canonical names of a backbone and its weights; rows of the same network share them."""
     weights = row.default_weights if weights == "default" else weights
     if weights == "shipped":
         return row.name, weights
@@ -210,8 +210,9 @@ class ExportFormat:
     """A kind of model file: its name in a bundle, and how far its predictions may be off.
 
     `any_size`: it takes pictures of any size and resizes them; other files take squares of
-    `image_px`. `tolerance`: the largest difference between a probability and the trained network's,
-    None if the format rounds weights on purpose. `accuracy_loss`: the share of accuracy that the
+    `image_px`. `tolerance`: the largest difference between a probability and the trained network's
+    (ten times that at most if the network amplifies rounding), None if the format rounds weights on
+    purpose. `accuracy_loss`: the share of accuracy that the
     file may lose, None if only `tolerance` counts; one image is always allowed, two if the file
     resizes. `extra`: the packages it needs beyond tlsearch itself, a row of `config.extras`.
     `program`: loading the file runs code in it, which may read and write files. `dtype`: the dtype
@@ -268,7 +269,7 @@ PUT_BACK = (
     "put the original weights back (of shipped ones: install the version that study.yaml names), "
     "or start another study with these"
 )
-# Said of a study or checkpoint without the digest of its pretrained weights.
+# The warning for a study or checkpoint that lacks the digest of its pretrained weights.
 UNRECORDED = (
     "does not record its pretrained weights, because an earlier version wrote it; tlsearch cannot "
     "check whether they have changed"

@@ -1,7 +1,6 @@
-"""The differences between devices: one value says how a study computes on its workers' devices.
+"""The device profile: one value that says how a study computes on its workers' devices.
 
-Nothing else in this package asks whether there is a GPU, except `training/runtime.py`, which
-applies the value.
+Trials read the profile instead of looking for a GPU; `training/runtime.py` applies it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -94,8 +93,8 @@ class DeviceProfile:
     def rows_of_shard(self, backbone: str, row_bytes: int) -> int:
         """The number of rows in a shard of a backbone's pass, whose activations have this row size.
 
-        It is a multiple of the step of the pass. It is at most what an epoch reads at a time, but
-        at least one step.
+        It is a multiple of the measured step of the pass, or of `LEAST_ROWS` if none was measured,
+        and at least one such step. Otherwise it is at most `shard_rows`, and at most `block_bytes`.
         """
         step = dict(self.pass_rows).get(backbone, LEAST_ROWS)
         return max(1, min(self.shard_rows, self.block_bytes // row_bytes) // step) * step
@@ -211,7 +210,7 @@ def xla_pays(plain_s: float, xla_s: float) -> bool:
 
 
 def rounding_share(precision: str) -> float:
-    """The share by which a metric may differ from that of a trial of this precision by rounding."""
+    """The largest difference in a metric that rounding explains, relative to max(1, metric)."""
     return MIXED_SHARE if is_mixed(precision) else SHARE
 
 

@@ -76,7 +76,9 @@ class Choices(Frozen, Generic[T]):
 
 
 class Range(Frozen):
-    """All numbers from `low` to `high`, ends included; `log` samples magnitudes evenly."""
+    """The numbers from `low` to `high`, both included, in steps of `step`, all of them without it;
+    `log` samples magnitudes evenly.
+    """
 
     low: float
     high: float
@@ -148,7 +150,10 @@ BY_SHAPE = Discriminator(_tag)
 
 
 def head_units(raw: object) -> object:
-    """Widths of the dense layers between pooling and output: `none`, 128, or [256, 128]."""
+    """Convert the widths of the head's dense layers: `none` -> (), 128 -> (128,).
+
+    Other values are returned unchanged, for pydantic to check.
+    """
     if raw is None or raw == "none":
         return ()
     return (raw,) if isinstance(raw, int) and not isinstance(raw, bool) else raw

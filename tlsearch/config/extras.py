@@ -28,10 +28,10 @@ OPENING = {"onnx": ("onnx", "onnxruntime")}
 
 
 def missing_packages_message(what: str, extra: str, modules: Iterable[str], where: str = "") -> str:
-    """The message that a feature needs packages (`where`: on which machine), with the command that
-    installs them.
+    """The error message for missing packages (`where`: on which machine), with the `pip install`
+    command that installs them.
 
-    It names the packages rather than tlsearch's extra, which works however tlsearch was installed.
+    It names packages, not tlsearch's extra, so the command works however tlsearch was installed.
     """
     known = EXTRAS[extra]
     wanted = list(dict.fromkeys(known.get(module, module) for module in modules))
@@ -63,9 +63,9 @@ def known_formats(formats: Sequence[str], where: str = "formats") -> tuple[str, 
 
 
 def require_formats(formats: Iterable[str]) -> None:
-    """Raise ConfigError if this machine lacks a package that writing a model file needs.
+    """Raise ConfigError if this machine lacks a package for writing one of these formats.
 
-    The machine that starts a search writes the model files, on a cluster too: the driver's node.
+    Model files are written on the machine that runs the driver, also on a cluster.
     """
     problems = []
     for name in formats:

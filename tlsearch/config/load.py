@@ -73,7 +73,7 @@ _EXPECTED = {
 
 
 class Document:
-    """The plain values of a YAML text, and the line of each."""
+    """A YAML document while it is read: the line of each value, and the problems found so far."""
 
     def __init__(self, source: str) -> None:
         self.source = source

@@ -1,4 +1,4 @@
-"""The packages that a search needs on this machine, and what to know before it begins."""
+"""The packages that a search needs on this machine, and warnings before it begins."""
 
 import logging
 from itertools import product
@@ -31,7 +31,7 @@ def require_packages(config: SearchConfig) -> None:
             require_extra(f"space.backbone: {file_name(row.name)}", "hub")
 
 
-def log_warnings(config: SearchConfig) -> None:
+def warn_before_search(config: SearchConfig) -> None:
     """Log a line for each backbone whose weights have a licence with conditions, and one if the
     prior cannot propose trials.
     """
@@ -39,20 +39,25 @@ def log_warnings(config: SearchConfig) -> None:
         if row.licence in CONDITIONS:
             licence = f"the {row.licence}, {CONDITIONS[row.licence]}"
             log.warning("%s: its weights are under %s", file_name(row.name), licence)
-    unknown = without_accuracy(config)
-    if config.prior != "off" and unknown:
+    unknown = networks_without_accuracy(config) if config.prior != "off" else []
+    if unknown:
+        others = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
         log.warning(
             "prior: proposes no trials, because it compares networks by their published accuracy "
-            "on ImageNet, and none is published for %s; set `prior: off`, or search other networks",
-            ", ".join(unknown),
+            "on ImageNet, and none is published for %s%s; set `prior: off`, or search only "
+            "networks and weights that have one (`tlsearch backbones` lists them)",
+            *(", ".join(unknown[:3]), others),
         )
 
 
-def without_accuracy(config: SearchConfig) -> list[str]:
-    """Return the networks of a search for which no accuracy on ImageNet is published."""
+def networks_without_accuracy(config: SearchConfig) -> list[str]:
+    """Return the networks of a search, with their weights unless these are the default, for which
+    no accuracy on ImageNet is published.
+    """
     networks = product(config.space.backbone.values, config.space.weights.values)
     return [
-        f"{file_name(backbone)} with `weights: {file_name(weights)}`"
+        f"{file_name(backbone)}"
+        + ("" if weights == "default" else f" with `weights: {file_name(weights)}`")
         for backbone, weights in networks
         if row_of(backbone).published_accuracy(weights) is None
     ]

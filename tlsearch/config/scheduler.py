@@ -30,7 +30,7 @@ class Hyperband(Frozen):
 
 
 class Median(Frozen):
-    """Stop a trial whose best value is below the median of the others' means up to its epoch."""
+    """Stop a trial whose best value is worse than the median of the other trials' running means."""
 
     kind: Literal["median"] = "median"
     grace: Annotated[int, Field(ge=1)] = 2  # epochs that every trial gets; means begin there

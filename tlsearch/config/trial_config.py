@@ -168,7 +168,10 @@ class TrialConfig(Frozen):
 
     @property
     def prefix_depth(self) -> Depth:
-        """The depth that the frozen prefix leaves to train: the trial's, or a deeper one."""
+        """The depth whose cut ends the frozen prefix: the trial's own, or a deeper one.
+
+        Layers between a deeper cut and the trial's own depth are recomputed, but stay frozen.
+        """
         return self.depth if self.cut_layers is None else Depth(self.cut_layers)
 
     def sharing(self, prefix: Depth) -> "TrialConfig":

@@ -88,9 +88,10 @@ def audit(
     near_copies: Callable[[dict[Split, Indices]], NearCopies],
     readable: NDArray[np.bool_] | None = None,
 ) -> Audit:
-    """Look for equal and nearly equal pictures; raises DataError if `duplicates` is "error".
+    """Look for equal and nearly equal pictures in two splits, and equal pictures with two labels.
 
-    With "drop", train loses the pictures that are in another split too. Near copies, which
+    With "error", raises DataError for equal pictures in two splits. With "drop", train loses the
+    pictures that are in another split too. Near copies, which
     `near_copies` finds in the splits that remain, are counted and always kept; they are no error.
     Images that are not `readable` are in no split.
     """

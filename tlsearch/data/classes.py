@@ -36,7 +36,7 @@ def rename_classes(listing: Listing, names: Mapping[str, str], strict: bool = Fa
 
 
 def renamed_again(listing: Listing, names: Mapping[str, str]) -> Listing:
-    """A further listing under the class names given to a first one.
+    """Apply the class names of a first listing to a second one, such as images to evaluate on.
 
     Keys that match none of its classes are ignored. Classes that no key matches stay as they are,
     so they may have their new names already.

@@ -13,7 +13,7 @@ MOST_CLASSES = 200  # more would make the sheet too long to look at
 
 
 def contact_sheet(data: ImageData, split: Split = "train", per_class: int = 8) -> Image.Image:
-    """Draw pictures of a split as training sees them, evenly chosen, of the first 200 classes."""
+    """Draw decoded pictures of a split at 96 px, evenly chosen from the first 200 classes each."""
     classes = data.classes[:MOST_CLASSES]
     step_px, row_px = PICTURE_PX + GAP_PX, NAME_PX + PICTURE_PX + GAP_PX
     sheet = Image.new("RGB", (GAP_PX + per_class * step_px, row_px * len(classes)), "white")

@@ -1,5 +1,6 @@
 """The size of the pictures of a data set, from a sample, and the `image_px` proposed for them."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -20,8 +21,8 @@ def sampled_sizes(files: Sequence[Path]) -> list[Size]:
 
     Files that cannot be read are left out.
     """
-    step = max(1, len(files) // SAMPLE)
-    return [size for file in files[::step][:SAMPLE] for size in _size(file)]
+    step = max(1, math.ceil(len(files) / SAMPLE))
+    return [size for file in files[::step] for size in _size(file)]
 
 
 def _size(file: Path) -> Iterable[Size]:
@@ -38,9 +39,9 @@ def median_size(sizes: Sequence[Size]) -> Size:
 
 
 def proposed_px(sizes: Sequence[Size]) -> int:
-    """The smallest usual side that is at least the median longer side of the pictures.
+    """The smallest of `SQUARES_PX` that is at least the median of the pictures' longer sides.
 
-    The largest usual side if the pictures are larger, or if there are none.
+    The largest of `SQUARES_PX` if the pictures are larger, or if there are none.
     """
     longer = median(max(size) for size in sizes) if sizes else SQUARES_PX[-1]
     return next((px for px in SQUARES_PX if px >= longer), SQUARES_PX[-1])

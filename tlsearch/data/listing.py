@@ -38,13 +38,15 @@ Picture = Path | Pixels | NDArray[np.uint16]
 class Listing:
     """All examples of a data set, in a fixed order.
 
-    `pictures()` lazily yields one picture per example, in the same order.
+    `pictures()` lazily yields one picture per example, in the same order. `notes` are remarks on
+    what was left out of the listing.
     """
 
     source: str
     classes: tuple[str, ...]
     examples: Sequence[Example]
     pictures: Callable[[], Iterator[Picture]]
+    notes: tuple[str, ...] = ()
 
 
 def select_splits(listing: Listing, splits: Sequence[Split]) -> Listing:

@@ -157,7 +157,8 @@ def prepare(
     require_readable(listing, decoded.readable, unreadable)
     division = _divided(listing, data, decoded.readable)
     moved = count_moved(listing, division.moved)
-    notes = [*filter(None, (left_out_note(unreadable, listing), of_depth, filled_note(moved)))]
+    remarks = (left_out_note(unreadable, listing), of_depth, filled_note(moved))
+    notes = [*listing.notes, *filter(None, remarks)]
     audits = ArrayStore(cache / "audits")
 
     def near(splits: dict[Split, Indices]) -> NearCopies:

@@ -1,4 +1,4 @@
-"""Searches of many trials on Ray. Ray's settings are made here, before any module imports it."""
+"""Searches of many trials on Ray; sets Ray's environment variables before Ray is imported."""
 
 import os
 

@@ -68,11 +68,11 @@ def ended_event(search: Search) -> StudyEnded:
 
 @dataclass(frozen=True)
 class EachEnd:
-    """The actions at the end of each trial of a search.
+    """Handles the end of each trial of a search.
 
     Deletes files that are no longer needed, sends the event, counts the trial, and ends the search
-    after a perfect trial unless it `goes_on`. Calls `begin` at each end once a worker has no trial
-    left, or if the last trial should end within `AHEAD_S`.
+    after a perfect trial unless it `goes_on`. Calls `begin` at each end once a perfect trial has
+    ended the search, a worker has no trial left, or the last trial should end within `AHEAD_S`.
 
     The trials began after `began_s` seconds of the study, with `before` trials ended by then.
     """

@@ -23,8 +23,8 @@ class Ending:
     """The reason why a search ends, once there is one: `interrupted`, `error`, `enough` (no trial
     can be better) or `out_of_time`.
 
-    Of several errors, the first is kept. `location` is the study's directory as a shell command
-    names it. `on_interrupt` is called when the user interrupts the search.
+    If there are several errors, the first is kept. `location` is the study's directory, quoted for
+    a shell. `on_interrupt` is called when the user interrupts the search.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Ending:
 
     @property
     def cut_short(self) -> bool:
-        """Whether the search ended without a result that should be exported."""
+        """Whether the user or an error ended the search, so that nothing is exported."""
         return self.interrupted is not None or self.error is not None
 
     @property
@@ -87,7 +87,7 @@ class Failures:
     """The failed trials of a search, and whether they end it.
 
     A fatal failure does, since every other trial would fail as well. So do the failures of the
-    first three trials if all of them are at the same place.
+    first three trials, if all of them failed at the same place in the code.
     """
 
     def __init__(self) -> None:

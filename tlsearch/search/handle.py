@@ -85,7 +85,7 @@ class Study:
         return self.home.journal.record()
 
     def leaderboard(self) -> "pd.DataFrame":
-        """Return the ranked trials as a pandas table."""
+        """Return one row per trial as a pandas table: ranked trials first, then the others."""
         return to_table(leaderboard(self.record(), self.about, self.home.best).rows)
 
     def winner(self) -> TrialRecord | None:
@@ -228,7 +228,7 @@ def location_of(study: Study | Location) -> Location:
 
 
 def report(study: Study | Location) -> "pd.DataFrame":
-    """Return the ranked trials of a study as a pandas table; its search may still be running."""
+    """Return one row per trial of a study as a pandas table; its search may still be running."""
     return open_study(study).leaderboard()
 
 

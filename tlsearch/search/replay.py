@@ -1,4 +1,4 @@
-"""Replay: one trial of a study trained again in this process, without Ray, beside its record."""
+"""Replay: train one trial of a study again in this process, and compare it with its record."""
 
 import contextlib
 import math

@@ -175,9 +175,9 @@ def _run_config(home: StudyDirectory, stopper: SearchStopper) -> RunConfig:
 def forget_unrecorded(home: StudyDirectory, trials: Iterable[TrialRecord]) -> None:
     """Delete resume states that do not agree with the journal, so that their trials start over.
 
-    These are states of epochs that the journal does not hold, as when its last lines were lost:
-    otherwise the epochs in between would never be recorded. They are also states beside best
-    weights that differ from the recorded ones, which would be kept as the trial's best.
+    A state is deleted if its epoch is later than the last one in the journal, whose last lines may
+    have been lost: the epochs in between would never be recorded. It is also deleted if the best
+    weights beside it are not the recorded ones: they would be kept as the trial's best.
     """
     for trial in trials:
         folder = home.trial(trial.number)

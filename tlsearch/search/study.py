@@ -1,4 +1,4 @@
-"""The course of one search: data -> trials -> winner -> export -> report."""
+"""One search from start to end: data -> trials -> winner -> export -> report."""
 
 import contextlib
 import shlex
@@ -12,7 +12,7 @@ from tlsearch.base.phases import phase
 from tlsearch.bundle.manifest import incomplete_error
 from tlsearch.config.device import DeviceProfile
 from tlsearch.config.location import Location, subfolder
-from tlsearch.config.requirements import log_warnings, require_packages
+from tlsearch.config.requirements import require_packages, warn_before_search
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
@@ -76,7 +76,7 @@ def run(
     config = checked_config(space, data=data).anchored()
     require_packages(config)
     require_weight_files(config)
-    log_warnings(config)
+    warn_before_search(config)
     heard = Listeners(listen or default_listener())
     with (
         heartbeat(heard) as hear,
@@ -113,7 +113,7 @@ def resume(
         require_packages(config)
         if config != begun.config:
             require_weight_files(config)
-            log_warnings(config)
+            warn_before_search(config)
         require_same_files(work.home, begun.about, config)
         with work.mirrored(config.sync_s):
             follow_in_tensorboard(config, work.home, heard)
@@ -194,7 +194,11 @@ def seal_study(search: Search) -> None:
 
 
 def conclude(search: Search) -> Study:
-    """The study of a search that is over; its report is written if the disk has room for it."""
+    """Write the report of a search that is over, if the disk has room for it; return its study.
+
+    Raises the error that ended the search, else StudyError, if no trial succeeded and the user did
+    not interrupt the search.
+    """
     home, ending = search.home, search.ending
     search.listen(ended_event(search))
     study = Study(home)
@@ -242,9 +246,11 @@ def note_networks(search: Search) -> None:
 
 
 def run_and_confirm(search: Search, begin: Callable[[], None], prepare: Callable[[], None]) -> bool:
-    """Run the trials and, unless they are cut short, confirm the winner in the same workers; return
-    whether the confirmation was completed. `begin` is called shortly before the last trial ends, to
-    start the work that can be done meanwhile, `prepare` each time the likely winner is known.
+    """Run the trials, then confirm the winner in the same workers unless they were cut short.
+
+    Returns whether the confirmation was completed. `begin` is called at one or more trial ends
+    shortly before the last, to start work that can be done meanwhile. `prepare` is called after the
+    trials and after each stage of the confirmation, because the likely winner may have changed.
     """
     from tlsearch.search.cost.forecast import report_forecast
     from tlsearch.search.runner import run_trials

@@ -55,7 +55,7 @@ def template(folder: str | Path) -> str:
     names = suggest_names(found)
     listing = rename_classes(found, names)
     require_classes(listing, pooled=False)
-    for problem in _small(listing):
+    for problem in (*listing.notes, *_small(listing)):
         log.warning(problem)
     sizes = sampled_sizes([picture for picture in listing.pictures() if isinstance(picture, Path)])
     return _TEMPLATE.format(

@@ -79,7 +79,7 @@ def remove_faulty(entry: Entry) -> None:
 
 
 def evict(entry: Entry) -> bool:
-    """Remove an entry; returns False if it is being written or was opened since it was listed."""
+    """Remove an entry; False if it is gone, being written, or opened since it was listed."""
     lock = entry.path.with_suffix(".lock")
     try:
         with FileLock(lock, timeout=0):
@@ -149,7 +149,7 @@ def mapped_files() -> set[Path]:
 
 
 def remove_leftovers(cache: Path) -> Iterator[Path]:
-    """Remove what dead processes left, yielding each path: partial files, locks, lone sidecars."""
+    """Remove files of dead processes, yielding each path: partial files, locks, lone sidecars."""
     for root in (cache / kind for kind in KINDS):
         for folder in abandoned_passes(root):
             shutil.rmtree(folder, ignore_errors=True)

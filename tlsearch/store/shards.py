@@ -129,12 +129,12 @@ class Pass:
 
         Hold the pass's lock.
         """
-        lacking = self.missing_parts()
+        missing = self.missing_parts()
         try:
-            for index in lacking:
+            for index in missing:
                 self._reserve(self.partial(index), self.specs[index])
         except OSError as error:
-            for index in lacking:
+            for index in missing:
                 self.partial(index).unlink(missing_ok=True)
             raise OSError(error.errno, error.strerror, str(self.folder.parent)) from error
 

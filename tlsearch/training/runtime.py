@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def limit_threads(cpus: int, gpus: float = 0) -> None:
-    """Use `cpus` threads and the share `gpus` of the memory of each GPU; with 0, no GPU.
+    """Limit TensorFlow to `cpus` threads and the share `gpus` of each GPU's memory; 0 hides GPUs.
 
     By default TensorFlow takes every core of the machine and all memory of its GPUs. The call must
     come before the first operation of the process; later calls with the same number of `cpus` do
@@ -60,8 +60,8 @@ def apply_profile(device: DeviceProfile) -> None:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process in bytes; 0 except on Linux, so that
-    `release_memory` keeps everything there.
+    """Return the resident memory of this process in bytes; 0 on systems other than Linux, where
+    `release_memory` therefore never releases anything.
     """
     told = Path("/proc/self/statm")
     return int(told.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if told.is_file() else 0

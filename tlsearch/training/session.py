@@ -69,9 +69,9 @@ class Session:
         self._network = executor.network(trial, self._classes)
         if recorded is not None:
             self._network.backbone.require(recorded)
-        suited = store.for_backbone(backbone_key(trial, self._network.backbone, data))
-        self.feature_dtype = suited.dtype
-        self._features = Features(trial, self._network.backbone, data, suited, executor)
+        own_store = store.for_backbone(backbone_key(trial, self._network.backbone, data))
+        self.feature_dtype = own_store.dtype
+        self._features = Features(trial, self._network.backbone, data, own_store, executor)
         self._price = Price.of(self._network)
         self._variables = self._network.trainable_variables()
         self.trained_parameters = parameter_count(self._variables)

@@ -127,7 +127,7 @@ def _widened(
 ) -> FeatureStore:
     """Return the store for a trial whose activations do not fit into 16 bits; log one warning."""
     backbone = executor.network(trial, len(data.classes)).backbone
-    wider = store.in_float32(backbone_key(trial, backbone, data))
+    wider = store.widen(backbone_key(trial, backbone, data))
     log.warning("%s: %s: its features are kept as %s", trial.backbone, why, wider.dtype)
     return wider
 

@@ -11,7 +11,7 @@ from tlsearch.base.errors import ConfigError
 from tlsearch.config.load import from_mapping, parse
 from tlsearch.config.networks.lookup import full_name, known_row, row_of
 from tlsearch.config.networks.presets import DINOV3_LICENCE
-from tlsearch.config.requirements import log_warnings, require_packages
+from tlsearch.config.requirements import require_packages, warn_before_search
 from tlsearch.search.trial.weight_files import file_digests
 
 DINOV2 = {
@@ -165,11 +165,11 @@ def test_keras_hub_is_asked_for_where_its_weights_are_taken(monkeypatch):
 
 def test_a_licence_with_conditions_is_told_before_its_weights_are_taken(caplog):
     name = "dinov3_small"
-    log_warnings(from_mapping(space([name, "dinov2_small"])))
+    warn_before_search(from_mapping(space([name, "dinov2_small"])))
     (line,) = caplog.messages
     assert line.startswith(
         f"{name}: its weights are under the {DINOV3_LICENCE}, whose conditions also apply to "
         "models trained from them; read it before you download the weights or pass a model on ("
     )
-    log_warnings(from_mapping(space(name, weights="none")))
+    warn_before_search(from_mapping(space(name, weights="none")))
     assert len(caplog.messages) == 1

@@ -42,17 +42,27 @@ def test_what_is_no_picture_is_passed_over(image_folder: ImageFolder) -> None:
     assert keys == ["cat/0.png", "cat/UPPER.PNG", "dog/0.png"]
 
 
-def test_files_that_are_not_pictures_are_counted(image_folder: ImageFolder, caplog) -> None:
+def test_files_that_are_not_pictures_are_counted(image_folder: ImageFolder) -> None:
     root = image_folder({"train/cat": 1, "train/dog": 1, "test/cat": 1, "test/dog": 1})
-    list_folder(root)
-    assert not caplog.messages
+    assert list_folder(root).notes == ()
     for name in ("train/cat/1.HEIC", "test/dog/2.heic", "test/dog/Thumbs.db", "test/dog/readme"):
         (root / name).touch()
-    assert len(list_folder(root).examples) == 4
-    assert caplog.messages == [
-        f"{root}: ignored 4 files that are not pictures by their suffix: .heic (2), .db (1), "
-        "none (1)"
-    ]
+    found = list_folder(root)
+    assert len(found.examples) == 4
+    told = f"{root}: files that are not pictures are ignored: 2 .heic, 1 without suffix, 1 .db"
+    assert found.notes == (told,)
+    for number in range(5):
+        (root / "test/dog" / f"scan.\n{number}").touch()
+    counted = "2 .heic, 1 without suffix, 1 .\\n0, 1 .\\n1, 1 .\\n2 and 3 more kinds"
+    assert list_folder(root).notes[0].endswith(counted)
+
+
+def test_a_class_of_other_files_names_their_kinds(image_folder: ImageFolder) -> None:
+    root = image_folder({"cat": 1})
+    (root / "dog").mkdir()
+    (root / "dog" / "1.HEIC").touch()
+    with pytest.raises(DataError, match=r"dog: an empty class; expected .* in it, found 1 \.heic"):
+        list_folder(root)
 
 
 def test_every_format_that_can_be_opened_is_found_by_its_suffix() -> None:

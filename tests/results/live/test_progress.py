@@ -94,7 +94,7 @@ SAID = [
     (Confirming(1, 1), "confirming the best trial: 1 run on fresh seeds"),
     (ConfirmedOnce(4, 77, 0.91, False), "trial 4 on seed 77: 0.9100"),
     (ConfirmedOnce(4, 77, 0.92, True), "trial 4 refined: 0.9200"),
-    (Exporting(), "exporting the best trial, and evaluating it on the test split"),
+    (Exporting(), "exporting the winner, and evaluating it on the test split"),
     (Stopping(), "stopping: finished trials will be ranked; interrupt again to end at once"),
     (
         BudgetSpent(600.0, 640.4),

@@ -161,6 +161,17 @@ def test_latency_and_size_are_those_of_the_exported_trial(tmp_path: Path) -> Non
     ]
 
 
+def test_a_bundle_stays_that_of_its_trial_while_a_new_winner_is_not_exported(
+    tmp_path: Path,
+) -> None:
+    trials = tuple(TrialRecord(n, "finished", {}, {1: n / 2}) for n in range(2))
+    facts = {"exported": {"trial": 0}, "test": {"trial": 1, "value": 0.5}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"artifacts": [{"bytes": 7}]}))
+    record = StudyRecord(Direction.MAX, trials, facts)
+    found = rows(record, ranking_context(record, {"config": {"metric": "loss"}}, tmp_path))
+    assert [(row["trial"], row["bytes"]) for row in found] == [(1, None), (0, 7)]
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"artifacts": []}', '{"artifacts": [3]}'])
 def test_a_missing_or_foreign_manifest_measures_nothing(
     tmp_path: Path, content: str | None

@@ -38,7 +38,7 @@ def numbers(trials) -> list[int]:
 @given(drawn, st.integers(60, 80))
 def test_a_study_below_the_bound_is_seen_whole(trials, newest) -> None:
     study = study_of(trials)
-    seen = Window(study, newest).updated()
+    seen = Window(study, newest).refresh()
     for states in (None, SEEN, SEEN[:2], (TrialState.RUNNING,)):
         whole = study._get_trials(False, states or SEEN)
         assert numbers(seen._get_trials(False, states)) == numbers(whole)
@@ -48,7 +48,7 @@ def test_a_study_below_the_bound_is_seen_whole(trials, newest) -> None:
 @given(drawn, st.integers(1, 9))
 def test_beyond_it_the_best_stay_and_the_number_is_bounded(trials, newest) -> None:
     study = study_of(trials)
-    seen = Window(study, newest).updated()._get_trials()
+    seen = Window(study, newest).refresh()._get_trials()
     best = _split_trials(study, study._get_trials(False, SEEN[:2]), BEST)[0]
     assert {*numbers(best)} <= {*numbers(seen)}
     assert len(seen) <= BEST + 2 * newest
@@ -82,7 +82,7 @@ def test_a_trial_that_waits_counts_with_its_last_value_until_its_end_replaces_it
         if state == TrialState.COMPLETE:
             study.tell(trial, 0.9)
         window.take(known(study.trials[1]))
-        assert [one.state for one in window.updated()._get_trials()] == [TrialState.COMPLETE, state]
+        assert [one.state for one in window.refresh()._get_trials()] == [TrialState.COMPLETE, state]
     assert study.trials[1].state == TrialState.COMPLETE
 
 
@@ -94,7 +94,7 @@ def test_a_seed_proposes_the_same_below_the_bound_and_learns_above_it() -> None:
         sampler, trial = tpe(3), study.trials[0]
         return [sampler.sample_independent(seen, trial, "rate", RATE) for _ in range(20)]
 
-    assert proposals(Window(study, 40).updated()) == proposals(study)
-    bounded = proposals(Window(study, 15).updated())
+    assert proposals(Window(study, 40).refresh()) == proposals(study)
+    bounded = proposals(Window(study, 15).refresh())
     assert bounded != proposals(study)
     assert sum(rate > 0.5 for rate in bounded) > 14  # 10 by chance; the best lie at 0.9

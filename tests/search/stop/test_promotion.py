@@ -191,7 +191,7 @@ def test_the_sampler_learns_from_what_waits_also_after_a_restart(tmp_path):
     known = {trial.number: trial.values for trial in read_journal(journal).trials}
     assert parked
     for search in (before, after):
-        seen = search.searcher._window.updated()._get_trials(states=(TrialState.PRUNED,))
+        seen = search.searcher._window.refresh()._get_trials(states=(TrialState.PRUNED,))
         values = {trial.number: trial.intermediate_values for trial in seen}
         assert {n: known[n] for n in parked} == {n: values[n] for n in parked}
 

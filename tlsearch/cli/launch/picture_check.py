@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def show_images(config: "SearchConfig", samples: Path | None) -> None:
-    """Print how many images of each class each split has, and log splits that are small.
+    """Print the number of images per class and split, and warn of small splits.
 
     `samples` is the file to write a contact sheet to.
     """

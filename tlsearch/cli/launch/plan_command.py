@@ -21,7 +21,7 @@ def plan(
         Literal["table", "json"], typer.Option("--format", help="The output format.")
     ] = "table",
 ) -> None:
-    """Forecast the cost of a search: time, disk, memory, and what the cache keeps.
+    """Forecast the cost of a search: time, disk, memory, and the features that are cached.
 
     Measures the backbones on this machine for a few seconds, remembers the results, and assumes an
     empty feature cache. The times of past searches on this machine correct the forecast.
@@ -43,7 +43,7 @@ def plan(
 
 
 def show_plan(name: str, seen: "Survey", made: "Plan") -> None:
-    """Print what a search is expected to cost."""
+    """Print the expected cost of a search."""
     from tlsearch.results.live.progress import format_duration
     from tlsearch.results.live.span import Span
     from tlsearch.results.report.forecast_line import format_bytes

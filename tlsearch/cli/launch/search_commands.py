@@ -116,11 +116,11 @@ def validate(
     """
     from tlsearch.cli.launch.picture_check import show_images
     from tlsearch.config.load import dump
-    from tlsearch.config.requirements import log_warnings
+    from tlsearch.config.requirements import warn_before_search
     from tlsearch.search.requested import validate as validated
 
     config = validated(space, set_ or [])
-    log_warnings(config)
+    warn_before_search(config)
     if data or samples is not None:
         show_images(config, samples)
     else:
@@ -157,7 +157,7 @@ def backbones(
     ] = None,
     format: Annotated[Literal["table", "json"], typer.Option(help="The output format.")] = "table",
 ) -> None:
-    """List the backbones that a search space can name, or the cuts of one backbone.
+    """List the backbones of the catalogue, or the cuts of one backbone.
 
     `px` is the image size that a backbone was made for, `min` the smallest. GMACs are billions of
     multiply-adds for one image of `px`. `params` excludes the top. GB is the least memory that
@@ -165,9 +165,9 @@ def backbones(
     ImageNet (`--format json` gives the source); if there is none, the weights were pretrained on
     other data and ship with tlsearch. `input` is the preprocessing that comes with a backbone: tf
     (-1 to 1), caffe and torch (by ImageNet's mean), unit (0 to 1), or inside the network. With a
-    NAME: the layers at which its frozen part can end, up to how many unfrozen layers and blocks
-    each cut serves, how many values per image are stored there, and the multiply-adds behind it,
-    which remain to train.
+    NAME: the layers after which the backbone can be cut. For each cut: the largest number of
+    unfrozen layers and of blocks that it serves, the values stored per image, and the multiply-adds
+    after it, which every epoch computes.
     """
     from tlsearch.cli.launch.backbone_table import print_backbones, print_cuts, select_backbones
 

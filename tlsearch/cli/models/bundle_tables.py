@@ -45,6 +45,8 @@ def print_manifest(manifest: "Manifest") -> None:
     ]
     columns = ["format", "MB", "difference", "agreement", "accuracy"]
     print_table([*columns, *(f"ms, {timing}" for timing in timings)], body)
+    for remark in filter(None, (artifact.remark for artifact in manifest.artifacts)):
+        print_line(remark)
     print_line(f"trained accuracy {manifest.trained_accuracy:.4f} on {manifest.pictures} pictures")
 
 

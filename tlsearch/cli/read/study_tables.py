@@ -107,9 +107,9 @@ def fetched_and_over(home: StudyDirectory) -> bool:
 
 
 def at_work(home: StudyDirectory) -> bool:
-    """Return whether a driver is training the unfinished trials; False for a study in a bucket.
+    """Return whether a driver is training the unfinished trials of a local study.
 
-    Whether one drives a study in a bucket is not checked here.
+    Returns False for a study in a bucket, whose lease is not checked here.
     """
     return home.url is None and not at_its_end(home.journal_file) and not is_over(home)
 

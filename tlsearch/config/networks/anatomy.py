@@ -63,7 +63,7 @@ class Anatomy:
     def simplest(
         self, depth: Depth, prefix: Depth, batch_norm: bool = False
     ) -> tuple[Depth, Depth]:
-        """One depth, and one depth of the prefix, for all pairs of them with the same training.
+        """The canonical pair of depth and prefix depth among all pairs that train in the same way.
 
         The training is the same if the same layers train, the same dropouts are active, and the cut
         is the same. All layers but one are not the same as all: Keras adds a layer after the input

@@ -107,8 +107,9 @@ class MobileBlock:
         return before == self.width and (self.kind == "attention" or self.stride == 1)
 
     def convolutions(self, before: int) -> Iterator[tuple[int, int, bool, bool]]:
-        """For each convolution: inputs per output, outputs, if it follows the stride, if it has
-        a bias and a norm.
+        """Yield (inputs per output, outputs, strided, normalised) for each convolution.
+
+        `strided`: its output has the reduced size. `normalised`: it has a bias and a norm.
         """
         wide = before * self.expansion
         if self.kind == "attention":

@@ -35,7 +35,10 @@ _SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 def is_preset(name: str) -> bool:
-    """Whether a name has the form of a preset's name."""
+    """Whether a name is `hub:NAME`, a hub address, or a folder that holds a `config.json`.
+
+    False for the catalogue's own names of presets.
+    """
     return (
         name.startswith((ALIAS, "hf:", "kaggle:"))
         or (absolute_path(Path(name)) / _CONFIG).is_file()

@@ -32,10 +32,10 @@ def known_row(name: str) -> Backbone | None:
 
 
 def full_name(name: str) -> str:
-    """The name that a backbone has in every process; raises ConfigError if there is none.
+    """The canonical name of a backbone; raises ConfigError if there is none.
 
-    For a network of the user's own, this is the path of the file that it is taken into, which takes
-    seconds.
+    A network of the user's own is imported first, which takes seconds; its name is the path of the
+    imported file.
     """
     if name in BACKBONES:
         return name
@@ -45,13 +45,13 @@ def full_name(name: str) -> str:
 
 
 def kept_file(name: str) -> Path | None:
-    """The file in `networks_folder` that a backbone is known by: the user's own network, or the
-    description of a network on a hub; None if it needs none.
+    """The file in `networks_folder` that defines a backbone: an imported network, or the
+    description of a hub network; None for other backbones.
     """
     path = kept_description(name) or held_here(Path(name))
     return path if path.is_relative_to(networks_folder()) else None
 
 
 def is_elsewhere(name: str) -> bool:
-    """Whether a name is that of a file, function or address, and not one of the catalogue."""
+    """Whether a name is a file, function, address or path, not a name of the catalogue."""
     return name not in BACKBONES and (is_own(name) or is_preset(name) or Path(name).is_absolute())

@@ -34,7 +34,7 @@ ANY_PX = 10**9  # more than any picture has
 
 @dataclass(frozen=True)
 class Intake:
-    """A network to take in: an absolute path or "module:function", and its preprocessing.
+    """A network to import: an absolute path or "module:function", and its preprocessing.
 
     `folder` is the folder of the file to write, `name` its name if that is known beforehand.
     """
@@ -70,9 +70,9 @@ def is_own(name: str) -> bool:
 
 
 def taken_in(name: str) -> str:
-    """The path of the file that the user's own network is taken into.
+    """Import the user's own network, and return the path of the imported file.
 
-    A function is called each time; a file is loaded only if it was not taken in before. Raises
+    A function is called each time; a file is loaded only if it was not imported before. Raises
     ConfigError if the network cannot be used.
     """
     source, preprocess = _declared(name)
@@ -91,17 +91,17 @@ def taken_in(name: str) -> str:
 
 
 def own_row(name: str) -> Backbone | None:
-    """The row of a network that was taken in; None if its file is gone or is no such file."""
+    """The row of an imported network; None if its file is missing or not written by tlsearch."""
     path = held_here(Path(name))
     about = _description(path) if name.endswith(FILE) else None
     return None if about is None else _row(name, path, about)
 
 
 def held_here(path: Path) -> Path:
-    """The place of a file of `networks_folder` on this machine, by its path where a search began.
+    """The path on this machine of a file in `networks_folder`, from its path on another machine.
 
-    Another machine may have another home directory; the name tells the content. Other paths are
-    the same everywhere.
+    Home directories may differ, but the file's name identifies its content. Any other path is
+    returned unchanged.
     """
     copy = networks_folder() / path.name
     return copy if copy.is_file() and not path.is_file() else path
@@ -152,7 +152,7 @@ def _declared(name: str) -> tuple[str, Preprocess]:
 
 
 def networks_folder() -> Path:
-    """The folder of networks that were taken in; one for all studies, so that names agree."""
+    """The folder of imported networks and hub descriptions, shared by all studies."""
     return absolute_path(Path("~/.cache/tlsearch/networks"))
 
 

@@ -60,7 +60,7 @@ class Backbone:
 
     @property
     def shipped_path(self) -> Path | None:
-        """The weight file that ships with the package, for the offline backbones."""
+        """The backbone's own weight file: shipped with tlsearch, or the user's imported network."""
         return None if self.shipped is None else weights_folder() / self.shipped
 
     def refuses(self, px: int) -> str | None:
@@ -78,12 +78,15 @@ class Backbone:
 
     @property
     def published(self) -> Published | None:
-        """The published accuracy of its ImageNet weights; None if there is none."""
+        """The published ImageNet accuracy of its pretrained weights; None if there is none."""
         return PUBLISHED.get(self.name)
 
     def published_accuracy(self, weights: str) -> float | None:
-        """The top-1 accuracy on ImageNet in percent that is published for these weights of it."""
-        known = weights == "imagenet" or (weights, self.shipped) == ("default", None)
+        """The top-1 accuracy on ImageNet in percent that is published for its weights of this name;
+        None if there is none, as for weight files and random weights.
+        """
+        named = self.default_weights if weights == "default" else weights
+        known = named in ("imagenet", "preset")
         return self.published.top1 if known and self.published is not None else None
 
     @property
@@ -95,12 +98,12 @@ class Backbone:
 
     @property
     def tokens(self) -> VisionTransformer | SwinTransformer | None:
-        """The dimensions of a transformer, whose output is tokens; None for feature maps."""
+        """The dimensions of a transformer; None for a network whose output is a feature map."""
         known = VisionTransformer | SwinTransformer
         return self.spec if isinstance(self.spec, known) else None
 
     def pooled_by(self, pooling: str) -> str:
-        """The pooling that a name means for this network; names with the same vector become one."""
+        """The canonical name of a pooling for this network; equal poolings get the same name."""
         own = "gap" if self.tokens is None else self.tokens.pooling
         return {"default": own, "mean": "gap"}.get(pooling, pooling)
 

@@ -16,7 +16,7 @@ class VisionTransformer:
     An image becomes (px / `patch`)^2 patch tokens of `width` numbers. They follow `class_tokens`
     tokens, the first of which is the class token, and `registers` tokens. Positions are a learned
     table, which was trained for `grid` x `grid` patches and is interpolated for other sizes (with
-    antialiasing if `antialias`). If `grid` is None, they are rotations of queries and keys.
+    antialiasing if `antialias`). If `grid` is None, they are rotary embeddings (RoPE).
     `layer_scale` multiplies the output that a block adds by learned factors. `gelu` is the formula
     of the activation. If the network is `gated`, the values after the first dense layer are instead
     multiplied by the SiLU of a gate, another dense layer. `pooling` is the default way to turn its
@@ -185,12 +185,12 @@ def dinov2(
 
 
 def gated_width(hidden: int) -> int:
-    """The hidden width of a gated DINOv2, whose configuration tells that of one without gates."""
+    """The hidden width of a gated (SwiGLU) DINOv2, from the ungated width in its configuration."""
     return (int(hidden * 2 / 3) + 7) // 8 * 8
 
 
 def dinov3(width: int, depth: int, heads: int, gated: bool = False) -> VisionTransformer:
-    """A DINOv3 ViT (arXiv 2508.10104), whose positions are rotations."""
+    """A DINOv3 ViT (arXiv 2508.10104), with rotary position embeddings (RoPE)."""
     return VisionTransformer(
         *(width, depth, heads, 4 * width, 16, None),
         registers=4,

@@ -1,6 +1,5 @@
 """Images in folders: `root/<class>/*`, or `root/<split>/<class>/*` with the usual split names."""
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -8,13 +7,13 @@ from pathlib import Path
 
 from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import DataError
-from tlsearch.base.shown_text import to_storable
+from tlsearch.base.shown_text import escape_controls, shorten, to_storable
 from tlsearch.config.dataset import SPLIT_NAMES
 from tlsearch.data.classes import require_classes
 from tlsearch.data.listing import Example, Listing, Split
 from tlsearch.data.paths import file_version, folder_at
 
-log = logging.getLogger(__name__)
+MOST_KINDS = 5  # of ignored files, as notes name them
 
 # Of the formats that `picture_file.py` opens.
 IMAGE_SUFFIXES = frozenset(
@@ -35,7 +34,7 @@ def list_folder(root: Path) -> Listing:
 def list_raw_folder(root: Path) -> Listing:
     """List an image folder as it is, even if its splits name their classes differently.
 
-    Files with other suffixes than those of pictures are counted in a warning.
+    A note counts the files whose suffix is not that of a picture.
     """
     root = folder_at(root, "one folder per class")
     groups = _class_folders(root)
@@ -47,8 +46,10 @@ def list_raw_folder(root: Path) -> Listing:
 
     def of_class(where: tuple[Split | None, Path]) -> tuple[list[Example], Counter[str]]:
         split, folder = where
-        files = _visible_files(folder)
-        others = Counter(_suffix(file) for file in files if _suffix(file) not in IMAGE_SUFFIXES)
+        files, others = _files(folder)
+        if not files:
+            found = f", found {_by_suffix(others)}" if others else ""
+            raise DataError(f"{folder}: an empty class; expected image files in it{found}")
         return _examples(root, folder, files, labels[folder.name], split), others
 
     examples = []
@@ -56,13 +57,14 @@ def list_raw_folder(root: Path) -> Listing:
         examples += part
         ignored += others
     examples.sort(key=lambda example: example.key)
-    if ignored:
-        log.warning(
-            "%s: ignored %d files that are not pictures by their suffix: %s",
-            *(root, ignored.total(), _by_suffix(ignored)),
-        )
     return Listing(
-        str(root), classes, examples, lambda: (root / example.key for example in examples)
+        str(root),
+        classes,
+        examples,
+        lambda: (root / example.key for example in examples),
+        (f"{root}: files that are not pictures are ignored: {_by_suffix(ignored)}",)
+        if ignored
+        else (),
     )
 
 
@@ -136,26 +138,34 @@ def image_files(folder: Path, unlisted: Callable[[OSError], None] | None = None)
 
     Raises DataError for a folder that cannot be listed, unless `unlisted` handles the OSError.
     """
-    return [file for file in _visible_files(folder, unlisted) if _suffix(file) in IMAGE_SUFFIXES]
+    return _files(folder, unlisted)[0]
 
 
-def _visible_files(folder: Path, unlisted: Callable[[OSError], None] | None = None) -> list[Path]:
-    found = []
+def _files(
+    folder: Path, unlisted: Callable[[OSError], None] | None = None
+) -> tuple[list[Path], Counter[str]]:
+    """The image files below a folder, sorted, and the number of other files by suffix."""
+    pictures, others = [], Counter[str]()
     for where, below, names in os.walk(folder, onerror=unlisted or _refuse):
         below[:] = [name for name in below if not name.startswith(".")]
-        found += [Path(where, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in IMAGE_SUFFIXES and not name.startswith("."):
+                pictures.append(Path(where, name))
+            elif not name.startswith("."):
+                others[suffix] += 1
+    return sorted(pictures), others
 
 
-def _suffix(file: Path) -> str:
-    return file.suffix.lower()
-
-
-def _by_suffix(ignored: Counter[str]) -> str:
-    """Return counts such as ".heic (12), .txt (1)", the most frequent first."""
-    return ", ".join(
-        f"{to_storable(suffix) or 'none'} ({count})" for suffix, count in ignored.most_common(5)
-    )
+def _by_suffix(files: Counter[str]) -> str:
+    """Return counts such as "12 .heic, 1 without suffix", the most frequent first."""
+    kinds = sorted(files.items(), key=lambda kind: (-kind[1], kind[0]))
+    named = [
+        f"{count} {shorten(escape_controls(suffix), 20) or 'without suffix'}"
+        for suffix, count in kinds[:MOST_KINDS]
+    ]
+    rest = len(kinds) - MOST_KINDS
+    return ", ".join(named) + (f" and {rest} more kinds" if rest > 0 else "")
 
 
 def _refuse(error: OSError) -> None:
@@ -163,11 +173,8 @@ def _refuse(error: OSError) -> None:
 
 
 def _examples(
-    root: Path, folder: Path, files: Iterable[Path], label: int, split: Split | None
+    root: Path, folder: Path, pictures: Iterable[Path], label: int, split: Split | None
 ) -> list[Example]:
-    pictures = [file for file in files if _suffix(file) in IMAGE_SUFFIXES]
-    if not pictures:
-        raise DataError(f"{folder}: an empty class; expected image files in it")
     inside = folder.relative_to(root).as_posix()
     start = len(folder.as_posix().rstrip("/"))
     return [

@@ -58,10 +58,12 @@ class StudyBegan:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The expected cost of a search; `seconds`, `epochs` and `bytes` on disk are of the trials.
+    """The expected cost of a search.
 
-    Confirming the winner takes `confirm_s`, a round of its `candidates` `round_s`. `export_s` is
-    the time to export, test and report it. `before_s` has passed since the command began.
+    Its trials take `seconds`, train `epochs` epochs and write `bytes` bytes to disk. Confirming and
+    refining the winner take `confirm_s`; one round trains `candidates` trials and takes `round_s`.
+    Exporting, testing and reporting it take `export_s`. `before_s` seconds have passed since the
+    command began.
     """
 
     seconds: float
@@ -95,7 +97,10 @@ class Unforeseen:
 
 @dataclass(frozen=True)
 class TrialBegan:
-    """A trial was proposed; it trains as soon as a slot is free."""
+    """A new trial was proposed, or an unfinished, lost or promoted one continues.
+
+    It trains as soon as a slot is free.
+    """
 
     trial: int
     config: Mapping[str, object]
@@ -106,9 +111,10 @@ class TrialBegan:
 
 @dataclass(frozen=True)
 class EpochReported:
-    """A trial trained an epoch (0 is the warm-up of its head).
+    """A trial trained an epoch; epoch 0 is its head after the warm-up.
 
-    `rung` says whether trials are compared at this epoch.
+    `rung` says whether the epoch is a rung of ASHA, Hyperband or promotion. It is always false with
+    the median rule, although that compares trials at every epoch from its grace epoch on.
     """
 
     trial: int
@@ -122,7 +128,7 @@ class EpochReported:
 
 @dataclass(frozen=True)
 class FeaturesWidened:
-    """A backbone's activations exceed the dtype requested for its features.
+    """A backbone's activations do not fit into the dtype requested for its features.
 
     Its features are stored in the wider dtype `kept` instead of `asked`.
     """
@@ -142,8 +148,8 @@ class FeaturesWidened:
 class WorkerLost:
     """The worker process of a trial died without reporting an error.
 
-    `left` says whether its node left the cluster. A trial that is `retried` continues from its
-    saved state.
+    `left` says whether a node, probably its own, left the cluster at about that time. A trial that
+    is `retried` continues from its saved state.
     """
 
     trial: int
@@ -196,7 +202,7 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class Confirming:
-    """The best trials are about to be trained again: `runs` runs in all, each on a fresh seed."""
+    """The best trials are about to be trained again on fresh seeds: `runs` runs in all."""
 
     trials: int
     runs: int
@@ -224,10 +230,10 @@ class ConfirmedOnce:
 
 @dataclass(frozen=True)
 class Exporting:
-    """The best trial is about to be exported and evaluated on the test split."""
+    """The winner is about to be exported and evaluated on the test split."""
 
     def __str__(self) -> str:
-        return "exporting the best trial, and evaluating it on the test split"
+        return "exporting the winner, and evaluating it on the test split"
 
 
 @dataclass(frozen=True)

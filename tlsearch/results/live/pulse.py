@@ -14,7 +14,7 @@ LOOK_S = 0.2  # between two checks
 
 
 class Pulse:
-    """Passes events to a listener, and repeats the open phase when it is silent.
+    """Passes events to a listener, and repeats the current phase if none was reported for a while.
 
     The listener receives one event at a time, from any thread. If both the process that waits for a
     phase and the process that does the work report it, the phase ends with the larger count.

@@ -14,7 +14,7 @@ from tlsearch.results.record.journal import EXPORTED, StudyRecord
 RUNS = "confirmation"  # the fact that holds the runs
 NOT_REFINED = "not_refined"  # the fact that holds why the winner was not refined
 SEEDS = 2  # fresh seeds, at most
-SHARE = 0.3  # of the search's own time, for everything after the first fresh seed
+SHARE = 0.3  # of the trials' time, for confirming and refining; the first round may exceed it
 FRESH_SHARE = 2 / 3  # of that time, for more seeds; the rest is for refining the winner
 
 
@@ -32,9 +32,10 @@ def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> flo
 class Run:
     """One configuration trained again with a fresh seed.
 
-    `value` is the metric at the best epoch, `epoch`; None if the run diverged. A `refined` run
-    continues from the weights of the run with the same seed, with one online augmented view per
-    epoch. `sha256` is the digest of its weights; None if an earlier version recorded none.
+    `value` is the metric at the best epoch, `epoch`; None if the run diverged before any epoch
+    that counts. A `refined` run continues from the weights of the run with the same seed, with one
+    online augmented view per epoch. `sha256` is the digest of its weights; None if an earlier
+    version recorded none.
     """
 
     trial: int
@@ -59,8 +60,8 @@ class Run:
 class Confirmed:
     """A trial's score on the seeds that all candidates share: mean and standard error.
 
-    `values` maps each shared seed to the run's value, or to None if the run diverged. `error` is
-    None if fewer than two seeds have a value.
+    `values` maps each shared seed to the run's value, or to None if it has none. `error` is None
+    if fewer than two seeds have a value.
     """
 
     trial: int
@@ -70,7 +71,7 @@ class Confirmed:
 
     @property
     def diverged(self) -> int:
-        """The number of shared seeds on which training diverged."""
+        """The number of shared seeds on which training diverged before any epoch that counts."""
         return sum(value is None for value in self.values.values())
 
 
@@ -172,7 +173,10 @@ def winner(record: StudyRecord) -> Winner | None:
 
 
 def decided_winner(record: StudyRecord) -> Winner | None:
-    """Return the winner once it was confirmed, tested or exported; None before that."""
+    """Return the winner once a confirmation run, a test score or an export is recorded, else None.
+
+    It may still change while confirmation runs are being trained.
+    """
     return winner(record) if {RUNS, EXPORTED, "test"} & {*record.facts} else None
 
 

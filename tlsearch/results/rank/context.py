@@ -11,7 +11,7 @@ from tlsearch.config.catalog import Direction
 from tlsearch.results.rank.against_leader import p_values
 from tlsearch.results.rank.interval import wilson
 from tlsearch.results.record.file_names import MANIFEST
-from tlsearch.results.record.journal import StudyRecord, TrialRecord
+from tlsearch.results.record.journal import EXPORTED, StudyRecord, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def ranking_context(
     counted, metric = None, about["config"]["metric"]
     if metric == "accuracy":
         counted = about.get("data", {}).get("images", {}).get("validation")
-    trial = record.facts.get("test", {}).get("trial")
+    # Studies of earlier versions record only the test of the exported trial.
+    trial = (record.facts.get(EXPORTED) or record.facts.get("test", {})).get("trial")
     if best is None:
         return RankingContext(counted)
     measured = (None, None) if trial is None else _measured(best / MANIFEST)

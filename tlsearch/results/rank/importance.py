@@ -38,8 +38,8 @@ class Effect:
 class Importance:
     """The effects of all parameters that a search varied, largest first.
 
-    `trials` trials count: `stopped` of them were stopped early and `diverged` of them diverged.
-    `left_out` more trials failed or have not ended, and do not count.
+    `trials` is the number of counted trials; `stopped` of them were stopped early, and `diverged`
+    of them diverged. `left_out` more trials failed or have not ended, and do not count.
     """
 
     effects: tuple[Effect, ...] = ()
@@ -63,9 +63,10 @@ def varied_parameters(record: StudyRecord) -> dict[str, list[Any]]:
 
 
 def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
-    """Return how much each parameter explains over `space`, the search space from study.yaml.
+    """Return the share of the score's variance that each parameter explains alone over `space`.
 
-    A range that `space` does not give is taken from the values tried.
+    `space` is the search space from study.yaml. A range that it lacks is taken from the values
+    tried.
 
     A stopped trial counts with its ranked value, the best that it reached, because its final value
     is unknown. A parameter may therefore matter because its trials were stopped sooner. A diverged

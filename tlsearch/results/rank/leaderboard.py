@@ -171,7 +171,9 @@ def _reason(trial: TrialRecord, direction: Direction) -> str:
 
 
 def requested_values(config: Mapping[str, Any]) -> dict[str, object]:
-    """Return the requested values; layers are None if they only follow from requested blocks."""
+    """Return a trial's configuration columns; `unfrozen_layers` is None if it only follows from
+    `unfrozen_blocks`.
+    """
     asked = without_folders({name: spell_widths(config.get(name)) for name in CONFIG_COLUMNS})
     return asked if asked[BLOCKS] is None else {**asked, LAYERS: None}
 

@@ -47,8 +47,8 @@ class TrialRecord:
     multiply-adds (see `training.work_done`). `worker` is the node and process that trained the
     trial, `machine` the hardware, `threads` the number of CPU threads. `network` is the digest of
     its pretrained network. `kept` maps the name of each file of its best epoch to the SHA-256.
-    `feature_dtype` is the dtype in which its features were stored; "" if an earlier version ended
-    the trial. `by_prior` is true if the prior proposed the trial.
+    `feature_dtype` is the dtype in which its features were stored; "" if none was recorded, as for
+    a failed trial or one that has not ended. `by_prior` is true if the prior proposed the trial.
     """
 
     number: int

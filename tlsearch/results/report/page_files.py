@@ -79,8 +79,8 @@ class ShownPrediction(_Read):
 
 
 class WinnerOnSplit(_Read):
-    """artifacts/winner.json or test.json: the scores of the best trial's network on a split, and
-    its predictions for some of the pictures.
+    """artifacts/winner.json or test.json: the winner's scores on a split, and its predictions for
+    some of the pictures.
     """
 
     trial: int
@@ -113,7 +113,8 @@ Part = TypeVar("Part", bound=BaseModel)
 class Artifacts:
     """The small files of one study directory.
 
-    Absent and damaged files read as None. Symbolic links and special files raise RecordError.
+    Absent and damaged JSON files read as None, an absent curve as an empty list. JSON files and
+    curves that are symbolic links or special files raise RecordError.
     """
 
     def __init__(self, home: StudyDirectory) -> None:
@@ -124,11 +125,11 @@ class Artifacts:
         return _read(self.root / DATA, DataAudit)
 
     def winner(self) -> WinnerOnSplit | None:
-        """Return the best trial's scores and pictures."""
+        """Return the winner's scores on the validation split, and pictures with its predictions."""
         return _read(self.root / WINNER, WinnerOnSplit)
 
     def test(self) -> WinnerOnSplit | None:
-        """Return the best trial's scores on the test split."""
+        """Return the winner's scores on the test split."""
         return _read(self.root / TEST, WinnerOnSplit)
 
     def exports(self) -> Exports | None:

@@ -14,7 +14,7 @@ ANSWER_S = 5.0
 
 
 def join(address: str | None) -> None:
-    """Have this process's search join the cluster at `address`: `auto`, `local` or HOST:PORT.
+    """Set the cluster that `ray.init` will join: `auto` or HOST:PORT; `local` starts a new one.
 
     Does nothing for None. Raises ConfigError for an address that no driver may join, ClusterError
     if nothing listens there.
@@ -30,7 +30,7 @@ def join(address: str | None) -> None:
 
 
 def require_near(address: str) -> None:
-    """Refuse an address that would keep the driver, and its journal, outside the cluster."""
+    """Refuse an address whose driver, and its journal, would not run inside the cluster."""
     require_no_user(address)
     if address.startswith("ray://"):
         raise ConfigError(

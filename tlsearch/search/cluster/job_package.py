@@ -81,7 +81,7 @@ def is_shared(location: str) -> bool:
 
 
 def require_shared(config: SearchConfig, study: str | None) -> None:
-    """Raise one ConfigError for all paths that exist on this machine alone.
+    """Raise one ConfigError that lists every location that nodes cannot share.
 
     It checks the study, `data.path` and weight files: each must be a URL or an absolute path.
     """

@@ -20,7 +20,7 @@ PLACEHOLDER = "REPLACE"
 
 
 def check_launcher(file: Path, trial: Resources) -> list[str]:
-    """Return a summary of a correct launcher file in lines, and its placeholders still to fill in.
+    """Return a correct launcher file's summary, then its placeholders still to fill in, as lines.
 
     Raises ConfigError with all mistakes, one per line: where, found, expected, what to do.
     """

@@ -25,7 +25,7 @@ SHARED = "the study's directory, shared by all nodes"
 
 @dataclass(frozen=True)
 class Question:
-    """What every node is asked to check: files by their path on the driver, with their SHA-256.
+    """The checks requested of every node; `files` maps paths on the driver to their SHA-256.
 
     `marker` is a file with the text `token` that the driver writes to the study's directory. Every
     node reads it and writes a marker of its own beside it. If `study` is None, the nodes need not
@@ -75,7 +75,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a study needs of every node: the driver's versions, GPUs per trial, and cache space."""
+    """The requirements of a study on every node: versions, GPUs per trial, and cache space."""
 
     versions: Mapping[str, str]
     gpus_per_trial: float

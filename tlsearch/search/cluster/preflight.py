@@ -78,7 +78,7 @@ def _answer_with(sent: Networks | None, question: Question, node: str, gpus: boo
 
 
 def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
-    """Return what every node must see: the study's directory, and weights and networks in files.
+    """Return the checks for every node: the study's directory, and weights and networks in files.
 
     The study's directory is not asked for if the study is at a URL. Images are not asked for: a
     node that does not see the driver's images receives them.

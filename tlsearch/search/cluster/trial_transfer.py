@@ -55,8 +55,10 @@ def handover(home: StudyDirectory, cache: Path) -> Handover | None:
 
 @dataclass(frozen=True)
 class Networks:
-    """The files by which nodes know the networks that come from outside the catalogue: by their
-    place in the folder of such networks, which nodes do not share, their content in Ray's store.
+    """The files of networks from outside the catalogue, for nodes that lack them.
+
+    `contents` maps each file's path below `networks_folder()`, a folder that nodes do not share,
+    to its content in Ray's object store.
     """
 
     contents: dict[str, Any]

@@ -46,11 +46,12 @@ class Kept:
 def cache_choices(
     config: SearchConfig, calibration: Calibration, images: Mapping[str, int]
 ) -> tuple[Kept, ...]:
-    """Return the store's choice for each backbone and cut, by the same rule that trials use.
+    """Return the forecast of the store's choice for each backbone and cut.
 
     All cuts of a backbone that are worth keeping are kept if they fit into `cache_gb` beside those
-    of the backbones before it, else the pooled features alone, else nothing. `images` maps each
-    split to its number of images.
+    of the backbones before it, else the pooled features alone, else nothing. (A trial for which
+    not all cuts fit tries to keep its own cut, too.) `images` maps each split to its number of
+    images.
     """
     left, found = int(config.cache_gb * 1e9), list[Kept]()
     for name in config.space.backbone.values:

@@ -100,8 +100,9 @@ class Costs:
     def confirmation_s(self, work_s: float) -> float:
         """Return the seconds to confirm and refine; `work_s` is the work of the trials.
 
-        Confirming takes as many rounds of all candidates as `rounds.due` trains, the refinement as
-        many epochs as fit into its share of the work. Both run in the workers of the trials.
+        Confirming takes as many rounds of all candidates as `rounds.due_runs` allows, the
+        refinement as many epochs as fit into its share of the work. Both run in the workers of the
+        trials.
         """
         more = int(FRESH_SHARE * SHARE * work_s / (self.candidates * self._run_s)) - 1
         runs = self.candidates * (1 + min(max(0, more), SEEDS - 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlsearch.base.cores import granted_cores
 from tlsearch.config.networks.network_memory import require_memory
-from tlsearch.config.requirements import log_warnings, require_packages
+from tlsearch.config.requirements import require_packages, warn_before_search
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.features import FOLDER
@@ -49,7 +49,7 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     require_weight_files(config)
     require_packages(config)
     require_memory(config)
-    log_warnings(config)
+    warn_before_search(config)
     at_a_time = slots(config.resources, _here())
     seen = survey(config)
     device = device_here(config)
@@ -116,7 +116,7 @@ def _ratios(config: SearchConfig, slots: int) -> Ratios:
 
 @contextlib.contextmanager
 def learn_from_search(search: Search) -> Iterator[None]:
-    """Run the search in the block, then remember its time relative to its plan for later searches.
+    """Remember the time of the search that the block runs, relative to its plan, for later ones.
 
     Nothing is remembered if the search ended before its last trial, trained none or had no
     forecast.

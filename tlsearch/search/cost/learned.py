@@ -43,7 +43,7 @@ class Past:
 
 
 def expected_ratios(past: Sequence[Past], kind: str) -> Ratios:
-    """Return the weighted geometric means over past searches; the plan adds one ratio of 1."""
+    """Return weighted geometric means over past searches; the plan counts as one with ratio 1."""
     weights = [SAME if one.kind == kind else 1 for one in past]
 
     def mean(ratios: Sequence[float]) -> float:

@@ -25,7 +25,7 @@ def random_trials(prior: bool) -> int:
 def first_trials(config: SearchConfig, sizes: Sizes, slots: int) -> list[TrialConfig]:
     """Return the first trials that `TruthfulSearch` will propose in a new study with so many slots.
 
-    When it proposes a trial, one trial less than there are slots is still running.
+    When it proposes a trial, each of the other slots is still running one.
     """
     prior = prior_of(config, sizes)
     start = random_trials(prior is not None)

@@ -199,7 +199,10 @@ def draw_points(
 def ask_sampler(
     sampler: optuna.samplers.BaseSampler, study: optuna.Study, trial: optuna.trial.FrozenTrial
 ) -> Ask:
-    """The same as `Trial.suggest_*` without writing: returns fixed values, or the sampler's."""
+    """Return a function that asks like `Trial.suggest_*`, but writes nothing to the trial.
+
+    The function returns the trial's fixed value of a parameter if it has one, else the sampler's.
+    """
     fixed = trial.system_attrs.get("fixed_params", {})
     relative: Mapping[str, object] | None = None
 

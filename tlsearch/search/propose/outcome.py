@@ -1,4 +1,4 @@
-"""The outcome of a trial, judged from its last result, and what the journal keeps of it."""
+"""The outcome of a trial, judged from its last result, and the parts that the journal keeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

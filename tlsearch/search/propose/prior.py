@@ -35,7 +35,7 @@ import optuna
 from numpy.typing import NDArray
 
 from tlsearch.config.networks.lookup import row_of
-from tlsearch.config.requirements import without_accuracy
+from tlsearch.config.requirements import networks_without_accuracy
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
@@ -179,13 +179,13 @@ def load_shipped() -> Smooth:
 
 def prior_of(config: SearchConfig, sizes: Sizes | None) -> "Prior | None":
     """Return the prior of a study; None if it is off or does not know all networks of the space."""
-    if config.prior == "off" or sizes is None or without_accuracy(config):
+    if config.prior == "off" or sizes is None or networks_without_accuracy(config):
         return None
     return Prior(config, sizes)
 
 
 class Prior:
-    """The proposals of the prior in a study: in its turns, the points that it rates highest.
+    """Proposes the points that the prior rates highest, for the trials that are its turn.
 
     The pool of points depends only on the study's seed and space, so that a resumed study continues
     with the same points.
@@ -210,7 +210,7 @@ class Prior:
 
 
 def best_first(points: Sequence[Point], sizes: Sizes) -> list[Point]:
-    """Sort points of a space by `diversified` merit, the largest first."""
+    """Sort points of a space in the order of `diversified`."""
     rows = np.array([features(point.trial, sizes) for point in points])
     costs = np.array([log_cost(point.trial) for point in points])
     rated = merit(load_shipped().predict(rows), costs)

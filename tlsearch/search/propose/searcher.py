@@ -60,10 +60,11 @@ class TruthfulSearch(Searcher):
 
     Ray's own OptunaSearch tells Optuna that a stopped trial is complete, and never records its last
     report. Here a stopped trial is pruned with that report, and a diverged or failed one is pruned
-    and infeasible. A trial that is cut short by the end of the search is not told at all: `resume`
-    continues it. A trial that is parked at a rung is not told while it may still be promoted; after
-    that it is told as stopped. When every trial of the study has begun, none runs and none is due,
-    the best trial of each rung is promoted, so that the best one is trained to its last epoch.
+    and infeasible. Optuna is not told about a trial that is cut short by the end of the search:
+    `resume` continues it. A trial parked at a rung counts as running while it may still be
+    promoted; after that Optuna is told that it was stopped. When every trial of the study has
+    begun, none runs and none is due, the best trial of each rung is promoted, so that the best one
+    is trained to its last epoch.
     `excused` returns whether a worker lost at a given time (`time.monotonic`) went down with its
     node: such a loss does not count against the trial. `announce` is called when a trial has ended,
     with the standings after it. `listen` receives the events of proposals, epochs, lost workers and
@@ -155,7 +156,7 @@ class TruthfulSearch(Searcher):
     def _propose(self, trial: Trial) -> TrialConfig:
         frozen = self._frozen(trial)
         ahead = self._prior.points(self.study, frozen, self._tried) if self._prior else ()
-        draws = chain(ahead, optuna_space.draw_points(self._config, self._window.updated(), frozen))
+        draws = chain(ahead, optuna_space.draw_points(self._config, self._window.refresh(), frozen))
         point = optuna_space.first_novel(self._config, draws, self._tried)
         identity = self._id(trial.number)
         optuna_space.write_parameters(self._storage, identity, point, self._config.space)

@@ -64,7 +64,7 @@ class Window(optuna.Study):
         bisect.insort(self._ended, trial, key=_number)
         del self._ended[: -self._newest]
 
-    def updated(self) -> "Window":
+    def refresh(self) -> "Window":
         """Update the running trials, and return this window."""
         running = self._storage.get_all_trials(self._study_id, False, (TrialState.RUNNING,))
         chosen = {t.number: t for t in (*running[-self._newest :], *self._best, *self._ended)}
@@ -77,8 +77,8 @@ class Window(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        """The trials that `now` selected; Optuna's samplers read a study by this method, and its
-        Hyperband pruner filters in it, too.
+        """The trials that `refresh` selected; Optuna's samplers and its Hyperband pruner read a
+        study through this method.
         """
         return [trial for trial in self._seen if states is None or trial.state in states]
 

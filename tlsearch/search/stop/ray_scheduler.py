@@ -7,11 +7,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 
 class RungScheduler(FIFOScheduler):
-    """Passes every result of a running trial to `take`, the only way by which they are recorded.
+    """Passes every result of a running trial to `take`, and stops the trial if `take` says so.
 
     Ray shows a result to the scheduler first, and to the searcher only if the trial goes on. So
     `take` (Ray's trial id, result) is called here; it records the result and returns whether the
-    trial goes on. Ray shows the last result of a trial that ended itself only to the searcher.
+    trial goes on. Only the last result of a trial that ended itself goes to the searcher directly.
     """
 
     def __init__(self, take: Callable[[str, Mapping[str, Any]], bool]) -> None:

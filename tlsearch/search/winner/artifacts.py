@@ -24,7 +24,7 @@ SHOWN = 12
 def write_data(folder: Path, data: ImageData) -> None:
     """Write data.json: the number of images per class and split, sample images, and findings.
 
-    Every class has samples; if there are very many classes, only some have. The findings are
+    Every class has samples, unless there are more than `MOST_SAMPLES` classes. The findings are
     duplicates, notes, images left out as unreadable, and images moved between splits to fill a
     small class.
     """

@@ -54,8 +54,8 @@ def confirmation_stages(search: Search, room: int) -> Generator[Stage, None, Non
     """Yield the runs that confirm the best trials, then the run that refines the winner, as far as
     the time allows; `room` of them are trained at a time.
 
-    The caller asks for a stage once all runs of the previous one are recorded. Runs that any driver
-    recorded before are in no stage. Each run is written to the journal when it is kept.
+    The caller asks for a stage once all runs of the previous one are recorded. Runs that are
+    already recorded are left out. Each run is written to the journal when it is kept.
     """
     wanted = due_runs(search.config, search.record(), search.budget.spent_s, room)
     if wanted:
@@ -69,7 +69,7 @@ def confirmation_stages(search: Search, room: int) -> Generator[Stage, None, Non
 
 
 def confirm(search: Search, place: Workplace, room: int) -> None:
-    """Train all stages in Ray workers of their own, `room` runs at a time."""
+    """Train all stages in separate Ray workers, `room` runs at a time."""
     for stage in confirmation_stages(search, room):
         for run in _trained(stage.jobs, search, place, room):
             stage.keep(run)

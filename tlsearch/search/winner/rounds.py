@@ -57,12 +57,12 @@ class PlannedRun:
 def due_runs(
     config: SearchConfig, record: StudyRecord, spent_s: float, slots: int
 ) -> list[PlannedRun]:
-    """Return the runs that are still to be trained, in whole rounds.
+    """Return the runs that are still to be trained, round by round; none if no time is left.
 
     A round trains every candidate on the same seed, so that candidates are compared on equal seeds.
-    The first round is always due. Another round is due if all rounds up to and including it fit
-    into a share of the time of the trials. A time budget may limit the first round to its best
-    candidates.
+    The first round is always due, but a time budget may limit it to its best candidates. Another
+    round is due only after a whole first round, and if all rounds up to and including it fit into
+    a share of the time of the trials.
     """
     budget_s = left_s(config, spent_s, slots)
     if budget_s <= 0:
@@ -98,7 +98,10 @@ def rounds(config: SearchConfig, record: StudyRecord) -> list[list[PlannedRun]]:
 
 
 def share_s(record: StudyRecord, part: float) -> float:
-    """Return a part of the slot-seconds that confirming may take beyond its first round."""
+    """Return a part of the slot-seconds that confirming and refining may take together.
+
+    The first round counts towards it, but is trained even if it exceeds it.
+    """
     return SHARE * part * sum(trial.seconds for trial in record.trials)
 
 

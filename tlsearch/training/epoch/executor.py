@@ -1,4 +1,4 @@
-"""What a process keeps between trials: networks, compiled epochs and arrays in memory."""
+"""The cache of a process between trials: networks, compiled epochs and arrays in memory."""
 
 import functools
 import gc

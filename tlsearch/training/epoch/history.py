@@ -24,8 +24,8 @@ class Trained:
     """The network's loss and metrics on the training images during an epoch.
 
     As in Keras' histories, dropout is active and each image is predicted just before its own step.
-    `value` is the study's metric; an AUC is computed from some thousand images if all of them would
-    take too much memory. All values are NaN if no epoch was trained.
+    `value` is the study's metric; an AUC is computed from at most `NOTED` / classes images. All
+    values are NaN if no epoch was trained.
     """
 
     loss: float = math.nan

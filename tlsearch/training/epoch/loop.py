@@ -1,4 +1,4 @@
-"""The compiled epoch: one graph runs all steps over arrays in memory, for many trials in turn."""
+"""The compiled epoch: one graph runs all steps over a block of rows, for many trials in turn."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

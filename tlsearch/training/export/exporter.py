@@ -34,7 +34,7 @@ from tlsearch.training.export.formats import Exportable, write_format
 from tlsearch.training.export.model_card import model_card
 from tlsearch.training.export.soundness import (
     Changes,
-    allowed_difference,
+    may_be_rounding,
     require_finite,
     require_sound,
 )
@@ -210,14 +210,13 @@ def _artifact(
     require_finite(form, probabilities)
     path = bundle / form.file
     parity = float(np.abs(expected - probabilities).max())
-    usual = parity <= allowed_difference(form)
     artifact = Artifact(
         format=name,
         path=form.file,
         bytes=size(path),
         sha256=sha256(path),
         parity=parity,
-        rounding=None if usual else verification.trained.rounding,
+        rounding=verification.trained.rounding if may_be_rounding(form, parity) else None,
         agreement=float((expected.argmax(axis=1) == probabilities.argmax(axis=1)).mean()),
         accuracy=accuracy(labels, probabilities),
         latency_ms=found.latency_ms,

@@ -79,12 +79,7 @@ def _files(manifest: Manifest) -> str:
         )
         for a in manifest.artifacts
     ]
-    notes = [
-        f"{a.path}: differs by more than usual, because this network amplifies rounding: its own "
-        f"probabilities change by {a.rounding:.1e} when every pixel grows by a millionth"
-        for a in manifest.artifacts
-        if a.rounding is not None
-    ]
+    notes = [a.remark for a in manifest.artifacts if a.remark is not None]
     notes += [f"Left out: {name}: {escape(why)}" for name, why in manifest.left_out.items()]
     return "\n\n".join(["## Files", _table(columns, body), *notes])
 

@@ -13,8 +13,8 @@ from tlsearch.results.rank.mcnemar import mcnemar_worse
 
 SIGNIFICANT = 0.05
 # A network amplifies the rounding of every layer, not only that of its pixels.
-ROUNDINGS = 4
-MOST = 10  # times a format's tolerance, however much a network amplifies
+ROUNDING_FACTOR = 4
+MOST_TOLERANCES = 10  # of a format, however much a network amplifies rounding
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
         )
     if form.accuracy_loss is None:
         return
-    spared = max(form.accuracy_loss, _spared(form) / changes.pictures)
+    allowed_loss = max(form.accuracy_loss, _spared(form) / changes.pictures)
     chance = mcnemar_worse(changes.worse, changes.better)
-    if changes.loss > spared + 1e-9 or chance < SIGNIFICANT:
+    if changes.loss > allowed_loss + 1e-9 or chance < SIGNIFICANT:
         link = "the resize inside it" if form.any_size else "the rounding of its weights"
         raise RecordError(
             f"{form.file}: accuracy {artifact.accuracy:.4f} on {changes.pictures} pictures, but "
             f"{artifact.accuracy + changes.loss:.4f} in the search: {changes.worse} became wrong "
-            f"and {changes.better} right (loss at most {spared:.4f} expected; McNemar p = "
+            f"and {changes.better} right (loss at most {allowed_loss:.4f} expected; McNemar p = "
             f"{chance:.2g}, at least {SIGNIFICANT:g} expected): the cause is {link}; leave this "
             "format out"
         )
@@ -77,7 +77,14 @@ def allowed_difference(form: ExportFormat, rounding: float | None = None) -> flo
     """
     if form.tolerance is None:
         return math.inf
-    return min(max(form.tolerance, ROUNDINGS * (rounding or 0.0)), MOST * form.tolerance)
+    amplified = ROUNDING_FACTOR * (rounding or 0.0)
+    return min(max(form.tolerance, amplified), MOST_TOLERANCES * form.tolerance)
+
+
+def may_be_rounding(form: ExportFormat, difference: float) -> bool:
+    """Whether a difference that exceeds the format's tolerance may still be rounding alone."""
+    tolerance = form.tolerance
+    return tolerance is not None and tolerance < difference <= MOST_TOLERANCES * tolerance
 
 
 def _spared(form: ExportFormat) -> int:

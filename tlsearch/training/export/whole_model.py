@@ -42,7 +42,7 @@ def restore(checkpoint: Checkpoint, classes: int) -> Network:
 def prepare(trial: TrialConfig, classes: int) -> None:
     """Build the network of a trial and trace its prediction, before its final weights exist.
 
-    This process keeps both, for a later `restored` of a trial whose network has the same shape.
+    This process keeps both, for a later `restore` of a trial whose network has the same shape.
     """
     pixels = np.zeros((1, trial.image_px, trial.image_px, 3), np.uint8)
     prediction_function(_network(trial, classes))(pixels)
@@ -101,7 +101,7 @@ class Restored:
     @functools.cached_property
     def rounding(self) -> float:
         """How far rounding moves the network's probabilities: their largest change on the
-        validation split when every pixel grows by a millionth.
+        validation split when every pixel value grows by a millionth; 0 if they are not finite.
         """
         predict = prediction_function(self.network)
         brighter = _predict_split(
@@ -109,7 +109,7 @@ class Restored:
             self.data,
             "validation",
         )
-        return float(np.abs(brighter - self.validation).max())
+        return float(np.nan_to_num(np.abs(brighter - self.validation)).max())
 
 
 def restore_recorded(

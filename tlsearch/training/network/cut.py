@@ -45,7 +45,7 @@ def cut_points(model: keras.Model) -> list[Cut]:
 
 
 def choose_cut(model: keras.Model, depth: Depth) -> Cut:
-    """Return the deepest cut point before the first layer that trains; the input if all layers
+    """Return the last cut point before the first layer that trains; the input if all layers
     train.
     """
     first = depth.first_layer(len(model.layers))

@@ -34,7 +34,7 @@ class CutCost:
 
 
 def cut_costs(row: Backbone) -> list[CutCost]:
-    """Return every cut of a catalogue row, the deepest first. No weights are loaded."""
+    """Return every cut of a catalogue row, from the output to the input. No weights are loaded."""
     model = outline(row, row.image_px)
     layers, found = list(model.layers), []
     for point in reversed(cut_points(model)):

@@ -101,7 +101,7 @@ class Network:
         return {name: variable.numpy() for name, variable in self._changing().items()}
 
     def restore(self, arrays: Arrays) -> None:
-        """Assign variables from arrays of `changed`; other entries are ignored.
+        """Assign variables from arrays of `changeable_values`; other entries are ignored.
 
         Raises RecordError, before any variable changes, if one is missing or has another shape.
         """

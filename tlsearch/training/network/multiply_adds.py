@@ -8,7 +8,7 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers
 
 
 def multiply_adds(layer: keras.Layer) -> int:
-    """Return the multiplications with a weight per image in one forward pass; 0 for other layers.
+    """Return the multiply-adds per image of a dense or convolutional layer; 0 for any other layer.
 
     A dense layer is applied at every position of a feature map.
     """

@@ -165,7 +165,7 @@ def _described(model: keras.Model, asked: Intake) -> Description:
 
 
 def letters(model: keras.Model) -> str:
-    """Return the layers of a network as the letters of an `Anatomy`."""
+    """Return one letter per layer of a network, as in `Anatomy`; upper case marks a cut point."""
     cuts = {cut.index for cut in cut_points(model)}
     kinds = [_letter(layer) for layer in model.layers]
     return "".join(kind.upper() if n in cuts else kind for n, kind in enumerate(kinds))
