@@ -68,9 +68,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(f"{reason}, and TLSEARCH_REQUIRE asks for {mark}")
             pytest.skip(reason)
     if item.get_closest_marker("training"):
-        from tlsearch.training.runtime import limit_threads
+        from tlsearch.training.runtime import limit_resources
 
-        limit_threads(1)  # before the first TensorFlow operation in this process, in whichever test
+        # Before the first TensorFlow operation in this process, in whichever test.
+        limit_resources(1)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -25,7 +25,7 @@ from tlsearch.results.report.readable_table import readable_rows
 from tlsearch.results.report.text import explain, render, summary
 from tlsearch.search.handle import Study
 from tlsearch.search.propose.searcher import TruthfulSearch
-from tlsearch.search.runner import forget_unrecorded
+from tlsearch.search.runner import drop_unrecorded_states
 
 STUDIES = Path(__file__).parent / "earlier_studies"
 GARBAGE = [b"", b"null", b"[]", b"3", b"\xff\xfe", b'{"a": 1}', b"- [", b"x: &a [*a]", b"[" * 9999]
@@ -100,7 +100,7 @@ def shown(home):
 
 def searched(home, config):
     """Open a study's search as `resume` does."""
-    forget_unrecorded(home, read_journal(home.journal_file).trials)
+    drop_unrecorded_states(home, read_journal(home.journal_file).trials)
     TruthfulSearch(config, home.journal_file, lambda *_: None).remaining()
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_resume_state_does_not_keep_a_study_from_going_on(tmp_path):
     for seed in range(100):
         path.write_bytes(whole)
         damaged(path, seed, BYTES)
-        forget_unrecorded(home, trials)
+        drop_unrecorded_states(home, trials)
 
 
 def test_damaged_predictions_say_so(tmp_path):

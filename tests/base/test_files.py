@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 from tlsearch.base.digests import sha256, size
 from tlsearch.base.files import (
+    atomic_file,
+    create_private_file,
     disk_error,
     parse_json,
-    private_file,
-    whole_file,
     write_json,
     write_text,
 )
 from tlsearch.base.leftovers import scratch_beside, sweep
-from tlsearch.base.machine import PACKAGE, without_places
+from tlsearch.base.machine import PACKAGE, without_local_folders
 
 
 @settings(deadline=None, max_examples=10)
@@ -41,7 +41,7 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -
     write_text(path, "old")
 
     def half_a_file() -> None:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(b"new, but only ha")
             raise OSError(28, "No space left on device")
 
@@ -112,8 +112,8 @@ def test_what_is_no_file_is_written_into_and_stays_what_it_is(tmp_path: Path) ->
 
 def test_a_private_file_is_its_owners_alone_from_the_start(tmp_path: Path) -> None:
     file = tmp_path / "new" / "token"
-    private_file(file, "a")
-    private_file(file, "b")
+    create_private_file(file, "a")
+    create_private_file(file, "b")
     assert file.read_text() == "a"
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert list(file.parent.iterdir()) == [file]
@@ -124,7 +124,7 @@ def test_a_private_file_that_others_could_read_is_closed_to_them(tmp_path: Path)
     tmp_path.chmod(0o755)
     file.write_text("a")
     file.chmod(0o644)
-    private_file(file, "b")
+    create_private_file(file, "b")
     assert (file.stat().st_mode & 0o777, tmp_path.stat().st_mode & 0o777) == (0o600, 0o700)
     assert file.read_text() == "a"
 
@@ -136,7 +136,7 @@ def test_a_text_that_travels_names_no_folder_of_this_machine(
     library = sysconfig.get_paths()["purelib"]
     text = f'File "{PACKAGE}/pace.py", "{library}/keras/a.py", "/home/ada/pets/1.png", /data/2.png'
     expected = 'File "tlsearch/pace.py", "keras/a.py", "~/pets/1.png", /data/2.png'
-    assert without_places(text) == expected
+    assert without_local_folders(text) == expected
 
 
 def test_an_environment_inside_the_checkout_is_no_part_of_a_text(
@@ -146,7 +146,7 @@ def test_an_environment_inside_the_checkout_is_no_part_of_a_text(
     monkeypatch.setattr(
         sysconfig, "get_paths", lambda: dict.fromkeys(["purelib", "platlib", "stdlib"], library)
     )
-    assert without_places(f"{library}/keras/a.py") == "keras/a.py"
+    assert without_local_folders(f"{library}/keras/a.py") == "keras/a.py"
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,10 @@ KILLED_WHILE_EXPORTING = """
 import os, signal, sys
 from pathlib import Path
 from tlsearch.base.leftovers import scratch_beside
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 with scratch_beside(Path(sys.argv[1]) / "best") as folder:
     (folder / "model.keras").write_text("half")
-    with whole_file(Path(sys.argv[1]) / "study.yaml"):
+    with atomic_file(Path(sys.argv[1]) / "study.yaml"):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -237,7 +237,7 @@ def test_what_a_killed_writer_left_goes_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_what_a_living_writer_holds_stays(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "note.txt") as file, scratch_beside(tmp_path / "best") as folder:
+    with atomic_file(tmp_path / "note.txt") as file, scratch_beside(tmp_path / "best") as folder:
         for path in tmp_path.iterdir():
             aged(path)
         sweep(tmp_path)

@@ -31,7 +31,7 @@ from tlsearch.config.augmentation import AUGMENTATIONS, Augment
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore
-from tlsearch.training.runtime import limit_threads
+from tlsearch.training.runtime import limit_resources
 
 ONLINE = "online"
 WAYS = ("none", "1", "4", "8", ONLINE)
@@ -40,7 +40,7 @@ RATES = {"head_lr": 3e-3, "fine_tune_lr": 3e-4}
 
 def main() -> None:
     arguments = _arguments()
-    limit_threads(arguments.cpus)
+    limit_resources(arguments.cpus)
     measured = Measured(arguments.json, _settings(arguments))
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         for source in arguments.data:

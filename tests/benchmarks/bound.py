@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from costs import costs
 
-from tlsearch.training.runtime import limit_threads
+from tlsearch.training.runtime import limit_resources
 
 BATCH = 32
 LARGE = 1e30
@@ -42,7 +42,7 @@ Priced = Callable[[str, int, int], Price]
 
 def main() -> None:
     job = json.load(sys.stdin)
-    limit_threads(1)
+    limit_resources(1)
     count = functools.partial(_counted, classes=job["classes"], image_px=job["image_px"])
     clock = functools.cache(
         functools.partial(_measured, classes=job["classes"], image_px=job["image_px"])

@@ -29,14 +29,14 @@ from tlsearch.config.networks.unfreezing import Unfrozen
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
-from tlsearch.training.runtime import limit_threads
+from tlsearch.training.runtime import limit_resources
 
 DTYPE = "float16"
 
 
 def main() -> None:
     arguments = _arguments()
-    limit_threads(arguments.cpus)
+    limit_resources(arguments.cpus)
     rows = []
     with tempfile.TemporaryDirectory(prefix="epoch-cost-") as folder:
         data = _images(arguments, Path(folder))

@@ -23,7 +23,7 @@ from machine import about
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.training.frozen.prefix import frozen_pass
 from tlsearch.training.network.backbone import load_backbone
-from tlsearch.training.runtime import limit_threads
+from tlsearch.training.runtime import limit_resources
 
 BACKBONES = ["dinov2_small", "siglip2_base_224", "convnext_tiny", "efficientnet_v2_s"]
 PASSES, AT_A_TIME = 3, 8
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    limit_threads(args.cpus)
+    limit_resources(args.cpus)
     shape = (args.images, args.px, args.px, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     print(f"{'backbone':22}{'GMACs':>8}{'images/s':>10}{'pooled KB':>11}{'last block KB':>15}")

@@ -48,7 +48,7 @@ from tlsearch.training.frozen.prefix import Features
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.cut import choose_cut
 from tlsearch.training.probe import pass_rows
-from tlsearch.training.runtime import apply_profile, limit_threads
+from tlsearch.training.runtime import apply_profile, limit_resources
 from tlsearch.training.session import Session
 
 CLASSES = 10
@@ -65,7 +65,7 @@ Rounds = Callable[[int], list[float]]
 def main() -> None:
     setup = json.loads(Path(sys.argv[1]).read_text())
     vit.add_to_catalogue()
-    limit_threads(setup["cpus"], setup["gpus"])
+    limit_resources(setup["cpus"], setup["gpus"])
     with _answers() as out, tempfile.TemporaryDirectory(prefix="gpu-paces-") as folder:
         data = _synthetic(setup, Path(folder))
         for line in sys.stdin:

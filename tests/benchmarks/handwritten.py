@@ -106,7 +106,7 @@ def row(result):
 
 def run_trial(config, job):
     """Run a trial as a function that builds everything anew."""
-    limit_threads(job["cpus"])
+    limit_resources(job["cpus"])
     train, validation = datasets(job)
     model = build_model(config, job)
     best = 0.0
@@ -120,7 +120,7 @@ class WarmTrial(tune.Trainable):
     """A trial in a process that has served others, so TensorFlow and the pictures are loaded."""
 
     def setup(self, config, job):
-        limit_threads(job["cpus"])
+        limit_resources(job["cpus"])
         self.job = job
         self.train_set, self.validation_set = datasets(job)
         self.begin(config)
@@ -148,7 +148,7 @@ class WarmTrial(tune.Trainable):
         """Do nothing: no trial is ever resumed."""
 
 
-def limit_threads(cpus):
+def limit_resources(cpus):
     """Limit TensorFlow, which would take every core and all GPU memory for each trial."""
     import tensorflow as tf
 

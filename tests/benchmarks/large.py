@@ -38,7 +38,7 @@ from pictures import linked
 from PIL import Image
 from process_tree import Peaks, Sampler
 
-from tlsearch.store.caches import Held, held_entries
+from tlsearch.store.caches import CacheEntry, cache_entries
 
 PER_CLASS, MOST_CLASSES, DRAWN_PX = 10, 1000, 128
 MACHINES_GB = (24, 128)
@@ -121,7 +121,7 @@ class _Measurement:
             raise SystemExit(f"{self.name} {self.size}: {stderr[-2000:]}")
         reported = list(events(stderr))
         again_s = self._again(space)
-        entries = held_entries(self.folder / "cache")
+        entries = cache_entries(self.folder / "cache")
         return {
             "set": self.name,
             "images": self.size,
@@ -174,7 +174,7 @@ class _Measurement:
         self._cli("validate", space, "--data").communicate()
         return time.perf_counter() - began
 
-    def _bytes(self, entries: Sequence[Held]) -> dict[str, int]:
+    def _bytes(self, entries: Sequence[CacheEntry]) -> dict[str, int]:
         kinds = sorted({one.kind for one in entries})
         sizes = {kind: sum(o.entry.bytes for o in entries if o.kind == kind) for kind in kinds}
         study = (path.stat().st_size for path in (self.folder / "study").rglob("*"))
@@ -242,7 +242,7 @@ def phases(began: float, ended: float, events: Sequence[dict[str, Any]]) -> dict
     return dict(zip(PHASES, gaps, strict=True))
 
 
-def speeds(entries: Sequence[Held], events: Sequence[dict[str, Any]]) -> dict[str, float]:
+def speeds(entries: Sequence[CacheEntry], events: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Return images per second, from the seconds that the cache records and those of the epochs."""
     rates = {}
     known = [(one.kind, about) for one in entries if (about := one.entry.about)]

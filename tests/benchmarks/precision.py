@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     from tlsearch.base.cores import granted_cores
-    from tlsearch.training.runtime import limit_threads
+    from tlsearch.training.runtime import limit_resources
 
-    limit_threads(granted_cores())
+    limit_resources(granted_cores())
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             _row(n, arguments.seeds, arguments.epochs, Path(folder)) for n in arguments.unfrozen

@@ -44,7 +44,7 @@ from recorded import Table, read
 from tlsearch.config.load import parse
 from tlsearch.search.propose.optuna_space import ask_sampler
 from tlsearch.search.propose.prior import has_turn
-from tlsearch.search.propose.tpe_window import Window, at_rung, tpe
+from tlsearch.search.propose.tpe_window import Window, as_pruned, tpe
 from tlsearch.search.stop.rules import rule_of
 from tlsearch.search.stop.rungs import Rungs
 
@@ -136,7 +136,7 @@ class Sampled:
 
     def wait(self, number: int) -> None:
         trial_id = self._trials[number]._trial_id
-        self._window.take(at_rung(self.study._storage.get_trial(trial_id)))
+        self._window.take(as_pruned(self.study._storage.get_trial(trial_id)))
 
     def end(self, number: int, whole: bool) -> None:
         trial = self._trials[number]

@@ -45,7 +45,7 @@ from tlsearch.search.cluster.ray_session import connect
 from tlsearch.search.ending import Ending
 from tlsearch.search.extend import plain_config
 from tlsearch.search.ongoing import Search
-from tlsearch.search.propose.optuna_space import Point, place_point
+from tlsearch.search.propose.optuna_space import Point, build_point
 from tlsearch.search.propose.reopen import newest_study
 from tlsearch.search.propose.searcher import TruthfulSearch
 from tlsearch.search.propose.tpe_window import NEWEST
@@ -228,7 +228,7 @@ def _fill(config: SearchConfig, journal: Path, trials: int) -> None:
             kinds[name] = kind
             return uniform.sample_independent(history, NO_TRIAL, name, kind)
 
-        point, last = place_point(config, ask), chance.choice((EPOCHS, 2, 2))
+        point, last = build_point(config, ask), chance.choice((EPOCHS, 2, 2))
         history.add_trial(_frozen(point, kinds, last, state))
 
 

@@ -102,9 +102,9 @@ def training(
     from tlsearch.config.trial_config import TrialConfig
     from tlsearch.data.sources import prepare
     from tlsearch.features import FeatureStore
-    from tlsearch.training.runtime import limit_threads
+    from tlsearch.training.runtime import limit_resources
 
-    limit_threads(1)
+    limit_resources(1)
     from tlsearch.training.trial import train
 
     trial = TrialConfig(

@@ -62,9 +62,9 @@ def _arguments() -> argparse.Namespace:
 
 def passed(name: str, images: int = 128) -> list[dict[str, Any]]:
     """Return images per second of the frozen pass to each cut, on one core, in its own process."""
-    from tlsearch.training.runtime import limit_threads
+    from tlsearch.training.runtime import limit_resources
 
-    limit_threads(1)
+    limit_resources(1)
     from tlsearch.training.epoch.prediction import run_blocks
     from tlsearch.training.frozen.prefix import frozen_pass
     from tlsearch.training.network.backbone import load_backbone

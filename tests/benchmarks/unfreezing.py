@@ -30,7 +30,7 @@ from tested import DTYPE, best_epoch, recipe, test_accuracy
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import ImageData
 from tlsearch.features import FeatureStore
-from tlsearch.training.runtime import limit_threads
+from tlsearch.training.runtime import limit_resources
 
 HEAD_RATES = (1e-3, 3e-3, 1e-2)
 FINE_TUNE_RATES = (1e-4, 3e-4, 1e-3)
@@ -39,7 +39,7 @@ SURE = 0.95
 
 def main() -> None:
     arguments = _arguments()
-    limit_threads(arguments.cpus)
+    limit_resources(arguments.cpus)
     measured = Measured(arguments.json, _settings(arguments))
     with tempfile.TemporaryDirectory(prefix="unfreezing-") as folder:
         for source in arguments.data:

@@ -9,7 +9,7 @@ from tlsearch.bundle.auc_interval import (
     auc_and_influence,
     auc_interval,
     delong_variance,
-    newcombe,
+    newcombe_low,
     placements,
 )
 from tlsearch.bundle.metrics import score
@@ -80,7 +80,7 @@ def test_the_variance_is_that_of_generated_samples(classes):
 
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_newcombes_end_lies_its_own_standard_errors_below_one(m, n):
-    auc = newcombe(np.array([m, n]))
+    auc = newcombe_low(np.array([m, n]))
     first, second = auc / (2 - auc), 2 * auc**2 / (1 + auc)  # Hanley and McNeil's Q1 and Q2
     star = (m + n) / 2 - 1
     variance = auc * (1 - auc) + star * (first - auc**2) + star * (second - auc**2)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 from tlsearch.cli.launch import search_commands
 from tlsearch.cli.main import main
 from tlsearch.cli.read import study_tables
@@ -32,7 +32,7 @@ def test_a_signal_ends_a_command_with_a_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(*_: object) -> None:
-        with whole_file(tmp_path / "report.csv"):
+        with atomic_file(tmp_path / "report.csv"):
             os.kill(os.getpid(), number)
 
     default = DEFAULTS.get(number, signal.SIG_DFL)

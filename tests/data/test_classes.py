@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import Data
 from tlsearch.config.load import dump, from_mapping, parse
-from tlsearch.data.classes import rename_classes, renamed_again, require_classes
+from tlsearch.data.classes import rename_as_in_training, rename_classes, require_classes
 from tlsearch.data.listing import Example, Listing
 from tlsearch.data.sources import list_source
 
@@ -52,8 +52,8 @@ def test_a_name_goes_before_a_pattern_and_may_hold_brackets() -> None:
 
 def test_names_that_another_listing_lacks_are_let_be() -> None:
     names = {"dog*": "hound", "cat": "feline"}
-    assert renamed_again(listing_of("dog_old", "wolf"), names).classes == ("hound", "wolf")
-    assert renamed_again(listing_of("hound", "wolf"), names).classes == ("hound", "wolf")
+    assert rename_as_in_training(listing_of("dog_old", "wolf"), names).classes == ("hound", "wolf")
+    assert rename_as_in_training(listing_of("hound", "wolf"), names).classes == ("hound", "wolf")
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=2), min_size=2, unique=True), st.data())

@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin
 from tlsearch.config.dataset import Data
 from tlsearch.data import depth
 from tlsearch.data.decode import decoded_key, listing_key, read_pixels
-from tlsearch.data.depth import FULL, SHALLOW, UNSTATED, bits_of, eight_bits
+from tlsearch.data.depth import FULL, SHALLOW, UNSTATED, bits_of, to_eight_bits
 from tlsearch.data.sources import ImageData, list_source, prepare
 
 TWELVE = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
@@ -229,9 +229,9 @@ def test_the_depth_holds_every_value_and_is_the_least(rows: list[tuple[int, int]
 
 @given(st.integers(1, 16), st.lists(st.integers(0, 65535), min_size=1))
 def test_scaling_keeps_the_order_and_ends_at_white(bits: int, values: list[int]) -> None:
-    shades = eight_bits(UNSTATED, np.array([sorted(values)], np.uint16), {UNSTATED: bits})
+    shades = to_eight_bits(UNSTATED, np.array([sorted(values)], np.uint16), {UNSTATED: bits})
     assert (np.diff(shades[0].astype(int)) >= 0).all()
-    white = eight_bits(UNSTATED, np.array([[0, (1 << bits) - 1]], np.uint16), {UNSTATED: bits})
+    white = to_eight_bits(UNSTATED, np.array([[0, (1 << bits) - 1]], np.uint16), {UNSTATED: bits})
     assert white.tolist() == [[0, 255]]
 
 

@@ -42,9 +42,9 @@ class Reference:
         return self._known[key]
 
     def _trained(self, trial: TrialConfig, data: ImageData) -> Points:
-        from tlsearch.training.runtime import limit_threads
+        from tlsearch.training.runtime import limit_resources
 
-        limit_threads(1)
+        limit_resources(1)
         from tlsearch.training.trial import train
 
         store = FeatureStore(self._cache, trial.feature_dtype, 10**9)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.results.live.events import DataRead, EpochReported
-from tlsearch.search.announce import AHEAD_S, EachEnd, default_listener
+from tlsearch.search.announce import AHEAD_S, TrialEndHandler, default_listener
 
 READ = DataRead(classes=2, images={"train\x1b[2J": 3})
 
@@ -47,7 +47,9 @@ def test_the_export_is_begun_when_the_last_trials_run_or_shortly_before(
         budget = SimpleNamespace(spent_s=began_s + done * each_s)
         search: Any = SimpleNamespace(config=config, slots=slots, budget=budget)
         none: Any = None
-        begun.append(EachEnd(search, none, False, none, began_s, before).ends_soon(before + done))
+        begun.append(
+            TrialEndHandler(search, none, False, none, began_s, before).ends_soon(before + done)
+        )
     first, idle = begun.index(True), max(0, trials - slots)  # a worker is idle from here on
     assert begun == sorted(begun)  # once begun, it stays begun
     assert first <= idle

@@ -100,7 +100,7 @@ def test_no_trial_is_taken_up_beyond_what_the_journal_knows(tmp_path, saved, kep
     )
     home.trial(0).mkdir(parents=True)
     np.savez(home.trial(0) / "resume.npz", about=np.array(json.dumps({"epoch": saved})))
-    runner.forget_unrecorded(home, [trial])
+    runner.drop_unrecorded_states(home, [trial])
     assert (home.trial(0) / "resume.npz").exists() == kept
 
 
@@ -131,7 +131,7 @@ def test_a_trial_beside_other_weights_than_recorded_starts_over(
     if recorded == "gone":
         best.unlink()
     kept = {} if recorded is None else {"best.npz": found if recorded == "as it is" else "0" * 64}
-    runner.forget_unrecorded(home, [TrialRecord(0, "unfinished", {}, values, kept=kept)])
+    runner.drop_unrecorded_states(home, [TrialRecord(0, "unfinished", {}, values, kept=kept)])
     assert (home.trial(0) / "resume.npz").exists() is goes_on
     assert ("starts over" in caplog.text) is not goes_on
 
@@ -140,5 +140,5 @@ def test_a_damaged_resume_state_is_left_to_its_actor(tmp_path):
     home = StudyDirectory(tmp_path)
     home.trial(0).mkdir(parents=True)
     (home.trial(0) / "resume.npz").write_bytes(b"PK torn")
-    runner.forget_unrecorded(home, [TrialRecord(0, "unfinished", {}, {})])
+    runner.drop_unrecorded_states(home, [TrialRecord(0, "unfinished", {}, {})])
     assert (home.trial(0) / "resume.npz").exists()

@@ -29,7 +29,7 @@ from tlsearch.search.handle import Study, require_same_images
 from tlsearch.search.ongoing import Search
 from tlsearch.search.study import (
     conclude,
-    end_where_perfect,
+    end_if_perfect,
     note_networks,
     run_and_confirm,
     seal_study,
@@ -141,7 +141,7 @@ def test_the_end_of_a_study_parses_its_journal_once_and_ranks_its_trials_once(
     monkeypatch.setattr(JournalFile, "_checked", lambda *line: lines.append(line) or checked(*line))
     monkeypatch.setattr(leaderboard, "rows", lambda *known: tables.append(known) or rows(*known))
     search = Search(config, home, data, Ending(), lambda event: None)
-    end_where_perfect(search)
+    end_if_perfect(search)
     note_networks(search)
     seal_study(search)
     study = conclude(search)
@@ -196,5 +196,5 @@ def test_a_study_with_a_perfect_trial_goes_on_only_where_more_are_asked_for(
     trial.set_user_attr("config", '{"backbone": "strokes"}')
     trial.report(1.0, 1)
     study.tell(trial, 1.0)
-    assert end_where_perfect(Search(config, home, data, ending, print)) != ends
+    assert end_if_perfect(Search(config, home, data, ending, print)) != ends
     assert ending.over == ends

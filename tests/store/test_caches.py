@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tlsearch.features import Activation, FeatureKey, FeatureStore
 from tlsearch.store.arrays import ArrayStore
 from tlsearch.store.caches import (
-    Held,
+    CacheEntry,
+    cache_entries,
     entry_problem,
     evict,
-    held_entries,
     in_use,
     make_room,
     mapped_files,
@@ -37,7 +37,7 @@ KEYS = [
 ]
 
 
-def fill(cache: Path) -> list[Held]:
+def fill(cache: Path) -> list[CacheEntry]:
     """Fill a cache with two features and one array of images; the images are the oldest."""
     store = FeatureStore(cache, "float16")
     for key in KEYS:
@@ -46,7 +46,7 @@ def fill(cache: Path) -> list[Held]:
     what = {"source": "/photos", "image_px": 8}
     images.open("0" * 32, 3, lambda: [np.ones((3, 8, 8, 3), np.uint8)], what)
     os.utime(images.path("0" * 32), (0, 0))
-    return held_entries(cache)
+    return cache_entries(cache)
 
 
 def test_a_cache_says_what_it_holds_least_recently_used_first(tmp_path: Path) -> None:
@@ -55,21 +55,21 @@ def test_a_cache_says_what_it_holds_least_recently_used_first(tmp_path: Path) ->
         ("features", "MobileNetV2 pool 48 px float16"),
         ("features", "MobileNetV2 block_14_add 48 px float16"),
     ]
-    assert held_entries(tmp_path / "gone") == []
+    assert cache_entries(tmp_path / "gone") == []
 
 
 def test_an_entry_that_nothing_describes_is_its_key(tmp_path: Path) -> None:
     (images, *_) = fill(tmp_path)
     sidecar(images.entry.path).unlink()
-    assert held_entries(tmp_path)[0].description == "0" * 32
-    assert entry_problem(held_entries(tmp_path)[0].entry) is None
+    assert cache_entries(tmp_path)[0].description == "0" * 32
+    assert entry_problem(cache_entries(tmp_path)[0].entry) is None
 
 
 def test_an_array_that_is_not_of_the_cache_is_not_its_business(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     np.save(tmp_path / "images" / "mine.npy", ROWS)
     (tmp_path / "images" / "mine.json").write_text("{}")
-    assert held_entries(tmp_path) == []
+    assert cache_entries(tmp_path) == []
     assert list(remove_leftovers(tmp_path)) == []
 
 
@@ -83,7 +83,7 @@ def test_a_wrong_byte_anywhere_is_found(tmp_path: Path, place: int, where: int) 
     entry.path.write_bytes(data)
     assert entry_problem(entry)
     remove_faulty(entry)
-    assert len(held_entries(tmp_path)) == 2
+    assert len(cache_entries(tmp_path)) == 2
     assert not sidecar(entry.path).exists()
 
 
@@ -101,7 +101,7 @@ def test_pruning_to_a_size_takes_just_enough_and_nothing_in_use(
     sizes: list[tuple[int, int, bool]], to_bytes: int
 ) -> None:
     every = [
-        Held("features", Entry(Path(f"/c/{place}.npy"), size, float(used), None))
+        CacheEntry("features", Entry(Path(f"/c/{place}.npy"), size, float(used), None))
         for place, (size, used, _) in enumerate(sizes)
     ]
     in_use = {one.entry.path for one, (*_, busy) in zip(every, sizes, strict=True) if busy}
@@ -126,7 +126,7 @@ def test_what_was_opened_since_it_was_listed_is_not_evicted(tmp_path: Path) -> N
     entry = fill(tmp_path)[0].entry
     os.utime(entry.path)
     assert not evict(entry)
-    (now,) = [one.entry for one in held_entries(tmp_path) if one.kind == "images"]
+    (now,) = [one.entry for one in cache_entries(tmp_path) if one.kind == "images"]
     assert evict(now)
     assert not evict(now)
     assert list((tmp_path / "images").iterdir()) == []
@@ -180,9 +180,9 @@ def test_what_is_being_written_stays(tmp_path: Path, at_work: "subprocess.Popen[
     at_work.stdin.write("go\n")
     at_work.stdin.flush()
     assert at_work.wait(timeout=20) == 0
-    assert len(held_entries(tmp_path)) == 4
+    assert len(cache_entries(tmp_path)) == 4
     assert not [
-        entry_problem(one.entry) for one in held_entries(tmp_path) if entry_problem(one.entry)
+        entry_problem(one.entry) for one in cache_entries(tmp_path) if entry_problem(one.entry)
     ]
 
 
@@ -205,7 +205,7 @@ def test_what_a_killed_process_left_is_taken_away(
         if path.suffix not in {".npy", ".json"}
         and path.name not in {f"{key.name}.lock" for key in KEYS} | {"budget.lock"}
     ] == []
-    assert len(held_entries(tmp_path)) == 3
+    assert len(cache_entries(tmp_path)) == 3
     assert list(remove_leftovers(tmp_path)) == []
 
 

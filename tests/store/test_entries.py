@@ -20,7 +20,7 @@ from tlsearch.store.entries import (
 )
 
 sizes = st.integers(0, 20)
-held_entries = st.lists(st.tuples(sizes, st.integers(0, 5)), max_size=8).map(
+cache_entries = st.lists(st.tuples(sizes, st.integers(0, 5)), max_size=8).map(
     lambda pairs: [
         Entry(Path(f"{place}.npy"), size, float(used), None)
         for place, (size, used) in enumerate(pairs)
@@ -29,7 +29,7 @@ held_entries = st.lists(st.tuples(sizes, st.integers(0, 5)), max_size=8).map(
 ABOUT = About((6, 2), "float16", 1.5, 4, "c", {"cut": "out"})
 
 
-@given(held=held_entries, wanted=sizes, budget=st.integers(0, 100))
+@given(held=cache_entries, wanted=sizes, budget=st.integers(0, 100))
 def test_just_enough_of_the_least_recently_used_goes(
     held: list[Entry], wanted: int, budget: int
 ) -> None:

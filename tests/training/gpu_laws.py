@@ -26,7 +26,7 @@ from tlsearch.data.sources import ImageData, prepare
 from tlsearch.features import FeatureStore
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.epoch.executor import Executor
-from tlsearch.training.runtime import apply_profile, limit_threads
+from tlsearch.training.runtime import apply_profile, limit_resources
 from tlsearch.training.trial import train
 
 DIGITS = Data(kind="digits", image_px=32, splits=Splits(train=60, validation=70, test=80))
@@ -70,7 +70,7 @@ GPU_WAYS = {
 
 def main() -> None:
     share, cache, out = float(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
-    limit_threads(1, share)
+    limit_resources(1, share)
     memory = _memory_taken(limit_mib(share, granted_mib()[0])) if share else None
     data, store = prepare(DIGITS, cache), FeatureStore(out / "features", "float32")
     curves, failed = {}, {}

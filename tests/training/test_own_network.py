@@ -16,14 +16,14 @@ from tlsearch.config.dataset import Data, Splits
 from tlsearch.config.load import parse
 from tlsearch.config.networks.anatomy import ANATOMIES
 from tlsearch.config.networks.lookup import row_of
-from tlsearch.config.networks.own import Intake
+from tlsearch.config.networks.own import ImportRequest
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.features import FeatureStore
 from tlsearch.training.checkpoint import load_checkpoint
 from tlsearch.training.export.exporter import export_bundle
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.network.cut_costs import cut_costs
-from tlsearch.training.network.own_network import take_in
+from tlsearch.training.network.own_network import import_network
 from tlsearch.training.trial import train
 
 pytestmark = pytest.mark.training
@@ -127,7 +127,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def of_function(folder, name, preprocess="none"):
-    return take_in(Intake(f"my_networks:{name}", preprocess, str(folder), None))
+    return import_network(ImportRequest(f"my_networks:{name}", preprocess, str(folder), None))
 
 
 def of_file(folder, name, preprocess="none"):
@@ -135,7 +135,7 @@ def of_file(folder, name, preprocess="none"):
 
     source = folder / f"{name}.keras"
     known[name]().save(source)
-    return take_in(Intake(str(source), preprocess, str(folder / "in"), "taken.keras"))
+    return import_network(ImportRequest(str(source), preprocess, str(folder / "in"), "taken.keras"))
 
 
 def told(reports):
@@ -230,9 +230,9 @@ def test_a_function_that_gives_no_such_network_is_told_in_a_line(name, says, fol
 def test_a_module_that_is_not_there_or_fails_is_named(folder):
     (folder / "failing.py").write_text("1 / 0")
     with pytest.raises(ConfigError, match=r"no module nowhere in .* or among the installed"):
-        take_in(Intake("nowhere:network", "none", str(folder), None))
+        import_network(ImportRequest("nowhere:network", "none", str(folder), None))
     with pytest.raises(ConfigError, match=r"imported \(ZeroDivisionError: division"):
-        take_in(Intake("failing:network", "none", str(folder), None))
+        import_network(ImportRequest("failing:network", "none", str(folder), None))
 
 
 def test_a_file_that_runs_code_is_not_loaded(folder):
@@ -240,7 +240,9 @@ def test_a_file_that_runs_code_is_not_loaded(folder):
         of_file(folder, "code")
     (folder / "text.keras").write_text("no zip")
     with pytest.raises(ConfigError, match=r"be loaded as keras \(File is not a zip file"):
-        take_in(Intake(str(folder / "text.keras"), "none", str(folder), "text-in.keras"))
+        import_network(
+            ImportRequest(str(folder / "text.keras"), "none", str(folder), "text-in.keras")
+        )
 
 
 SPACE = """

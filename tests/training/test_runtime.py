@@ -20,9 +20,9 @@ pytestmark = pytest.mark.training
 
 COUNT = """
 import os
-from tlsearch.training.runtime import limit_threads
-limit_threads(1)
-limit_threads(1)
+from tlsearch.training.runtime import limit_resources
+limit_resources(1)
+limit_resources(1)
 import tensorflow as tf
 tf.linalg.matmul(tf.ones((900, 900)), tf.ones((900, 900)))
 print(tf.config.threading.get_intra_op_parallelism_threads())

@@ -44,7 +44,7 @@ _REMEDIES: dict[int | None, str] = {
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, follow: bool = False) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, follow: bool = False) -> Iterator[IO[bytes]]:
     """Open a binary file for writing; it gets its name only if the block ends without an error.
 
     If `path` is a symbolic link, the new file replaces the link and leaves its target alone. Pass
@@ -128,7 +128,7 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def private_file(path: Path, text: str) -> None:
+def create_private_file(path: Path, text: str) -> None:
     """Create a file that only its owner can read, in a folder that only its owner can open.
 
     An existing file keeps its text; other users lose access to it and to its folder.
@@ -148,8 +148,8 @@ def private_file(path: Path, text: str) -> None:
 
 
 def write_text(path: Path, text: str, follow: bool = False) -> None:
-    """Write a UTF-8 text file atomically; `follow` is that of `whole_file`."""
-    with whole_file(path, follow) as file:
+    """Write a UTF-8 text file atomically; `follow` is that of `atomic_file`."""
+    with atomic_file(path, follow) as file:
         file.write(text.encode("utf-8"))
 
 

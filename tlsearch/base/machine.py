@@ -65,7 +65,7 @@ def _platform() -> str:
     return platform.processor() or platform.machine()
 
 
-def without_places(text: str) -> str:
+def without_local_folders(text: str) -> str:
     """Return a text without this machine's folders, for records that leave the machine.
 
     The user's home becomes `~`; the folders of Python, its packages and tlsearch are removed.

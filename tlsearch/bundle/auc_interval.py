@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlsearch.bundle.metrics import Labels, Probabilities, class_aucs, judged_classes
+from tlsearch.bundle.metrics import Labels, Probabilities, averaged_classes, class_aucs
 from tlsearch.results.rank.interval import Z_95
 
 HALVINGS = 60  # bisections of [0, 1]: down to floating-point precision
@@ -26,7 +26,7 @@ def auc_interval(
         return None
     auc, influence = auc_and_influence(labels, probabilities, counts)
     if auc == 1:
-        return newcombe(counts), 1.0, "Newcombe"
+        return newcombe_low(counts), 1.0, "Newcombe"
     variance = delong_variance(labels, influence, counts)
     return None if not variance or not auc else (*_logit_ends(auc, sqrt(variance)), "DeLong")
 
@@ -51,7 +51,7 @@ def delong_variance(
     return float(squares.sum() / len(labels) ** 2)
 
 
-def newcombe(counts: NDArray[np.int64]) -> float:
+def newcombe_low(counts: NDArray[np.int64]) -> float:
     """Return the lower end of the 95 % interval of an AUC of 1, from the image count of each class.
 
     With two classes, this is Newcombe's interval (2006, method 5), whose variance (Hanley and
@@ -67,7 +67,7 @@ def auc_and_influence(
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the mean AUC of the classes, and the influence of each image on it, (n,)."""
     count, classes = probabilities.shape
-    influence, wanted = np.zeros(count), judged_classes(classes)
+    influence, wanted = np.zeros(count), averaged_classes(classes)
     aucs = class_aucs(labels, probabilities, wanted)
     for index, auc in zip(wanted, aucs, strict=True):
         inside, share = labels == index, counts[index] / count

@@ -12,7 +12,7 @@ from tlsearch.base.phases import phase
 from tlsearch.bundle.metrics import calibration_error, score, top_k_accuracy
 from tlsearch.bundle.open_bundle import OpenModel, open_model
 from tlsearch.config.catalog import METRICS
-from tlsearch.data.classes import renamed_again
+from tlsearch.data.classes import rename_as_in_training
 from tlsearch.data.kinds.folder import list_raw_folder
 from tlsearch.data.listing import Listing
 
@@ -56,7 +56,7 @@ def evaluate(
     model does not know, or if an image cannot be read.
     """
     model = open_model(Path(model_path), form, verify)
-    listing = renamed_again(list_raw_folder(Path(folder)), model.renames)
+    listing = rename_as_in_training(list_raw_folder(Path(folder)), model.renames)
     indices = _indices(listing, model)
     labels = np.array([indices[e.label] for e in listing.examples], dtype=np.int32)
     return measure(labels, _probabilities(listing, model), model.labels)

@@ -74,10 +74,10 @@ def score(metric: str, labels: Labels, probabilities: Probabilities) -> float:
         return log_loss(labels, probabilities)
     if metric == "auc":
         return _auc(labels, probabilities)
-    return called_score(metric, labels, probabilities.argmax(axis=1))
+    return predicted_class_score(metric, labels, probabilities.argmax(axis=1))
 
 
-def called_score(metric: str, labels: Labels, called: Classes) -> float:
+def predicted_class_score(metric: str, labels: Labels, called: Classes) -> float:
     """Return `accuracy`, `balanced_accuracy` or `macro_f1`.
 
     They depend only on the most probable class of each image, `called`, (n,).
@@ -122,9 +122,9 @@ def _auc(labels: Labels, probabilities: Probabilities) -> float:
     classes = probabilities.shape[1]
     if classes < 2 or len(np.unique(labels)) < classes:
         return float("nan")
-    return float(class_aucs(labels, probabilities, judged_classes(classes)).mean())
+    return float(class_aucs(labels, probabilities, averaged_classes(classes)).mean())
 
 
-def judged_classes(classes: int) -> Sequence[int]:
+def averaged_classes(classes: int) -> Sequence[int]:
     """Return the indices of the classes whose AUCs are averaged; two classes have the same AUC."""
     return (1,) if classes == 2 else range(classes)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import on_this_machine
+from tlsearch.cli.options import require_local_path
 from tlsearch.cli.output import print_answer, print_line
 
 if TYPE_CHECKING:
-    from tlsearch.store.caches import Held
+    from tlsearch.store.caches import CacheEntry
 
 app = typer.Typer(
     name="cache",
@@ -24,7 +24,8 @@ app = typer.Typer(
 
 DEFAULT = "~/.cache/tlsearch"  # a test compares it with the schema, which is slow to import
 Cache = Annotated[
-    Path, typer.Option("--cache", metavar="DIR", callback=on_this_machine, help="The cache folder.")
+    Path,
+    typer.Option("--cache", metavar="DIR", callback=require_local_path, help="The cache folder."),
 ]
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="The output format.")]
 MOST_GB = 1e9  # the upper limit of `cache_gb`
@@ -34,10 +35,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @app.command()
 def ls(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
     """List the arrays in the cache, least recently used first."""
-    from tlsearch.store.caches import held_entries
+    from tlsearch.store.caches import cache_entries
 
     cache = _folder(cache)
-    found = held_entries(cache)
+    found = cache_entries(cache)
     if format == "json":
         _print_json(cache=str(cache), entries=_rows(found), bytes=_total(found))
         return
@@ -59,10 +60,10 @@ def verify(cache: Cache = Path(DEFAULT), format: Format = "table") -> None:
     when a search needs it.
     """
     from tlsearch.base.errors import RecordError
-    from tlsearch.store.caches import entry_problem, held_entries, remove_faulty, remove_leftovers
+    from tlsearch.store.caches import cache_entries, entry_problem, remove_faulty, remove_leftovers
 
     cache = _folder(cache)
-    found, damaged = held_entries(cache), []
+    found, damaged = cache_entries(cache), []
     for one in found:
         wrong = entry_problem(one.entry)
         if wrong:
@@ -102,11 +103,11 @@ def prune(
 
     Arrays that are being written or in use stay.
     """
-    from tlsearch.store.caches import evict, held_entries, in_use, remove_leftovers, to_prune
+    from tlsearch.store.caches import cache_entries, evict, in_use, remove_leftovers, to_prune
 
     older_s = _limits(to, older, everything)
     cache = _folder(cache)
-    every = held_entries(cache)
+    every = cache_entries(cache)
     to_bytes = None if to is None else int(to * 1e9)
     going = to_prune(every, to_bytes, older_s, in_use(one.entry.path for one in every))
     freed = [one for one in going if evict(one.entry)]
@@ -149,7 +150,7 @@ def _folder(cache: Path) -> Path:
     return path
 
 
-def _rows(found: "Sequence[Held]") -> list[dict[str, object]]:
+def _rows(found: "Sequence[CacheEntry]") -> list[dict[str, object]]:
     return [
         {
             "kind": one.kind,
@@ -165,7 +166,7 @@ def _rows(found: "Sequence[Held]") -> list[dict[str, object]]:
     ]
 
 
-def _cells(one: "Held") -> list[str]:
+def _cells(one: "CacheEntry") -> list[str]:
     about, used = one.entry.about, time.localtime(one.entry.last_used)
     return [
         one.kind,
@@ -177,16 +178,16 @@ def _cells(one: "Held") -> list[str]:
     ]
 
 
-def _by_kind(found: "Sequence[Held]") -> "dict[str, list[Held]]":
+def _by_kind(found: "Sequence[CacheEntry]") -> "dict[str, list[CacheEntry]]":
     kinds = dict.fromkeys(one.kind for one in found)
     return {kind: [one for one in found if one.kind == kind] for kind in sorted(kinds)}
 
 
-def _total(found: "Sequence[Held]") -> int:
+def _total(found: "Sequence[CacheEntry]") -> int:
     return sum(one.entry.bytes for one in found)
 
 
-def _arrays(found: "Sequence[Held]") -> str:
+def _arrays(found: "Sequence[CacheEntry]") -> str:
     return "array" if len(found) == 1 else "arrays"
 
 

@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 
-def all_on_this_machine(paths: list[Path]) -> list[Path]:
+def require_local_paths(paths: list[Path]) -> list[Path]:
     """Return the paths of an argument; raises ConfigError if one is a URL."""
     for path in paths:
-        on_this_machine(path)
+        require_local_path(path)
     return paths
 
 
-def on_this_machine(path: Path | None) -> Path | None:
+def require_local_path(path: Path | None) -> Path | None:
     """Return the path of an option; raises ConfigError for a URL, which would become a folder."""
     from tlsearch.base.errors import ConfigError
     from tlsearch.config.location import local_path

@@ -39,7 +39,7 @@ from tlsearch.config.location import (
     local_path,
     url_problem,
 )
-from tlsearch.config.networks.lookup import full_name, is_elsewhere, known_row, row_of
+from tlsearch.config.networks.lookup import full_name, is_outside_catalogue, known_row, row_of
 from tlsearch.config.networks.unfreezing import DEPTHS
 from tlsearch.config.scheduler import Asha, Scheduler
 from tlsearch.config.space import Rate, Space
@@ -110,7 +110,7 @@ def _plain_baseline(raw: object) -> object:
     if "head_units" in raw:
         units = head_units(raw["head_units"])
         plain["head_units"] = tuple(units) if isinstance(units, list) else units
-    if isinstance(raw.get("backbone"), str) and is_elsewhere(raw["backbone"]):
+    if isinstance(raw.get("backbone"), str) and is_outside_catalogue(raw["backbone"]):
         with contextlib.suppress(ConfigError):  # not in the space either, which is reported later
             plain["backbone"] = full_name(raw["backbone"])
     return plain

@@ -35,7 +35,7 @@ from tlsearch.config.dimension import (
     range_within,
 )
 from tlsearch.config.location import local_path
-from tlsearch.config.networks.lookup import full_name, is_elsewhere, row_of
+from tlsearch.config.networks.lookup import full_name, is_outside_catalogue, row_of
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.networks.unfreezing import BLOCKS, DEPTHS, LAYERS, Depth, Unfrozen
 from tlsearch.config.spelling import file_name, one_of
@@ -49,7 +49,7 @@ def backbone_name(name: str, info: ValidationInfo) -> str:
     try:
         return full_name(name)
     except ConfigError as error:
-        if is_recorded(info) and is_elsewhere(name):
+        if is_recorded(info) and is_outside_catalogue(name):
             return name
         raise ValueError(str(error)) from None
 

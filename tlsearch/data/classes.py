@@ -10,7 +10,7 @@ import yaml
 from tlsearch.base.errors import DataError
 from tlsearch.config.spelling import did_you_mean
 from tlsearch.data.listing import Listing, Split
-from tlsearch.data.mistakes import all_wrong
+from tlsearch.data.mistakes import mistakes_error
 
 
 def rename_classes(listing: Listing, names: Mapping[str, str], strict: bool = False) -> Listing:
@@ -24,7 +24,7 @@ def rename_classes(listing: Listing, names: Mapping[str, str], strict: bool = Fa
     mistakes = [*_idle(names, listing.classes), *_unclear(claims, strict)]
     if mistakes:
         found = f"{listing.source}: found the classes {', '.join(listing.classes)}"
-        raise all_wrong([found, *mistakes])
+        raise mistakes_error([found, *mistakes])
     new = {found: names[keys[0]] if keys else found for found, keys in claims.items()}
     classes = tuple(sorted(set(new.values()))) if names else listing.classes
     labels = [classes.index(new[found]) for found in listing.classes]
@@ -35,7 +35,7 @@ def rename_classes(listing: Listing, names: Mapping[str, str], strict: bool = Fa
     )
 
 
-def renamed_again(listing: Listing, names: Mapping[str, str]) -> Listing:
+def rename_as_in_training(listing: Listing, names: Mapping[str, str]) -> Listing:
     """Apply the class names of a first listing to a second one, such as images to evaluate on.
 
     Keys that match none of its classes are ignored. Classes that no key matches stay as they are,

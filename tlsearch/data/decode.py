@@ -16,9 +16,9 @@ from tlsearch.base.cores import granted_cores, in_order
 from tlsearch.base.errors import PictureError
 from tlsearch.base.phases import Counter, counting_each, phase
 from tlsearch.base.shown_text import to_storable
-from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, eight_bits
+from tlsearch.data.depth import ALONE, UNSTATED, Bits, all_full, deep_values, to_eight_bits
 from tlsearch.data.listing import Listing, Picture
-from tlsearch.data.mistakes import all_wrong
+from tlsearch.data.mistakes import mistakes_error
 from tlsearch.data.picture_file import (
     MOST_PIXELS,
     bytes_to_decode,
@@ -171,7 +171,7 @@ def _pixels(picture: Picture | BinaryIO, bits: Bits | None, held: ExitStack) -> 
         if picture.dtype == np.uint8:
             return picture.astype(np.uint8, copy=False)
         sixteen = picture.astype(np.uint16, copy=False)
-        return eight_bits(UNSTATED, sixteen, bits or ALONE, "a picture")
+        return to_eight_bits(UNSTATED, sixteen, bits or ALONE, "a picture")
     with open_picture(picture) as (image, file):
         held.enter_context(decoding_budget().reserve(bytes_to_decode(image)))
         deep = None if bits is None else deep_values(image, file)
@@ -179,7 +179,7 @@ def _pixels(picture: Picture | BinaryIO, bits: Bits | None, held: ExitStack) -> 
             eight = _upper_byte(decode_upright(image))
             return np.asarray(eight if eight.mode == "RGB" else eight.convert("RGB"))
     stated, values = deep
-    pixels = eight_bits(stated, values, bits, picture)
+    pixels = to_eight_bits(stated, values, bits, picture)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
@@ -253,7 +253,7 @@ def _attempt(prepare: Callable[[Picture], Pixels], picture: Picture) -> Pixels |
 
 def _refuse(failed: dict[int, PictureError]) -> None:
     if failed:
-        raise all_wrong(list(failed.values()))
+        raise mistakes_error(list(failed.values()))
 
 
 def _try_all(listing: Listing, bits: Bits | None, threads: int) -> NDArray[np.bool_]:

@@ -226,7 +226,7 @@ def _significant_bits(file: BinaryIO) -> int:
     return found if found <= FULL else UNSTATED
 
 
-def eight_bits(stated: int, values: Values, bits: Bits, name: object = "") -> NDArray[np.uint8]:
+def to_eight_bits(stated: int, values: Values, bits: Bits, name: object = "") -> NDArray[np.uint8]:
     """The values scaled to 0 ... 255; those above the depth at which they are read become white."""
     largest = int(values.max(initial=0))
     depth = bits.get(stated)

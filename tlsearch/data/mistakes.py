@@ -7,7 +7,7 @@ from tlsearch.base.errors import DataError
 MOST_SHOWN = 20
 
 
-def all_wrong(mistakes: Sequence[object]) -> DataError:
+def mistakes_error(mistakes: Sequence[object]) -> DataError:
     """One error with a line per mistake: the first twenty, and the number of further ones."""
     shown = [str(mistake) for mistake in mistakes[:MOST_SHOWN]]
     rest = len(mistakes) - len(shown)

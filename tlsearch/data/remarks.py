@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.data.listing import Listing, Split
-from tlsearch.data.mistakes import all_wrong
+from tlsearch.data.mistakes import mistakes_error
 from tlsearch.data.splits import LEAST, Indices
 
 
@@ -20,7 +20,7 @@ def require_readable(
     if not gone and 2 * len(unreadable) <= len(readable):
         return
     count = f"{len(unreadable)} of {len(readable)} pictures cannot be read"
-    raise all_wrong([f"{listing.source}: {count}, {_too_many(gone)}", *unreadable])
+    raise mistakes_error([f"{listing.source}: {count}, {_too_many(gone)}", *unreadable])
 
 
 def _too_many(gone: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ def ended_event(search: Search) -> StudyEnded:
 
 
 @dataclass(frozen=True)
-class EachEnd:
+class TrialEndHandler:
     """Handles the end of each trial of a search.
 
     Deletes files that are no longer needed, sends the event, counts the trial, and ends the search

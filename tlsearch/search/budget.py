@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from tlsearch.results.rank.confirmation import search_budget
+from tlsearch.results.rank.confirmation import trials_budget_s
 from tlsearch.results.record.journal import SPENT
 
 
@@ -24,7 +24,7 @@ class Budget:
         self.trials_over = False
         self.export_began_s: float | None = None  # of `driver_s`
         self._whole_s = whole_s
-        self._trials_s = search_budget(whole_s, spent_before_s, confirms)
+        self._trials_s = trials_budget_s(whole_s, spent_before_s, confirms)
         self._clock, self._began, self._before_s = clock, clock(), spent_before_s
 
     @property

@@ -191,11 +191,11 @@ def _configuration(study: Study, row: TrialRecord) -> TrialConfig:
 
 def _workplace(config: SearchConfig, study: Study, row: TrialRecord) -> Workplace:
     """The study's workplace, with the number of threads that the trial had."""
-    from tlsearch.training.runtime import limit_threads
+    from tlsearch.training.runtime import limit_resources
 
     threads = row.threads or config.resources.cpus_per_trial
     try:  # before TensorFlow Datasets, which may read the images, initialises TensorFlow
-        limit_threads(threads, config.resources.gpus_per_trial)
+        limit_resources(threads, config.resources.gpus_per_trial)
     except RuntimeError as error:
         told = f"TensorFlow runs in this process with other threads than the {threads} of trial"
         raise ConfigError([f"{told} {row.number}; replay it in a process of its own"]) from error

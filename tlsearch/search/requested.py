@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from tlsearch.base.array_types import AnyArray
 from tlsearch.base.errors import DataError
-from tlsearch.base.files import absolute_path, disk_error, whole_file
+from tlsearch.base.files import absolute_path, atomic_file, disk_error
 from tlsearch.config.load import from_mapping, load
 from tlsearch.config.networks.network_memory import require_memory
 from tlsearch.config.requirements import require_packages
@@ -110,7 +110,7 @@ def _kept(cache: Path, images: AnyArray, labels: AnyArray) -> Path:
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as file:
+            with atomic_file(path) as file:
                 np.savez(file, images=np.ascontiguousarray(images), labels=labels)
         except OSError as error:
             raise disk_error(error) or error from error

@@ -55,7 +55,7 @@ def run_trials(search: Search, announce: Announce, then: Stages | None = None) -
     searcher = TruthfulSearch(
         config, home.journal_file, announce, search.listen, watch.excused, sizes
     )
-    forget_unrecorded(home, searcher.record().trials)
+    drop_unrecorded_states(home, searcher.record().trials)
     drop_weights(home, searcher.record())  # leftovers of a driver that was killed while deleting
     stopper = SearchStopper(ending, search.budget, searcher.note)
     limited = ElasticLimiter(searcher, watch.slots, ending)
@@ -172,7 +172,7 @@ def _run_config(home: StudyDirectory, stopper: SearchStopper) -> RunConfig:
     )
 
 
-def forget_unrecorded(home: StudyDirectory, trials: Iterable[TrialRecord]) -> None:
+def drop_unrecorded_states(home: StudyDirectory, trials: Iterable[TrialRecord]) -> None:
     """Delete resume states that do not agree with the journal, so that their trials start over.
 
     A state is deleted if its epoch is later than the last one in the journal, whose last lines may

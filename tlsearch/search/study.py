@@ -28,7 +28,7 @@ from tlsearch.results.record.seal import seal
 from tlsearch.results.remote.driver import DriversStudy, hold_study
 from tlsearch.results.report.report_folder import write_report
 from tlsearch.search.announce import (
-    EachEnd,
+    TrialEndHandler,
     begin_event,
     default_listener,
     ended_event,
@@ -256,7 +256,7 @@ def run_and_confirm(search: Search, begin: Callable[[], None], prepare: Callable
     from tlsearch.search.runner import run_trials
     from tlsearch.search.winner.confirm import confirmation_stages
 
-    config, goes_on = search.config, end_where_perfect(search)
+    config, goes_on = search.config, end_if_perfect(search)
     with contextlib.ExitStack() as trials:
         trials.enter_context(report_forecast(search))
         counter = trials.enter_context(phase(TRIALS, config.trials, "trials"))
@@ -271,7 +271,9 @@ def run_and_confirm(search: Search, begin: Callable[[], None], prepare: Callable
                     yield stage
                     prepare()
 
-        announce = EachEnd(search, counter, goes_on, begin, search.budget.spent_s, search.ended)
+        announce = TrialEndHandler(
+            search, counter, goes_on, begin, search.budget.spent_s, search.ended
+        )
         confirmed = run_trials(search, announce, follow)
     search.budget.end_trials()
     return confirmed
@@ -286,7 +288,7 @@ def _prepare_export(search: Search, exporter: "ExportWorker") -> None:
         exporter.prepare(trial, len(search.data.classes))
 
 
-def end_where_perfect(search: Search) -> bool:
+def end_if_perfect(search: Search) -> bool:
     """End a search that has a perfect trial, unless more trials were requested after it; return
     whether they were.
     """

@@ -15,7 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from tlsearch.base.array_types import AnyArray
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 from tlsearch.config.device import SHARD_ROWS
 from tlsearch.store.entries import (
     About,
@@ -240,7 +240,7 @@ def _once(prepare: Callable[[], Block]) -> Block:
 def write_blocks(path: Path, rows: int, blocks: Blocks[Number]) -> str:
     """Write blocks, one after another, as one `.npy` array of `rows` rows; return their digest."""
     written, running = 0, hashlib.blake2b(digest_size=16)
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         for block in _contiguous(blocks):
             if written == 0:
                 shape = (rows, *block.shape[1:])

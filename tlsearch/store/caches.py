@@ -21,7 +21,7 @@ _KEY = re.compile(r"[0-9a-f]{32}")  # files with other names are not ours to del
 
 
 @dataclass(frozen=True)
-class Held:
+class CacheEntry:
     """One entry of a cache, and the folder of the cache that it is in."""
 
     kind: str
@@ -43,10 +43,10 @@ class Held:
         return self.entry.key
 
 
-def held_entries(cache: Path) -> list[Held]:
+def cache_entries(cache: Path) -> list[CacheEntry]:
     """All entries of a cache, least recently used first."""
     found = [
-        Held(kind, entry)
+        CacheEntry(kind, entry)
         for kind in KINDS
         for entry in entries(cache / kind)
         if _KEY.fullmatch(entry.key)
@@ -113,8 +113,11 @@ def make_room(store: ArrayStore, wanted_bytes: int) -> list[Entry]:
 
 
 def to_prune(
-    every: Sequence[Held], to_bytes: int | None, older_s: float | None, in_use: Collection[Path]
-) -> list[Held]:
+    every: Sequence[CacheEntry],
+    to_bytes: int | None,
+    older_s: float | None,
+    in_use: Collection[Path],
+) -> list[CacheEntry]:
     """The entries to remove: those unused for more than `older_s` seconds if it is given.
 
     Else those to remove, least recently used first, so that at most `to_bytes` stay, or all entries

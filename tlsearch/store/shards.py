@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from tlsearch.base.array_types import AnyArray
 from tlsearch.base.cores import in_order
-from tlsearch.base.files import parse_json, whole_file, write_json
+from tlsearch.base.files import atomic_file, parse_json, write_json
 from tlsearch.store.entries import About, checksum, digest
 from tlsearch.store.users import is_free
 
@@ -139,7 +139,7 @@ class Pass:
             raise OSError(error.errno, error.strerror, str(self.folder.parent)) from error
 
     def _reserve(self, path: Path, spec: ArraySpec) -> None:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(spec.header)
             file.flush()
             if hasattr(os, "posix_fallocate"):

@@ -26,7 +26,7 @@ from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.model import Network, parameter_count
 from tlsearch.training.network.multiply_adds import forward_multiply_adds
 from tlsearch.training.probe import begun_loop, first_and_steady, random_rows, step_of
-from tlsearch.training.runtime import apply_profile, limit_threads
+from tlsearch.training.runtime import apply_profile, limit_resources
 from tlsearch.training.work_done import Price
 
 MEASURED = 4  # backbones; the others are scaled from the first by their multiply-adds
@@ -59,7 +59,7 @@ def measure(asked: CalibrationRequest) -> dict[str, object]:
     values.
     """
     started = time.time() - asked.began
-    limit_threads(asked.threads, asked.gpus)
+    limit_resources(asked.threads, asked.gpus)
     apply_profile(asked.device)
     paces: dict[str, Pace] = {}
     alike: dict[tuple[object, ...], str] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
+from tlsearch.base.files import DAMAGED_ARCHIVE, atomic_file
 from tlsearch.base.links import refuse_link
 from tlsearch.config.catalog import UNRECORDED
 from tlsearch.config.trial_config import TrialConfig
@@ -47,7 +47,7 @@ class Checkpoint:
             "feature_dtype": self.feature_dtype,
         }
         about = json.dumps(told)
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             np.savez(file, about=np.array(about), **kept)  # type: ignore[arg-type]
 
     def require_for(self, backbone: LoadedBackbone) -> None:
@@ -59,7 +59,7 @@ class Checkpoint:
             return
         log.warning("%s: %s", self.path, UNRECORDED)
 
-    def fitted(self, put_back: Callable[[Arrays], object]) -> None:
+    def restore_into(self, put_back: Callable[[Arrays], object]) -> None:
         """Pass the arrays to `put_back`; if they do not fit, raise a RecordError that names this
         file.
         """

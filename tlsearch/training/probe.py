@@ -24,7 +24,7 @@ from tlsearch.training.epoch.prediction import Array
 from tlsearch.training.frozen.prefix import fetch_arrays, frozen_pass
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.model import Network
-from tlsearch.training.runtime import apply_profile, limit_threads
+from tlsearch.training.runtime import apply_profile, limit_resources
 
 BATCH = 32
 CLASSES = 10
@@ -51,7 +51,7 @@ def probe(asked: ProbeRequest) -> dict[str, object]:
     with XLA, as plain values.
     """
     device = DeviceProfile.of(asked.device)
-    limit_threads(asked.threads, asked.gpus)
+    limit_resources(asked.threads, asked.gpus)
     apply_profile(device)
     found: dict[str, Any] = {"pass_rows": {}, "jit": []}
     for name in asked.backbones:

@@ -16,7 +16,7 @@ from tlsearch.training.network.backbone import load_backbone
 log = logging.getLogger(__name__)
 
 
-def limit_threads(cpus: int, gpus: float = 0) -> None:
+def limit_resources(cpus: int, gpus: float = 0) -> None:
     """Limit TensorFlow to `cpus` threads and the share `gpus` of each GPU's memory; 0 hides GPUs.
 
     By default TensorFlow takes every core of the machine and all memory of its GPUs. The call must

@@ -158,7 +158,7 @@ class Session:
         Raises WeightsError if it belongs to other pretrained weights, RecordError if it is damaged.
         """
         start.require_for(self._network.backbone)
-        start.fitted(self._put_back)
+        start.restore_into(self._put_back)
 
     def release(self) -> None:
         """End the session: drop its arrays and its network, which a report's snapshot would

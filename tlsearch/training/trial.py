@@ -109,7 +109,7 @@ def train(
         if too_large is not None:
             store = _widened(store, trial, data, executor, too_large)
             continue
-        freed, pieces = executor.give_up(), next(attempts, 0)
+        freed, pieces = executor.release_all(), next(attempts, 0)
         log.warning(
             "out of memory (%s): freed %d MB that were kept for later trials",
             *(no_room, freed / 1e6),

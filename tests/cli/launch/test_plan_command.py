@@ -8,7 +8,7 @@ import pytest
 from tlsearch.cli import tables
 from tlsearch.cli.launch.plan_command import show_plan
 from tlsearch.config.networks.unfreezing import Depth
-from tlsearch.search.cost.cache_plan import Kept
+from tlsearch.search.cost.cache_plan import CacheChoice
 from tlsearch.search.cost.costs import Seconds
 from tlsearch.search.cost.plan import Plan, Rung
 from tlsearch.search.cost.survey import Survey
@@ -27,7 +27,7 @@ MADE = Plan(
     export_s=130.0,
     out_of_time=False,
     features=(
-        Kept(
+        CacheChoice(
             "mobilenet_v2_035",
             "default",
             Depth(0),
@@ -37,7 +37,7 @@ MADE = Plan(
             "kept",
             "trains the head",
         ),
-        Kept(
+        CacheChoice(
             "efficientnet_b3",
             "default",
             Depth(15),
@@ -47,7 +47,7 @@ MADE = Plan(
             "kept",
             "faster to read",
         ),
-        Kept(
+        CacheChoice(
             "efficientnet_b3",
             "default",
             Depth(40),
@@ -57,7 +57,7 @@ MADE = Plan(
             "recomputed",
             "cache_gb is full",
         ),
-        Kept("resnet152", "default", Depth("all"), "input_layer", 2, 0, "images", ""),
+        CacheChoice("resnet152", "default", Depth("all"), "input_layer", 2, 0, "images", ""),
     ),
     image_bytes=2_000_000_000,
     feature_bytes=240_500_000,

@@ -8,7 +8,7 @@ import yaml
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.schema import Resources
-from tlsearch.search.cluster.launcher import by_ray, check_launcher
+from tlsearch.search.cluster.launcher import check_launcher, ray_mistakes
 
 pytestmark = pytest.mark.cluster  # imports Ray
 
@@ -113,7 +113,7 @@ def test_the_variant_of_ones_own_machines_keeps_trials_off_the_head(tmp_path):
 
 
 def test_ray_fills_in_the_version_that_is_installed():
-    refused, filled = by_ray(yaml.safe_load(OWN.read_text()))
+    refused, filled = ray_mistakes(yaml.safe_load(OWN.read_text()))
     assert refused == []
     assert f"=={metadata.version('ray')}" in filled["setup_commands"][0]
 

@@ -8,7 +8,7 @@ import pytest
 from ray.tune.search.optuna import OptunaSearch
 
 from tlsearch.config.load import parse
-from tlsearch.search.propose.optuna_space import place_point
+from tlsearch.search.propose.optuna_space import build_point
 from tlsearch.search.propose.searcher import TruthfulSearch
 
 SPACE = """
@@ -50,7 +50,7 @@ def stock(seed):
     config = parse(SPACE.replace("SEED", str(seed)))
 
     def propose(trial):
-        return {"trial": place_point(config, trial._suggest).trial.to_json()}
+        return {"trial": build_point(config, trial._suggest).trial.to_json()}
 
     return OptunaSearch(propose, metric="value", mode="max", sampler=sampler)
 

@@ -19,10 +19,10 @@ from tlsearch.results.rank.leaderboard import rows
 from tlsearch.results.record.journal import read_journal
 from tlsearch.results.report.readable_table import readable_rows
 from tlsearch.search.propose.optuna_space import (
+    build_point,
     contains,
     distribution,
     parameters_of,
-    place_point,
     replica_seed,
 )
 from tlsearch.search.propose.searcher import TruthfulSearch
@@ -132,7 +132,7 @@ def test_where_nothing_comes_twice_the_proposals_are_optunas_own(tmp_path: Path)
     for number in range(30):
         ours = search.suggest(str(number))["trial"]
         trial = stock.ask()
-        theirs = place_point(config, trial._suggest).trial
+        theirs = build_point(config, trial._suggest).trial
         assert ours == theirs.to_json()
         value = ours["dropout"]
         search.on_trial_complete(str(number), result(6, value))
@@ -166,7 +166,7 @@ def test_seeds_of_replicas_are_a_function_and_differ(seed: int, count: int) -> N
 def test_parameters_lead_to_the_configuration_and_back(random: Any) -> None:
     config = parse(WIDE)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(random.randrange(2**31)))
-    point = place_point(config, study.ask()._suggest)
+    point = build_point(config, study.ask()._suggest)
     again = TrialConfig(**json.loads(json.dumps(point.trial.to_json())))
     assert parameters_of(again, config.space) == point.parameters
 
@@ -207,7 +207,7 @@ def test_a_range_is_read_upwards_to_layers_that_train(
     config = parse(SMALL, settings=settings)
     for proposed, trained in found.items():
         asked = {"unfrozen_layers": proposed, "fine_tune_lr": 1e-4}
-        point = place_point(config, lambda name, kind, asked=asked: asked[name])
+        point = build_point(config, lambda name, kind, asked=asked: asked[name])
         assert (point.trial.unfrozen_layers, point.parameters["unfrozen_layers"]) == (trained,) * 2
         assert parameters_of(point.trial, config.space) == point.parameters
 
@@ -237,7 +237,7 @@ def test_blocks_are_as_many_layers_as_the_backbone_has_in_them(
         asked = {"backbone": backbone, "unfrozen_blocks": blocks, "head_lr": 0.1} | {
             "fine_tune_lr": 1e-3
         }
-        point = place_point(config, lambda name, kind, asked=asked: asked[name])
+        point = build_point(config, lambda name, kind, asked=asked: asked[name])
         trial = point.trial
         assert (trial.unfrozen_blocks, trial.unfrozen_layers, trial.cut_layers) == (
             blocks,
@@ -266,7 +266,7 @@ def test_a_range_of_blocks_shares_cuts() -> None:
         BACKBONES["resnet50"].anatomy.depth(n) for n in (0, 4, 7, 10, 13, 16)
     )
     asked = {"unfrozen_blocks": 5, "fine_tune_lr": 1e-3}
-    trial = place_point(wide, lambda name, kind: asked[name]).trial
+    trial = build_point(wide, lambda name, kind: asked[name]).trial
     depths = [BACKBONES["resnet50"].anatomy.depth(n) for n in (5, 7)]
     assert [trial.depth, trial.prefix_depth] == depths
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState, create_trial
 
-from tlsearch.search.propose.tpe_window import BEST, Window, at_rung, tpe
+from tlsearch.search.propose.tpe_window import BEST, Window, as_pruned, tpe
 
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL)
 SEEN = STATES[:3]
@@ -78,7 +78,7 @@ def test_a_trial_that_waits_counts_with_its_last_value_until_its_end_replaces_it
     study = study_of([(TrialState.COMPLETE, 1)])
     window, trial = Window(study), study.ask()
     trial.report(0.5, 2)
-    for state, known in ((TrialState.PRUNED, at_rung), (TrialState.COMPLETE, lambda one: one)):
+    for state, known in ((TrialState.PRUNED, as_pruned), (TrialState.COMPLETE, lambda one: one)):
         if state == TrialState.COMPLETE:
             study.tell(trial, 0.9)
         window.take(known(study.trials[1]))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.results.rank.confirmation import Run, search_budget
+from tlsearch.results.rank.confirmation import Run, trials_budget_s
 from tlsearch.search.propose.optuna_space import replica_seed
 from tlsearch.search.winner.rounds import (
     PlannedRun,
@@ -113,10 +113,10 @@ def test_a_time_budget_cuts_the_first_round_to_its_best_candidates():
 
 
 def test_a_search_with_a_budget_leaves_time_to_confirm():
-    assert search_budget(130.0, 0.0, confirms=True) == pytest.approx(100)
-    assert search_budget(130.0, 0.0, confirms=False) == 130
-    assert search_budget(100.0, 120.0, confirms=True) == 120
-    assert search_budget(None, 3.0, confirms=True) is None
+    assert trials_budget_s(130.0, 0.0, confirms=True) == pytest.approx(100)
+    assert trials_budget_s(130.0, 0.0, confirms=False) == 130
+    assert trials_budget_s(100.0, 120.0, confirms=True) == 120
+    assert trials_budget_s(None, 3.0, confirms=True) is None
 
 
 def test_a_refinement_sees_a_new_view_every_epoch_at_a_lower_rate():

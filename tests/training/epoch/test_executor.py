@@ -9,7 +9,7 @@ from tlsearch.config.augmentation import Augment
 from tlsearch.config.device import CPU_PROFILE
 from tlsearch.config.networks.unfreezing import Depth
 from tlsearch.data.sources import Rows
-from tlsearch.training.epoch.executor import Executor, Recent, as_tensor, out_of_memory
+from tlsearch.training.epoch.executor import Executor, LruCache, as_tensor, out_of_memory
 from tlsearch.training.epoch.loop import Loop
 from tlsearch.training.trial import train
 
@@ -70,7 +70,7 @@ def test_a_trial_equals_one_whose_warm_up_was_done_before(small_trial, digits, s
 
 
 def test_what_does_not_fit_gives_up_the_least_recently_used():
-    recent = Recent(10)
+    recent = LruCache(10)
     made = []
 
     def make(name):
@@ -186,7 +186,7 @@ def test_slots_of_optimizers_count_as_held(small_trial, digits, store):
         )
         held.append(executor.held_bytes())
     assert held[1] - held[0] == 4 * last.trained_parameters
-    assert executor.give_up() == held[1]
+    assert executor.release_all() == held[1]
     assert executor.held_bytes() == 0
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def show_images(config: "SearchConfig", samples: Path | None) -> None:
+def print_class_counts(config: "SearchConfig", samples: Path | None) -> None:
     """Print the number of images per class and split, and warn of small splits.
 
     `samples` is the file to write a contact sheet to.
@@ -43,9 +43,9 @@ def show_images(config: "SearchConfig", samples: Path | None) -> None:
     for line in small_splits({split: len(rows) for split, rows in data.splits.items()}):
         log.warning(line)
     if samples is not None:
-        from tlsearch.base.files import whole_file
+        from tlsearch.base.files import atomic_file
         from tlsearch.data.contact_sheet import contact_sheet
 
-        with whole_file(samples, follow=True) as file:
+        with atomic_file(samples, follow=True) as file:
             contact_sheet(data).save(file, "PNG")
         print_line(f"samples: {samples}")

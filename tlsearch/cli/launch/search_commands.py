@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import Json, Quiet, Set, Space, StudyDir, on_this_machine
+from tlsearch.cli.options import Json, Quiet, Set, Space, StudyDir, require_local_path
 from tlsearch.cli.output import print_answer, print_line
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def validate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            callback=on_this_machine,
+            callback=require_local_path,
             help="Like --data, and draw pictures of each class into a PNG.",
         ),
     ] = None,
@@ -114,7 +114,7 @@ def validate(
 
     Also checks that this machine has the packages and the memory that it needs.
     """
-    from tlsearch.cli.launch.picture_check import show_images
+    from tlsearch.cli.launch.picture_check import print_class_counts
     from tlsearch.config.load import dump
     from tlsearch.config.requirements import warn_before_search
     from tlsearch.search.requested import validate as validated
@@ -122,7 +122,7 @@ def validate(
     config = validated(space, set_ or [])
     warn_before_search(config)
     if data or samples is not None:
-        show_images(config, samples)
+        print_class_counts(config, samples)
     else:
         print_answer(dump(config))
 
@@ -131,7 +131,9 @@ def init(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", callback=on_this_machine, help="A folder with one folder per class."
+            metavar="FOLDER",
+            callback=require_local_path,
+            help="A folder with one folder per class.",
         ),
     ],
 ) -> None:

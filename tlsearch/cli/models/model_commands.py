@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import Json, Quiet, StudyDir, all_on_this_machine, on_this_machine
+from tlsearch.cli.options import Json, Quiet, StudyDir, require_local_path, require_local_paths
 from tlsearch.cli.output import print_answer, print_line
 
 Bundle = Annotated[
     Path,
     typer.Argument(
-        metavar="BUNDLE", callback=on_this_machine, help="A bundle, or a model file of one."
+        metavar="BUNDLE", callback=require_local_path, help="A bundle, or a model file of one."
     ),
 ]
 Artifact = Annotated[
@@ -34,7 +34,7 @@ def export(
         Path,
         typer.Option(
             metavar="PATH",
-            callback=on_this_machine,
+            callback=require_local_path,
             help="The bundle's folder, or one file *.keras.",
         ),
     ],
@@ -80,7 +80,7 @@ def predict(
     bundle: Bundle,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGES", callback=all_on_this_machine, help="Files and folders."),
+        typer.Argument(metavar="IMAGES", callback=require_local_paths, help="Files and folders."),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to show per image.")] = 1,
     format: Annotated[
@@ -103,7 +103,7 @@ def evaluate(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="DATA", callback=on_this_machine, help="A folder with one folder per class."
+            metavar="DATA", callback=require_local_path, help="A folder with one folder per class."
         ),
     ],
     format: Annotated[Literal["table", "json"], typer.Option(help="The output format.")] = "table",
@@ -145,7 +145,7 @@ def pretrain(
     out: Annotated[
         Path,
         typer.Option(
-            metavar="PATH", callback=on_this_machine, help="The file to write, *.weights.h5."
+            metavar="PATH", callback=require_local_path, help="The file to write, *.weights.h5."
         ),
     ],
     image_px: Annotated[int, typer.Option(min=32, help="Size of the source images.")] = 48,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tlsearch.cli.options import StudyDir, on_this_machine
+from tlsearch.cli.options import StudyDir, require_local_path
 from tlsearch.cli.output import print_line
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", callback=on_this_machine, help="Write to this file instead of stdout."
+            metavar="PATH",
+            callback=require_local_path,
+            help="Write to this file instead of stdout.",
         ),
     ] = None,
     columns: Annotated[
@@ -85,7 +87,7 @@ def compare(
 def upload(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="DIR", callback=on_this_machine, help="A local study directory."),
+        typer.Argument(metavar="DIR", callback=require_local_path, help="A local study directory."),
     ],
     url: Annotated[
         str, typer.Argument(metavar="URL", help="s3://BUCKET/PATH, gs://..., file:///PATH")
@@ -103,12 +105,12 @@ def upload(
 
 
 def _watch(home: "StudyDirectory", view: "Selection") -> None:
-    from tlsearch.cli.read.study_tables import WATCH_FAR_S, fetched_and_over, watch_study
+    from tlsearch.cli.read.study_tables import WATCH_FAR_S, fetch_and_check_ended, watch_study
 
     if home.url is None:
         watch_study(home, view)
     else:
-        watch_study(home, view, WATCH_FAR_S, fetched_and_over)
+        watch_study(home, view, WATCH_FAR_S, fetch_and_check_ended)
 
 
 def _view(columns: str | None, condition: str | None, top: int | None) -> "Selection":

@@ -29,7 +29,7 @@ LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
 
 def show(home: StudyDirectory, view: Selection | None = None) -> None:
     """Print the verdict of a study, its leaderboard, and notes on both."""
-    board = named_rows(leaderboard_of(home), at_work(home))
+    board = mark_running(leaderboard_of(home), is_driven(home))
     said = verdict(board).text()
     if said and not (view and view.columns):  # with --columns, print only the table and notes
         for line in (*said, ""):
@@ -94,7 +94,7 @@ def watch_study(
     show(home, view)
 
 
-def fetched_and_over(home: StudyDirectory) -> bool:
+def fetch_and_check_ended(home: StudyDirectory) -> bool:
     """Download the newest state of a study in a bucket; return whether no driver runs any more."""
     from tlsearch.results.remote.bucket import Bucket
     from tlsearch.results.remote.copies import readable_copy
@@ -106,7 +106,7 @@ def fetched_and_over(home: StudyDirectory) -> bool:
     return ended
 
 
-def at_work(home: StudyDirectory) -> bool:
+def is_driven(home: StudyDirectory) -> bool:
     """Return whether a driver is training the unfinished trials of a local study.
 
     Returns False for a study in a bucket, whose lease is not checked here.
@@ -114,7 +114,7 @@ def at_work(home: StudyDirectory) -> bool:
     return home.url is None and not at_its_end(home.journal_file) and not is_over(home)
 
 
-def named_rows(board: Leaderboard, running: bool) -> Leaderboard:
+def mark_running(board: Leaderboard, running: bool) -> Leaderboard:
     """Return the leaderboard with unfinished trials in state `running`, if `running` is true."""
     state = "running" if running else UNFINISHED
     named = [{**row, "state": state} if row["state"] == UNFINISHED else row for row in board.rows]
@@ -145,7 +145,7 @@ def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> An
     from tlsearch.cli.tables import rich_table, too_wide
     from tlsearch.results.live.progress import count_ended
 
-    board = named_rows(leaderboard_of(home), running=True)
+    board = mark_running(leaderboard_of(home), running=True)
     grid, about = readable_rows(board.rows, board.metric, view), board.about
     dropped = too_wide(grid.columns, grid.body, width, LEAST_FIRST)
     total = about["config"].get("trials", "?")

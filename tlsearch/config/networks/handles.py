@@ -34,7 +34,7 @@ _SCALES: dict[Scaling, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
-def is_preset(name: str) -> bool:
+def is_preset_handle(name: str) -> bool:
     """Whether a name is `hub:NAME`, a hub address, or a folder that holds a `config.json`.
 
     False for the catalogue's own names of presets.

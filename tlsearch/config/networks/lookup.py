@@ -4,8 +4,13 @@ from pathlib import Path
 
 from tlsearch.base.errors import ConfigError
 from tlsearch.config.catalog import BACKBONES
-from tlsearch.config.networks.handles import is_preset, kept_description, known_preset, preset_name
-from tlsearch.config.networks.own import held_here, is_own, networks_folder, own_row, taken_in
+from tlsearch.config.networks.handles import (
+    is_preset_handle,
+    kept_description,
+    known_preset,
+    preset_name,
+)
+from tlsearch.config.networks.own import imported_path, is_own, local_copy, networks_folder, own_row
 from tlsearch.config.networks.row import Backbone
 from tlsearch.config.spelling import one_of
 
@@ -15,7 +20,7 @@ def row_of(name: str) -> Backbone:
     row = known_row(name)
     if row is not None:
         return row
-    if is_elsewhere(name):
+    if is_outside_catalogue(name):
         raise ConfigError(
             [
                 f"{name}: this stored network is not on this machine; run `tlsearch validate` on a "
@@ -39,19 +44,21 @@ def full_name(name: str) -> str:
     """
     if name in BACKBONES:
         return name
-    if is_preset(name):
+    if is_preset_handle(name):
         return preset_name(name)
-    return taken_in(name) if is_own(name) else row_of(name).name
+    return imported_path(name) if is_own(name) else row_of(name).name
 
 
 def kept_file(name: str) -> Path | None:
     """The file in `networks_folder` that defines a backbone: an imported network, or the
     description of a hub network; None for other backbones.
     """
-    path = kept_description(name) or held_here(Path(name))
+    path = kept_description(name) or local_copy(Path(name))
     return path if path.is_relative_to(networks_folder()) else None
 
 
-def is_elsewhere(name: str) -> bool:
+def is_outside_catalogue(name: str) -> bool:
     """Whether a name is a file, function, address or path, not a name of the catalogue."""
-    return name not in BACKBONES and (is_own(name) or is_preset(name) or Path(name).is_absolute())
+    return name not in BACKBONES and (
+        is_own(name) or is_preset_handle(name) or Path(name).is_absolute()
+    )

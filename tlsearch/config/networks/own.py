@@ -33,7 +33,7 @@ ANY_PX = 10**9  # more than any picture has
 
 
 @dataclass(frozen=True)
-class Intake:
+class ImportRequest:
     """A network to import: an absolute path or "module:function", and its preprocessing.
 
     `folder` is the folder of the file to write, `name` its name if that is known beforehand.
@@ -69,7 +69,7 @@ def is_own(name: str) -> bool:
     return source.endswith(FILE) or FUNCTION.fullmatch(source) is not None
 
 
-def taken_in(name: str) -> str:
+def imported_path(name: str) -> str:
     """Import the user's own network, and return the path of the imported file.
 
     A function is called each time; a file is loaded only if it was not imported before. Raises
@@ -77,7 +77,7 @@ def taken_in(name: str) -> str:
     """
     source, preprocess = _declared(name)
     if FUNCTION.fullmatch(source):
-        return _made(Intake(source, preprocess, str(networks_folder()), None))
+        return _made(ImportRequest(source, preprocess, str(networks_folder()), None))
     path = absolute_path(Path(source))
     if not path.is_file():
         raise ConfigError([f"{source}: no such file"])
@@ -87,17 +87,17 @@ def taken_in(name: str) -> str:
     file = networks_folder() / f"{path.stem}-{digest[:DIGEST_DIGITS]}{FILE}"
     if file.is_file() and _description(file) is not None:
         return str(file)
-    return _made(Intake(str(path), preprocess, str(file.parent), file.name))
+    return _made(ImportRequest(str(path), preprocess, str(file.parent), file.name))
 
 
 def own_row(name: str) -> Backbone | None:
     """The row of an imported network; None if its file is missing or not written by tlsearch."""
-    path = held_here(Path(name))
+    path = local_copy(Path(name))
     about = _description(path) if name.endswith(FILE) else None
     return None if about is None else _row(name, path, about)
 
 
-def held_here(path: Path) -> Path:
+def local_copy(path: Path) -> Path:
     """The path on this machine of a file in `networks_folder`, from its path on another machine.
 
     Home directories may differ, but the file's name identifies its content. Any other path is
@@ -173,7 +173,7 @@ def _read(path: Path, _version: Stamp) -> Description | None:
         return None
 
 
-def _made(asked: Intake) -> str:
+def _made(asked: ImportRequest) -> str:
     """Take a network in, in a process of its own; return the path of its file."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     with phase("checking network", subject=asked.source):

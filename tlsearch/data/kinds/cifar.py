@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tlsearch.base.errors import DataError
 from tlsearch.data.kinds.pickled import read_pickle
 from tlsearch.data.listing import Example, Listing, Split
-from tlsearch.data.mistakes import all_wrong
+from tlsearch.data.mistakes import mistakes_error
 from tlsearch.data.paths import file_version, folder_at
 
 SIDE_PX = 32
@@ -65,7 +65,7 @@ def _edition(root: Path) -> Edition:
         if (root / edition.meta).is_file():
             missing = [name for name in edition.batches if not (root / name).is_file()]
             if missing:
-                raise all_wrong([f"{root / name}: no such file" for name in missing])
+                raise mistakes_error([f"{root / name}: no such file" for name in missing])
             return edition
     raise DataError(
         f"{root}: found neither batches.meta (CIFAR-10) nor meta (CIFAR-100); expected the "

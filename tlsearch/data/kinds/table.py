@@ -10,7 +10,7 @@ from tlsearch.base.errors import DataError
 from tlsearch.config.dataset import SPLIT_NAMES
 from tlsearch.config.spelling import did_you_mean
 from tlsearch.data.listing import Example, Listing, Split
-from tlsearch.data.mistakes import all_wrong
+from tlsearch.data.mistakes import mistakes_error
 from tlsearch.data.paths import file_at, file_version, folder_at
 
 
@@ -44,7 +44,7 @@ def list_csv(path: Path, root: Path | None = None) -> Listing:
     mistakes = [(row.line, why) for row in rows for why in _mistakes(row, below)]
     mistakes += _contradictions(rows)
     if mistakes:
-        raise all_wrong([f"{path}:{line}: {why}" for line, why in sorted(mistakes)])
+        raise mistakes_error([f"{path}:{line}: {why}" for line, why in sorted(mistakes)])
     classes = tuple(sorted({row.label for row in rows}))
     labels = {name: label for label, name in enumerate(classes)}
     found = {row.path: _example(row, below, labels) for row in rows}

@@ -18,7 +18,7 @@ SHARE = 0.3  # of the trials' time, for confirming and refining; the first round
 FRESH_SHARE = 2 / 3  # of that time, for more seeds; the rest is for refining the winner
 
 
-def search_budget(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
+def trials_budget_s(budget_s: float | None, spent_s: float, confirms: bool) -> float | None:
     """Return when the trials must end so that the confirmation fits into the study's time budget.
 
     The result is in seconds of the study; None if the budget is unlimited.

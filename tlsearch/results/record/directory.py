@@ -47,7 +47,7 @@ class StudyDirectory:
 
     The path to the directory may contain links. Links inside it are never followed: the folder
     properties and methods raise RecordError for a link, `base.links.read_plain` refuses to read a
-    link, and `whole_file` replaces a link instead of writing to its target.
+    link, and `atomic_file` replaces a link instead of writing to its target.
     """
 
     def __init__(self, root: Path, url: str | None = None) -> None:

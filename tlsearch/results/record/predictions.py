@@ -7,7 +7,7 @@ import numpy as np
 
 from tlsearch.base.array_types import Classes
 from tlsearch.base.errors import RecordError
-from tlsearch.base.files import DAMAGED_ARCHIVE, whole_file
+from tlsearch.base.files import DAMAGED_ARCHIVE, atomic_file
 from tlsearch.results.record.kept_files import require_recorded
 
 
@@ -24,7 +24,7 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write the file atomically, in the narrowest integer type that holds the classes."""
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             np.savez(
                 file,
                 epoch=np.array(self.epoch),

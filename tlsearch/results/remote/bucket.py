@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from tlsearch.base.errors import ConfigError, StorageError
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 from tlsearch.base.links import path_inside
 from tlsearch.config.location import aws_endpoint, url_problem
 from tlsearch.results.remote.differences import Stamp
@@ -112,7 +112,7 @@ class Bucket:
         """Write in one call: a stream that fails between two calls is closed as if complete."""
         if self.scheme == "file":
             *folders, last = name.split("/")
-            with whole_file(path_inside(Path(self.root), *folders) / last) as target:
+            with atomic_file(path_inside(Path(self.root), *folders) / last) as target:
                 target.write(data)
         else:
             with self._system.open_output_stream(self._path(name)) as stream:

@@ -189,7 +189,7 @@ def _in_a_bucket(url: str, new: bool, end_s: float) -> Iterator[MirroredStudy]:
         if new:
             _refuse_existing(home, there)
         else:
-            bring_here(home, mirror, there)
+            update_local_copy(home, mirror, there)
         yield MirroredStudy(home, mirror, lease, end_s)
 
 
@@ -219,7 +219,9 @@ def _refuse_existing(home: StudyDirectory, there: dict[str, tuple[int, int]]) ->
         )
 
 
-def bring_here(home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[int, int]]) -> None:
+def update_local_copy(
+    home: StudyDirectory, mirror: "Mirror", there: dict[str, tuple[int, int]]
+) -> None:
     """Update the local copy: fetch the study unless the copy is level with or ahead of it."""
     if ABOUT not in there and not home.study_file.exists():
         mirror.bucket.require()

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import parse_json, whole_file, write_json
+from tlsearch.base.files import atomic_file, parse_json, write_json
 from tlsearch.base.links import path_inside, read_plain
 from tlsearch.results.record.file_names import JOURNAL, MIRROR, SEAL
 from tlsearch.results.remote.bucket import Bucket
@@ -115,7 +115,7 @@ class Mirror:
         except FileNotFoundError:  # deleted meanwhile
             self._forget(name)
             return
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(data)
         self.known[name] = Known(_local_stamp(name, path.stat()), there)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.config.device import DeviceProfile
 from tlsearch.config.spelling import spell_widths
@@ -58,7 +58,7 @@ def write_parquet(path: Path, board: Leaderboard, view: Selection) -> None:
     for name in frame.columns.intersection(pd.Index(CONFIG_COLUMNS)):
         if frame[name].dtype == object:
             frame[name] = frame[name].map(lambda value: None if value is None else str(value))
-    with whole_file(path, follow=True) as file:
+    with atomic_file(path, follow=True) as file:
         frame.to_parquet(file, index=False)
 
 

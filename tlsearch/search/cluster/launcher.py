@@ -26,7 +26,7 @@ def check_launcher(file: Path, trial: Resources) -> list[str]:
     """
     document = Document(str(file))
     plain = _read(file, document)
-    refused, filled = by_ray(plain)
+    refused, filled = ray_mistakes(plain)
     found = refused + ([] if filled is None else mistakes(filled, metadata.version("ray"), trial))
     told = [*document.problems, *(_line(document, one) for one in found)]
     if told:
@@ -35,7 +35,7 @@ def check_launcher(file: Path, trial: Resources) -> list[str]:
     return [*summary(filled), *_unfilled(document, plain)]
 
 
-def by_ray(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]:
+def ray_mistakes(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]:
     """Return the mistakes that Ray finds, and the configuration with Ray's defaults filled in.
 
     The configuration is None if Ray refuses more than unknown keys.

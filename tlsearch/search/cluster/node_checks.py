@@ -15,7 +15,7 @@ from tlsearch.base.errors import ClusterError
 from tlsearch.base.gpus import limit_mib, memory_mib
 from tlsearch.base.machine import PACKAGE
 from tlsearch.config.catalog import DIGEST_DIGITS
-from tlsearch.config.networks.own import held_here
+from tlsearch.config.networks.own import local_copy
 
 SAME = ("tlsearch", "ray", "tensorflow", "keras", "numpy")
 LEAST_CACHE_BYTES = 2**30
@@ -164,7 +164,7 @@ def _code_digest() -> str:
 def _unreadable(question: Question) -> Iterator[tuple[Path, str]]:
     for path, held in question.files.items():
         try:
-            there = sha256(held_here(path))
+            there = sha256(local_copy(path))
         except OSError as error:
             yield path, error.strerror or type(error).__name__
         else:

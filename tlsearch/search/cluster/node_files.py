@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tlsearch.base.array_types import AnyArray
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 from tlsearch.base.links import read_plain
 from tlsearch.features import stored_array
 from tlsearch.search.cluster.nodes import this_node
@@ -50,7 +50,7 @@ class NodeFiles:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file atomically."""
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(data)
 
 

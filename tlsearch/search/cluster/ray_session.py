@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tlsearch.base.errors import ClusterError, TlsearchError, WeightsError
-from tlsearch.base.files import private_file
+from tlsearch.base.files import create_private_file
 from tlsearch.base.phases import current_listener, phase
 from tlsearch.config.schema import Resources
 from tlsearch.search.cluster.address import require_near
@@ -104,7 +104,7 @@ def keep_token() -> None:
         return
     file = Path.home() / ".ray" / "auth_token"  # Ray's default
     try:
-        private_file(file, secrets.token_hex(32))
+        create_private_file(file, secrets.token_hex(32))
     except OSError as error:
         raise ClusterError(f"{file}: Ray's token cannot be kept there ({error})") from error
 

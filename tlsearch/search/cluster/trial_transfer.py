@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 from tlsearch.config.networks.lookup import kept_file
 from tlsearch.config.networks.own import networks_folder
 from tlsearch.config.schema import SearchConfig
@@ -70,7 +70,7 @@ class Networks:
         for name, content in self.contents.items():
             path = networks_folder() / name
             if not path.is_file():
-                with whole_file(path) as file:
+                with atomic_file(path) as file:
                     file.write(ray.get(content))
 
 

@@ -13,7 +13,7 @@ from tlsearch.search.cost.calibration import Calibration, prefix_depths
 
 
 @dataclass(frozen=True)
-class Kept:
+class CacheChoice:
     """The store's choice for the activations of a backbone at a cut: kept, recomputed or unused.
 
     `why` is the reason, for example "cache_gb is full", "faster to read", or "trains the head".
@@ -45,7 +45,7 @@ class Kept:
 
 def cache_choices(
     config: SearchConfig, calibration: Calibration, images: Mapping[str, int]
-) -> tuple[Kept, ...]:
+) -> tuple[CacheChoice, ...]:
     """Return the forecast of the store's choice for each backbone and cut.
 
     All cuts of a backbone that are worth keeping are kept if they fit into `cache_gb` beside those
@@ -53,7 +53,7 @@ def cache_choices(
     not all cuts fit tries to keep its own cut, too.) `images` maps each split to its number of
     images.
     """
-    left, found = int(config.cache_gb * 1e9), list[Kept]()
+    left, found = int(config.cache_gb * 1e9), list[CacheChoice]()
     for name in config.space.backbone.values:
         for weights in config.space.weights.values:
             wished = list(_wished(config, name, weights, calibration, images))
@@ -69,13 +69,13 @@ def _wished(
     weights: str,
     machine: Calibration,
     images: Mapping[str, int],
-) -> Iterator[Kept]:
+) -> Iterator[CacheChoice]:
     """Yield the choice at each cut of a backbone as if `cache_gb` were unlimited."""
     pace, item = machine.paces[name], np.dtype(config.feature_dtype).itemsize
     for depth in prefix_depths(config, name):
         suffix = pace.suffix(depth)
         size, rows = suffix.numbers * item, _rows(config, name, depth, images)
-        row = Kept(
+        row = CacheChoice(
             name,
             weights,
             depth,
@@ -105,7 +105,7 @@ def _rows(config: SearchConfig, name: str, depth: Depth, images: Mapping[str, in
     return images["train"] + images["validation"] if config.warm_up_epochs else 0
 
 
-def _fitting(wished: list[Kept], left: int) -> list[Kept]:
+def _fitting(wished: list[CacheChoice], left: int) -> list[CacheChoice]:
     """Return the choices for one backbone with `left` bytes of the budget left."""
     if sum(kept.bytes for kept in wished if kept.cached) <= left:
         return wished

@@ -14,7 +14,7 @@ from tlsearch.config.trial_config import TrialConfig
 from tlsearch.pace import POOLED, Pace, Suffix
 from tlsearch.results.rank.confirmation import FRESH_SHARE, SEEDS, SHARE
 from tlsearch.results.rank.standings import KEPT_TRIALS
-from tlsearch.search.cost.cache_plan import Kept, cache_choices
+from tlsearch.search.cost.cache_plan import CacheChoice, cache_choices
 from tlsearch.search.cost.calibration import Calibration
 from tlsearch.search.cost.survey import Survey
 from tlsearch.search.cost.survival import Reaching
@@ -193,7 +193,7 @@ class Costs:
         mean, most = fmean(self._epochs.values()), max(self._epochs.values())
         return mean + TURNED * (most - mean)
 
-    def _epoch_of(self, pace: Pace, suffix: Suffix, kept: Kept) -> float:
+    def _epoch_of(self, pace: Pace, suffix: Suffix, kept: CacheChoice) -> float:
         taken = self._train * suffix.train_s + self._validation * suffix.predict_s
         images = self._train + self._validation
         if not kept.cached:
@@ -218,7 +218,7 @@ class Costs:
         shapes = len(self._networks) * self._heads  # every process repeats the pass per warm-up
         return self._slots * expected_distinct(shapes, self._config.trials / self._slots) * passes
 
-    def _pass(self, pooled: Kept) -> float:
+    def _pass(self, pooled: CacheChoice) -> float:
         """Return the seconds of one network's frozen pass and of writing its kept activations."""
         machine, pace = self._machine, self._machine.paces[pooled.backbone]
         once = self._train + self._validation

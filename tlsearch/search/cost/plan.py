@@ -7,8 +7,8 @@ from tlsearch.config.device import CPU_PROFILE, DeviceProfile
 from tlsearch.config.scheduler import rungs_of
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
-from tlsearch.results.rank.confirmation import search_budget
-from tlsearch.search.cost.cache_plan import Kept
+from tlsearch.results.rank.confirmation import trials_budget_s
+from tlsearch.search.cost.cache_plan import CacheChoice
 from tlsearch.search.cost.calibration import Calibration
 from tlsearch.search.cost.costs import RAY_START_S, Costs, Seconds
 from tlsearch.search.cost.learned import AS_PLANNED, Ratios
@@ -54,7 +54,7 @@ class Plan:
     confirm_s: float
     export_s: float
     out_of_time: bool
-    features: tuple[Kept, ...]
+    features: tuple[CacheChoice, ...]
     image_bytes: int
     feature_bytes: int
     study_bytes: int
@@ -90,7 +90,7 @@ def plan(
     trials_s = calibration.start_s + max(work / slots, costs.longest_trial())
     wall_s = ray_s + ratios.trials * trials_s
     confirm_s = ratios.confirm * costs.confirmation_s(work) if config.confirm else 0.0
-    budget = search_budget(config.time_budget, 0.0, config.confirm > 0)
+    budget = trials_budget_s(config.time_budget, 0.0, config.confirm > 0)
     return Plan(
         trials=config.trials,
         slots=slots,

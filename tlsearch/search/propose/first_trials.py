@@ -15,7 +15,7 @@ from tlsearch.search.propose.reopen import enqueue_baselines
 from tlsearch.search.propose.tpe_window import START, tpe
 
 
-def random_trials(prior: bool) -> int:
+def startup_trials(prior: bool) -> int:
     """Return how many trials must have ended before TPE learns from them: more with the prior,
     which proposes some of them.
     """
@@ -28,7 +28,7 @@ def first_trials(config: SearchConfig, sizes: Sizes, slots: int) -> list[TrialCo
     When it proposes a trial, each of the other slots is still running one.
     """
     prior = prior_of(config, sizes)
-    start = random_trials(prior is not None)
+    start = startup_trials(prior is not None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=tpe(config.seed, start))
     enqueue_baselines(study, config)

@@ -77,7 +77,7 @@ def used_dimensions(space: Space, depth: Depth) -> Iterator[tuple[str, Choices[A
             yield name, dimension
 
 
-def place_point(config: SearchConfig, ask: Ask) -> Point:
+def build_point(config: SearchConfig, ask: Ask) -> Point:
     """Return the point of the space that results from asking for each dimension in turn."""
     asked: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
@@ -193,7 +193,7 @@ def draw_points(
     """
     uniform = optuna.samplers.RandomSampler(seed=config.seed + trial.number)
     for sampler in chain(repeat(study.sampler, LEARNED_DRAWS), repeat(uniform, UNIFORM_DRAWS)):
-        yield place_point(config, ask_sampler(sampler, study, trial))
+        yield build_point(config, ask_sampler(sampler, study, trial))
 
 
 def ask_sampler(

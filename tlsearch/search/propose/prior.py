@@ -39,7 +39,7 @@ from tlsearch.config.requirements import networks_without_accuracy
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.search.propose.duplicates import Tried
-from tlsearch.search.propose.optuna_space import Point, place_point
+from tlsearch.search.propose.optuna_space import Point, build_point
 
 FILE = Path(__file__).with_name("prior.npz")
 
@@ -243,7 +243,7 @@ def point_pool(
     """Draw points uniformly from a space: the same ones for every driver of a study."""
     uniform = optuna.samplers.RandomSampler(seed=config.seed)
     ask = partial(uniform.sample_independent, study, trial)
-    return [place_point(config, ask) for _ in range(POOL)]
+    return [build_point(config, ask) for _ in range(POOL)]
 
 
 def has_turn(number: int) -> bool:

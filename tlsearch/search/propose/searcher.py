@@ -39,11 +39,11 @@ from tlsearch.results.record.journal import (
 )
 from tlsearch.search.propose import optuna_space
 from tlsearch.search.propose.duplicates import Tried
-from tlsearch.search.propose.first_trials import random_trials
+from tlsearch.search.propose.first_trials import startup_trials
 from tlsearch.search.propose.outcome import RETRIES, Outcome, journalled_result, outcome_of
 from tlsearch.search.propose.prior import Sizes, prior_of
 from tlsearch.search.propose.reopen import enqueue_baselines, newest_study
-from tlsearch.search.propose.tpe_window import Window, at_rung, tpe
+from tlsearch.search.propose.tpe_window import Window, as_pruned, tpe
 from tlsearch.search.stop.decision import Decision
 from tlsearch.search.stop.rules import rule_of
 from tlsearch.search.stop.rungs import Rungs
@@ -93,7 +93,7 @@ class TruthfulSearch(Searcher):
         known = self.study.get_trials(deepcopy=False)
         self._prior = prior_of(config, sizes)
         # with the same seed the sampler of a resumed study would repeat its first proposals
-        start = random_trials(self._prior is not None)
+        start = startup_trials(self._prior is not None)
         self.study.sampler = tpe(config.seed + len(known), start)
         record = self.record()
         self._rungs = Rungs(rule_of(config), record.trials)
@@ -111,7 +111,7 @@ class TruthfulSearch(Searcher):
         self._widened = {t.config["backbone"] for t in record.trials if t.widened}
         self._window = Window(self.study)
         for number in self._rungs.parked:
-            self._window.take(at_rung(self._storage.get_trial(self._id(number))))
+            self._window.take(as_pruned(self._storage.get_trial(self._id(number))))
         if not known:
             enqueue_baselines(self.study, config)
 
@@ -251,7 +251,7 @@ class TruthfulSearch(Searcher):
             self._note_network(trial, result.get(NETWORK))
         trial.report(value, epoch)
         if trial.number in self._rungs.parked:
-            self._window.take(at_rung(self._frozen(trial)))
+            self._window.take(as_pruned(self._frozen(trial)))
         if self._tried[trial.number].ranks(epoch):
             self._standings.report(trial.number, value)
         self._listen(EpochReported(trial.number, epoch, value, epoch in self._marks))

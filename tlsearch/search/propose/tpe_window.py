@@ -50,7 +50,7 @@ class Window(optuna.Study):
             self.take(trial)
 
     def take(self, trial: FrozenTrial) -> None:
-        """Add a trial that ended, or that is parked at a rung (`at_rung`) until its end replaces
+        """Add a trial that ended, or that is parked at a rung (`as_pruned`) until its end replaces
         it. A trial that TPE does not learn from is left out.
         """
         for known in (self._best, self._ended):
@@ -83,7 +83,7 @@ class Window(optuna.Study):
         return [trial for trial in self._seen if states is None or trial.state in states]
 
 
-def at_rung(trial: FrozenTrial) -> FrozenTrial:
+def as_pruned(trial: FrozenTrial) -> FrozenTrial:
     """Return a copy of a running trial as pruned at its last epoch: TPE rates running trials as
     bad.
     """

@@ -19,7 +19,7 @@ from tlsearch.base.digests import sha256
 from tlsearch.base.errors import OutOfMemoryError, TlsearchError
 from tlsearch.base.files import disk_error, path_in_errors, write_text
 from tlsearch.base.links import append_only
-from tlsearch.base.machine import machine, without_places
+from tlsearch.base.machine import machine, without_local_folders
 from tlsearch.base.phases import heard_by
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.results.live.progress import of_trial
@@ -318,7 +318,7 @@ class TrialActor(tune.Trainable):
         }
 
     def _failed(self, text: str, where: str, fatal: bool) -> dict[str, object]:
-        text = without_places(text)
+        text = without_local_folders(text)
         with contextlib.suppress(OSError):  # the log may be on the full disk
             sys.stderr.write(text + "\n")
         return {

@@ -94,9 +94,9 @@ class Workplace:
         feature_dtype: str | None,
     ) -> Iterator["EpochReport"]:
         with phase("starting", 1, "step") as counter:
-            from tlsearch.training.runtime import apply_profile, limit_threads
+            from tlsearch.training.runtime import apply_profile, limit_resources
 
-            limit_threads(self.cpus, self.gpus)
+            limit_resources(self.cpus, self.gpus)
             apply_profile(self.device)
             from tlsearch.features import shared_store
             from tlsearch.training.epoch.executor import shared_executor

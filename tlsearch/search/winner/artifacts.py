@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlsearch.base.array_types import Floats, Pixels
-from tlsearch.base.files import whole_file, write_json
+from tlsearch.base.files import atomic_file, write_json
 from tlsearch.base.links import path_inside
 from tlsearch.bundle.evaluate import measure
 from tlsearch.data.listing import SPLITS
@@ -117,5 +117,5 @@ def _thumbnail(folder: Path, name: str, pixels: Pixels) -> None:
     within, file_name = name.split("/")
     image = Image.fromarray(pixels)
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    with whole_file(path_inside(folder, within) / file_name) as file:
+    with atomic_file(path_inside(folder, within) / file_name) as file:
         image.save(file, "JPEG", quality=85)

@@ -31,9 +31,9 @@ class Exporter:
     def __init__(self, formats: tuple[str, ...], threads: int) -> None:
         hide_gpus()
         self._checkers = Checkers(formats)  # they import their runtimes in the meantime
-        from tlsearch.training.runtime import limit_threads
+        from tlsearch.training.runtime import limit_resources
 
-        limit_threads(threads)
+        limit_resources(threads)
 
     def prepare(self, trial: TrialConfig, classes: int) -> None:
         """Prepare to export the trial, whose final weights do not exist yet.

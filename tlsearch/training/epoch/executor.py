@@ -39,7 +39,7 @@ NO_ROOM = (
 )
 
 
-class Recent(Generic[T]):
+class LruCache(Generic[T]):
     """A cache that evicts the least recently used values when their sizes exceed a limit."""
 
     def __init__(self, limit: int) -> None:
@@ -85,12 +85,12 @@ class Executor:
     ) -> None:
         self.device = device
         self._prefix_depths = dict(prefix_depths)
-        self.warm_ups: Recent[Any] = Recent(WARM_UP_BYTES)
-        self.passes: Recent[Any] = Recent(PASSES)
-        self._networks: Recent[Network] = Recent(NETWORKS)
-        self._heads: Recent[Head] = Recent(HEADS)
-        self._loops: Recent[Loop] = Recent(4 * NETWORKS)
-        self._resident: Recent[Array] = Recent(device.resident_bytes)
+        self.warm_ups: LruCache[Any] = LruCache(WARM_UP_BYTES)
+        self.passes: LruCache[Any] = LruCache(PASSES)
+        self._networks: LruCache[Network] = LruCache(NETWORKS)
+        self._heads: LruCache[Head] = LruCache(HEADS)
+        self._loops: LruCache[Loop] = LruCache(4 * NETWORKS)
+        self._resident: LruCache[Array] = LruCache(device.resident_bytes)
         self._taken: set[Hashable] = set()  # keys of rows that the running trial has used
 
     def prefix_depths(self, backbone: str) -> tuple[Depth, ...]:
@@ -169,7 +169,7 @@ class Executor:
         rows = sum(len(rows) * row_bytes(rows) for rows in self._resident.values())
         return rows + sum(map(_variable_bytes, distinct.values()))
 
-    def give_up(self) -> int:
+    def release_all(self) -> int:
         """Release everything kept for later trials and return its bytes, as far as they are
         counted. A running trial must start again.
         """

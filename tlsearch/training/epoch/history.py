@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlsearch.bundle.metrics import Labels, called_score, chosen_losses, score
+from tlsearch.bundle.metrics import Labels, chosen_losses, predicted_class_score, score
 from tlsearch.training.epoch.loop import Steps
 
 NOTED = 2**24  # the most probabilities of training images that an epoch keeps: 64 MiB
@@ -65,4 +65,4 @@ def _value(metric: str, labels: Labels, steps: Steps) -> float:
         return score(metric, labels[: len(steps.probabilities)], steps.probabilities)
     if metric == "loss":
         return float(chosen_losses(steps.chosen).mean())
-    return called_score(metric, labels, steps.called)
+    return predicted_class_score(metric, labels, steps.called)

@@ -17,9 +17,9 @@ from tlsearch.training.epoch.optimizer import Optimizer
 from tlsearch.training.epoch.prediction import (
     Array,
     Graph,
-    any_number_of,
     compiled_prediction,
     row_bytes,
+    row_spec,
     rows_per_step,
     run_blocks,
     tensor_of,
@@ -75,7 +75,7 @@ class Loop:
         self._weights = tf.Variable(tf.ones(1), trainable=False, shape=(None,))
         self._forward = forward
         self._pieces = pieces
-        self._rows = any_number_of(rows)
+        self._rows = row_spec(rows)
         self._jit = jit and pieces == 1
         self._by_xla = tf.function(self._step, jit_compile=True)
         self._trainings: dict[int | None, Graph] = {}  # by batch size; None without XLA

@@ -63,7 +63,7 @@ def compiled_prediction(
     if xla_rows is not None:
         return PaddedPrediction(function, rows, xla_rows)
 
-    @tf.function(input_signature=[any_number_of(rows)], jit_compile=False)
+    @tf.function(input_signature=[row_spec(rows)], jit_compile=False)
     def predict(x: Tensor) -> Tensor:
         return function(tf.cast(x, tf.float32))
 
@@ -93,7 +93,7 @@ class PaddedPrediction:
         return self.graph.get_concrete_function()
 
 
-def any_number_of(rows: Array) -> tf.TensorSpec:
+def row_spec(rows: Array) -> tf.TensorSpec:
     """Return the shape and type of rows like these, for any number of rows."""
     return tf.TensorSpec((None, *rows.shape[1:]), rows.dtype)
 

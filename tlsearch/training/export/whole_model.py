@@ -35,7 +35,7 @@ def restore(checkpoint: Checkpoint, classes: int) -> Network:
     """
     network = _network(checkpoint.trial, classes)
     checkpoint.require_for(network.backbone)
-    checkpoint.fitted(network.restore)
+    checkpoint.restore_into(network.restore)
     return network
 
 

@@ -1,6 +1,6 @@
 """The user's own networks: imported by a clean process, then built from the imported file.
 
-The process reads an `Intake` as JSON from stdin and writes one line of JSON to stdout.
+The process reads an `ImportRequest` as JSON from stdin and writes one line of JSON to stdout.
 """
 
 import importlib
@@ -16,11 +16,11 @@ import keras
 from keras.src.models.functional import Functional
 
 from tlsearch.base.errors import ConfigError, RecordError, first_line
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 from tlsearch.bundle.self_contained import class_configs, require_self_contained
 from tlsearch.config.catalog import DIGEST_DIGITS, EXPORT_FORMATS
 from tlsearch.config.networks.anatomy import BATCH_NORM, DROPOUT, OTHER, WEIGHTS
-from tlsearch.config.networks.own import DESCRIPTION, FILE, Description, Intake
+from tlsearch.config.networks.own import DESCRIPTION, FILE, Description, ImportRequest
 from tlsearch.config.spelling import did_you_mean
 from tlsearch.training.network.cut import cut_points
 from tlsearch.training.network.identity import network_digest
@@ -56,7 +56,7 @@ def own_network(
     return keras.saving.deserialize_keras_object(config, safe_mode=True)
 
 
-def take_in(asked: Intake) -> Path:
+def import_network(asked: ImportRequest) -> Path:
     """Load or build a network, check it, and write it to a file with a description.
 
     Raises ConfigError, which states the problem in one line.
@@ -74,7 +74,7 @@ def take_in(asked: Intake) -> Path:
     return path
 
 
-def _digest(model: keras.Model, asked: Intake) -> str:
+def _digest(model: keras.Model, asked: ImportRequest) -> str:
     return f"{network_digest(model)[:DIGEST_DIGITS]}-{asked.preprocess}".removesuffix("-none")
 
 
@@ -149,7 +149,7 @@ def _is_head(layer: keras.Layer) -> bool:
     return keras.activations.serialize(layer.activation) in _HEAD
 
 
-def _described(model: keras.Model, asked: Intake) -> Description:
+def _described(model: keras.Model, asked: ImportRequest) -> Description:
     px = model.input_shape[1]
     measured = model if px else keras.models.clone_model(model, keras.Input((USUAL_PX,) * 2 + (3,)))
     return Description(
@@ -194,16 +194,16 @@ def _write(model: keras.Model, about: Description, path: Path) -> None:
             raise ConfigError([f"cannot be saved ({_told(error)})"]) from error
         with zipfile.ZipFile(saved, "a") as archive:
             archive.writestr(DESCRIPTION, json.dumps(asdict(about)))
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(saved.read_bytes())
 
 
-def _answer(asked: Intake) -> dict[str, str]:
+def _answer(asked: ImportRequest) -> dict[str, str]:
     try:
-        return {"path": str(take_in(asked))}
+        return {"path": str(import_network(asked))}
     except ConfigError as error:
         return {"problem": str(error)}
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n" + json.dumps(_answer(Intake(**json.load(sys.stdin)))) + "\n")
+    sys.stdout.write("\n" + json.dumps(_answer(ImportRequest(**json.load(sys.stdin)))) + "\n")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlsearch.base.errors import ConfigError, DataError
-from tlsearch.base.files import whole_file
+from tlsearch.base.files import atomic_file
 from tlsearch.training.network.model import BATCH_NORM_MOMENTUM
 
 Images = NDArray[np.uint8]
@@ -179,5 +179,5 @@ def save_whole(backbone: keras.Model, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / out.name
         backbone.save_weights(saved)
-        with whole_file(out, follow=True) as file:
+        with atomic_file(out, follow=True) as file:
             file.write(saved.read_bytes())
