@@ -53,7 +53,7 @@ def output(cluster, *command):
         env=cluster.env,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
