@@ -190,7 +190,7 @@ def backbones() -> tuple[Backbone, ...]:
 
 def canonical_names(row: Backbone, weights: str) -> tuple[str, str]:
     """The canonical names of a backbone and its weights; rows of the same network share them."""
-    weights = row.default_weights if weights == "default" else weights
+    weights = row.resolve_weights(weights)
     if weights == "shipped":
         return row.name, weights
     made = (row.build, row.options, None)

@@ -85,8 +85,7 @@ class Backbone:
         """The top-1 accuracy on ImageNet in percent that is published for its weights of this name;
         None if there is none, as for weight files and random weights.
         """
-        named = self.default_weights if weights == "default" else weights
-        known = named in ("imagenet", "preset")
+        known = self.resolve_weights(weights) in ("imagenet", "preset")
         return self.published.top1 if known and self.published is not None else None
 
     @property
@@ -95,6 +94,10 @@ class Backbone:
         if self.shipped is not None:
             return "shipped"
         return "imagenet" if self.spec is None else "preset"
+
+    def resolve_weights(self, weights: str) -> str:
+        """The source of weights that a name means for this network: "default" resolved."""
+        return self.default_weights if weights == "default" else weights
 
     @property
     def tokens(self) -> VisionTransformer | SwinTransformer | None:

@@ -62,10 +62,14 @@ def list_raw_folder(root: Path) -> Listing:
         classes,
         examples,
         lambda: (root / example.key for example in examples),
-        (f"{root}: files that are not pictures are ignored: {_by_suffix(ignored)}",)
-        if ignored
-        else (),
+        _notes(root, ignored),
     )
+
+
+def _notes(root: Path, ignored: Counter[str]) -> tuple[str, ...]:
+    if not ignored:
+        return ()
+    return (f"{root}: files that are not pictures are ignored: {_by_suffix(ignored)}",)
 
 
 def _subfolders(root: Path) -> list[Path]:
@@ -148,11 +152,11 @@ def _files(
     pictures, others = [], Counter[str]()
     for where, below, names in os.walk(folder, onerror=unlisted or _refuse):
         below[:] = [name for name in below if not name.startswith(".")]
-        for name in names:
+        for name in (name for name in names if not name.startswith(".")):
             suffix = os.path.splitext(name)[1].lower()
-            if suffix in IMAGE_SUFFIXES and not name.startswith("."):
+            if suffix in IMAGE_SUFFIXES:
                 pictures.append(Path(where, name))
-            elif not name.startswith("."):
+            else:
                 others[suffix] += 1
     return sorted(pictures), others
 

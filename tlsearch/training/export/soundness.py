@@ -71,7 +71,7 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
         )
 
 
-def allowed_difference(form: ExportFormat, rounding: float | None = None) -> float:
+def allowed_difference(form: ExportFormat, rounding: float | None) -> float:
     """Return how far a probability of a file may be from the trained network's; `rounding` is that
     of the network, None if unknown.
     """

@@ -36,7 +36,7 @@ class Verification:
     def __init__(
         self, model: Exportable, trained: Restored, pictures: Sequence[Path], timed: bool
     ) -> None:
-        self.squares = trained.validation
+        self.squares = trained.validation  # checked against the record, before any test
         self.trained = trained
         self._model, self._pictures, self._timed = model, pictures, timed
         self._any_size: Floats | None = None

@@ -132,7 +132,7 @@ def load_backbone(
     WeightsError, which names the file or the download that failed.
     """
     row = row_of(name)
-    meant = row.default_weights if weights == "default" else weights
+    meant = row.resolve_weights(weights)
     with _dtype_policy(keras_policy(precision)):
         model = in_plain_layers(build_network(row, meant, image_px))
     _compute_preprocessing_whole(model)
