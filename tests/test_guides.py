@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     path
     for path in sorted(ROOT.rglob("*.md"))
-    if not {"build", ".venv"} & {*path.relative_to(ROOT).parts}
+    if not path.relative_to(ROOT).parts[0].startswith((".", "build"))
 ]
 REFERENCE = ROOT / "search_spaces" / "README.md"
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]*)(?:#([\w-]+))?\)")
