@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     path
     for path in sorted(ROOT.rglob("*.md"))
-    if not path.relative_to(ROOT).parts[0].startswith((".", "build"))
+    if not {"build", ".venv", ".pytest_cache"} & {*path.relative_to(ROOT).parts}
 ]
 REFERENCE = ROOT / "search_spaces" / "README.md"
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]*)(?:#([\w-]+))?\)")

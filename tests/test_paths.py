@@ -15,7 +15,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 PAGES = [
     path
     for path in sorted(ROOT.rglob("*.md"))
-    if not path.relative_to(ROOT).parts[0].startswith((".", "build"))
+    if not {"build", ".venv", ".pytest_cache"} & {*path.relative_to(ROOT).parts}
 ]
 MODULE = re.compile(r"tlsearch(?:\.[a-z_]+)+(?::\w+|\.[A-Z]\w*(?:\.\w+)*)?")
 FILE = re.compile(r"(?<![\w/.])(?:tlsearch|tests|search_spaces)/[\w/.-]*\w")
