@@ -149,7 +149,7 @@ def picture() -> Callable[..., None]:
     return write_picture
 
 
-class Said(NamedTuple):
+class Result(NamedTuple):
     """The result of a command: its exit code, stdout and stderr."""
 
     code: int
@@ -181,16 +181,16 @@ class CommandLine:
         self.started.append(process)
         return process
 
-    def __call__(self, *words: object, **env: str) -> Said:
+    def __call__(self, *words: object, **env: str) -> Result:
         """Run a command in its own process until it ends."""
         process = self.start(*words, **env)
         try:
             out, err = process.communicate(timeout=self.timeout_s)
         finally:
             process.kill()
-        return Said(process.returncode, out, err)
+        return Result(process.returncode, out, err)
 
-    def here(self, *words: object) -> Said:
+    def here(self, *words: object) -> Result:
         """Run a command in this process, which saves the imports; warnings go to pytest's log."""
         from tlsearch.cli.main import main
 
@@ -205,7 +205,7 @@ class CommandLine:
             patch.chdir(self.home)
             patch.setattr(sys, "argv", ["tlsearch", *map(str, words)])
             code = main()
-        return Said(code, out.getvalue(), err.getvalue())
+        return Result(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")
@@ -217,13 +217,15 @@ def command_line() -> Iterator[type[CommandLine]]:
 
 
 @pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def invoke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
     """Run the command line in this process and in this folder."""
     from tlsearch.cli.main import main
 
-    def run(*words: object) -> Said:
+    def run(*words: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["tlsearch", *map(str, words)])
         code = main()
-        return Said(code, *capsys.readouterr())
+        return Result(code, *capsys.readouterr())
 
     return run

@@ -131,9 +131,9 @@ def test_a_damaged_journal_is_read_around_or_told_with_the_line(home):
         shown(home)
         searched(home, config)
 
-    said = refusals(path, 100, LINES, opened)
-    assert len(said) > 30
-    assert len(of_line(path, said)) >= len(said) - 2  # no line if the journal is empty
+    complaints = refusals(path, 100, LINES, opened)
+    assert len(complaints) > 30
+    assert len(of_line(path, complaints)) >= len(complaints) - 2  # no line if the journal is empty
 
 
 def test_a_damaged_study_file_is_told_with_the_line(home):
@@ -143,9 +143,11 @@ def test_a_damaged_study_file_is_told_with_the_line(home):
         shown(home)
         assert Study(home.root).config.name
 
-    said = refusals(path, 60, LINES, opened)
-    assert len(said) > 20
-    assert len(of_line(path, said)) > len(said) // 2  # no line if the file cannot be decoded
+    complaints = refusals(path, 60, LINES, opened)
+    assert len(complaints) > 20
+    assert (
+        len(of_line(path, complaints)) > len(complaints) // 2
+    )  # no line if the file cannot be decoded
 
 
 def test_a_damaged_learning_curve_is_shown_as_far_as_it_is_whole(home):
@@ -180,7 +182,9 @@ def test_a_command_ends_with_exit_code_4_and_the_line(home, command, monkeypatch
     out = ["--out", "model.keras"] if command == "export" else []
     monkeypatch.setattr(sys, "argv", ["tlsearch", command, str(home.root), *out])
     assert main() == 4
-    said = capsys.readouterr().err
+    complaints = capsys.readouterr().err
     after = len(lines) - 6
-    assert f"error: {home.journal_file}:6: the journal is damaged (no 'op_code' in it)" in said
-    assert f"which loses this line and the {after} lines after it" in said
+    assert (
+        f"error: {home.journal_file}:6: the journal is damaged (no 'op_code' in it)" in complaints
+    )
+    assert f"which loses this line and the {after} lines after it" in complaints

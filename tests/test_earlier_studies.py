@@ -73,8 +73,8 @@ def test_the_winner_is_the_confirmed_one(earlier):
 def test_an_interrupted_study_goes_on_from_its_resume_state(earlier, tlsearch, caplog):
     home = earlier("interrupted")
     before = {trial.number: trial for trial in read_journal(home / "journal.log").trials}
-    code, _, said = tlsearch.here("resume", home)
-    assert code == 0, said
+    code, _, output = tlsearch.here("resume", home)
+    assert code == 0, output
     assert caplog.text.count(UNKNOWN) == 1
     after = read_journal(home / "journal.log").trials
     assert [trial.number for trial in after if trial.state == "finished"] == [0, 1, 2]
@@ -89,8 +89,8 @@ def test_an_interrupted_study_goes_on_from_its_resume_state(earlier, tlsearch, c
 def test_a_finished_study_trains_nothing_and_its_winner_is_exported(earlier, tlsearch, caplog):
     home = earlier("finished")
     before = read_journal(home / "journal.log").trials
-    code, _, said = tlsearch.here("resume", home)
-    assert code == 0, said
+    code, _, output = tlsearch.here("resume", home)
+    assert code == 0, output
     assert UNKNOWN in caplog.text
     assert read_journal(home / "journal.log").trials == before
     confirmed = 0.4667  # the value of this seed in the search; one image of 60 may change class

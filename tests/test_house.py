@@ -77,11 +77,13 @@ def test_a_room_is_seen_at_a_glance() -> None:
 
 
 def test_a_room_says_in_three_lines_what_it_holds() -> None:
-    said = {
+    printed = {
         name(room): ast.get_docstring(TREES[room / "__init__.py"]) or ""
         for room in {path.parent for path in FILES} - {PACKAGE}
     }
-    assert {room: text for room, text in said.items() if not 1 <= len(text.splitlines()) <= 3} == {}
+    assert {
+        room: text for room, text in printed.items() if not 1 <= len(text.splitlines()) <= 3
+    } == {}
 
 
 def test_no_two_modules_share_a_name() -> None:

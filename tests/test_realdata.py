@@ -99,8 +99,10 @@ def test_weights_that_have_seen_cifar_are_refused_there(root, tmp_path, tmp_path
         "space.backbone=[mobilenet_v2, photos]",
         f"cache={tmp_path}",
     ]
-    said = "photos was pretrained on CIFAR-10, and this data is CIFAR-10; choose another backbone"
-    with pytest.raises(ConfigError, match=said):
+    printed = (
+        "photos was pretrained on CIFAR-10, and this data is CIFAR-10; choose another backbone"
+    )
+    with pytest.raises(ConfigError, match=printed):
         run(load("cifar10", settings), tmp_path / "study")
     assert not (tmp_path / "study" / "study.yaml").exists()
 

@@ -181,7 +181,7 @@ class FeatureStore:
 
     def open_together(
         self,
-        asked: Sequence[Activation],
+        activations: Sequence[Activation],
         rows: int,
         prepare: Prepare,
         shard_rows: int = SHARD_ROWS,
@@ -193,23 +193,23 @@ class FeatureStore:
         They are not kept if the budget cannot hold them beside arrays that are used more, or if the
         store is off. Missing ones are computed in one pass over `rows` rows, shared with every
         process that requests the same ones in the meantime: `prepare(places)` gets their places in
-        `asked` and returns a function of (start, stop) that computes one block for each of them, in
-        that order. Raises TooLargeError if they do not fit into the store's dtype.
+        `activations` and returns a function of (start, stop) that computes one block for each of
+        them, in that order. Raises TooLargeError if they do not fit into the store's dtype.
         """
         if self._arrays.budget_bytes == 0:
             return None
-        specs = [self._spec(activation, rows) for activation in asked]
-        lacking = [one.key.name for one in asked if not self.holds(one.key)]
+        specs = [self._spec(activation, rows) for activation in activations]
+        lacking = [one.key.name for one in activations if not self.holds(one.key)]
         try:
-            prepare = self._rounding(self._fetched(asked, prepare))
-            spared = self._spared(lacking, demand)
+            prepare = self._rounding(self._fetching(activations, prepare))
+            spared = self._spared_entries(lacking, demand)
             return self._arrays.open_together(specs, prepare, shard_rows, spared, writers)
         except NoRoomError as error:
             log.info("%s: not kept", error)
             self._refused |= dict.fromkeys(lacking, time.time())
             return None
 
-    def _spared(self, lacking: Sequence[str], demand: Demand) -> Spared:
+    def _spared_entries(self, lacking: Sequence[str], demand: Demand) -> Spared:
         """The test for entries that are not evicted to make room for these arrays."""
         asked_before = (self._refused.get(name, self._began) for name in lacking)
         since = min(asked_before, default=self._began) - CLOCKS_APART_S
@@ -235,16 +235,20 @@ class FeatureStore:
             read = time.perf_counter()
         return Disk((written - began) / DISK_SAMPLE, (read - written) / DISK_SAMPLE)
 
-    def _spec(self, asked: Activation, rows: int) -> ArraySpec:
-        return ArraySpec(asked.key.name, (rows, *asked.shape), self.dtype, asdict(asked.key))
+    def _spec(self, activation: Activation, rows: int) -> ArraySpec:
+        return ArraySpec(
+            activation.key.name, (rows, *activation.shape), self.dtype, asdict(activation.key)
+        )
 
-    def _fetched(self, asked: Sequence[Activation], prepare: Prepare) -> Prepare:
+    def _fetching(self, activations: Sequence[Activation], prepare: Prepare) -> Prepare:
         fetch = self._fetch
         if fetch is None:
             return prepare
 
         def prepared(missing: tuple[int, ...]) -> Block:
-            return fetch([asked[index].key.name for index in missing], lambda: prepare(missing))
+            return fetch(
+                [activations[index].key.name for index in missing], lambda: prepare(missing)
+            )
 
         return prepared
 

@@ -41,21 +41,21 @@ class Outcome:
 
     def complaints(self, allowed: frozenset[int] = CODES) -> list[str]:
         """Return what the command did that no command may do, whatever its input."""
-        said = self.out + self.err
+        printed = self.out + self.err
         found = []
         if self.code == -signal.SIGKILL:
             found.append(f"hang: no end after {self.seconds:.0f} s")
         elif self.code not in allowed:
             found.append(f"exit code {self.code}")
-        if "Traceback (most recent call last)" in said:
-            found.append("traceback: " + said.strip().splitlines()[-1][:200])
+        if "Traceback (most recent call last)" in printed:
+            found.append("traceback: " + printed.strip().splitlines()[-1][:200])
         if self.memory_mb > MEMORY_MB:
             found.append(f"memory: {self.memory_mb:.0f} MB more")
         if self.code and not self.err.strip():
             found.append(f"silence: exit code {self.code} without a word")
         if self.code and len(self.err) > MESSAGE_BYTES:
             found.append(f"flood: {len(self.err)} characters on stderr")
-        if "\x1b" in said:
+        if "\x1b" in printed:
             found.append("escape: a terminal escape was printed")
         return found
 

@@ -41,9 +41,9 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         words = ["serve", str(bundle), "--port", str(self.port)]
-        with log.open("wb") as said:
+        with log.open("wb") as printed:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tlsearch.cli.main", *words], stdout=said, stderr=said
+                [sys.executable, "-m", "tlsearch.cli.main", *words], stdout=printed, stderr=printed
             )
         self._seen = 0
         until = time.monotonic() + READY_S
@@ -81,7 +81,7 @@ class Server:
             return int(peak.split()[1]) / 1024
         return 0.0
 
-    def said(self) -> str:
+    def printed(self) -> str:
         """Return what the server has printed since the last call."""
         text = self.log.read_text(errors="replace")
         new, self._seen = text[self._seen :], len(text)
@@ -122,14 +122,14 @@ def requests(server: Server, sandbox: Sandbox, victims: Victims, rng: random.Ran
         _six_at_once(server, request) if rng.random() < 0.03 else [server.send(request, not whole)]
     )
     found = [f"status: {a[:40]!r}" for a in answers if a[9:12] == b"500" or a[9:10] == b"3"]
-    said = server.said()
-    if "Traceback" in said:
-        found.append("traceback: " + said.strip().splitlines()[-1][:200])
+    printed = server.printed()
+    if "Traceback" in printed:
+        found.append("traceback: " + printed.strip().splitlines()[-1][:200])
     if server.process.poll() is not None or not server.healthy():
         found.append("hang: the server does not answer any more")
     if (more := server.memory_mb() - server.idle_mb) > MEMORY_MB:
         found.append(f"memory: {more:.0f} MB more")
-    return Strike("request.bin sent to tlsearch serve", said, found)
+    return Strike("request.bin sent to tlsearch serve", printed, found)
 
 
 def _six_at_once(server: Server, request: bytes) -> list[bytes]:

@@ -25,7 +25,7 @@ class Strike(NamedTuple):
     """The command run on the damaged files, its output, and what it did wrong."""
 
     command: str
-    said: str
+    printed: str
     complaints: list[str]
 
 
@@ -177,9 +177,9 @@ def bundles(sandbox: Sandbox, victims: Victims, rng: random.Random) -> Strike:
 def _judged(
     sandbox: Sandbox, words: list[str], outcome: Outcome, allowed: frozenset[int]
 ) -> Strike:
-    said = f"exit code {outcome.code}\n{outcome.out}\n{outcome.err}"
+    printed = f"exit code {outcome.code}\n{outcome.out}\n{outcome.err}"
     return Strike(
-        " ".join(["tlsearch", *words]), said, outcome.complaints(allowed) + sandbox.trespasses()
+        " ".join(["tlsearch", *words]), printed, outcome.complaints(allowed) + sandbox.trespasses()
     )
 
 

@@ -170,9 +170,9 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="No space left") as raised:
         write_text(tmp_path / "note.txt", "new")
     assert raised.value.filename == str(tmp_path / "note.txt")
-    told = disk_error(raised.value)
-    assert told is not None
-    assert str(told) == (
+    message = disk_error(raised.value)
+    assert message is not None
+    assert str(message) == (
         f"{tmp_path / 'note.txt'}: No space left on device; free disk space there, or choose "
         "another path"
     )
@@ -191,8 +191,8 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_each_error_of_a_disk_says_what_to_do(number: int, remedy: str) -> None:
-    told = disk_error(OSError(number, os.strerror(number), "note.txt"))
-    assert str(told) == f"note.txt: {os.strerror(number)}; {remedy}, or choose another path"
+    message = disk_error(OSError(number, os.strerror(number), "note.txt"))
+    assert str(message) == f"note.txt: {os.strerror(number)}; {remedy}, or choose another path"
 
 
 def test_an_error_of_another_kind_is_no_disk_error() -> None:

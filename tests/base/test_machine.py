@@ -27,6 +27,6 @@ def test_a_study_tells_the_machine_that_it_began_on(tmp_path: Path) -> None:
 
 def test_memory_is_what_a_container_may_use(tmp_path: Path) -> None:
     whole = memory_bytes([tmp_path / "none"])
-    for said, expected in (("4096\n", 4096), ("max\n", whole), (f"{2**62}\n", whole)):
-        (tmp_path / "limit").write_text(said)
+    for printed, expected in (("4096\n", 4096), ("max\n", whole), (f"{2**62}\n", whole)):
+        (tmp_path / "limit").write_text(printed)
         assert memory_bytes([tmp_path / "limit"]) == expected

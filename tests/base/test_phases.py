@@ -76,7 +76,7 @@ def test_where_nobody_listens_nothing_happens():
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("printed", "line"),
     [
         (Phase("decoding", "began", 0, 9, "pictures"), "decoding: 0 of 9 pictures"),
         (Phase("reading", "began"), "reading: begins"),
@@ -90,5 +90,5 @@ def test_where_nobody_listens_nothing_happens():
         (Phase("trials", "ended", 2, 2, "trials", "", 9.0), "trials: 2 of 2 trials in 9.0 s"),
     ],
 )
-def test_a_phase_in_words(said, line):
-    assert str(said) == line
+def test_a_phase_in_words(printed, line):
+    assert str(printed) == line

@@ -107,7 +107,7 @@ def _keep(folder: Path, result: Strike, sandbox: Sandbox) -> None:
     """Save what reproduces a finding: the damaged files, the command and its output."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(sandbox.work, folder / "work", symlinks=True, ignore=_only_regular)
-    text = "\n".join([result.command, *result.complaints, "", result.said])
+    text = "\n".join([result.command, *result.complaints, "", result.printed])
     (folder / "finding.txt").write_text(text, errors="replace")
 
 

@@ -44,7 +44,9 @@ class Meter:
         self._over.set()
         self._thread.join()
 
-    def told(self, since: float = 0.0, until: float = float("inf")) -> dict[str, float | None]:
+    def measured_between(
+        self, since: float = 0.0, until: float = float("inf")
+    ) -> dict[str, float | None]:
         """Return the mean busy percentage and the peak memory between two moments.
 
         Both are None if no sample was taken.

@@ -122,7 +122,7 @@ def _measured(run: Rounds, repeats: int, images: int) -> dict[str, Any]:
     first, *rest = np.diff(moments).tolist()
     steady = statistics.median(rest)
     peak = tf.config.experimental.get_memory_info(GPU)["peak"] if on_gpu else None
-    seen = meter.told(moments[1], moments[-1])
+    seen = meter.measured_between(moments[1], moments[-1])
     return {
         "images_per_s": images / steady,
         "first_s": max(0.0, first - steady),

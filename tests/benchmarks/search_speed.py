@@ -167,7 +167,7 @@ def _measure(letter: str, job: Job, scratch: Path) -> Row:
         "letter": letter,
         "wall_s": ended - began,
         "steady": _steady(result.get("ends", ()), slots),
-        **meter.told(began, ended),
+        **meter.measured_between(began, ended),
         "trials": trials,
     }
 

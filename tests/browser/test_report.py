@@ -104,9 +104,9 @@ def test_the_first_screen_tells_who_won_and_how_it_tested(report: Any, width: in
     report.driver.refresh()
     seen = "[...document.querySelectorAll('.lead, .warning, .verdict li')].filter(e =>"
     seen += " e.getBoundingClientRect().bottom < window.innerHeight).map(e => e.textContent)"
-    told = "\n".join(report.see(seen))
-    assert "Trial 11 wins" in told
-    assert "Test accuracy of trial 11, evaluated once: 0.8000 (95 %: " in told
+    page_text = "\n".join(report.see(seen))
+    assert "Trial 11 wins" in page_text
+    assert "Test accuracy of trial 11, evaluated once: 0.8000 (95 %: " in page_text
 
 
 def test_each_batch_is_drawn_where_it_was_kept(report: Any) -> None:

@@ -46,9 +46,9 @@ def test_the_printed_confusion_names_its_rows_and_columns(capsys):
 )
 def test_top_k_is_told_where_it_can_miss(classes, tops):
     found = measure(*drawn(0, classes, images=200))
-    told = [name for name in found.scores if name.startswith("top_")]
-    assert told == [f"top_{k}_accuracy" for k in tops]
-    values = [found.scores[name] for name in ("accuracy", *told)]
+    top_names = [name for name in found.scores if name.startswith("top_")]
+    assert top_names == [f"top_{k}_accuracy" for k in tops]
+    values = [found.scores[name] for name in ("accuracy", *top_names)]
     assert values == sorted(values)
     assert values[-1] < 1
 

@@ -15,14 +15,14 @@ from tlsearch.cli.cache_commands import DEFAULT
 from tlsearch.config.schema import SearchConfig
 from tlsearch.features import Activation, FeatureKey, FeatureStore
 
-Said = tuple[int, str, str]
+Result = tuple[int, str, str]
 ROWS = np.zeros((100, 50), np.float32)
 
 
 @pytest.fixture
-def say(say: Callable[..., Said]) -> Callable[..., Said]:
+def invoke(invoke: Callable[..., Result]) -> Callable[..., Result]:
     """Run a cache command in this process and return its exit code, stdout and stderr."""
-    return functools.partial(say, "cache")
+    return functools.partial(invoke, "cache")
 
 
 @pytest.fixture
@@ -37,8 +37,10 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_ls_says_what_is_there_and_how_large_it_is(say: Callable[..., Said], cache: Path) -> None:
-    code, out, err = say("ls", "--cache", cache)
+def test_ls_says_what_is_there_and_how_large_it_is(
+    invoke: Callable[..., Result], cache: Path
+) -> None:
+    code, out, err = invoke("ls", "--cache", cache)
     assert (code, err) == (0, "")
     head, _, first, second, *totals = out.splitlines()
     assert head.split() == ["kind", "what", "rows", "size", "made", "in", "last", "used"]
@@ -57,8 +59,8 @@ def test_ls_says_what_is_there_and_how_large_it_is(say: Callable[..., Said], cac
     assert totals == ["features: 20.3 kB in 2 arrays", f"{cache}: 20.3 kB"]
 
 
-def test_ls_as_json(say: Callable[..., Said], cache: Path) -> None:
-    found = json.loads(say("ls", "--cache", cache, "--format", "json")[1])
+def test_ls_as_json(invoke: Callable[..., Result], cache: Path) -> None:
+    found = json.loads(invoke("ls", "--cache", cache, "--format", "json")[1])
     assert (found["cache"], found["bytes"]) == (str(cache), 20256)
     assert [entry["key"]["cut"] for entry in found["entries"]] == ["pool", "out"]
     assert [entry["last_used"] for entry in found["entries"]] == [0, 10**9]
@@ -66,30 +68,30 @@ def test_ls_as_json(say: Callable[..., Said], cache: Path) -> None:
 
 
 def test_verify_removes_what_is_damaged_and_exits_with_4(
-    say: Callable[..., Said], cache: Path
+    invoke: Callable[..., Result], cache: Path
 ) -> None:
     sound = (0, "2 arrays read, 0 damaged and removed\n", "")
-    assert say("verify", "--cache", cache) == sound
+    assert invoke("verify", "--cache", cache) == sound
     path = next((cache / "features").glob("*.npy"))
     with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"x")
-    code, out, _ = say("verify", "--cache", cache, "--format", "json")
+    code, out, _ = invoke("verify", "--cache", cache, "--format", "json")
     found = json.loads(out)
     assert (code, found["checked"], found["damaged"][0]["path"]) == (4, 2, str(path))
     assert found["damaged"][0]["fault"].startswith("checksum ")
-    code, out, _ = say("verify", "--cache", cache)
+    code, out, _ = invoke("verify", "--cache", cache)
     assert (code, out.splitlines()[0]) == (0, "1 array read, 0 damaged and removed")
 
 
 def test_verify_says_what_it_removed_and_what_it_cannot_tell(
-    say: Callable[..., Said], cache: Path
+    invoke: Callable[..., Result], cache: Path
 ) -> None:
     first, second = sorted((cache / "features").glob("*.npy"))
     first.write_bytes(first.read_bytes()[:-1])
     second.with_suffix(".json").write_text("{")
     (cache / "features" / ("0" * 32 + ".lock")).touch()
-    code, out, _ = say("verify", "--cache", cache)
+    code, out, _ = invoke("verify", "--cache", cache)
     removed, read, unknown, stale = out.splitlines()
     assert code == 4
     assert removed.startswith(f"removed {first} (MobileNetV2 ")
@@ -113,9 +115,9 @@ def test_verify_says_what_it_removed_and_what_it_cannot_tell(
     ],
 )
 def test_prune_frees_the_least_recently_used_and_says_it(
-    say: Callable[..., Said], cache: Path, options: list[str], freed: int
+    invoke: Callable[..., Result], cache: Path, options: list[str], freed: int
 ) -> None:
-    code, out, _ = say("prune", "--cache", cache, *options)
+    code, out, _ = invoke("prune", "--cache", cache, *options)
     *removed, last = out.splitlines()
     cuts = ["pool", "out"][:freed]
     assert code == 0
@@ -127,8 +129,10 @@ def test_prune_frees_the_least_recently_used_and_says_it(
     assert len(list((cache / "features").glob("*.npy"))) == 2 - freed
 
 
-def test_prune_as_json(say: Callable[..., Said], cache: Path) -> None:
-    found = json.loads(say("prune", "--cache", cache, "--older", "20000d", "--format", "json")[1])
+def test_prune_as_json(invoke: Callable[..., Result], cache: Path) -> None:
+    found = json.loads(
+        invoke("prune", "--cache", cache, "--older", "20000d", "--format", "json")[1]
+    )
     assert [entry["key"]["cut"] for entry in found["freed"]] == ["pool"]
     assert (found["freed_bytes"], found["kept_bytes"]) == (10128, 10128)
 
@@ -156,7 +160,7 @@ def test_prune_as_json(say: Callable[..., Said], cache: Path) -> None:
     ],
 )
 def test_a_mistake_is_a_message_and_an_exit_code(
-    say: Callable[..., Said],
+    invoke: Callable[..., Result],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -164,16 +168,16 @@ def test_a_mistake_is_a_message_and_an_exit_code(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert say(*arguments) == (code, "", f"error: {message.format(here=tmp_path)}\n")
+    assert invoke(*arguments) == (code, "", f"error: {message.format(here=tmp_path)}\n")
     assert os.listdir() == []
 
 
 def test_the_default_is_the_searches_and_need_not_be_there(
-    say: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    invoke: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Path(DEFAULT) == SearchConfig.model_fields["cache"].default
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert say("ls")[:2] == (0, f"{tmp_path}/.cache/tlsearch: 0 B\n")
+    assert invoke("ls")[:2] == (0, f"{tmp_path}/.cache/tlsearch: 0 B\n")
     assert os.listdir(tmp_path) == []
 
 

@@ -53,9 +53,9 @@ def test_a_manifest_is_printed_without_ray():
         (["cluster", "check", "gone.yaml", "--space", "gone"], "gone: no such file"),
     ],
 )
-def test_a_mistake_is_a_message_and_exit_code_2(say, tmp_path, monkeypatch, arguments, message):
+def test_a_mistake_is_a_message_and_exit_code_2(invoke, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    code, out, err = say(*arguments)
+    code, out, err = invoke(*arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
     assert message in err
@@ -65,44 +65,44 @@ def test_a_mistake_is_a_message_and_exit_code_2(say, tmp_path, monkeypatch, argu
     "arguments",
     [["submit", "quickstart", "--study", "/x"], ["status"], ["stop", "j"], ["run", "quickstart"]],
 )
-def test_a_cluster_that_cannot_be_reached_is_exit_code_3(say, tmp_path, monkeypatch, arguments):
+def test_a_cluster_that_cannot_be_reached_is_exit_code_3(invoke, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    code, out, err = say(*arguments, "--address", address)
+    code, out, err = invoke(*arguments, "--address", address)
     assert (code, out) == (3, "")
     assert "cannot be reached" in err
     assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("command", [["status"], ["stop", "j"], ["submit", "quickstart"]])
-def test_rays_variable_counts_as_the_address(say, monkeypatch, command):
+def test_rays_variable_counts_as_the_address(invoke, monkeypatch, command):
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
     place = ["--study", "/mnt/x"] if command[0] == "submit" else []
-    code, _, err = say(*command, *place)
+    code, _, err = invoke(*command, *place)
     assert code == 3
     assert "http://127.0.0.1:9: cannot be reached" in err
-    code, _, err = say(*command, *place, "--address", "http://127.0.0.1:7")
+    code, _, err = invoke(*command, *place, "--address", "http://127.0.0.1:7")
     assert "http://127.0.0.1:7: cannot be reached" in err
 
 
-def test_submit_names_the_variables_that_travel_and_shows_no_value(say, monkeypatch):
+def test_submit_names_the_variables_that_travel_and_shows_no_value(invoke, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
     place = ["--study", "s3://bucket/x", "--address", "http://127.0.0.1:9"]
-    code, out, err = say("submit", "quickstart", *place)
+    code, out, err = invoke("submit", "quickstart", *place)
     assert code == 3
     assert "readable by anyone who can read the cluster's jobs: " in err
     assert "AWS_SECRET_ACCESS_KEY" in err
     assert "hush" not in out + err
 
 
-def test_a_head_type_that_is_not_there_is_a_mistake_and_no_traceback(say, tmp_path):
+def test_a_head_type_that_is_not_there_is_a_mistake_and_no_traceback(invoke, tmp_path):
     file = tmp_path / "cluster.yaml"
     shipped = Path(__file__).parents[2] / "cluster.yaml"
     text = shipped.read_text()
     file.write_text(re.sub(r"head_node_type: .*", "head_node_type: hd\nno_such_key: 1", text))
-    code, out, err = say("cluster", "check", file)
+    code, out, err = invoke("cluster", "check", file)
     assert code == 2
     assert "`head_node_type` must be one of" in err
     assert "Traceback" not in out + err

@@ -59,9 +59,9 @@ def test_a_check_of_images_that_cannot_be_cached_names_the_file(
     space = tmp_path / "space.yaml"
     space.write_text(f"data: {{kind: digits, image_px: 32}}\ncache: {tmp_path / 'cache'}\n")
     assert call(monkeypatch, "validate", space, "--data") == 3
-    said = capsys.readouterr().err.splitlines()
-    assert said[-1].startswith(f"error: {tmp_path / 'cache'}")
-    assert said[-1].endswith(": No space left on device")
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-1].startswith(f"error: {tmp_path / 'cache'}")
+    assert printed[-1].endswith(": No space left on device")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

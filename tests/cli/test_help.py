@@ -25,7 +25,7 @@ from tlsearch.results.record.journal import (
 from tlsearch.results.report.readable_table import LEAST_FIRST, readable_rows
 
 ImageFolder = Callable[[dict[str, int]], Path]
-Said = tuple[int, str, str]
+Result = tuple[int, str, str]
 
 COMMAND = """
 import sys
@@ -60,7 +60,7 @@ def test_validate_prints_the_search_as_it_would_run() -> None:
 
 
 def test_validate_reads_the_images_where_asked(
-    say: Callable[..., Said],
+    invoke: Callable[..., Result],
     image_folder: ImageFolder,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -68,9 +68,9 @@ def test_validate_reads_the_images_where_asked(
     root = image_folder({f"{s}/{c}": 2 for s in ("train", "val", "test") for c in ("cat", "dog")})
     space, sheet = tmp_path / "pets.yaml", tmp_path / "sheet.png"
     space.write_text(f"data: {{path: {root}, image_px: 32}}\ncache: {tmp_path}/cache\n")
-    code, text, _ = say("validate", space, "--samples", sheet)
+    code, text, _ = invoke("validate", space, "--samples", sheet)
     assert "the validation split has 4 pictures: the 95 % interval (Wilson) of" in caplog.text
-    assert say("validate", space, "--data")[1] == text.rpartition("samples:")[0]
+    assert invoke("validate", space, "--data")[1] == text.rpartition("samples:")[0]
     lines = [line.split() for line in text.splitlines()]
     assert (code, lines[0]) == (0, ["class", "train", "validation", "test"])
     assert lines[2:] == [
@@ -83,7 +83,7 @@ def test_validate_reads_the_images_where_asked(
 
 
 def test_validate_tells_what_was_left_out_and_moved(
-    say: Callable[..., Said], image_folder: ImageFolder, tmp_path: Path
+    invoke: Callable[..., Result], image_folder: ImageFolder, tmp_path: Path
 ) -> None:
     root = image_folder({"cat": 30, "dog": 30})
     (root / "dog/7.png").write_bytes(b"")
@@ -92,7 +92,7 @@ def test_validate_tells_what_was_left_out_and_moved(
         f"data: {{path: {root}, image_px: 32, unreadable: skip, splits: {{validation: 0.01}}}}\n"
         f"cache: {tmp_path}/cache\n"
     )
-    code, text, _ = say("validate", space, "--data")
+    code, text, _ = invoke("validate", space, "--data")
     assert code == 0
     assert "unreadable, left out: 1\n  dog/7.png: cannot be read (not an image)\n" in text
     assert "moved to validation to fill small classes: 10 (cat 5, dog 5)\n" in text
@@ -106,15 +106,15 @@ def test_backbones_lists_every_row_on_a_line() -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_backbones_of_a_family_and_a_size_are_listed_alone(say: Callable[..., Said]) -> None:
+def test_backbones_of_a_family_and_a_size_are_listed_alone(invoke: Callable[..., Result]) -> None:
     limits = ("--max-params", "100", "--max-gmacs", "10", "--format", "json")
-    code, text, _ = say("backbones", "--family", "convnext", *limits)
+    code, text, _ = invoke("backbones", "--family", "convnext", *limits)
     named = [row["name"] for row in json.loads(text)]
     assert (code, named) == (0, ["convnext_tiny", "convnext_small"])
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "hint"),
     [
         (("--family", "convnex"), "--family: unknown family 'convnex', did you mean 'convnext'?"),
         (
@@ -124,19 +124,19 @@ def test_backbones_of_a_family_and_a_size_are_listed_alone(say: Callable[..., Sa
     ],
 )
 def test_a_list_of_no_backbones_says_why(
-    asked: tuple[str, ...], told: str, say: Callable[..., Said]
+    asked: tuple[str, ...], hint: str, invoke: Callable[..., Result]
 ) -> None:
-    code, _, errors = say("backbones", *asked)
-    assert (code, told in errors) == (2, True)
+    code, _, errors = invoke("backbones", *asked)
+    assert (code, hint in errors) == (2, True)
 
 
-def test_an_unknown_backbone_has_no_cuts(say: Callable[..., Said]) -> None:
-    code, _, told = say("backbones", "mobilenet_v22")
-    assert (code, "did you mean 'mobilenet_v2'?" in told) == (2, True)
+def test_an_unknown_backbone_has_no_cuts(invoke: Callable[..., Result]) -> None:
+    code, _, hint = invoke("backbones", "mobilenet_v22")
+    assert (code, "did you mean 'mobilenet_v2'?" in hint) == (2, True)
 
 
-def test_backbones_as_json_hold_what_the_catalogue_holds(say: Callable[..., Said]) -> None:
-    code, text, _ = say("backbones", "--format", "json")
+def test_backbones_as_json_hold_what_the_catalogue_holds(invoke: Callable[..., Result]) -> None:
+    code, text, _ = invoke("backbones", "--format", "json")
     rows = json.loads(text)
     assert (code, [row["name"] for row in rows]) == (0, list(BACKBONES))
     for row in rows:
@@ -157,8 +157,8 @@ def test_backbones_as_json_hold_what_the_catalogue_holds(say: Callable[..., Said
 
 def test_report_prints_the_leaderboard(study: Path) -> None:
     text = in_a_process("report", study)
-    said, table = text.split("\n\n")
-    assert said.startswith("trial 0 leads so far (strokes): validation accuracy 0.7500")
+    printed, table = text.split("\n\n")
+    assert printed.startswith("trial 0 leads so far (strokes): validation accuracy 0.7500")
     assert table.split()[:6] == ["rank", "trial", "state", "accuracy", "epoch", "seconds"]
 
 
@@ -217,8 +217,8 @@ def test_a_narrow_terminal_is_told_what_was_left_out(
     assert capsys.readouterr().out.splitlines()[-1] == "too wide to show: reason"
 
 
-def test_validate_takes_settings(say: Callable[..., Said]) -> None:
-    code, text, _ = say("validate", "quickstart", "--set", "trials=3", "--set", "seed=7")
+def test_validate_takes_settings(invoke: Callable[..., Result]) -> None:
+    code, text, _ = invoke("validate", "quickstart", "--set", "trials=3", "--set", "seed=7")
     assert (code, yaml.safe_load(text)["trials"], yaml.safe_load(text)["seed"]) == (0, 3, 7)
 
 
@@ -270,7 +270,7 @@ def test_validate_takes_settings(say: Callable[..., Said]) -> None:
     ],
 )
 def test_a_mistake_is_a_message_and_an_exit_code(
-    say: Callable[..., Said],
+    invoke: Callable[..., Result],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -278,7 +278,7 @@ def test_a_mistake_is_a_message_and_an_exit_code(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert say(*arguments) == (code, "", f"error: {message.format(here=tmp_path)}\n")
+    assert invoke(*arguments) == (code, "", f"error: {message.format(here=tmp_path)}\n")
     assert os.listdir() == []
 
 
@@ -300,8 +300,8 @@ def test_cells_are_text_and_never_markup(capsys: pytest.CaptureFixture[str]) -> 
     assert "[red]x[/red]" in capsys.readouterr().out
 
 
-def test_no_arguments_show_the_help(say: Callable[..., Said]) -> None:
-    code, out, err = say()
+def test_no_arguments_show_the_help(invoke: Callable[..., Result]) -> None:
+    code, out, err = invoke()
     assert code == 2
     assert "Commands" in out + err
 
@@ -316,9 +316,9 @@ def test_no_arguments_show_the_help(say: Callable[..., Said]) -> None:
     ],
 )
 def test_a_wrong_call_is_a_message_and_exit_code_2(
-    say: Callable[..., Said], arguments: list[str], part: str
+    invoke: Callable[..., Result], arguments: list[str], part: str
 ) -> None:
-    code, _, err = say(*arguments)
+    code, _, err = invoke(*arguments)
     assert code == 2
     assert part in err
     assert "Traceback" not in err
@@ -326,11 +326,11 @@ def test_a_wrong_call_is_a_message_and_exit_code_2(
 
 @pytest.mark.parametrize("name", ["2024", "on", "1e5", 'it\'s "quoted"', "x" * 120, "日本"])
 def test_init_writes_a_valid_space_whatever_the_folder_is_called(
-    say: Callable[..., Said], tmp_path: Path, picture: Callable[..., None], name: str
+    invoke: Callable[..., Result], tmp_path: Path, picture: Callable[..., None], name: str
 ) -> None:
     for label in ("cat", "dog"):
         picture(tmp_path / name / label / "0.png", seed=len(label))
-    code, out, _ = say("init", tmp_path / name)
+    code, out, _ = invoke("init", tmp_path / name)
     assert code == 0
     assert parse(out).data.path == tmp_path / name
 

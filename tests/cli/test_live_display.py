@@ -42,24 +42,24 @@ ENDED = TrialEnded(
 EVENTS = (BEGAN, TrialBegan(0, CONFIG), EpochReported(0, 6, 0.874, True), ENDED)
 
 
-def say(quiet, as_json):
+def emit(quiet, as_json):
     with live_listener(quiet, as_json) as listen:
         for event in EVENTS:
             listen(event)
 
 
 def test_elsewhere_each_event_is_a_line_without_epochs(capsys):
-    say(False, False)
+    emit(False, False)
     assert capsys.readouterr() == ("", f"{BEGAN}\n{ENDED}\n")
 
 
 def test_quiet_is_silent(capsys):
-    say(True, False)
+    emit(True, False)
     assert capsys.readouterr() == ("", "")
 
 
 def test_json_is_every_event_with_its_time_on_stderr(capsys):
-    say(False, True)
+    emit(False, True)
     out, err = capsys.readouterr()
     found = [json.loads(line) for line in err.splitlines()]
     assert out == ""
@@ -96,10 +96,10 @@ def test_a_command_that_is_no_search_shows_its_phases(capsys, as_json):
     first, *_, last = err.splitlines()
     assert out == ""
     if as_json:
-        told = json.loads(last)
-        assert datetime.fromisoformat(told.pop("time")).tzinfo is not None
-        assert told.pop("seconds") >= 0
-        assert told == {
+        last_event = json.loads(last)
+        assert datetime.fromisoformat(last_event.pop("time")).tzinfo is not None
+        assert last_event.pop("seconds") >= 0
+        assert last_event == {
             "event": "phase",
             "name": "exporting",
             "state": "ended",
@@ -119,9 +119,9 @@ def test_the_board_shows_the_phase_and_no_more_time_left_once_all_trials_have_en
         progress.hear(event)
     progress.hear(Phase("trials", "ended", 20, 20, "trials"))
     progress.hear(Phase("confirming", "began", 1, 4, "runs", "", 12.0))
-    said = status_lines(progress)
-    assert said[1] == "confirming: 1 of 4 runs, 12 s"
-    assert not any("left" in line for line in said)
+    printed = status_lines(progress)
+    assert printed[1] == "confirming: 1 of 4 runs, 12 s"
+    assert not any("left" in line for line in printed)
 
 
 def test_many_workers_do_not_fill_the_board():
@@ -180,6 +180,6 @@ def test_on_a_terminal_the_board_is_drawn_and_gone_at_the_end(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
-    say(False, False)
+    emit(False, False)
     assert "1 of 20 trials ended (1 stopped)" in terminal.getvalue()
     assert terminal.getvalue().endswith("\x1b[2K")

@@ -33,9 +33,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["tlsearch", *arguments])
         assert main() in (2, 3)
-        said = capsys.readouterr()
-        assert said.out == ""
-        return said.err
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        return printed.err
 
     return call
 
@@ -44,9 +44,9 @@ def test_no_name_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> No
     print_line(EVIL)
     print_text(EVIL, err=True)
     print_table(["class", EVIL], [[EVIL, "1"]])
-    said = capsys.readouterr()
-    assert not {"\x1b", "\x07", "\u202e"} & set(said.out + said.err)
-    assert said.out.count("\n") == 4  # one line, and a table of three lines
+    printed = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\u202e"} & set(printed.out + printed.err)
+    assert printed.out.count("\n") == 4  # one line, and a table of three lines
 
 
 def test_data_is_changed_for_a_terminal_alone(
@@ -89,8 +89,8 @@ def test_a_secret_in_a_url_is_refused_and_does_not_show(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said = run(*arguments)
-    assert not [part for part in ("HUNT", "ER2", "AKIAKEY") if part in said]
+    printed = run(*arguments)
+    assert not [part for part in ("HUNT", "ER2", "AKIAKEY") if part in printed]
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -99,8 +99,8 @@ def test_a_secret_in_the_endpoint_names_no_folder(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:HUNTER2@127.0.0.1:9")
-    said = run("report", "s3://bucket/study")
-    assert "AWS_ENDPOINT_URL: found http://***@127.0.0.1:9, with credentials in it" in said
+    printed = run("report", "s3://bucket/study")
+    assert "AWS_ENDPOINT_URL: found http://***@127.0.0.1:9, with credentials in it" in printed
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -122,10 +122,10 @@ def test_a_secret_in_the_endpoint_names_no_folder(
 def test_a_wrong_argument_is_a_bounded_line(
     arguments: tuple[str, ...], message: str, run: Callable[..., str]
 ) -> None:
-    said = run(*arguments)
-    assert message in said
-    assert said.count("\n") == 1
-    assert len(said) < 1000
+    printed = run(*arguments)
+    assert message in printed
+    assert printed.count("\n") == 1
+    assert len(printed) < 1000
 
 
 def test_a_deleted_working_directory_is_a_line(

@@ -49,8 +49,8 @@ HEAD_ALONE = "expected 0 for the head alone, or"
 )
 def test_last_layers_that_train_nothing_are_refused(space: str, problem: str) -> None:
     (found,) = problems(f"{DIGITS}space: {{{space}}}")
-    where, told = found.split(": ", 1)[0], found.split(": ", 2)[2]
-    assert (where, told) == ("pets.yaml:2", f"{problem} and more")
+    where, message = found.split(": ", 1)[0], found.split(": ", 2)[2]
+    assert (where, message) == ("pets.yaml:2", f"{problem} and more")
 
 
 @pytest.mark.parametrize(

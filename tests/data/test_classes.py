@@ -90,10 +90,10 @@ def test_the_map_that_a_message_suggests_is_the_one_that_mends_it(
     root = image_folder(KAGGLE)
     with pytest.raises(DataError) as refused:
         list_source(Data(path=root))
-    said, _, snippet = str(refused.value).partition(
+    printed, _, snippet = str(refused.value).partition(
         "\nif these are one class under two names, say so in the search space:\n"
     )
-    assert "test has no adenocarcinoma_left.lower.lobe_T2_N0_M0_Ib, " in said
+    assert "test has no adenocarcinoma_left.lower.lobe_T2_N0_M0_Ib, " in printed
     assert snippet == (
         "data:\n"
         "  classes:\n"

@@ -83,10 +83,10 @@ def test_a_damaged_picture_is_read_or_named(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # a damaged header may claim gigabytes
         try:
-            said = f"{path}: {read_pixels(path).shape[2]}"
+            printed = f"{path}: {read_pixels(path).shape[2]}"
         except DataError as error:
-            said = str(error)
-    assert re.match(rf"{path}: (3$|cannot be read \(|refused, too many pixels \()", said)
+            printed = str(error)
+    assert re.match(rf"{path}: (3$|cannot be read \(|refused, too many pixels \()", printed)
 
 
 def test_what_is_not_an_image_or_not_there_says_so(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_the_depth_holds_every_value_and_is_the_least(rows: list[tuple[int, int]
     bits = bits_of(np.array(rows, np.uint16).reshape(-1, 2))
     assert set(bits) == {stated for stated, _ in rows} - {SHALLOW}
     for stated, read in bits.items():
-        largest = max(value for said, value in rows if said == stated)
+        largest = max(value for printed, value in rows if printed == stated)
         assert largest < 1 << read
         assert read in (stated, FULL) or stated == UNSTATED
         assert stated != UNSTATED or read == 1 or largest >= 1 << (read - 1)
@@ -238,7 +238,7 @@ def test_scaling_keeps_the_order_and_ends_at_white(bits: int, values: list[int])
 def test_a_lone_picture_of_unknown_depth_is_told_of_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(depth, "_told", [])
+    monkeypatch.setattr(depth, "_reported", [])
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(png(TWELVE))
         assert read_pixels(tmp_path / name).max() == 15

@@ -126,11 +126,11 @@ def test_a_limit_above_pillows_own_is_one(monkeypatch: pytest.MonkeyPatch) -> No
         assert image.size == (20_000, 20_000)
 
 
-@pytest.mark.parametrize("said", ["", "0", "-1", "64e6", "lots", "²", "9" * 5000])
+@pytest.mark.parametrize("printed", ["", "0", "-1", "64e6", "lots", "²", "9" * 5000])
 def test_a_limit_that_is_no_number_is_the_users_mistake(
-    monkeypatch: pytest.MonkeyPatch, said: str
+    monkeypatch: pytest.MonkeyPatch, printed: str
 ) -> None:
-    monkeypatch.setenv(LIMIT, said)
+    monkeypatch.setenv(LIMIT, printed)
     with pytest.raises(ConfigError, match=rf"{LIMIT}: found .*, expected a number of pixels"):
         read_pixels(io.BytesIO(encoded("PNG")))
 

@@ -64,8 +64,8 @@ FOUND = (
 def test_duplicates_are_dropped_from_train(leaking: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         data = ready(leaking)
-    said = f"{FOUND}; 2 dropped from train, 1 left in validation and test"
-    assert (caplog.messages, data.duplicates) == ([said], said)
+    printed = f"{FOUND}; 2 dropped from train, 1 left in validation and test"
+    assert (caplog.messages, data.duplicates) == ([printed], printed)
     assert [len(data.splits[split]) for split in ("train", "validation", "test")] == [4, 5, 6]
     outside = np.r_[data.splits["validation"], data.splits["test"]]
     assert not np.isin(data.hashes[data.splits["train"]], data.hashes[outside]).any()
@@ -209,11 +209,11 @@ def test_pictures_under_two_labels_are_told(
 ) -> None:
     root = image_folder(SPLIT)
     shutil.copy(root / "train/cat/1.png", root / "train/dog/that.png")
-    said = (
+    printed = (
         "the same picture under two labels: 1 (for example train/cat/1.png and train/dog/that.png)"
     )
-    assert ready(root).duplicates == said
-    assert caplog.messages == [said]
+    assert ready(root).duplicates == printed
+    assert caplog.messages == [printed]
 
 
 def test_near_copies_are_told_and_kept(

@@ -49,12 +49,12 @@ def test_they_are_left_out_and_no_other_picture_moves(
     data = ready(pets)
     assert keys_of(pets, data) == {split: keys - {*BAD} for split, keys in before.items()}
     assert data.unreadable == tuple(f"{name}: cannot be read (not an image)" for name in BAD)
-    said = (
+    printed = (
         "4 of 80 pictures cannot be read and are left out: "
         f"{'; '.join(data.unreadable[:3])} and 1 more"
     )
-    assert data.notes == (said,)
-    assert caplog.messages == [said]
+    assert data.notes == (printed,)
+    assert caplog.messages == [printed]
 
 
 def test_they_are_left_out_of_the_audit(pets: Path) -> None:
@@ -147,23 +147,23 @@ def test_a_name_that_is_no_text_stands_as_escapes(pets: Path) -> None:
     assert any(f"cat/{odd}" in keys for keys in keys_of(pets, read).values())
     (pets / "cat" / odd).write_bytes(b"<html>404</html>")
     left_out = ready(pets)
-    said = r"cat/caf\udce9.png: cannot be read (not an image)"
-    assert left_out.unreadable == (said,)
+    printed = r"cat/caf\udce9.png: cannot be read (not an image)"
+    assert left_out.unreadable == (printed,)
     with pytest.raises(DataError) as refused:
         ready(pets, unreadable="error")
-    assert str(refused.value) == f"{pets}/{said}"
+    assert str(refused.value) == f"{pets}/{printed}"
 
 
 def test_a_pipe_is_left_out(pets: Path) -> None:
     os.mkfifo(pets / "cat/pipe.tif")
-    said = "cat/pipe.tif: cannot be read (a pipe, expected a file)"
-    assert ready(pets).unreadable == (said,)
+    printed = "cat/pipe.tif: cannot be read (a pipe, expected a file)"
+    assert ready(pets).unreadable == (printed,)
 
 
 def test_equal_pictures_whose_names_are_no_text_are_told_of_in_text(pets: Path) -> None:
     for path in [*(pets / "cat").iterdir()]:
         shutil.copy(path, path.with_name(f"{path.stem}{os.fsdecode(bytes([0xE9]))}.png"))
         path.rename(path.with_name(f"{path.stem}{os.fsdecode(bytes([0xFF]))}.png"))
-    said = ready(pets, duplicates="keep").duplicates
-    assert "\\udcff.png" in said
-    assert said.encode("utf-8")
+    printed = ready(pets, duplicates="keep").duplicates
+    assert "\\udcff.png" in printed
+    assert printed.encode("utf-8")

@@ -117,8 +117,8 @@ def disk_full(small: SmallStudy, chance: random.Random) -> bool:
         time.sleep(0.05)
     filler.unlink()
     small.expect(3, "No space left on device")
-    if small.ended() and "\nrank " not in f"\n{small.said()}":
-        small.complaints.append(f"no ranked table: {small.said()}")
+    if small.ended() and "\nrank " not in f"\n{small.printed()}":
+        small.complaints.append(f"no ranked table: {small.printed()}")
     return hit
 
 

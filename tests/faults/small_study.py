@@ -110,12 +110,12 @@ class SmallStudy:
         self.start(False)
         self.expect(0)
 
-    def expect(self, code: int, said: str = "") -> None:
-        """Wait until the driver ends; complain about another exit code or output without `said`."""
+    def expect(self, code: int, text: str = "") -> None:
+        """Wait until the driver ends; complain about another exit code or output without `text`."""
         actual = self.driver.wait(TIMEOUT_S)
-        if actual != code or said not in self.said():
+        if actual != code or text not in self.printed():
             self.complaints.append(
-                f"exit code {actual}, expected {code} and {said!r}: ...{self.said()[-2000:]}"
+                f"exit code {actual}, expected {code} and {text!r}: ...{self.printed()[-2000:]}"
             )
 
     def lines(self) -> int:
@@ -151,7 +151,7 @@ class SmallStudy:
         """Return the pids of the processes that train a trial."""
         return {worker for worker, number in self.workers().items() if number == trial}
 
-    def said(self) -> str:
+    def printed(self) -> str:
         """Return the output of the last driver."""
         return (self.root / "driver.log").read_text(errors="replace")
 

@@ -53,7 +53,7 @@ def test_a_study_harmed_in_every_way_but_by_its_disk_loses_nothing(tmp_path, ref
         assert all(kill_a_worker(small, random.Random(seed), within=12) for seed in range(2))
         end_without_pictures(small, random.Random(0))
         assert memory.result() == 1 + RETRIES
-        assert "the clock jumps" in small.said()
+        assert "the clock jumps" in small.printed()
         after = small.ended()
         assert {number: after[number] for number in before} == before
         assert finished(small, after, reference) == []

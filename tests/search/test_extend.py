@@ -191,6 +191,6 @@ def test_a_configuration_differs_from_itself_in_nothing(key: str) -> None:
 
 
 def test_the_help_of_resume_names_every_key_that_may_change() -> None:
-    said = " ".join(str(search_commands.resume.__doc__).split())
-    listed = said.partition("finished or not: ")[2].partition(" can be changed")[0]
+    described = " ".join(str(search_commands.resume.__doc__).split())
+    listed = described.partition("finished or not: ")[2].partition(" can be changed")[0]
     assert set(listed.replace(" and ", ", ").split(", ")) == set(MAY_CHANGE)

@@ -103,10 +103,10 @@ def tlsearch(command_line, tmp_path):
 
 
 def test_an_export_refuses_them(study, tlsearch, tmp_path):
-    code, _, said = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
+    code, _, printed = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
     assert code == 3
-    assert "strokes: its pretrained network is not the one" in said
-    assert "Traceback" not in said
+    assert "strokes: its pretrained network is not the one" in printed
+    assert "Traceback" not in printed
     assert not (tmp_path / "bundle").exists()
 
 
@@ -114,9 +114,9 @@ def test_an_export_of_an_earlier_study_compares_the_score_with_the_journals(
     study, tlsearch, tmp_path, caplog
 ):
     forgotten(study, checkpoints=True)
-    code, _, said = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
+    code, _, printed = tlsearch("export", study, "--out", tmp_path / "bundle", "--no-timed")
     assert code == 4
-    assert "on the validation split, but the journal says" in said
+    assert "on the validation split, but the journal says" in printed
     assert caplog.text.count("does not record its pretrained weights") == 1
     assert not (tmp_path / "bundle").exists()
 
@@ -129,6 +129,6 @@ def test_a_search_that_confirms_ends_with_the_refusal(study):
 
 
 def test_a_replay_refuses_them(study, tlsearch):
-    code, _, said = tlsearch("replay", study, 0)
+    code, _, printed = tlsearch("replay", study, 0)
     assert code == 3
-    assert "strokes: its pretrained network is not the one" in said
+    assert "strokes: its pretrained network is not the one" in printed

@@ -61,7 +61,7 @@ def test_the_squares_that_were_asked_for_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "said"),
+    ("images", "labels", "message"),
     [
         (IMAGES / 255, LABELS, "data: images: found .* of float64, expected .* of uint8"),
         (IMAGES, LABELS[:3], r"data: labels: found \(3,\) of int64, expected \(40,\)"),
@@ -69,9 +69,9 @@ def test_the_squares_that_were_asked_for_stay(tmp_path: Path) -> None:
     ],
 )
 def test_arrays_that_are_no_images_are_refused(
-    tmp_path: Path, images: Any, labels: Any, said: str
+    tmp_path: Path, images: Any, labels: Any, message: str
 ) -> None:
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         checked_config({"cache": tmp_path}, data=(images, labels))
 
 

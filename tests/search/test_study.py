@@ -65,7 +65,7 @@ def test_a_study_keeps_its_beginning_and_every_change(
     assert {key: about[key] for key in ("data", "versions")} == {
         key: first[key] for key in ("data", "versions")
     }
-    assert [list(told["changes"]) for told in about["extended"]] == [
+    assert [list(extension["changes"]) for extension in about["extended"]] == [
         ["trials"],
         ["space.dropout", "time_budget"],
     ]
@@ -137,8 +137,10 @@ def test_the_end_of_a_study_parses_its_journal_once_and_ranks_its_trials_once(
 ) -> None:
     shutil.copytree(Path(__file__).parents[1] / "earlier_studies" / "finished", tmp_path / "study")
     home, lines, tables = StudyDirectory(tmp_path / "study"), [], []
-    checked, rows = JournalFile._checked, leaderboard.rows
-    monkeypatch.setattr(JournalFile, "_checked", lambda *line: lines.append(line) or checked(*line))
+    checked, rows = JournalFile._parse_entry, leaderboard.rows
+    monkeypatch.setattr(
+        JournalFile, "_parse_entry", lambda *line: lines.append(line) or checked(*line)
+    )
     monkeypatch.setattr(leaderboard, "rows", lambda *known: tables.append(known) or rows(*known))
     search = Search(config, home, data, Ending(), lambda event: None)
     end_if_perfect(search)

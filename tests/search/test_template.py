@@ -48,10 +48,10 @@ def test_few_pictures_of_a_split_are_warned_of_with_the_width_of_the_interval(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         template(str(image_folder(folders(train=60, valid=50, test=8))))
-    (said,) = caplog.messages
+    (warning,) = caplog.messages
     low, high = wilson(0.9, 16)
-    assert said.startswith("the test split has 16 pictures: the 95 % interval (Wilson)")
-    assert f"{high - low:.2f} wide" in said
+    assert warning.startswith("the test split has 16 pictures: the 95 % interval (Wilson)")
+    assert f"{high - low:.2f} wide" in warning
     assert small_splits({"train": 5, "validation": 100, "test": 100}) == []
     assert len(small_splits({"train": 500, "validation": 99, "test": 1})) == 2
 

@@ -109,8 +109,8 @@ def total(*specs: ArraySpec) -> str:
 
 
 def test_four_processes_at_one_pass_make_every_row_once(tmp_path: Path) -> None:
-    said, made = together(tmp_path / "s", [("never", "ab")] * 4)
-    assert said == [total(A, B)] * 4
+    output, made = together(tmp_path / "s", [("never", "ab")] * 4)
+    assert output == [total(A, B)] * 4
     assert made == dict.fromkeys(STARTS, 1)
     assert_whole(tmp_path / "s", A, B)
 
@@ -122,8 +122,8 @@ def test_what_a_killed_process_was_at_another_makes_again(
 ) -> None:
     """The work is one shard and, with a writer, perhaps the next one, computed meanwhile."""
     root = tmp_path / "s"
-    said, made = together(root, [(dies, "ab"), ("never", "ab")], writers=writers)
-    assert said == ["", total(A, B)]
+    output, made = together(root, [(dies, "ab"), ("never", "ab")], writers=writers)
+    assert output == ["", total(A, B)]
     assert set(made) == set(STARTS)
     assert max(made.values()) == 2
     assert 1 <= made.total() - len(STARTS) <= 1 + writers
@@ -148,19 +148,19 @@ def test_killed_before_the_rename_the_next_one_only_renames(tmp_path: Path) -> N
 
 def test_processes_short_of_room_take_turns(tmp_path: Path) -> None:
     """The budget fits one array; each process gets the right array or NoRoomError."""
-    said, _ = together(
+    output, _ = together(
         tmp_path / "s", [("never", "a"), ("never", "b"), ("never", "ab")], A.file_bytes + 100
     )
-    assert set(said) <= {total(A), total(B), "NoRoomError"}
-    assert said[2] == "NoRoomError"
+    assert set(output) <= {total(A), total(B), "NoRoomError"}
+    assert output[2] == "NoRoomError"
     assert sum(entry.bytes for entry in entries(tmp_path / "s")) <= A.file_bytes + 100
 
 
 def test_different_sets_at_one_time_do_not_disturb_each_other(tmp_path: Path) -> None:
-    said, made = together(
+    output, made = together(
         tmp_path / "s", [("never", "ab"), ("never", "b"), ("never", "ba"), ("never", "b")]
     )
-    assert said == [total(A, B), total(B)] * 2
+    assert output == [total(A, B), total(B)] * 2
     assert max(made.values()) <= 3  # once for each different set
     assert_whole(tmp_path / "s", A, B)
 

@@ -3,8 +3,8 @@
     python gpu_laws.py SHARE CACHE OUT
 
 SHARE is a share of a GPU, or 0 for a CPU. Writes `OUT/WAY-EPOCH.npz`, the state of each way after
-each epoch, and `OUT/told.json`: the values and losses of each way by epoch, or how it failed, the
-device, and how many MiB of its memory the process could take before it trained. An epoch is one
+each epoch, and `OUT/outcome.json`: the values and losses of each way by epoch, or how it failed,
+the device, and how many MiB of its memory the process could take before it trained. An epoch is one
 step, so that the change in the first one is a gradient.
 """
 
@@ -79,8 +79,13 @@ def main() -> None:
             curves[name] = _curve(name, way, data, store, "gpu" if share else "cpu", out)
         except Exception:  # whatever a device raises, report the other ways
             failed[name] = traceback.format_exc()
-    told = {"device": tf.ones(1).device, "memory_mib": memory, "curves": curves, "failed": failed}
-    (out / "told.json").write_text(json.dumps(told))
+    outcome = {
+        "device": tf.ones(1).device,
+        "memory_mib": memory,
+        "curves": curves,
+        "failed": failed,
+    }
+    (out / "outcome.json").write_text(json.dumps(outcome))
 
 
 def _curve(

@@ -36,13 +36,13 @@ class Ran:
     taken_mib: int
 
     @property
-    def told(self):
-        return json.loads((self.out / "told.json").read_text())
+    def outcome(self):
+        return json.loads((self.out / "outcome.json").read_text())
 
     def curve(self, way):
         """Return the epoch, value and validation loss of each epoch."""
-        assert way not in self.told["failed"], self.told["failed"][way]
-        return self.told["curves"][way]
+        assert way not in self.outcome["failed"], self.outcome["failed"][way]
+        return self.outcome["curves"][way]
 
     def state(self, way, epoch, part):
         """Return all saved arrays of a part, "model" or "optimizer", as one vector."""
@@ -110,7 +110,7 @@ def test_xla_computes_the_same_gradients(ran):
 @pytest.mark.parametrize("part", ["model", "optimizer"])
 def test_a_resumed_trial_is_the_unbroken_one(ran, part):
     whole, resumed = (ran.state(way, 3, part) for way in ("float32", "resumed"))
-    if "CPU" in ran.told["device"]:
+    if "CPU" in ran.outcome["device"]:
         np.testing.assert_array_equal(whole, resumed)
     assert apart(whole, resumed) < OTHER_ORDER  # a GPU sums in a different order each time
 
@@ -155,8 +155,8 @@ def test_a_gpu_computes_the_cpus_gradient(on_cpu, on_gpu, way, distance):
 
 @ON_GPU
 def test_two_trials_that_share_a_gpu_train_alike(on_gpu):
-    assert all("GPU" in ran.told["device"] for ran in on_gpu)
-    for way in on_gpu[0].told["curves"]:
+    assert all("GPU" in ran.outcome["device"] for ran in on_gpu)
+    for way in on_gpu[0].outcome["curves"]:
         losses = [[loss for _, _, loss in ran.curve(way)] for ran in on_gpu]
         np.testing.assert_allclose(*losses, rtol=TEN_BITS)
 
@@ -166,5 +166,5 @@ def test_each_has_all_memory_of_its_share_and_no_more(on_gpu):
     (total, *_) = memory_mib()
     limit = limit_mib(SHARE, total)
     for ran in on_gpu:
-        assert 0.8 * limit < ran.told["memory_mib"] <= limit
+        assert 0.8 * limit < ran.outcome["memory_mib"] <= limit
     assert on_gpu[0].taken_mib <= len(on_gpu) * SHARE * total  # including CUDA's own memory

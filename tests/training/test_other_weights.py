@@ -59,8 +59,10 @@ def test_a_trial_does_not_go_on_from_other_weights(saved, trial, own, digits, st
     start = load_checkpoint(saved[0])
     next(train(trial, digits, store, start, Executor()))
     replaced(own)
-    told = rf"strokes: .*recorded {saved[1][:12]}, found [0-9a-f]{{12}} in .*own\.weights\.h5; put"
-    with pytest.raises(WeightsError, match=told):
+    message = (
+        rf"strokes: .*recorded {saved[1][:12]}, found [0-9a-f]{{12}} in .*own\.weights\.h5; put"
+    )
+    with pytest.raises(WeightsError, match=message):
         next(train(trial, digits, store, start, Executor()))
 
 

@@ -138,7 +138,7 @@ def of_file(folder, name, preprocess="none"):
     return import_network(ImportRequest(str(source), preprocess, str(folder / "in"), "taken.keras"))
 
 
-def told(reports):
+def outcomes(reports):
     return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
 
 
@@ -151,7 +151,7 @@ def test_a_cached_trial_of_an_own_network_is_the_uncached_one(
 ):
     trial = small_trial(unfrozen, backbone=str(of_file(folder, name, "tf")), epochs=2)
     off = FeatureStore(cache, "float32", budget_bytes=0)
-    cached, uncached = (told(train(trial, digits, kept)) for kept in (store, off))
+    cached, uncached = (outcomes(train(trial, digits, kept)) for kept in (store, off))
     np.testing.assert_allclose(cached, uncached, atol=1e-3)
 
 
@@ -178,8 +178,8 @@ def test_an_exported_own_network_is_the_trained_one(folder, small_trial, digits,
         picture.save(folder / "pictures" / label / "one.png")
     keras_file, litert = (evaluate(folder / "bundle", folder / "pictures", one) for one in forms)
     assert (keras_file.images, keras_file.confusion) == (2, litert.confusion)
-    told = [*predict_files(folder / "bundle", folder / "pictures", top=1)]
-    assert sum(one.ranking[0][0] == one.path.parent.name for one in told) == sum(
+    predictions = [*predict_files(folder / "bundle", folder / "pictures", top=1)]
+    assert sum(one.ranking[0][0] == one.path.parent.name for one in predictions) == sum(
         keras_file.confusion[place][place] for place in (0, 1)
     )
 

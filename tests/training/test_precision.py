@@ -17,7 +17,7 @@ from tlsearch.training.trial import train
 pytestmark = pytest.mark.training
 
 
-def told(reports):
+def outcomes(reports):
     return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
 
 
@@ -69,7 +69,7 @@ def test_gradients_are_near_those_of_float32(small_trial, digits):
 def test_a_cached_trial_is_the_uncached_one_in_bfloat16(small_trial, digits, cache):
     trial, executor = small_trial(20, precision="mixed_bfloat16", epochs=1), Executor()
     cached, uncached = (
-        told(train(trial, digits, FeatureStore(cache, "float16", budget), None, executor))
+        outcomes(train(trial, digits, FeatureStore(cache, "float16", budget), None, executor))
         for budget in (None, 0)
     )
     np.testing.assert_allclose(cached, uncached, atol=1e-3)
@@ -83,9 +83,9 @@ def test_a_trial_with_scaled_losses_learns_and_is_resumed_as_the_unbroken_one(
     before, first = next(epochs), next(epochs)
     assert first.validation_loss < before.validation_loss
     first.snapshot().save(tmp_path / "resume.npz")
-    unbroken = told(epochs)
+    unbroken = outcomes(epochs)
     kept = load_checkpoint(tmp_path / "resume.npz")
-    assert told(train(trial, digits, store, kept, executor)) == unbroken
+    assert outcomes(train(trial, digits, store, kept, executor)) == unbroken
 
 
 def test_a_model_trained_in_16_bits_is_exported_in_32(small_trial):

@@ -30,7 +30,7 @@ def loud(tmp_path):
     return str(path)
 
 
-def told(reports):
+def outcomes(reports):
     return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
 
 
@@ -46,7 +46,7 @@ def test_a_trial_whose_activations_do_not_fit_is_that_of_the_wider_type(
     wide = FeatureStore(tmp_path / "wide", "float32", budget)
     expected = list(train(small_trial(20, **settings), digits, wide, None, Executor()))
     assert [r.epoch for r in found] == [0, 1, 2, 3]
-    np.testing.assert_array_equal(told(found), told(expected))
+    np.testing.assert_array_equal(outcomes(found), outcomes(expected))
     assert {r.feature_dtype for r in found[1:]} == {"float32"}
     (again, *_) = train(narrow, digits, store, None, Executor())
     assert again.feature_dtype == "float32"
@@ -64,7 +64,7 @@ def test_a_trial_goes_on_with_the_type_that_it_began_with(small_trial, digits, t
             report.snapshot().save(tmp_path / "resume.npz")
     store.widen(backbone_key(trial, load_backbone("strokes", "default", 32), digits))
     resumed = list(train(trial, digits, store, load_checkpoint(tmp_path / "resume.npz")))
-    assert told(resumed) == told(unbroken[2:])
+    assert outcomes(resumed) == outcomes(unbroken[2:])
     assert {r.feature_dtype for r in resumed} == {"float16"}
     (first, *_) = train(trial, digits, store)
     assert first.feature_dtype == "float32"

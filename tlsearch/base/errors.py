@@ -39,11 +39,11 @@ class ConfigError(TlsearchError):
     exit_code = 2
 
     def __init__(self, problems: Sequence[str]) -> None:
-        told = [shorten(escape_controls(mask_urls(problem))) for problem in problems]
-        if len(told) > MOST_PROBLEMS + 1:
-            told = [*told[:MOST_PROBLEMS], "... and more: correct these first"]
-        super().__init__("\n".join(told))
-        self.problems = tuple(told)
+        lines = [shorten(escape_controls(mask_urls(problem))) for problem in problems]
+        if len(lines) > MOST_PROBLEMS + 1:
+            lines = [*lines[:MOST_PROBLEMS], "... and more: correct these first"]
+        super().__init__("\n".join(lines))
+        self.problems = tuple(lines)
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[str, ...]]]:
         return type(self), (self.problems,)

@@ -27,7 +27,7 @@ def memory_mib(visible: str | None = None) -> tuple[int, ...]:
     `visible` selects GPUs as CUDA_VISIBLE_DEVICES does: comma-separated numbers or UUIDs.
     """
     try:
-        return tuple(map(int, _told("memory.total", visible)))
+        return tuple(map(int, _query("memory.total", visible)))
     except ValueError:
         return ()
 
@@ -42,24 +42,26 @@ def describe_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
 
     Empty if NVIDIA's driver does not answer or is too old to report the compute capability.
     """
-    rows = [line.rsplit(",", 2) for line in _told("name,memory.total,compute_cap", visible)]
+    rows = [line.rsplit(",", 2) for line in _query("name,memory.total,compute_cap", visible)]
     try:
         return tuple(Gpu(name.strip(), int(mib), float(cap)) for name, mib, cap in rows)
     except ValueError:
         return ()
 
 
-def _told(what: str, visible: str | None) -> list[str]:
+def _query(what: str, visible: str | None) -> list[str]:
     """Query `nvidia-smi`: one line per GPU, none if the driver does not answer."""
     chosen = () if visible is None else ("-i", visible)
     if visible == "":
         return []
     command = ["nvidia-smi", f"--query-gpu={what}", _FORM, *chosen]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=True)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=ANSWER_S, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return []
-    return told.stdout.splitlines()
+    return answer.stdout.splitlines()
 
 
 def limit_mib(share: float, total_mib: int) -> int:

@@ -46,10 +46,10 @@ def sweep(folder: Path, name: str | None = None) -> None:
 def _is_left(entry: os.DirEntry[str]) -> bool:
     """Return whether the entry is this user's, older than `LEFT_AFTER_S`, and not locked."""
     try:
-        told = entry.stat(follow_symlinks=False)
-        if entry.is_symlink() or told.st_uid != os.geteuid():
+        status = entry.stat(follow_symlinks=False)
+        if entry.is_symlink() or status.st_uid != os.geteuid():
             return False
-        if time.time() - told.st_mtime < LEFT_AFTER_S:
+        if time.time() - status.st_mtime < LEFT_AFTER_S:
             return False
         handle = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:

@@ -26,22 +26,22 @@ def machine(gpus: Sequence[str] = ()) -> str:
 def memory_bytes(limits: Sequence[Path] = _MEMORY_LIMITS) -> int:
     """Return the memory of this machine, or of its container if that is less, in bytes."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    told = [path.read_text().strip() for path in limits if path.is_file()]
-    return min([whole, *(int(text) for text in told if text.isdigit())])
+    texts = [path.read_text().strip() for path in limits if path.is_file()]
+    return min([whole, *(int(text) for text in texts if text.isdigit())])
 
 
 @functools.lru_cache(maxsize=1)
 def cpu_model() -> str:
     """Return the CPU's name, with its family and model if the kernel reports them."""
-    told = read_cpuinfo(_CPUINFO.read_text()) if _CPUINFO.is_file() else None
-    return told or _platform()
+    cpuinfo = read_cpuinfo(_CPUINFO.read_text()) if _CPUINFO.is_file() else None
+    return cpuinfo or _platform()
 
 
 @functools.lru_cache(maxsize=1)
 def cpu_name() -> str:
     """Return the CPU's name without family and model."""
-    told = _first_processor(_CPUINFO.read_text()) if _CPUINFO.is_file() else {}
-    return told.get("model name") or _platform()
+    processor = _first_processor(_CPUINFO.read_text()) if _CPUINFO.is_file() else {}
+    return processor.get("model name") or _platform()
 
 
 def read_cpuinfo(text: str) -> str | None:
@@ -49,11 +49,11 @@ def read_cpuinfo(text: str) -> str | None:
 
     Family and model are included because a hypervisor may hide the CPU's generation in the name.
     """
-    told = _first_processor(text)
-    if "model name" not in told:
+    processor = _first_processor(text)
+    if "model name" not in processor:
         return None
-    numbers = [f"{name} {told[name]}" for name in ("cpu family", "model") if name in told]
-    return ", ".join([told["model name"], *numbers])
+    numbers = [f"{name} {processor[name]}" for name in ("cpu family", "model") if name in processor]
+    return ", ".join([processor["model name"], *numbers])
 
 
 def _first_processor(text: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ def escape_controls(text: str, keep: str = "") -> str:
     r"""Return the text with control characters escaped, ESC as \x1b, except those in `keep`."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(one if one in keep or not _is_obeyed(one) else _written(one) for one in text)
+    return "".join(one if one in keep or not _is_obeyed(one) else _escape(one) for one in text)
 
 
 def to_storable(name: object) -> str:
@@ -47,7 +47,7 @@ def _is_obeyed(one: str) -> bool:
     return unicodedata.category(one) in _OBEYED and one not in _JOINERS
 
 
-def _written(one: str) -> str:
+def _escape(one: str) -> str:
     if "\udc80" <= one <= "\udcff":  # a byte of a file name that is not UTF-8
         return f"\\x{ord(one) - 0xDC00:02x}"
     return one.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -89,9 +89,9 @@ class OpenModel:
             if not self.form.any_size:
                 pictures = [resize(picture, self.image_px) for picture in pictures]
             rows = self.run(np.stack(pictures))
-        return _sum_to_one(self._checked(rows, len(pictures)))
+        return _sum_to_one(self._check_shape(rows, len(pictures)))
 
-    def _checked(self, rows: Floats, pictures: int) -> Floats:
+    def _check_shape(self, rows: Floats, pictures: int) -> Floats:
         """Return the model's output; raises RecordError if its shape is not (images, classes)."""
         classes = len(self.labels) or rows.shape[-1]  # the reload check passes no labels
         if rows.shape != (pictures, classes):

@@ -33,7 +33,7 @@ from tlsearch.config.catalog import EXPORT_FORMATS, ExportFormat
 
 RUNS = 50
 WARM_UP_RUNS = 3
-SAID = "stderr"
+STDERR = "stderr"
 _SIZE = struct.Struct("<II")  # height and width of an image
 
 
@@ -61,12 +61,12 @@ class CleanProcess:
         self._file = Path(form.file)
         self.loading = False  # whether the process knows its file
         command = [sys.executable, "-m", "tlsearch.bundle.reload_check"]
-        with (self._out / SAID).open("wb") as said:  # a pipe that nobody reads would fill up
+        with (self._out / STDERR).open("wb") as output:  # a pipe that nobody reads would fill up
             self._child = subprocess.Popen(
                 [*command, form.name, str(threads), self._folder.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=output,
             )
 
     def __enter__(self) -> "CleanProcess":
@@ -92,8 +92,8 @@ class CleanProcess:
             self._input.close()
         code = self._child.wait()
         if code:
-            said = (self._out / SAID).read_text(errors="replace")
-            raise self._failed(said, f"exit code {code}")
+            output = (self._out / STDERR).read_text(errors="replace")
+            raise self._error(output, f"exit code {code}")
         probabilities = np.load(self._out / "probabilities.npy", allow_pickle=False)
         return Checked(probabilities, json.loads((self._out / "latency.json").read_text()))
 
@@ -114,9 +114,9 @@ class CleanProcess:
         with contextlib.suppress(BrokenPipeError):  # it has ended; `answer` reports why
             self._input.write(data)
 
-    def _failed(self, said: str, otherwise: str) -> RecordError:
+    def _error(self, output: str, otherwise: str) -> RecordError:
         # The file lies in a scratch folder, whose path would mean nothing to the user.
-        reason = last_line(said, otherwise).replace(str(self._file), self._file.name)
+        reason = last_line(output, otherwise).replace(str(self._file), self._file.name)
         return RecordError(f"{self._file.name}: cannot be used in a clean process ({reason})")
 
 
@@ -165,19 +165,19 @@ def main(form_name: str, threads: str, folder: str) -> None:
         return
     run = runtimes.load(Path(request["file"]), form, int(threads))
     model = OpenModel((), form, request["px"], run)
-    np.save(out / "probabilities.npy", _predicted(model, sys.stdin.buffer))
+    np.save(out / "probabilities.npy", _predict_all(model, sys.stdin.buffer))
     timed = {str(size): _median_ms(run, size, request["px"]) for size in request["time_batches"]}
     write_json(out / "latency.json", timed)
 
 
-def _predicted(model: OpenModel, source: BinaryIO) -> Floats:
+def _predict_all(model: OpenModel, source: BinaryIO) -> Floats:
     """Return the probabilities, (n, classes), of the images, reading a batch ahead."""
-    batches = iter_batches(_shown(source), lambda picture: picture.nbytes)
+    batches = iter_batches(_read_images(source), lambda picture: picture.nbytes)
     found = list(in_order(model, batches, threads=1, ahead=2))
     return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
 
-def _shown(source: BinaryIO) -> Iterator[Pixels]:
+def _read_images(source: BinaryIO) -> Iterator[Pixels]:
     """Yield the images of the input, (height, width, 3) uint8."""
     while size := source.read(_SIZE.size):
         height, width = _SIZE.unpack(size)

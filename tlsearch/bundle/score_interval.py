@@ -73,7 +73,7 @@ def _of_macro(
         return ScoreInterval(least_mean(shown), 1.0, "Wilson per class")
     cells, images = np.unique(np.stack((labels, called)), axis=1, return_counts=True)
     rounds, value = rounds or allowed_rounds(len(images)), _of_cells(metric, cells, images)
-    values = np.fromiter(_redrawn(metric, cells, images, rounds), float, rounds)
+    values = np.fromiter(_bootstrap_scores(metric, cells, images, rounds), float, rounds)
     if metric == "macro_f1":
         # F1 is not a mean: with few images per class, the draws lie below the score by as much as
         # the score lies below the truth. Efron (1981) makes the same bias correction.
@@ -81,7 +81,7 @@ def _of_macro(
     return _percentiles(np.clip(values, 0, 1), value)
 
 
-def _redrawn(
+def _bootstrap_scores(
     metric: str, cells: NDArray[np.int64], images: NDArray[np.int64], rounds: int
 ) -> Iterator[float]:
     """Yield the score of each bootstrap round.

@@ -186,12 +186,12 @@ def label_image(
         with model.reading(io.BytesIO(body)) as pixels, lock:
             row = model([pixels])[0]
     except PictureError as error:
-        raise RefusedError(_STATUS[type(error)], _explained(error)) from error
+        raise RefusedError(_STATUS[type(error)], _explain(error)) from error
     found = ranking(row, model.labels, max(1, top))
     return [{"label": name, "probability": probability} for name, probability in found]
 
 
-def _explained(error: PictureError) -> str:
+def _explain(error: PictureError) -> str:
     if isinstance(error, PictureSizeError):
         return error.reason
     if isinstance(error, PictureFormatError):

@@ -101,8 +101,8 @@ def status_lines(progress: Progress) -> list[str]:
         found.append(progress.forecast)
     found.append(progress.counts)
     pace = "" if progress.pace is None else f"{progress.pace:.1f} trials a minute"
-    if told := ", ".join(filter(None, [pace, str(progress.time)])):
-        found.append(told)
+    if details := ", ".join(filter(None, [pace, str(progress.time)])):
+        found.append(details)
     if progress.best is not None:
         trial, value, what = progress.best
         found.append(f"best so far: {progress.study.metric} {value:.4f}, trial {trial} {what}")

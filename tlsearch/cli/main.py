@@ -70,11 +70,11 @@ class StderrHandler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-def _show_version(asked: bool) -> None:
+def _show_version(requested: bool) -> None:
     """Print the version and exit."""
     from importlib.metadata import version
 
-    if asked:
+    if requested:
         print_answer(f"tlsearch {version('tlsearch')}\n")
         raise typer.Exit
 
@@ -106,13 +106,13 @@ def main() -> int:
         print_text(shown.getvalue(), err=True)
         return int(error.exit_code)
     except BrokenPipeError:  # the reader of stdout closed the pipe, as `| head` does
-        _say_no_more()
+        _discard_stdout()
         return 1  # typer's own code if it notices first
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         if not where and disk_error(error):  # only stdout is written to without a file name
             where = "standard output: "
-            _say_no_more()
+            _discard_stdout()
         print_line(f"error: {where}{error.strerror or error}", err=True)
         return DiskError.exit_code
     if code == SearchInterruptedError.exit_code:  # typer returns it on Ctrl-C, without a message
@@ -158,7 +158,7 @@ def _interrupted_by_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _say_no_more() -> None:
+def _discard_stdout() -> None:
     """Redirect stdout to /dev/null, so that the flush at interpreter exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

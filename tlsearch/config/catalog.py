@@ -100,7 +100,7 @@ _vgg = _family(*("vgg16", "caffe", "CC-BY"), single_px=63, home="keras.applicati
 _xception = _family("xception", "tf", "MIT", min_px=71, single_px=0)
 
 
-def _shipped(source: str, trained_on: str) -> Backbone:
+def _shipped_network(source: str, trained_on: str) -> Backbone:
     """A MobileNetV2 (alpha 0.35) with weights of this project."""
     return _mobilenet_v2(
         *(source, "MobileNetV2", 48, 3_182_624, 410_208, 154),
@@ -112,8 +112,8 @@ def _shipped(source: str, trained_on: str) -> Backbone:
 
 # Name, function, image_px, multiply-adds and parameters, both without the top, and layers.
 _ROWS = (
-    _shipped("strokes", "strokes"),
-    _shipped("photos", "cifar10 train"),
+    _shipped_network("strokes", "strokes"),
+    _shipped_network("photos", "cifar10 train"),
     _mobilenet_v2(
         "mobilenet_v2_035", "MobileNetV2", 224, 58_005_808, 410_208, 154, options={"alpha": 0.35}
     ),

@@ -152,7 +152,7 @@ class Data(Frozen):
         return {str(key): str(to) if key in whole else to for key, to in raw.items()}
 
     @model_validator(mode="after")
-    def _located(self) -> "Data":
+    def _check_location(self) -> "Data":
         row = SOURCES[self.kind]
         if row.takes and getattr(self, row.takes[0]) is None:
             raise ValueError(f"kind: {row.kind} needs {row.takes[0]} ({row.needs})")

@@ -159,14 +159,14 @@ def chosen_profile(
     """
     compiled = tuple(backbones) if jit == "on" else ()
     if gpus is None:
-        return DeviceProfile(precision=_named(precision, EXACT), jit=compiled)
+        return DeviceProfile(precision=_resolve_precision(precision, EXACT), jit=compiled)
     names = tuple(sorted({gpu.name for gpu in gpus}))
     fast = len(names) == 1 and min(gpu.capability for gpu in gpus) >= FAST_BFLOAT16
     held = min((limit_mib(min(share, 1.0), gpu.mib) for gpu in gpus), default=0) * 2**20
     return DeviceProfile(
         kind="gpu",
         names=names,
-        precision=_named(precision, "mixed_bfloat16" if fast else EXACT),
+        precision=_resolve_precision(precision, "mixed_bfloat16" if fast else EXACT),
         jit=compiled,
         eval_bytes=max(EVAL_BYTES, min(MOST_EVAL, held // EVAL_PART)),
         resident_bytes=int(RESIDENT_SHARE * held) or RESIDENT_BYTES,
@@ -175,7 +175,7 @@ def chosen_profile(
     )
 
 
-def _named(precision: str, otherwise: Precision) -> Precision:
+def _resolve_precision(precision: str, otherwise: Precision) -> Precision:
     found: Precision = TypeAdapter(Precision).validate_python(precision.replace("auto", otherwise))
     return found
 
@@ -187,7 +187,7 @@ def doubling_search(speed: Callable[[int], float | None]) -> int:
     """
     rows, best = FIRST_ROWS, speed(FIRST_ROWS)
     if best is None:
-        return _halved(speed)
+        return _largest_rows(speed)
     while rows < MOST_ROWS:
         found = speed(2 * rows)
         if found is None or found < best * GAIN:
@@ -196,7 +196,7 @@ def doubling_search(speed: Callable[[int], float | None]) -> int:
     return rows
 
 
-def _halved(speed: Callable[[int], float | None]) -> int:
+def _largest_rows(speed: Callable[[int], float | None]) -> int:
     """The number of rows to take at a time, halved until there is memory for them."""
     rows = FIRST_ROWS // 2
     while rows > 1 and speed(rows) is None:

@@ -41,8 +41,8 @@ def missing_packages_message(what: str, extra: str, modules: Iterable[str], wher
 
 def missing_modules(extra: str, modules: Sequence[str] | None = None) -> list[str]:
     """The modules of an extra that are not installed; nothing is imported."""
-    asked = EXTRAS[extra] if modules is None else modules
-    return [name for name in asked if importlib.util.find_spec(name) is None]
+    needed = EXTRAS[extra] if modules is None else modules
+    return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
 def require_extra(what: str, extra: str | None, modules: Sequence[str] | None = None) -> None:
@@ -54,12 +54,12 @@ def require_extra(what: str, extra: str | None, modules: Sequence[str] | None = 
 
 def known_formats(formats: Sequence[str], where: str = "formats") -> tuple[str, ...]:
     """Names of formats, each once, in the given order; raises ConfigError for unknown ones."""
-    asked = (formats,) if isinstance(formats, str) else formats
-    unknown = [name for name in asked if name not in EXPORT_FORMATS]
+    requested = (formats,) if isinstance(formats, str) else formats
+    unknown = [name for name in requested if name not in EXPORT_FORMATS]
     problems = [f"{where}: {one_of(EXPORT_FORMATS, 'format').why(n)}" for n in unknown]
-    if problems or not asked:
+    if problems or not requested:
         raise ConfigError(problems or [f"{where}: expected at least one format"])
-    return tuple(dict.fromkeys(asked))
+    return tuple(dict.fromkeys(requested))
 
 
 def require_formats(formats: Iterable[str]) -> None:
@@ -73,7 +73,7 @@ def require_formats(formats: Iterable[str]) -> None:
         missing = [] if extra is None else missing_modules(extra)
         if extra is not None and missing:
             where = f" on {platform.node()}, which writes the model files"
-            told = missing_packages_message(f"export: {name}", extra, missing, where)
-            problems.append(f"{told} there, or leave {name} out of the formats")
+            problem = missing_packages_message(f"export: {name}", extra, missing, where)
+            problems.append(f"{problem} there, or leave {name} out of the formats")
     if problems:
         raise ConfigError(problems)

@@ -26,7 +26,7 @@ CONDITIONS = {
 def require_packages(config: SearchConfig) -> None:
     """Raise ConfigError if this machine, which also exports the winner, lacks a package."""
     require_formats(config.export)
-    for row in _pretrained(config):
+    for row in _pretrained_backbones(config):
         if row.default_weights == "preset":
             require_extra(f"space.backbone: {file_name(row.name)}", "hub")
 
@@ -35,7 +35,7 @@ def warn_before_search(config: SearchConfig) -> None:
     """Log a line for each backbone whose weights have a licence with conditions, and one if the
     prior cannot propose trials.
     """
-    for row in _pretrained(config):
+    for row in _pretrained_backbones(config):
         if row.licence in CONDITIONS:
             licence = f"the {row.licence}, {CONDITIONS[row.licence]}"
             log.warning("%s: its weights are under %s", file_name(row.name), licence)
@@ -63,7 +63,7 @@ def networks_without_accuracy(config: SearchConfig) -> list[str]:
     ]
 
 
-def _pretrained(config: SearchConfig) -> list[Backbone]:
+def _pretrained_backbones(config: SearchConfig) -> list[Backbone]:
     """The backbones whose published weights some trial may use."""
     if {"default", "preset"}.isdisjoint(config.space.weights.values):
         return []

@@ -61,7 +61,7 @@ KINDS: Mapping[str, type[Frozen]] = {
 _known = one_of(KINDS, "scheduler")
 
 
-def _named(raw: object) -> object:
+def _with_kind(raw: object) -> object:
     """A name alone means that scheduler with its defaults; settings must name their scheduler."""
     if isinstance(raw, Frozen):
         return raw
@@ -76,7 +76,7 @@ def _named(raw: object) -> object:
 Scheduler = Annotated[
     Asha | Hyperband | Median | Promotion | Unstopped,
     Field(discriminator="kind"),
-    BeforeValidator(_named),
+    BeforeValidator(_with_kind),
 ]
 
 

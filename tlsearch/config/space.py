@@ -191,11 +191,11 @@ class Space(Frozen):
     def _unfit_tokens(self) -> Iterator[Problem]:
         """Yield where the space treats a transformer as a convolutional network, or vice versa."""
         rows = [row_of(name) for name in self.backbone.values]
-        if counted := _named(row for row in rows if row.tokens is not None):
+        if counted := _join_names(row for row in rows if row.tokens is not None):
             layers = self.unfrozen_layers
             if isinstance(layers, Range) or (layers is not None and {*layers.values} != {0}):
                 yield (LAYERS,), f"{counted} can be cut between blocks only: use {BLOCKS}"
-        if bare := _named(row for row in rows if not row.has_class_token):
+        if bare := _join_names(row for row in rows if not row.has_class_token):
             for index, name in enumerate(self.pooling.values):
                 if name in CLASS_TOKEN_POOLINGS:
                     why = f"found {name}, but {bare} has no class token: expected default or gap"
@@ -204,7 +204,9 @@ class Space(Frozen):
     def _unfit_weights(self) -> Iterator[Problem]:
         """Yield where the space names a source of weights that a backbone does not have."""
         rows = [row_of(name) for name in self.backbone.values]
-        hub, keras = (_named(r for r in rows if (r.spec is None) == no) for no in (False, True))
+        hub, keras = (
+            _join_names(r for r in rows if (r.spec is None) == no) for no in (False, True)
+        )
         for index, name in enumerate(self.weights.values):
             if amiss := {"imagenet": hub, "preset": keras}.get(name):
                 yield ("weights", index), f"found {name}, but {amiss} has none: expected default"
@@ -212,7 +214,7 @@ class Space(Frozen):
     def untrained(self) -> Iterator[Problem]:
         """Yield where and why the space unfreezes so few layers that none of them can train."""
         least = {file_name(name): self._least(name) for name in self.backbone.values}
-        for at, found in self._needed():
+        for at, found in self._layer_counts():
             frozen = [name for name in least if 0 < found < least[name]]
             if frozen:
                 last = f"last {found} layers" if found > 1 else "last layer"
@@ -220,7 +222,7 @@ class Space(Frozen):
                 hint = f"expected 0 for the head alone, or {max(least.values())} and more"
                 yield (LAYERS, *at), f"found {found}, but {why}: {hint}"
 
-    def _needed(self) -> Iterator[Written]:
+    def _layer_counts(self) -> Iterator[Written]:
         """The numbers of layers of which at least one must train, and where they are written.
 
         For a range from 0 this is its last value, since `trained` raises the others.
@@ -236,7 +238,7 @@ class Space(Frozen):
         return row_of(backbone).anatomy.least(all(self.train_batch_norm.values))
 
 
-def _named(rows: Iterable[Backbone]) -> str:
+def _join_names(rows: Iterable[Backbone]) -> str:
     return ", ".join(file_name(row.name) for row in rows)
 
 

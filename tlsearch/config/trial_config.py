@@ -217,9 +217,9 @@ class TrialConfig(Frozen):
         if self.augment.is_off:
             unused += ["views", "view_seed"]
         defaults = {name: type(self).model_fields[name].default for name in unused}
-        return self.model_copy(update={**defaults, **self._respelled()})
+        return self.model_copy(update={**defaults, **self._canonical_values()})
 
-    def _respelled(self) -> dict[str, object]:
+    def _canonical_values(self) -> dict[str, object]:
         """One value for each field that has several values with the same training."""
         acts = SCHEDULE_ACTS.get(self.schedule, 1) <= self.epochs
         found: dict[str, Any] = {

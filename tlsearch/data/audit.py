@@ -98,19 +98,23 @@ def audit(
     same = find_duplicates(hashes, splits)
     if same.any and duplicates == "error":
         remedy = "remove the copies, or set data.duplicates to drop or keep"
-        raise DataError(f"{same}{_named(listing, same.example)}; {remedy}")
+        raise DataError(f"{same}{_name_pair(listing, same.example)}; {remedy}")
     drop = same.any and duplicates == "drop"
-    findings = [f"{same}{_named(listing, same.example)}; {_done(same, drop)}"] if same.any else []
+    findings = (
+        [f"{same}{_name_pair(listing, same.example)}; {_done(same, drop)}"] if same.any else []
+    )
     train = np.setdiff1d(splits["train"], same.train_again) if drop else splits["train"]
     near = near_copies(splits | {"train": train})
     if near.any:
         kept = "all kept, which makes scores better than on unrelated pictures"
-        findings.append(f"{near}{_named(listing, near.example)}; {kept}")
+        findings.append(f"{near}{_name_pair(listing, near.example)}; {kept}")
     labels = np.array([example.label for example in listing.examples], dtype=np.int32)
     rows = np.arange(len(hashes)) if readable is None else np.flatnonzero(readable)
     if twice := find_contradictions(hashes[rows], labels[rows]):
         first = int(rows[twice[0][0]]), int(rows[twice[0][1]])
-        findings.append(f"the same picture under two labels: {len(twice)}{_named(listing, first)}")
+        findings.append(
+            f"the same picture under two labels: {len(twice)}{_name_pair(listing, first)}"
+        )
     return Audit(tuple(findings), train)
 
 
@@ -123,7 +127,7 @@ def _done(same: Duplicates, drop: bool) -> str:
     )
 
 
-def _named(listing: Listing, pair: tuple[int, int] | None) -> str:
+def _name_pair(listing: Listing, pair: tuple[int, int] | None) -> str:
     """The names of two pictures, so that the user can look at them."""
     if pair is None:
         return ""

@@ -88,9 +88,9 @@ def require_classes(listing: Listing, pooled: bool) -> None:
     lacking = {split: sorted(everything - names) for split, names in named.items()}
     same = _same_class(named)
     if any(lacking.values()) and (same or not pooled):
-        told = [f"{split} has no {', '.join(names)}" for split, names in lacking.items() if names]
+        gaps = [f"{split} has no {', '.join(names)}" for split, names in lacking.items() if names]
         raise DataError(
-            f"{listing.source}: the splits do not have the same classes: {'; '.join(told)}\n"
+            f"{listing.source}: the splits do not have the same classes: {'; '.join(gaps)}\n"
             f"{_advice(same)}"
         )
 

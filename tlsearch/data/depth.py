@@ -137,7 +137,7 @@ def deep_values(image: Image.Image, file: BinaryIO) -> tuple[int, Values] | None
     kind = _kind(image)
     if kind is None:
         return None
-    stated = _stated(image)
+    stated = _stated_depth(image)
     if kind == "grey":
         return stated, np.asarray(decode_upright(image)).astype(np.uint16)
     if kind == "palette":
@@ -145,14 +145,14 @@ def deep_values(image: Image.Image, file: BinaryIO) -> tuple[int, Values] | None
         return 8, colours.reshape(3, -1).T[np.asarray(decode_upright(image))]
     if kind == "LA;16B":  # four bytes per pixel: grey, then alpha
         raw = _unpacked_as(image, "RGBA")
-        return stated, _sixteen(raw[..., 0], raw[..., 1])
+        return stated, _join_bytes(raw[..., 0], raw[..., 1])
     upper = np.asarray(decode_upright(image)).astype(np.uint16)
     with reopen_picture(file) as again:
         lower = _unpacked_as(again, _lower_bytes(kind))
-    return stated, _sixteen(upper, lower)[..., :3]
+    return stated, _join_bytes(upper, lower)[..., :3]
 
 
-def _sixteen(upper: Values, lower: Values) -> Values:
+def _join_bytes(upper: Values, lower: Values) -> Values:
     return np.asarray(upper << 8 | lower, np.uint16)
 
 
@@ -193,7 +193,7 @@ def _unpacked_as(image: Any, mode: str) -> Values:
     return np.asarray(decode_upright(image)).astype(np.uint16)
 
 
-def _stated(image: Any) -> int:
+def _stated_depth(image: Any) -> int:
     """The depth that a 16-bit file states, UNSTATED if it states none."""
     if image.format in _SCALED:
         return FULL
@@ -203,8 +203,8 @@ def _stated(image: Any) -> int:
     if (held := max(tags.get(_BITS_PER_SAMPLE, (FULL,)))) < FULL:
         return int(held)
     for tag in (_MAX_SAMPLE, _SAMPLE_MAX):
-        said = tags.get(tag, ())
-        largest = int(max(said if isinstance(said, tuple) else (said,), default=0))
+        values = tags.get(tag, ())
+        largest = int(max(values if isinstance(values, tuple) else (values,), default=0))
         if largest > 1 and (largest + 1).bit_count() == 1:  # else just this picture's largest value
             return min(largest.bit_length(), FULL)
     return UNSTATED
@@ -217,8 +217,8 @@ def _significant_bits(file: BinaryIO) -> int:
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         if kind == b"sBIT" and length <= 4:
-            said = file.read(length)
-            found = max(said[: 1 if length < 3 else 3], default=UNSTATED)
+            raw = file.read(length)
+            found = max(raw[: 1 if length < 3 else 3], default=UNSTATED)
         if kind in (b"sBIT", b"IDAT"):
             break
         file.seek(length + 4, 1)
@@ -239,13 +239,13 @@ def to_eight_bits(stated: int, values: Values, bits: Bits, name: object = "") ->
     return (held >> (depth - 8) if depth >= 8 else held * np.uint16(255) // top).astype(np.uint8)
 
 
-_told: list[object] = []
+_reported: list[object] = []
 
 
 def _tell_of_dark(name: object, largest: int) -> None:
     """Warn, once per process, of a single picture whose depth is unknown."""
-    if not _told:
-        _told.append(name)
+    if not _reported:
+        _reported.append(name)
         log.warning(
             "%s: a 16-bit picture that states no depth and has no value above %d is read as 16 "
             "bits; if it uses fewer bits, it becomes too dark. Further such pictures are not "

@@ -68,7 +68,7 @@ def select_splits(listing: Listing, splits: Sequence[Split]) -> Listing:
         examples=list(compress(listing.examples, keep)),
         pictures=lambda: compress(listing.pictures(), keep),
     )
-    return _without_unseen(kept)
+    return _without_empty_classes(kept)
 
 
 def without_splits(listing: Listing) -> Listing:
@@ -76,7 +76,7 @@ def without_splits(listing: Listing) -> Listing:
     return replace(listing, examples=[replace(e, split=None) for e in listing.examples])
 
 
-def _without_unseen(listing: Listing) -> Listing:
+def _without_empty_classes(listing: Listing) -> Listing:
     """The listing without the classes that have no example."""
     seen = sorted({example.label for example in listing.examples})
     indices = {label: index for index, label in enumerate(seen)}

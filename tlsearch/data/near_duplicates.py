@@ -84,15 +84,15 @@ def near_copies(
     """Count the near copies that `nearest_rows` found, without equal pictures."""
     counts: dict[tuple[Split, Split], int] = {}
     example: tuple[int, int] | None = None
-    asked = {split: _asked(splits[split]) for split in SPLITS}
-    ends = np.cumsum([len(asked[one]) for one, _ in _PAIRS])
+    samples = {split: _sample_rows(splits[split]) for split in SPLITS}
+    ends = np.cumsum([len(samples[one]) for one, _ in _PAIRS])
     for (one, other), found in zip(_PAIRS, np.split(nearest, ends[:-1]), strict=True):
-        near = (found != asked[one]) & ~np.isin(hashes[asked[one]], hashes[splits[other]])
+        near = (found != samples[one]) & ~np.isin(hashes[samples[one]], hashes[splits[other]])
         counts[one, other] = int(near.sum())
         if example is None and near.any():
             first = int(near.argmax())
-            example = int(asked[one][first]), int(found[first])
-    return NearCopies(counts, {split: len(rows) for split, rows in asked.items()}, example)
+            example = int(samples[one][first]), int(found[first])
+    return NearCopies(counts, {split: len(rows) for split, rows in samples.items()}, example)
 
 
 def kept_nearest(
@@ -108,7 +108,7 @@ def kept_nearest(
     for split in SPLITS:
         digest.update(f" {split} {len(splits[split])} ".encode())
         digest.update(np.ascontiguousarray(splits[split], np.int64).data)
-    rows = sum(len(_asked(splits[one])) for one, _ in _PAIRS)
+    rows = sum(len(_sample_rows(splits[one])) for one, _ in _PAIRS)
     make = functools.partial(_nearest_of_pairs, images, splits, threads)
     return np.asarray(store.open(digest.hexdigest(), rows, make))
 
@@ -129,13 +129,13 @@ def _nearest_of_pairs(
     looks = {split: signatures(images, rows[split], threads) for split in SPLITS}
     for one, other in _PAIRS:
         indices = _evenly(np.arange(len(rows[one])), MOST_ROWS)
-        asked = rows[one][indices]
+        sample = rows[one][indices]
         near, nearest = _nearest(looks[one][indices], looks[other])
-        copies = rows[other][nearest] if len(rows[other]) else asked
-        yield np.where(near, copies, asked).astype(np.int64)
+        copies = rows[other][nearest] if len(rows[other]) else sample
+        yield np.where(near, copies, sample).astype(np.int64)
 
 
-def _asked(rows: Indices) -> Indices:
+def _sample_rows(rows: Indices) -> Indices:
     """The rows of a split whose near copies are searched for."""
     return _evenly(_evenly(rows, MOST_OTHERS), MOST_ROWS)
 

@@ -26,7 +26,7 @@ _UNPACK = {
 
 def folder_at(path: Path, holds: str) -> Path:
     """The folder as an absolute path; raises DataError if the path is not a folder."""
-    path = _named(path)
+    path = _require_utf8(path)
     if path.is_file():
         raise DataError(f"{path}: {_not_a_folder(path, holds)}")
     if not path.is_dir():
@@ -36,17 +36,17 @@ def folder_at(path: Path, holds: str) -> Path:
 
 def file_at(path: Path, holds: str) -> Path:
     """The file as an absolute path; raises DataError if it is not a file or is a packed archive."""
-    path = _named(path)
+    path = _require_utf8(path)
     if path.is_dir():
         raise DataError(f"{path}: a folder; expected a file that holds {holds}")
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a file that holds {holds}")
     if _ending(path):
-        raise DataError(f"{path}: {_packed(path)}")
+        raise DataError(f"{path}: {_archive_hint(path)}")
     return path
 
 
-def _named(path: Path) -> Path:
+def _require_utf8(path: Path) -> Path:
     path = absolute_path(path)
     if to_storable(path) != str(path):  # the record of a study contains the path
         raise DataError(f"{to_storable(path)}: the path is not UTF-8; rename it")
@@ -67,13 +67,13 @@ def file_version(file: Path) -> str:
 
 def _not_a_folder(path: Path, holds: str) -> str:
     if _ending(path):
-        return _packed(path)
+        return _archive_hint(path)
     if path.suffix.lower() == ".csv":
         return f"a file; kind: csv reads it, kind: folder expects a folder that holds {holds}"
     return f"a file; expected a folder that holds {holds}"
 
 
-def _packed(path: Path) -> str:
+def _archive_hint(path: Path) -> str:
     ending = _ending(path)
     folder = path.with_name(path.name[: -len(ending)])
     command = _UNPACK[ending].format(path=path, folder=folder)

@@ -108,10 +108,10 @@ def most_pixels() -> int:
 
     Raises ConfigError if the environment variable holds no positive number.
     """
-    said = os.environ.get(LIMIT, str(MOST_PIXELS))
-    if not (said.isascii() and said.isdigit() and len(said) <= 15 and int(said) > 0):
-        raise ConfigError([f"{LIMIT}: found {said[:40]!r}, expected a number of pixels"])
-    return int(said)
+    text = os.environ.get(LIMIT, str(MOST_PIXELS))
+    if not (text.isascii() and text.isdigit() and len(text) <= 15 and int(text) > 0):
+        raise ConfigError([f"{LIMIT}: found {text[:40]!r}, expected a number of pixels"])
+    return int(text)
 
 
 def bytes_to_decode(image: Image.Image) -> int:
@@ -227,5 +227,5 @@ def _formats() -> tuple[str, ...]:
 
 def _reason(error: Exception) -> str:
     """The message of an error in one line, at most 200 characters."""
-    said = str(getattr(error, "strerror", None) or error) or type(error).__name__
-    return to_storable(" ".join(said.split()))[:200]
+    reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return to_storable(" ".join(reason.split()))[:200]

@@ -49,7 +49,7 @@ def count_moved(listing: Listing, moved: Mapping[Split, Indices]) -> dict[Split,
 def filled_note(moved: Mapping[Split, Mapping[str, int]]) -> str | None:
     """A sentence on the pictures that were moved to fill small classes; None if there are none."""
     parts = [
-        f"{sum(of.values())} to {split} ({_listed([f'{name} {n}' for name, n in of.items()])})"
+        f"{sum(of.values())} to {split} ({_join_first([f'{name} {n}' for name, n in of.items()])})"
         for split, of in moved.items()
     ]
     if not parts:
@@ -62,9 +62,9 @@ def left_out_note(unreadable: Sequence[str], listing: Listing) -> str | None:
     if not unreadable:
         return None
     count = f"{len(unreadable)} of {len(listing.examples)} pictures"
-    return f"{count} cannot be read and are left out: {_listed(unreadable, '; ', 3)}"
+    return f"{count} cannot be read and are left out: {_join_first(unreadable, '; ', 3)}"
 
 
-def _listed(items: Sequence[str], between: str = ", ", most: int = 10) -> str:
+def _join_first(items: Sequence[str], between: str = ", ", most: int = 10) -> str:
     rest = len(items) - most
     return between.join(items[:most]) + (f" and {rest} more" if rest > 0 else "")

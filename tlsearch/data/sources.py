@@ -152,10 +152,10 @@ def prepare(
         listing = list_source(data)
         reading.reach(len(listing.examples))
         bits, of_depth = _bits(listing, data, cache, threads)
-    decoded = _decoded(listing, data, cache, images, bits, threads)
+    decoded = _decode(listing, data, cache, images, bits, threads)
     unreadable = tuple(unreadable_pictures(listing, decoded.readable, bits))
     require_readable(listing, decoded.readable, unreadable)
-    division = _divided(listing, data, decoded.readable)
+    division = _divide_readable(listing, data, decoded.readable)
     moved = count_moved(listing, division.moved)
     remarks = (left_out_note(unreadable, listing), of_depth, filled_note(moved))
     notes = [*listing.notes, *filter(None, remarks)]
@@ -198,7 +198,7 @@ def known_splits(data: Data, cache: Path) -> tuple[Listing, dict[Split, Indices]
     listing = list_source(data)
     readable = _known_readable(listing, data, cache)
     known = np.ones(len(listing.examples), bool) if readable is None else readable
-    return listing, _divided(listing, data, known).rows, readable is not None
+    return listing, _divide_readable(listing, data, known).rows, readable is not None
 
 
 def _known_readable(listing: Listing, data: Data, cache: Path) -> NDArray[np.bool_] | None:
@@ -235,7 +235,7 @@ def _bits(
     return bits, depth_note(found, bits)
 
 
-def _decoded(
+def _decode(
     listing: Listing,
     data: Data,
     cache: Path,
@@ -252,7 +252,7 @@ def _decoded(
     )
 
 
-def _divided(listing: Listing, data: Data, readable: NDArray[np.bool_]) -> Division:
+def _divide_readable(listing: Listing, data: Data, readable: NDArray[np.bool_]) -> Division:
     """The splits of the pictures that can be read, as rows of the listing."""
     rows = np.flatnonzero(readable)
     examples = [listing.examples[row] for row in rows.tolist()]

@@ -46,7 +46,7 @@ def divide(
     proportion and takes the smallest hashes. Splits that the data itself names are kept; the others
     are cut from train. Raises DataError if a split would lack a class or a count is too large.
     """
-    given = _given(examples)
+    given = _given_splits(examples)
     if given and "train" not in given:
         raise DataError(
             f"the data has the split{'s'[: len(given) - 1]} {', '.join(given)}, expected a train "
@@ -70,7 +70,7 @@ def hash_position(key: str) -> float:
     )
 
 
-def _given(examples: Sequence[Example]) -> dict[Split, Indices]:
+def _given_splits(examples: Sequence[Example]) -> dict[Split, Indices]:
     named = {split: [i for i, e in enumerate(examples) if e.split == split] for split in SPLITS}
     unnamed = [i for i, e in enumerate(examples) if e.split is None]
     if len(unnamed) == len(examples):

@@ -77,10 +77,10 @@ class Ending:
         try:
             yield
         except OSError as error:
-            told = disk_error(error)
-            if told is None:
+            disk_full = disk_error(error)
+            if disk_full is None:
                 raise
-            self.fail(told)
+            self.fail(disk_full)
 
 
 class Failures:

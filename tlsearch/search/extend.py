@@ -72,7 +72,7 @@ def extend_config(
     changed = _set(config, settings).anchored()
     if wish.time is not None:
         changed = changed.model_copy(update={"time_budget": _time(config, wish.time, spent_s)})
-    problems = [*_refused(config, changed), *_too_few(changed, ended)]
+    problems = [*_refused_changes(config, changed), *_too_few(changed, ended)]
     if problems:
         raise ConfigError(problems)
     return changed
@@ -114,20 +114,20 @@ def _set(config: SearchConfig, settings: list[str]) -> SearchConfig:
     return changed.model_copy(update={"baselines": tuple(held)})
 
 
-def _refused(config: SearchConfig, changed: SearchConfig) -> list[str]:
+def _refused_changes(config: SearchConfig, changed: SearchConfig) -> list[str]:
     return [
-        f"--set {key}: found {_shown(change['to'])}, expected {_shown(change['from'])} "
+        f"--set {key}: found {_quote(change['to'])}, expected {_quote(change['from'])} "
         f"as the study began: {STAYS.get(key.split('.')[0], _ELSE)}; start another study for it"
         for key, change in changes(config, changed).items()
-        if key.split(".")[0] not in MAY_CHANGE and not _dropped(config, changed, key)
+        if key.split(".")[0] not in MAY_CHANGE and not _only_drops_baselines(config, changed, key)
     ]
 
 
-def _shown(value: object) -> str:
+def _quote(value: object) -> str:
     return "no value" if value is None else repr(value)
 
 
-def _dropped(config: SearchConfig, changed: SearchConfig, key: str) -> bool:
+def _only_drops_baselines(config: SearchConfig, changed: SearchConfig, key: str) -> bool:
     """Whether a change only removes baselines, which the new space no longer holds."""
     return key == "baselines" and all(b in config.baselines for b in changed.baselines)
 

@@ -30,11 +30,11 @@ def relay_phases(function: Callable[P, T], subject: str = "") -> Callable[P, T]:
     """Wrap a function for a worker so that its phases are sent to the driver."""
 
     @functools.wraps(function)
-    def told(*arguments: P.args, **named: P.kwargs) -> T:
+    def relaying(*arguments: P.args, **named: P.kwargs) -> T:
         with heard_by(send, subject):
             return function(*arguments, **named)
 
-    return told
+    return relaying
 
 
 def send(phase: Phase) -> None:

@@ -115,7 +115,7 @@ def replay(
         warn_of_unknown_weights(study.home)
     differs, gpus = _differences(study, row)
     fetch_file(study.home, in_trial(number, CURVE))
-    halves = _recorded(study, row)
+    halves = _recorded_epochs(study, row)
     pairs, end, failure = _again(_until(_epochs(where, trial, row), _last(row)), halves, heard)
     bits = where.device.bits(trial.backbone, trial.precision)
     pictures = len(where.data.splits["validation"])
@@ -160,14 +160,14 @@ def _again(
     try:
         for report in epochs:
             if report.diverged:
-                return pairs, _diverged(report.epoch), ""
+                return pairs, _describe_divergence(report.epoch), ""
             if report.epoch in halves:
                 pairs.append(_pair(halves[report.epoch], report))
                 heard(pairs[-1])
     except Exception as error:
         if _says_nothing_of_the_trial(error):
             raise
-        return pairs, _failed(len(pairs)), traceback.format_exc()
+        return pairs, _describe_failure(len(pairs)), traceback.format_exc()
     short = len(pairs) < len(halves)
     return pairs, f"ended after {len(pairs)} epochs" if short else "", ""
 
@@ -197,15 +197,15 @@ def _workplace(config: SearchConfig, study: Study, row: TrialRecord) -> Workplac
     try:  # before TensorFlow Datasets, which may read the images, initialises TensorFlow
         limit_resources(threads, config.resources.gpus_per_trial)
     except RuntimeError as error:
-        told = f"TensorFlow runs in this process with other threads than the {threads} of trial"
-        raise ConfigError([f"{told} {row.number}; replay it in a process of its own"]) from error
+        problem = f"TensorFlow runs in this process with other threads than the {threads} of trial"
+        raise ConfigError([f"{problem} {row.number}; replay it in a process of its own"]) from error
     data = prepare(config.data, config.cache_path, budget_bytes=int(config.cache_gb * 1e9))
     require_same_images(study, data)
     known = workplace(config, data, study.home.root, device=study.home.device())
     return replace(known, cpus=threads)
 
 
-def _recorded(study: Study, row: TrialRecord) -> dict[int, EpochPair]:
+def _recorded_epochs(study: Study, row: TrialRecord) -> dict[int, EpochPair]:
     """The recorded half of each epoch: the journal's value, the losses of the learning curve."""
     curve = {point["epoch"]: point for point in Artifacts(study.home).curves(row.number)}
     found = {}
@@ -238,15 +238,15 @@ def _until(epochs: Iterator["EpochReport"], last: int) -> Iterator["EpochReport"
 
 def _recorded_end(row: TrialRecord) -> str:
     if row.state == "diverged":
-        return _diverged(_last(row))
-    return _failed(len(row.values)) if row.state == "failed" else ""
+        return _describe_divergence(_last(row))
+    return _describe_failure(len(row.values)) if row.state == "failed" else ""
 
 
-def _diverged(epoch: int) -> str:
+def _describe_divergence(epoch: int) -> str:
     return f"diverged at epoch {epoch}"
 
 
-def _failed(reports: int) -> str:
+def _describe_failure(reports: int) -> str:
     return f"failed after {reports} epochs"
 
 
@@ -260,8 +260,8 @@ def _differences(study: Study, row: TrialRecord) -> tuple[dict[str, Change], tup
     from tlsearch.training.runtime import gpu_names
 
     gpus = gpu_names()
-    told = row.machine or study.about.get("machine")
-    then = {**versions_of_trial(study.about, row.number), "machine": told}
+    recorded = row.machine or study.about.get("machine")
+    then = {**versions_of_trial(study.about, row.number), "machine": recorded}
     now = {**package_versions(), "machine": machine(gpus)}
     changes = {name: (then.get(name), now.get(name)) for name in {**then, **now}}
     return {name: change for name, change in changes.items() if change[0] != change[1]}, gpus
@@ -272,7 +272,7 @@ def versions_of_trial(about: Mapping[str, Any], number: int) -> dict[str, str]:
     the study.
     """
     found: dict[str, str] = about.get("versions", {})
-    for told in about.get("extended", []):
-        if number >= told["after_trials"]:
-            found = told["versions"]
+    for extension in about.get("extended", []):
+        if number >= extension["after_trials"]:
+            found = extension["versions"]
     return found

@@ -88,7 +88,7 @@ def _data(values: Mapping[str, Any], images: ArrayLike, labels: ArrayLike) -> di
     cache = absolute_path(Path(values.get("cache", SearchConfig.model_fields["cache"].default)))
     kept = {key: value for key, value in given.items() if key not in _NOT_OF_ARRAYS}
     px = proposed_px([(pixels.shape[2], pixels.shape[1])])
-    return {"image_px": px, **kept, "kind": "npz", "path": str(_kept(cache, pixels, names))}
+    return {"image_px": px, **kept, "kind": "npz", "path": str(_write_arrays(cache, pixels, names))}
 
 
 def _array(name: str, values: ArrayLike) -> AnyArray:
@@ -100,7 +100,7 @@ def _array(name: str, values: ArrayLike) -> AnyArray:
         ) from error
 
 
-def _kept(cache: Path, images: AnyArray, labels: AnyArray) -> Path:
+def _write_arrays(cache: Path, images: AnyArray, labels: AnyArray) -> Path:
     """The file that holds the arrays, named by the digest of their content; written if absent."""
     digest = hashlib.blake2b(digest_size=16)
     for array in (images, labels):

@@ -225,9 +225,9 @@ def write_study_file(
         return
     study = Study(home)
     if config != study.config:
-        told = study.about.get("extended", [])
+        extensions = study.about.get("extended", [])
         kept = {k: v for k, v in study.about.items() if k not in ("config", "extended")}
-        history = [*told, extension_entry(study.config, config, so_far(home)[0])]
+        history = [*extensions, extension_entry(study.config, config, so_far(home)[0])]
         if "files" in (weights := kept.get("weights", {})):
             files = {**file_digests(config), **weights["files"]}
             kept["weights"] = {**weights, "files": files}
@@ -238,11 +238,11 @@ def note_networks(search: Search) -> None:
     """Also write to study.yaml the digests of the pretrained networks that the trials used."""
     home, found = search.home, network_digests(search.record().trials)
     about = home.read_about()
-    told = {" ".join(name): digest for name, digest in found.items()}
+    digests = {" ".join(name): digest for name, digest in found.items()}
     known = about.get("weights", {})
-    if told and told != known.get("networks"):
+    if digests and digests != known.get("networks"):
         kept = {k: v for k, v in about.items() if k not in ("config", "weights")}
-        home.write_about(about["config"], **kept, weights={**known, "networks": told})
+        home.write_about(about["config"], **kept, weights={**known, "networks": digests})
 
 
 def run_and_confirm(search: Search, begin: Callable[[], None], prepare: Callable[[], None]) -> bool:

@@ -58,16 +58,17 @@ def template(folder: str | Path) -> str:
     for problem in (*listing.notes, *_small(listing)):
         log.warning(problem)
     sizes = sampled_sizes([picture for picture in listing.pictures() if isinstance(picture, Path)])
+    splits = _given_splits(listing)
     return _TEMPLATE.format(
         root=json.dumps(listing.source),
         name=json.dumps(_name(Path(folder))),
         images=len(listing.examples),
         classes=len(listing.classes),
-        splits=f", split into {', '.join(_given(listing))}" if _given(listing) else "",
+        splits=f", split into {', '.join(splits)}" if splits else "",
         image_px=proposed_px(sizes),
         sizes=_sizes(sizes),
         class_lines=_class_lines(names),
-        split_lines=_split_lines(_given(listing)),
+        split_lines=_split_lines(splits),
     )
 
 
@@ -98,7 +99,7 @@ def _small(listing: Listing) -> list[str]:
     return small_splits({split: len(of) for split, of in rows.items()})
 
 
-def _given(listing: Listing) -> list[str]:
+def _given_splits(listing: Listing) -> list[str]:
     """The splits that the folder has, in the order of `SPLITS`."""
     named = {example.split for example in listing.examples}
     return [split for split in SPLITS if split in named]

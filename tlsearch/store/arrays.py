@@ -76,7 +76,7 @@ class ArrayStore:
         if found is not None:
             return found
         self.root.mkdir(parents=True, exist_ok=True)
-        with self._locked(key):
+        with self._lock(key):
             found = self._map(key, rows, logging.WARNING)
             if found is None:
                 began = time.monotonic()
@@ -108,14 +108,14 @@ class ArrayStore:
         `spared`, OSError if the disk cannot.
         """
         while True:
-            found = [self._found(spec) for spec in specs]
+            found = [self._find(spec) for spec in specs]
             missing = tuple(index for index, array in enumerate(found) if array is None)
             if not missing:
                 return [array for array in found if array is not None]
-            asked = {spec.key for spec in specs}
+            requested = {spec.key for spec in specs}
             work = Pass(self.root, [specs[index] for index in missing], shard_rows)
             with work.participating():
-                stays = _stays(asked, spared)
+                stays = _stays(requested, spared)
                 self._share(work, stays, _once(functools.partial(prepare, missing)), writers)
 
     def _share(self, work: Pass, stays: Spared, block: Block, writers: int) -> None:
@@ -163,7 +163,7 @@ class ArrayStore:
         if evicted is None:
             raise NoRoomError(f"{wanted_bytes} bytes do not fit into {self.budget_bytes}")
         for entry in evicted:
-            with self._locked(entry.key):
+            with self._lock(entry.key):
                 remove(entry.path)
 
     def _settle(self, work: Pass) -> None:
@@ -172,23 +172,23 @@ class ArrayStore:
             if self._all_there(work) or work.missing_parts() or not work.intact():
                 return
             for index, spec in enumerate(work.specs):
-                with self._locked(spec.key):
+                with self._lock(spec.key):
                     if not self.path(spec.key).exists():
                         write_about(self.path(spec.key), work.about(index))
                         work.partial(index).replace(self.path(spec.key))
                         touch(self.path(spec.key))
 
-    def _found(self, spec: ArraySpec) -> NDArray[Any] | None:
+    def _find(self, spec: ArraySpec) -> NDArray[Any] | None:
         """The array of this spec, None if it is missing; removes a damaged one with one warning."""
         found = self._map(spec.key, spec, logging.DEBUG)
         if found is None and self.path(spec.key).exists():
-            with self._locked(spec.key):
+            with self._lock(spec.key):
                 found = self._map(spec.key, spec, logging.WARNING)
                 if found is None:
                     remove(self.path(spec.key))
         return found
 
-    def _locked(self, key: str) -> FileLock:
+    def _lock(self, key: str) -> FileLock:
         return FileLock(self.root / f"{key}.lock")
 
     def _map(self, key: str, expected: int | ArraySpec, level: int) -> NDArray[Any] | None:
@@ -220,9 +220,9 @@ def _unlike(array: AnyArray, expected: int | ArraySpec) -> str | None:
     return f"found {array.shape} {array.dtype}, expected {expected.shape} {dtype}"
 
 
-def _stays(asked: Collection[str], spared: Spared) -> Spared:
+def _stays(requested: Collection[str], spared: Spared) -> Spared:
     """The test `spared`, extended to the requested entries."""
-    return lambda entry: entry.key in asked or spared(entry)
+    return lambda entry: entry.key in requested or spared(entry)
 
 
 def _once(prepare: Callable[[], Block]) -> Block:

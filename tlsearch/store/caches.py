@@ -158,10 +158,10 @@ def remove_leftovers(cache: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             yield folder
         for pattern in (".*.npy.*", ".*.json.*", "*.json", "*.passlock", "*.lock", "*.user"):
-            yield from filter(_forgotten, sorted(root.glob(pattern)))
+            yield from filter(_remove_orphan, sorted(root.glob(pattern)))
 
 
-def _forgotten(path: Path) -> bool:
+def _remove_orphan(path: Path) -> bool:
     """Remove a file that belongs to no array and no process; returns False if it stays."""
     key = path.name.lstrip(".").split(".")[0]
     if not _KEY.fullmatch(key):

@@ -80,8 +80,8 @@ class Pass:
 
     def __init__(self, root: Path, specs: Sequence[ArraySpec], shard_rows: int) -> None:
         self.specs, self.shard_rows, self.rows = specs, shard_rows, specs[0].shape[0]
-        asked = [(spec.key, spec.shape, spec.dtype) for spec in specs]
-        name = hashlib.blake2b(repr((_FORMAT, asked, shard_rows)).encode(), digest_size=16)
+        contents = [(spec.key, spec.shape, spec.dtype) for spec in specs]
+        name = hashlib.blake2b(repr((_FORMAT, contents, shard_rows)).encode(), digest_size=16)
         self.folder = root / f"{name.hexdigest()}.pass"
         self.lock = FileLock(self.folder.with_suffix(".passlock"))
         self._shards: dict[int, _Shard] = {}
@@ -114,9 +114,9 @@ class Pass:
 
     def missing_parts(self) -> list[int]:
         """The places whose partial file is missing or has the wrong header or size."""
-        return [index for index, spec in enumerate(self.specs) if not self._sound(index, spec)]
+        return [index for index, spec in enumerate(self.specs) if not self._is_sound(index, spec)]
 
-    def _sound(self, index: int, spec: ArraySpec) -> bool:
+    def _is_sound(self, index: int, spec: ArraySpec) -> bool:
         try:
             with self.partial(index).open("rb") as file:
                 header = file.read(len(spec.header))
@@ -174,7 +174,7 @@ class Pass:
             with contextlib.ExitStack() as held:
                 held.callback(lock.release)
                 if not self._done(shard):
-                    yield self._computed(shard, block, held)
+                    yield self._compute(shard, block, held)
 
     def complete(self) -> bool:
         """Whether every shard is done."""
@@ -237,7 +237,7 @@ class Pass:
         except (OSError, ValueError, TypeError):
             return None
 
-    def _computed(self, shard: int, block: Block, held: contextlib.ExitStack) -> _Computed:
+    def _compute(self, shard: int, block: Block, held: contextlib.ExitStack) -> _Computed:
         start = shard * self.shard_rows
         stop = min(start + self.shard_rows, self.rows)
         began = time.monotonic()

@@ -25,7 +25,7 @@ from tlsearch.training.frozen.views import View
 from tlsearch.training.network.backbone import LoadedBackbone, load_backbone
 from tlsearch.training.network.model import Network, parameter_count
 from tlsearch.training.network.multiply_adds import forward_multiply_adds
-from tlsearch.training.probe import begun_loop, first_and_steady, random_rows, step_of
+from tlsearch.training.probe import first_and_steady, random_rows, start_loop, step_of
 from tlsearch.training.runtime import apply_profile, limit_resources
 from tlsearch.training.work_done import Price
 
@@ -54,53 +54,53 @@ class CalibrationRequest:
     device: DeviceProfile = CPU_PROFILE
 
 
-def measure(asked: CalibrationRequest) -> dict[str, object]:
+def measure(request: CalibrationRequest) -> dict[str, object]:
     """Return the paces by backbone, the start-up time and the memory of this process, as plain
     values.
     """
-    started = time.time() - asked.began
-    limit_resources(asked.threads, asked.gpus)
-    apply_profile(asked.device)
+    started = time.time() - request.began
+    limit_resources(request.threads, request.gpus)
+    apply_profile(request.device)
     paces: dict[str, Pace] = {}
     alike: dict[tuple[object, ...], str] = {}
-    for name in asked.backbones:
+    for name in request.backbones:
         row = row_of(name)
         same = alike.setdefault((row.build, *row.options.items()), name)
         like = None if len(alike) <= MEASURED else next(iter(paces.values()))
-        paces[name] = paces[same] if same in paces else _pace(name, asked, like)
+        paces[name] = paces[same] if same in paces else _pace(name, request, like)
     return {
         "paces": {name: asdict(pace) for name, pace in paces.items()},
         "start_s": started,
         "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "resident_bytes": asked.device.resident_bytes,
-        "show_s": _showing(asked),
+        "resident_bytes": request.device.resident_bytes,
+        "show_s": _showing(request),
     }
 
 
-def _showing(asked: CalibrationRequest) -> float:
+def _showing(request: CalibrationRequest) -> float:
     """Return the seconds that augmenting one image takes."""
-    augment = Augment(**asked.augment)
+    augment = Augment(**request.augment)
     if augment.is_off:
         return 0.0
-    images = random_rows((BATCH, asked.image_px, asked.image_px, 3), "uint8")
+    images = random_rows((BATCH, request.image_px, request.image_px, 3), "uint8")
     view = View(images, augment, 0, 1)
     return first_and_steady(lambda: view[:], len(view))[1]
 
 
-def _pace(name: str, asked: CalibrationRequest, like: Pace | None) -> Pace:
+def _pace(name: str, request: CalibrationRequest, like: Pace | None) -> Pace:
     """Return the pace of one backbone: measured, or scaled from `like` by multiply-adds."""
-    depths = asked.depths[name]
-    executor = Executor(((name, depths),), asked.device)
+    depths = request.depths[name]
+    executor = Executor(((name, depths),), request.device)
     began = time.perf_counter()
-    backbone = load_backbone(name, "none", asked.image_px, "gap", asked.device.precision)
+    backbone = load_backbone(name, "none", request.image_px, "gap", request.device.precision)
     built_s = time.perf_counter() - began
     whole = forward_multiply_adds(backbone.model.layers)
     likes = [None] * len(depths) if like is None else like.suffixes
     suffixes = [
-        _suffix(name, asked, depth, executor, whole, other)
+        _suffix(name, request, depth, executor, whole, other)
         for depth, other in zip(depths, likes, strict=True)
     ]
-    first, steady = _pass(backbone, asked) if like is None else _scaled_pass(like, whole)
+    first, steady = _pass(backbone, request) if like is None else _scaled_pass(like, whole)
     load_backbone.cache_clear()
     return Pace(whole, steady, first + built_s, tuple(suffixes))
 
@@ -109,29 +109,29 @@ def _scaled_pass(like: Pace, whole: int) -> tuple[float, float]:
     return like.trace_s, like.pass_s * whole / max(1, like.multiply_adds)
 
 
-def _pass(backbone: LoadedBackbone, asked: CalibrationRequest) -> tuple[float, float]:
+def _pass(backbone: LoadedBackbone, request: CalibrationRequest) -> tuple[float, float]:
     """Return the extra seconds of the first frozen pass to every cut, and the seconds per image of
     later ones.
     """
-    sections = [backbone.sections(depth) for depth in asked.depths[backbone.row.name]]
+    sections = [backbone.sections(depth) for depth in request.depths[backbone.row.name]]
     outputs = [s.prefix.output for s in sections if not s.from_images]
-    device, name = asked.device, backbone.row.name
-    rows = device.rows_of_pass(name, 3 * asked.image_px**2)
+    device, name = request.device, backbone.row.name
+    rows = device.rows_of_pass(name, 3 * request.image_px**2)
     count = _count(forward_multiply_adds(backbone.model.layers), rows)
-    images = random_rows((count, asked.image_px, asked.image_px, 3), "uint8")
+    images = random_rows((count, request.image_px, request.image_px, 3), "uint8")
     run = frozen_pass(backbone, outputs, images, rows if device.compiles(name) else None)
     return first_and_steady(lambda: fetch_arrays(run(images)), count)
 
 
 def _suffix(
     name: str,
-    asked: CalibrationRequest,
+    request: CalibrationRequest,
     depth: Depth,
     executor: Executor,
     whole: int,
     like: Suffix | None,
 ) -> Suffix:
-    network = executor.network(_trial(name, asked, depth), asked.classes)
+    network = executor.network(_trial(name, request, depth), request.classes)
     sections, price = network.sections, Price.of(network)
     counted = Suffix(
         depth=depth,
@@ -146,11 +146,11 @@ def _suffix(
         trace_s=0.0,
     )
     if like is not None:
-        return _scaled(counted, like)
-    return _timed(counted, network, executor, asked)
+        return _scale_times(counted, like)
+    return _with_times(counted, network, executor, request)
 
 
-def _scaled(counted: Suffix, like: Suffix) -> Suffix:
+def _scale_times(counted: Suffix, like: Suffix) -> Suffix:
     ratio = counted.cost / max(1, like.cost)
     return replace(
         counted,
@@ -160,28 +160,28 @@ def _scaled(counted: Suffix, like: Suffix) -> Suffix:
     )
 
 
-def _timed(
-    counted: Suffix, network: Network, executor: Executor, asked: CalibrationRequest
+def _with_times(
+    counted: Suffix, network: Network, executor: Executor, request: CalibrationRequest
 ) -> Suffix:
     """Return `counted` with the measured times of training and prediction."""
     count = _count(counted.cost, BATCH)
-    jit = asked.device.compiles(network.backbone.row.name)
-    loop, rows = begun_loop(executor, network, count, asked.feature_dtype, asked.optimizer, jit)
+    jit = request.device.compiles(network.backbone.row.name)
+    loop, rows = start_loop(executor, network, count, request.feature_dtype, request.optimizer, jit)
     training, train_s = first_and_steady(step_of(loop, rows), count)
     predicting, predict_s = first_and_steady(lambda: loop.predict(rows), count)
     return replace(counted, train_s=train_s, predict_s=predict_s, trace_s=training + predicting)
 
 
-def _trial(name: str, asked: CalibrationRequest, depth: Depth) -> TrialConfig:
+def _trial(name: str, request: CalibrationRequest, depth: Depth) -> TrialConfig:
     return TrialConfig(
         backbone=name,
         weights="none",
         **depth.to_json(),
         **{depth.rate: 1e-4},
-        head_units=asked.head_units,
-        image_px=asked.image_px,
-        optimizer=asked.optimizer,
-        precision=asked.device.precision,
+        head_units=request.head_units,
+        image_px=request.image_px,
+        optimizer=request.optimizer,
+        precision=request.device.precision,
     )
 
 

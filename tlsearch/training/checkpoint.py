@@ -40,13 +40,13 @@ class Checkpoint:
     def save(self, path: Path, weights_only: bool = False) -> None:
         """Write the file atomically; `weights_only` leaves out the state of the optimizer."""
         kept = {k: v for k, v in self.arrays.items() if k.startswith("model/") or not weights_only}
-        told = {
+        facts = {
             "trial": self.trial.to_json(),
             "epoch": self.epoch,
             "network": self.network,
             "feature_dtype": self.feature_dtype,
         }
-        about = json.dumps(told)
+        about = json.dumps(facts)
         with atomic_file(path) as file:
             np.savez(file, about=np.array(about), **kept)  # type: ignore[arg-type]
 

@@ -46,18 +46,20 @@ class ProbeRequest:
     device: Mapping[str, object]
 
 
-def probe(asked: ProbeRequest) -> dict[str, object]:
+def probe(request: ProbeRequest) -> dict[str, object]:
     """Return the rows per step of the frozen pass by backbone, and the backbones that are faster
     with XLA, as plain values.
     """
-    device = DeviceProfile.of(asked.device)
-    limit_resources(asked.threads, asked.gpus)
+    device = DeviceProfile.of(request.device)
+    limit_resources(request.threads, request.gpus)
     apply_profile(device)
     found: dict[str, Any] = {"pass_rows": {}, "jit": []}
-    for name in asked.backbones:
-        backbone = load_backbone(name, "none", asked.image_px, "gap", device.precision)
-        rows = found["pass_rows"][name] = pass_rows(backbone, asked.image_px, device.compiles(name))
-        if asked.compare and xla_pays(*_seconds(name, rows, asked, device)):
+    for name in request.backbones:
+        backbone = load_backbone(name, "none", request.image_px, "gap", device.precision)
+        rows = found["pass_rows"][name] = pass_rows(
+            backbone, request.image_px, device.compiles(name)
+        )
+        if request.compare and xla_pays(*_seconds(name, rows, request, device)):
             found["jit"].append(name)
         load_backbone.cache_clear()
     return found
@@ -81,17 +83,19 @@ def pass_rows(backbone: LoadedBackbone, image_px: int, jit: bool) -> int:
 
 
 def _seconds(
-    name: str, rows: int, asked: ProbeRequest, device: DeviceProfile
+    name: str, rows: int, request: ProbeRequest, device: DeviceProfile
 ) -> tuple[float, float]:
     """Return the seconds per image, frozen pass plus training step, without XLA and with XLA."""
     plain = dataclasses.replace(device, jit=(), pass_rows=((name, rows),))
-    both = [_image_s(name, asked, one) for one in (plain, dataclasses.replace(plain, jit=(name,)))]
+    both = [
+        _image_s(name, request, one) for one in (plain, dataclasses.replace(plain, jit=(name,)))
+    ]
     return both[0], both[1]
 
 
-def _image_s(name: str, asked: ProbeRequest, device: DeviceProfile) -> float:
-    executor, px = Executor((), device), asked.image_px
-    jit, depth = device.compiles(name), Depth(asked.depths[name])
+def _image_s(name: str, request: ProbeRequest, device: DeviceProfile) -> float:
+    executor, px = Executor((), device), request.image_px
+    jit, depth = device.compiles(name), Depth(request.depths[name])
     backbone = load_backbone(name, "none", px, "gap", device.precision)
     rows = device.rows_of_pass(name, 3 * px * px)
     images = random_rows((rows, px, px, 3), "uint8")
@@ -108,11 +112,11 @@ def _image_s(name: str, asked: ProbeRequest, device: DeviceProfile) -> float:
         **{depth.rate: 1e-4},
     )
     network = executor.network(trial, CLASSES)
-    loop, features = begun_loop(executor, network, BATCH, "f2", "adam", jit)
+    loop, features = start_loop(executor, network, BATCH, "f2", "adam", jit)
     return passing + first_and_steady(step_of(loop, features), BATCH)[1]
 
 
-def begun_loop(
+def start_loop(
     executor: Executor, network: Network, count: int, feature_dtype: str, optimizer: str, jit: bool
 ) -> tuple[Loop, Array]:
     """Return the compiled epoch of a network, ready to train, and `count` random rows for it."""

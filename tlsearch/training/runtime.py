@@ -63,8 +63,8 @@ def resident_bytes() -> int:
     """Return the resident memory of this process in bytes; 0 on systems other than Linux, where
     `release_memory` therefore never releases anything.
     """
-    told = Path("/proc/self/statm")
-    return int(told.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if told.is_file() else 0
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.is_file() else 0
 
 
 def release_memory(limit_bytes: int) -> bool:

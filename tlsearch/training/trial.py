@@ -107,7 +107,7 @@ def train(
         if session is not None:
             session.release()
         if too_large is not None:
-            store = _widened(store, trial, data, executor, too_large)
+            store = _widen_store(store, trial, data, executor, too_large)
             continue
         freed, pieces = executor.release_all(), next(attempts, 0)
         log.warning(
@@ -122,7 +122,7 @@ def train(
             )
 
 
-def _widened(
+def _widen_store(
     store: FeatureStore, trial: TrialConfig, data: ImageData, executor: Executor, why: str
 ) -> FeatureStore:
     """Return the store for a trial whose activations do not fit into 16 bits; log one warning."""

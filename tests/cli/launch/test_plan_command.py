@@ -76,24 +76,24 @@ def test_a_plan_fits_a_terminal(capsys, monkeypatch):
 
 def test_a_plan_says_all(capsys):
     show_plan("flowers", SURVEY, MADE)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for choice in ("kept", "recomputed", "images", "unused"):
-        assert f"{choice} = " in said
+        assert f"{choice} = " in printed
     for word in ("rung: ", "each slot ", "frozen prefix: ", "cut: ", "pool is ", "store: "):
-        assert word in said
-    for told in (
+        assert word in printed
+    for message in (
         "12.5",
         "12345.6",
         "block7b_project_bn",
         "recomputed  cache_gb is full",
         "240.5 MB",
     ):
-        assert told in said
-    assert "2.0 GB of decoded images" in said
-    assert "after the trials at most about 3.3 GB in one process" in said
-    assert "1.6 to 2.4 h: 1 h 53 min to the last trial's end" in said
-    assert "45 s to confirm and 2 min to export the winner" in said
-    assert "2 views of the training images" in said
+        assert message in printed
+    assert "2.0 GB of decoded images" in printed
+    assert "after the trials at most about 3.3 GB in one process" in printed
+    assert "1.6 to 2.4 h: 1 h 53 min to the last trial's end" in printed
+    assert "45 s to confirm and 2 min to export the winner" in printed
+    assert "2 views of the training images" in printed
 
 
 def test_a_plan_that_the_budget_ends_says_so(capsys):
@@ -101,15 +101,15 @@ def test_a_plan_that_the_budget_ends_says_so(capsys):
     assert "1 h 53 min until the time budget ends the trials,\n" in capsys.readouterr().out
 
 
-def test_data_that_are_not_there_are_answered_without_measuring(say, tmp_path):
-    code, out, err = say("plan", "flowers", "--set", f"data.path={tmp_path}/nowhere")
+def test_data_that_are_not_there_are_answered_without_measuring(invoke, tmp_path):
+    code, out, err = invoke("plan", "flowers", "--set", f"data.path={tmp_path}/nowhere")
     assert (code, out) == (3, "")
     (line,) = err.splitlines()
     assert line.startswith(f"error: {tmp_path}/nowhere: ")
 
 
-def test_a_mistake_in_the_space_is_answered_as_everywhere(say):
-    code, _, err = say("plan", "quickstart", "--set", "trials=none")
+def test_a_mistake_in_the_space_is_answered_as_everywhere(invoke):
+    code, _, err = invoke("plan", "quickstart", "--set", "trials=none")
     assert code == 2
     assert "--set trials: trials: found 'none', expected a whole number" in err
 

@@ -33,6 +33,6 @@ def test_a_trial_is_running_while_a_driver_has_it(
     monkeypatch.setattr("tlsearch.cli.read.study_tables.is_over", lambda home: not driven)
     show(home)
     other = {"running": "unfinished", "unfinished": "running"}[state]
-    said = capsys.readouterr().out
-    assert state in said
-    assert other not in said
+    printed = capsys.readouterr().out
+    assert state in printed
+    assert other not in printed

@@ -32,11 +32,11 @@ def space(**more):
     [({}, 6), ({"unfrozen_layers": "all"}, 13), ({"unfrozen_layers": "all", "batch_size": 64}, 21)],
 )
 def test_a_network_that_does_not_fit_is_named_with_what_to_do(more, needed):
-    told = (
+    message = (
         f"space.backbone: convnext_xlarge needs at least {needed} GB of memory at 224 px, and this "
         r"machine has 5 GB: choose a smaller one .tlsearch backbones --max-params., or unfreeze"
     )
-    with pytest.raises(ConfigError, match=f"^{told}"):
+    with pytest.raises(ConfigError, match=f"^{message}"):
         require_memory(space(**more), int(5e9))
     require_memory(space(**more), int(22e9))
 
@@ -45,5 +45,5 @@ def test_a_network_that_does_not_fit_is_named_with_what_to_do(more, needed):
 def test_a_check_and_a_forecast_refuse_it(command, command_line, tmp_path, monkeypatch):
     monkeypatch.setattr(network_memory, "memory_bytes", lambda: int(5e9))
     (tmp_path / "large.yaml").write_text(dump(space()))
-    code, _, told = command_line(tmp_path).here(command, tmp_path / "large.yaml")
-    assert (code, "convnext_xlarge needs at least 6 GB of memory" in told) == (2, True)
+    code, _, message = command_line(tmp_path).here(command, tmp_path / "large.yaml")
+    assert (code, "convnext_xlarge needs at least 6 GB of memory" in message) == (2, True)

@@ -49,8 +49,8 @@ def test_files_that_are_not_pictures_are_counted(image_folder: ImageFolder) -> N
         (root / name).touch()
     found = list_folder(root)
     assert len(found.examples) == 4
-    told = f"{root}: files that are not pictures are ignored: 2 .heic, 1 without suffix, 1 .db"
-    assert found.notes == (told,)
+    note = f"{root}: files that are not pictures are ignored: 2 .heic, 1 without suffix, 1 .db"
+    assert found.notes == (note,)
     for number in range(5):
         (root / "test/dog" / f"scan.\n{number}").touch()
     counted = "2 .heic, 1 without suffix, 1 .\\n0, 1 .\\n1, 1 .\\n2 and 3 more kinds"

@@ -37,7 +37,7 @@ def test_labels_count_from_0_in_the_names_of_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "printed"),
     [
         ({"images": GREY}, "no array labels in it; found images"),
         ({"images": GREY / 255, "labels": [0, 1, 0, 1]}, r"of float64, expected .* of uint8"),
@@ -66,10 +66,10 @@ def test_labels_count_from_0_in_the_names_of_classes(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_file_and_the_array(
-    tmp_path: Path, arrays: dict[str, Any], said: str
+    tmp_path: Path, arrays: dict[str, Any], printed: str
 ) -> None:
     path = saved(tmp_path, **arrays)
-    with pytest.raises(DataError, match=said) as refused:
+    with pytest.raises(DataError, match=printed) as refused:
         list_npz(path)
     assert str(refused.value).startswith(f"{path}: ")
 
@@ -98,8 +98,8 @@ def test_labels_that_would_fill_the_memory_are_refused_before_they_are_read(tmp_
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images.npy", header((10**6, 8, 8)))
         archive.writestr("labels.npy", header((10**6,), "<U1000"))
-    said = "labels: found 4000000000 bytes, expected at most 1073741824"
-    with pytest.raises(DataError, match=said):
+    printed = "labels: found 4000000000 bytes, expected at most 1073741824"
+    with pytest.raises(DataError, match=printed):
         list_npz(path)
 
 

@@ -119,10 +119,10 @@ def test_a_damaged_pickle_is_read_or_named(tmp_path: Path, data: st.DataObject) 
     place = data.draw(st.integers(0, len(good) - 1))
     raw = data.draw(st.sampled_from([good[:place], good[:place] + b"\xff\xff" + good[place + 2 :]]))
     try:
-        said = f"{tmp_path}/batch: {len(read(tmp_path, raw))} keys"
+        printed = f"{tmp_path}/batch: {len(read(tmp_path, raw))} keys"
     except DataError as error:
-        said = str(error)
-    assert said.startswith(f"{tmp_path}/batch: ")
+        printed = str(error)
+    assert printed.startswith(f"{tmp_path}/batch: ")
 
 
 def test_what_is_no_mapping_or_not_there_says_so(tmp_path: Path) -> None:

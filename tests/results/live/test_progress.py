@@ -41,7 +41,7 @@ CONFIG = {"backbone": "strokes", "unfrozen_layers": 15}
 BEGAN = StudyBegan("/runs/pets", "pets", "accuracy", Direction.MAX, trials=20, epochs=6, slots=2)
 STOPPED = "stopped at epoch 6: 0.874 < 0.881, place 5 of 12 at rung 6"
 ENDED = TrialEnded(17, "stopped", STOPPED, CONFIG, 0.88, 3, 6, 1.5, 4, 20, 2, 0.91)
-SAID = [
+LINES = [
     (DataReading("folder"), "reading the images (folder)"),
     (DataRead(2, {"train": 70, "validation": 15}), "2 classes; 70 train, 15 validation"),
     (BEGAN, "study /runs/pets: 20 trials, 2 at a time"),
@@ -109,13 +109,13 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("event", "line"), SAID)
+@pytest.mark.parametrize(("event", "line"), LINES)
 def test_every_event_has_its_line(event, line):
     assert str(event) == line
 
 
 def test_every_kind_of_event_is_tried_above():
-    assert {type(event) for event, _ in SAID} == set(get_args(Event))
+    assert {type(event) for event, _ in LINES} == set(get_args(Event))
 
 
 def test_once_no_trial_is_left_none_are_foreseen(progress, clock):
@@ -151,7 +151,7 @@ def test_a_trial_that_is_lost_is_no_longer_at_work(progress):
     assert progress.decision.startswith("trial 17 was lost after epoch 2")
 
 
-@pytest.mark.parametrize("event", [event for event, _ in SAID])
+@pytest.mark.parametrize("event", [event for event, _ in LINES])
 def test_every_event_is_plain_json(event):
     found = json.loads(json.dumps(event_values(event), allow_nan=False))
     assert found.pop("event").replace("_", "") == type(event).__name__.lower()
@@ -232,10 +232,10 @@ def test_the_pace_counts_only_what_ended_in_this_run(progress, clock):
 def test_lines_leave_epochs_and_proposals_out():
     heard = []
     listen = line_listener(heard.append)
-    for event, _ in SAID:
+    for event, _ in LINES:
         listen(event)
     silent = (EpochReported, TrialBegan)
-    assert heard == [line for event, line in SAID if not isinstance(event, silent)]
+    assert heard == [line for event, line in LINES if not isinstance(event, silent)]
 
 
 def test_a_listener_that_fails_is_warned_of_once_and_the_others_go_on(caplog):
@@ -253,11 +253,11 @@ def test_a_listener_that_fails_is_warned_of_once_and_the_others_go_on(caplog):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "printed"),
     [(0.4, "0 s"), (59, "59 s"), (150, "2 min"), (3600, "1 h 0 min"), (7500, "2 h 5 min")],
 )
-def test_a_time_is_said_as_people_do(seconds, said):
-    assert format_duration(seconds) == said
+def test_a_time_is_said_as_people_do(seconds, printed):
+    assert format_duration(seconds) == printed
 
 
 @pytest.mark.parametrize(

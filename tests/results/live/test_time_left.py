@@ -113,7 +113,7 @@ def test_confirming_takes_as_long_as_training_the_best_trials_again(best, round_
 
 
 @pytest.mark.parametrize(
-    ("about", "said"), [(50, "41 to 61 s"), (240, "3 to 5 min"), (9000, "2.0 to 3.1 h")]
+    ("about", "printed"), [(50, "41 to 61 s"), (240, "3 to 5 min"), (9000, "2.0 to 3.1 h")]
 )
-def test_a_range_is_said_as_people_say_it(about, said):
-    assert str(Span.around(about)) == said
+def test_a_range_is_said_as_people_say_it(about, printed):
+    assert str(Span.around(about)) == printed

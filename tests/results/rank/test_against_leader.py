@@ -134,7 +134,7 @@ DAMAGE = {
     "missing": lambda file: file.unlink(),
 }
 
-SAID = {
+MESSAGES = {
     "damaged": "; the trial is compared with the leader by their intervals only",
     "other images": "trial 1 and the leader were scored on different images; not paired",
     "fewer images": "trial 1 and the leader were scored on different images; not paired",
@@ -155,7 +155,7 @@ def test_what_cannot_be_read_falls_back_with_one_warning(home, harm, number, cap
     assert (other["tied"], other["p_value"]) == (True, None)
     (message,) = caplog.messages
     assert str(home.root) in message
-    assert message.endswith(SAID[harm])
+    assert message.endswith(MESSAGES[harm])
 
 
 def test_a_running_trial_that_is_ahead_of_the_journal_is_not_warned_of(home, caplog):

@@ -117,8 +117,8 @@ def test_a_refinement_is_exported_only_where_it_is_better(value: float, kept: bo
     runs = (*RUNS, refined)
     assert (run_to_export(runs, Direction.MAX) == refined) is kept
     assert confirmed_candidates(runs, Direction.MAX) == confirmed_candidates(RUNS, Direction.MAX)
-    told = confirmation_lines(record(runs))[-1]
-    assert ("not kept" in told) is not kept
+    lines = confirmation_lines(record(runs))[-1]
+    assert ("not kept" in lines) is not kept
 
 
 @given(st.permutations(RUNS))
@@ -154,10 +154,10 @@ def test_a_refinement_that_diverged_is_known_and_counts_for_nothing() -> None:
 
 def test_why_a_winner_was_not_refined_is_told() -> None:
     known = record(RUNS)
-    told = confirmation_lines(
+    lines = confirmation_lines(
         replace(known, facts={**known.facts, NOT_REFINED: "one epoch takes 9 s"})
     )
-    assert told[-1] == "not refined: one epoch takes 9 s"
+    assert lines[-1] == "not refined: one epoch takes 9 s"
 
 
 @pytest.mark.parametrize("fact", [RUNS_FACT, EXPORTED, "test"])

@@ -39,13 +39,13 @@ def test_the_gain_is_the_mean_over_all_orders(values: list[float], data: st.Data
 def test_more_trials_add_no_more_than_is_said(draw: object) -> None:
     """The bound holds on average over studies of independent trials of any distribution."""
     random.seed(0)
-    said, added = [], []
+    printed, added = [], []
     for _ in range(3000):
         values = [draw() for _ in range(30)]  # type: ignore[operator]
-        said.append(expected_gain(values[:20], 10, Direction.MAX))
+        printed.append(expected_gain(values[:20], 10, Direction.MAX))
         added.append(max(values) - max(values[:20]))
-    assert mean(said) > mean(added)
-    assert mean(said) < 3 * mean(added)
+    assert mean(printed) > mean(added)
+    assert mean(printed) < 3 * mean(added)
 
 
 def test_a_study_that_rises_may_gain_and_one_that_stands_does_not() -> None:

@@ -103,9 +103,9 @@ def test_a_damaged_study_file_says_so(tmp_path: Path, content: bytes, reason: st
     home.study_file.write_bytes(content)
     with pytest.raises(RecordError) as refused:
         home.read_about()
-    said = str(refused.value)
-    assert re.match(rf"{re.escape(str(home.study_file))}(:\d+)?: damaged \(", said)
-    assert reason in said
+    printed = str(refused.value)
+    assert re.match(rf"{re.escape(str(home.study_file))}(:\d+)?: damaged \(", printed)
+    assert reason in printed
 
 
 def test_a_folder_that_is_no_study_says_so(tmp_path: Path) -> None:

@@ -128,8 +128,8 @@ def test_a_line_torn_anywhere_is_cut_at_the_last_newline(
         with caplog.at_level(logging.WARNING):
             assert cut_incomplete_line(journal) == torn
         assert journal.read_bytes() == whole[: places[0]]
-        said = [f"{journal}: cut {torn} bytes of an incomplete last line"]
-        assert caplog.messages == (said if torn else [])
+        printed = [f"{journal}: cut {torn} bytes of an incomplete last line"]
+        assert caplog.messages == (printed if torn else [])
 
 
 def test_a_mended_journal_is_written_on(journal: Path) -> None:
@@ -140,8 +140,8 @@ def test_a_mended_journal_is_written_on(journal: Path) -> None:
     tell(study, "finished", 0.9)
     Journal(journal).note({"test": TEST})
     record = read_journal(journal)
-    told = next(trial for trial in record.trials if trial.best(Direction.MAX) == (1, 0.9))
-    assert (told.state, len(record.trials)) == ("finished", 7)
+    finished = next(trial for trial in record.trials if trial.best(Direction.MAX) == (1, 0.9))
+    assert (finished.state, len(record.trials)) == ("finished", 7)
     assert record.facts == {"test": TEST}
 
 
@@ -212,8 +212,10 @@ def test_a_journal_that_grows_is_parsed_line_by_line_once(
     path, parsed = tmp_path_factory.mktemp("study") / "journal.log", []
     growing = Journal(path)
     with pytest.MonkeyPatch.context() as patch:
-        checked = JournalFile._checked
-        patch.setattr(JournalFile, "_checked", lambda *line: parsed.append(line) or checked(*line))
+        checked = JournalFile._parse_entry
+        patch.setattr(
+            JournalFile, "_parse_entry", lambda *line: parsed.append(line) or checked(*line)
+        )
         for first, last in itertools.pairwise([0, *sorted(places), len(lines)]):
             with path.open("ab") as file:
                 file.write(b"".join(lines[first:last]))

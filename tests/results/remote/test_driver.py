@@ -211,15 +211,15 @@ def test_a_second_driver_is_refused_on_this_machine_and_on_another(far, tmp_path
 
 
 def test_a_driver_that_was_taken_over_ends_and_sends_nothing(far, caplog):
-    told = []
+    losses = []
     with driver.hold_study(URL, new=True) as work:
-        work.when_lost(told.append)
+        work.when_lost(losses.append)
         with work.mirrored(0.05):
             begin(work.home)
             wait_until(lambda: "journal.log" in Bucket(URL).stamps())
             thief = lease.Lease(Bucket(URL), lease.Owner("worker-7", "", 4), stale_s=-1)
             thief.take()
-            wait_until(lambda: told)
+            wait_until(lambda: losses)
             tell(work.home, "too late")
     assert not same(work.home)
     assert "took this study over (process 4 on worker-7); the trials that ended here" in str(

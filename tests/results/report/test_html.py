@@ -87,10 +87,10 @@ def test_the_page_alone_answers_what_its_reader_asks(tmp_path: Path) -> None:
         "10 more trials like these may help",
     ):
         assert answer.lower() in page.text.lower(), answer
-    told = json.loads(page.scripts["page"])
-    assert told["trials"]["0"]["reason"] == "place 9 of 12 at rung 2"
-    assert "stopped early" in told["words"]["rung"]
-    assert {"more", "importance"} <= told["figures"].keys()
+    payload = json.loads(page.scripts["page"])
+    assert payload["trials"]["0"]["reason"] == "place 9 of 12 at rung 2"
+    assert "stopped early" in payload["words"]["rung"]
+    assert {"more", "importance"} <= payload["figures"].keys()
 
 
 def test_every_key_of_a_configuration_says_what_it_means() -> None:
@@ -134,13 +134,13 @@ def test_formats_that_were_left_out_are_told_with_the_reason(tmp_path: Path) -> 
 
 def test_a_test_split_that_two_winners_saw_is_told(tmp_path: Path) -> None:
     tests = [{"trial": n, "value": 0.5, "images": 40} for n in range(2)]
-    told = "the test split was evaluated for 2 winners"
+    payload = "the test split was evaluated for 2 winners"
     for count in (1, 2):
         facts = {"test": tests[0], "tests": tests[:count]}
         page = Page(
             page_of(StudyRecord(Direction.MAX, (trial(0), trial(1)), facts), ABOUT, tmp_path)
         )
-        assert (told in page.text) == (count == 2)
+        assert (payload in page.text) == (count == 2)
 
 
 @pytest.mark.parametrize(("named", "shown"), [({}, "accuracy"), ({"metric": "auc"}, "auc")])

@@ -47,8 +47,8 @@ TEST |= {"low": wilson(0.8, 40)[0], "high": wilson(0.8, 40)[1], "interval": "Wil
 def test_unreadable_pictures_are_counted_and_named() -> None:
     lost = {"pictures": 5, "first": ["a.png: cannot be read (x)", "b.png: cannot be read (y)"]}
     about = {**ABOUT, "data": {**ABOUT["data"], "unreadable": lost}}
-    said = [line for line in summary(RECORD, about) if line.startswith("unreadable")]
-    assert said == [
+    notes = [line for line in summary(RECORD, about) if line.startswith("unreadable")]
+    assert notes == [
         "unreadable pictures, left out: 5 (a.png: cannot be read (x); b.png: cannot be read (y) "
         "and 3 more, see artifacts/data.json)"
     ]
@@ -59,8 +59,8 @@ def test_what_the_trials_computed_on_is_told() -> None:
     profile = DeviceProfile("gpu", ("NVIDIA H200",), "mixed_bfloat16", ("resnet50",))
     expected = "computed on: NVIDIA H200 in mixed_bfloat16, XLA for resnet50"
     assert expected in summary(RECORD, {**ABOUT, "device": profile.to_json()})
-    for told in ({}, {"device": 3}, {"device": {"precision": "float8"}}):  # from earlier versions
-        assert not any("computed on" in line for line in summary(RECORD, {**ABOUT, **told}))
+    for added in ({}, {"device": 3}, {"device": {"precision": "float8"}}):  # from earlier versions
+        assert not any("computed on" in line for line in summary(RECORD, {**ABOUT, **added}))
 
 
 def test_json_has_the_keys_that_scripts_read() -> None:
@@ -176,8 +176,8 @@ def test_a_test_split_that_several_winners_saw_is_in_the_json() -> None:
 
 def test_formats_that_the_exported_model_lacks_are_told_with_the_reason() -> None:
     facts = {**RECORD.facts, "left_out": {"onnx": "too new"}}
-    told = summary(StudyRecord(Direction.MAX, RECORD.trials, facts), ABOUT)
-    assert [line for line in told if line not in summary(RECORD, ABOUT)] == [
+    added = summary(StudyRecord(Direction.MAX, RECORD.trials, facts), ABOUT)
+    assert [line for line in added if line not in summary(RECORD, ABOUT)] == [
         "left out of the exported model: onnx: too new"
     ]
 

@@ -26,7 +26,7 @@ def about(metric: str = "accuracy", validation: int = 400) -> dict[str, Any]:
     return {"config": {"name": "pets", "metric": metric}, "data": {"images": images}}
 
 
-def said(facts: dict[str, Any], *values: float, metric: str = "accuracy") -> Verdict:
+def verdict_of(facts: dict[str, Any], *values: float, metric: str = "accuracy") -> Verdict:
     """Return the verdict on a study whose trials reached these values."""
     trials = tuple(
         TrialRecord(n, "finished", {"backbone": "photos"}, {1: value})
@@ -38,7 +38,9 @@ def said(facts: dict[str, Any], *values: float, metric: str = "accuracy") -> Ver
 
 
 def test_a_confirmed_winner_is_told_with_its_mean_its_lead_and_what_was_not_kept() -> None:
-    found = said({"confirmation": [*RUNS, REFINED], "test": TEST, "baselines": {"pixels": 0.5}})
+    found = verdict_of(
+        {"confirmation": [*RUNS, REFINED], "test": TEST, "baselines": {"pixels": 0.5}}
+    )
     assert found.lines[0] == (
         "trial 0 wins (photos): validation accuracy 0.8750 (95 %: 0.8390 to 0.9039) on 400 "
         "pictures in the search, place 1 of 3, 0.0050 ahead of trial 1"
@@ -59,13 +61,13 @@ def test_a_confirmed_winner_is_told_with_its_mean_its_lead_and_what_was_not_kept
 
 
 def test_a_winner_that_is_not_the_first_of_the_search_is_placed_behind_it() -> None:
-    found = said({"confirmation": RUNS}, 0.87, 0.875, 0.7)
+    found = verdict_of({"confirmation": RUNS}, 0.87, 0.875, 0.7)
     assert "place 2 of 3, 0.0050 behind trial 1" in found.lines[0]
     assert "tied with trial 1, the first of the search on the 400" in " ".join(found.lines)
 
 
 @pytest.mark.parametrize(
-    ("proposed", "told"),
+    ("proposed", "message"),
     [
         (
             {0, 2},
@@ -76,7 +78,7 @@ def test_a_winner_that_is_not_the_first_of_the_search_is_placed_behind_it() -> N
     ],
 )
 def test_the_trials_of_the_prior_are_compared_with_the_others(
-    proposed: set[int], told: str
+    proposed: set[int], message: str
 ) -> None:
     trials = tuple(
         TrialRecord(n, "finished", {"backbone": "photos"}, {1: value}, by_prior=n in proposed)
@@ -84,21 +86,21 @@ def test_the_trials_of_the_prior_are_compared_with_the_others(
     )
     record, context = StudyRecord(Direction.MAX, trials), RankingContext(400)
     board = Leaderboard(record, about(), context, rows(record, context))
-    assert told in verdict(board).lines
-    assert not any("prior" in line for line in said({}).lines)
+    assert message in verdict(board).lines
+    assert not any("prior" in line for line in verdict_of({}).lines)
 
 
 def test_luck_is_named_where_nothing_was_confirmed() -> None:
-    assert said({}).lines[0].startswith("trial 0 leads so far (photos)")
+    assert verdict_of({}).lines[0].startswith("trial 0 leads so far (photos)")
     assert (
         "the winner was not trained again on fresh seeds: part of the lead of the best trial is "
         "luck; confirm: 1 or more trains it again if time allows"
-    ) in said({"test": TEST}).lines
+    ) in verdict_of({"test": TEST}).lines
 
 
 def test_a_test_score_far_below_validation_is_warned_of() -> None:
     """A test score of 0.6825 against 0.8750 once passed without a warning."""
-    found = said({"test": {"trial": 0, "value": 0.6825, "images": 200}})
+    found = verdict_of({"test": {"trial": 0, "value": 0.6825, "images": 200}})
     assert found.warnings[0].startswith(
         "the test score lies 0.1925 below validation (0.8750), more than chance alone can explain "
         "on 400 and 200 pictures: expect the test score on new pictures; check whether "
@@ -114,7 +116,9 @@ def test_a_warning_is_rare_where_test_and_validation_are_alike() -> None:
 
     warned = 0
     for _ in range(400):
-        found = said({"test": {"trial": 0, "value": measured(200), "images": 200}}, measured(400))
+        found = verdict_of(
+            {"test": {"trial": 0, "value": measured(200), "images": 200}}, measured(400)
+        )
         warned += any("lies" in line for line in found.warnings)
     assert 1 <= warned <= 22  # one tail of a 95 % interval: 10 of 400
 
@@ -122,7 +126,7 @@ def test_a_warning_is_rare_where_test_and_validation_are_alike() -> None:
 @pytest.mark.parametrize(("value", "warns"), [(0.5, False), (0.62, False), (0.9, True)])
 def test_a_loss_is_compared_upwards(value: float, warns: bool) -> None:
     test = {"trial": 0, "value": value, "low": value - 0.1, "high": value + 0.1, "images": 200}
-    found = said({"test": {**test, "metric": "loss"}}, 0.5, metric="loss")
+    found = verdict_of({"test": {**test, "metric": "loss"}}, 0.5, metric="loss")
     assert [line.startswith("the test score lies 0.4000 above") for line in found.warnings] == (
         [True] if warns else []
     )
@@ -130,7 +134,7 @@ def test_a_loss_is_compared_upwards(value: float, warns: bool) -> None:
 
 def test_what_makes_a_test_score_weak_is_said() -> None:
     tests = [{"trial": n, "value": 0.85, "images": 20} for n in range(2)]
-    found = said({"test": tests[0], "tests": tests, "baselines": {"pixels": 0.9}})
+    found = verdict_of({"test": tests[0], "tests": tests, "baselines": {"pixels": 0.9}})
     assert [line.split(":")[0] for line in found.warnings] == [
         "the interval of the test score is 0.31 wide, since the test split has only 20 pictures",
         "the test split was evaluated for 2 winners",
@@ -140,7 +144,9 @@ def test_what_makes_a_test_score_weak_is_said() -> None:
 
 def test_a_test_score_says_how_its_interval_was_made() -> None:
     full = {**TEST, "metric": "macro_f1", "low": 0.8, "high": 0.9, "interval": "bootstrap"}
-    line = next(x for x in said({"test": {**full, "rounds": 1000}}).lines if x.startswith("test "))
+    line = next(
+        x for x in verdict_of({"test": {**full, "rounds": 1000}}).lines if x.startswith("test ")
+    )
     assert "evaluated once: 0.8600 (95 %: 0.8000 to 0.9000, bootstrap of 1000 rounds) on" in line
 
 

@@ -152,8 +152,8 @@ def stopped(left, head):
     job, study = left
     seen = len(ended(study))
     wait_until(lambda: len(ended(study)) > seen)  # it continues without the follower
-    said = head("stop", job, "--address", head.jobs)
-    return said, ended(study)
+    printed = head("stop", job, "--address", head.jobs)
+    return printed, ended(study)
 
 
 @pytest.fixture(scope="module")

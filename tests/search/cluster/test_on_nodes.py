@@ -112,7 +112,7 @@ print("left", [path.name for path in home.root.iterdir()])
 
 
 @pytest.fixture(scope="module")
-def said(cluster):
+def printed(cluster):
     """Return a driver's output on the nodes as they are, then as if it ran other versions."""
     return driver(cluster)
 
@@ -123,29 +123,29 @@ def driver(cluster, *prefix):
     return output(cluster, *prefix, sys.executable, "-c", PREFLIGHT, cluster.root)
 
 
-def test_gpus_that_are_promised_and_not_there_are_found(said):
-    first = said.split("nodes cannot")[1].splitlines()[1:]
-    assert "slots 3" in said
-    assert "1 of 3 nodes cannot" in said
-    assert "ready" not in said
+def test_gpus_that_are_promised_and_not_there_are_found(printed):
+    first = printed.split("nodes cannot")[1].splitlines()[1:]
+    assert "slots 3" in printed
+    assert "1 of 3 nodes cannot" in printed
+    assert "ready" not in printed
     (row,) = [line for line in first if "nvidia-smi" in line]
     assert row.split()[1] == "gpu"
     assert row.endswith("0 that nvidia-smi sees")
 
 
-def test_all_problems_of_all_nodes_come_in_one_table_and_no_marker_stays(said):
-    rows = said.split("nodes cannot")[2].splitlines()[1:]
-    assert "3 of 3 nodes cannot" in said
+def test_all_problems_of_all_nodes_come_in_one_table_and_no_marker_stays(printed):
+    rows = printed.split("nodes cannot")[2].splitlines()[1:]
+    assert "3 of 3 nodes cannot" in printed
     assert len([row for row in rows if " tensorflow " in row and " 1.2.3, as where" in row]) == 3
     assert len([row for row in rows if " gpu " in row]) == 1
-    assert said.splitlines()[-1] == "left []"
+    assert printed.splitlines()[-1] == "left []"
 
 
-def test_images_come_to_a_node_that_does_not_see_the_drivers(said):
-    assert "delivered True" in said
+def test_images_come_to_a_node_that_does_not_see_the_drivers(printed):
+    assert "delivered True" in printed
 
 
-def test_storage_that_the_nodes_do_not_see_is_found_before_the_first_trial(cluster, said):
+def test_storage_that_the_nodes_do_not_see_is_found_before_the_first_trial(cluster, printed):
     prefix = alone_seeing(cluster.root / "study")
     if not prefix:
         pytest.skip("no file system can be mounted here")
@@ -203,10 +203,10 @@ print(block(1, 3))
 
 
 def test_the_second_node_computes_nothing_until_the_first_is_gone(cluster):
-    said = output(cluster, sys.executable, "-c", FEATURES, cluster.root)
+    printed = output(cluster, sys.executable, "-c", FEATURES, cluster.root)
     total = np.arange(2000.0).astype("float16").sum(dtype="float64")
     expected = [f"1 {total}", f"0 {total}", "[[2.0, 3.0], [4.0, 5.0]]", "['computed']"]
-    assert said.splitlines() == expected
+    assert printed.splitlines() == expected
 
 
 SPACE = """

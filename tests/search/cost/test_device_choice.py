@@ -15,7 +15,7 @@ from tlsearch.search.cost.calibration import REMEMBERED
 from tlsearch.search.cost.device_choice import chosen_device, device_here
 
 T4, H200 = Gpu("Tesla T4", 15360, 7.5), Gpu("NVIDIA H200", 143771, 9.0)
-SAID = {"pass_rows": {"strokes": 256}, "jit": ["strokes"]}
+ANSWER = {"pass_rows": {"strokes": 256}, "jit": ["strokes"]}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def cluster(monkeypatch):
     """
     asked = []
 
-    def let_there_be(*gpus_of_nodes, answer=SAID):
+    def let_there_be(*gpus_of_nodes, answer=ANSWER):
         nodes = {f"n{place}": gpus for place, gpus in enumerate(gpus_of_nodes)}
         up = [Node(name, name, {"CPU": 4, "GPU": len(gpus)}) for name, gpus in nodes.items()]
 
@@ -91,8 +91,8 @@ def test_gpus_of_this_machine_that_the_user_hides_do_not_count(config, home, mon
     monkeypatch.setattr(device_choice, "this_node", lambda: "n")
     monkeypatch.setattr(device_choice, "nodes_up", lambda: [Node("n", "n", {"GPU": 1})])
     monkeypatch.setattr(device_choice, "describe_gpus", {"1": (T4,), None: (T4, H200)}.get)
-    monkeypatch.setattr(device_choice, "ask_subprocess", lambda *asked: SAID)
-    monkeypatch.setattr(device_choice, "_in_granted_worker", lambda config: lambda *asked: SAID)
+    monkeypatch.setattr(device_choice, "ask_subprocess", lambda *asked: ANSWER)
+    monkeypatch.setattr(device_choice, "_in_granted_worker", lambda config: lambda *asked: ANSWER)
     assert chosen_device(config(), home) == device_here(config())
     assert device_here(config()).names == ("Tesla T4",)
 

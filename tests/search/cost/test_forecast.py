@@ -63,8 +63,8 @@ def answers(monkeypatch):
 
     def run(command, input, **_):
         started.append(json.loads(input))
-        said = {"paces": dict.fromkeys(started[-1]["backbones"], pace), **answer}
-        return SimpleNamespace(returncode=0, stdout=f"chatter\n{json.dumps(said)}\n", stderr="")
+        answered = {"paces": dict.fromkeys(started[-1]["backbones"], pace), **answer}
+        return SimpleNamespace(returncode=0, stdout=f"chatter\n{json.dumps(answered)}\n", stderr="")
 
     monkeypatch.setattr(subprocess, "run", run)
     return started
@@ -199,15 +199,15 @@ def searched(config, home, cut_short=False, enough=None):
 def test_a_run_tells_what_is_remembered_and_notes_what_came(config, answers, tmp_path):
     calibrate(config(), CLASSES, slots=SLOTS)
     home = begun(tmp_path)
-    (told,) = searched(config(), home)
+    (expected,) = searched(config(), home)
     fact = read_journal(home.journal_file).facts[FORECAST]
-    assert isinstance(told, Forecast)
+    assert isinstance(expected, Forecast)
     assert fact["actual"] == asdict(Forecast(12.3, 9, 350))
-    assert fact["expected"] == asdict(told)
+    assert fact["expected"] == asdict(expected)
     line = forecast_line(read_journal(home.journal_file))
     assert line is not None
     of = "of the last run, for 3 of 4 trials"
-    assert line.startswith(f"forecast and actual cost {of}: {told.seconds:.0f} s and 12 s; ")
+    assert line.startswith(f"forecast and actual cost {of}: {expected.seconds:.0f} s and 12 s; ")
 
 
 def test_a_run_measures_nothing(config, answers, tmp_path):

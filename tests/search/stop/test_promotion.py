@@ -33,10 +33,10 @@ def rungs(direction=Direction.MAX):
 class Search:
     """A search with slots and no Ray, which does what Ray's controller would do, in its order."""
 
-    def __init__(self, journal, trials, value, slots=2, told=None):
+    def __init__(self, journal, trials, value, slots=2, ended=None):
         config = parse(SPACE, settings=[f"trials={trials}"])
-        self.told = [] if told is None else told
-        self.searcher = TruthfulSearch(config, journal, lambda one, record: self.told.append(one))
+        self.ended = [] if ended is None else ended
+        self.searcher = TruthfulSearch(config, journal, lambda one, record: self.ended.append(one))
         self.value, self.slots = value, slots
         self.running, self.count, self.begun, self.over = {}, 0, [], False
 
@@ -129,7 +129,7 @@ def test_the_first_at_a_rung_waits_where_asha_would_let_it_go_on():
 def test_a_search_ends_with_every_trial_told_once(tmp_path):
     search = Search(tmp_path / "journal.log", 20, skill).run()
     assert search.over
-    assert sorted(trial.number for trial in search.told) == list(range(20))
+    assert sorted(trial.number for trial in search.ended) == list(range(20))
     trials = read_journal(tmp_path / "journal.log").trials
     assert {trial.state for trial in trials} == {"finished", "stopped"}
     best = max(range(20), key=lambda n: skill(n, 0))
@@ -171,11 +171,11 @@ def test_it_spends_less_than_stopping_would_on_the_first_ones(tmp_path):
 def test_a_search_killed_anywhere_ends_as_it_would_have(tmp_path_factory, steps):
     """With one slot, the order of events does not depend on when the search was killed."""
     folder = tmp_path_factory.mktemp("studies")
-    told = []
-    Search(folder / "journal.log", 8, skill, slots=1, told=told).run(steps)
-    Search(folder / "journal.log", 8, skill, slots=1, told=told).run()
+    ended = []
+    Search(folder / "journal.log", 8, skill, slots=1, ended=ended).run(steps)
+    Search(folder / "journal.log", 8, skill, slots=1, ended=ended).run()
     Search(folder / "unbroken.log", 8, skill, slots=1).run()
-    assert sorted(trial.number for trial in told) == list(range(8))
+    assert sorted(trial.number for trial in ended) == list(range(8))
     assert outcomes(folder / "journal.log") == outcomes(folder / "unbroken.log")
 
 
@@ -201,9 +201,9 @@ def test_a_diverged_trial_is_told_at_once(tmp_path):
         return math.nan if number == 1 else skill(number, epoch)
 
     search = Search(tmp_path / "journal.log", 6, value).run()
-    (diverged,) = [trial for trial in search.told if trial.state == "diverged"]
+    (diverged,) = [trial for trial in search.ended if trial.state == "diverged"]
     assert diverged.number == 1
-    assert sorted(trial.number for trial in search.told) == list(range(6))
+    assert sorted(trial.number for trial in search.ended) == list(range(6))
 
 
 def test_a_promoted_trial_is_the_one_that_waited(tmp_path):

@@ -40,21 +40,21 @@ class trial:  # noqa: N801 - reads as a function where it is used
         self.trial_id = f"ray-{number}"
 
 
-def play(rungs, curves, first=0, told=None):
+def play(rungs, curves, first=0, decisions=None):
     """Run trials one after another until each is stopped; return the epochs they reached."""
     return {
-        number: _reached(rungs, number, curve, [] if told is None else told)
+        number: _reached(rungs, number, curve, [] if decisions is None else decisions)
         for number, curve in enumerate(curves, start=first)
     }
 
 
-def _reached(rungs, number, curve, told):
+def _reached(rungs, number, curve, decisions):
     known = {}
     for epoch, value in enumerate(curve, start=1):
         decision = rungs.take(number, epoch, value, known)
         known[epoch] = value
         if decision is not None:
-            told.append(decision)
+            decisions.append(decision)
             if decision.stopped:
                 break
     return epoch
@@ -221,8 +221,8 @@ def test_stock_asha_lets_what_is_no_number_train_on():
 
 def reasons(found, curves, first=0):
     """Return why trials were stopped, by number."""
-    play(found, curves, first, told := [])
-    return {decision.trial: str(decision) for decision in told if decision.stopped}
+    play(found, curves, first, decisions := [])
+    return {decision.trial: str(decision) for decision in decisions if decision.stopped}
 
 
 def test_asha_says_why():
@@ -251,8 +251,8 @@ def test_the_median_rule_says_why():
 @given(curves, directions)
 @pytest.mark.parametrize("kind", STOPPING)
 def test_every_decision_bears_out_its_grounds(kind, drawn, direction):
-    play(build(kind, direction), drawn, told=(told := []))
-    for decision in told:
+    play(build(kind, direction), drawn, decisions=(decisions := []))
+    for decision in decisions:
         assert decision.seen >= 1
         worse = decision.cutoff is not None and Direction(direction).better(
             decision.cutoff, decision.value
@@ -261,8 +261,8 @@ def test_every_decision_bears_out_its_grounds(kind, drawn, direction):
 
 
 def test_going_on_has_its_sentence_too():
-    play(build("asha"), [[0.5] * 3, [0.8] * 3], told=(told := []))
-    assert [str(decision) for decision in told] == [
+    play(build("asha"), [[0.5] * 3, [0.8] * 3], decisions=(decisions := []))
+    assert [str(decision) for decision in decisions] == [
         "went on at epoch 2: 0.5, place 1 of 1 at rung 2",
         "went on at epoch 2: 0.8 >= 0.5, place 1 of 2 at rung 2",
     ]

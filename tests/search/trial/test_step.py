@@ -31,8 +31,8 @@ def actor(error):
 )
 def test_a_failure_is_a_result_with_every_key_that_tune_and_the_search_ask_for(error):
     result = actor(error).step()
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    assert said in result["failure"]
+    message = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    assert message in result["failure"]
     assert {METRIC, TIME_ATTR, "seconds", "failure", "failure_at", "fatal", "done"} <= set(result)
     assert (result[TIME_ATTR], result["done"]) == (3, True)
     assert math.isnan(result[METRIC])

@@ -151,15 +151,15 @@ def with_tensorflow(root):
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory):
-    """Run a search with time for every run; return its `study`, the events it `told`, and the
+    """Run a search with time for every run; return its `study`, the events it `reported`, and the
     `processes` that had imported TensorFlow after its trials.
     """
     from tlsearch.search.study import run
 
-    folder, told, processes = tmp_path_factory.mktemp("search"), [], set()
+    folder, reported, processes = tmp_path_factory.mktemp("search"), [], set()
 
     def listen(event):
-        told.append(event)
+        reported.append(event)
         after_trials = isinstance(event, ConfirmedOnce | Exporting)
         if after_trials or (isinstance(event, Phase) and event.name == "verifying"):
             processes.update(with_tensorflow(os.getpid()))
@@ -168,7 +168,7 @@ def search(tmp_path_factory):
         patch.setattr(rounds_module, "SHARE", 100.0)
         config = parse(SPACE).model_copy(update={"cache": folder / "cache"})
         study = run(config, folder / "study", listen=listen)
-    return SimpleNamespace(study=study, told=told, processes=processes)
+    return SimpleNamespace(study=study, reported=reported, processes=processes)
 
 
 @pytest.mark.cluster
@@ -195,7 +195,7 @@ def test_a_run_after_other_trials_is_the_run_in_a_process_of_its_own(search, tmp
 def test_a_search_confirms_refines_and_exports_its_winner_once(search, capsys):
     from tlsearch.search.study import resume
 
-    study, told = search.study, search.told
+    study, reported = search.study, search.reported
     facts = study.record().facts
     runs = runs_of(facts)
     assert [run.refined for run in runs] == [False] * 2 * SEEDS + [True]
@@ -209,11 +209,11 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search, capsys):
     assert (facts["test"]["metric"], facts["test"]["interval"]) == ("accuracy", "Wilson")
     assert f"| test accuracy, evaluated once | {facts['test']['value']:.4f} |" in card
     assert (study.home.best / "model.keras").is_file()
-    resume(study, listen=told.append)
+    resume(study, listen=reported.append)
     assert capsys.readouterr() == ("", "")  # the caller's listener replaces the default one
     assert read_journal(study.home.journal_file).facts["confirmation"] == facts["confirmation"]
-    assert sum(type(event).__name__ == "Confirming" for event in told) == 1
-    phases = [event for event in told if isinstance(event, Phase)]
+    assert sum(type(event).__name__ == "Confirming" for event in reported) == 1
+    phases = [event for event in reported if isinstance(event, Phase)]
     assert {one.name for one in phases if one.state == "began"} >= {
         *("reading", "decoding", "checking", "starting", "computing features", "tracing"),
         *("trials", "confirming", "refining", "exporting", "writing", "verifying", "reporting"),

@@ -114,12 +114,12 @@ def test_a_trial_without_memory_is_retried_once_in_halves(
     )
 
 
-@pytest.mark.parametrize("said", OF_A_GPU)
-def test_a_gpu_without_memory_is_told_from_other_errors(said):
+@pytest.mark.parametrize("message", OF_A_GPU)
+def test_a_gpu_without_memory_is_told_from_other_errors(message):
     assert out_of_memory(NO_ROOM)
-    assert out_of_memory(tf.errors.InternalError(None, None, said))
+    assert out_of_memory(tf.errors.InternalError(None, None, message))
     assert not out_of_memory(tf.errors.InternalError(None, None, "cuDNN launch failure"))
-    assert not out_of_memory(RuntimeError(said))
+    assert not out_of_memory(RuntimeError(message))
 
 
 def test_a_trial_whose_rows_do_not_fit_on_the_gpu_is_not_blamed(

@@ -88,10 +88,10 @@ def test_losses_of_steps_are_those_of_what_was_said_in_them(problem, pieces, bat
     own = steps.probabilities[np.arange(len(order)), labels[order]]
     np.testing.assert_array_equal(steps.chosen, own)
     np.testing.assert_array_equal(steps.called, steps.probabilities.argmax(axis=1))
-    said = -np.log(own)
-    each = [said[i : i + batch].mean() for i in range(0, len(order), batch)]
+    losses_of_rows = -np.log(own)
+    each = [losses_of_rows[i : i + batch].mean() for i in range(0, len(order), batch)]
     np.testing.assert_allclose(steps.losses, each, rtol=1e-5)
-    assert steps.loss == pytest.approx(said.mean(), rel=1e-5)
+    assert steps.loss == pytest.approx(losses_of_rows.mean(), rel=1e-5)
     np.testing.assert_allclose(steps.probabilities[:batch], first[order[:batch]], atol=1e-6)
 
 

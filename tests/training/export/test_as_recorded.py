@@ -53,10 +53,10 @@ def test_the_journal_and_what_rounding_changes_pass(judged):
 
 @pytest.mark.parametrize("right", [12, 87, 93, 100])
 def test_what_rounding_does_not_explain_is_refused(judged, right):
-    told = (
+    message = (
         rf"best\.npz: accuracy {right / 100:.4f} .* says 0\.9000 for epoch 3 \(allowed .* 0\.0200"
     )
-    with pytest.raises(RecordError, match=told):
+    with pytest.raises(RecordError, match=message):
         judged(right, {3: 0.9})
 
 

@@ -21,8 +21,10 @@ def test_weights_that_score_otherwise_than_recorded_are_not_exported(trained, tm
     request, value = trained
     epoch = load_checkpoint(request.checkpoint).epoch
     other = replace(request, formats=("keras",), out=tmp_path / "bundle", recorded={epoch: 0.1})
-    told = rf"best\.npz: accuracy {value:.4f} on the validation split, but the journal says 0\.1000"
-    with pytest.raises(RecordError, match=told):
+    message = (
+        rf"best\.npz: accuracy {value:.4f} on the validation split, but the journal says 0\.1000"
+    )
+    with pytest.raises(RecordError, match=message):
         export_bundle(other)
     assert not list(tmp_path.iterdir())
 

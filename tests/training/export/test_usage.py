@@ -17,13 +17,13 @@ pytestmark = pytest.mark.training
 BLOCK = re.compile(r"### (\w+)\n\n```python\n(.*?)```", re.DOTALL)
 RUNNER = """
 import contextlib, io, json, sys
-said = {}
+printed = {}
 for form, code in json.load(sys.stdin).items():
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(compile(code, form, "exec"), {"__name__": "__main__"})
-    said[form] = out.getvalue()
+    printed[form] = out.getvalue()
 assert not [name for name in sys.modules if name.partition(".")[0] == "tlsearch"]
-print(json.dumps(said))
+print(json.dumps(printed))
 """
 
 
@@ -53,9 +53,9 @@ def test_ten_lines_of_each_format_say_what_predict_says(bundle, picture):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    for form, said in json.loads(done.stdout.splitlines()[-1]).items():
+    for form, printed in json.loads(done.stdout.splitlines()[-1]).items():
         (found,) = predict_files(bundle[1], [picture], top=1, form=form)
-        label, probability = said.split()
+        label, probability = printed.split()
         assert label == found.ranking[0][0]
         near = 5e-3 if "int8" in form else 1e-4  # `predict` scales steps of 1/256 to a sum of 1
         assert float(probability) == pytest.approx(found.ranking[0][1], abs=near)

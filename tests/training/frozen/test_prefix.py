@@ -16,7 +16,7 @@ from tlsearch.training.trial import train
 pytestmark = pytest.mark.training
 
 
-def told(reports):
+def outcomes(reports):
     return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
 
 
@@ -28,7 +28,9 @@ def off(cache):
 @pytest.mark.parametrize("unfrozen", [0, 20])  # with "all", only the warm-up is cached, as with 0
 def test_a_cached_trial_is_the_uncached_one(small_trial, digits, store, off, unfrozen):
     trial = small_trial(unfrozen)
-    cached, uncached = (told(train(trial, digits, kept, None, Executor())) for kept in (store, off))
+    cached, uncached = (
+        outcomes(train(trial, digits, kept, None, Executor())) for kept in (store, off)
+    )
     np.testing.assert_allclose(cached, uncached, atol=1e-3)
 
 
@@ -160,7 +162,7 @@ def test_with_room_for_two_of_three_views_later_trials_compute_the_third_alone(
 
 def test_trials_between_two_cuts_share_the_larger_one(small_trial, digits, store):
     alone, shared = small_trial(18), small_trial(18, cut_layers=30)
-    one, other = (told(train(trial, digits, store)) for trial in (alone, shared))
+    one, other = (outcomes(train(trial, digits, store)) for trial in (alone, shared))
     np.testing.assert_allclose(one, other, atol=2e-3)
 
 

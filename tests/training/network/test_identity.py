@@ -96,15 +96,15 @@ for name in {names}:
 def test_every_process_says_the_same_whatever_it_built_before(tmp_path):
     file = tmp_path / "v3.weights.h5"
     load_backbone("mobilenet_v3_small", "none", 32).model.save_weights(file)
-    said = set()
+    printed = set()
     for names in (["mobilenet_v3_small"], ["mobilenet_v3_small"] * 2):
         code = DIGESTS.format(names=names, weights=str(file))
         if len(names) > 1:
             code = f"import keras\nkeras.applications.MobileNetV3Small(weights=None)\n{code}"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        said |= set(done.stdout.split("\n")) - {""}
-    assert len(said) == 1
+        printed |= set(done.stdout.split("\n")) - {""}
+    assert len(printed) == 1
 
 
 @pytest.mark.parametrize(

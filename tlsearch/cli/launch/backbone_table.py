@@ -83,10 +83,10 @@ def print_cuts(name: str, form: Literal["table", "json"]) -> None:
         print_answer(json.dumps([cut.to_json() for cut in found], indent=2) + "\n")
     else:
         print_table(CUT_COLUMNS, [_cut_cells(cut) for cut in found])
-        print_line(_blocks_told(row))
+        print_line(_describe_blocks(row))
 
 
-def _blocks_told(row: Backbone) -> str:
+def _describe_blocks(row: Backbone) -> str:
     """Describe a backbone's blocks and the fewest unfrozen layers that have weights to train."""
     anatomy = row.anatomy
     if anatomy.blocks == 0:

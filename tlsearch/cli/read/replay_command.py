@@ -47,7 +47,7 @@ def _print(done: "Replay") -> None:
 
     columns = ["epoch", f"{done.metric} recorded", "replayed", "largest difference"]
     body = [
-        [str(pair.epoch), _shown(pair.recorded), _shown(pair.replayed), _apart(pair)]
+        [str(pair.epoch), _format_value(pair.recorded), _format_value(pair.replayed), _apart(pair)]
         for pair in done.epochs
     ]
     print_table(columns, body)
@@ -102,7 +102,7 @@ def _apart(pair: "EpochPair") -> str:
     return f"{pair.difference:.2g}" if pair.difference else "equal"
 
 
-def _shown(numbers: Any) -> str:
+def _format_value(numbers: Any) -> str:
     return "-" if numbers["value"] is None else f"{numbers['value']:.4f}"
 
 

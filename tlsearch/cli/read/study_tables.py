@@ -30,9 +30,9 @@ LEAST_COMPARED = ("where", "seconds", "metric", "95 %", "trials")
 def show(home: StudyDirectory, view: Selection | None = None) -> None:
     """Print the verdict of a study, its leaderboard, and notes on both."""
     board = mark_running(leaderboard_of(home), is_driven(home))
-    said = verdict(board).text()
-    if said and not (view and view.columns):  # with --columns, print only the table and notes
-        for line in (*said, ""):
+    lines = verdict(board).text()
+    if lines and not (view and view.columns):  # with --columns, print only the table and notes
+        for line in (*lines, ""):
             print_line(line)
     grid = readable_rows(board.rows, board.metric, view)
     print_table(grid.columns, grid.body, LEAST_FIRST)
@@ -86,7 +86,7 @@ def watch_study(
     if console.is_terminal:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while not ended(home):
-                live.update(_drawn(home, view, console.width, console.height), refresh=True)
+                live.update(_draw(home, view, console.width, console.height), refresh=True)
                 time.sleep(every_s)
     else:
         while not ended(home):
@@ -137,7 +137,7 @@ def is_over(home: StudyDirectory) -> bool:
         return False
 
 
-def _drawn(home: StudyDirectory, view: Selection, width: int, height: int) -> Any:
+def _draw(home: StudyDirectory, view: Selection, width: int, height: int) -> Any:
     """Draw a line with the study's progress, and as much of the leaderboard as fits the screen."""
     from rich.console import Group
     from rich.text import Text

@@ -51,7 +51,7 @@ def preset_name(name: str) -> str:
     The description of a network on a hub is downloaded if it was not before.
     """
     if name.startswith(ALIAS):
-        return _published(name.removeprefix(ALIAS))
+        return _preset_name(name.removeprefix(ALIAS))
     if not name.startswith(("hf:", "kaggle:")):
         full = str(absolute_path(Path(name)))
         _row(full, absolute_path(Path(name)) / _CONFIG)
@@ -60,7 +60,7 @@ def preset_name(name: str) -> str:
     if kept is None:
         raise ConfigError([f"{name}: expected {_EXPECTED}"])
     if not kept.is_file():
-        write_text(kept, _fetched(name).read_text(encoding="utf-8"))
+        write_text(kept, _download_config(name).read_text(encoding="utf-8"))
     _row(name, kept)
     return name
 
@@ -78,23 +78,23 @@ def known_preset(name: str) -> Backbone | None:
 
 def unavailable_message(name: str, error: Exception) -> str:
     """The reason why a file of a hub could not be loaded, and what to do, in one line."""
-    told = f"{name}: could not be loaded from its hub ({first_line(error)})"
+    problem = f"{name}: could not be loaded from its hub ({first_line(error)})"
     if any(sign in str(error) for sign in _GATED):
         return (
-            f"{told}; accept its terms on the page of the model, then set HF_TOKEN, or "
+            f"{problem}; accept its terms on the page of the model, then set HF_TOKEN, or "
             "KAGGLE_USERNAME and KAGGLE_KEY"
         )
     return (
-        f"{told}; check its name, or download it where the hub can be reached and set HF_HOME or "
-        "KAGGLEHUB_CACHE to that cache, or name the folder of the preset as the backbone"
+        f"{problem}; check its name, or download it where the hub can be reached and set HF_HOME "
+        "or KAGGLEHUB_CACHE to that cache, or name the folder of the preset as the backbone"
     )
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
 
 
-def _published(handle: str) -> str:
+def _preset_name(handle: str) -> str:
     """The catalogue's name of a preset that KerasHub publishes as `handle`."""
     known = {preset.handle: preset.name for preset in PRESETS}
     if handle not in known:
@@ -109,7 +109,7 @@ def kept_description(name: str) -> Path | None:
     return networks_folder() / re.sub(r"\W+", ".", name) / _CONFIG
 
 
-def _fetched(handle: str) -> Path:
+def _download_config(handle: str) -> Path:
     """Download the description of a network on a hub to the cache of the hub's own package."""
     require_extra(f"space.backbone: {handle}", EXTRA)
     scheme, _, place = handle.partition("://")
@@ -127,7 +127,7 @@ def _row(name: str, path: Path) -> Backbone:
     try:
         return _read(name, path, stamp(path))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError([f"{name}: {path.name}: {_told(error)}"]) from error
+        raise ConfigError([f"{name}: {path.name}: {_reason(error)}"]) from error
 
 
 @functools.lru_cache(maxsize=64)

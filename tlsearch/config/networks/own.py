@@ -65,7 +65,7 @@ class Description:
 
 def is_own(name: str) -> bool:
     """Whether a name has the form of a `.keras` file or a function."""
-    source = _declared(name)[0]
+    source = _split_preprocessing(name)[0]
     return source.endswith(FILE) or FUNCTION.fullmatch(source) is not None
 
 
@@ -75,9 +75,9 @@ def imported_path(name: str) -> str:
     A function is called each time; a file is loaded only if it was not imported before. Raises
     ConfigError if the network cannot be used.
     """
-    source, preprocess = _declared(name)
+    source, preprocess = _split_preprocessing(name)
     if FUNCTION.fullmatch(source):
-        return _made(ImportRequest(source, preprocess, str(networks_folder()), None))
+        return _import_in_process(ImportRequest(source, preprocess, str(networks_folder()), None))
     path = absolute_path(Path(source))
     if not path.is_file():
         raise ConfigError([f"{source}: no such file"])
@@ -87,7 +87,7 @@ def imported_path(name: str) -> str:
     file = networks_folder() / f"{path.stem}-{digest[:DIGEST_DIGITS]}{FILE}"
     if file.is_file() and _description(file) is not None:
         return str(file)
-    return _made(ImportRequest(str(path), preprocess, str(file.parent), file.name))
+    return _import_in_process(ImportRequest(str(path), preprocess, str(file.parent), file.name))
 
 
 def own_row(name: str) -> Backbone | None:
@@ -142,7 +142,7 @@ def _anatomy(letters: str) -> Anatomy:
     return Anatomy("block", letters)
 
 
-def _declared(name: str) -> tuple[str, Preprocess]:
+def _split_preprocessing(name: str) -> tuple[str, Preprocess]:
     """A name without the preprocessing that may follow its #, and that preprocessing."""
     source, _, declared = name.rpartition("#")
     for kind in get_args(Preprocess):
@@ -173,13 +173,13 @@ def _read(path: Path, _version: Stamp) -> Description | None:
         return None
 
 
-def _made(asked: ImportRequest) -> str:
+def _import_in_process(request: ImportRequest) -> str:
     """Take a network in, in a process of its own; return the path of its file."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    with phase("checking network", subject=asked.source):
+    with phase("checking network", subject=request.source):
         done = subprocess.run(
             [sys.executable, "-m", _TAKES_IN],
-            input=json.dumps(asdict(asked)),
+            input=json.dumps(asdict(request)),
             capture_output=True,
             text=True,
             env={**os.environ, **environment},
@@ -187,8 +187,8 @@ def _made(asked: ImportRequest) -> str:
         )
     if done.returncode:
         why = last_line(done.stderr, f"exit code {done.returncode}")
-        raise ConfigError([f"{asked.source}: could not be checked and stored: {why}"])
+        raise ConfigError([f"{request.source}: could not be checked and stored: {why}"])
     answer = parse_json(done.stdout.splitlines()[-1])
     if "problem" in answer:
-        raise ConfigError([f"{asked.source}: {answer['problem']}"])
+        raise ConfigError([f"{request.source}: {answer['problem']}"])
     return str(answer["path"])

@@ -76,10 +76,10 @@ def _subfolders(root: Path) -> list[Path]:
     try:
         return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     except OSError as error:
-        raise _unlisted(error) from error
+        raise _listing_error(error) from error
 
 
-def _unlisted(error: OSError) -> DataError:
+def _listing_error(error: OSError) -> DataError:
     return DataError(f"{to_storable(error.filename)}: cannot be listed ({error.strerror})")
 
 
@@ -173,7 +173,7 @@ def _by_suffix(files: Counter[str]) -> str:
 
 
 def _refuse(error: OSError) -> None:
-    raise _unlisted(error) from error
+    raise _listing_error(error) from error
 
 
 def _examples(

@@ -25,15 +25,15 @@ class OpenPhases:
         """
         known = None if phase.state == "began" else self._open.get(phase.key)
         before, began = known or (phase, self._clock() - phase.seconds)
-        told = replace(phase, done=max(phase.done, before.done))
+        latest = replace(phase, done=max(phase.done, before.done))
         if not phase.subject:
             self._open.pop((IDLE, ""), None)
         if phase.state == "ended":
             self._open.pop(phase.key, None)
             self.forget(lambda subject: bool(subject) and not phase.subject)
         elif known or phase.state == "began" or phase.subject or phase.name == IDLE:
-            self._open[phase.key] = told, began
-        return told
+            self._open[phase.key] = latest, began
+        return latest
 
     def forget(self, which: Callable[[str], bool] = lambda subject: True) -> None:
         """Treat the phases of some subjects, by default all, as ended."""

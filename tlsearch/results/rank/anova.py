@@ -62,25 +62,25 @@ def explain_variance(design: Design, scores: Array) -> Explained:
     compare features with such shadows).
     """
     rng, count = np.random.default_rng(0), len(scores)
-    told, seen = np.zeros(count), np.zeros(count)
+    predicted, seen = np.zeros(count), np.zeros(count)
     rounds = []
     for _ in range(ROUNDS):
         drawn = rng.integers(0, count, count)
         points = np.column_stack([design.points, rng.random(count)]).astype(np.float32)
-        tree = _grown(points[drawn], scores[drawn], rng)
+        tree = _fit_tree(points[drawn], scores[drawn], rng)
         rounds.append(_Boxes.of(tree).shares(design))
         unseen = np.setdiff1d(np.arange(count), drawn)
         if len(unseen):
-            told[unseen] += tree.predict(points[unseen])[:, 0]
+            predicted[unseen] += tree.predict(points[unseen])[:, 0]
             seen[unseen] += 1
     every = np.array(rounds)
     real, chance = every[:, :-1], every[:, -1:]
     low, high = np.percentile(real, INTERVAL, axis=0)
     above = (real > chance).mean(axis=0) >= ROUNDS_ABOVE_CHANCE
-    return Explained(real.mean(axis=0), low, high, above, _predicted(scores, told, seen))
+    return Explained(real.mean(axis=0), low, high, above, _out_of_bag_r2(scores, predicted, seen))
 
 
-def _grown(points: Array, scores: Array, rng: np.random.Generator) -> Any:
+def _fit_tree(points: Array, scores: Array, rng: np.random.Generator) -> Any:
     """Fit a scikit-learn tree to float32 `points`; ties between splits are broken at random."""
     from sklearn.tree import DecisionTreeRegressor
 
@@ -92,13 +92,16 @@ def _grown(points: Array, scores: Array, rng: np.random.Generator) -> Any:
     return tree.fit(points, scores, check_input=False).tree_
 
 
-def _predicted(scores: Array, told: Array, seen: Array) -> float:
-    """Return R² of out-of-bag predictions: `told` is their sum per trial, `seen` their number."""
+def _out_of_bag_r2(scores: Array, predicted: Array, seen: Array) -> float:
+    """Return R² of out-of-bag predictions.
+
+    Per trial, `predicted` is their sum and `seen` their number.
+    """
     some = seen > 0
     known, spread = scores[some], ((scores[some] - scores[some].mean()) ** 2).sum()
     if spread == 0:
         return 0.0
-    return float(1 - ((known - told[some] / seen[some]) ** 2).sum() / spread)
+    return float(1 - ((known - predicted[some] / seen[some]) ** 2).sum() / spread)
 
 
 class _Side(NamedTuple):

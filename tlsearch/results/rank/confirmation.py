@@ -90,19 +90,19 @@ def confirmed_candidates(runs: Iterable[Run], direction: Direction) -> list[Conf
     for run in runs:
         if not run.refined:
             fresh.setdefault(run.trial, {})[run.seed] = run.value
-    seeds = _shared(fresh.values())
-    found = [_confirmed(trial, {seed: own[seed] for seed in seeds}) for trial, own in fresh.items()]
+    seeds = _shared_seeds(fresh.values())
+    found = [_confirm(trial, {seed: own[seed] for seed in seeds}) for trial, own in fresh.items()]
     sound = (one for one in found if one is not None)
     return sorted(sound, key=lambda one: (one.diverged, direction.key(one.mean), one.trial))
 
 
-def _shared(candidates: Iterable[Mapping[int, float | None]]) -> list[int]:
+def _shared_seeds(candidates: Iterable[Mapping[int, float | None]]) -> list[int]:
     """Return the seeds on which every candidate was trained, ascending."""
     kept = [set(own) for own in candidates]
     return sorted(set.intersection(*kept)) if kept else []
 
 
-def _confirmed(trial: int, values: Mapping[int, float | None]) -> Confirmed | None:
+def _confirm(trial: int, values: Mapping[int, float | None]) -> Confirmed | None:
     """Return a candidate's score; None if no shared seed has a value."""
     sound = [value for value in values.values() if value is not None]
     if not sound:
@@ -230,11 +230,11 @@ def _choice(order: Sequence[Confirmed], images: int | None) -> list[str]:
         return []
     first, second = order[:2]
     sure = probability_better(order, images)
-    told = "" if sure is None else f"; it is the better one with a probability of {sure:.0%}"
+    certainty = "" if sure is None else f"; it is the better one with a probability of {sure:.0%}"
     single = " (one seed does not show how much seeds matter)" if len(first.values) == 1 else ""
     return [
         f"trial {first.trial} is chosen: {abs(first.mean - second.mean):.4f} ahead of trial "
-        f"{second.trial} on the same {_seeds(len(first.values))}{told}{single}"
+        f"{second.trial} on the same {_seeds(len(first.values))}{certainty}{single}"
     ]
 
 
@@ -245,11 +245,11 @@ def _seeds(count: int) -> str:
 def _refinements(record: StudyRecord) -> list[str]:
     runs = runs_of(record.facts)
     exported = run_to_export(runs, record.direction)
-    told = record.facts.get(NOT_REFINED)
+    reason = record.facts.get(NOT_REFINED)
     return [
         "refined with online augmentation: "
         + ("no value" if run.value is None else f"{run.value:.4f}")
         + (", kept" if run == exported else ", not better, not kept")
         for run in runs
         if run.refined
-    ] + ([f"not refined: {told}"] if told else [])
+    ] + ([f"not refined: {reason}"] if reason else [])

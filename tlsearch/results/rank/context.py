@@ -55,11 +55,11 @@ def ranking_context(
     trial = (record.facts.get(EXPORTED) or record.facts.get("test", {})).get("trial")
     if best is None:
         return RankingContext(counted)
-    measured = (None, None) if trial is None else _measured(best / MANIFEST)
+    measured = (None, None) if trial is None else _read_measurements(best / MANIFEST)
     return RankingContext(counted, trial, *measured, metric, best.parent)
 
 
-def _measured(manifest: Path) -> tuple[float | None, int | None]:
+def _read_measurements(manifest: Path) -> tuple[float | None, int | None]:
     """Return one-image latency and size of a bundle's first file; None, None if not measured."""
     try:
         first = parse_json(read_plain(manifest))["artifacts"][0]

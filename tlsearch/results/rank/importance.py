@@ -59,7 +59,7 @@ def varied_parameters(record: StudyRecord) -> dict[str, list[Any]]:
 
     The value is None in a trial that does not use the parameter.
     """
-    return _varied([trial.config for trial in ranked_trials(record)])
+    return _varied_parameters([trial.config for trial in ranked_trials(record)])
 
 
 def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
@@ -77,7 +77,7 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
     A parameter that only some trials use (the two learning rates, or batch norm in unfrozen layers)
     counts in the part of the space that uses it, weighted by the size of that part; see `anova`.
     """
-    counted, scores = _scored(record)
+    counted, scores = _scored_trials(record)
     about = Importance(
         (),
         len(counted),
@@ -85,7 +85,7 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
         sum(trial.state == "diverged" for trial in counted),
         sum(trial.state != "waiting" for trial in record.trials) - len(counted),
     )
-    columns = _varied([trial.config for trial in counted])
+    columns = _varied_parameters([trial.config for trial in counted])
     if len(counted) < LEAST_TRIALS or not columns or len(set(scores)) == 1:
         return about
     found = explain_variance(_design(columns, space), np.array(scores))
@@ -108,7 +108,7 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
 def importance_sentences(found: Importance, metric: str) -> list[str]:
     """Return the sentences on what mattered and on how trials count that did not finish."""
     if found.notable:
-        lines = [_explained(found.notable, metric)]
+        lines = [_importance_line(found.notable, metric)]
     elif found.effects:
         lines = [
             f"too few trials to tell what mattered: in {found.trials} trials no parameter "
@@ -126,23 +126,24 @@ def importance_sentences(found: Importance, metric: str) -> list[str]:
     return [*lines, *_counting(found)]
 
 
-def _explained(told: Sequence[Effect], metric: str) -> str:
+def _importance_line(effects: Sequence[Effect], metric: str) -> str:
     shares = [
-        f"{100 * one.share:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f} %)" for one in told
+        f"{100 * one.share:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f} %)"
+        for one in effects
     ]
-    names = [one.name.replace("_", " ") for one in told]
+    names = [one.name.replace("_", " ") for one in effects]
     first = f"{names[0]} explains {shares[0]} of the variance in {metric} over the search space"
     others = zip(names[1:], shares[1:], strict=True)
     return ", ".join([first, *(f"{name} {share}" for name, share in others)])
 
 
 def _counting(found: Importance) -> list[str]:
-    told = {
+    counts = {
         "stopped early (counted with their best value)": found.stopped,
         "diverged (counted with the worst value of all)": found.diverged,
         "failed or not ended (not counted)": found.left_out,
     }
-    parts = [f"{count} {what}" for what, count in told.items() if count]
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
     return [f"trials that did not finish: {'; '.join(parts)}"] if parts else []
 
 
@@ -157,7 +158,7 @@ def in_order(values: Sequence[Any]) -> list[Any]:
     return sorted(set(values) - {None}, key=_choice_order)
 
 
-def _scored(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
+def _scored_trials(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
     """Return the trials that count, and the value of each."""
     sound = [trial for trial in ranked_trials(record) if trial.state in ("finished", "stopped")]
     values = [best[1] for trial in sound if (best := trial.best(record.direction))]
@@ -167,22 +168,22 @@ def _scored(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]:
     return [*sound, *diverged], [*values, *[values[-1]] * len(diverged)]
 
 
-def _varied(configs: Sequence[Mapping[str, object]]) -> dict[str, list[Any]]:
+def _varied_parameters(configs: Sequence[Mapping[str, object]]) -> dict[str, list[Any]]:
     """Return the parameters that have more than one value among the trials that use them."""
     blocks = all(Depth.of(config).blocks is not None for config in configs)
-    rows = [_used(config, blocks) for config in configs]
+    rows = [_used_values(config, blocks) for config in configs]
     columns = {name: [_tidy(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     return {name: values for name, values in columns.items() if len(set(values) - {None}) > 1}
 
 
-def _used(config: Mapping[str, object], blocks: bool) -> dict[str, object]:
+def _used_values(config: Mapping[str, object], blocks: bool) -> dict[str, object]:
     """Return a configuration with None for unused values, its depth in blocks or in layers."""
     depth = Depth.of(config)
     unused = {*RATES, *DEPTHS} - {depth.rate, DEPTHS[blocks]}
     if depth.frozen:
         unused.add("train_batch_norm")
-    asked = {**requested_values(config), **depth.to_json()}
-    return {name: None if name in unused else value for name, value in asked.items()}
+    values = {**requested_values(config), **depth.to_json()}
+    return {name: None if name in unused else value for name, value in values.items()}
 
 
 def _design(columns: Mapping[str, Sequence[Any]], space: Mapping[str, object]) -> Design:

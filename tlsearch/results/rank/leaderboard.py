@@ -145,7 +145,7 @@ def _row(
         "metric": value,
         "low": low,
         "high": high,
-        "tied": None if rank is None else _tied(value, low, high, top, p_value),
+        "tied": None if rank is None else _is_tied(value, low, high, top, p_value),
         "p_value": p_value,
         "winner": None if won is None else trial.number == won.trial,
         "best_epoch": epoch,
@@ -174,11 +174,11 @@ def requested_values(config: Mapping[str, Any]) -> dict[str, object]:
     """Return a trial's configuration columns; `unfrozen_layers` is None if it only follows from
     `unfrozen_blocks`.
     """
-    asked = without_folders({name: spell_widths(config.get(name)) for name in CONFIG_COLUMNS})
-    return asked if asked[BLOCKS] is None else {**asked, LAYERS: None}
+    values = without_folders({name: spell_widths(config.get(name)) for name in CONFIG_COLUMNS})
+    return values if values[BLOCKS] is None else {**values, LAYERS: None}
 
 
-def _tied(
+def _is_tied(
     value: float | None,
     low: float | None,
     high: float | None,

@@ -46,10 +46,10 @@ def paired_p(metric: str, shown: Classes, first: Classes, second: Classes) -> fl
     if metric == "accuracy":
         right, also = first == shown, second == shown
         return mcnemar(int((right & ~also).sum()), int((also & ~right).sum()))
-    return _swapped(metric, shown, first, second) if metric in MACRO else None
+    return _randomisation_p_value(metric, shown, first, second) if metric in MACRO else None
 
 
-def _swapped(metric: str, shown: Classes, first: Classes, second: Classes) -> float:
+def _randomisation_p_value(metric: str, shown: Classes, first: Classes, second: Classes) -> float:
     """Return the p-value of the approximate randomisation test (Yeh 2000, arXiv:cs/0008005).
 
     It is the share of rounds in which the difference is at least as large after the two predictions

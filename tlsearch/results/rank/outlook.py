@@ -30,7 +30,7 @@ def ended_in_order(record: StudyRecord) -> list[Step]:
     """Return the ended trials, in the order of their ends if the journal holds all their times."""
     ended = [trial for trial in record.trials if trial.state not in ("waiting", "unfinished")]
     found: list[Step] = []
-    for trial, seconds in _clocked(ended):
+    for trial, seconds in _with_search_seconds(ended):
         own = trial.best(record.direction) if trial.state in ("finished", "stopped") else None
         value, before = (own and own[1]), (found[-1].best if found else None)
         known = [one for one in (value, before) if one is not None]
@@ -66,9 +66,9 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     best = found[-1].best if found else None
     if best is None:
         return []
-    told = [_last_gain(found, best)]
+    lines = [_last_gain(found, best)]
     if len(found) < LEAST:
-        return [*told, f"{len(found)} trials are too few to tell whether more would help"]
+        return [*lines, f"{len(found)} trials are too few to tell whether more would help"]
     more = min(MORE, len(found) // 2)
     mean = expected_gain([step.value for step in found], more, record.direction)
     before = found[-more - 1].best
@@ -76,7 +76,7 @@ def outlook(record: StudyRecord, counted: int | None) -> list[str]:
     added = f"what the last {more} of these {len(found)} trials added"
     average = f"the mean gain of the last {more} trials over all orders of these {len(found)}"
     how = f"which is {added if real > mean else average}"
-    return [*told, _answer(more, max(mean, real), how, best, counted)]
+    return [*lines, _answer(more, max(mean, real), how, best, counted)]
 
 
 def _last_gain(found: Sequence[Step], best: float) -> str:
@@ -97,22 +97,22 @@ def _answer(more: int, most: float, how: str, best: float, counted: int | None) 
     A sampler that learns may continue to gain as it did recently. `most` is therefore the larger of
     the gain of the last trials and their expected gain in a random order; `how` names which.
     """
-    said = f"the best score is expected to improve by at most about {most:.4f}, {how}"
+    expected = f"the best score is expected to improve by at most about {most:.4f}, {how}"
     if counted and 0 <= best <= 1:
         low, high = wilson(best, counted)
         chance = (high - low) / 4  # about one standard error
         side = "less" if most < chance else "more"
-        said += (
+        expected += (
             f"; that is {side} than the standard error of a score on {counted} pictures "
             f"({chance:.4f})"
         )
         word = "would hardly help" if most < chance else "may help"
     else:
         word = "may help" if most else "would hardly help"
-    return f"{more} more trials like these {word}: {said}"
+    return f"{more} more trials like these {word}: {expected}"
 
 
-def _clocked(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
+def _with_search_seconds(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
     """Return the trials by their ends, each with the seconds until then in which some trial ran.
 
     If a trial has no recorded start or end, the trials keep their order, and the seconds are the
@@ -125,12 +125,12 @@ def _clocked(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
             sums += trial.seconds
             found.append((trial, sums))
         return found
-    busy = _merged([(start, end) for start, end, _ in spans])
+    busy = _merge_spans([(start, end) for start, end, _ in spans])
     spans.sort(key=lambda span: (span[1], span[2].number))
     return [(trial, _until(end, busy)) for _, end, trial in spans]
 
 
-def _merged(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+def _merge_spans(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
     """Return the union of some time spans as disjoint spans, in order."""
     found: list[tuple[datetime, datetime]] = []
     for start, end in sorted(spans):

@@ -202,9 +202,9 @@ class StudyDirectory:
         """
         if not self.study_file.is_file():
             return CPU_PROFILE
-        told = self.read_about().get("device")
+        device = self.read_about().get("device")
         try:
-            return CPU_PROFILE if told is None else DeviceProfile.of(told)
+            return CPU_PROFILE if device is None else DeviceProfile.of(device)
         except ValueError as error:
             why = f"damaged (device.{error}); restore it from a backup"
             raise RecordError(f"{self.study_file}: {why}") from error

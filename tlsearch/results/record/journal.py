@@ -141,10 +141,10 @@ def open_storage(path: Path) -> JournalStorage:
     A writer must hold the study directory's lock and call `cut_incomplete_line` first; a reader
     needs neither.
     """
-    return _opened(path)[1]
+    return _open(path)[1]
 
 
-def _opened(path: Path) -> tuple[JournalFile, JournalStorage]:
+def _open(path: Path) -> tuple[JournalFile, JournalStorage]:
     refuse_link(path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = JournalFile(path)
@@ -187,7 +187,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stamp: Stamp | None = None
-        self._opened: tuple[JournalFile, JournalStorage] | None = None
+        self._open: tuple[JournalFile, JournalStorage] | None = None
         self._record: StudyRecord | None = None
 
     @property
@@ -216,11 +216,11 @@ class Journal:
 
     def _storage(self, now: Stamp) -> tuple[JournalFile, JournalStorage]:
         grown = self._stamp is not None and self._stamp[0] == now[0] and self._stamp[1] < now[1]
-        if self._opened is None or not (grown or self._stamp == now):
+        if self._open is None or not (grown or self._stamp == now):
             require_sealed(self.path)
-            self._opened = _opened(self.path)
+            self._open = _open(self.path)
             self._stamp = now
-        return self._opened
+        return self._open
 
 
 def read_journal(path: Path) -> StudyRecord:

@@ -73,7 +73,7 @@ class JournalFile(JournalFileBackend):
                     return  # incomplete, or still being written
                 self._offset += len(text)
                 self.line += 1
-                entry = self._checked(text)
+                entry = self._parse_entry(text)
                 if self.line > log_number_from:
                     yield entry
 
@@ -98,7 +98,7 @@ class JournalFile(JournalFileBackend):
             f"{later} after it"
         )
 
-    def _checked(self, text: bytes) -> dict[str, object]:
+    def _parse_entry(self, text: bytes) -> dict[str, object]:
         entry: dict[str, Any] = json.loads(text)
         if self._ours:
             return entry

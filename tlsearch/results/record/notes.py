@@ -130,7 +130,7 @@ def _require(name: str, value: object, kind: Any) -> Any:
     try:
         return _adapter(name, kind).validate_python(value, strict=True)
     except ValidationError as error:
-        raise ValueError(_told(name, error)) from None
+        raise ValueError(_describe(name, error)) from None
 
 
 @cache
@@ -142,10 +142,10 @@ def _require_config(value: object) -> None:
     try:
         TrialConfig(**_adapter("config", Json[dict[str, Any]]).validate_python(value))
     except ValidationError as error:
-        raise ValueError(_told("config", error)) from None
+        raise ValueError(_describe("config", error)) from None
 
 
-def _told(name: str, error: ValidationError) -> str:
+def _describe(name: str, error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     at = ".".join(map(str, (name, *first["loc"])))
     return f"{at}: {first['msg']}"

@@ -86,8 +86,10 @@ def read_study_file(path: Path) -> dict[str, object]:
 
 def damaged_config(path: Path, error: ConfigError) -> RecordError:
     """Return a RecordError that lists a recorded configuration's problems with their lines."""
-    told = [re.sub(rf"^{re.escape(str(path))}:\d+: ", "", problem) for problem in error.problems]
-    found = [f"{path}:{_line_of(path, ('config', *_keys(one)))}: {one}" for one in told]
+    problems = [
+        re.sub(rf"^{re.escape(str(path))}:\d+: ", "", problem) for problem in error.problems
+    ]
+    found = [f"{path}:{_line_of(path, ('config', *_keys(one)))}: {one}" for one in problems]
     last = f"damaged, or written by another version; {_RESTORE}"
     return RecordError("\n".join([*found, f"{path}: {last}"]))
 

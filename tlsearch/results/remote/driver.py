@@ -131,7 +131,7 @@ class MirroredStudy:
             error = self._round()
         if error is None:
             return
-        self.unsent = _taken_over(self, error) if self._lost else _unsent(self, error)
+        self.unsent = _taken_over(self, error) if self._lost else _unsent_error(self, error)
         log.warning("%s", self.unsent)
 
 
@@ -145,7 +145,7 @@ def _taken_over(work: MirroredStudy, error: Exception) -> TlsearchError:
     )
 
 
-def _unsent(work: MirroredStudy, error: Exception) -> TlsearchError:
+def _unsent_error(work: MirroredStudy, error: Exception) -> TlsearchError:
     return StorageError(
         f"{error}\nnot everything was sent; the whole study is in {work.home.root}; send it with "
         f"`tlsearch upload {work.home.root} {work.home.url}`"
@@ -184,7 +184,7 @@ def _in_a_bucket(url: str, new: bool, end_s: float) -> Iterator[MirroredStudy]:
     home = StudyDirectory(work_copy(bucket.url), bucket.url)
     if new:
         _refuse_existing(home, bucket.stamps())
-    with home.locked(), _leased(Lease(bucket)) as lease:
+    with home.locked(), _hold(Lease(bucket)) as lease:
         mirror, there = Mirror(home.root, bucket), bucket.stamps()
         if new:
             _refuse_existing(home, there)
@@ -194,7 +194,7 @@ def _in_a_bucket(url: str, new: bool, end_s: float) -> Iterator[MirroredStudy]:
 
 
 @contextlib.contextmanager
-def _leased(lease: "Lease") -> Iterator["Lease"]:
+def _hold(lease: "Lease") -> Iterator["Lease"]:
     lease.take()
     try:
         yield lease
@@ -263,7 +263,7 @@ def upload(folder: Path, url: str) -> None:
     home = StudyDirectory(folder, url)
     home.read_about()
     bucket = Bucket(url)
-    with home.locked(), _leased(Lease(bucket)):
+    with home.locked(), _hold(Lease(bucket)):
         mirror, there = Mirror(home.root, bucket), bucket.stamps()
         if _further(home, mirror, there) == "there":
             raise RecordError(

@@ -54,7 +54,7 @@ class Mirror:
         stamp = (len(journal), 0)
         if journal and (JOURNAL not in self.known or self.known[JOURNAL].local != stamp):
             self.known[JOURNAL] = Known(stamp, self.bucket.write(JOURNAL, journal))
-        if SEAL in before and after.get(SEAL) == before[SEAL] != self._sent(SEAL):
+        if SEAL in before and after.get(SEAL) == before[SEAL] != self._sent_stamp(SEAL):
             self._send(SEAL)
         self._each(self._drop, to_drop(before, after, self.known))
         self._keep_state()
@@ -91,7 +91,7 @@ class Mirror:
         path = self.folder / JOURNAL
         return whole_lines(read_plain(path)) if path.is_file() else b""
 
-    def _sent(self, name: str) -> Stamp:
+    def _sent_stamp(self, name: str) -> Stamp:
         """Return a file's local stamp at its last transfer."""
         return self.known[name].local if name in self.known else NEVER
 

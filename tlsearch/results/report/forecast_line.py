@@ -13,8 +13,8 @@ def forecast_line(record: StudyRecord) -> str | None:
     if not isinstance(fact, Mapping):
         return None
     expected, actual, trials = fact["expected"], fact["actual"], len(record.trials)
-    owed = fact.get("trials", trials)  # older journals lack it
-    last = f" of the last run, for {owed} of {trials} trials" if owed < trials else ""
+    planned = fact.get("trials", trials)  # older journals lack it
+    last = f" of the last run, for {planned} of {trials} trials" if planned < trials else ""
     return (
         f"forecast and actual cost{last}: {_seconds(expected)} s and {_seconds(actual)} s; "
         f"{_epochs(expected)} and {_epochs(actual)} epochs; "
@@ -29,9 +29,9 @@ def format_bytes(count: float) -> str:
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
-def _seconds(told: Mapping[str, object]) -> str:
-    return f"{told['seconds']:.0f}"
+def _seconds(forecast: Mapping[str, object]) -> str:
+    return f"{forecast['seconds']:.0f}"
 
 
-def _epochs(told: Mapping[str, object]) -> str:
-    return f"{told['epochs']:.0f}"
+def _epochs(forecast: Mapping[str, object]) -> str:
+    return f"{forecast['epochs']:.0f}"

@@ -42,7 +42,7 @@ def render_html(board: Leaderboard, home: StudyDirectory) -> str:
     Reads only small files of its directory, if they exist: curves, artifacts/, the best model's
     manifest. Needs neither the data nor TensorFlow.
     """
-    board, artifacts = replace(board, record=_named(board.record)), Artifacts(home)
+    board, artifacts = replace(board, record=_without_paths(board.record)), Artifacts(home)
     template = _environment().get_template("report.html.j2")
     return template.render(
         _results(board, artifacts)
@@ -103,7 +103,7 @@ def _study(about: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _named(record: StudyRecord) -> StudyRecord:
+def _without_paths(record: StudyRecord) -> StudyRecord:
     """The record with file names instead of paths for networks and weights that are files."""
     trials = (replace(one, config=without_folders(one.config)) for one in record.trials)
     return replace(record, trials=tuple(trials))
@@ -206,7 +206,7 @@ def _headline(board: Leaderboard) -> dict[str, object]:
         "trials": len(states),
         "varied": [name for name in CONFIG_COLUMNS if _varies(name, table)],
         "fixed": {
-            name: _cell(name, table[0][name]) for name in CONFIG_COLUMNS if _fixed(name, table)
+            name: _cell(name, table[0][name]) for name in CONFIG_COLUMNS if _is_fixed(name, table)
         },
     }
 
@@ -215,7 +215,7 @@ def _varies(name: str, table: Table) -> bool:
     return len({row[name] for row in table}) > 1
 
 
-def _fixed(name: str, table: Table) -> bool:
+def _is_fixed(name: str, table: Table) -> bool:
     return bool(table) and not _varies(name, table) and table[0][name] is not None
 
 

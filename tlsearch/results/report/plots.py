@@ -62,7 +62,7 @@ def importance_bars(effects: Sequence[Effect]) -> Figure:
         "type": "bar",
         "orientation": "h",
         "x": [effect.share for effect in some],
-        "y": [_spaced(effect.name) for effect in some],
+        "y": [_with_spaces(effect.name) for effect in some],
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -86,7 +86,7 @@ def importance_bars(effects: Sequence[Effect]) -> Figure:
 def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
     """Plot one line per trial through the varied parameters, coloured by fifths of the ranking."""
     order = ranked_trials(record)
-    axes = {_spaced(name): values for name, values in varied_parameters(record).items()}
+    axes = {_with_spaces(name): values for name, values in varied_parameters(record).items()}
     axes[metric] = [_best_value(trial, record) for trial in order]
     heights = {name: _heights(values) for name, values in axes.items()}
     numbers = [trial.number for trial in order]
@@ -118,7 +118,7 @@ def slice_plots(record: StudyRecord, metric: str) -> dict[str, Figure]:
     for name, every in varied_parameters(record).items():
         indices = [index for index, value in enumerate(every) if value is not None]
         values = [every[index] for index in indices]
-        layout = layout_of(_spaced(name), metric) | {"height": 300, "showlegend": False}
+        layout = layout_of(_with_spaces(name), metric) | {"height": 300, "showlegend": False}
         if not is_range(values):
             ordered = [escape_labels(value) for value in in_order(values)]
             layout["xaxis"] |= {
@@ -290,7 +290,7 @@ def _note(epoch: int, text: str) -> dict[str, Any]:
     return {"x": epoch, "y": 1, "yref": "paper", "text": text, "showarrow": False, "yshift": 10}
 
 
-def _spaced(name: str) -> str:
+def _with_spaces(name: str) -> str:
     return name.replace("_", " ")
 
 
@@ -298,6 +298,6 @@ def layout_of(x_title: str, y_title: str) -> dict[str, Any]:
     """Return the layout that all plots start from: axis titles and a height."""
     return {
         "xaxis": {"title": {"text": escape_labels(x_title)}},
-        "yaxis": {"title": {"text": escape_labels(_spaced(y_title))}},
+        "yaxis": {"title": {"text": escape_labels(_with_spaces(y_title))}},
         "height": 420,
     }

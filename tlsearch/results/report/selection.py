@@ -55,7 +55,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in COLUMN_HELP]
     if unknown or not names:
-        raise ConfigError([_unknown("--columns", name) for name in unknown or [text]])
+        raise ConfigError([_unknown_column("--columns", name) for name in unknown or [text]])
     return names
 
 
@@ -108,7 +108,7 @@ def _column(node: ast.expr) -> str:
     if not isinstance(node, ast.Name):
         raise _refuse(node)
     if node.id not in COLUMN_HELP:
-        raise ConfigError([_unknown("--filter", node.id)])
+        raise ConfigError([_unknown_column("--filter", node.id)])
     return node.id
 
 
@@ -144,5 +144,5 @@ def _refuse(node: ast.expr) -> ConfigError:
     return ConfigError([f"--filter: found {ast.unparse(node)!r}, expected {_GRAMMAR}"])
 
 
-def _unknown(option: str, name: str) -> str:
+def _unknown_column(option: str, name: str) -> str:
     return f"{option}: unknown column '{name}', {did_you_mean(name, COLUMN_HELP)}"

@@ -18,7 +18,7 @@ def study_html(place: str, board: Leaderboard, note: object = None) -> str:
     All text is escaped. The HTML runs no script and loads nothing.
     """
     grid = readable_rows(board.rows, board.metric, Selection(top=SHOWN))
-    said = "".join(f"<li>{_text(line)}</li>" for line in verdict(board).text())
+    verdict_items = "".join(f"<li>{_text(line)}</li>" for line in verdict(board).text())
     name = _text(board.about["config"]["name"])
     title = f"<p><strong>{name}</strong> <code>{_text(place)}</code></p>"
     title += "" if note is None else f"<p>{_text(note)}</p>"
@@ -26,7 +26,7 @@ def study_html(place: str, board: Leaderboard, note: object = None) -> str:
     more = f"<p>and {rest} more trials: leaderboard() has them all</p>" if rest > 0 else ""
     body = "".join(_row("td", cells) for cells in grid.body)
     head = _row("th", grid.columns)
-    return f"<div>{title}<ul>{said}</ul><table>{head}{body}</table>{more}</div>"
+    return f"<div>{title}<ul>{verdict_items}</ul><table>{head}{body}</table>{more}</div>"
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:

@@ -116,12 +116,12 @@ def device_line(about: Mapping[str, Any]) -> str | None:
 
 def _other_scores(test: Mapping[str, Any]) -> list[str]:
     """The other scores from the same evaluation on the test split."""
-    told = [
+    scores = [
         f"{name.replace('_', ' ')} {value:.4f}"
         for name, value in test.get("scores", {}).items()
         if name != test["metric"]
     ]
-    return [f"test {', '.join(told)}"] if told else []
+    return [f"test {', '.join(scores)}"] if scores else []
 
 
 def _csv(table: Iterable[Row], columns: Sequence[str]) -> str:
@@ -154,9 +154,13 @@ def _document(
 
 def _markdown(board: Leaderboard, view: Selection) -> str:
     name, metric = board.about["config"]["name"], board.metric
-    grid, said = readable_rows(board.rows, metric, view), verdict(board).text()
+    grid, verdict_lines = readable_rows(board.rows, metric, view), verdict(board).text()
     lines = [f"# {name}: {len(grid.body)} trials by validation {metric}", ""]
-    lines += [*(f"- {escape(line)}" for line in said), ""] if said and not view.columns else []
+    lines += (
+        [*(f"- {escape(line)}" for line in verdict_lines), ""]
+        if verdict_lines and not view.columns
+        else []
+    )
     lines += [*markdown_table(grid.columns, grid.body), ""]
     lines += [f"- {escape(line)}" for line in (*explain(grid), *summary(board.record, board.about))]
     return "\n".join(lines).rstrip() + "\n"

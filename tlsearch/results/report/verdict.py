@@ -46,11 +46,11 @@ def verdict(board: Leaderboard) -> Verdict:
     if row is None:
         return Verdict()
     test = last_test(record, about)
-    lines = [_first(row, board), *_confirmed(record, row, context)]
-    lines += _tied(row, board) + _prior(record)
+    lines = [_first(row, board), *_confirmation_lines(record, row, context)]
+    lines += _tie_line(row, board) + _prior(record)
     warnings: list[str] = []
     if test is not None:
-        lines.append(_tested(test))
+        lines.append(_test_line(test))
         compared, worse = _against_validation(record, about, test) or ("", False)
         (warnings if worse else lines).append(compared)
         warnings += _careful(record, test)
@@ -108,7 +108,7 @@ def _first(row: Row, board: Leaderboard) -> str:
     what = describe_trial(row, ", ")
     who = f"trial {row['trial']} {word}" + (f" ({what})" if what else "")
     return (
-        f"{who}: validation {_spaced(board.metric)} "
+        f"{who}: validation {_with_spaces(board.metric)} "
         f"{row['metric']:.4f}{between}{images} in the search, {place}"
     )
 
@@ -119,7 +119,7 @@ def _lead(row: Row, other: Row) -> str:
     return f"{abs(row['metric'] - other['metric']):.4f} {side} trial {other['trial']}"
 
 
-def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[str]:
+def _confirmation_lines(record: StudyRecord, row: Row, context: RankingContext) -> list[str]:
     """The results on fresh seeds and of the refinement, or a note that there were none."""
     lines = confirmation.confirmation_lines(record, context.counted)
     if lines:
@@ -132,7 +132,7 @@ def _confirmed(record: StudyRecord, row: Row, context: RankingContext) -> list[s
     ]
 
 
-def _tied(row: Row, board: Leaderboard) -> list[str]:
+def _tie_line(row: Row, board: Leaderboard) -> list[str]:
     """The trials that the validation split cannot tell from the leader of the search."""
     table, counted = board.rows, board.context.counted
     others = [one["trial"] for one in table if one["rank"] not in (None, 1) and one["tied"]]
@@ -165,7 +165,7 @@ def _prior(record: StudyRecord) -> list[str]:
     return [line]
 
 
-def _tested(test: Row) -> str:
+def _test_line(test: Row) -> str:
     """The newest test score, its interval and the method of the interval."""
     between = ""
     if "low" in test:
@@ -173,7 +173,7 @@ def _tested(test: Row) -> str:
         method = f", {test['interval']}{rounds}" if "interval" in test else ""
         between = f" (95 %: {test['low']:.4f} to {test['high']:.4f}{method})"
     return (
-        f"test {_spaced(test['metric'])} of trial {test['trial']}, evaluated once: "
+        f"test {_with_spaces(test['metric'])} of trial {test['trial']}, evaluated once: "
         f"{test['value']:.4f}{between} on {test['images']} pictures that no trial has seen"
     )
 
@@ -192,8 +192,10 @@ def _against_validation(
     # method 10).
     images = about.get("data", {}).get("images", {}).get("validation")
     value = _validation_value(record, test["trial"])
-    said = test["metric"] == about["config"]["metric"] and "low" in test and test.get("images")
-    if value is None or not said or not images:
+    comparable = (
+        test["metric"] == about["config"]["metric"] and "low" in test and test.get("images")
+    )
+    if value is None or not comparable or not images:
         return None
     gain, score = record.direction.gain, test["value"]
     up = max(gain(test[bound], score) for bound in ("low", "high"))
@@ -239,12 +241,12 @@ def _careful(record: StudyRecord, test: Row) -> list[str]:
 
 def _perfect(record: StudyRecord, about: Mapping[str, Any]) -> list[str]:
     """A sentence if a perfect score ended the search before its last trial."""
-    trial, asked = perfect_trial(record, about), about["config"].get("trials", 0)
+    trial, planned = perfect_trial(record, about), about["config"].get("trials", 0)
     ended = sum(one.state not in ("waiting", "unfinished") for one in record.trials)
-    if trial is None or ended >= asked:
+    if trial is None or ended >= planned:
         return []
     why = perfect_message(trial, about["config"]["metric"])
-    return [f"the search ended after {ended} of {asked} trials: {why}"]
+    return [f"the search ended after {ended} of {planned} trials: {why}"]
 
 
 def _against_baselines(record: StudyRecord, row: Row) -> tuple[str, bool] | None:
@@ -261,5 +263,5 @@ def _against_baselines(record: StudyRecord, row: Row) -> tuple[str, bool] | None
     return f"trial {row['trial']} is {than} the best baseline, {name} ({value:.4f})", ahead <= 0
 
 
-def _spaced(name: str) -> str:
+def _with_spaces(name: str) -> str:
     return name.replace("_", " ")

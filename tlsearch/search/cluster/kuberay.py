@@ -100,12 +100,12 @@ def _image_problems(image: str) -> list[str]:
 
 
 def _worker_problems(config: SearchConfig, worker: Worker) -> list[str]:
-    asked = config.resources
-    if asked.gpus_per_trial <= worker.gpus and asked.cpus_per_trial <= worker.cpus:
+    resources = config.resources
+    if resources.gpus_per_trial <= worker.gpus and resources.cpus_per_trial <= worker.cpus:
         return []
     return [
         "no worker can run a trial: a trial requests "
-        f"{amounts_text(asked.cpus_per_trial, asked.gpus_per_trial)}, a worker has "
+        f"{amounts_text(resources.cpus_per_trial, resources.gpus_per_trial)}, a worker has "
         f"{amounts_text(worker.cpus, worker.gpus)}; raise --cpus or --gpus"
     ]
 

@@ -28,11 +28,11 @@ def check_launcher(file: Path, trial: Resources) -> list[str]:
     plain = _read(file, document)
     refused, filled = ray_mistakes(plain)
     found = refused + ([] if filled is None else mistakes(filled, metadata.version("ray"), trial))
-    told = [*document.problems, *(_line(document, one) for one in found)]
-    if told:
-        raise ConfigError(sorted(dict.fromkeys(told), key=_line_number))
-    assert filled is not None, "what Ray refuses was told"
-    return [*summary(filled), *_unfilled(document, plain)]
+    problems = [*document.problems, *(_line(document, one) for one in found)]
+    if problems:
+        raise ConfigError(sorted(dict.fromkeys(problems), key=_line_number))
+    assert filled is not None, "what Ray refuses was reported"
+    return [*summary(filled), *_unfilled_fields(document, plain)]
 
 
 def ray_mistakes(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] | None]:
@@ -41,7 +41,7 @@ def ray_mistakes(plain: dict[str, Any]) -> tuple[list[Mistake], dict[str, Any] |
     The configuration is None if Ray refuses more than unknown keys.
     """
     schema_errors = list(_schema_errors(plain))
-    found = [mistake for one in schema_errors for mistake in _told(one)]
+    found = [mistake for one in schema_errors for mistake in _schema_mistakes(one)]
     if any(one.validator != "additionalProperties" for one in schema_errors):
         return found, None
     from ray.autoscaler._private.util import prepare_config, validate_config
@@ -110,7 +110,7 @@ def _schema_errors(plain: dict[str, Any]) -> Iterator[Any]:
     yield from jsonschema.Draft7Validator(json.loads(schema.read_text())).iter_errors(plain)
 
 
-def _told(error: Any) -> Iterator[Mistake]:
+def _schema_mistakes(error: Any) -> Iterator[Mistake]:
     """Yield a schema error as mistakes, one for each unknown key."""
     at = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
@@ -129,14 +129,14 @@ def _line(document: Document, one: Mistake) -> str:
     return f"{place}: {one}"
 
 
-def _unfilled(document: Document, plain: Any, at: Key = ()) -> Iterator[str]:
+def _unfilled_fields(document: Document, plain: Any, at: Key = ()) -> Iterator[str]:
     """Yield a line for each text that holds the placeholder REPLACE."""
     if isinstance(plain, dict):
         for key, value in plain.items():
-            yield from _unfilled(document, value, (*at, key))
+            yield from _unfilled_fields(document, value, (*at, key))
     elif isinstance(plain, list):
         for index, value in enumerate(plain):
-            yield from _unfilled(document, value, (*at, index))
+            yield from _unfilled_fields(document, value, (*at, index))
     elif isinstance(plain, str) and PLACEHOLDER in plain:
         yield f"still to fill in: {document.locate(at)}: {plain}"
 

@@ -173,15 +173,15 @@ def _no_trial_fits(config: Config, trial: Resources) -> Iterator[Mistake]:
     workers = _worker_types(config)
     if _is_local(config) or any(_fits(config, node, trial) for node in workers.values()):
         return
-    asked = f"{trial.cpus_per_trial} CPUs and {trial.gpus_per_trial:g} GPUs on one node"
+    required = f"{trial.cpus_per_trial} CPUs and {trial.gpus_per_trial:g} GPUs on one node"
     why = "a trial asks for them: change its resources, or the nodes"
     if not workers:
-        yield Mistake(("available_node_types",), "no type of worker", asked, why)
+        yield Mistake(("available_node_types",), "no type of worker", required, why)
     for name, node in workers.items():
         held = node["resources"]
         found = f"CPU {held.get('CPU', 'none')}, GPU {held.get('GPU', 'none')}"
         found += f", at most {_at_most(config, node)} of them"
-        yield Mistake(("available_node_types", name, "resources"), found, asked, why)
+        yield Mistake(("available_node_types", name, "resources"), found, required, why)
 
 
 def _fits(config: Config, node: Config, trial: Resources) -> bool:

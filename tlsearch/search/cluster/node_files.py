@@ -56,11 +56,11 @@ class NodeFiles:
 
 def files_here(cache: Path) -> Any:
     """Return the file actor of this process's node; the first call on the node starts it."""
-    return _started(this_node(), cache)
+    return _start_actor(this_node(), cache)
 
 
 @functools.lru_cache(maxsize=1)
-def _started(node: str, cache: Path) -> Any:
+def _start_actor(node: str, cache: Path) -> Any:
     """Cached by node, because its id changes if this process starts Ray again."""
     import ray
 

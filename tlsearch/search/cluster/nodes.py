@@ -33,8 +33,8 @@ def nodes_up() -> list[Node]:
     """Return the nodes that are up in this process's cluster, named by their addresses."""
     import ray
 
-    leaving, told = leaving_nodes(), [node for node in ray.nodes() if node["Alive"]]
-    addresses = Counter(node["NodeManagerAddress"] for node in told)
+    leaving, alive = leaving_nodes(), [node for node in ray.nodes() if node["Alive"]]
+    addresses = Counter(node["NodeManagerAddress"] for node in alive)
     return [
         Node(
             id=node["NodeID"],
@@ -42,7 +42,7 @@ def nodes_up() -> list[Node]:
             resources=node["Resources"],
             leaving=node["NodeID"] in leaving,
         )
-        for node in told
+        for node in alive
     ]
 
 
@@ -98,7 +98,7 @@ class Watch:
 
     def slots(self) -> int:
         """Return how many trials to run at a time on the nodes that are not leaving."""
-        staying = [node.resources for node in self._seen().values() if not node.leaving]
+        staying = [node.resources for node in self._refresh().values() if not node.leaving]
         return at_a_time(self._resources, trials_that_fit(self._resources, staying), self._grown)
 
     def excused(self, lost_at: float) -> bool:
@@ -106,20 +106,20 @@ class Watch:
 
         True if a node is leaving, or if one was lost within `BLAMED_S` of that time.
         """
-        nodes = self._seen(now=True).values()
+        nodes = self._refresh(now=True).values()
         late = any(node.leaving for node in nodes)
         return late or any(abs(gone - lost_at) <= BLAMED_S for gone in self._gone)
 
-    def _seen(self, now: bool = False) -> Mapping[str, Node]:
+    def _refresh(self, now: bool = False) -> Mapping[str, Node]:
         time_s = self._clock()
         if now or time_s - self._looked >= LOOK_EVERY_S:
             self._looked = time_s
-            found = self._found()
+            found = self._look_or_keep()
             self._gone += [time_s] * len(self._nodes.keys() - found.keys())
             self._nodes = found
         return self._nodes
 
-    def _found(self) -> dict[str, Node]:
+    def _look_or_keep(self) -> dict[str, Node]:
         """Return the current nodes, or the last known ones if Ray fails: an error would end the
         search.
         """

@@ -56,13 +56,13 @@ def _looked_at(
     needs = Needs(node_versions(), gpus, int(config.cache_gb * 1e9))
     sent = networks_to_send(config)
     calls = {node: (_answer_with, sent, question, node.id, gpus > 0) for node in nodes}
-    with _marked(question):
+    with _write_marker(question):
         for node, answer in on_every(calls, ANSWER_S).items():
             if isinstance(answer, Found):
                 yield from node_problems(
                     needs, node.name, int(node.resources.get("GPU", 0)), answer
                 )
-                yield from _unseen(question, node, answer)
+                yield from _marker_problems(question, node, answer)
             else:
                 yield Problem(node.name, "node", answer, "an answer")
 
@@ -91,7 +91,7 @@ def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
 
 
 @contextlib.contextmanager
-def _marked(question: Question) -> Iterator[None]:
+def _write_marker(question: Question) -> Iterator[None]:
     """Keep the driver's marker in the study's directory for the block; then remove all markers."""
     if question.marker is None:
         yield
@@ -104,7 +104,7 @@ def _marked(question: Question) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _unseen(question: Question, node: Node, answer: Found) -> Iterator[Problem]:
+def _marker_problems(question: Question, node: Node, answer: Found) -> Iterator[Problem]:
     """Yield a problem if the driver does not see the marker that a node wrote: the node has another
     storage.
     """
@@ -122,10 +122,10 @@ def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Prob
     """Have every node load the weights that Keras or KerasHub downloads; yield failures and
     weights that differ between nodes.
     """
-    wanted = dict(_downloaded(config))
+    wanted = dict(_downloaded_weights(config))
     if not wanted:
         return
-    calls = dict.fromkeys(nodes, (_loaded, wanted, config.data.image_px))
+    calls = dict.fromkeys(nodes, (_load_weights, wanted, config.data.image_px))
     first: dict[str, tuple[str, str]] = {}
     for node, answer in on_every(calls, DOWNLOAD_S).items():
         if isinstance(answer, str):
@@ -138,16 +138,16 @@ def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Prob
                 yield Problem(node.name, "weights", f"{name} {found[:DIGEST_DIGITS]}", expected)
 
 
-def _downloaded(config: SearchConfig) -> Iterator[tuple[str, str]]:
+def _downloaded_weights(config: SearchConfig) -> Iterator[tuple[str, str]]:
     """Yield the backbones whose weights are downloaded, each with the name of the weights."""
     for name in config.space.backbone.values:
         default = row_of(name).default_weights
-        meant = {default if w == "default" else w for w in config.space.weights.values}
-        for weights in meant & {"imagenet", "preset"}:
+        resolved = {default if w == "default" else w for w in config.space.weights.values}
+        for weights in resolved & {"imagenet", "preset"}:
             yield name, weights
 
 
-def _loaded(wanted: Mapping[str, str], image_px: int) -> dict[str, str] | str:
+def _load_weights(wanted: Mapping[str, str], image_px: int) -> dict[str, str] | str:
     """Load weights of backbones in this process; return their digests, or why that failed."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # do not use the GPU of a trial
     from tlsearch.base.errors import ConfigError, WeightsError

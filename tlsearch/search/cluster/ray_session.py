@@ -133,9 +133,9 @@ def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
     fitting = trials_that_fit(resources, nodes)
     if fitting < 1 and fit_grown < 1:
         kinds = {amounts_text(node.get("CPU", 0), node.get("GPU", 0)) for node in nodes}
-        asked = amounts_text(resources.cpus_per_trial, resources.gpus_per_trial)
+        amounts = amounts_text(resources.cpus_per_trial, resources.gpus_per_trial)
         raise ClusterError(
-            f"no node can run a trial: a trial requests {asked}, the nodes have "
+            f"no node can run a trial: a trial requests {amounts}, the nodes have "
             f"{', or '.join(sorted(kinds))}; lower resources.cpus_per_trial or "
             "resources.gpus_per_trial, or add a larger node"
         )
@@ -157,13 +157,13 @@ def as_completed(
     import ray
 
     task = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
-    told = task(relay_phases(function))
+    relayed = task(relay_phases(function))
     later = deque(calls)
     waiting: list[Any] = []
     try:
         while (waiting or later) and not stop():
             while later and len(waiting) < slots:
-                waiting.append(told.remote(*later.popleft()))
+                waiting.append(relayed.remote(*later.popleft()))
             ready, waiting = ray.wait(waiting, timeout=0.2)
             if ready:
                 collect_now(current_listener())  # forward the workers' phases before their results
@@ -193,12 +193,12 @@ def in_worker(function: Callable[..., T], *arguments: Any) -> T:
     return result
 
 
-def wait_for_result(asked: Any) -> Any:
+def wait_for_result(reference: Any) -> Any:
     """Wait for a worker's result and return it; raises our own errors as the worker raised them."""
     import ray
 
     try:
-        return ray.get(asked)
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, TlsearchError):
             raise error.cause from None

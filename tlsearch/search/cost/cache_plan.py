@@ -56,14 +56,14 @@ def cache_choices(
     left, found = int(config.cache_gb * 1e9), list[CacheChoice]()
     for name in config.space.backbone.values:
         for weights in config.space.weights.values:
-            wished = list(_wished(config, name, weights, calibration, images))
-            fitting = _fitting(wished, left)
+            choices = list(_unlimited_choices(config, name, weights, calibration, images))
+            fitting = _fitting(choices, left)
             left -= sum(kept.bytes for kept in fitting if kept.cached)
             found += fitting
     return tuple(found)
 
 
-def _wished(
+def _unlimited_choices(
     config: SearchConfig,
     name: str,
     weights: str,
@@ -105,13 +105,13 @@ def _rows(config: SearchConfig, name: str, depth: Depth, images: Mapping[str, in
     return images["train"] + images["validation"] if config.warm_up_epochs else 0
 
 
-def _fitting(wished: list[CacheChoice], left: int) -> list[CacheChoice]:
+def _fitting(choices: list[CacheChoice], left: int) -> list[CacheChoice]:
     """Return the choices for one backbone with `left` bytes of the budget left."""
-    if sum(kept.bytes for kept in wished if kept.cached) <= left:
-        return wished
+    if sum(kept.bytes for kept in choices if kept.cached) <= left:
+        return choices
     why = "cache off" if left == 0 else "cache_gb is full"
-    given_up = [replace(k, choice="recomputed", why=why) if k.cached else k for k in wished]
-    pooled = next(kept for kept in wished if kept.cut_name == POOLED)
+    given_up = [replace(k, choice="recomputed", why=why) if k.cached else k for k in choices]
+    pooled = next(kept for kept in choices if kept.cut_name == POOLED)
     return [pooled, *given_up[1:]] if pooled.bytes <= left else given_up
 
 

@@ -98,7 +98,7 @@ def calibrate(
     found = remembered_paces(config, classes, device, slots)
     if found is not None:
         return found
-    answer = _measured(config, classes, device, slots)
+    answer = _measure(config, classes, device, slots)
     disk = FeatureStore(config.cache_path, config.feature_dtype).measure_disk()
     shared = {key: answer[key] for key in SHARED}
     entries = {
@@ -110,11 +110,11 @@ def calibrate(
     return Calibration(paces, disk, **shared)
 
 
-def _measured(
+def _measure(
     config: SearchConfig, classes: int, device: DeviceProfile, slots: int
 ) -> dict[str, Any]:
     space = config.space
-    asked = {
+    request = {
         "backbones": space.backbone.values,
         "image_px": config.data.image_px,
         "depths": {name: _layers(config, name) for name in space.backbone.values},
@@ -128,7 +128,7 @@ def _measured(
         "augment": config.augment.model_dump(),
         "began": time.time(),
     }
-    return ask_subprocess("tlsearch.training.calibrate", asked, _processes(config, slots))
+    return ask_subprocess("tlsearch.training.calibrate", request, _processes(config, slots))
 
 
 def _processes(config: SearchConfig, slots: int) -> int:
@@ -141,8 +141,10 @@ def _processes(config: SearchConfig, slots: int) -> int:
     return max(1, min(slots, here, MOST_PROCESSES))
 
 
-def ask_subprocess(module: str, asked: Mapping[str, object], processes: int = 1) -> dict[str, Any]:
-    """Run a module in a subprocess and return its JSON answer to `asked`.
+def ask_subprocess(
+    module: str, request: Mapping[str, object], processes: int = 1
+) -> dict[str, Any]:
+    """Run a module in a subprocess and return its JSON answer to `request`.
 
     The subprocess imports TensorFlow, which this process never does. If several processes run at a
     time, the first one answers. Raises StudyError if it fails.
@@ -151,7 +153,7 @@ def ask_subprocess(module: str, asked: Mapping[str, object], processes: int = 1)
     def run(_: int) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", module],
-            input=json.dumps(asked),
+            input=json.dumps(request),
             capture_output=True,
             text=True,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},

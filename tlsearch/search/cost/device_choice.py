@@ -35,7 +35,7 @@ def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
     now. For a new study, the profile is chosen for the devices in Ray's cluster and measured on one
     of them. Raises ClusterError if a trial's share of a GPU is too small to train in.
     """
-    now = _chosen(config, _gpus_of_nodes() if config.resources.gpus_per_trial else None)
+    now = _choose(config, _gpus_of_nodes() if config.resources.gpus_per_trial else None)
     if home.study_file.exists():
         known = home.device()
         if (known.kind, known.names) != (now.kind, now.names):
@@ -45,16 +45,16 @@ def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
                 *(_devices(known), _devices(now)),
             )
         return known
-    return _measured(config, now, _in_granted_worker(config))
+    return _with_measurements(config, now, _in_granted_worker(config))
 
 
 def device_here(config: SearchConfig) -> DeviceProfile:
     """Return the device profile that the trials of a search would have on this machine alone."""
     gpus = _gpus_here() if config.resources.gpus_per_trial else None
-    return _measured(config, _chosen(config, gpus), ask_subprocess)
+    return _with_measurements(config, _choose(config, gpus), ask_subprocess)
 
 
-def _chosen(config: SearchConfig, gpus: tuple[Gpu, ...] | None) -> DeviceProfile:
+def _choose(config: SearchConfig, gpus: tuple[Gpu, ...] | None) -> DeviceProfile:
     share = config.resources.gpus_per_trial
     return chosen_profile(config.precision, config.jit, config.space.backbone.values, gpus, share)
 
@@ -77,7 +77,9 @@ def _gpus_of_nodes() -> tuple[Gpu, ...]:
     return tuple(gpu for answer in answers if isinstance(answer, tuple) for gpu in answer)
 
 
-def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> DeviceProfile:
+def _with_measurements(
+    config: SearchConfig, profile: DeviceProfile, answer: Answer
+) -> DeviceProfile:
     """Return the profile with measurements of its GPU, which are remembered under the cache.
 
     The profile stays unchanged for CPUs, and for GPUs of different models, because a measurement of
@@ -86,7 +88,7 @@ def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> D
     if len(profile.names) != 1:
         return profile
     names = config.space.backbone.values
-    asked = {
+    request = {
         "backbones": names,
         "image_px": config.data.image_px,
         "depths": {name: max(prefix_depths(config, name)).layers for name in names},
@@ -95,12 +97,12 @@ def _measured(config: SearchConfig, profile: DeviceProfile, answer: Answer) -> D
         "gpus": config.resources.gpus_per_trial,
         "device": profile.to_json(),
     }
-    key = f"device {digest_of([asked, sorted(package_versions().items())])}"
+    key = f"device {digest_of([request, sorted(package_versions().items())])}"
     remembered = _with(profile, recall(config.cache_path).get(key))
     if remembered is not None:
         return remembered
     try:
-        found = answer(PROBE, asked)
+        found = answer(PROBE, request)
     except StudyError as error:
         log.warning("%s: the GPU could not be measured and is used with default settings", error)
         return profile
@@ -121,7 +123,7 @@ def _with(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
 def _in_granted_worker(config: SearchConfig) -> Answer:
     """Return a function that runs a module in a Ray worker with the resources of a trial."""
 
-    def answer(module: str, asked: Mapping[str, object]) -> dict[str, object]:
+    def answer(module: str, request: Mapping[str, object]) -> dict[str, object]:
         import ray
 
         granted = {
@@ -130,7 +132,7 @@ def _in_granted_worker(config: SearchConfig) -> Answer:
         }
         try:
             found: dict[str, Any] = ray.get(
-                ray.remote(**granted)(ask_subprocess).remote(module, asked)
+                ray.remote(**granted)(ask_subprocess).remote(module, request)
             )
         except ray.exceptions.RayError as error:
             raise StudyError(last_line(str(error), type(error).__name__)) from error

@@ -65,8 +65,8 @@ def report_forecast(search: Search) -> Iterator[None]:
     """
     before = search.record().trials
     epochs, spent_s = _epochs(before), search.budget.spent_s
-    owed = search.config.trials - ended_trials(before)
-    expected = _foreseen(search, owed) if owed > 0 else None
+    remaining = search.config.trials - ended_trials(before)
+    expected = _report_forecast(search, remaining) if remaining > 0 else None
     features = search.config.cache_path / FOLDER
     held = _bytes(features, "*.npy")
     yield
@@ -74,7 +74,7 @@ def report_forecast(search: Search) -> Iterator[None]:
     if expected is not None and not search.ending.cut_short and trials:
         made = max(0, _bytes(features, "*.npy") - held) + _bytes(search.home.trials, BEST)
         actual = Forecast(round(now_s - spent_s, 1), _epochs(trials) - epochs, made)
-        fact = {"expected": asdict(expected), "actual": asdict(actual), "trials": owed}
+        fact = {"expected": asdict(expected), "actual": asdict(actual), "trials": remaining}
         search.note({FORECAST: fact})
 
 
@@ -82,12 +82,12 @@ def _epochs(trials: Iterable[TrialRecord]) -> int:
     return sum(trial.epochs for trial in trials)
 
 
-def _foreseen(search: Search, owed: int) -> Forecast | None:
-    """Report and return the forecast for `owed` trials, from remembered measurements alone.
+def _report_forecast(search: Search, remaining: int) -> Forecast | None:
+    """Report and return the forecast for `remaining` trials, from remembered measurements alone.
 
     Returns None if measurements are missing.
     """
-    made = _planned(search, owed, _ratios(search.config, search.slots))
+    made = _plan_from_memory(search, remaining, _ratios(search.config, search.slots))
     if made is None:
         search.listen(Unforeseen())
         return None
@@ -96,13 +96,13 @@ def _foreseen(search: Search, owed: int) -> Forecast | None:
     return found
 
 
-def _planned(search: Search, owed: int, ratios: Ratios) -> Plan | None:
-    config = search.config.model_copy(update={"trials": owed})
+def _plan_from_memory(search: Search, remaining: int, ratios: Ratios) -> Plan | None:
+    config = search.config.model_copy(update={"trials": remaining})
     slots, seen = search.slots, of_read(search.data)
     machine = remembered_paces(config, seen.classes, search.device, slots)
     if machine is None:
         return None
-    first = _first(search.config, seen, slots)[search.config.trials - owed :]
+    first = _first(search.config, seen, slots)[search.config.trials - remaining :]
     return plan(config, machine, seen, slots, ratios=ratios, first=first)
 
 
@@ -129,7 +129,7 @@ def learn_from_search(search: Search) -> Iterator[None]:
         return
     if ending.cut_short or ending.enough or ending.out_of_time:
         return
-    made = _planned(search, fact["trials"], AS_PLANNED)
+    made = _plan_from_memory(search, fact["trials"], AS_PLANNED)
     trials_s = fact["actual"]["seconds"]
     confirm_s, export_s = exported_s - start_s - trials_s, search.budget.driver_s - exported_s
     if made is not None and min(start_s, trials_s, confirm_s, export_s) > 0:

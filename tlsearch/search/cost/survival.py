@@ -13,9 +13,9 @@ def trials_reaching(scheduler: Scheduler, epochs: int, trials: int) -> Reaching:
         return _in_brackets(scheduler, epochs, trials)
     if isinstance(scheduler, Asha | Promotion):
         ends = rungs_of(scheduler, epochs)
-        return _halved(ends, epochs, trials, scheduler.reduction, isinstance(scheduler, Asha))
+        return _halving(ends, epochs, trials, scheduler.reduction, isinstance(scheduler, Asha))
     if isinstance(scheduler, Median):
-        return _halved(
+        return _halving(
             (scheduler.grace,), epochs, trials, 2, at_once=True, free=scheduler.min_trials
         )
     return (float(trials),) * epochs
@@ -45,7 +45,7 @@ def _stays(arrival: int, reduction: int, free: int) -> float:
     return 1.0 if arrival <= free else max(1 / arrival, 1 / math.sqrt(reduction))
 
 
-def _halved(
+def _halving(
     ends: tuple[int, ...],
     epochs: int,
     trials: float,
@@ -72,7 +72,7 @@ def _in_brackets(scheduler: Hyperband, epochs: int, trials: int) -> Reaching:
     brackets = [ends[skipped:] for skipped in range(min(scheduler.brackets, len(ends)))]
     weights = [math.exp(len(bracket)) for bracket in brackets]
     parts = [
-        _halved(bracket, epochs, trials * weight / sum(weights), scheduler.reduction, True)
+        _halving(bracket, epochs, trials * weight / sum(weights), scheduler.reduction, True)
         for bracket, weight in zip(brackets, weights, strict=True)
     ]
     return tuple(map(sum, zip(*parts, strict=True)))

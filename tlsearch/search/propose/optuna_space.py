@@ -79,7 +79,7 @@ def used_dimensions(space: Space, depth: Depth) -> Iterator[tuple[str, Choices[A
 
 def build_point(config: SearchConfig, ask: Ask) -> Point:
     """Return the point of the space that results from asking for each dimension in turn."""
-    asked: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
 
     def choose(name: str) -> None:
@@ -88,7 +88,7 @@ def build_point(config: SearchConfig, ask: Ask) -> Point:
         if found is None:
             chosen[name] = dimension.values[0]
             return
-        value = asked[name] = ask(name, found)
+        value = parameters[name] = ask(name, found)
         named = isinstance(dimension, Choices)
         chosen[name] = {spell_widths(v): v for v in dimension.values}[value] if named else value
 
@@ -97,9 +97,9 @@ def build_point(config: SearchConfig, ask: Ask) -> Point:
             choose(name)
     trained = config.space.trained(chosen)
     chosen.update(trained)
-    asked.update(trained)  # so that Optuna learns the depth that is actually trained
+    parameters.update(trained)  # so that Optuna learns the depth that is actually trained
     choose(Depth.of(chosen).rate)
-    return Point(asked, trial_config(config, chosen))
+    return Point(parameters, trial_config(config, chosen))
 
 
 def trial_config(config: SearchConfig, chosen: Mapping[str, object]) -> TrialConfig:

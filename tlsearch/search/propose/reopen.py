@@ -32,18 +32,18 @@ def newest_study(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
     space = config.space.model_dump(mode="json", exclude_none=True)
     name = newest_name(storage)
     if name is None:
-        study = _begun(config, storage)
+        study = _create(config, storage)
     else:
         study = optuna.load_study(study_name=name, storage=storage)
         if study.user_attrs.get(SPACE) == space:
             return study
         if study.get_trials(deepcopy=False):
-            study = _reopened(study, config, storage)
+            study = _copy_study(study, config, storage)
     study.set_user_attr(SPACE, space)
     return study
 
 
-def _begun(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
+def _create(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
     return optuna.create_study(
         study_name=next_name(storage),
         storage=storage,
@@ -51,13 +51,13 @@ def _begun(config: SearchConfig, storage: BaseStorage) -> optuna.Study:
     )
 
 
-def _reopened(old: optuna.Study, config: SearchConfig, storage: BaseStorage) -> optuna.Study:
+def _copy_study(old: optuna.Study, config: SearchConfig, storage: BaseStorage) -> optuna.Study:
     """Create a study beside the old one, with its facts and its trials under the same numbers.
 
     Within one study, Optuna refuses other choices for a known parameter, and cannot change the
     distributions of a trial. So a changed space needs a new study.
     """
-    study = _begun(config, storage)
+    study = _create(config, storage)
     for name, value in old.user_attrs.items():
         if name != SPACE:
             study.set_user_attr(name, value)
@@ -81,8 +81,8 @@ def move_trial(trial: FrozenTrial, space: Space, direction: Direction) -> Frozen
         state = TrialState.COMPLETE if finished else TrialState.PRUNED
         state = TrialState.FAIL if parameters is None else state
     best = record.best(direction)
-    told = {TrialState.COMPLETE: best and best[1], TrialState.PRUNED: _last(trial)}
-    return _copy(trial, state, told.get(state), parameters or {}, space)
+    values = {TrialState.COMPLETE: best and best[1], TrialState.PRUNED: _last(trial)}
+    return _copy(trial, state, values.get(state), parameters or {}, space)
 
 
 def _copy(

@@ -104,7 +104,7 @@ class TruthfulSearch(Searcher):
         self._running: dict[str, Trial] = {}  # by Ray's ids
         self._excused = excused
         self._losses: defaultdict[int, list[float]] = defaultdict(list)
-        self._tried = Tried((t.number, tried) for t in known if (tried := _recorded(t)))
+        self._tried = Tried((t.number, tried) for t in known if (tried := _recorded_config(t)))
         self._began = sum(t.state != TrialState.WAITING for t in known)
         self._standings = Standings.of(record)
         self._networks = network_digests(record.trials)
@@ -154,7 +154,7 @@ class TruthfulSearch(Searcher):
         return Trial(self.study, self._id(number))
 
     def _propose(self, trial: Trial) -> TrialConfig:
-        frozen = self._frozen(trial)
+        frozen = self._frozen_trial(trial)
         ahead = self._prior.points(self.study, frozen, self._tried) if self._prior else ()
         draws = chain(ahead, optuna_space.draw_points(self._config, self._window.refresh(), frozen))
         point = optuna_space.first_novel(self._config, draws, self._tried)
@@ -184,7 +184,7 @@ class TruthfulSearch(Searcher):
         if trial is None:
             return
         stopped = self._stopped.pop(trial.number, None)
-        if error and self._retried(trial):
+        if error and self._retry_if_lost(trial):
             return
         if result is not None and result.get("fatal"):
             return  # not the fault of the configuration: `resume` continues the trial
@@ -203,7 +203,7 @@ class TruthfulSearch(Searcher):
             worker = trial.user_attrs.get("worker", "")
             self._tell(trial, Outcome("stopped", str(decision)), {"worker": worker})
 
-    def _retried(self, trial: Trial) -> bool:
+    def _retry_if_lost(self, trial: Trial) -> bool:
         """Queue a trial whose worker was lost to run next, and return whether it is retried.
 
         It is not if more than `RETRIES` of its workers were lost on nodes that stayed up. Ray's own
@@ -212,7 +212,7 @@ class TruthfulSearch(Searcher):
         self._losses[trial.number].append(time.monotonic())
         excused = [self._excused(at) for at in self._losses[trial.number]]
         retried = excused.count(False) <= RETRIES
-        epoch = max(self._frozen(trial).intermediate_values, default=0)
+        epoch = max(self._frozen_trial(trial).intermediate_values, default=0)
         self._listen(WorkerLost(trial.number, epoch, left=excused[-1], retried=retried))
         if retried:
             self._unfinished.appendleft(trial.number)
@@ -240,7 +240,7 @@ class TruthfulSearch(Searcher):
         if result.get("failure") is not None or result.get("diverged"):
             return
         self._note_kept(trial, json.loads(result.get(KEPT, "{}")))
-        known = self._frozen(trial).intermediate_values
+        known = self._frozen_trial(trial).intermediate_values
         epoch, value = result[TIME_ATTR], result[METRIC]
         decision = self._rungs.take(trial.number, epoch, value, known, over)
         if decision is not None and decision.stopped:
@@ -251,7 +251,7 @@ class TruthfulSearch(Searcher):
             self._note_network(trial, result.get(NETWORK))
         trial.report(value, epoch)
         if trial.number in self._rungs.parked:
-            self._window.take(as_pruned(self._frozen(trial)))
+            self._window.take(as_pruned(self._frozen_trial(trial)))
         if self._tried[trial.number].ranks(epoch):
             self._standings.report(trial.number, value)
         self._listen(EpochReported(trial.number, epoch, value, epoch in self._marks))
@@ -259,12 +259,12 @@ class TruthfulSearch(Searcher):
 
     def _tell_widened(self, trial: Trial, found: str | None) -> None:
         """Record and report, once per backbone, that its features needed a wider dtype."""
-        asked = self._tried[trial.number]
-        if found in (None, asked.feature_dtype) or asked.backbone in self._widened:
+        tried = self._tried[trial.number]
+        if found in (None, tried.feature_dtype) or tried.backbone in self._widened:
             return
-        self._widened.add(asked.backbone)
+        self._widened.add(tried.backbone)
         trial.set_user_attr(FEATURE_DTYPE, found)
-        self._listen(FeaturesWidened(asked.backbone, asked.feature_dtype, str(found)))
+        self._listen(FeaturesWidened(tried.backbone, tried.feature_dtype, str(found)))
 
     def _note_network(self, trial: Trial, network: str | None) -> None:
         """Record the pretrained network of a trial; later trials of its backbone must use it."""
@@ -287,17 +287,17 @@ class TruthfulSearch(Searcher):
         if optuna_space.parameters_of(self._tried[trial.number], self._config.space) is None:
             self.study.tell(trial, state=TrialState.FAIL)  # outside the space of TPE
         elif outcome.state == "finished":
-            best = read_trial(self._frozen(trial)).best(self._config.direction)
+            best = read_trial(self._frozen_trial(trial)).best(self._config.direction)
             assert best is not None, "a finished trial has reported"
             self.study.tell(trial, best[1])
         else:
             self.study.tell(trial, state=TrialState.PRUNED)
-        told = self._frozen(trial)
-        self._window.take(told)
-        self._standings.end(read_trial(told))
-        self._announce(read_trial(told), self._standings)
+        frozen = self._frozen_trial(trial)
+        self._window.take(frozen)
+        self._standings.end(read_trial(frozen))
+        self._announce(read_trial(frozen), self._standings)
 
-    def _frozen(self, trial: Trial) -> FrozenTrial:
+    def _frozen_trial(self, trial: Trial) -> FrozenTrial:
         return self._storage.get_trial(self._id(trial.number))
 
 
@@ -306,7 +306,7 @@ def _note(trial: Trial, notes: Mapping[str, Any]) -> None:
         trial.set_user_attr(name, value)
 
 
-def _recorded(trial: FrozenTrial) -> TrialConfig | None:
+def _recorded_config(trial: FrozenTrial) -> TrialConfig | None:
     """The configuration of a trial, None if the driver died before the trial had one."""
     noted = trial.user_attrs.get("config")
     return None if noted is None else TrialConfig(**json.loads(noted))

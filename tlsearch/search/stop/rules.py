@@ -219,13 +219,15 @@ class BelowMedian:
 
 def rule_of(config: SearchConfig) -> Rule:
     """Return the stopping rule that a configuration requests."""
-    asked, way = config.scheduler, config.direction
-    if isinstance(asked, Unstopped):
+    scheduler, way = config.scheduler, config.direction
+    if isinstance(scheduler, Unstopped):
         return TrainAll(way)
-    if isinstance(asked, Median):
-        return BelowMedian(way, asked.grace, asked.min_trials)
-    if isinstance(asked, Promotion):
-        return Promoting(way, waiting_rungs(asked, config.epochs), asked.reduction, config.trials)
-    marks = rungs(asked.first_rung, asked.reduction, config.epochs)
-    brackets = min(asked.brackets, len(marks)) if isinstance(asked, Hyperband) else 1
-    return Halving(way, marks, asked.reduction, brackets, config.seed)
+    if isinstance(scheduler, Median):
+        return BelowMedian(way, scheduler.grace, scheduler.min_trials)
+    if isinstance(scheduler, Promotion):
+        return Promoting(
+            way, waiting_rungs(scheduler, config.epochs), scheduler.reduction, config.trials
+        )
+    marks = rungs(scheduler.first_rung, scheduler.reduction, config.epochs)
+    brackets = min(scheduler.brackets, len(marks)) if isinstance(scheduler, Hyperband) else 1
+    return Halving(way, marks, scheduler.reduction, brackets, config.seed)

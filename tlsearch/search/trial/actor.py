@@ -91,11 +91,11 @@ class TrialActor(tune.Trainable):
         self._leave_in_time()
         if self._job is not None:
             return self._trained_again(self._job)
-        result = self._trained()
+        result = self._train_epoch()
         self._hand_over()
         return result
 
-    def _trained(self) -> dict[str, object]:
+    def _train_epoch(self) -> dict[str, object]:
         try:
             if self._waits and self._folder is not None:
                 self._lock(self._folder)
@@ -106,18 +106,20 @@ class TrialActor(tune.Trainable):
             self._keep(report)
             self._leave_at_rung(report)
         except OutOfMemoryError as error:  # a problem of this configuration alone
-            return self._failed(str(error), type(error).__name__, fatal=False)
+            return self._failure_result(str(error), type(error).__name__, fatal=False)
         except TlsearchError as error:
-            return self._failed(str(error), type(error).__name__, fatal=True)
+            return self._failure_result(str(error), type(error).__name__, fatal=True)
         except OSError as error:  # a full disk, a lost folder: no other trial would fare better
             full = disk_error(error)
             if full is not None:
-                return self._failed(str(full), type(full).__name__, fatal=True)
-            return self._failed(f"{type(error).__name__}: {error}", "StudyError", fatal=True)
+                return self._failure_result(str(full), type(full).__name__, fatal=True)
+            return self._failure_result(
+                f"{type(error).__name__}: {error}", "StudyError", fatal=True
+            )
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
-            return self._failed(traceback.format_exc(), where, fatal=False)
+            return self._failure_result(traceback.format_exc(), where, fatal=False)
         return self._result(report)
 
     def _trained_again(self, job: str) -> dict[str, object]:
@@ -127,17 +129,17 @@ class TrialActor(tune.Trainable):
         The driver then trains the run in another worker and gets the error from there.
         """
         assert self._again is not None, "a search that asks for runs says how"
-        place, told = self.workplace, None
+        place, trained = self.workplace, None
         try:
             with trial_folder(place.study, self._number, place.handover) as folder:
                 folder.fetch(LOG)
                 _log_to(folder.path / LOG)
             with heard_by(send):
-                told = self._again(job, place)
+                trained = self._again(job, place)
         except Exception:
             sys.stderr.write(traceback.format_exc())
         # No rung is at epoch 0, and no stopping rule takes NaN for the value of a trial.
-        return {"epoch": 0, "value": math.nan, TRAINED: told, "failure": None, "done": True}
+        return {"epoch": 0, "value": math.nan, TRAINED: trained, "failure": None, "done": True}
 
     def cleanup(self) -> None:
         """Close the trial, because the actor ends."""
@@ -317,7 +319,7 @@ class TrialActor(tune.Trainable):
             "done": done,
         }
 
-    def _failed(self, text: str, where: str, fatal: bool) -> dict[str, object]:
+    def _failure_result(self, text: str, where: str, fatal: bool) -> dict[str, object]:
         text = without_local_folders(text)
         with contextlib.suppress(OSError):  # the log may be on the full disk
             sys.stderr.write(text + "\n")

@@ -62,7 +62,8 @@ def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Float
     mistakes = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     chosen = {"mistakes": mistakes, "predictions": _spread(np.arange(len(labels)), SHOWN)}
     shown = {
-        kind: _described(folder, kind, rows, data, probabilities) for kind, rows in chosen.items()
+        kind: _write_thumbnails(folder, kind, rows, data, probabilities)
+        for kind, rows in chosen.items()
     }
     write_json(
         folder / WINNER,
@@ -81,7 +82,7 @@ def write_test(folder: Path, trial: int, evaluation: dict[str, Any]) -> None:
     write_json(folder / TEST, {"trial": trial, "split": "test", "evaluation": evaluation})
 
 
-def _described(
+def _write_thumbnails(
     folder: Path, kind: str, rows: NDArray[np.int64], data: ImageData, probabilities: Floats
 ) -> list[dict[str, object]]:
     """Write thumbnails of some validation images; return each with its true and predicted class."""

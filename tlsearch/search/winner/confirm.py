@@ -71,7 +71,7 @@ def confirmation_stages(search: Search, room: int) -> Generator[Stage, None, Non
 def confirm(search: Search, place: Workplace, room: int) -> None:
     """Train all stages in separate Ray workers, `room` runs at a time."""
     for stage in confirmation_stages(search, room):
-        for run in _trained(stage.jobs, search, place, room):
+        for run in _train_runs(stage.jobs, search, place, room):
             stage.keep(run)
 
 
@@ -82,7 +82,7 @@ def _keep(search: Search, counter: Counter, run: Run) -> None:
     counter.advance()
 
 
-def _trained(
+def _train_runs(
     wanted: Sequence[PlannedRun], search: Search, place: Workplace, room: int
 ) -> Iterator[Run]:
     """Yield runs as they end; running ones are cancelled if the user stops the search or the
@@ -117,8 +117,10 @@ def _refining(search: Search) -> PlannedRun | None:
     image_s = pass_s(config.cache_path, TrialConfig(**won.config), won.network)
     epoch_s = online_epoch_s(record, won, train, validation, image_s)
     if epoch_s > limit_s:
-        told = f"one epoch would take about {epoch_s:.1f} s, and {max(0.0, limit_s):.1f} s are left"
-        search.note({NOT_REFINED: told})
+        reason = (
+            f"one epoch would take about {epoch_s:.1f} s, and {max(0.0, limit_s):.1f} s are left"
+        )
+        search.note({NOT_REFINED: reason})
         return None
     weights = search.home.trial(best.trial) / best.weights
     if weights.is_file():  # else the run that starts from them raises the error
@@ -140,8 +142,8 @@ def pass_s(cache: Path, trial: TrialConfig, network: str | None) -> float | None
     """
     weights = weights_key(row_of(trial.backbone).build, network)
     wanted = {"weights": weights, "image_px": trial.image_px}
-    told = [entry.about for entry in entries(cache / FOLDER) if entry.about is not None]
-    passes = [about for about in told if wanted.items() <= about.what.items()]
+    known = [entry.about for entry in entries(cache / FOLDER) if entry.about is not None]
+    passes = [about for about in known if wanted.items() <= about.what.items()]
     augmented = [about for about in passes if about.what.get("view")]
     rows = sum(about.shape[0] for about in augmented)
     return sum(about.seconds for about in augmented) / rows if rows else None

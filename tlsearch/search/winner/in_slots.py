@@ -90,13 +90,13 @@ class FollowedSearch(Searcher):
             self._trials.on_trial_complete(trial_id, result, error)
             return
         self._running.discard(trial_id)
-        told = (result or {}).get(TRAINED)
-        if told is None:
+        trained = (result or {}).get(TRAINED)
+        if trained is None:
             self._failed = True
             return
         assert self._stage is not None, "the run is part of it"
         with self._ending.on_full_disk():
-            self._stage.keep(Run(**json.loads(told)))
+            self._stage.keep(Run(**json.loads(trained)))
 
     def close(self) -> None:
         """Close the stage in progress, if the search ended before it."""

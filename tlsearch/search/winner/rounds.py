@@ -160,8 +160,8 @@ def _whole_s(trial: TrialRecord, record: StudyRecord, epochs: int) -> float:
 
     A trial without a recorded time, because it was cut short, counts like the other trials.
     """
-    told = [trial] if trial.seconds else [other for other in record.trials if other.seconds]
-    an_epoch_s = sum(t.seconds for t in told) / max(1, sum(t.epochs + 1 for t in told))
+    timed = [trial] if trial.seconds else [other for other in record.trials if other.seconds]
+    an_epoch_s = sum(t.seconds for t in timed) / max(1, sum(t.epochs + 1 for t in timed))
     return an_epoch_s * (epochs + 1)
 
 

@@ -57,7 +57,7 @@ class LruCache(Generic[T]):
     def get(self, key: Hashable, make: Callable[[], T], size: int = 1) -> T:
         """Return the value of `key`; call `make` if it is missing."""
         if key not in self._values:
-            while self._values and self._held() + size > self._limit:
+            while self._values and self._total_size() + size > self._limit:
                 self._values.popitem(last=False)
             self._values[key] = make(), size
         self._values.move_to_end(key)
@@ -68,7 +68,7 @@ class LruCache(Generic[T]):
         kept = sum(held for key, (_, held) in self._values.items() if key in beside)
         return kept + size <= self._limit
 
-    def _held(self) -> int:
+    def _total_size(self) -> int:
         return sum(size for _, size in self._values.values())
 
 
@@ -194,7 +194,7 @@ def out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return True
-    return isinstance(error, tf.errors.OpError) and any(said in str(error) for said in NO_ROOM)
+    return isinstance(error, tf.errors.OpError) and any(text in str(error) for text in NO_ROOM)
 
 
 def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> tf.Tensor:
@@ -208,7 +208,7 @@ def as_tensor(rows: Array, device: DeviceProfile = CPU_PROFILE) -> tf.Tensor:
         return tf.constant(rows[:])
     shared = _mapped_again(rows) if isinstance(rows, np.memmap) else None
     if shared is None:
-        shared = _aligned(rows[:])
+        shared = _aligned_copy(rows[:])
     return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
 
 
@@ -225,7 +225,7 @@ def _mapped_again(rows: np.memmap) -> NDArray[np.number] | None:
     return mapped if same and mapped.ctypes.data % ALIGNED == 0 else None
 
 
-def _aligned(rows: NDArray[np.number]) -> NDArray[np.number]:
+def _aligned_copy(rows: NDArray[np.number]) -> NDArray[np.number]:
     """Return a copy of the rows at an address that TensorFlow can share."""
     raw = np.empty(rows.nbytes + ALIGNED, np.uint8)
     start = -raw.ctypes.data % ALIGNED

@@ -162,7 +162,7 @@ class Loop:
                 if xla_batch is None:
                     loss, logits = self._step(tf.gather(features, rows), y, drawn)
                 else:
-                    loss, logits = self._padded(features, labels, rows, drawn, xla_batch)
+                    loss, logits = self._padded_step(features, labels, rows, drawn, xla_batch)
                 total += loss
                 losses = losses.write(step, loss / tf.cast(tf.size(y), tf.float32))
                 shares = tf.nn.softmax(logits)
@@ -173,7 +173,7 @@ class Loop:
 
         return train
 
-    def _padded(
+    def _padded_step(
         self, features: Tensor, labels: Tensor, rows: Tensor, seed: Tensor, size: int
     ) -> tuple[Tensor, Tensor]:
         """Take a step that XLA compiled for `size` rows with at most that many rows."""

@@ -93,7 +93,7 @@ def _fill(
         trained = restore_recorded(request.checkpoint, data, request.recorded)
         model = _exportable(trained, data)
         # The clean processes load the files while this process computes what they must predict.
-        written = _written(bundle, model, request, ready, counter)
+        written = _write_formats(bundle, model, request, ready, counter)
         validation = data.splits["validation"]
         pictures = original_pictures(request.pictures_from, validation, scratch, data.bits)
         verification = Verification(model, trained, pictures, request.timed)
@@ -145,7 +145,7 @@ def _artifacts(
     return [passed[name] for name in request.formats if name in passed], failed
 
 
-def _written(
+def _write_formats(
     bundle: Path, model: Exportable, request: ExportRequest, checkers: Checkers, counter: Counter
 ) -> Written:
     """Write the file of each format; return the paths, and the error of each format that failed.

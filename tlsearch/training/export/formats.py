@@ -65,18 +65,18 @@ def write_format(form: str, model: Exportable, path: Path) -> None:
         raise ConfigError([missing_packages_message(form, extra, [error.name or extra])]) from error
     except Exception as error:  # each converter raises its own types for unsupported networks
         if isinstance(error, OSError) or os.strerror(errno.ENOSPC) in str(error):
-            raise _unwritten(path, error) from error  # not the format's fault
+            raise _write_error(path, error) from error  # not the format's fault
         reason = (str(error).strip().splitlines() or [""])[0]
         raise RecordError(
             f"{path.name}: the conversion to {form} failed ({type(error).__name__}: {reason})"
         ) from error
 
 
-def _unwritten(path: Path, error: Exception) -> OSError:
+def _write_error(path: Path, error: Exception) -> OSError:
     """Return the OSError of a failed write with the name of the file, which few converters give."""
-    told = getattr(error, "errno", None) or errno.ENOSPC
+    number = getattr(error, "errno", None) or errno.ENOSPC
     named = getattr(error, "filename", None)
-    return OSError(told, os.strerror(told), named or str(path))
+    return OSError(number, os.strerror(number), named or str(path))
 
 
 def _keras(model: Exportable, path: Path) -> None:

@@ -74,7 +74,7 @@ def _files(manifest: Manifest) -> str:
     columns = ("format", "file", "MB", "input", "largest probability difference", "accuracy")
     body = [
         (
-            *(a.format, a.path, f"{a.bytes / 1e6:.2f}", _taken(a.input)),
+            *(a.format, a.path, f"{a.bytes / 1e6:.2f}", _describe_input(a.input)),
             *(f"{a.parity:.1e}", f"{a.accuracy:.4f}"),
         )
         for a in manifest.artifacts
@@ -84,7 +84,7 @@ def _files(manifest: Manifest) -> str:
     return "\n\n".join(["## Files", _table(columns, body), *notes])
 
 
-def _taken(found: FileInput | None) -> str:
+def _describe_input(found: FileInput | None) -> str:
     """Return the input of a file in short: float32, 0 to 255, (n, any, any, 3)."""
     if found is None:
         return ""

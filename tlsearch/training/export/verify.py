@@ -70,11 +70,11 @@ class Verification:
             for name, process in processes.items():
                 if not process.loading:
                     process.load(files[name], self.image_px, self._batches)
-            shown = self._shown(processes)
+            shown = self._send_images(processes)
             self._watch(counting_each(shown, counter), processes)
             return [(name, self._answer(files[name], name, processes[name])) for name in processes]
 
-    def _shown(self, processes: Mapping[str, CleanProcess]) -> Iterator[Pixels]:
+    def _send_images(self, processes: Mapping[str, CleanProcess]) -> Iterator[Pixels]:
         """Send each original image to every process, then yield it, (height, width, 3) uint8."""
         forms = [(EXPORT_FORMATS[name], process) for name, process in processes.items()]
         read = read_ahead(lambda path: read_pixels(path, self._model.bits), self._pictures)
@@ -99,10 +99,10 @@ class Verification:
             prediction_function(self._model.network),
             iter_batches(pictures, lambda p: p.nbytes),
         )
-        found = in_order(lambda block: predict(self._resized(block)), blocks, threads=1, ahead=2)
+        found = in_order(lambda block: predict(self._resize_all(block)), blocks, threads=1, ahead=2)
         return np.concatenate(list(found))
 
-    def _resized(self, pictures: Sequence[Pixels]) -> Floats:
+    def _resize_all(self, pictures: Sequence[Pixels]) -> Floats:
         """Resize images to squares (n, image_px, image_px, 3) float32; images of equal size in one
         batch.
         """

@@ -128,15 +128,15 @@ class Features:
         """Return the prefixes, by the name of their cut, that the study's trials use; the pooled
         one first.
         """
-        asked = sorted(self._asked())
-        sections = [self._backbone.sections(depth) for depth in (Depth(0), *asked)]
+        depths = sorted(self._study_depths())
+        sections = [self._backbone.sections(depth) for depth in (Depth(0), *depths)]
         return {s.name: s.prefix for s in sections if not s.from_images}
 
-    def _asked(self) -> set[Depth]:
+    def _study_depths(self) -> set[Depth]:
         """Return the depths whose frozen prefixes the study's trials use."""
         return {self._trial.prefix_depth, *self._executor.prefix_depths(self._trial.backbone)}
 
-    def _wanted(self, split: Split, view: int | None) -> list[str]:
+    def _wanted_cuts(self, split: Split, view: int | None) -> list[str]:
         """Return the names of the cuts that trials read for this view.
 
         Pooled vectors are read in every view by trials that train the head alone, and in the
@@ -145,7 +145,9 @@ class Features:
         """
         warmed = self._trial.warm_up_epochs and view in (None, self._trial.view(1))
         return [
-            name for name in self._cuts if name != POOLED or warmed or Depth(0) in self._asked()
+            name
+            for name in self._cuts
+            if name != POOLED or warmed or Depth(0) in self._study_depths()
         ]
 
     def _open(self, split: Split, view: int | None) -> dict[str, Floats]:
@@ -156,7 +158,7 @@ class Features:
     def _from_store(self, split: Split, view: int | None) -> dict[str, Floats]:
         """Return what the store holds or accepts: all cuts, else the trial's own, else nothing."""
         own = self._backbone.sections(self._trial.prefix_depth).name
-        wanted = self._wanted(split, view)
+        wanted = self._wanted_cuts(split, view)
         everything = [name for name in wanted if self._worth_keeping(name, split, view)]
         for names in (everything, [n for n in everything if n in (POOLED, own)]):
             arrays = self._together(names, split, view) if names else None
@@ -168,14 +170,14 @@ class Features:
         self, names: Sequence[str], split: Split, view: int | None
     ) -> list[Floats] | None:
         images = self.images(split, view)
-        asked = [Activation(self.key(name, split, view), self._shape(name)) for name in names]
+        activations = [Activation(self.key(name, split, view), self._shape(name)) for name in names]
         demand = Demand(self._reads(split, view), self._own)
         with phase("computing features", len(images), "pictures") as counter:
             prepare = self._pass(names, images, counter)
-            computed_bytes = 4 * sum(int(np.prod(one.shape)) for one in asked)  # of an image
+            computed_bytes = 4 * sum(int(np.prod(one.shape)) for one in activations)  # of an image
             shard_rows = self._device.rows_of_shard(self._trial.backbone, computed_bytes)
             arrays = self._store.open_together(
-                asked, len(images), prepare, shard_rows, demand, self._device.overlap
+                activations, len(images), prepare, shard_rows, demand, self._device.overlap
             )
             if arrays is not None:  # other processes may have computed some or all of them
                 counter.reach(len(images))
@@ -218,7 +220,7 @@ class Features:
         """
         price = max(forward_multiply_adds(self._cuts[name].layers) for name in names)
         threads, take = self._device.step_overlap, functools.partial(tensor_of, images)
-        compiled, step = self._compiled(names, images), self._step(images)
+        compiled, step = self._compile_pass(names, images), self._step(images)
 
         def run(which: Index) -> list[Floats]:
             parts = []
@@ -239,7 +241,7 @@ class Features:
         """Return how many images one step of the pass takes."""
         return self._device.rows_of_pass(self._trial.backbone, row_bytes(images))
 
-    def _compiled(self, names: Sequence[str], images: Array) -> PaddedPrediction | Graph:
+    def _compile_pass(self, names: Sequence[str], images: Array) -> PaddedPrediction | Graph:
         """Return the pass to these cuts as one graph: images -> one array per cut."""
         outputs = [self._cuts[name].output for name in names]
         jit = self._device.compiles(self._trial.backbone)
@@ -270,7 +272,7 @@ class Features:
         """Return the seconds of the whole backbone per image on this machine, measured once."""
 
         def measure() -> float:
-            few, run = images[: self._step(images)], self._compiled(list(self._cuts), images)
+            few, run = images[: self._step(images)], self._compile_pass(list(self._cuts), images)
             return _second_time(lambda: run(few)) / max(1, len(few))
 
         seconds: float = self._executor.passes.get((self._backbone, "seconds"), measure)

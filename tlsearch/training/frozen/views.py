@@ -75,7 +75,7 @@ class View:
         )
         rows, step = tensor_of(self.images, which), rows_per_step(self, self.device)
         parts = [
-            _changed(rows[i : i + step], *(change[i : i + step] for change in changes))
+            _augment(rows[i : i + step], *(change[i : i + step] for change in changes))
             for i in range(0, max(1, len(rows)), step)  # as float32 all at once would be large
         ]
         return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
@@ -149,7 +149,7 @@ def transforms(drawn: Drawn, height: int, width: int) -> Matrices:
     ],
     jit_compile=False,
 )
-def _changed(images: Tensor, matrices: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
+def _augment(images: Tensor, matrices: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(images, tf.float32),
         transforms=matrices,

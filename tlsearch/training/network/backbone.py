@@ -132,14 +132,14 @@ def load_backbone(
     WeightsError, which names the file or the download that failed.
     """
     row = row_of(name)
-    meant = row.resolve_weights(weights)
+    resolved = row.resolve_weights(weights)
     with _dtype_policy(keras_policy(precision)):
-        model = in_plain_layers(build_network(row, meant, image_px))
+        model = in_plain_layers(build_network(row, resolved, image_px))
     _compute_preprocessing_whole(model)
     _name_by_place(model)
     return LoadedBackbone(
         row=row,
-        weights=meant,
+        weights=resolved,
         preprocess=preprocessing(row.preprocess, image_px),
         model=model,
         pristine={id(variable): variable.numpy() for variable in model.variables},

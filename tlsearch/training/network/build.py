@@ -101,7 +101,7 @@ def _is_official(builder: Callable[..., keras.Model], path: Path) -> bool:
 def _downloaded_to(path: Path) -> Iterator[None]:
     """Let Keras use this file instead of downloading one inside this context."""
     before = file_utils.get_file
-    file_utils.get_file = lambda *asked, **more: str(path)
+    file_utils.get_file = lambda *arguments, **more: str(path)
     try:
         yield
     finally:

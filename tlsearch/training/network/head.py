@@ -66,12 +66,12 @@ class Head:
             return self.model(pooled, training=False)
         for place, layer in enumerate(self.model.layers[1:]):
             if isinstance(layer, keras.layers.Dropout):
-                pooled = self._dropped(pooled, seed + tf.constant((0, place << 24), tf.int32))
+                pooled = self._drop_out(pooled, seed + tf.constant((0, place << 24), tf.int32))
             else:
                 pooled = layer(pooled)
         return pooled
 
-    def _dropped(self, x: Tensor, seed: Tensor) -> Tensor:
+    def _drop_out(self, x: Tensor, seed: Tensor) -> Tensor:
         rate = self._rate
 
         def dropped() -> Tensor:

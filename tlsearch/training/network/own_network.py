@@ -56,29 +56,29 @@ def own_network(
     return keras.saving.deserialize_keras_object(config, safe_mode=True)
 
 
-def import_network(asked: ImportRequest) -> Path:
+def import_network(request: ImportRequest) -> Path:
     """Load or build a network, check it, and write it to a file with a description.
 
     Raises ConfigError, which states the problem in one line.
     """
     keras.utils.set_random_seed(0)  # the user's function may leave weights random
-    given = _loaded(Path(asked.source)) if asked.name else _returned(asked.source)
+    given = _load(Path(request.source)) if request.name else _call_function(request.source)
     _require_form(given)
     model = in_plain_layers(keras.Model(given.inputs[0], given.outputs[0]))
     for layer in model.layers:
         layer.trainable = True  # the search decides which layers are frozen
-    about = _described(model, asked)
-    name = asked.name or f"{asked.source.replace(':', '.')}-{_digest(model, asked)}{FILE}"
-    path = Path(asked.folder) / name
+    about = _describe_network(model, request)
+    name = request.name or f"{request.source.replace(':', '.')}-{_digest(model, request)}{FILE}"
+    path = Path(request.folder) / name
     _write(model, about, path)
     return path
 
 
-def _digest(model: keras.Model, asked: ImportRequest) -> str:
-    return f"{network_digest(model)[:DIGEST_DIGITS]}-{asked.preprocess}".removesuffix("-none")
+def _digest(model: keras.Model, request: ImportRequest) -> str:
+    return f"{network_digest(model)[:DIGEST_DIGITS]}-{request.preprocess}".removesuffix("-none")
 
 
-def _loaded(path: Path) -> keras.Model:
+def _load(path: Path) -> keras.Model:
     try:
         require_self_contained(path, EXPORT_FORMATS["keras"])
         return keras.models.load_model(path, compile=False, safe_mode=True)
@@ -88,7 +88,7 @@ def _loaded(path: Path) -> keras.Model:
         raise ConfigError([f"cannot be loaded ({first_line(error)})"]) from error
 
 
-def _returned(source: str) -> keras.Model:
+def _call_function(source: str) -> keras.Model:
     """Return the result of the user's function, called without arguments."""
     module, name = source.split(":")
     try:
@@ -100,17 +100,19 @@ def _returned(source: str) -> keras.Model:
             [f"no module {error.name} in {Path.cwd()} or among the installed packages"]
         ) from error
     except Exception as error:  # whatever its code raises
-        raise ConfigError([f"{module} cannot be imported ({_told(error)})"]) from error
+        raise ConfigError([f"{module} cannot be imported ({_describe_error(error)})"]) from error
     if name not in known:
         functions = [one for one, value in known.items() if callable(value)]
         raise ConfigError([f"no {name} in {module}, {did_you_mean(name, functions)}"])
     try:
         return known[name]()
     except Exception as error:  # whatever its code raises
-        raise ConfigError([f"called without arguments, it raised {_told(error)}"]) from error
+        raise ConfigError(
+            [f"called without arguments, it raised {_describe_error(error)}"]
+        ) from error
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
@@ -149,12 +151,12 @@ def _is_head(layer: keras.Layer) -> bool:
     return keras.activations.serialize(layer.activation) in _HEAD
 
 
-def _described(model: keras.Model, asked: ImportRequest) -> Description:
+def _describe_network(model: keras.Model, request: ImportRequest) -> Description:
     px = model.input_shape[1]
     measured = model if px else keras.models.clone_model(model, keras.Input((USUAL_PX,) * 2 + (3,)))
     return Description(
-        source=os.path.basename(asked.source),
-        preprocess=asked.preprocess,
+        source=os.path.basename(request.source),
+        preprocess=request.preprocess,
         letters=letters(model),
         image_px=px or USUAL_PX,
         fixed=px is not None,
@@ -191,16 +193,16 @@ def _write(model: keras.Model, about: Description, path: Path) -> None:
         except RecordError as error:
             raise ConfigError([str(error).removeprefix(f"{saved}: ")]) from error
         except Exception as error:  # a layer of the user's own may lack get_config
-            raise ConfigError([f"cannot be saved ({_told(error)})"]) from error
+            raise ConfigError([f"cannot be saved ({_describe_error(error)})"]) from error
         with zipfile.ZipFile(saved, "a") as archive:
             archive.writestr(DESCRIPTION, json.dumps(asdict(about)))
         with atomic_file(path) as file:
             file.write(saved.read_bytes())
 
 
-def _answer(asked: ImportRequest) -> dict[str, str]:
+def _answer(request: ImportRequest) -> dict[str, str]:
     try:
-        return {"path": str(import_network(asked))}
+        return {"path": str(import_network(request))}
     except ConfigError as error:
         return {"problem": str(error)}
 

@@ -106,8 +106,8 @@ def test_a_cached_trial_is_the_uncached_one(keras_hub, blocks, preset, small_tri
     depth = row_of(name).anatomy.depth(blocks)
     trial = small_trial(depth.layers, backbone=name, weights="none", epochs=2)
     stores = (FeatureStore(cache, "float32"), FeatureStore(cache, "float32", budget_bytes=0))
-    told = [[r.train_loss for r in train(trial, digits, s, None, Executor())] for s in stores]
-    np.testing.assert_allclose(*told, atol=1e-3)
+    losses = [[r.train_loss for r in train(trial, digits, s, None, Executor())] for s in stores]
+    np.testing.assert_allclose(*losses, atol=1e-3)
 
 
 def test_positions_of_as_many_patches_are_as_they_were():
@@ -139,8 +139,8 @@ def test_a_preset_folder_without_weights_says_what_to_do(preset):
 
 def test_weights_of_a_preset_need_the_extra(preset, monkeypatch):
     extra = "tlsearch.training.network.hub.preset_network.require_extra"
-    told = ConfigError(["backbone needs keras_hub; run `pip install 'keras-hub>=0.32,<0.33'`"])
-    monkeypatch.setattr(extra, lambda what, extra: (_ for _ in ()).throw(told))
+    losses = ConfigError(["backbone needs keras_hub; run `pip install 'keras-hub>=0.32,<0.33'`"])
+    monkeypatch.setattr(extra, lambda what, extra: (_ for _ in ()).throw(losses))
     with pytest.raises(ConfigError, match="pip install"):
         load_backbone(preset("ViTBackbone"), "preset", 48)
 

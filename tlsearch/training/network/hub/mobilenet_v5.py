@@ -21,13 +21,13 @@ def mobilenet_v5(spec: MobileNetV5, image_px: int) -> keras.Model:
     the last norm.
     """
     pixels = keras.Input((image_px, image_px, 3))
-    x = _gelu(_normed(layers.Conv2D(spec.stem, 3, 2, "same", name="stem")(pixels), "stem"))
+    x = _gelu(_normalise(layers.Conv2D(spec.stem, 3, 2, "same", name="stem")(pixels), "stem"))
     ends = []
     for stage, blocks in enumerate(spec.stages):
         for place, block in enumerate(blocks):
             x = _block(x, block, f"stage_{stage}_block_{place}")
         ends.append(x)
-    x = _norm("norm")(_fused(ends[-2], ends[-1], spec.width))
+    x = _norm("norm")(_fuse(ends[-2], ends[-1], spec.width))
     return keras.Model(pixels, x, name="mobilenet_v5")
 
 
@@ -36,26 +36,26 @@ def _block(given: Any, block: MobileBlock, name: str) -> Any:
     if block.kind == "attention":
         x = _attention(given, block, name)
     else:
-        x = _expanded(given, block, name)
-        x = _normed(layers.Conv2D(block.width, 1, name=f"{name}_project")(x), f"{name}_project")
+        x = _expand(given, block, name)
+        x = _normalise(layers.Conv2D(block.width, 1, name=f"{name}_project")(x), f"{name}_project")
     if block.kind != "edge":
         x = LayerScale(1.0, block.width, name=f"{name}_scale")(x)
     return x + given if block.residual(given.shape[-1]) else x
 
 
-def _expanded(x: Any, block: MobileBlock, name: str) -> Any:
+def _expand(x: Any, block: MobileBlock, name: str) -> Any:
     """Apply the convolutions of a block before its projection."""
     wide = x.shape[-1] * block.expansion
     if block.kind == "edge":
         expand = layers.Conv2D(wide, block.kernel, block.stride, "same", name=f"{name}_expand")
-        return _gelu(_normed(expand(x), f"{name}_expand"))
+        return _gelu(_normalise(expand(x), f"{name}_expand"))
     if block.start:
         stride = 1 if block.kernel else block.stride
-        x = _normed(_depthwise(block.start, stride, f"{name}_start")(x), f"{name}_start")
-    x = _gelu(_normed(layers.Conv2D(wide, 1, name=f"{name}_expand")(x), f"{name}_expand"))
+        x = _normalise(_depthwise(block.start, stride, f"{name}_start")(x), f"{name}_start")
+    x = _gelu(_normalise(layers.Conv2D(wide, 1, name=f"{name}_expand")(x), f"{name}_expand"))
     if block.kernel:
         middle = _depthwise(block.kernel, block.stride, f"{name}_middle")
-        x = _gelu(_normed(middle(x), f"{name}_middle"))
+        x = _gelu(_normalise(middle(x), f"{name}_middle"))
     return x
 
 
@@ -65,32 +65,34 @@ def _attention(given: Any, block: MobileBlock, name: str) -> Any:
     """
     x = _norm(f"{name}_norm")(given)
     side = x.shape[1]
-    query = _projected(x, block.heads * block.key, f"{name}_query")
+    query = _project(x, block.heads * block.key, f"{name}_query")
     query = by_head(ops.reshape(query, (-1, side * side, block.heads * block.key)), block.heads)
-    key, value = (_shared(x, block, f"{name}_{part}") for part in ("key", "value"))
+    key, value = (_shared_head(x, block, f"{name}_{part}") for part in ("key", "value"))
     mixed = ops.reshape(attend(query, key, value), (-1, side, side, block.heads * block.key))
-    return _projected(mixed, block.width, f"{name}_output")
+    return _project(mixed, block.width, f"{name}_output")
 
 
-def _shared(x: Any, block: MobileBlock, name: str) -> Any:
+def _shared_head(x: Any, block: MobileBlock, name: str) -> Any:
     """Return the key or value of each place, (n, 1, places, numbers)."""
     if block.stride > 1:
-        x = _normed(_depthwise(3, block.stride, f"{name}_reduce", bias=False)(x), f"{name}_reduce")
-    x = _projected(x, block.key, name)
+        x = _normalise(
+            _depthwise(3, block.stride, f"{name}_reduce", bias=False)(x), f"{name}_reduce"
+        )
+    x = _project(x, block.key, name)
     return ops.reshape(x, (-1, 1, x.shape[1] * x.shape[2], block.key))
 
 
-def _fused(large: Any, small: Any, width: int) -> Any:
+def _fuse(large: Any, small: Any, width: int) -> Any:
     """Join maps of the last two stages into one of `MSFA_SIDE` places along an edge."""
     small = layers.UpSampling2D(2, name="fusion_enlarge")(small)
     x = ops.concatenate([large, small], axis=-1)
     expand = layers.Conv2D(2 * x.shape[-1], 1, name="fusion_expand")
-    x = _gelu(_normed(expand(x), "fusion_expand"))
-    x = _normed(layers.Conv2D(width, 1, name="fusion_project")(x), "fusion_project")
-    return _resized(x.shape[1])(x)
+    x = _gelu(_normalise(expand(x), "fusion_expand"))
+    x = _normalise(layers.Conv2D(width, 1, name="fusion_project")(x), "fusion_project")
+    return _fusion_resize(x.shape[1])(x)
 
 
-def _resized(side: int) -> Any:
+def _fusion_resize(side: int) -> Any:
     if side % MSFA_SIDE == 0:
         return layers.AveragePooling2D(side // MSFA_SIDE, name="fusion_resize")
     return layers.Resizing(MSFA_SIDE, MSFA_SIDE, name="fusion_resize")
@@ -100,11 +102,11 @@ def _depthwise(size: int, stride: int, name: str, bias: bool = True) -> Any:
     return layers.DepthwiseConv2D(size, stride, "same", use_bias=bias, name=name)
 
 
-def _projected(x: Any, width: int, name: str) -> Any:
+def _project(x: Any, width: int, name: str) -> Any:
     return layers.Conv2D(width, 1, use_bias=False, name=name)(x)
 
 
-def _normed(x: Any, name: str) -> Any:
+def _normalise(x: Any, name: str) -> Any:
     return _norm(f"{name}_norm")(x)
 
 

@@ -108,7 +108,7 @@ def copy_weights(original: Any, model: keras.Model, spec: Spec) -> None:
     Raises ValueError if a weight of the original has no counterpart in ours, or another shape.
     """
     taken: set[int] = set()
-    for name, variables in _held(original, model, spec):
+    for name, variables in _original_variables(original, model, spec):
         taken |= {id(variable) for variable in variables}
         _put(model.get_layer(name), variables, spec)
     left = [v.path for v in original.variables if id(v) not in taken and not _is_spare(v.path)]
@@ -116,7 +116,9 @@ def copy_weights(original: Any, model: keras.Model, spec: Spec) -> None:
         raise ValueError(f"{left[0]} of {type(original).__name__} has no place in this network")
 
 
-def _held(original: Any, model: keras.Model, spec: Spec) -> Iterator[tuple[str, list[Any]]]:
+def _original_variables(
+    original: Any, model: keras.Model, spec: Spec
+) -> Iterator[tuple[str, list[Any]]]:
     """Yield each of our layers by name, with its variables in the original."""
     match spec:
         case SwinTransformer():

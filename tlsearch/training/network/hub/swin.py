@@ -31,7 +31,7 @@ def swin_transformer(spec: SwinTransformer, image_px: int) -> keras.Model:
             shift = 0 if block % 2 == 0 or x.shape[1] <= spec.window else spec.window // 2
             x = _block(x, spec, spec.heads[stage], shift, f"stage_{stage}_block_{block}")
         if stage < len(spec.depths) - 1:
-            x = _merged(x, spec, f"stage_{stage}_merge")
+            x = _merge_patches(x, spec, f"stage_{stage}_merge")
     x = ops.reshape(_norm(spec, "norm")(x), (-1, x.shape[1] * x.shape[2], x.shape[3]))
     return keras.Model(pixels, x, name="swin_transformer")
 
@@ -53,7 +53,7 @@ def _attention(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str)
     if padded > side:
         x = ops.pad(x, [[0, 0], [0, padded - side], [0, padded - side], [0, 0]])
     if shift:
-        x = _shifted(x, shift)
+        x = _shift(x, shift)
     windows = _in_windows(x, window)
     bias = _position_bias(windows, window, heads, f"{name}_positions")
     if shift:
@@ -65,11 +65,11 @@ def _attention(x: Any, spec: SwinTransformer, heads: int, shift: int, name: str)
     mixed = _dense(width, f"{name}_output")(attend(query, key, value, bias))
     x = _from_windows(mixed, padded, window)
     if shift:
-        x = _shifted(x, padded - shift)
+        x = _shift(x, padded - shift)
     return x[:, :side, :side] if padded > side else x
 
 
-def _shifted(x: Any, shift: int) -> Any:
+def _shift(x: Any, shift: int) -> Any:
     """Roll maps so that their first rows and columns come last; LiteRT has no roll operation."""
     x = ops.concatenate([x[:, shift:], x[:, :shift]], axis=1)
     return ops.concatenate([x[:, :, shift:], x[:, :, :shift]], axis=2)
@@ -122,7 +122,7 @@ def _apart(side: int, window: int, shift: int) -> NDArray[Any]:
     return np.where(differ, APART, 0.0).astype(np.float32)[:, None]
 
 
-def _merged(x: Any, spec: SwinTransformer, name: str) -> Any:
+def _merge_patches(x: Any, spec: SwinTransformer, name: str) -> Any:
     """Merge 2 x 2 places into one with twice the channels; the four are concatenated column by
     column.
     """

@@ -80,15 +80,15 @@ def _block(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any:
     connection.
     """
     attended = _attention(_norm(spec, f"{name}_norm_1")(x), spec, image_px, name)
-    x = x + _scaled(attended, spec, f"{name}_scale_1")
-    wide = _widened(_norm(spec, f"{name}_norm_2")(x), spec, name)
+    x = x + _scale(attended, spec, f"{name}_scale_1")
+    wide = _widen(_norm(spec, f"{name}_norm_2")(x), spec, name)
     dense = layers.Dense(
         spec.width, kernel_initializer=small_initializer(), name=f"{name}_dense_2"
     )(wide)
-    return x + _scaled(dense, spec, f"{name}_scale_2")
+    return x + _scale(dense, spec, f"{name}_scale_2")
 
 
-def _widened(x: Any, spec: VisionTransformer, name: str) -> Any:
+def _widen(x: Any, spec: VisionTransformer, name: str) -> Any:
     """Return the hidden values of a block, (n, tokens, hidden), after GELU or times their gate."""
     dense = layers.Dense(
         spec.hidden, kernel_initializer=small_initializer(), name=f"{name}_dense_1"
@@ -114,7 +114,7 @@ def _attention(x: Any, spec: VisionTransformer, image_px: int, name: str) -> Any
     )
     if spec.grid is None:
         cos, sin = rotations(spec, image_px)
-        query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
+        query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
     return layers.Dense(spec.width, kernel_initializer=small_initializer(), name=f"{name}_output")(
         attend(query, key, value)
     )
@@ -162,7 +162,7 @@ def rotations(spec: VisionTransformer, image_px: int) -> tuple[NDArray[Any], NDA
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
-def _rotated(x: Any, cos: Any, sin: Any) -> Any:
+def _rotate(x: Any, cos: Any, sin: Any) -> Any:
     half = x.shape[-1] // 2
     turned = ops.concatenate([-x[..., half:], x[..., :half]], axis=-1)
     return x * cos + turned * sin
@@ -172,7 +172,7 @@ def _norm(spec: VisionTransformer, name: str) -> Any:
     return layers.LayerNormalization(epsilon=spec.epsilon, name=name)
 
 
-def _scaled(x: Any, spec: VisionTransformer, name: str) -> Any:
+def _scale(x: Any, spec: VisionTransformer, name: str) -> Any:
     return LayerScale(1.0, spec.width, name=name)(x) if spec.layer_scale else x
 
 
