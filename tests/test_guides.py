@@ -22,10 +22,12 @@ PAGES = [
     for path in sorted(ROOT.rglob("*.md"))
     if not {"build", ".venv", ".pytest_cache"} & {*path.relative_to(ROOT).parts}
 ]
+PACKAGE = ROOT / "tlsearch"
 REFERENCE = ROOT / "search_spaces" / "README.md"
+FILE = re.compile(r"(?<![\w/.])(?:tlsearch|tests|search_spaces)/[\w/.-]*\w")
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]*)(?:#([\w-]+))?\)")
 SHELL = re.compile(r"^```sh[^\n]*\n(.*?)^```", re.S | re.M)
-Said = tuple[int, str, str]
+Result = tuple[int, str, str]
 PARTS = {"data": Data, "space": Space, "resources": Resources}
 
 
@@ -46,6 +48,19 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     targets = [((page.parent / path) if path else page, anchor) for path, anchor in links]
     assert [str(path) for path, _ in targets if not path.exists()] == []
     assert [anchor for path, anchor in targets if anchor and anchor not in anchors(path)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_named_in_a_readme_exist(page: Path) -> None:
+    named = FILE.findall(page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_files_named_in_the_map_of_the_code_exist() -> None:
+    named = re.findall(r"`([\w./]+(?:\.py|\.j2|/))`", (PACKAGE / "README.md").read_text())
+    assert len(named) > 50
+    found = {path for path in named if (ROOT / path).exists() or any(PACKAGE.rglob(path))}
+    assert {*named} - found == set()
 
 
 def test_the_readme_is_short_and_names_every_guide() -> None:
@@ -124,14 +139,14 @@ def test_the_keys_of_the_readme_exist() -> None:
 
 
 @pytest.mark.parametrize("topic", GUIDES)
-def test_a_guide_is_printed_as_it_is(topic: str, say: Callable[..., Said]) -> None:
-    assert say("help", topic) == (0, guide_path(topic).read_text(), "")
+def test_a_guide_is_printed_as_it_is(topic: str, invoke: Callable[..., Result]) -> None:
+    assert invoke("help", topic) == (0, guide_path(topic).read_text(), "")
 
 
-def test_help_lists_the_guides_and_corrects_a_name(say: Callable[..., Said]) -> None:
-    code, listed, _ = say("help")
+def test_help_lists_the_guides_and_corrects_a_name(invoke: Callable[..., Result]) -> None:
+    code, listed, _ = invoke("help")
     assert code == 0
     assert [line.split()[0] for line in listed.splitlines()[:-1]] == [*GUIDES]
-    code, _, told = say("help", "clutser")
+    code, _, message = invoke("help", "clutser")
     assert code == 2
-    assert "unknown topic 'clutser', did you mean 'cluster'?" in told
+    assert "unknown topic 'clutser', did you mean 'cluster'?" in message

@@ -1,24 +1,16 @@
-"""Every path stored as text exists: modules in strings, files in READMEs."""
+"""Every module that is named in a string exists."""
 
 import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import tlsearch
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(tlsearch.__file__).parent
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
-PAGES = [
-    path
-    for path in sorted(ROOT.rglob("*.md"))
-    if not {"build", ".venv", ".pytest_cache"} & {*path.relative_to(ROOT).parts}
-]
 MODULE = re.compile(r"tlsearch(?:\.[a-z_]+)+(?::\w+|\.[A-Z]\w*(?:\.\w+)*)?")
-FILE = re.compile(r"(?<![\w/.])(?:tlsearch|tests|search_spaces)/[\w/.-]*\w")
 
 
 def name(path: Path) -> str:
@@ -74,16 +66,3 @@ def test_the_search_for_dotted_names_finds_what_it_should() -> None:
     assert any(":" in text for text in homes)  # from the rows of data sources
     assert not leads_somewhere("tlsearch.cli." + "nowhere")
     assert not leads_somewhere("tlsearch.cli.main:" + "nothing")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_files_named_in_a_readme_exist(page: Path) -> None:
-    named = FILE.findall(page.read_text())
-    assert [path for path in named if not (ROOT / path).exists()] == []
-
-
-def test_files_named_in_the_map_of_the_code_exist() -> None:
-    named = re.findall(r"`([\w./]+(?:\.py|\.j2|/))`", (PACKAGE / "README.md").read_text())
-    assert len(named) > 50
-    found = {path for path in named if (ROOT / path).exists() or any(PACKAGE.rglob(path))}
-    assert {*named} - found == set()
