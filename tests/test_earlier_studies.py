@@ -65,7 +65,7 @@ def test_reports_are_the_ones_that_were(name, earlier, tlsearch):
 def test_the_winner_is_the_confirmed_one(earlier):
     study = Study(earlier("finished"))
     assert study.winner().number == 3
-    assert study.weights().name == "confirmed-1041199930.npz"
+    assert study.weights_path().name == "confirmed-1041199930.npz"
 
 
 @pytest.mark.cluster

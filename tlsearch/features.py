@@ -43,7 +43,7 @@ class FeatureKey:
     """Everything that an activation depends on; equal keys mean equal arrays.
 
     `weights` and `images` are digests of contents; `cut` names the tensor; `view` says how the
-    images were augmented, "" for the clean ones. `device` is the text of `DeviceProfile.bits`.
+    images were augmented, "" for the clean ones. `device` is the text of `DeviceProfile.numerics`.
     """
 
     weights: str
@@ -202,17 +202,17 @@ class FeatureStore:
         lacking = [one.key.name for one in activations if not self.holds(one.key)]
         try:
             prepare = self._rounding(self._fetching(activations, prepare))
-            spared = self._spared_entries(lacking, demand)
+            spared = self._is_spared_for(lacking, demand)
             return self._arrays.open_together(specs, prepare, shard_rows, spared, writers)
         except NoRoomError as error:
             log.info("%s: not kept", error)
             self._refused |= dict.fromkeys(lacking, time.time())
             return None
 
-    def _spared_entries(self, lacking: Sequence[str], demand: Demand) -> Spared:
+    def _is_spared_for(self, lacking: Sequence[str], demand: Demand) -> Spared:
         """The test for entries that are not evicted to make room for these arrays."""
-        asked_before = (self._refused.get(name, self._began) for name in lacking)
-        since = min(asked_before, default=self._began) - CLOCKS_APART_S
+        request_times = (self._refused.get(name, self._began) for name in lacking)
+        since = min(request_times, default=self._began) - CLOCKS_APART_S
 
         def spared(entry: Entry) -> bool:
             used = demand.reads < 2 and entry.last_used >= since

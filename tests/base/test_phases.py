@@ -2,7 +2,14 @@
 
 import pytest
 
-from tlsearch.base.phases import TELL_EVERY_S, Phase, counting_each, heard_by, phase, phase_counter
+from tlsearch.base.phases import (
+    REPORT_EVERY_S,
+    Phase,
+    counting_each,
+    heard_by,
+    phase,
+    phase_counter,
+)
 
 
 @pytest.fixture
@@ -14,11 +21,11 @@ def test_a_phase_begins_counts_and_ends(now):
     heard = []
     with heard_by(heard.append), phase("decoding", 4, "pictures", clock=lambda: now[0]) as counter:
         for _ in counting_each(range(4), counter):
-            now[0] += TELL_EVERY_S
+            now[0] += REPORT_EVERY_S
     assert [(one.state, one.done, one.seconds) for one in heard] == [
         ("began", 0, 0.0),
-        *(("going", n, n * TELL_EVERY_S) for n in (1, 2, 3, 4)),
-        ("ended", 4, 4 * TELL_EVERY_S),
+        *(("going", n, n * REPORT_EVERY_S) for n in (1, 2, 3, 4)),
+        ("ended", 4, 4 * REPORT_EVERY_S),
     ]
     assert {(one.name, one.total, one.unit) for one in heard} == {("decoding", 4, "pictures")}
 

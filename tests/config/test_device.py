@@ -46,7 +46,7 @@ profiles = st.builds(
 def test_trials_on_cpus_compute_as_they_always_did(jit: str) -> None:
     profile = chosen_profile("auto", jit, SPACE, None)
     assert profile == CPU_PROFILE
-    assert profile.bits("strokes", profile.precision) == ""
+    assert profile.numerics("strokes", profile.precision) == ""
     assert profile.rows_at_once(224 * 224 * 3) == profile.rows_of_pass("strokes", 150528) == 16
     assert (profile.rows_of_shard("strokes", 1000), profile.block_bytes) == (128, 2**28)
 
@@ -124,7 +124,7 @@ def test_activations_share_a_key_only_where_they_are_computed_alike(
             (p.kind, p.precision, p.compiles(name), dict(p.pass_rows).get(name, p.eval_bytes))
             for p in (one, other)
         ]
-        bits = [p.bits(name, p.precision) for p in (one, other)]
+        bits = [p.numerics(name, p.precision) for p in (one, other)]
         assert (bits[0] == bits[1]) == (alike[0] == alike[1])
 
 

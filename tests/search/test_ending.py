@@ -147,7 +147,7 @@ def test_a_hangup_that_is_ignored_stays_ignored():
 
 def test_a_full_disk_ends_the_search_with_the_file():
     ending = Ending()
-    with ending.on_full_disk():
+    with ending.on_disk_error():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "study/journal.log")
     assert ending.over
     assert ending.error.exit_code == 3
@@ -156,7 +156,7 @@ def test_a_full_disk_ends_the_search_with_the_file():
 
 def test_an_error_that_says_nothing_of_a_disk_goes_on():
     ending = Ending()
-    with pytest.raises(ConnectionError), ending.on_full_disk():
+    with pytest.raises(ConnectionError), ending.on_disk_error():
         raise ConnectionError(errno.ECONNRESET, "reset")
     assert not ending.over
 

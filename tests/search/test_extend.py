@@ -12,7 +12,7 @@ from tlsearch.config.load import from_mapping, parse
 from tlsearch.config.schema import SearchConfig
 from tlsearch.search.extend import (
     MAY_CHANGE,
-    NOTHING,
+    NO_CHANGES,
     Extension,
     changes,
     extend_config,
@@ -36,7 +36,7 @@ def settings(*values: str) -> Extension:
 
 
 def test_nothing_asked_changes_nothing() -> None:
-    assert extend_config(CONFIG, NOTHING, ended=20, spent_s=900) is CONFIG
+    assert extend_config(CONFIG, NO_CHANGES, ended=20, spent_s=900) is CONFIG
     assert extend_config(CONFIG, settings("seed=0", "epochs=10")) == CONFIG
 
 

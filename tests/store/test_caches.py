@@ -20,9 +20,9 @@ from tlsearch.store.caches import (
     cache_entries,
     entry_problem,
     evict,
-    in_use,
     make_room,
     mapped_files,
+    paths_in_use,
     remove_faulty,
     remove_leftovers,
     to_prune,
@@ -97,7 +97,7 @@ sizes = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5), st.booleans())
 
 
 @given(sizes=sizes, to_bytes=st.integers(0, 100))
-def test_pruning_to_a_size_takes_just_enough_and_nothing_in_use(
+def test_pruning_to_a_size_takes_just_enough_and_nothing_paths_in_use(
     sizes: list[tuple[int, int, bool]], to_bytes: int
 ) -> None:
     every = [
@@ -279,13 +279,13 @@ def test_an_array_is_used_until_its_process_ends(images: ArrayStore) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"used\n"
-        assert in_use([path, images.path(IMAGES[1])]) == {path.resolve()}
+        assert paths_in_use([path, images.path(IMAGES[1])]) == {path.resolve()}
         assert list(remove_leftovers(images.root.parent)) == []
         process.kill()
         process.wait()
     (left,) = remove_leftovers(images.root.parent)
     assert left.suffix == ".user"
-    assert in_use([path]) == set()
+    assert paths_in_use([path]) == set()
 
 
 def test_an_array_that_is_still_to_come_can_be_used(tmp_path: Path) -> None:

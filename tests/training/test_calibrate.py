@@ -80,5 +80,5 @@ def test_blocks_are_measured_at_each_backbones_own_cuts(strokes):
 
 def test_augmenting_is_measured_where_it_is_asked_for():
     still = asked()
-    assert measure(still)["show_s"] == 0
-    assert measure(replace(still, augment={"rotate": 0.1}))["show_s"] > 0
+    assert measure(still)["augment_s"] == 0
+    assert measure(replace(still, augment={"rotate": 0.1}))["augment_s"] > 0

@@ -86,7 +86,7 @@ def test_epoch_zero_is_the_head_after_warm_up(small_trial, digits, store):
     assert np.isnan([untrained.train_loss, untrained.train_value, untrained.train_accuracy]).all()
     assert untrained.batches.losses == ()
     assert zero.train_accuracy > 0.2
-    assert zero.validation_accuracy == (zero.called == digits.split_labels("validation")).mean()
+    assert zero.validation_accuracy == (zero.predicted == digits.split_labels("validation")).mean()
     assert not untrained.diverged
 
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
-TELL_EVERY_S = 0.5  # counts in between are not reported
+REPORT_EVERY_S = 0.5  # counts in between are not reported
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Counter:
 
     def __init__(self, phase: Phase, hear: Hear, clock: Callable[[], float]) -> None:
         self._phase, self._hear, self._clock = phase, hear, clock
-        self._began = self._told = clock()
+        self._began = self._reported_s = clock()
 
     def advance(self, count: int = 1) -> None:
         """Count `count` more units as done."""
@@ -88,11 +88,11 @@ class Counter:
         """Set the number of units done in all; a smaller number is ignored."""
         self._phase = replace(self._phase, done=max(done, self._phase.done))
         now = self._clock()
-        if now - self._told >= TELL_EVERY_S or self._phase.done == self._phase.total:
-            self._told = now
-            self.tell("going")
+        if now - self._reported_s >= REPORT_EVERY_S or self._phase.done == self._phase.total:
+            self._reported_s = now
+            self.report("going")
 
-    def tell(self, state: Literal["began", "going", "ended"]) -> None:
+    def report(self, state: Literal["began", "going", "ended"]) -> None:
         """Report the current count to the listener."""
         seconds = round(self._clock() - self._began, 3)
         self._hear(replace(self._phase, state=state, seconds=seconds))
@@ -109,11 +109,11 @@ def phase(
     """Open a phase for the duration of the block; `subject` defaults to that of the context."""
     with _within(subject):
         counter = phase_counter(name, total, unit, clock)
-        counter.tell("began")
+        counter.report("began")
         try:
             yield counter
         finally:
-            counter.tell("ended")
+            counter.report("ended")
 
 
 def phase_counter(

@@ -95,12 +95,12 @@ def confusion(labels: Classes, guess: Classes, classes: int) -> NDArray[np.int64
 
 
 def _class_score(label: str, counts: NDArray[np.int64], index: int) -> ClassScore:
-    right, called, shown = counts[index, index], counts[:, index].sum(), counts[index].sum()
-    precision = float(right / called) if called else 0.0
-    recall = float(right / shown) if shown else 0.0
+    right, predicted, true = counts[index, index], counts[:, index].sum(), counts[index].sum()
+    precision = float(right / predicted) if predicted else 0.0
+    recall = float(right / true) if true else 0.0
     both = precision + recall
     f1 = 2 * precision * recall / both if both else 0.0
-    return ClassScore(label, precision, recall, f1, int(shown))
+    return ClassScore(label, precision, recall, f1, int(true))
 
 
 def _indices(listing: Listing, model: OpenModel) -> list[int]:

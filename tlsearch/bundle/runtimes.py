@@ -32,7 +32,7 @@ def load(path: Path, form: ExportFormat, threads: int | None = None) -> Predict:
     require_extra(form.name, form.extra, OPENING.get(form.name))
     try:
         require_self_contained(path, form)
-        return _raise_record_errors(path, opener(path, threads or granted_cores()))
+        return _with_record_errors(path, opener(path, threads or granted_cores()))
     except ImportError as error:
         extra = form.extra or ""
         raise ConfigError(
@@ -58,7 +58,9 @@ def import_runtime(form: ExportFormat, threads: int) -> None:
             importlib.import_module("keras")
 
 
-def _raise_record_errors(path: Path, run: Predict) -> Predict:
+def _with_record_errors(path: Path, run: Predict) -> Predict:
+    """Return `run` with its exceptions converted to RecordError."""
+
     def predict(images: Pixels) -> Floats:
         try:
             return run(images)

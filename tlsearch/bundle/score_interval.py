@@ -60,7 +60,7 @@ def allowed_rounds(size: int) -> int:
 
 
 def _of_macro(
-    metric: str, labels: Labels, called: Classes, rounds: int | None
+    metric: str, labels: Labels, predicted: Classes, rounds: int | None
 ) -> ScoreInterval | None:
     """Return the interval of balanced accuracy or macro F1.
 
@@ -68,10 +68,10 @@ def _of_macro(
     of the mean recall for both metrics, since to first order a mistake costs macro F1 as much as
     balanced accuracy.
     """
-    if (labels == called).all():
-        shown = np.unique(labels, return_counts=True)[1].tolist()
-        return ScoreInterval(least_mean(shown), 1.0, "Wilson per class")
-    cells, images = np.unique(np.stack((labels, called)), axis=1, return_counts=True)
+    if (labels == predicted).all():
+        per_class = np.unique(labels, return_counts=True)[1].tolist()
+        return ScoreInterval(least_mean(per_class), 1.0, "Wilson per class")
+    cells, images = np.unique(np.stack((labels, predicted)), axis=1, return_counts=True)
     rounds, value = rounds or allowed_rounds(len(images)), _of_cells(metric, cells, images)
     values = np.fromiter(_bootstrap_scores(metric, cells, images, rounds), float, rounds)
     if metric == "macro_f1":
@@ -99,9 +99,9 @@ def _of_cells(metric: str, cells: NDArray[np.int64], images: NDArray[np.int64]) 
 
     A cell is a pair of label and predicted class.
     """
-    shown, called = cells
-    classes, right = int(cells.max()) + 1, shown == called
-    found = (shown, images), (called, images), (shown[right], images[right])
+    true, predicted = cells
+    classes, right = int(cells.max()) + 1, true == predicted
+    found = (true, images), (predicted, images), (true[right], images[right])
     counts = [np.bincount(rows, weights, classes) for rows, weights in found]
     return MACRO[metric](*counts)
 

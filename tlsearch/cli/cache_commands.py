@@ -103,13 +103,13 @@ def prune(
 
     Arrays that are being written or in use stay.
     """
-    from tlsearch.store.caches import cache_entries, evict, in_use, remove_leftovers, to_prune
+    from tlsearch.store.caches import cache_entries, evict, paths_in_use, remove_leftovers, to_prune
 
     older_s = _limits(to, older, everything)
     cache = _folder(cache)
     every = cache_entries(cache)
     to_bytes = None if to is None else int(to * 1e9)
-    going = to_prune(every, to_bytes, older_s, in_use(one.entry.path for one in every))
+    going = to_prune(every, to_bytes, older_s, paths_in_use(one.entry.path for one in every))
     freed = [one for one in going if evict(one.entry)]
     stale = [str(path) for path in remove_leftovers(cache)] if everything else []
     kept = _total(every) - _total(freed)

@@ -99,7 +99,7 @@ class DeviceProfile:
         step = dict(self.pass_rows).get(backbone, LEAST_ROWS)
         return max(1, min(self.shard_rows, self.block_bytes // row_bytes) // step) * step
 
-    def bits(self, backbone: str, precision: str) -> str:
+    def numerics(self, backbone: str, precision: str) -> str:
         """Everything in the profile that changes the bits of a backbone's activations, as text.
 
         This is the kind of device, the precision, XLA, and the images in a step of the pass; "" for
@@ -187,7 +187,7 @@ def doubling_search(speed: Callable[[int], float | None]) -> int:
     """
     rows, best = FIRST_ROWS, speed(FIRST_ROWS)
     if best is None:
-        return _largest_rows(speed)
+        return _rows_that_fit(speed)
     while rows < MOST_ROWS:
         found = speed(2 * rows)
         if found is None or found < best * GAIN:
@@ -196,7 +196,7 @@ def doubling_search(speed: Callable[[int], float | None]) -> int:
     return rows
 
 
-def _largest_rows(speed: Callable[[int], float | None]) -> int:
+def _rows_that_fit(speed: Callable[[int], float | None]) -> int:
     """The number of rows to take at a time, halved until there is memory for them."""
     rows = FIRST_ROWS // 2
     while rows > 1 and speed(rows) is None:

@@ -107,7 +107,7 @@ class Document:
         except ValueError as error:  # its text does not fit its tag, or is an invalid date
             self._odd.add(at)
             found = f"found {node.value or repr('')}: {error}"
-            self.problems.append(f"{self._line(node)}: {_prefix(at)}{found}")
+            self.problems.append(f"{self._line(node)}: {_key_label(at)}{found}")
             return node.value
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, at: Key) -> dict[str, object]:
@@ -121,7 +121,7 @@ class Document:
             self.where[(*at, key)] = self._line(key_node)
             if key in plain:
                 line = self._line(key_node)
-                self.problems.append(f"{line}: {_prefix((*at, key))}written twice")
+                self.problems.append(f"{line}: {_key_label((*at, key))}written twice")
             plain[key] = value
         for key_node, value_node in node.value:
             if key_node.tag == MERGE:
@@ -134,7 +134,7 @@ class Document:
         for one in merged:
             if not isinstance(one, yaml.MappingNode):
                 self.problems.append(
-                    f"{self._line(one)}: {_prefix((*at, '<<'))}expected a mapping, or a list of "
+                    f"{self._line(one)}: {_key_label((*at, '<<'))}expected a mapping, or a list of "
                     "mappings, such as *NAME where &NAME marks one"
                 )
                 continue
@@ -148,7 +148,7 @@ class Document:
     def _key(self, loader: _Loader, node: yaml.Node, at: Key) -> str:
         if isinstance(node, yaml.ScalarNode):
             return str(self._scalar(loader, node, at))
-        self.problems.append(f"{self._line(node)}: {_prefix(at)}expected text as a key")
+        self.problems.append(f"{self._line(node)}: {_key_label(at)}expected text as a key")
         return "?"
 
     def _line(self, node: yaml.Node) -> str:
@@ -291,7 +291,7 @@ def _explain(error: ValidationError, document: Document, plain: Any) -> list[str
             continue  # the errors of its values are already reported
         at = _as_written(detail, plain)
         if not document.is_reported(at):
-            lines.append(f"{document.locate(at)}: {_prefix(at)}{_reason(detail, at)}")
+            lines.append(f"{document.locate(at)}: {_key_label(at)}{_reason(detail, at)}")
     return lines
 
 
@@ -331,7 +331,7 @@ def _valid_keys(detail: Any, at: Key) -> Iterable[str]:
     return _SECTIONS.get(_dotted_key(at[:-1]), Range.model_fields)
 
 
-def _prefix(at: Key) -> str:
+def _key_label(at: Key) -> str:
     return f"{_dotted_key(at)}: " if at else ""
 
 

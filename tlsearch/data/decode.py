@@ -63,7 +63,7 @@ def decode(
     that names the pictures that cannot be read, the first twenty if there are more.
     """
     key = decoded_key(listing, image_px, bits)
-    return _prepare_file(listing, image_px, store, bits, key, _refuse, threads or granted_cores())
+    return _open_or_decode(listing, image_px, store, bits, key, _refuse, threads or granted_cores())
 
 
 def decode_readable(
@@ -83,12 +83,12 @@ def decode_readable(
     def note(failed: dict[int, PictureError]) -> None:
         masks.open(key, rows, lambda: [~np.isin(np.arange(rows), [*failed])])
 
-    images = _prepare_file(listing, image_px, store, bits, key, note, threads)
+    images = _open_or_decode(listing, image_px, store, bits, key, note, threads)
     readable = masks.open(key, rows, lambda: [_try_all(listing, bits, threads)])
     return Decoded(key, images, np.asarray(readable))
 
 
-def _prepare_file(
+def _open_or_decode(
     listing: Listing,
     image_px: int,
     store: ArrayStore,

@@ -37,12 +37,12 @@ def default_listener() -> Listen:
     return line_listener(show)
 
 
-def follow_in_tensorboard(config: SearchConfig, home: StudyDirectory, heard: Listeners) -> None:
+def follow_in_tensorboard(config: SearchConfig, home: StudyDirectory, listeners: Listeners) -> None:
     """Add a listener that writes TensorBoard files, if the configuration requests them."""
     if config.tensorboard:
         from tlsearch.results.live.tensorboard import TensorBoard
 
-        heard.add(TensorBoard(home.tensorboard))
+        listeners.add(TensorBoard(home.tensorboard))
 
 
 def begin_event(search: Search) -> StudyBegan:

@@ -70,17 +70,17 @@ class Ending:
         self.error = self.error or error
 
     @contextlib.contextmanager
-    def on_full_disk(self) -> Iterator[None]:
-        """End the block and the search if the disk is full or read-only; the trials so far are
-        ranked.
+    def on_disk_error(self) -> Iterator[None]:
+        """End the block and the search if a file cannot be written, as on a full or read-only disk;
+        the trials so far are ranked.
         """
         try:
             yield
         except OSError as error:
-            disk_full = disk_error(error)
-            if disk_full is None:
+            found = disk_error(error)
+            if found is None:
                 raise
-            self.fail(disk_full)
+            self.fail(found)
 
 
 class Failures:

@@ -51,11 +51,11 @@ class Extension:
     settings: tuple[str, ...] = ()
 
 
-NOTHING = Extension()
+NO_CHANGES = Extension()
 
 
 def extend_config(
-    config: SearchConfig, wish: Extension, ended: int = 0, spent_s: float = 0.0
+    config: SearchConfig, extension: Extension, ended: int = 0, spent_s: float = 0.0
 ) -> SearchConfig:
     """Return the configuration of a study that is extended after `ended` trials and `spent_s`
     seconds.
@@ -64,14 +64,14 @@ def extend_config(
     ConfigError for a change after which old and new trials could not be ranked together, and for
     fewer trials than have ended.
     """
-    if wish == NOTHING:
+    if extension == NO_CHANGES:
         return config
-    settings = [*wish.settings]
-    if wish.trials is not None:
-        settings.append(f"trials={_trials(wish.trials, config.trials)}")
+    settings = [*extension.settings]
+    if extension.trials is not None:
+        settings.append(f"trials={_trials(extension.trials, config.trials)}")
     changed = _set(config, settings).anchored()
-    if wish.time is not None:
-        changed = changed.model_copy(update={"time_budget": _time(config, wish.time, spent_s)})
+    if extension.time is not None:
+        changed = changed.model_copy(update={"time_budget": _time(config, extension.time, spent_s)})
     problems = [*_refused_changes(config, changed), *_too_few(changed, ended)]
     if problems:
         raise ConfigError(problems)

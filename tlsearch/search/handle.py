@@ -113,7 +113,7 @@ class Study:
         probabilities, (n, classes). If the study holds no `.keras` file of the winner, it is
         exported first, which reads the study's images.
         """
-        if self.model() is not None:
+        if self.model_path() is not None:
             manifest = read_manifest(self.home.best)
             if "keras" in {artifact.format for artifact in manifest.artifacts}:
                 return load_keras(locate(self.home.best, manifest.artifact("keras")))
@@ -138,11 +138,11 @@ class Study:
         """
         return _above("replay")(self, self._number(trial))
 
-    def resume(self, *, listen: Listen | None = None, **wishes: Any) -> "Study":
+    def resume(self, *, listen: Listen | None = None, **changes: Any) -> "Study":
         """Continue the study, or extend it by `trials`, `time` and `settings`, as
         `tlsearch.resume` does.
         """
-        study: Study = _above("resume")(self, listen, **wishes)
+        study: Study = _above("resume")(self, listen, **changes)
         return study
 
     def _number(self, trial: int | None) -> int:
@@ -158,7 +158,7 @@ class Study:
             raise RecordError(f"{self.home.root}: there is no trial {number}")
         return number
 
-    def model(self) -> Path | None:
+    def model_path(self) -> Path | None:
         """Return the winner's first exported file; None if the winner was not exported."""
         record = self.record()
         won = winner(record)
@@ -171,18 +171,18 @@ class Study:
         """Return the formats that the exported model lacks, each with the reason."""
         return dict(self.record().facts.get(LEFT_OUT, {}))
 
-    def weights(self, trial: int | None = None) -> Path:
+    def weights_path(self, trial: int | None = None) -> Path:
         """Return the file of the kept weights of a trial, by default the winner's.
 
         Raises RecordError if none were kept, or if they are not those that the journal recorded.
         """
         from tlsearch.search.winner.finish import require_kept
 
-        kept = self.kept(trial)
+        kept = self.kept_weights(trial)
         require_kept(self.home, self.record(), kept)
         return self.home.trial(kept.trial) / kept.weights
 
-    def kept(self, trial: int | None = None) -> Winner:
+    def kept_weights(self, trial: int | None = None) -> Winner:
         """Return which weights of a trial were kept, by default the winner's; raises RecordError if
         there are none.
         """
@@ -264,7 +264,7 @@ def export(
     """
     study, out, chosen = open_study(study), Path(out), known_formats(formats)
     require_formats(chosen)
-    kept = study.kept(trial)
+    kept = study.kept_weights(trial)
     from tlsearch.search.winner.finish import export_request
     from tlsearch.training.export.exporter import export_bundle, export_file
 

@@ -44,7 +44,7 @@ class EpochPair:
 
     @property
     def difference(self) -> float:
-        """The largest difference of any of its numbers; 0 if all bits are equal."""
+        """The largest difference of any of its numbers; 0 if all numerics are equal."""
         return max(self._apart(name) for name in self.recorded)
 
     def within(self, tolerance: float) -> bool:
@@ -99,13 +99,13 @@ class Replay:
 
 
 def replay(
-    study: Study | Location, number: int, heard: Callable[[EpochPair], object] = lambda pair: None
+    study: Study | Location, number: int, listen: Callable[[EpochPair], object] = lambda pair: None
 ) -> Replay:
     """Train a trial again from its configuration, up to the last epoch of its record.
 
     Imports TensorFlow, which must not already run with another number of threads. Writes only
-    features, into the cache. Calls `heard` after each epoch. Raises ConfigError if there is no such
-    trial or it has reported nothing, RecordError if the record is damaged or the images have
+    features, into the cache. Calls `listen` after each epoch. Raises ConfigError if there is no
+    such trial or it has reported nothing, RecordError if the record is damaged or the images have
     changed, WeightsError if the pretrained weights have changed.
     """
     study = open_study(study)
@@ -116,10 +116,10 @@ def replay(
     differs, gpus = _differences(study, row)
     fetch_file(study.home, in_trial(number, CURVE))
     halves = _recorded_epochs(study, row)
-    pairs, end, failure = _again(_until(_epochs(where, trial, row), _last(row)), halves, heard)
-    bits = where.device.bits(trial.backbone, trial.precision)
+    pairs, end, failure = _again(_until(_epochs(where, trial, row), _last(row)), halves, listen)
+    numerics = where.device.numerics(trial.backbone, trial.precision)
     pictures = len(where.data.splits["validation"])
-    exact, tolerance = comparison(trial.precision, bits, not (differs or gpus), pictures)
+    exact, tolerance = comparison(trial.precision, numerics, not (differs or gpus), pictures)
     return Replay(
         trial=number,
         state=row.state,
@@ -134,15 +134,16 @@ def replay(
     )
 
 
-def comparison(precision: str, bits: str, alike: bool, pictures: int) -> tuple[bool, float]:
+def comparison(precision: str, numerics: str, alike: bool, pictures: int) -> tuple[bool, float]:
     """Return whether every bit of a replay must equal the record, and the tolerance of the metric
     if not.
 
-    `precision` and `bits` (`DeviceProfile.bits`) are those of the trial. `alike` says that versions
-    and machine are those of the record and no GPU is present. GPUs sum in a different order on each
-    run, and XLA in an order of its own. `pictures` is the size of the validation split.
+    `precision` and `numerics` (`DeviceProfile.numerics`) are those of the trial. `alike` says that
+    versions and machine are those of the record and no GPU is present. GPUs sum in a different
+    order on each run, and XLA in an order of its own. `pictures` is the size of the validation
+    split.
     """
-    return alike and not bits, max(rounding_share(precision), PICTURES / pictures)
+    return alike and not numerics, max(rounding_share(precision), PICTURES / pictures)
 
 
 def _epochs(where: Workplace, trial: TrialConfig, row: TrialRecord) -> Iterator["EpochReport"]:
@@ -153,7 +154,7 @@ def _epochs(where: Workplace, trial: TrialConfig, row: TrialRecord) -> Iterator[
 def _again(
     epochs: Iterator["EpochReport"],
     halves: Mapping[int, EpochPair],
-    heard: Callable[[EpochPair], object],
+    listen: Callable[[EpochPair], object],
 ) -> tuple[list[EpochPair], str, str]:
     """The replayed epochs beside their recorded halves; how the trial ended early; a traceback."""
     pairs: list[EpochPair] = []
@@ -163,9 +164,9 @@ def _again(
                 return pairs, _describe_divergence(report.epoch), ""
             if report.epoch in halves:
                 pairs.append(_pair(halves[report.epoch], report))
-                heard(pairs[-1])
+                listen(pairs[-1])
     except Exception as error:
-        if _says_nothing_of_the_trial(error):
+        if _is_unrelated_to_trial(error):
             raise
         return pairs, _describe_failure(len(pairs)), traceback.format_exc()
     short = len(pairs) < len(halves)
@@ -250,7 +251,7 @@ def _describe_failure(reports: int) -> str:
     return f"failed after {reports} epochs"
 
 
-def _says_nothing_of_the_trial(error: Exception) -> bool:
+def _is_unrelated_to_trial(error: Exception) -> bool:
     known = isinstance(error, TlsearchError) and not isinstance(error, OutOfMemoryError)
     return known or isinstance(error, OSError)
 

@@ -127,13 +127,13 @@ class ElasticLimiter(ConcurrencyLimiter):
     def suggest(self, trial_id: str) -> Any:
         """Return the searcher's next configuration, None while there is no room for another."""
         self.max_concurrent = max(1, self._room())
-        with self._ending.on_full_disk():
+        with self._ending.on_disk_error():
             return super().suggest(trial_id)
         return None
 
     def take(self, trial_id: str, result: Mapping[str, object]) -> bool:
         """Pass the result of an epoch to the searcher; return whether the trial goes on."""
-        with self._ending.on_full_disk():
+        with self._ending.on_disk_error():
             return self._trials.take(trial_id, result)
         return True
 
@@ -141,7 +141,7 @@ class ElasticLimiter(ConcurrencyLimiter):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass the end of a trial to the searcher."""
-        with self._ending.on_full_disk():
+        with self._ending.on_disk_error():
             super().on_trial_complete(trial_id, result, error)
 
     def __getstate__(self) -> dict[str, object]:

@@ -21,7 +21,7 @@ from tlsearch.results.live.pulse import heartbeat
 from tlsearch.results.live.time_left import TRIALS
 from tlsearch.results.rank.confirmation import winner
 from tlsearch.results.rank.leaderboard import leaderboard_of
-from tlsearch.results.rank.perfect import asked_on, perfect_message, perfect_trial
+from tlsearch.results.rank.perfect import continued_after_perfect, perfect_message, perfect_trial
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import network_digests
 from tlsearch.results.record.seal import seal
@@ -77,13 +77,13 @@ def run(
     require_packages(config)
     require_weight_files(config)
     warn_before_search(config)
-    heard = Listeners(listen or default_listener())
+    listeners = Listeners(listen or default_listener())
     with (
-        heartbeat(heard) as hear,
+        heartbeat(listeners) as hear,
         hold_study(directory or subfolder(config.storage, config.name), new=True) as work,
         work.mirrored(config.sync_s),
     ):
-        follow_in_tensorboard(config, work.home, heard)
+        follow_in_tensorboard(config, work.home, listeners)
         study = _search(config, work, read_images(config, hear), hear, since)
     study.ended_by = work.unsent or study.ended_by
     return study
@@ -105,27 +105,27 @@ def resume(
     WeightsError if the pretrained weights have changed.
     """
     since = monotonic()
-    wish = Extension(_text(trials), _text(time), tuple(settings))
-    heard = Listeners(listen or default_listener())
-    with heartbeat(heard) as hear, hold_study(location_of(study), new=False) as work:
-        begun = Study(work.home)
-        config = extend_config(begun.config, wish, *so_far(work.home))
+    extension = Extension(_text(trials), _text(time), tuple(settings))
+    listeners = Listeners(listen or default_listener())
+    with heartbeat(listeners) as hear, hold_study(location_of(study), new=False) as work:
+        handle = Study(work.home)
+        config = extend_config(handle.config, extension, *so_far(work.home))
         require_packages(config)
-        if config != begun.config:
+        if config != handle.config:
             require_weight_files(config)
             warn_before_search(config)
-        require_same_files(work.home, begun.about, config)
+        require_same_files(work.home, handle.about, config)
         with work.mirrored(config.sync_s):
-            follow_in_tensorboard(config, work.home, heard)
+            follow_in_tensorboard(config, work.home, listeners)
             data = read_images(config, hear)
-            require_same_images(begun, data)
+            require_same_images(handle, data)
             done = _search(config, work, data, hear, since)
     done.ended_by = work.unsent or done.ended_by
     return done
 
 
-def _text(wish: float | str | None) -> str | None:
-    return None if wish is None else str(wish)
+def _text(value: float | str | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _search(
@@ -170,7 +170,7 @@ def _trials_and_winner(search: Search) -> None:
     from tlsearch.search.winner.export_worker import export_worker
 
     baselines = Baselines(search.data) if search.config.metric == "accuracy" else None
-    with search.ending.on_full_disk(), export_worker(search.config) as exporter:
+    with search.ending.on_disk_error(), export_worker(search.config) as exporter:
 
         def begin() -> None:
             exporter.begin()
@@ -188,7 +188,7 @@ def _trials_and_winner(search: Search) -> None:
 
 def seal_study(search: Search) -> None:
     """Write the time that the study took as the journal's last line, and seal the journal."""
-    with search.ending.on_full_disk():
+    with search.ending.on_disk_error():
         search.note(search.budget.facts)
         seal(search.home.journal_file)
 
@@ -202,7 +202,7 @@ def conclude(search: Search) -> Study:
     home, ending = search.home, search.ending
     search.listen(ended_event(search))
     study = Study(home)
-    with phase("reporting"), ending.on_full_disk():
+    with phase("reporting"), ending.on_disk_error():
         write_report(home, leaderboard_of(home))
     study.ended_by = ending.interrupted or ending.error or incomplete_error(study.left_out())
     if study.winner() is None and ending.interrupted is None:
@@ -296,7 +296,7 @@ def end_if_perfect(search: Search) -> bool:
     found = perfect_trial(record, about)
     if found is not None:
         search.ending.end_as_perfect(perfect_message(found, search.config.metric))
-    return asked_on(record, about)
+    return continued_after_perfect(record, about)
 
 
 def _finish(search: Search, exporter: "ExportWorker", confirmed: bool) -> None:

@@ -104,7 +104,7 @@ def make_room(store: ArrayStore, wanted_bytes: int) -> list[Entry]:
         return []
     with FileLock(store.root / "budget.lock"):
         every = [entry for entry in entries(store.root) if _KEY.fullmatch(entry.key)]
-        stay = in_use([entry.path for entry in every])
+        stay = paths_in_use([entry.path for entry in every])
         free = [e for e in every if e.path.resolve() not in stay and age_s(e) > JUST_OPENED_S]
         kept = sum(entry.bytes for entry in every) - sum(entry.bytes for entry in free)
         room = max(store.budget_bytes - kept, 0)
@@ -133,7 +133,7 @@ def to_prune(
     return [one for one in free if one.entry in going]
 
 
-def in_use(paths: Iterable[Path]) -> set[Path]:
+def paths_in_use(paths: Iterable[Path]) -> set[Path]:
     """The arrays among `paths` that a process has mapped or marked as used, links resolved."""
     mapped = mapped_files()
     return {path.resolve() for path in paths if path.resolve() in mapped or is_used(path)}

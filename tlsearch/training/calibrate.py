@@ -73,11 +73,11 @@ def measure(request: CalibrationRequest) -> dict[str, object]:
         "start_s": started,
         "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "resident_bytes": request.device.resident_bytes,
-        "show_s": _showing(request),
+        "augment_s": _augment_seconds(request),
     }
 
 
-def _showing(request: CalibrationRequest) -> float:
+def _augment_seconds(request: CalibrationRequest) -> float:
     """Return the seconds that augmenting one image takes."""
     augment = Augment(**request.augment)
     if augment.is_off:

@@ -34,7 +34,7 @@ class EpochReport:
     `train_loss`, `train_value` and `train_accuracy` come from the steps of the epoch, with dropout
     active; they are NaN for epoch 0 without warm-up. `batches` holds the loss and accuracy of each
     step. `work` counts the trial's multiply-adds so far. `last` says whether the trial ends with
-    this epoch, by its number of epochs or by its own early stopping. `called` is the predicted
+    this epoch, by its number of epochs or by its own early stopping. `predicted` is the predicted
     class of each validation image, (images,). `network` is the digest of the pretrained network,
     `feature_dtype` the type in which its features were stored. `snapshot()` copies the state from
     which the trial can be resumed.
@@ -54,7 +54,7 @@ class EpochReport:
     work: Work
     last: bool
     batches: Batches = field(repr=False)
-    called: NDArray[np.int64] = field(compare=False, repr=False)
+    predicted: NDArray[np.int64] = field(compare=False, repr=False)
     snapshot: Callable[[], Checkpoint] = field(compare=False, repr=False)
 
     @property
@@ -150,7 +150,7 @@ def _report(
     session: Session, epoch: int, seen: Trained, probabilities: NDArray[np.float32], begun: float
 ) -> EpochReport:
     labels, trial = session.validation_labels, session.trial
-    called = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     value = score(trial.metric, labels, probabilities)
     validation_loss = log_loss(labels, probabilities)
     gave_up = epoch > 0 and session.note(validation_loss, value)
@@ -163,8 +163,8 @@ def _report(
         batches=seen.batches,
         validation_loss=validation_loss,
         last=epoch >= trial.epochs or gave_up,
-        validation_accuracy=float((called == labels).mean()),
-        called=called,
+        validation_accuracy=float((predicted == labels).mean()),
+        predicted=predicted,
         seconds=time.perf_counter() - begun,
         trained_parameters=session.trained_parameters,
         network=session.network,

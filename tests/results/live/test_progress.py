@@ -12,7 +12,7 @@ from tlsearch.config.catalog import Direction
 from tlsearch.config.scheduler import rungs
 from tlsearch.results.live.events import (
     BudgetSpent,
-    ConfirmedOnce,
+    ConfirmationRunEnded,
     Confirming,
     DataRead,
     DataReading,
@@ -22,13 +22,13 @@ from tlsearch.results.live.events import (
     FeaturesWidened,
     Forecast,
     Listeners,
+    NoForecast,
     Span,
     Stopping,
     StudyBegan,
     StudyEnded,
     TrialBegan,
     TrialEnded,
-    Unforeseen,
     WorkerLost,
     event_values,
 )
@@ -54,7 +54,7 @@ LINES = [
         "forecast: 34 to 51 s, of which the trials take 28 s; 143 epochs, 12.9 MB on disk",
     ),
     (
-        Unforeseen(),
+        NoForecast(),
         "no forecast: run `tlsearch plan` on this search space first to get one",
     ),
     (TrialBegan(17, CONFIG), "trial 17 began: strokes unfrozen 15"),
@@ -92,8 +92,8 @@ LINES = [
     (Phase("decoding", "began", 0, 1200, "pictures"), "decoding: 0 of 1200 pictures"),
     (Confirming(3, 6), "confirming the 3 best trials: 6 runs on fresh seeds"),
     (Confirming(1, 1), "confirming the best trial: 1 run on fresh seeds"),
-    (ConfirmedOnce(4, 77, 0.91, False), "trial 4 on seed 77: 0.9100"),
-    (ConfirmedOnce(4, 77, 0.92, True), "trial 4 refined: 0.9200"),
+    (ConfirmationRunEnded(4, 77, 0.91, False), "trial 4 on seed 77: 0.9100"),
+    (ConfirmationRunEnded(4, 77, 0.92, True), "trial 4 refined: 0.9200"),
     (Exporting(), "exporting the winner, and evaluating it on the test split"),
     (Stopping(), "stopping: finished trials will be ranked; interrupt again to end at once"),
     (
@@ -202,7 +202,7 @@ def test_a_forecast_stays_in_sight(progress):
     progress.hear(Forecast(28.4, 142.6, 12_900_000))
     assert progress.phase == "searching"
     assert progress.forecast == str(Forecast(28.4, 142.6, 12_900_000))
-    progress.hear(Unforeseen())
+    progress.hear(NoForecast())
     assert "`tlsearch plan`" in progress.forecast
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tlsearch.config.catalog import METRICS, Direction
-from tlsearch.results.rank.perfect import asked_on, perfect_message, perfect_trial
+from tlsearch.results.rank.perfect import continued_after_perfect, perfect_message, perfect_trial
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 BEGAN = datetime(2026, 1, 1)
@@ -20,7 +20,7 @@ def trial(number, value, state="finished", minute=None, unfrozen=15):
 def found(*trials, metric="accuracy", extended=()):
     about = {"config": {"metric": metric}, "extended": list(extended)}
     record = StudyRecord(Direction.MAX, trials)
-    return perfect_trial(record, about), asked_on(record, about)
+    return perfect_trial(record, about), continued_after_perfect(record, about)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -16,9 +16,9 @@ def test_they_read_back_in_the_narrowest_type(tmp_path, classes, kind):
     Predictions(3, shown, shown[::-1]).save(tmp_path / PREDICTIONS)
     found = load_predictions(tmp_path / PREDICTIONS)
     assert found.epoch == 3
-    assert found.shown.tolist() == shown.tolist()
-    assert found.called.tolist() == shown[::-1].tolist()
-    assert found.shown.dtype == found.called.dtype == kind
+    assert found.true.tolist() == shown.tolist()
+    assert found.predicted.tolist() == shown[::-1].tolist()
+    assert found.true.dtype == found.predicted.dtype == kind
 
 
 def test_fifty_thousand_images_of_a_thousand_classes_take_200_kb(tmp_path):
@@ -43,7 +43,7 @@ def read(path, data):
         found = load_predictions(path)
     except RecordError as error:
         return str(error)
-    assert len(found.shown) == len(found.called) > 0
+    assert len(found.true) == len(found.predicted) > 0
     return None
 
 

@@ -116,7 +116,7 @@ def test_only_weights_that_may_have_to_be_downloaded_are_loaded(
 
     monkeypatch.setattr(preflight, "on_every", on_every)
     config = parse(SPACE.format(cache=tmp_path, more=f"space: {space}"))
-    assert list(preflight._weights_amiss(config, [Node("n", "n", {"CPU": 1})])) == []
+    assert list(preflight._weight_problems(config, [Node("n", "n", {"CPU": 1})])) == []
     assert [arguments[1] for arguments in calls.values()] == ([expected] if expected else [])
 
 
@@ -126,7 +126,7 @@ def test_nodes_with_other_imagenet_weights_or_none_are_named(tmp_path, monkeypat
     found = {node: answers[node.name] for node in nodes}
     monkeypatch.setattr(preflight, "on_every", lambda asked, timeout_s: found)
     config = parse(SPACE.format(cache=tmp_path, more="space: {backbone: mobilenet_v2}"))
-    assert list(preflight._weights_amiss(config, nodes)) == [
+    assert list(preflight._weight_problems(config, nodes)) == [
         Problem("b", "weights", "mobilenet_v2 222222222222", "111111111111, as on a"),
         Problem("c", "weights", "no network", "the pretrained weights"),
     ]

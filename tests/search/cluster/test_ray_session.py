@@ -18,9 +18,9 @@ from tlsearch.search.cluster.ray_session import (
     LostWorkerFilter,
     call_without_gpus,
     connect,
-    keep_token,
-    say_of_cluster,
-    slots,
+    count_slots,
+    log_cluster_message,
+    store_token,
 )
 
 
@@ -36,12 +36,12 @@ from tlsearch.search.cluster.ray_session import (
     ],
 )
 def test_as_many_trials_run_as_fit(asked, available, expected):
-    assert slots(Resources(**asked), available) == expected
+    assert count_slots(Resources(**asked), available) == expected
 
 
 def test_a_trial_that_never_fits_is_refused_with_both_numbers():
     with pytest.raises(ClusterError) as refused:
-        slots(Resources(cpus_per_trial=2, gpus_per_trial=1), {"CPU": 2}, {"CPU": 1, "GPU": 1})
+        count_slots(Resources(cpus_per_trial=2, gpus_per_trial=1), {"CPU": 2}, {"CPU": 1, "GPU": 1})
     assert str(refused.value) == (
         "no node can run a trial: a trial requests 2 CPUs and 1 GPU, the nodes have 1 CPU and "
         "1 GPU, or 2 CPUs and 0 GPUs; lower resources.cpus_per_trial or resources.gpus_per_trial, "
@@ -123,7 +123,7 @@ def test_rays_token_is_the_users_alone_whatever_the_umask(monkeypatch, tmp_path)
         monkeypatch.delenv(name, raising=False)
     before = os.umask(0)
     try:
-        keep_token()
+        store_token()
     finally:
         os.umask(before)
     file = tmp_path / ".ray" / "auth_token"
@@ -131,7 +131,7 @@ def test_rays_token_is_the_users_alone_whatever_the_umask(monkeypatch, tmp_path)
     assert len(token) == 64
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     file.chmod(0o644)  # as Ray leaves it
-    keep_token()
+    store_token()
     assert (file.read_text(), file.stat().st_mode & 0o777) == (token, 0o600)
 
 
@@ -139,10 +139,10 @@ def test_a_token_from_elsewhere_needs_no_file(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
-    keep_token()
+    store_token()
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    keep_token()
+    store_token()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,7 +190,7 @@ def test_a_lost_worker_leaves_no_traceback_of_rays_and_a_bug_does(
 def test_what_the_cluster_says_is_a_line_in_the_log_and_nothing_on_stdout(caplog, capsys):
     dead = "The node with node id: 58 has been marked dead because \t(1) raylet crashed\n\t(2) lag"
     with caplog.at_level(logging.WARNING):
-        say_of_cluster({"lines": [dead], "pid": "raylet", "is_err": False})
-        say_of_cluster({"lines": ["out of memory on 10.0.0.2\nmore\n"], "pid": "raylet"})
+        log_cluster_message({"lines": [dead], "pid": "raylet", "is_err": False})
+        log_cluster_message({"lines": ["out of memory on 10.0.0.2\nmore\n"], "pid": "raylet"})
     assert caplog.messages == ["Ray: out of memory on 10.0.0.2"]
     assert capsys.readouterr() == ("", "")

@@ -13,7 +13,7 @@ import pytest
 from tlsearch.base.errors import ClusterError, DataError, StudyError
 from tlsearch.config.load import from_mapping
 from tlsearch.data.sources import prepare
-from tlsearch.results.live.events import Forecast, Unforeseen
+from tlsearch.results.live.events import Forecast, NoForecast
 from tlsearch.results.rank.confirmation import RUNS, Run
 from tlsearch.results.record.directory import StudyDirectory
 from tlsearch.results.record.journal import STUDY_NAME, open_storage, read_journal
@@ -59,7 +59,7 @@ def answers(monkeypatch):
         for layers, name, share in ((0, "pool", 1.0), (15, "block_15_add", 0.8))
     ]  # fmt: skip
     pace = {"multiply_adds": 100, "pass_s": 1e-3, "trace_s": 0.2, "suffixes": suffixes}
-    answer = {"start_s": 2.0, "memory_bytes": 10**8, "resident_bytes": 10**9, "show_s": 0.0}
+    answer = {"start_s": 2.0, "memory_bytes": 10**8, "resident_bytes": 10**9, "augment_s": 0.0}
 
     def run(command, input, **_):
         started.append(json.loads(input))
@@ -172,7 +172,7 @@ def searched(config, home, cut_short=False, enough=None):
     heard, now = [], [0.0]
     data = prepare(config.data, config.cache_path)
     ending = SimpleNamespace(
-        cut_short=cut_short, enough=enough, out_of_time=False, on_full_disk=nullcontext
+        cut_short=cut_short, enough=enough, out_of_time=False, on_disk_error=nullcontext
     )
     budget = Budget(spent_before_s=100.0, clock=lambda: now[0])
     search = Search(config, home, data, ending, heard.append, slots=SLOTS, budget=budget)
@@ -212,7 +212,7 @@ def test_a_run_tells_what_is_remembered_and_notes_what_came(config, answers, tmp
 
 def test_a_run_measures_nothing(config, answers, tmp_path):
     home = begun(tmp_path)
-    assert searched(config(), home) == [Unforeseen()]
+    assert searched(config(), home) == [NoForecast()]
     assert answers == []
     assert forecast_line(read_journal(home.journal_file)) is None
 

@@ -151,7 +151,7 @@ def test_of_pooled_vectors_only_those_views_are_kept_that_heads_train_on():
 def test_views_that_no_head_trains_on_cost_their_prefix_alone_and_their_making():
     deep = {"backbone": ["strokes"], "unfrozen_layers": [40]}
     search = config(space=deep, augment="light", views=8, epochs=20, trials=1)
-    made = plan(search, replace(machine(), show_s=1e-4), SURVEY, 1)
+    made = plan(search, replace(machine(), augment_s=1e-4), SURVEY, 1)
     passes = 1e-3 * ((200 + 100) * 1.0 + 7 * 200 * 0.6) + 8 * 200 * 1e-4
     assert made.seconds.prefixes == pytest.approx(passes)
 

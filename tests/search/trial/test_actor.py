@@ -139,8 +139,8 @@ def test_what_the_best_epoch_predicts_is_kept_beside_its_weights(begin, workplac
     assert digests == {name: sha256(home / name) for name in ("best.npz", PREDICTIONS)}
     found = load_predictions(home / PREDICTIONS)
     assert found.epoch == load_checkpoint(home / "best.npz").epoch
-    assert (found.shown == found.called).mean() == values[found.epoch]
-    assert found.shown.tolist() == workplace.data.split_labels("validation").tolist()
+    assert (found.true == found.predicted).mean() == values[found.epoch]
+    assert found.true.tolist() == workplace.data.split_labels("validation").tolist()
 
 
 def test_what_was_saved_is_never_ahead_of_what_was_reported(begin):

@@ -20,7 +20,7 @@ from tlsearch.config.load import parse
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.data.sources import prepare
 from tlsearch.features import FOLDER
-from tlsearch.results.live.events import ConfirmedOnce, Exporting
+from tlsearch.results.live.events import ConfirmationRunEnded, Exporting
 from tlsearch.results.live.pulse import IDLE
 from tlsearch.results.rank.confirmation import (
     Run,
@@ -160,7 +160,7 @@ def search(tmp_path_factory):
 
     def listen(event):
         reported.append(event)
-        after_trials = isinstance(event, ConfirmedOnce | Exporting)
+        after_trials = isinstance(event, ConfirmationRunEnded | Exporting)
         if after_trials or (isinstance(event, Phase) and event.name == "verifying"):
             processes.update(with_tensorflow(os.getpid()))
 
@@ -203,8 +203,8 @@ def test_a_search_confirms_refines_and_exports_its_winner_once(search, capsys):
     assert [len(one.values) for one in order] == [SEEDS, SEEDS]
     assert study.winner().number == winner(study.record()).trial == order[0].trial
     card = (study.home.best / "model_card.md").read_text()
-    assert ("### Refinement" in card) == study.weights().name.startswith("refined-")
-    assert study.weights().name == facts["test"]["weights"]
+    assert ("### Refinement" in card) == study.weights_path().name.startswith("refined-")
+    assert study.weights_path().name == facts["test"]["weights"]
     assert facts["test"]["low"] <= facts["test"]["value"] <= facts["test"]["high"]
     assert (facts["test"]["metric"], facts["test"]["interval"]) == ("accuracy", "Wilson")
     assert f"| test accuracy, evaluated once | {facts['test']['value']:.4f} |" in card
@@ -238,10 +238,12 @@ def test_a_winner_is_refined_only_where_the_study_augments(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Search, "record", lambda search: study)
         patch.setattr(Search, "note", lambda search, facts: noted.append(facts))
-        assert confirm_module._refining(Search(plain, home, data, ending, print)) is None
+        assert confirm_module._planned_refinement(Search(plain, home, data, ending, print)) is None
         assert noted == []
         augmented = plain.model_copy(update={"augment": Augment(flip="horizontal")})
-        assert confirm_module._refining(Search(augmented, home, data, ending, print)) is None
+        assert (
+            confirm_module._planned_refinement(Search(augmented, home, data, ending, print)) is None
+        )
     assert noted == [{"not_refined": "one epoch would take about 2.0 s, and 1.0 s are left"}]
 
 

@@ -107,7 +107,7 @@ def test_no_run_is_refined_from_other_weights(home, monkeypatch):
     data = SimpleNamespace(splits={"train": [0], "validation": [0]})
     ending = Ending()
     search = Search(config, home, data, ending, print)
-    assert confirm_module._refining(search).start == path
+    assert confirm_module._planned_refinement(search).start == path
     weights(home, 0, run.weights, value=1.0)
     with pytest.raises(RecordError, match="recorded for trial 0"):
-        confirm_module._refining(search)
+        confirm_module._planned_refinement(search)

@@ -17,8 +17,8 @@ def steps_of(labels, probabilities, noted=0, losses=(0.1, 0.6, 0.2)):
     return Steps(
         loss=0.4,
         losses=np.array(losses, np.float32),
-        called=probabilities.argmax(axis=1).astype(np.int32),
-        chosen=probabilities[np.arange(len(labels)), labels],
+        predicted=probabilities.argmax(axis=1).astype(np.int32),
+        true_probability=probabilities[np.arange(len(labels)), labels],
         probabilities=probabilities[:noted],
     )
 

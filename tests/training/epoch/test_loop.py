@@ -86,8 +86,8 @@ def test_losses_of_steps_are_those_of_what_was_said_in_them(problem, pieces, bat
     order = np.random.default_rng(2).permutation(len(features))
     steps = run.train(features, labels, order, batch, seed=0, noted=len(order))
     own = steps.probabilities[np.arange(len(order)), labels[order]]
-    np.testing.assert_array_equal(steps.chosen, own)
-    np.testing.assert_array_equal(steps.called, steps.probabilities.argmax(axis=1))
+    np.testing.assert_array_equal(steps.true_probability, own)
+    np.testing.assert_array_equal(steps.predicted, steps.probabilities.argmax(axis=1))
     losses_of_rows = -np.log(own)
     each = [losses_of_rows[i : i + batch].mean() for i in range(0, len(order), batch)]
     np.testing.assert_allclose(steps.losses, each, rtol=1e-5)
@@ -104,7 +104,7 @@ def test_probabilities_are_noted_of_the_first_images_alone(problem, noted):
     run.begin(0.0, 0.0)
     steps = run.train(features, labels, np.arange(50), 8, seed=0, noted=noted)
     assert steps.probabilities.shape == (min(noted, 50), 3)
-    assert steps.called.shape == steps.chosen.shape == (50,)
+    assert steps.predicted.shape == steps.true_probability.shape == (50,)
     expected = run.predict(features)[:noted]
     np.testing.assert_allclose(steps.probabilities, expected, atol=1e-6)
 

@@ -54,8 +54,8 @@ def test_padded_steps_are_the_steps(problem, batch):
     for one, other in zip(plain.epochs(*problem, batch), xla.epochs(*problem, batch), strict=True):
         np.testing.assert_allclose(other.losses, one.losses, rtol=1e-5)
         assert other.loss == pytest.approx(one.loss, rel=1e-5)
-        np.testing.assert_array_equal(other.called, one.called)
-        np.testing.assert_allclose(other.chosen, one.chosen, atol=1e-6)
+        np.testing.assert_array_equal(other.predicted, one.predicted)
+        np.testing.assert_allclose(other.true_probability, one.true_probability, atol=1e-6)
         np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-6)
     for ours, expected in zip(xla.dense.get_weights(), plain.dense.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-6)

@@ -72,7 +72,7 @@ def spread(network: Network, pictures: Pixels) -> None:
     """
     shown = network.backbone.preprocess(pictures.astype(np.float32))
     layers = [x for x in network.backbone.model.layers if isinstance(x, BatchNormalization)]
-    network.backbone.lend(layers)  # restored for the next trial in this process
+    network.backbone.allow_changes(layers)  # restored for the next trial in this process
     for layer in layers:
         layer.trainable, layer.momentum = True, 0.0
     network.backbone.model(shown, training=True)

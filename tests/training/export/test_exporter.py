@@ -25,7 +25,7 @@ from tlsearch.training.epoch.executor import shared_executor
 from tlsearch.training.export.exporter import export_bundle, export_file
 from tlsearch.training.export.whole_model import prepare as prepare_export
 from tlsearch.training.export.whole_model import restore_recorded
-from tlsearch.training.export.whole_model import test_score as score_of_test
+from tlsearch.training.export.whole_model import score_on_test as score_of_test
 from tlsearch.training.network.backbone import load_backbone
 from tlsearch.training.trial import train
 

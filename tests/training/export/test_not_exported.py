@@ -12,7 +12,7 @@ from tlsearch.training.export import exporter as exporting
 from tlsearch.training.export import formats, soundness
 from tlsearch.training.export.exporter import export_bundle
 from tlsearch.training.export.whole_model import restore_recorded
-from tlsearch.training.export.whole_model import test_score as score_of_test
+from tlsearch.training.export.whole_model import score_on_test as score_of_test
 
 pytestmark = pytest.mark.training
 

@@ -220,8 +220,8 @@ def test_a_computed_row_that_does_not_fit_is_an_error_as_a_kept_one_is():
 def test_what_augmenting_takes_counts_for_keeping(small_trial, digits, store, monkeypatch):
     turned = {"augment": Augment(rotate=0.1), "views": 3}
     found = features(small_trial(20, **turned), digits, store)
-    assert found._seconds_to_show(found.images("train", 1)) > 0
-    assert found._seconds_to_show(found.images("validation", None)) == 0
+    assert found._seconds_to_augment(found.images("train", 1)) > 0
+    assert found._seconds_to_augment(found.images("validation", None)) == 0
 
 
 @pytest.mark.parametrize("overlap", [0, 1])

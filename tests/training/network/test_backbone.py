@@ -214,7 +214,7 @@ def test_weights_read_from_a_file_are_known_again(name, tmp_path):
 def test_reset_undoes_what_a_trial_did():
     backbone = load_backbone("mobilenet_v2_035", "none", 32)
     layer = backbone.model.layers[-3]
-    backbone.lend([layer])
+    backbone.allow_changes([layer])
     layer.trainable = True
     layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
     backbone.reset()

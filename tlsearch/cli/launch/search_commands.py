@@ -186,7 +186,7 @@ def print_result(study: "Study") -> None:
     home = study.home
     show(home)
     print_line(f"report: {home.shown(home.report)}")
-    model = study.model()
+    model = study.model_path()
     if model is not None:
         print_line(f"model:  {home.shown(model)}")
     if study.ended_by is not None:

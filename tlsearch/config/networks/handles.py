@@ -51,7 +51,7 @@ def preset_name(name: str) -> str:
     The description of a network on a hub is downloaded if it was not before.
     """
     if name.startswith(ALIAS):
-        return _preset_name(name.removeprefix(ALIAS))
+        return _catalogue_name(name.removeprefix(ALIAS))
     if not name.startswith(("hf:", "kaggle:")):
         full = str(absolute_path(Path(name)))
         _row(full, absolute_path(Path(name)) / _CONFIG)
@@ -94,7 +94,7 @@ def _reason(error: Exception) -> str:
     return f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
 
 
-def _preset_name(handle: str) -> str:
+def _catalogue_name(handle: str) -> str:
     """The catalogue's name of a preset that KerasHub publishes as `handle`."""
     known = {preset.handle: preset.name for preset in PRESETS}
     if handle not in known:

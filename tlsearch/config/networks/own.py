@@ -1,4 +1,4 @@
-"""The user's own networks: a `.keras` file or a function, taken into a file that describes itself.
+"""The user's own networks: a `.keras` file or a function, imported into a self-describing file.
 
 A clean process loads or builds the network, checks it and writes the file, which holds the
 description that the driver reads without TensorFlow.
@@ -27,8 +27,8 @@ from tlsearch.config.networks.row import OWN, Backbone, Preprocess
 DESCRIPTION = "network.json"  # a member of the file
 FILE = ".keras"
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-RULES = 1  # version of the conversion; with a new number, files are taken in again
-_TAKES_IN = "tlsearch.training.network.own_network"
+RULES = 1  # version of the conversion; with a new number, files are imported again
+_IMPORTER = "tlsearch.training.network.own_network"
 ANY_PX = 10**9  # more than any picture has
 
 
@@ -77,7 +77,9 @@ def imported_path(name: str) -> str:
     """
     source, preprocess = _split_preprocessing(name)
     if FUNCTION.fullmatch(source):
-        return _import_in_process(ImportRequest(source, preprocess, str(networks_folder()), None))
+        return _import_in_subprocess(
+            ImportRequest(source, preprocess, str(networks_folder()), None)
+        )
     path = absolute_path(Path(source))
     if not path.is_file():
         raise ConfigError([f"{source}: no such file"])
@@ -87,7 +89,7 @@ def imported_path(name: str) -> str:
     file = networks_folder() / f"{path.stem}-{digest[:DIGEST_DIGITS]}{FILE}"
     if file.is_file() and _description(file) is not None:
         return str(file)
-    return _import_in_process(ImportRequest(str(path), preprocess, str(file.parent), file.name))
+    return _import_in_subprocess(ImportRequest(str(path), preprocess, str(file.parent), file.name))
 
 
 def own_row(name: str) -> Backbone | None:
@@ -111,7 +113,7 @@ def _row(name: str, path: Path, about: Description) -> Backbone:
     return Backbone(
         name=name,
         family=OWN,
-        build=f"{_TAKES_IN}:own_network",
+        build=f"{_IMPORTER}:own_network",
         preprocess=about.preprocess,
         reference=None,
         layers=len(about.letters),
@@ -157,7 +159,7 @@ def networks_folder() -> Path:
 
 
 def _description(path: Path) -> Description | None:
-    """The description in a file that was taken in; None for any other file."""
+    """The description in a file of an imported network; None for any other file."""
     try:
         return _read(path, stamp(path))
     except OSError:
@@ -173,12 +175,12 @@ def _read(path: Path, _version: Stamp) -> Description | None:
         return None
 
 
-def _import_in_process(request: ImportRequest) -> str:
-    """Take a network in, in a process of its own; return the path of its file."""
+def _import_in_subprocess(request: ImportRequest) -> str:
+    """Import a network in a subprocess; return the path of its file."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     with phase("checking network", subject=request.source):
         done = subprocess.run(
-            [sys.executable, "-m", _TAKES_IN],
+            [sys.executable, "-m", _IMPORTER],
             input=json.dumps(asdict(request)),
             capture_output=True,
             text=True,

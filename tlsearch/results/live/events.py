@@ -88,7 +88,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Unforeseen:
+class NoForecast:
     """There are no earlier measurements to make a forecast from."""
 
     def __str__(self) -> str:
@@ -130,17 +130,17 @@ class EpochReported:
 class FeaturesWidened:
     """A backbone's activations do not fit into the dtype requested for its features.
 
-    Its features are stored in the wider dtype `kept` instead of `asked`.
+    Its features are stored in the wider dtype `kept` instead of `requested`.
     """
 
     backbone: str
-    asked: str
+    requested: str
     kept: str
 
     def __str__(self) -> str:
         return (
-            f"{file_name(self.backbone)}: activations do not fit into {self.asked}: its features "
-            f"are kept as {self.kept}, which takes twice the space"
+            f"{file_name(self.backbone)}: activations do not fit into {self.requested}: its "
+            f"features are kept as {self.kept}, which takes twice the space"
         )
 
 
@@ -214,7 +214,7 @@ class Confirming:
 
 
 @dataclass(frozen=True)
-class ConfirmedOnce:
+class ConfirmationRunEnded:
     """A confirming run ended; `refined` says whether it trained the winner further."""
 
     trial: int
@@ -282,14 +282,14 @@ Event = (
     | DataRead
     | StudyBegan
     | Forecast
-    | Unforeseen
+    | NoForecast
     | TrialBegan
     | EpochReported
     | FeaturesWidened
     | WorkerLost
     | TrialEnded
     | Confirming
-    | ConfirmedOnce
+    | ConfirmationRunEnded
     | Exporting
     | Stopping
     | BudgetSpent

@@ -13,11 +13,11 @@ from tlsearch.results.live.events import (
     FeaturesWidened,
     Forecast,
     Listen,
+    NoForecast,
     StudyBegan,
     StudyEnded,
     TrialBegan,
     TrialEnded,
-    Unforeseen,
     WorkerLost,
     describe_configuration,
 )
@@ -98,7 +98,7 @@ class Progress:
             case StudyBegan():
                 self.study, self.ended = event, event.ended
                 self.phase, self.began = "searching", self.clock()
-            case Forecast() | Unforeseen():
+            case Forecast() | NoForecast():
                 self.forecast = str(event)
             case TrialBegan():
                 self._names[event.trial] = describe_configuration(event.config)

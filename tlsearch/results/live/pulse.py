@@ -24,23 +24,23 @@ class Pulse:
         self._listen, self._clock = listen, clock
         self._lock = threading.RLock()  # reentrant: a signal handler may send an event, too
         self._open = OpenPhases(clock)
-        self._idle_since = self._told = clock()
+        self._idle_since = self._reported_s = clock()
 
     def hear(self, event: Event) -> None:
         """Pass an event to the listener."""
         with self._lock:
             if isinstance(event, Phase):
                 event = self._open.follow(event)
-                self._told = self._clock()
-                self._idle_since = self._told if event.state == "ended" else self._idle_since
+                self._reported_s = self._clock()
+                self._idle_since = self._reported_s if event.state == "ended" else self._idle_since
             self._listen(event)
 
     def beat(self) -> None:
         """Report the current phase of the command if no phase was reported for `BEAT_S`."""
         with self._lock:
             now = self._clock()
-            if now - self._told >= BEAT_S:
-                self._told = now
+            if now - self._reported_s >= BEAT_S:
+                self._reported_s = now
                 self._listen(self._current(now))
 
     def _current(self, now: float) -> Phase:

@@ -42,7 +42,7 @@ class TimeLeft:
     clock: Callable[[], float]
     study: StudyBegan | None = None
     forecast: Forecast | None = None
-    planned: int = 0  # trials that had not ended when this run began
+    remaining_at_start: int = 0  # trials that had not ended when this run began
     left: int = 0  # trials that have not ended yet
     _ended: list[tuple[str, float]] = field(default_factory=list)
     _whole: list[tuple[float, float]] = field(default_factory=list)  # value, seconds of all epochs
@@ -57,7 +57,7 @@ class TimeLeft:
         match event:
             case StudyBegan():
                 self.study = event
-                self.planned = self.left = max(0, event.trials - event.ended)
+                self.remaining_at_start = self.left = max(0, event.trials - event.ended)
                 self._since = self.clock()
             case Forecast():
                 self.forecast = event
@@ -97,8 +97,10 @@ class TimeLeft:
         """
         undone = self.left - sum(self._shares.values())
         counted = []
-        if self.forecast is not None and self.planned:
-            counted.append((FORECAST_COUNTS, self.forecast.seconds * undone / self.planned))
+        if self.forecast is not None and self.remaining_at_start:
+            counted.append(
+                (FORECAST_COUNTS, self.forecast.seconds * undone / self.remaining_at_start)
+            )
         if self._ended:
             each = next_trial_s(self._ended)
             done = sum(seconds for _, seconds in self._ended) + each * sum(self._shares.values())
@@ -129,7 +131,7 @@ class TimeLeft:
         scale = (self._trained_s + trials_s) / max(forecast.seconds, 1e-9)
         round_s = self._round_s(forecast.candidates)
         if round_s and forecast.round_s:
-            share = len(self._ended) / max(1, self.planned)
+            share = len(self._ended) / max(1, self.remaining_at_start)
             scale += share * (round_s / forecast.round_s - scale)
         return min(max(scale, 1 / SCALED), SCALED)
 

@@ -38,7 +38,7 @@ def p_values(
     for number, one in there.items():
         if number == order[0].number or not _alike(study, number, leader, one):
             continue
-        if (p := paired_p(metric, leader.shown, leader.called, one.called)) is not None:
+        if (p := paired_p(metric, leader.true, leader.predicted, one.predicted)) is not None:
             found[number] = p
     return found
 
@@ -88,7 +88,7 @@ def _tell_missing(
 
 def _alike(study: Path, number: int, leader: Predictions, other: Predictions) -> bool:
     """Whether both trials list the same true classes in the same order; warn if they do not."""
-    if np.array_equal(leader.shown, other.shown):
+    if np.array_equal(leader.true, other.true):
         return True
     _warn(f"{study}: trial {number} and the leader were scored on different images; not paired")
     return False

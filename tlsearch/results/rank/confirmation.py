@@ -91,7 +91,9 @@ def confirmed_candidates(runs: Iterable[Run], direction: Direction) -> list[Conf
         if not run.refined:
             fresh.setdefault(run.trial, {})[run.seed] = run.value
     seeds = _shared_seeds(fresh.values())
-    found = [_confirm(trial, {seed: own[seed] for seed in seeds}) for trial, own in fresh.items()]
+    found = [
+        _mean_score(trial, {seed: own[seed] for seed in seeds}) for trial, own in fresh.items()
+    ]
     sound = (one for one in found if one is not None)
     return sorted(sound, key=lambda one: (one.diverged, direction.key(one.mean), one.trial))
 
@@ -102,7 +104,7 @@ def _shared_seeds(candidates: Iterable[Mapping[int, float | None]]) -> list[int]
     return sorted(set.intersection(*kept)) if kept else []
 
 
-def _confirm(trial: int, values: Mapping[int, float | None]) -> Confirmed | None:
+def _mean_score(trial: int, values: Mapping[int, float | None]) -> Confirmed | None:
     """Return a candidate's score; None if no shared seed has a value."""
     sound = [value for value in values.values() if value is not None]
     if not sound:

@@ -59,7 +59,7 @@ def varied_parameters(record: StudyRecord) -> dict[str, list[Any]]:
 
     The value is None in a trial that does not use the parameter.
     """
-    return _varied_parameters([trial.config for trial in ranked_trials(record)])
+    return _parameters_that_vary([trial.config for trial in ranked_trials(record)])
 
 
 def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
@@ -85,7 +85,7 @@ def importance(record: StudyRecord, space: Mapping[str, object]) -> Importance:
         sum(trial.state == "diverged" for trial in counted),
         sum(trial.state != "waiting" for trial in record.trials) - len(counted),
     )
-    columns = _varied_parameters([trial.config for trial in counted])
+    columns = _parameters_that_vary([trial.config for trial in counted])
     if len(counted) < LEAST_TRIALS or not columns or len(set(scores)) == 1:
         return about
     found = explain_variance(_design(columns, space), np.array(scores))
@@ -168,7 +168,7 @@ def _scored_trials(record: StudyRecord) -> tuple[list[TrialRecord], list[float]]
     return [*sound, *diverged], [*values, *[values[-1]] * len(diverged)]
 
 
-def _varied_parameters(configs: Sequence[Mapping[str, object]]) -> dict[str, list[Any]]:
+def _parameters_that_vary(configs: Sequence[Mapping[str, object]]) -> dict[str, list[Any]]:
     """Return the parameters that have more than one value among the trials that use them."""
     blocks = all(Depth.of(config).blocks is not None for config in configs)
     rows = [_used_values(config, blocks) for config in configs]

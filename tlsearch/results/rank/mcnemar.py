@@ -37,34 +37,34 @@ def _at_most(most: int, count: int) -> float:
     return min(1.0, fsum(every))
 
 
-def paired_p(metric: str, shown: Classes, first: Classes, second: Classes) -> float | None:
+def paired_p(metric: str, true: Classes, first: Classes, second: Classes) -> float | None:
     """Return the p-value for the difference of two classifiers in a metric.
 
-    It is None for AUC and loss, which cannot be computed from predicted classes. `shown` holds the
+    It is None for AUC and loss, which cannot be computed from predicted classes. `true` holds the
     true classes, `first` and `second` the predicted ones, (images,) each.
     """
     if metric == "accuracy":
-        right, also = first == shown, second == shown
+        right, also = first == true, second == true
         return mcnemar(int((right & ~also).sum()), int((also & ~right).sum()))
-    return _randomisation_p_value(metric, shown, first, second) if metric in MACRO else None
+    return _randomisation_p_value(metric, true, first, second) if metric in MACRO else None
 
 
-def _randomisation_p_value(metric: str, shown: Classes, first: Classes, second: Classes) -> float:
+def _randomisation_p_value(metric: str, true: Classes, first: Classes, second: Classes) -> float:
     """Return the p-value of the approximate randomisation test (Yeh 2000, arXiv:cs/0008005).
 
     It is the share of rounds in which the difference is at least as large after the two predictions
     of each image were swapped at random; the observed difference counts as one more round. The seed
     is fixed.
     """
-    apart, classes = first != second, int(max(map(np.max, (shown, first, second)))) + 1
+    apart, classes = first != second, int(max(map(np.max, (true, first, second)))) + 1
     rounds = max(LEAST_ROUNDS, min(ROUNDS, DRAWN // max(1, int(apart.sum()))))
-    rng, one, other, truth = np.random.default_rng(0), first[apart], second[apart], shown[apart]
-    every = np.bincount(shown, minlength=classes)
-    alike = _called_and_right(first[~apart], shown[~apart], classes)
-    both = sum(_called_and_right(called, truth, classes) for called in (one, other))
+    rng, one, other, truth = np.random.default_rng(0), first[apart], second[apart], true[apart]
+    every = np.bincount(true, minlength=classes)
+    alike = _predicted_and_right(first[~apart], true[~apart], classes)
+    both = sum(_predicted_and_right(predicted, truth, classes) for predicted in (one, other))
 
-    def difference(called: Classes) -> float:
-        drawn = _called_and_right(called, truth, classes)
+    def difference(predicted: Classes) -> float:
+        drawn = _predicted_and_right(predicted, truth, classes)
         values = (MACRO[metric](every, *(alike + part)) for part in (drawn, both - drawn))
         return abs(next(values) - next(values))
 
@@ -74,7 +74,7 @@ def _randomisation_p_value(metric: str, shown: Classes, first: Classes, second: 
     return (hits + 1) / (rounds + 1)
 
 
-def _called_and_right(called: Classes, shown: Classes, classes: int) -> NDArray[np.int64]:
+def _predicted_and_right(predicted: Classes, true: Classes, classes: int) -> NDArray[np.int64]:
     """Return how often each class was predicted, and predicted correctly, (2, classes)."""
-    rows = called, called[called == shown]
+    rows = predicted, predicted[predicted == true]
     return np.stack([np.bincount(row, minlength=classes) for row in rows])

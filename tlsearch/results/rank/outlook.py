@@ -97,19 +97,19 @@ def _answer(more: int, most: float, how: str, best: float, counted: int | None) 
     A sampler that learns may continue to gain as it did recently. `most` is therefore the larger of
     the gain of the last trials and their expected gain in a random order; `how` names which.
     """
-    expected = f"the best score is expected to improve by at most about {most:.4f}, {how}"
+    sentence = f"the best score is expected to improve by at most about {most:.4f}, {how}"
     if counted and 0 <= best <= 1:
         low, high = wilson(best, counted)
         chance = (high - low) / 4  # about one standard error
         side = "less" if most < chance else "more"
-        expected += (
+        sentence += (
             f"; that is {side} than the standard error of a score on {counted} pictures "
             f"({chance:.4f})"
         )
         word = "would hardly help" if most < chance else "may help"
     else:
         word = "may help" if most else "would hardly help"
-    return f"{more} more trials like these {word}: {expected}"
+    return f"{more} more trials like these {word}: {sentence}"
 
 
 def _with_search_seconds(ended: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:

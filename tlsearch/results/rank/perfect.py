@@ -8,7 +8,7 @@ from tlsearch.config.catalog import PERFECT, Direction
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 NEVER = datetime.max  # naive local time, like Optuna's times
-ASK_FOR_MORE = ("trials", "time_budget", "space")  # extension keys that request trials
+EXTENDING_KEYS = ("trials", "time_budget", "space")  # extension keys that request trials
 
 
 def is_perfect(trial: TrialRecord, metric: str) -> bool:
@@ -28,12 +28,12 @@ def perfect_trial(record: StudyRecord, about: Mapping[str, Any]) -> int | None:
     metric = about["config"]["metric"]
     for place, trial in enumerate(order, 1):
         if is_perfect(trial, metric):
-            more = any(after >= place for after in _asked_after(about.get("extended", [])))
+            more = any(after >= place for after in _ended_at_extensions(about.get("extended", [])))
             return None if more else trial.number
     return None
 
 
-def asked_on(record: StudyRecord, about: Mapping[str, Any]) -> bool:
+def continued_after_perfect(record: StudyRecord, about: Mapping[str, Any]) -> bool:
     """Whether more trials were requested although one was perfect; the search trains them all."""
     some = any(is_perfect(trial, about["config"]["metric"]) for trial in record.trials)
     return some and perfect_trial(record, about) is None
@@ -47,10 +47,10 @@ def perfect_message(trial: int, metric: str) -> str:
     )
 
 
-def _asked_after(extensions: Sequence[Mapping[str, Any]]) -> list[int]:
+def _ended_at_extensions(extensions: Sequence[Mapping[str, Any]]) -> list[int]:
     """Return the number of ended trials at each extension that requested more trials."""
     return [
         one["after_trials"]
         for one in extensions
-        if any(key.split(".")[0] in ASK_FOR_MORE for key in one["changes"])
+        if any(key.split(".")[0] in EXTENDING_KEYS for key in one["changes"])
     ]

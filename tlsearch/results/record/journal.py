@@ -111,7 +111,7 @@ class StudyRecord:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def test_results(record: StudyRecord) -> list[dict[str, object]]:
+def results_on_test(record: StudyRecord) -> list[dict[str, object]]:
     """Return every evaluation of a winner on the test split, in order: trial, value, images."""
     last = record.facts.get("test")
     before: list[dict[str, Any]] = record.facts.get("tests", [])
@@ -141,10 +141,10 @@ def open_storage(path: Path) -> JournalStorage:
     A writer must hold the study directory's lock and call `cut_incomplete_line` first; a reader
     needs neither.
     """
-    return _open(path)[1]
+    return _open_journal(path)[1]
 
 
-def _open(path: Path) -> tuple[JournalFile, JournalStorage]:
+def _open_journal(path: Path) -> tuple[JournalFile, JournalStorage]:
     refuse_link(path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = JournalFile(path)
@@ -187,7 +187,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stamp: Stamp | None = None
-        self._open: tuple[JournalFile, JournalStorage] | None = None
+        self._handles: tuple[JournalFile, JournalStorage] | None = None
         self._record: StudyRecord | None = None
 
     @property
@@ -203,7 +203,7 @@ class Journal:
         if self._record is None or now != self._stamp:
             file, storage = self._storage(now)
             with _naming_damage(file):
-                self._record = _record(self.path, storage)
+                self._record = _build_record(self.path, storage)
             self._stamp = now
         return self._record
 
@@ -216,11 +216,11 @@ class Journal:
 
     def _storage(self, now: Stamp) -> tuple[JournalFile, JournalStorage]:
         grown = self._stamp is not None and self._stamp[0] == now[0] and self._stamp[1] < now[1]
-        if self._open is None or not (grown or self._stamp == now):
+        if self._handles is None or not (grown or self._stamp == now):
             require_sealed(self.path)
-            self._open = _open(self.path)
+            self._handles = _open_journal(self.path)
             self._stamp = now
-        return self._open
+        return self._handles
 
 
 def read_journal(path: Path) -> StudyRecord:
@@ -228,7 +228,7 @@ def read_journal(path: Path) -> StudyRecord:
     return Journal(path).record()
 
 
-def _record(path: Path, storage: JournalStorage) -> StudyRecord:
+def _build_record(path: Path, storage: JournalStorage) -> StudyRecord:
     if not storage.get_all_studies():
         raise RecordError(f"{path}: the journal is empty; the study has not begun")
     study = _newest(storage)
@@ -307,6 +307,6 @@ def _state(trial: FrozenTrial) -> State:
     if trial.state == TrialState.RUNNING:
         return "unfinished"
     # FAIL with an outcome: only hidden from the sampler, because it lies outside a changed space
-    unsaid = "failed" if trial.state == TrialState.FAIL else "finished"
-    outcome: State = trial.user_attrs.get("outcome", unsaid)
+    unrecorded = "failed" if trial.state == TrialState.FAIL else "finished"
+    outcome: State = trial.user_attrs.get("outcome", unrecorded)
     return outcome

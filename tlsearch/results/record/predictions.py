@@ -13,14 +13,14 @@ from tlsearch.results.record.kept_files import require_recorded
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The true (`shown`) and predicted (`called`) class of each validation image after `epoch`.
+    """The true (`true`) and predicted (`predicted`) class of each validation image after `epoch`.
 
     Both have shape (images,) and hold indices into the data's list of classes.
     """
 
     epoch: int
-    shown: Classes
-    called: Classes
+    true: Classes
+    predicted: Classes
 
     def save(self, path: Path) -> None:
         """Write the file atomically, in the narrowest integer type that holds the classes."""
@@ -28,8 +28,8 @@ class Predictions:
             np.savez(
                 file,
                 epoch=np.array(self.epoch),
-                shown=_narrow(self.shown),
-                called=_narrow(self.called),
+                shown=_narrow(self.true),
+                called=_narrow(self.predicted),
             )
 
 
@@ -46,11 +46,11 @@ def load_predictions(path: Path, trial: int = 0, recorded: str | None = None) ->
         return None
     except DAMAGED_ARCHIVE as error:
         raise RecordError(f"{path}: not predictions, or damaged ({error})") from error
-    if not (_is_classes(found.shown) and _is_classes(found.called)):
+    if not (_is_classes(found.true) and _is_classes(found.predicted)):
         raise RecordError(f"{path}: not predictions (expected class indices)")
-    if len(found.shown) != len(found.called):
+    if len(found.true) != len(found.predicted):
         raise RecordError(
-            f"{path}: damaged ({len(found.shown)} images, {len(found.called)} predictions)"
+            f"{path}: damaged ({len(found.true)} images, {len(found.predicted)} predictions)"
         )
     return found
 

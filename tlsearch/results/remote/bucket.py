@@ -57,12 +57,14 @@ class Bucket:
         self.url, self.scheme = url.rstrip("/"), parts.scheme
         self.root = parts.path if self.scheme == "file" else f"{parts.netloc}{parts.path}"
         self._waits_s = waits_s
-        self._system = self._retry(lambda: _SYSTEMS[self.scheme](parts.netloc, 1 + len(waits_s)))
+        self._system = self._with_retries(
+            lambda: _SYSTEMS[self.scheme](parts.netloc, 1 + len(waits_s))
+        )
 
     def stamps(self) -> dict[str, Stamp]:
         """Return the stamp of every file under the URL, by its name relative to the URL."""
         chosen = fs.FileSelector(self.root, recursive=True, allow_not_found=True)
-        found = self._retry(lambda: self._system.get_file_info(chosen))
+        found = self._with_retries(lambda: self._system.get_file_info(chosen))
         return {
             info.path[len(self.root) + 1 :]: _stamp(info)
             for info in found
@@ -71,24 +73,24 @@ class Bucket:
 
     def stamp(self, name: str) -> Stamp:
         """Return one file's size in bytes and its modification time by the storage's own clock."""
-        info = self._retry(lambda: self._system.get_file_info(self._path(name)))
+        info = self._with_retries(lambda: self._system.get_file_info(self._path(name)))
         if info.type != fs.FileType.File:
             raise FileNotFoundError(f"{self.url}/{name}")
         return _stamp(info)
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        return self._retry(lambda: self._read(name))
+        return self._with_retries(lambda: self._read(name))
 
     def write(self, name: str, data: bytes) -> Stamp:
         """Write a file atomically, so that readers see the old or the new one; return its stamp."""
-        self._retry(lambda: self._write(name, data))
+        self._with_retries(lambda: self._write(name, data))
         return self.stamp(name)
 
     def remove(self, name: str) -> None:
         """Delete a file if it exists."""
         try:
-            self._retry(lambda: self._system.delete_file(self._path(name)))
+            self._with_retries(lambda: self._system.delete_file(self._path(name)))
         except FileNotFoundError:
             return
 
@@ -96,7 +98,10 @@ class Bucket:
         """Raise StorageError if the bucket itself does not exist."""
         if self.scheme != "file":
             name = self.root.split("/")[0]
-            if self._retry(lambda: self._system.get_file_info(name)).type == fs.FileType.NotFound:
+            if (
+                self._with_retries(lambda: self._system.get_file_info(name)).type
+                == fs.FileType.NotFound
+            ):
                 raise self._error("there is no such bucket")
 
     def _read(self, name: str) -> bytes:
@@ -121,7 +126,7 @@ class Bucket:
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
-    def _retry(self, call: Callable[[], T]) -> T:
+    def _with_retries(self, call: Callable[[], T]) -> T:
         for wait_s in (*self._waits_s, None):
             try:
                 return call()

@@ -13,8 +13,12 @@ def forecast_line(record: StudyRecord) -> str | None:
     if not isinstance(fact, Mapping):
         return None
     expected, actual, trials = fact["expected"], fact["actual"], len(record.trials)
-    planned = fact.get("trials", trials)  # older journals lack it
-    last = f" of the last run, for {planned} of {trials} trials" if planned < trials else ""
+    forecast_trials = fact.get("trials", trials)  # older journals lack it
+    last = (
+        f" of the last run, for {forecast_trials} of {trials} trials"
+        if forecast_trials < trials
+        else ""
+    )
     return (
         f"forecast and actual cost{last}: {_seconds(expected)} s and {_seconds(actual)} s; "
         f"{_epochs(expected)} and {_epochs(actual)} epochs; "

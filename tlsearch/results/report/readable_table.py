@@ -53,7 +53,7 @@ def readable_rows(everything: Sequence[Row], metric: str, view: Selection | None
         return Grid(
             list(view.columns), [[format_cell(row[c]) for c in view.columns] for row in table]
         )
-    varied = [name for name in _VARIED if len({_cell(row, name) for row in everything}) > 1]
+    varied = [name for name in _VARIED if len({_setting(row, name) for row in everything}) > 1]
     whole = [_cells(row, metric, varied) for row in table]
     names = list(_cells(dict.fromkeys(COLUMNS), metric, varied))
     shown = [name for name in names if name not in _OPTIONAL or _any(whole, name)]
@@ -77,7 +77,7 @@ def _cells(row: Row, metric: str, varied: Sequence[str]) -> dict[str, str]:
         "tie": _tie(row),
         "epoch": f"{format_cell(row['best_epoch'])}/{row['epochs']}",
         "seconds": f"{row['seconds'] or 0:.1f}",
-        **{name: _short(_cell(row, name)) for name in varied},
+        **{name: _short(_setting(row, name)) for name in varied},
         "trained": _short(row["trained_parameters"]),
         "share": _percent(row["trained_share"]),
         "latency ms": _short(row["latency_ms"]),
@@ -99,7 +99,7 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
-def _cell(row: Row, name: str) -> Any:
+def _setting(row: Row, name: str) -> Any:
     return Depth.of(row).label if _VARIED[name] == DEPTHS else _first(row, _VARIED[name])
 
 

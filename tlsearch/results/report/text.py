@@ -15,7 +15,7 @@ from tlsearch.config.spelling import spell_widths
 from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, Leaderboard, to_table
 from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.file_names import ARTIFACTS, DATA
-from tlsearch.results.record.journal import LEFT_OUT, StudyRecord, TrialRecord, test_results
+from tlsearch.results.record.journal import LEFT_OUT, StudyRecord, TrialRecord, results_on_test
 from tlsearch.results.report.forecast_line import FORECAST, forecast_line
 from tlsearch.results.report.readable_table import WINNER, Grid, readable_rows
 from tlsearch.results.report.readable_table import format_cell as format_cell
@@ -143,7 +143,7 @@ def _document(
             "data": about.get("data", {}),
             "versions": about.get("versions", {}),
             "test": last_test(record, about),
-            "tests": [named_test(test, about) for test in test_results(record)],
+            "tests": [named_test(test, about) for test in results_on_test(record)],
             "work_ratio": work_ratio(record.trials),
             "forecast": record.facts.get(FORECAST),
         },

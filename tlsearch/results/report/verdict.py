@@ -13,7 +13,7 @@ from tlsearch.results.rank.leaderboard import Leaderboard
 from tlsearch.results.rank.outlook import outlook
 from tlsearch.results.rank.perfect import perfect_message, perfect_trial
 from tlsearch.results.rank.standings import ranked_trials
-from tlsearch.results.record.journal import StudyRecord, test_results
+from tlsearch.results.record.journal import StudyRecord, results_on_test
 
 Row = Mapping[str, Any]
 
@@ -46,14 +46,14 @@ def verdict(board: Leaderboard) -> Verdict:
     if row is None:
         return Verdict()
     test = last_test(record, about)
-    lines = [_first(row, board), *_confirmation_lines(record, row, context)]
-    lines += _tie_line(row, board) + _prior(record)
+    lines = [_leader_line(row, board), *_confirmation_lines(record, row, context)]
+    lines += _tie_lines(row, board) + _prior(record)
     warnings: list[str] = []
     if test is not None:
         lines.append(_test_line(test))
         compared, worse = _against_validation(record, about, test) or ("", False)
         (warnings if worse else lines).append(compared)
-        warnings += _careful(record, test)
+        warnings += _test_warnings(record, test)
     compared, worse = _against_baselines(record, row) or ("", False)
     (warnings if worse else lines).append(compared)
     more = [] if (end := _perfect(record, about)) else outlook(record, context.counted)
@@ -95,7 +95,7 @@ def describe_trial(row: Row, between: str = " ") -> str:
     return between.join(f"{name}{value}" for name, value in parts.items() if value is not None)
 
 
-def _first(row: Row, board: Leaderboard) -> str:
+def _leader_line(row: Row, board: Leaderboard) -> str:
     """The winner or leader, its value in the search, and its place there."""
     word = "wins" if row["winner"] else "leads so far"
     between = "" if row["low"] is None else f" (95 %: {row['low']:.4f} to {row['high']:.4f})"
@@ -132,7 +132,7 @@ def _confirmation_lines(record: StudyRecord, row: Row, context: RankingContext) 
     ]
 
 
-def _tie_line(row: Row, board: Leaderboard) -> list[str]:
+def _tie_lines(row: Row, board: Leaderboard) -> list[str]:
     """The trials that the validation split cannot tell from the leader of the search."""
     table, counted = board.rows, board.context.counted
     others = [one["trial"] for one in table if one["rank"] not in (None, 1) and one["tied"]]
@@ -223,7 +223,7 @@ def _validation_value(record: StudyRecord, trial: int) -> float | None:
     return found if found is not None or best is None else best[1]
 
 
-def _careful(record: StudyRecord, test: Row) -> list[str]:
+def _test_warnings(record: StudyRecord, test: Row) -> list[str]:
     """Reasons to be careful with the test score: a wide interval, several tested winners."""
     found = []
     if "low" in test and test["high"] - test["low"] > WIDE and test["metric"] != "loss":
@@ -231,7 +231,7 @@ def _careful(record: StudyRecord, test: Row) -> list[str]:
             f"the interval of the test score is {test['high'] - test['low']:.2f} wide, since the "
             f"test split has only {test['images']} pictures: four times as many would halve it"
         )
-    if (winners := len(test_results(record))) > 1:
+    if (winners := len(results_on_test(record))) > 1:
         found.append(
             f"the test split was evaluated for {winners} winners: if you choose between them by "
             "test score, that score is optimistic"

@@ -53,7 +53,7 @@ class Fetched:
 
         if self._computed is None:
             try:
-                return self._ask(start, stop)
+                return self._request_rows(start, stop)
             except RayError as error:
                 log.warning(
                     "features are computed again because their node does not answer: %s", error
@@ -61,7 +61,7 @@ class Fetched:
                 self._computed = self._compute()
         return self._computed(start, stop)
 
-    def _ask(self, start: int, stop: int) -> list[AnyArray]:
+    def _request_rows(self, start: int, stop: int) -> list[AnyArray]:
         import ray
 
         answer = self._holder.features.remote(self._names, start, stop)

@@ -65,9 +65,9 @@ def resumed_search(study: str, settings: Sequence[str]) -> Shipment:
     if not is_shared(study):
         raise ConfigError([f"--resume: {_local(study)}"])
     _require_location(study, "--resume")
-    wishes = [word for one in settings for word in ("--set", one)]
+    options = [word for one in settings for word in ("--set", one)]
     name = re.sub(r"[^A-Za-z0-9._-]", "-", study.rstrip("/").rpartition("/")[2]) or "study"
-    return Shipment(driver_line("resume", study, *wishes), name, study, None)
+    return Shipment(driver_line("resume", study, *options), name, study, None)
 
 
 def driver_line(*words: str) -> str:

@@ -31,7 +31,7 @@ def check_launcher(file: Path, trial: Resources) -> list[str]:
     problems = [*document.problems, *(_line(document, one) for one in found)]
     if problems:
         raise ConfigError(sorted(dict.fromkeys(problems), key=_line_number))
-    assert filled is not None, "what Ray refuses was reported"
+    assert filled is not None, "everything that Ray refuses has been reported"
     return [*summary(filled), *_unfilled_fields(document, plain)]
 
 

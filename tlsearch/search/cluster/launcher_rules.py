@@ -128,7 +128,7 @@ def _open_dashboard(config: Config) -> Iterator[Mistake]:
 def _no_token(config: Config) -> Iterator[Mistake]:
     """Check that the head and the workers require the token and have it."""
     for side in SIDES:
-        texts = [text for _, text in _said_to(config, side)]
+        texts = [text for _, text in _commands_for(config, side)]
         at = (f"{side}_start_ray_commands",)
         if not any(re.search(r"RAY_AUTH_MODE=[\"']?token\b", text) for text in texts):
             why = "without it, anyone who can reach a port of the cluster can run code on it"
@@ -157,7 +157,7 @@ def _no_storage(config: Config) -> Iterator[Mistake]:
 
 def _without_role(config: Config, location: str) -> Iterator[Mistake]:
     """Check that workers may write to S3: Ray gives an IAM role to the head but not to workers."""
-    if any("AWS_ACCESS_KEY_ID" in text for _, text in _said_to(config, "worker")):
+    if any("AWS_ACCESS_KEY_ID" in text for _, text in _commands_for(config, "worker")):
         return
     for name, node in _worker_types(config).items():
         if "IamInstanceProfile" not in node["node_config"]:
@@ -213,14 +213,14 @@ def _mounts(config: Config, location: str) -> bool:
     The search is for the first two folders of the path, as in /mnt/shared.
     """
     top = "/".join(location.split("/")[:3])
-    return all(any(top in text for _, text in _said_to(config, side)) for side in SIDES)
+    return all(any(top in text for _, text in _commands_for(config, side)) for side in SIDES)
 
 
 def _is_local(config: Config) -> bool:
     return bool(config["provider"]["type"] == "local")
 
 
-def _said_to(config: Config, side: str) -> Iterator[tuple[Key, str]]:
+def _commands_for(config: Config, side: str) -> Iterator[tuple[Key, str]]:
     """Yield every command and container option of one side, the head or the workers."""
     names = (*SETUP, f"{side}_setup_commands", f"{side}_start_ray_commands")
     yield from _commands(config, names)

@@ -114,12 +114,12 @@ class Watch:
         time_s = self._clock()
         if now or time_s - self._looked >= LOOK_EVERY_S:
             self._looked = time_s
-            found = self._look_or_keep()
+            found = self._current_or_last_nodes()
             self._gone += [time_s] * len(self._nodes.keys() - found.keys())
             self._nodes = found
         return self._nodes
 
-    def _look_or_keep(self) -> dict[str, Node]:
+    def _current_or_last_nodes(self) -> dict[str, Node]:
         """Return the current nodes, or the last known ones if Ray fails: an error would end the
         search.
         """

@@ -41,14 +41,14 @@ def require_ready(config: SearchConfig, home: StudyDirectory) -> None:
     if {node.id for node in nodes} <= {this_node()}:
         require_memory(config)
         return
-    problems = list(_looked_at(config, home, nodes))
+    problems = list(_check_nodes(config, home, nodes))
     if not problems:
-        problems = list(_weights_amiss(config, nodes))
+        problems = list(_weight_problems(config, nodes))
     if problems:
         raise ClusterError(problems_table(problems, len(nodes)))
 
 
-def _looked_at(
+def _check_nodes(
     config: SearchConfig, home: StudyDirectory, nodes: Sequence[Node]
 ) -> Iterator[Problem]:
     question = question_of(config, home)
@@ -56,7 +56,7 @@ def _looked_at(
     needs = Needs(node_versions(), gpus, int(config.cache_gb * 1e9))
     sent = networks_to_send(config)
     calls = {node: (_answer_with, sent, question, node.id, gpus > 0) for node in nodes}
-    with _write_marker(question):
+    with _marker_present(question):
         for node, answer in on_every(calls, ANSWER_S).items():
             if isinstance(answer, Found):
                 yield from node_problems(
@@ -91,7 +91,7 @@ def question_of(config: SearchConfig, home: StudyDirectory) -> Question:
 
 
 @contextlib.contextmanager
-def _write_marker(question: Question) -> Iterator[None]:
+def _marker_present(question: Question) -> Iterator[None]:
     """Keep the driver's marker in the study's directory for the block; then remove all markers."""
     if question.marker is None:
         yield
@@ -118,7 +118,7 @@ def _marker_problems(question: Question, node: Node, answer: Found) -> Iterator[
     yield Problem(node.name, "storage", wrote, SHARED)
 
 
-def _weights_amiss(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Problem]:
+def _weight_problems(config: SearchConfig, nodes: Sequence[Node]) -> Iterator[Problem]:
     """Have every node load the weights that Keras or KerasHub downloads; yield failures and
     weights that differ between nodes.
     """

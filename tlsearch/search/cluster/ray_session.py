@@ -38,9 +38,9 @@ def connect(resources: Resources) -> Iterator[int]:
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # by default, Ray joins any local cluster
     require_near(address)
-    keep_token()
+    store_token()
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    _in_our_words()
+    _replace_ray_messages()
     ours = signal.getsignal(signal.SIGTERM)
     try:
         with phase("starting", 1, "step") as counter:
@@ -55,7 +55,7 @@ def connect(resources: Resources) -> Iterator[int]:
     try:
         with collect_phases(current_listener()):
             up = (node.resources for node in nodes_up())
-            yield slots(resources, *up, fit_grown=trials_when_grown(resources))
+            yield count_slots(resources, *up, fit_grown=trials_when_grown(resources))
     finally:
         ray.shutdown()
 
@@ -72,7 +72,7 @@ class LostWorkerFilter(logging.Filter):
         return not (isinstance(error, RayActorError) or record.getMessage().startswith(INCOMPLETE))
 
 
-def say_of_cluster(data: Mapping[str, Any], ignore_prefix: bool = False) -> None:
+def log_cluster_message(data: Mapping[str, Any], ignore_prefix: bool = False) -> None:
     """Log the first line of each cluster message, which Ray would print on stdout.
 
     The death of a node is logged as INFO only, because the search reports it with its trials.
@@ -82,18 +82,20 @@ def say_of_cluster(data: Mapping[str, Any], ignore_prefix: bool = False) -> None
         log.log(level, "Ray: %s", next(iter(text.strip().splitlines()), ""))
 
 
-def _in_our_words() -> None:
+def _replace_ray_messages() -> None:
     """Replace Ray's tracebacks and stdout messages of lost workers and nodes with our own logs."""
     from ray._private import worker
 
-    worker.print_to_stdstream = say_of_cluster  # Ray's log thread calls it; there is no public API
+    worker.print_to_stdstream = (
+        log_cluster_message  # Ray's log thread calls it; there is no public API
+    )
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(one, LostWorkerFilter) for one in logger.filters):
             logger.addFilter(LostWorkerFilter())
 
 
-def keep_token() -> None:
+def store_token() -> None:
     """Keep Ray's token in a file that only the user can read: Ray's own file is world-readable.
 
     Does nothing if the environment gives the token or turns it off. Raises ClusterError if the file
@@ -124,7 +126,7 @@ def on_this_node() -> Any:
     return NodeAffinitySchedulingStrategy(this_node(), soft=False)
 
 
-def slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
+def count_slots(resources: Resources, *nodes: Amounts, fit_grown: int = 0) -> int:
     """Return how many trials run at a time on these nodes, at most `max_concurrent`.
 
     `fit_grown` is the number that fits once an autoscaler has grown the cluster. Raises

@@ -31,14 +31,14 @@ class Handover:
 
     def read(self, path: Path) -> bytes | None:
         """Return the content of a file on the driver's node, or None if it does not exist."""
-        found: bytes | None = self._ask("read", path)
+        found: bytes | None = self._call("read", path)
         return found
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file on the driver's node; returns once it is there."""
-        self._ask("write", path, data)
+        self._call("write", path, data)
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any) -> Any:
         """Call the actor; the call is retried if the actor restarts, so that no file is lost."""
         import ray
 

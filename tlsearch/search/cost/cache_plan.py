@@ -38,7 +38,7 @@ class CacheChoice:
     def to_json(self) -> dict[str, object]:
         """Return plain values, as `tlsearch plan --format json` prints them."""
         plain = asdict(self)
-        where = {"unfrozen": self.depth.layers, "asked": self.depth.label, "cut": self.cut_name}
+        where = {"unfrozen": self.depth.layers, "depth": self.depth.label, "cut": self.cut_name}
         del plain["depth"], plain["cut_name"]
         return {**plain, **where}
 
@@ -85,7 +85,7 @@ def _unlimited_choices(
             "kept",
             "",
         )
-        seconds = pace.pass_s * suffix.share + machine.show_s
+        seconds = pace.pass_s * suffix.share + machine.augment_s
         if suffix.from_images:
             yield replace(row, bytes=0, choice="images", why="")
         elif rows == 0:

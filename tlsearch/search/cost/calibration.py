@@ -29,7 +29,7 @@ from tlsearch.results.record.directory import package_versions
 
 MOST_PROCESSES = 8  # measured at a time
 REMEMBERED = "calibration.json"
-SHARED = ("start_s", "memory_bytes", "resident_bytes", "show_s")  # the same for all backbones
+SHARED = ("start_s", "memory_bytes", "resident_bytes", "augment_s")  # the same for all backbones
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Calibration:
     """The speed of this machine: `paces` by backbone, and the read and write speed of its disk.
 
     A process takes `start_s` seconds to start and `memory_bytes` of memory before it holds any
-    features; it holds at most `resident_bytes` of features. Augmenting an image takes `show_s`
+    features; it holds at most `resident_bytes` of features. Augmenting an image takes `augment_s`
     seconds.
     """
 
@@ -46,7 +46,7 @@ class Calibration:
     start_s: float
     memory_bytes: int
     resident_bytes: int
-    show_s: float = 0.0
+    augment_s: float = 0.0
 
 
 def prefix_depths(config: SearchConfig, backbone: str) -> tuple[Depth, ...]:
@@ -81,7 +81,7 @@ def remembered_paces(
             start_s=max(entry["start_s"] for entry in found.values()),
             memory_bytes=max(entry["memory_bytes"] for entry in found.values()),
             resident_bytes=last["resident_bytes"],
-            show_s=last["show_s"],
+            augment_s=last["augment_s"],
         )
     except (KeyError, TypeError):
         return None

@@ -197,8 +197,8 @@ class Costs:
         taken = self._train * suffix.train_s + self._validation * suffix.predict_s
         images = self._train + self._validation
         if not kept.cached:
-            shown = self._train * self._machine.show_s
-            return taken + shown + images * pace.pass_s * suffix.share
+            augmenting = self._train * self._machine.augment_s
+            return taken + augmenting + images * pace.pass_s * suffix.share
         row = suffix.numbers * np.dtype(self._config.feature_dtype).itemsize
         return taken + images * row * self._machine.disk.read_s
 
@@ -230,9 +230,9 @@ class Costs:
         deepest = max((pace.suffix(k.depth).share for k in mine if k.depth in shared), default=0)
         first, views = 1.0 if pooled.cached else deepest, pooled.views if deepest else 1
         passes = once * first + self._train * (views - 1) * deepest
-        shown = self._train * views * machine.show_s if mine else 0.0
+        augmenting = self._train * views * machine.augment_s if mine else 0.0
         written = sum(kept.bytes for kept in mine) * machine.disk.write_s
-        return passes * pace.pass_s + shown + written
+        return passes * pace.pass_s + augmenting + written
 
     def _tracing(self, trials: float) -> float:
         """Return the seconds of tracing in one process that runs so many trials: the frozen passes,

@@ -45,13 +45,13 @@ def chosen_device(config: SearchConfig, home: StudyDirectory) -> DeviceProfile:
                 *(_devices(known), _devices(now)),
             )
         return known
-    return _with_measurements(config, now, _in_granted_worker(config))
+    return _measured_or_remembered(config, now, _in_granted_worker(config))
 
 
 def device_here(config: SearchConfig) -> DeviceProfile:
     """Return the device profile that the trials of a search would have on this machine alone."""
     gpus = _gpus_here() if config.resources.gpus_per_trial else None
-    return _with_measurements(config, _choose(config, gpus), ask_subprocess)
+    return _measured_or_remembered(config, _choose(config, gpus), ask_subprocess)
 
 
 def _choose(config: SearchConfig, gpus: tuple[Gpu, ...] | None) -> DeviceProfile:
@@ -77,7 +77,7 @@ def _gpus_of_nodes() -> tuple[Gpu, ...]:
     return tuple(gpu for answer in answers if isinstance(answer, tuple) for gpu in answer)
 
 
-def _with_measurements(
+def _measured_or_remembered(
     config: SearchConfig, profile: DeviceProfile, answer: Answer
 ) -> DeviceProfile:
     """Return the profile with measurements of its GPU, which are remembered under the cache.
@@ -98,7 +98,7 @@ def _with_measurements(
         "device": profile.to_json(),
     }
     key = f"device {digest_of([request, sorted(package_versions().items())])}"
-    remembered = _with(profile, recall(config.cache_path).get(key))
+    remembered = _apply_measurement(profile, recall(config.cache_path).get(key))
     if remembered is not None:
         return remembered
     try:
@@ -107,10 +107,10 @@ def _with_measurements(
         log.warning("%s: the GPU could not be measured and is used with default settings", error)
         return profile
     remember(config.cache_path, {key: found})
-    return _with(profile, found) or profile
+    return _apply_measurement(profile, found) or profile
 
 
-def _with(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
+def _apply_measurement(profile: DeviceProfile, measured: Any) -> DeviceProfile | None:
     """Return the profile with a measurement; None if the measurement is missing or damaged."""
     try:
         rows = tuple((str(name), int(rows)) for name, rows in measured["pass_rows"].items())

@@ -14,13 +14,13 @@ from tlsearch.config.requirements import require_packages, warn_before_search
 from tlsearch.config.schema import SearchConfig
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.features import FOLDER
-from tlsearch.results.live.events import Forecast, Unforeseen
+from tlsearch.results.live.events import Forecast, NoForecast
 from tlsearch.results.live.progress import count_ended as ended_trials
 from tlsearch.results.rank.confirmation import runs_of
 from tlsearch.results.record.file_names import BEST
 from tlsearch.results.record.journal import TrialRecord
 from tlsearch.results.report.forecast_line import FORECAST
-from tlsearch.search.cluster.ray_session import slots
+from tlsearch.search.cluster.ray_session import count_slots
 from tlsearch.search.cost.calibration import calibrate, remembered_paces
 from tlsearch.search.cost.device_choice import device_here
 from tlsearch.search.cost.learned import (
@@ -50,7 +50,7 @@ def forecast(config: SearchConfig) -> tuple[Survey, Plan]:
     require_packages(config)
     require_memory(config)
     warn_before_search(config)
-    at_a_time = slots(config.resources, _here())
+    at_a_time = count_slots(config.resources, _here())
     seen = survey(config)
     device = device_here(config)
     measured = calibrate(config, seen.classes, device, at_a_time)
@@ -66,7 +66,7 @@ def report_forecast(search: Search) -> Iterator[None]:
     before = search.record().trials
     epochs, spent_s = _epochs(before), search.budget.spent_s
     remaining = search.config.trials - ended_trials(before)
-    expected = _report_forecast(search, remaining) if remaining > 0 else None
+    expected = _forecast_from_memory(search, remaining) if remaining > 0 else None
     features = search.config.cache_path / FOLDER
     held = _bytes(features, "*.npy")
     yield
@@ -82,14 +82,14 @@ def _epochs(trials: Iterable[TrialRecord]) -> int:
     return sum(trial.epochs for trial in trials)
 
 
-def _report_forecast(search: Search, remaining: int) -> Forecast | None:
+def _forecast_from_memory(search: Search, remaining: int) -> Forecast | None:
     """Report and return the forecast for `remaining` trials, from remembered measurements alone.
 
     Returns None if measurements are missing.
     """
     made = _plan_from_memory(search, remaining, _ratios(search.config, search.slots))
     if made is None:
-        search.listen(Unforeseen())
+        search.listen(NoForecast())
         return None
     found = plan_summary(made, time.monotonic() - search.began)
     search.listen(found)
@@ -140,7 +140,7 @@ def learn_from_search(search: Search) -> Iterator[None]:
             confirm_s / made.confirm_s if confirmed else 1.0,
             export_s / made.export_s,
         )
-        with ending.on_full_disk():
+        with ending.on_disk_error():
             remember_ratios(search.config.cache_path, search.config, search.slots, ratios)
 
 

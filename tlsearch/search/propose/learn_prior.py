@@ -103,8 +103,10 @@ def fit(rows: Floats, targets: Floats, centres: int | None = None) -> Smooth:
     chosen = np.random.default_rng(0).permuted(rows, axis=0)[:centres]
     across = matern(rows * scale, chosen * scale)
     near = NOISE * matern(chosen * scale, chosen * scale) + 1e-6 * np.eye(len(chosen))
-    right_side = across.T @ (targets - base)
-    weights = np.asarray(np.linalg.solve(across.T @ across + near, right_side), dtype=np.float64)
+    right_hand_side = across.T @ (targets - base)
+    weights = np.asarray(
+        np.linalg.solve(across.T @ across + near, right_hand_side), dtype=np.float64
+    )
     return Smooth(base, low, high, scale, chosen, weights)
 
 

@@ -90,7 +90,7 @@ class TrialActor(tune.Trainable):
         """
         self._leave_in_time()
         if self._job is not None:
-            return self._trained_again(self._job)
+            return self._train_run(self._job)
         result = self._train_epoch()
         self._hand_over()
         return result
@@ -110,9 +110,9 @@ class TrialActor(tune.Trainable):
         except TlsearchError as error:
             return self._failure_result(str(error), type(error).__name__, fatal=True)
         except OSError as error:  # a full disk, a lost folder: no other trial would fare better
-            full = disk_error(error)
-            if full is not None:
-                return self._failure_result(str(full), type(full).__name__, fatal=True)
+            found = disk_error(error)
+            if found is not None:
+                return self._failure_result(str(found), type(found).__name__, fatal=True)
             return self._failure_result(
                 f"{type(error).__name__}: {error}", "StudyError", fatal=True
             )
@@ -122,13 +122,13 @@ class TrialActor(tune.Trainable):
             return self._failure_result(traceback.format_exc(), where, fatal=False)
         return self._result(report)
 
-    def _trained_again(self, job: str) -> dict[str, object]:
+    def _train_run(self, job: str) -> dict[str, object]:
         """Train a whole run in one step.
 
         The result of a failed run holds None for the run, and the error goes to the trial's log.
         The driver then trains the run in another worker and gets the error from there.
         """
-        assert self._again is not None, "a search that asks for runs says how"
+        assert self._again is not None, "a search with confirmation runs passes `again`"
         place, trained = self.workplace, None
         try:
             with trial_folder(place.study, self._number, place.handover) as folder:
@@ -257,8 +257,8 @@ class TrialActor(tune.Trainable):
         if self._leads(report.epoch, report.value):
             self._best = report.value
             report.snapshot().save(self.home / BEST, weights_only=True)
-            shown = self.workplace.data.split_labels("validation")
-            Predictions(report.epoch, shown, report.called).save(self.home / PREDICTIONS)
+            true = self.workplace.data.split_labels("validation")
+            Predictions(report.epoch, true, report.predicted).save(self.home / PREDICTIONS)
             self._kept = {name: sha256(self.home / name) for name in (BEST, PREDICTIONS)}
 
     def _save_resume_state(self) -> None:

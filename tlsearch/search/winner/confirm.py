@@ -13,7 +13,7 @@ from tlsearch.base.phases import Counter, phase
 from tlsearch.config.networks.lookup import row_of
 from tlsearch.config.trial_config import TrialConfig
 from tlsearch.features import FOLDER, weights_key
-from tlsearch.results.live.events import ConfirmedOnce, Confirming
+from tlsearch.results.live.events import ConfirmationRunEnded, Confirming
 from tlsearch.results.live.progress import of_trial
 from tlsearch.results.rank.confirmation import (
     FRESH_SHARE,
@@ -62,7 +62,7 @@ def confirmation_stages(search: Search, room: int) -> Generator[Stage, None, Non
         search.listen(Confirming(len({job.number for job in wanted}), len(wanted)))
         with phase("confirming", len(wanted), "runs") as counter:
             yield Stage(wanted, partial(_keep, search, counter))
-    job = _refining(search)
+    job = _planned_refinement(search)
     if job is not None:
         with phase("refining", 1, "run") as counter:
             yield Stage([job], partial(_keep, search, counter))
@@ -78,7 +78,7 @@ def confirm(search: Search, place: Workplace, room: int) -> None:
 def _keep(search: Search, counter: Counter, run: Run) -> None:
     known = runs_of(search.record().facts)
     search.note({RUNS: [one.to_json() for one in (*known, run)], **search.budget.facts})
-    search.listen(ConfirmedOnce(run.trial, run.seed, run.value, run.refined))
+    search.listen(ConfirmationRunEnded(run.trial, run.seed, run.value, run.refined))
     counter.advance()
 
 
@@ -96,7 +96,7 @@ def _train_runs(
     yield from as_completed(train_handed_over, calls, search.config.resources, room, late)
 
 
-def _refining(search: Search) -> PlannedRun | None:
+def _planned_refinement(search: Search) -> PlannedRun | None:
     """Return the run that refines the winner, or None.
 
     It trains the winner's best run further, with a new augmented view per epoch. It is None if

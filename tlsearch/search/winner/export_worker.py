@@ -52,19 +52,19 @@ class Exporter:
         with the formats left out, or the error if there is no bundle.
         """
         from tlsearch.training.export.exporter import export_bundle
-        from tlsearch.training.export.whole_model import test_score
+        from tlsearch.training.export.whole_model import score_on_test
 
         evaluated: dict[str, Any] = {}
 
-        def tested(trained: "Restored") -> TestScore | None:
+        def score_test(trained: "Restored") -> TestScore | None:
             if request.test is None:
-                evaluated.update(test_score(trained))
+                evaluated.update(score_on_test(trained))
             images = evaluated.get("evaluation", {}).get("images")
             return request.test or score_of({**evaluated, "images": images})
 
         with heard_by(send), self._checkers:
             try:
-                made = export_bundle(request, self._checkers, tested)
+                made = export_bundle(request, self._checkers, score_test)
             except TlsearchError as error:
                 if not evaluated and request.test is None:
                     raise

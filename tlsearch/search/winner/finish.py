@@ -20,7 +20,7 @@ from tlsearch.results.rank.confirmation import (
 )
 from tlsearch.results.rank.standings import KEPT_TRIALS, keep_for_export
 from tlsearch.results.record.directory import StudyDirectory, package_versions
-from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, test_results
+from tlsearch.results.record.journal import EXPORTED, LEFT_OUT, StudyRecord, results_on_test
 from tlsearch.results.record.kept_files import epoch_of, require_recorded
 from tlsearch.results.report.verdict import named_test
 from tlsearch.search.ongoing import Search
@@ -43,12 +43,12 @@ def finish(search: Search, worker: ExportWorker) -> None:
     if exported and _formats(home.best) == set(config.export):
         _note_left_out(search, record, {})
         return
-    known = next((test for test in test_results(record) if _is_of(test, won)), None)
+    known = next((test for test in results_on_test(record) if _is_of(test, won)), None)
     request = export_request(config, home, search.data, record, won, config.export, home.best)
     with phase(EXPORTING, len(config.export), "formats"):
         evaluated, made = worker.export(request)
     test = known or _tested_now(home, won, evaluated)
-    tests = test_results(record)
+    tests = results_on_test(record)
     search.note({"test": test, "tests": tests if known else [*tests, test]})
     if isinstance(made, TlsearchError):
         raise made
@@ -97,7 +97,7 @@ def export_request(
     Raises RecordError if the weights are not those that the journal recorded.
     """
     require_kept(home, record, won)
-    known = [test for test in test_results(record) if _is_of(test, won)]
+    known = [test for test in results_on_test(record) if _is_of(test, won)]
     about = {"config": {"metric": config.metric}}
     return ExportRequest(
         checkpoint=home.trial(won.trial) / won.weights,

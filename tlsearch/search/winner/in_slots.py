@@ -72,7 +72,7 @@ class FollowedSearch(Searcher):
         """Begin the next stage; return False if there is none or the search has failed."""
         assert self._stages is not None, "the trials have ended"
         try:
-            with self._ending.on_full_disk():
+            with self._ending.on_disk_error():
                 self._stage = next(self._stages, None)
                 if self._stage is None:
                     self.complete = not self._failed
@@ -95,7 +95,7 @@ class FollowedSearch(Searcher):
             self._failed = True
             return
         assert self._stage is not None, "the run is part of it"
-        with self._ending.on_full_disk():
+        with self._ending.on_disk_error():
             self._stage.keep(Run(**json.loads(trained)))
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ class Trained:
 
 def train_metrics(metric: str, labels: Labels, batch: int, steps: Steps) -> Trained:
     """Return the metrics of an epoch's steps; `labels`, (n,), are in the order of the steps."""
-    right = steps.called == labels
+    right = steps.predicted == labels
     batches = [float(right[i : i + batch].mean()) for i in range(0, len(labels), batch)]
     return Trained(
         loss=steps.loss,
@@ -59,10 +59,10 @@ def _value(metric: str, labels: Labels, steps: Steps) -> float:
     """Return the metric on all training images, or for AUC on those with noted probabilities; NaN
     if the probabilities are not finite.
     """
-    if not np.isfinite(steps.chosen).all():
+    if not np.isfinite(steps.true_probability).all():
         return math.nan
     if metric == "auc":
         return score(metric, labels[: len(steps.probabilities)], steps.probabilities)
     if metric == "loss":
-        return float(chosen_losses(steps.chosen).mean())
-    return predicted_class_score(metric, labels, steps.called)
+        return float(chosen_losses(steps.true_probability).mean())
+    return predicted_class_score(metric, labels, steps.predicted)

@@ -35,15 +35,15 @@ class Steps:
     """The results of an epoch's steps, in order, with dropout active.
 
     `loss` is the mean over the epoch, `losses`, (steps,), the mean over the images of each step.
-    The others are predictions for each image just before its own step: `called`, (n,), is its most
-    probable class; `chosen`, (n,), the probability of its true class; `probabilities`, (m,
-    classes), are those of the first m images, as many as were requested.
+    The others are predictions for each image just before its own step: `predicted`, (n,), is its
+    most probable class; `true_probability`, (n,), the probability of its true class;
+    `probabilities`, (m, classes), are those of the first m images, as many as were requested.
     """
 
     loss: float
     losses: NDArray[np.float32]
-    called: NDArray[np.int32]
-    chosen: NDArray[np.float32]
+    predicted: NDArray[np.int32]
+    true_probability: NDArray[np.float32]
     probabilities: NDArray[np.float32]
 
 
@@ -153,8 +153,8 @@ class Loop:
             total: Tensor,
         ) -> tuple[Tensor, ...]:
             losses = _growing(())
-            called, chosen = _growing((None,), tf.int32), _growing((None,))
-            said = _growing((None, None))
+            predicted, of_true = _growing((None,), tf.int32), _growing((None,))
+            noted_probabilities = _growing((None, None))
             for start in tf.range(0, tf.shape(order)[0], batch):
                 rows, step = order[start : start + batch], start // batch
                 y = tf.gather(labels, rows)
@@ -165,11 +165,13 @@ class Loop:
                     loss, logits = self._padded_step(features, labels, rows, drawn, xla_batch)
                 total += loss
                 losses = losses.write(step, loss / tf.cast(tf.size(y), tf.float32))
-                shares = tf.nn.softmax(logits)
-                called = called.write(step, tf.argmax(shares, 1, tf.int32))
-                chosen = chosen.write(step, tf.gather(shares, y, batch_dims=1))
-                said = said.write(step, shares[: tf.maximum(0, noted - start)])
-            return total, losses.stack(), called.concat(), chosen.concat(), said.concat()
+                probabilities = tf.nn.softmax(logits)
+                predicted = predicted.write(step, tf.argmax(probabilities, 1, tf.int32))
+                of_true = of_true.write(step, tf.gather(probabilities, y, batch_dims=1))
+                few = probabilities[: tf.maximum(0, noted - start)]
+                noted_probabilities = noted_probabilities.write(step, few)
+            results = predicted.concat(), of_true.concat(), noted_probabilities.concat()
+            return total, losses.stack(), *results
 
         return train
 
@@ -226,16 +228,16 @@ class Loop:
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Compute the same as `_gradients`, one part of the rows after another."""
         size = (tf.shape(y)[0] + self._pieces - 1) // self._pieces
-        loss, said = tf.constant(0.0), _growing((None, None))
+        loss, all_logits = tf.constant(0.0), _growing((None, None))
         sums = [tf.zeros(variable.shape) for variable in self.optimizer.variables]
         for begin in tf.range(0, tf.shape(y)[0], size):
             part = slice(begin, begin + size)
             drawn = seed + tf.stack([0, begin])
             more, logits, gradients = self._gradients(x[part], y[part], drawn, factor)
             loss += more
-            said = said.write(begin // size, logits)
+            all_logits = all_logits.write(begin // size, logits)
             sums = [so_far + each for so_far, each in zip(sums, gradients, strict=True)]
-        return loss, said.concat(), sums
+        return loss, all_logits.concat(), sums
 
 
 def _growing(shape: tuple[int | None, ...], dtype: tf.DType = tf.float32) -> tf.TensorArray:

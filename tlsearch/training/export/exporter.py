@@ -45,7 +45,7 @@ CALIBRATION_IMAGES = 200
 ORIENTATION = "turned upright as its EXIF tag says, before anything else"
 RESIZE = "to a square of image_px, proportions not kept, bilinear, antialiased"
 
-Tested = Callable[[Restored], TestScore | None]
+ScoreTest = Callable[[Restored], TestScore | None]
 Written = tuple[dict[str, Path], dict[str, TlsearchError]]  # the files, and why others failed
 
 
@@ -60,22 +60,22 @@ class Exported:
 
 
 def export_bundle(
-    request: ExportRequest, checkers: Checkers | None = None, tested: Tested | None = None
+    request: ExportRequest, checkers: Checkers | None = None, score_test: ScoreTest | None = None
 ) -> Exported:
     """Write a bundle folder atomically; it contains only files that passed the check.
 
     Each file is reloaded in a clean process and predicts the original images of the validation
     split. A format that fails is left out, and the manifest gives the reason. If no format passes,
     there is no bundle: raises ConfigError if only packages are missing, otherwise RecordError,
-    which names each file and the step that broke it. `checkers` are the clean processes if they
-    are already running. `tested` is called with the trial, once it scores on the validation split
+    which names each file and the step that broke it. `checkers` are the clean processes if they are
+    already running. `score_test` is called with the trial, once it scores on the validation split
     as recorded, to get the test score that the request lacks.
     """
     _refuse_foreign(request.out)
     with scratch_beside(request.out) as folder:
         bundle = folder / "bundle"
         bundle.mkdir()
-        exported = _fill(bundle, folder / "pictures", request, checkers, tested)
+        exported = _fill(bundle, folder / "pictures", request, checkers, score_test)
         _replace(bundle, request.out)
     return exported
 
@@ -85,7 +85,7 @@ def _fill(
     scratch: Path,
     request: ExportRequest,
     checkers: Checkers | None = None,
-    tested: Tested | None = None,
+    score_test: ScoreTest | None = None,
 ) -> Exported:
     counter = phase_counter(EXPORTING, len(request.formats), "formats")
     with checkers or Checkers(request.formats) as ready:
@@ -97,8 +97,8 @@ def _fill(
         validation = data.splits["validation"]
         pictures = original_pictures(request.pictures_from, validation, scratch, data.bits)
         verification = Verification(model, trained, pictures, request.timed)
-        if tested is not None:
-            request = replace(request, test=tested(trained))
+        if score_test is not None:
+            request = replace(request, test=score_test(trained))
         artifacts, failed = _artifacts(bundle, written, verification, request, ready, counter)
     manifest = _manifest(trained, len(pictures), artifacts, request)
     manifest = manifest.model_copy(update={"left_out": _reasons(failed)})
@@ -158,9 +158,9 @@ def _write_formats(
     for name in request.formats:
         path = bundle / EXPORT_FORMATS[name].file
         try:
-            with phase("writing", 1, "file", subject=name) as written:
+            with phase("writing", 1, "file", subject=name) as one_file:
                 write_format(name, model, path)
-                written.advance()
+                one_file.advance()
             files[name] = path
             if not request.timed:
                 checkers.load(name, path, model.trial.image_px)

@@ -58,7 +58,7 @@ def require_sound(artifact: Artifact, changes: Changes) -> None:
         )
     if form.accuracy_loss is None:
         return
-    allowed_loss = max(form.accuracy_loss, _losable_images(form) / changes.pictures)
+    allowed_loss = max(form.accuracy_loss, _allowed_losses(form) / changes.pictures)
     chance = mcnemar_worse(changes.worse, changes.better)
     if changes.loss > allowed_loss + 1e-9 or chance < SIGNIFICANT:
         link = "the resize inside it" if form.any_size else "the rounding of its weights"
@@ -87,7 +87,7 @@ def may_be_rounding(form: ExportFormat, difference: float) -> bool:
     return tolerance is not None and tolerance < difference <= MOST_TOLERANCES * tolerance
 
 
-def _losable_images(form: ExportFormat) -> int:
+def _allowed_losses(form: ExportFormat) -> int:
     """Return how many images any file may lose: more with a resize of its own, which moves more
     borderline images to another class.
     """

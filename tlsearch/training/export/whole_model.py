@@ -151,7 +151,7 @@ def _predict_split(predict: Callable[[Tensor], Floats], data: ImageData, split: 
         return run_blocks(predict, images, counter)
 
 
-def test_score(trained: Restored) -> dict[str, Any]:
+def score_on_test(trained: Restored) -> dict[str, Any]:
     """Return a trial's `metric` on the test split, with the weights of its best epoch: its `value`;
     its confidence interval, `low` to `high`, with the method, if the metric has one; and the whole
     `evaluation`.

@@ -113,7 +113,7 @@ class Features:
             dtype=self._store.dtype,
             images=self._pictures(split),
             view=shown,
-            device=self._device.bits(trial.backbone, trial.precision),
+            device=self._device.numerics(trial.backbone, trial.precision),
         )
 
     def _shape(self, cut: str) -> tuple[int, ...]:
@@ -259,7 +259,7 @@ class Features:
         )
         size = int(np.prod(prefix.output.shape[1:])) * np.dtype(self._store.dtype).itemsize
         images = self.images(split, view)
-        seconds = self._seconds_per_image(images) * share + self._seconds_to_show(images)
+        seconds = self._seconds_per_image(images) * share + self._seconds_to_augment(images)
         disk = self._executor.passes.get("disk", self._store.measure_disk)
         keep = worth_keeping(seconds, size, self._trial.epochs, disk)
         log.info(
@@ -278,7 +278,7 @@ class Features:
         seconds: float = self._executor.passes.get((self._backbone, "seconds"), measure)
         return seconds
 
-    def _seconds_to_show(self, images: Array) -> float:
+    def _seconds_to_augment(self, images: Array) -> float:
         """Return the seconds of augmenting one image, measured once; 0 without augmentation."""
         if not isinstance(images, View):
             return 0.0

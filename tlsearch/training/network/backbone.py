@@ -54,7 +54,7 @@ class LoadedBackbone:
     pooled: keras.KerasTensor
     precision: str = EXACT
     _sections: dict[Depth, Sections] = field(default_factory=dict)
-    _lent: list[keras.Layer] = field(default_factory=list)
+    _changeable: list[keras.Variable] = field(default_factory=list)
 
     def sections(self, depth: Depth) -> Sections:
         """Return the network cut in two for trials of this depth, built once."""
@@ -101,14 +101,14 @@ class LoadedBackbone:
             return str(download_folder())
         return str(self.row.shipped_path if self.weights == "shipped" else self.weights)
 
-    def lend(self, layers: Iterable[keras.Layer]) -> None:
+    def allow_changes(self, layers: Iterable[keras.Layer]) -> None:
         """Let a trial change the variables of these layers until the next `reset`."""
-        self._lent.extend(variable for layer in layers for variable in layer.variables)
+        self._changeable.extend(variable for layer in layers for variable in layer.variables)
 
     def reset(self) -> None:
         """Undo the changes of an earlier trial: variables, trainability, dropout rates, momenta."""
-        while self._lent:
-            variable = self._lent.pop()
+        while self._changeable:
+            variable = self._changeable.pop()
             variable.assign(self.pristine[id(variable)])
         for layer in self.model.layers:
             layer.trainable = False

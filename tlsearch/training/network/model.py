@@ -53,7 +53,7 @@ class Network:
     def begin(self, trial: TrialConfig) -> None:
         """Undo the changes of an earlier trial and initialize the head for this one."""
         self.backbone.reset()
-        self.backbone.lend([*self._trained, *self._dropouts.values()])
+        self.backbone.allow_changes([*self._trained, *self._dropouts.values()])
         self._unfreeze()
         self.head.begin(trial)
 

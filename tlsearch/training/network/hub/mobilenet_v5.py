@@ -67,12 +67,12 @@ def _attention(given: Any, block: MobileBlock, name: str) -> Any:
     side = x.shape[1]
     query = _project(x, block.heads * block.key, f"{name}_query")
     query = by_head(ops.reshape(query, (-1, side * side, block.heads * block.key)), block.heads)
-    key, value = (_shared_head(x, block, f"{name}_{part}") for part in ("key", "value"))
+    key, value = (_shared_key_or_value(x, block, f"{name}_{part}") for part in ("key", "value"))
     mixed = ops.reshape(attend(query, key, value), (-1, side, side, block.heads * block.key))
     return _project(mixed, block.width, f"{name}_output")
 
 
-def _shared_head(x: Any, block: MobileBlock, name: str) -> Any:
+def _shared_key_or_value(x: Any, block: MobileBlock, name: str) -> Any:
     """Return the key or value of each place, (n, 1, places, numbers)."""
     if block.stride > 1:
         x = _normalise(
