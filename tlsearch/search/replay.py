@@ -44,7 +44,7 @@ class EpochPair:
 
     @property
     def difference(self) -> float:
-        """The largest difference of any of its numbers; 0 if all numerics are equal."""
+        """The largest difference of any of its numbers; 0 if all bits are equal."""
         return max(self._apart(name) for name in self.recorded)
 
     def within(self, tolerance: float) -> bool:

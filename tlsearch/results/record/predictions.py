@@ -13,7 +13,7 @@ from tlsearch.results.record.kept_files import require_recorded
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The true (`true`) and predicted (`predicted`) class of each validation image after `epoch`.
+    """The `true` and the `predicted` class of each validation image after `epoch`.
 
     Both have shape (images,) and hold indices into the data's list of classes.
     """

@@ -86,9 +86,8 @@ def _replace_ray_messages() -> None:
     """Replace Ray's tracebacks and stdout messages of lost workers and nodes with our own logs."""
     from ray._private import worker
 
-    worker.print_to_stdstream = (
-        log_cluster_message  # Ray's log thread calls it; there is no public API
-    )
+    # Ray's log thread calls it; there is no public API.
+    worker.print_to_stdstream = log_cluster_message
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(one, LostWorkerFilter) for one in logger.filters):
