@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 Counts = NDArray[np.integer]  # (classes,), number of images per class
 
 
-def balanced_accuracy(shown: Counts, called: Counts, right: Counts) -> float:
+def balanced_accuracy(true: Counts, predicted: Counts, right: Counts) -> float:
     """Return the mean recall over the classes that occur among the true classes."""
-    there = shown > 0
-    return float((right[there] / shown[there]).mean())
+    there = true > 0
+    return float((right[there] / true[there]).mean())
 
 
-def macro_f1(shown: Counts, called: Counts, right: Counts) -> float:
+def macro_f1(true: Counts, predicted: Counts, right: Counts) -> float:
     """Return the mean F1 over the classes that occur among the true or predicted classes."""
-    there = shown + called > 0
-    return float((2 * right[there] / (shown + called)[there]).mean())
+    there = true + predicted > 0
+    return float((2 * right[there] / (true + predicted)[there]).mean())
 
 
 MACRO: dict[str, Callable[[Counts, Counts, Counts], float]] = {

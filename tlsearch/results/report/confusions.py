@@ -24,10 +24,10 @@ def most_frequent(winner: WinnerOnSplit) -> list[tuple[str, str, int]]:
     """Return at most `LISTED` (shown class, predicted class, pictures), the most frequent first."""
     labels = [row.label for row in winner.evaluation.classes]
     pairs = [
-        (shown, called, count)
-        for shown, line in zip(labels, winner.evaluation.confusion, strict=False)
-        for called, count in zip(labels, line, strict=False)
-        if count and shown != called
+        (true, predicted, count)
+        for true, line in zip(labels, winner.evaluation.confusion, strict=False)
+        for predicted, count in zip(labels, line, strict=False)
+        if count and true != predicted
     ]
     return sorted(pairs, key=lambda pair: -pair[2])[:LISTED]
 
@@ -37,9 +37,9 @@ def worst_mistake(winner: WinnerOnSplit | None) -> str | None:
     found = [] if winner is None else most_frequent(winner)
     if winner is None or not found:
         return None
-    shown, called, count = found[0]
-    images = next(row.images for row in winner.evaluation.classes if row.label == shown)
+    true, predicted, count = found[0]
+    images = next(row.images for row in winner.evaluation.classes if row.label == true)
     return (
-        f'the most frequent mistake: {count} of {images} {winner.split} pictures of "{shown}" '
-        f'are predicted as "{called}"'
+        f'the most frequent mistake: {count} of {images} {winner.split} pictures of "{true}" '
+        f'are predicted as "{predicted}"'
     )

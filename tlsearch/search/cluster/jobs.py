@@ -106,21 +106,21 @@ class Cluster:
         The whole log is polled, so following continues where it was after a laptop has slept.
         Raises ClusterError if the cluster is unreachable for longer than `lost_s` seconds.
         """
-        shown, heard = 0, -math.inf  # do not wait for a cluster that has never answered
+        printed, answered = 0, -math.inf  # do not wait for a cluster that has never answered
         while True:
             try:
                 over, text = self.job(name).over, self.log(name)
-                heard = time.monotonic()
+                answered = time.monotonic()
             except ClusterError:
-                if time.monotonic() - heard > lost_s:
+                if time.monotonic() - answered > lost_s:
                     raise
                 over, text = False, ""
-            if len(text) > shown:
-                yield text[shown:]
-                shown = len(text)
+            if len(text) > printed:
+                yield text[printed:]
+                printed = len(text)
             if over:
                 return
-            time.sleep(POLL_S + shown / 1e6)  # a long log is polled less often
+            time.sleep(POLL_S + printed / 1e6)  # a long log is polled less often
 
     def wait_for_end(self, name: str, wait_s: float) -> Job:
         """Wait at most `wait_s` seconds for a job to end, and return it as it is then."""

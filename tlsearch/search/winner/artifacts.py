@@ -61,7 +61,7 @@ def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Float
     wrong = np.flatnonzero(guess != labels)
     mistakes = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     chosen = {"mistakes": mistakes, "predictions": _spread(np.arange(len(labels)), SHOWN)}
-    shown = {
+    thumbnails = {
         kind: _write_thumbnails(folder, kind, rows, data, probabilities)
         for kind, rows in chosen.items()
     }
@@ -71,8 +71,8 @@ def write_winner(folder: Path, data: ImageData, trial: int, probabilities: Float
             "trial": trial,
             "split": "validation",
             "evaluation": measure(labels, probabilities, data.classes).to_json(),
-            "mistakes": shown["mistakes"],
-            "samples": shown["predictions"],
+            "mistakes": thumbnails["mistakes"],
+            "samples": thumbnails["predictions"],
         },
     )
 

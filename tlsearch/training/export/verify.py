@@ -70,8 +70,8 @@ class Verification:
             for name, process in processes.items():
                 if not process.loading:
                     process.load(files[name], self.image_px, self._batches)
-            shown = self._send_images(processes)
-            self._watch(counting_each(shown, counter), processes)
+            sent = self._send_images(processes)
+            self._watch(counting_each(sent, counter), processes)
             return [(name, self._answer(files[name], name, processes[name])) for name in processes]
 
     def _send_images(self, processes: Mapping[str, CleanProcess]) -> Iterator[Pixels]:
@@ -85,14 +85,14 @@ class Verification:
                 process.show(pixels if form.any_size else square)
             yield pixels
 
-    def _watch(self, shown: Iterator[Pixels], processes: Iterable[str]) -> None:
+    def _watch(self, sent: Iterator[Pixels], processes: Iterable[str]) -> None:
         """Consume the images; predict them here too if an any-size file is among those checked and
         its expected probabilities are not known yet.
         """
         if self._any_size is None and any(EXPORT_FORMATS[name].any_size for name in processes):
-            self._any_size = self._by_the_resize_inside(shown)
+            self._any_size = self._by_the_resize_inside(sent)
         else:
-            deque(shown, maxlen=0)
+            deque(sent, maxlen=0)
 
     def _by_the_resize_inside(self, pictures: Iterable[Pixels]) -> Floats:
         predict, blocks = (

@@ -104,7 +104,7 @@ class Features:
     def key(self, cut: str, split: Split, view: int | None) -> FeatureKey:
         """Return the key of everything that the activations at a cut depend on."""
         trial, row = self._trial, self._backbone.row
-        shown = "" if view is None else f"{DRAWN} {trial.augment} {trial.view_seed} {view}"
+        view_text = "" if view is None else f"{DRAWN} {trial.augment} {trial.view_seed} {view}"
         return FeatureKey(
             weights=weights_key(row.build, self._backbone.digest),
             cut=f"{cut} {row.pooled_by(trial.pooling)}" if cut == POOLED else cut,
@@ -112,7 +112,7 @@ class Features:
             image_px=trial.image_px,
             dtype=self._store.dtype,
             images=self._pictures(split),
-            view=shown,
+            view=view_text,
             device=self._device.numerics(trial.backbone, trial.precision),
         )
 
@@ -194,8 +194,8 @@ class Features:
     def _own(self) -> frozenset[str]:
         """The names of all arrays that the trial reads in turn."""
         trial = self._trial
-        shown = {trial.view(epoch) for epoch in range(trial.epochs + 1)}
-        views: list[tuple[Split, int | None]] = [("train", view) for view in shown]
+        trained_views = {trial.view(epoch) for epoch in range(trial.epochs + 1)}
+        views: list[tuple[Split, int | None]] = [("train", view) for view in trained_views]
         cuts = {POOLED, self._backbone.sections(trial.prefix_depth).name}
         return frozenset(
             self.key(cut, split, view).name

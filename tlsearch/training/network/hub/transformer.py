@@ -63,11 +63,11 @@ def _with_front(patches: Any, spec: VisionTransformer, image_px: int) -> Any:
         embeddings_initializer=small_initializer(),
         name="positions",
     )
-    shown = ops.pad(
+    padded = ops.pad(
         table(token_positions(tokens[:, : spec.leading_tokens])),
         [[0, 0], [0, patches.shape[1]], [0, 0]],
     )
-    return tokens + shown
+    return tokens + padded
 
 
 def token_positions(tokens: Any) -> Any:
