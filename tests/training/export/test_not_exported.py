@@ -153,7 +153,7 @@ def test_weights_that_score_otherwise_than_recorded_never_see_the_test_split(
     )
     epoch = load_checkpoint(request.checkpoint).epoch
     with pytest.raises(RecordError, match="on the validation split, but the journal says"):
-        export_bundle(replace(request, recorded={epoch: 0.1}), tested=score_of_test)
+        export_bundle(replace(request, recorded={epoch: 0.1}), score_test=score_of_test)
     assert set(seen) == {"train", "validation"}
     assert not list(tmp_path.iterdir())
 
