@@ -32,6 +32,12 @@ def store(cache):
 
 
 @pytest.fixture(scope="session")
+def outcomes():
+    """Return a function that lists the epoch, the value and the losses of reports."""
+    return lambda reports: [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
+
+
+@pytest.fixture(scope="session")
 def small_trial():
     """Return a short trial of a shipped backbone in which every variable gets a gradient."""
 

@@ -138,16 +138,12 @@ def of_file(folder, name, preprocess="none"):
     return import_network(ImportRequest(str(source), preprocess, str(folder / "in"), "taken.keras"))
 
 
-def outcomes(reports):
-    return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
-
-
 @pytest.mark.parametrize(
     ("name", "unfrozen"),
     [("convolutions", 0), ("nested", 6), ("resnet", 12), ("efficientnet", 20), ("convnext", 9)],
 )
 def test_a_cached_trial_of_an_own_network_is_the_uncached_one(
-    name, unfrozen, folder, small_trial, digits, store, cache
+    name, unfrozen, folder, small_trial, digits, store, cache, outcomes
 ):
     trial = small_trial(unfrozen, backbone=str(of_file(folder, name, "tf")), epochs=2)
     off = FeatureStore(cache, "float32", budget_bytes=0)

@@ -17,10 +17,6 @@ from tlsearch.training.trial import train
 pytestmark = pytest.mark.training
 
 
-def outcomes(reports):
-    return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_network_is_the_same_one_in_every_precision_and_ends_in_float32(precision):
     exact = load_backbone("strokes", "default", 32)
@@ -66,7 +62,7 @@ def test_gradients_are_near_those_of_float32(small_trial, digits):
         assert (found != expected).any()
 
 
-def test_a_cached_trial_is_the_uncached_one_in_bfloat16(small_trial, digits, cache):
+def test_a_cached_trial_is_the_uncached_one_in_bfloat16(small_trial, digits, cache, outcomes):
     trial, executor = small_trial(20, precision="mixed_bfloat16", epochs=1), Executor()
     cached, uncached = (
         outcomes(train(trial, digits, FeatureStore(cache, "float16", budget), None, executor))
@@ -76,7 +72,7 @@ def test_a_cached_trial_is_the_uncached_one_in_bfloat16(small_trial, digits, cac
 
 
 def test_a_trial_with_scaled_losses_learns_and_is_resumed_as_the_unbroken_one(
-    small_trial, digits, store, tmp_path
+    small_trial, digits, store, tmp_path, outcomes
 ):
     trial, executor = small_trial(20, precision="mixed_float16", epochs=2), Executor()
     epochs = train(trial, digits, store, None, executor)

@@ -30,13 +30,9 @@ def loud(tmp_path):
     return str(path)
 
 
-def outcomes(reports):
-    return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
-
-
 @pytest.mark.parametrize("budget", [None, 0])
 def test_a_trial_whose_activations_do_not_fit_is_that_of_the_wider_type(
-    small_trial, digits, tmp_path, loud, caplog, budget
+    small_trial, digits, tmp_path, loud, caplog, budget, outcomes
 ):
     caplog.set_level(logging.WARNING)
     settings = {"weights": loud, "augment": {"rotate": 0.1}, "views": 2}
@@ -54,7 +50,7 @@ def test_a_trial_whose_activations_do_not_fit_is_that_of_the_wider_type(
     assert warning.endswith("do not fit into float16: its features are kept as float32")
 
 
-def test_a_trial_goes_on_with_the_type_that_it_began_with(small_trial, digits, tmp_path):
+def test_a_trial_goes_on_with_the_type_that_it_began_with(small_trial, digits, tmp_path, outcomes):
     trial = small_trial(20, feature_dtype="float16")
     store = FeatureStore(tmp_path, "float16")
     unbroken = []

@@ -34,6 +34,11 @@ class one_of:  # noqa: N801 - reads as a function where it is used
         return f"unknown {self.noun} '{found}', {did_you_mean(found, self.known)}"
 
 
+def with_spaces(name: str) -> str:
+    """The name of a metric or a setting as words."""
+    return name.replace("_", " ")
+
+
 def file_name(location: Value) -> Value | str:
     """The last part of an absolute path, for texts that leave this machine; other values as is."""
     if isinstance(location, str) and PurePath(location).is_absolute():

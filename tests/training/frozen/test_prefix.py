@@ -16,17 +16,13 @@ from tlsearch.training.trial import train
 pytestmark = pytest.mark.training
 
 
-def outcomes(reports):
-    return [(r.epoch, r.value, r.train_loss, r.validation_loss) for r in reports]
-
-
 @pytest.fixture
 def off(cache):
     return FeatureStore(cache, "float32", budget_bytes=0)
 
 
 @pytest.mark.parametrize("unfrozen", [0, 20])  # with "all", only the warm-up is cached, as with 0
-def test_a_cached_trial_is_the_uncached_one(small_trial, digits, store, off, unfrozen):
+def test_a_cached_trial_is_the_uncached_one(small_trial, digits, store, off, unfrozen, outcomes):
     trial = small_trial(unfrozen)
     cached, uncached = (
         outcomes(train(trial, digits, kept, None, Executor())) for kept in (store, off)
@@ -160,7 +156,7 @@ def test_with_room_for_two_of_three_views_later_trials_compute_the_third_alone(
     assert [passed(store) for _ in range(3)] == [whole, whole * 60 // 250, whole * 60 // 250]
 
 
-def test_trials_between_two_cuts_share_the_larger_one(small_trial, digits, store):
+def test_trials_between_two_cuts_share_the_larger_one(small_trial, digits, store, outcomes):
     alone, shared = small_trial(18), small_trial(18, cut_layers=30)
     one, other = (outcomes(train(trial, digits, store)) for trial in (alone, shared))
     np.testing.assert_allclose(one, other, atol=2e-3)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tlsearch.config.networks.unfreezing import DEPTHS, RATES, Depth
+from tlsearch.config.spelling import with_spaces
 from tlsearch.results.rank.anova import UNUSED, Design, explain_variance
 from tlsearch.results.rank.leaderboard import requested_values
 from tlsearch.results.rank.standings import ranked_trials
@@ -131,7 +132,7 @@ def _importance_line(effects: Sequence[Effect], metric: str) -> str:
         f"{100 * one.share:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f} %)"
         for one in effects
     ]
-    names = [one.name.replace("_", " ") for one in effects]
+    names = [with_spaces(one.name) for one in effects]
     first = f"{names[0]} explains {shares[0]} of the variance in {metric} over the search space"
     others = zip(names[1:], shares[1:], strict=True)
     return ", ".join([first, *(f"{name} {share}" for name, share in others)])

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from tlsearch.config.catalog import PERFECT, Direction
+from tlsearch.config.spelling import with_spaces
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
 
 NEVER = datetime.max  # naive local time, like Optuna's times
@@ -42,7 +43,7 @@ def continued_after_perfect(record: StudyRecord, about: Mapping[str, Any]) -> bo
 def perfect_message(trial: int, metric: str) -> str:
     """Return the message that the search ended because of this perfect trial."""
     return (
-        f"trial {trial} reached a validation {metric.replace('_', ' ')} of {PERFECT[metric]:.4f}, "
+        f"trial {trial} reached a validation {with_spaces(metric)} of {PERFECT[metric]:.4f}, "
         "which no trial can exceed; `tlsearch resume DIR --trials +N` trains more all the same"
     )
 

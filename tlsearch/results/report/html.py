@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tlsearch.config.spelling import MAYBE_FILES, file_name, without_folders
+from tlsearch.config.spelling import MAYBE_FILES, file_name, with_spaces, without_folders
 from tlsearch.results.rank.importance import Importance, importance, importance_sentences
 from tlsearch.results.rank.leaderboard import COLUMN_HELP, CONFIG_COLUMNS, Leaderboard
 from tlsearch.results.rank.standings import ranked_trials
@@ -67,7 +67,7 @@ def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, object]:
         plots.slice_plots(record, metric),
     )
     page = {
-        "metric": metric.replace("_", " "),
+        "metric": with_spaces(metric),
         "figures": {f"slice-{name}": plot for name, plot in slices.items()}
         | _figures(board, mattered),
         "trials": _trials(record, board.rows, artifacts),
@@ -80,7 +80,7 @@ def _results(board: Leaderboard, artifacts: Artifacts) -> dict[str, object]:
         "page": json_for_html(page),
         "slices": sorted(slices),
         "mattered": mattered,
-        "mattered_lines": importance_sentences(mattered, metric.replace("_", " ")),
+        "mattered_lines": importance_sentences(mattered, with_spaces(metric)),
     }
 
 
@@ -147,7 +147,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "spaced": lambda name: str(name).replace("_", " "),
+        "spaced": with_spaces,
         "kilobytes": lambda count: f"{count / 1000:,.0f} kB",
         "confusion_table": confusions.confusion_rows,
         "confusions": confusions.most_frequent,
@@ -225,7 +225,7 @@ def _board(table: Table, metric: str) -> dict[str, object]:
     columns = [
         {
             "name": name,
-            "title": metric.replace("_", " ") if name == "metric" else name.replace("_", " "),
+            "title": with_spaces(metric if name == "metric" else name),
             "meaning": glossary.of_column(name, metric),
             "number": all(isinstance(row[name], int | float | None) for row in table),
         }

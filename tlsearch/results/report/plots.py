@@ -6,6 +6,7 @@ from typing import Any
 
 from tlsearch.config.networks.unfreezing import RATES
 from tlsearch.config.scheduler import rungs
+from tlsearch.config.spelling import with_spaces
 from tlsearch.results.rank.importance import Effect, in_order, is_range, varied_parameters
 from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.journal import StudyRecord, TrialRecord
@@ -62,7 +63,7 @@ def importance_bars(effects: Sequence[Effect]) -> Figure:
         "type": "bar",
         "orientation": "h",
         "x": [effect.share for effect in some],
-        "y": [_with_spaces(effect.name) for effect in some],
+        "y": [with_spaces(effect.name) for effect in some],
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -86,7 +87,7 @@ def importance_bars(effects: Sequence[Effect]) -> Figure:
 def parallel_coordinates(record: StudyRecord, metric: str) -> Figure:
     """Plot one line per trial through the varied parameters, coloured by fifths of the ranking."""
     order = ranked_trials(record)
-    axes = {_with_spaces(name): values for name, values in varied_parameters(record).items()}
+    axes = {with_spaces(name): values for name, values in varied_parameters(record).items()}
     axes[metric] = [_best_value(trial, record) for trial in order]
     heights = {name: _heights(values) for name, values in axes.items()}
     numbers = [trial.number for trial in order]
@@ -118,7 +119,7 @@ def slice_plots(record: StudyRecord, metric: str) -> dict[str, Figure]:
     for name, every in varied_parameters(record).items():
         indices = [index for index, value in enumerate(every) if value is not None]
         values = [every[index] for index in indices]
-        layout = layout_of(_with_spaces(name), metric) | {"height": 300, "showlegend": False}
+        layout = layout_of(with_spaces(name), metric) | {"height": 300, "showlegend": False}
         if not is_range(values):
             ordered = [escape_labels(value) for value in in_order(values)]
             layout["xaxis"] |= {
@@ -290,14 +291,10 @@ def _note(epoch: int, text: str) -> dict[str, Any]:
     return {"x": epoch, "y": 1, "yref": "paper", "text": text, "showarrow": False, "yshift": 10}
 
 
-def _with_spaces(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def layout_of(x_title: str, y_title: str) -> dict[str, Any]:
     """Return the layout that all plots start from: axis titles and a height."""
     return {
         "xaxis": {"title": {"text": escape_labels(x_title)}},
-        "yaxis": {"title": {"text": escape_labels(_with_spaces(y_title))}},
+        "yaxis": {"title": {"text": escape_labels(with_spaces(y_title))}},
         "height": 420,
     }

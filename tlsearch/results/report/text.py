@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tlsearch.base.files import atomic_file
 from tlsearch.base.markdown import escape, markdown_table
 from tlsearch.config.device import DeviceProfile
-from tlsearch.config.spelling import spell_widths
+from tlsearch.config.spelling import spell_widths, with_spaces
 from tlsearch.results.rank.leaderboard import COLUMNS, CONFIG_COLUMNS, Leaderboard, to_table
 from tlsearch.results.rank.standings import ranked_trials
 from tlsearch.results.record.file_names import ARTIFACTS, DATA
@@ -117,7 +117,7 @@ def device_line(about: Mapping[str, Any]) -> str | None:
 def _other_scores(test: Mapping[str, Any]) -> list[str]:
     """The other scores from the same evaluation on the test split."""
     scores = [
-        f"{name.replace('_', ' ')} {value:.4f}"
+        f"{with_spaces(name)} {value:.4f}"
         for name, value in test.get("scores", {}).items()
         if name != test["metric"]
     ]

@@ -6,6 +6,7 @@ from math import hypot, sqrt
 from typing import Any
 
 from tlsearch.config.networks.unfreezing import Depth
+from tlsearch.config.spelling import with_spaces
 from tlsearch.results.rank import confirmation
 from tlsearch.results.rank.context import RankingContext
 from tlsearch.results.rank.interval import wilson
@@ -108,7 +109,7 @@ def _leader_line(row: Row, board: Leaderboard) -> str:
     what = describe_trial(row, ", ")
     who = f"trial {row['trial']} {word}" + (f" ({what})" if what else "")
     return (
-        f"{who}: validation {_with_spaces(board.metric)} "
+        f"{who}: validation {with_spaces(board.metric)} "
         f"{row['metric']:.4f}{between}{images} in the search, {place}"
     )
 
@@ -173,7 +174,7 @@ def _test_line(test: Row) -> str:
         method = f", {test['interval']}{rounds}" if "interval" in test else ""
         between = f" (95 %: {test['low']:.4f} to {test['high']:.4f}{method})"
     return (
-        f"test {_with_spaces(test['metric'])} of trial {test['trial']}, evaluated once: "
+        f"test {with_spaces(test['metric'])} of trial {test['trial']}, evaluated once: "
         f"{test['value']:.4f}{between} on {test['images']} pictures that no trial has seen"
     )
 
@@ -261,7 +262,3 @@ def _against_baselines(record: StudyRecord, row: Row) -> tuple[str, bool] | None
     side = "better" if ahead > 0 else "worse"
     than = f"{abs(ahead):.4f} {side} than" if ahead else "no better than"
     return f"trial {row['trial']} is {than} the best baseline, {name} ({value:.4f})", ahead <= 0
-
-
-def _with_spaces(name: str) -> str:
-    return name.replace("_", " ")
